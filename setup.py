@@ -1,0 +1,52 @@
+# SPDX-License-Identifier: BSD-3-Clause
+"""Package metadata of trudi_rsl. Imports nothing of the package, so that building needs no torch."""
+
+from pathlib import Path
+
+from setuptools import find_packages, setup
+
+EXTRAS = {
+    "gymnasium": ["gymnasium[mujoco]>=1.2"],
+    "export": ["onnx", "onnxruntime", "onnxscript>=0.5.4"],
+    "eval": ["rliable", "matplotlib", "imageio", "imageio-ffmpeg"],
+    # pyright is a Node program; its `nodejs` extra brings Node as a wheel, so linting needs nothing from the system.
+    "dev": ["pytest>=8.1", "pytest-xdist", "hypothesis", "ruff", "pyright[nodejs]", "nox"],
+}
+EXTRAS["all"] = sorted({requirement for requirements in EXTRAS.values() for requirement in requirements})
+
+setup(
+    name="trudi_rsl",
+    version="0.1.0",
+    description="Trust-region diffusion policies (TruDi) as an algorithm for RSL-RL",
+    long_description=Path(__file__).with_name("README.md").read_text(encoding="utf-8"),
+    long_description_content_type="text/markdown",
+    author="The trudi_rsl developers",
+    license="BSD-3-Clause",
+    license_files=["LICENSE"],
+    package_dir={"": "source"},
+    packages=find_packages("source"),
+    package_data={"trudi_rsl": ["py.typed"]},
+    python_requires=">=3.11",
+    # Floors of torch and tensordict are rsl-rl-lib's own.
+    install_requires=[
+        "torch>=2.6.0",
+        "tensordict>=0.7.0",
+        "rsl-rl-lib>=5.0.1,<6",
+        "numpy",
+        "hydra-core>=1.3",
+        "omegaconf>=2.3",
+        "tensorboard",
+        "rich",
+    ],
+    extras_require=EXTRAS,
+    classifiers=[
+        "Development Status :: 3 - Alpha",
+        "Intended Audience :: Science/Research",
+        "Programming Language :: Python :: 3",
+        "Programming Language :: Python :: 3.11",
+        "Programming Language :: Python :: 3.12",
+        "Programming Language :: Python :: 3.13",
+        "Topic :: Scientific/Engineering :: Artificial Intelligence",
+        "Typing :: Typed",
+    ],
+)

@@ -1,0 +1,29 @@
+# SPDX-License-Identifier: BSD-3-Clause
+"""Settings that every test shares: thread caps, seeds, and skipping what the machine cannot run."""
+
+import os
+
+# Workers of xdist share the cores; torch reads this at import. The tests' subprocesses inherit it.
+os.environ.setdefault("OMP_NUM_THREADS", "1")
+
+import hypothesis
+import pytest
+import torch
+
+torch.set_num_threads(int(os.environ["OMP_NUM_THREADS"]))
+
+# The first call into torch may take seconds, so a deadline per example would measure the machine.
+hypothesis.settings.register_profile("trudi", deadline=None, derandomize=bool(os.environ.get("CI")))
+hypothesis.settings.load_profile("trudi")
+
+
+@pytest.fixture(autouse=True)
+def _seed() -> None:
+    """Make each test's random numbers independent of which tests ran before it."""
+    torch.manual_seed(0)
+
+
+def pytest_runtest_setup(item: pytest.Item) -> None:
+    """Skip tests marked `cuda` on a machine without a CUDA device."""
+    if item.get_closest_marker("cuda") and not torch.cuda.is_available():
+        pytest.skip("needs a CUDA device")
