@@ -1,0 +1,140 @@
+# SPDX-License-Identifier: BSD-3-Clause
+"""Checkpoints that can be rebuilt without a simulator, in RSL-RL's layout.
+
+RSL-RL's keys ``actor_state_dict``, ``critic_state_dict`` and ``optimizer_state_dict`` keep their meaning; ``trudi``
+adds the shapes and settings that rebuild the module, and ``rng_state`` and ``env_state`` make a resume exact.
+"""
+
+from __future__ import annotations
+
+import difflib
+from pathlib import Path
+from typing import Any
+
+import torch
+from tensordict import TensorDict
+from torch import Tensor
+
+from trudi_rsl.algorithms.config import TruDiCfg
+from trudi_rsl.errors import CheckpointError
+from trudi_rsl.modules import DiffusionActorCritic
+
+FORMAT = 1
+
+ACTOR_PARTS = ("actor.", "actor_obs.", "action_")
+CRITIC_PARTS = ("critic.", "critic_obs.")
+
+
+def build_actor_critic(
+    cfg: TruDiCfg,
+    obs: TensorDict,
+    obs_groups: dict[str, list[str]],
+    action_low: Tensor,
+    action_high: Tensor,
+) -> DiffusionActorCritic:
+    """Build the module that ``cfg`` describes for observations like ``obs`` and the given action bounds ``[A]``."""
+    return DiffusionActorCritic(
+        obs,
+        obs_groups,
+        action_low,
+        action_high,
+        num_denoise_steps=cfg.num_denoise_steps,
+        prior_std=cfg.prior_std,
+        init_friction=cfg.init_friction,
+        actor_hidden_dims=cfg.actor_hidden_dims,
+        residual=cfg.residual,
+        critic_hidden_dim=cfg.critic_hidden_dim,
+        # an automatic range is moved to the first rollout's rewards before it is used
+        value_range=(-1.0, 1.0) if cfg.value_range == "auto" else cfg.value_range,
+        num_bins=cfg.num_bins,
+        obs_normalization=cfg.obs_normalization,
+    )
+
+
+def part_of_state(actor_critic: DiffusionActorCritic, prefixes: tuple[str, ...]) -> dict[str, Tensor]:
+    """Return the entries of the module's state whose names start with one of ``prefixes``."""
+    return {k: v for k, v in actor_critic.state_dict().items() if k.startswith(prefixes)}
+
+
+def load_part(
+    actor_critic: DiffusionActorCritic, state: dict[str, Tensor], prefixes: tuple[str, ...], strict: bool
+) -> None:
+    """Load entries saved by :func:`part_of_state`.
+
+    Raises:
+        CheckpointError: If a shape differs, or, with ``strict``, a name is missing or unknown.
+    """
+    own = part_of_state(actor_critic, prefixes)
+    wrong = [
+        f"{k}: {tuple(v.shape)} in the checkpoint, {tuple(own[k].shape)} here"
+        for k, v in state.items()
+        if k in own and v.shape != own[k].shape
+    ]
+    missing, unknown = sorted(own.keys() - state.keys()), sorted(state.keys() - own.keys())
+    if strict:
+        wrong += [f"{k}: missing in the checkpoint" for k in missing] + [f"{k}: unknown here" for k in unknown]
+    if wrong:
+        shown = "; ".join(wrong[:4]) + (f"; and {len(wrong) - 4} more" if len(wrong) > 4 else "")
+        raise CheckpointError(
+            f"The checkpoint is of another task or network shape ({shown}). Load it with the task and settings it was "
+            "trained with; they lie in params/agent.yaml beside it."
+        )
+    actor_critic.load_state_dict({k: v for k, v in state.items() if k in own}, strict=False)
+
+
+def check_kind(checkpoint: dict[str, Any], task: str | None = None) -> dict[str, Any]:
+    """Return the ``trudi`` section of a checkpoint.
+
+    Raises:
+        CheckpointError: If the checkpoint is of another algorithm, a newer format, or another task.
+    """
+    spec = checkpoint.get("trudi")
+    if spec is None:
+        kind = "RSL-RL PPO" if "actor_state_dict" in checkpoint or "model_state_dict" in checkpoint else "unknown"
+        raise CheckpointError(f"Not a TruDi checkpoint but one of kind {kind}. Choose its algorithm with --algo.")
+    if spec["format"] > FORMAT:
+        raise CheckpointError(
+            f"The checkpoint has format {spec['format']}, this version reads up to {FORMAT}; upgrade trudi_rsl."
+        )
+    if task is not None and spec["task"] is not None and spec["task"] != task:
+        close = " (a near name: check the spelling)" if difflib.get_close_matches(task, [spec["task"]]) else ""
+        raise CheckpointError(f"The checkpoint was trained on task {spec['task']!r}, not on {task!r}{close}.")
+    return spec
+
+
+def load_actor_critic(path: str | Path) -> tuple[DiffusionActorCritic, dict[str, Any]]:
+    """Rebuild the trained module from a checkpoint alone, on the CPU and in evaluation mode.
+
+    Args:
+        path: A ``model_*.pt`` written by TruDi.
+
+    Returns:
+        The module and the checkpoint's ``trudi`` section (task, settings, shapes).
+
+    Raises:
+        CheckpointError: If the file does not exist or is not a TruDi checkpoint.
+    """
+    if not Path(path).is_file():
+        raise CheckpointError(f"No checkpoint at {path}.")
+    checkpoint = torch.load(path, map_location="cpu", weights_only=False)
+    spec = check_kind(checkpoint)
+    obs = TensorDict({group: torch.zeros(1, dim) for group, dim in spec["obs_dims"].items()}, batch_size=[1])
+    cfg = TruDiCfg.from_dict(spec["cfg"])
+    actor_critic = build_actor_critic(cfg, obs, spec["obs_groups"], spec["action_low"], spec["action_high"])
+    load_part(actor_critic, checkpoint["actor_state_dict"], ACTOR_PARTS, strict=True)
+    load_part(actor_critic, checkpoint["critic_state_dict"], CRITIC_PARTS, strict=True)
+    actor_critic.sync_old_actor()
+    return actor_critic.eval(), spec
+
+
+def rng_state() -> dict[str, Any]:
+    """Return the state of torch's random generators."""
+    cuda = torch.cuda.get_rng_state_all() if torch.cuda.is_available() else []
+    return {"cpu": torch.get_rng_state(), "cuda": cuda}
+
+
+def set_rng_state(state: dict[str, Any]) -> None:
+    """Restore :func:`rng_state`; CUDA generators only where the same number of devices is present."""
+    torch.set_rng_state(state["cpu"].cpu())
+    if state["cuda"] and torch.cuda.is_available() and len(state["cuda"]) == torch.cuda.device_count():
+        torch.cuda.set_rng_state_all([s.cpu() for s in state["cuda"]])

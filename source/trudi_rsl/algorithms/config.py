@@ -1,0 +1,205 @@
+# SPDX-License-Identifier: BSD-3-Clause
+"""Configuration of TruDi: one dataclass, the only place where a default is written."""
+
+from __future__ import annotations
+
+import dataclasses
+import math
+import warnings
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, Literal, Self, get_args
+
+from trudi_rsl.errors import ConfigError, nearest
+
+KLEstimator = Literal["closed_form", "mean_only", "log_ratio", "reverse"]
+KLChains = Literal["stored", "fresh"]
+
+MAX_ENTROPY_PER_DIM = math.log(2.0)
+"""Entropy of the uniform distribution on [-1, 1], the largest any action in it can have."""
+
+PPO_ONLY_FIELDS = frozenset(
+    {
+        "clip_param",
+        "desired_kl",
+        "entropy_coef",
+        "grad_reduce_bucket_mb",
+        "normalize_advantage_per_mini_batch",
+        "optimizer",
+        "rnd_cfg",
+        "schedule",
+        "share_cnn_encoders",
+        "symmetry_cfg",
+        "use_clipped_value_loss",
+        "use_mixed_precision",
+        "value_loss_coef",
+    }
+)
+"""Fields of RSL-RL's PPO that have no meaning here and may remain in a project's config."""
+
+
+@dataclass
+class TruDiCfg:
+    """Settings of TruDi; method numbers refer to the paper (arXiv 2606.15260)."""
+
+    num_learning_epochs: int = 4
+    """Passes over the rollout per iteration, at least 1."""
+    num_mini_batches: int = 16
+    """Minibatches per pass, at least 1."""
+    learning_rate: float = 3e-4
+    """Adam step size of actor, critic and duals, above 0 (authors' implementation)."""
+    max_grad_norm: float = 0.5
+    """Gradient-norm clip, applied to actor and critic separately, above 0 (authors' implementation)."""
+    gamma: float = 0.99
+    """Discount per environment step, in [0, 1)."""
+    lam: float = 0.95
+    """TD(lambda) mixing, in [0, 1]."""
+
+    num_denoise_steps: int = 8
+    """Denoising steps N, at least 1; the paper finds that 1 fails and 8 saturates."""
+    prior_std: float = 2.5
+    """Standard deviation of the chain's Gaussian start, above 0."""
+    init_friction: float = 1.0
+    """Initial friction per action dimension, above 0; learned."""
+    actor_hidden_dims: Sequence[int] = (512, 512, 512)
+    """Widths of the score network: the first layer, then one hidden block each."""
+    residual: bool = False
+    """Skip connections around the hidden blocks (the paper's text; the authors' implementation has none)."""
+
+    kl_bound: float = 0.1
+    """Trust region eps on the path KL per state, nats, above 0; the paper finds 0.1 to 0.4 best."""
+    kl_estimator: KLEstimator = "closed_form"
+    """Path KL per state: per-step closed form along old chains, means only, sampled log-ratio, or KL(new || old)
+    along the policy's own chain."""
+    kl_chains: KLChains = "stored"
+    """Where the old chains come from: the rollout's own, or resampled from the old policy in every minibatch."""
+    num_kl_chains: int = 1
+    """Chains K per state, at least 1; more than 1 needs fresh chains."""
+    init_lambda: float = 0.01
+    """Initial multiplier of the trust region, above 0."""
+
+    entropy_target_per_dim: float = -1.665
+    """Target of the entropy bound in nats per action dimension, for unit actions in [-1, 1]; at most ln 2."""
+    init_alpha: float = 0.01
+    """Initial temperature, above 0; the paper uses 0.01 or 1.0 by benchmark."""
+
+    value_range: Any = "auto"
+    """Lower and upper end of the critic's values, or `auto`: start from the first rollout's rewards and widen while
+    targets are clipped."""
+    num_bins: int = 151
+    """Value bins, at least 2."""
+    critic_hidden_dim: int = 512
+    """Width of the critic, at least 1."""
+    aux_loss_coef: float = 1.0
+    """Weight of the feature-prediction loss, at least 0 (REPPO, arXiv 2507.11019)."""
+
+    action_bounds: Any = None
+    """Lower and upper action bound for all dimensions; None takes the environment's own."""
+    obs_normalization: bool = True
+    """Normalise observations with running statistics."""
+
+    def __post_init__(self) -> None:
+        """Refuse impossible values."""
+        for name in (
+            "num_learning_epochs", "num_mini_batches", "num_denoise_steps", "num_kl_chains", "critic_hidden_dim",
+        ):  # fmt: skip
+            self._require(
+                name, isinstance(getattr(self, name), int) and getattr(self, name) >= 1, "an integer of at least 1"
+            )
+        for name in (
+            "learning_rate", "max_grad_norm", "prior_std", "init_friction", "kl_bound", "init_lambda", "init_alpha",
+        ):  # fmt: skip
+            self._require(name, self._number(name) > 0, "above 0")
+        self._require("gamma", 0 <= self._number("gamma") < 1, "in [0, 1)")
+        self._require("lam", 0 <= self._number("lam") <= 1, "in [0, 1]")
+        self._require("aux_loss_coef", self._number("aux_loss_coef") >= 0, "at least 0")
+        self._require("num_bins", isinstance(self.num_bins, int) and self.num_bins >= 2, "an integer of at least 2")
+        self._require(
+            "entropy_target_per_dim",
+            self._number("entropy_target_per_dim") <= MAX_ENTROPY_PER_DIM,
+            f"at most ln 2 = {MAX_ENTROPY_PER_DIM:.4f}: no distribution on [-1, 1] has more entropy, and the "
+            "temperature would grow without bound",
+        )
+        self._require("kl_estimator", self.kl_estimator in get_args(KLEstimator), f"one of {get_args(KLEstimator)}")
+        self._require("kl_chains", self.kl_chains in get_args(KLChains), f"one of {get_args(KLChains)}")
+        self._require(
+            "num_kl_chains",
+            self.num_kl_chains == 1 or (self.kl_chains == "fresh" and self.kl_estimator != "reverse"),
+            "1 unless kl_chains is fresh and kl_estimator is not reverse: the rollout stores one chain per state",
+        )
+        self._require(
+            "actor_hidden_dims", _positive_ints(self.actor_hidden_dims), "a non-empty list of positive widths"
+        )
+        self._require(
+            "residual",
+            not self.residual or len(set(self.actor_hidden_dims)) == 1,
+            "false unless all actor_hidden_dims are equal",
+        )
+        if self.value_range != "auto":
+            self.value_range = self._interval("value_range")
+        if self.action_bounds is not None:
+            self.action_bounds = self._interval("action_bounds")
+
+    @property
+    def stores_chains(self) -> bool:
+        """Whether the rollout must keep its denoising chains."""
+        return self.kl_chains == "stored" and self.kl_estimator != "reverse"
+
+    @classmethod
+    def from_dict(cls, values: Mapping[str, Any]) -> Self:
+        """Build the configuration from an RSL-RL ``algorithm`` section.
+
+        PPO's own fields are ignored with one warning that names them, so that a project can swap the class name
+        alone.
+
+        Raises:
+            ConfigError: If a field does not exist, with the nearest names, or holds an impossible value.
+        """
+        known = {f.name for f in dataclasses.fields(cls)}
+        given = {k: v for k, v in values.items() if k != "class_name"}
+        ignored = sorted(k for k in given if k in PPO_ONLY_FIELDS and given[k] is not None)
+        for name in given:
+            if name not in known and name not in PPO_ONLY_FIELDS:
+                raise ConfigError(f"TruDi has no setting 'algorithm.{name}'. {nearest(name, known)}")
+        if ignored:
+            warnings.warn(
+                f"TruDi has no use for these PPO settings and ignores them: {', '.join(ignored)}.", stacklevel=2
+            )
+        return cls(**{k: v for k, v in given.items() if k in known})
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return the settings as plain values, for a checkpoint or a YAML file."""
+        values = dataclasses.asdict(self)
+        return {k: list(v) if isinstance(v, (tuple, list)) else v for k, v in values.items()}
+
+    def _require(self, name: str, ok: bool, allowed: str) -> None:
+        if not ok:
+            raise ConfigError(f"algorithm.{name} must be {allowed}; got {getattr(self, name)!r}.")
+
+    def _number(self, name: str) -> float:
+        value = getattr(self, name)
+        if isinstance(value, bool) or not isinstance(value, (int, float)) or not math.isfinite(value):
+            hint = " (YAML reads 1.0e4 as text; write 10000.0 or 1.0e+4)" if isinstance(value, str) else ""
+            raise ConfigError(f"algorithm.{name} must be a finite number; got {value!r}{hint}.")
+        return value
+
+    def _interval(self, name: str) -> tuple[float, float]:
+        value = getattr(self, name)
+        ok = (
+            isinstance(value, Sequence)
+            and len(value) == 2
+            and all(isinstance(v, (int, float)) and math.isfinite(v) for v in value)
+            and value[0] < value[1]
+        )
+        auto = " or 'auto'" if name == "value_range" else ""
+        self._require(name, ok, f"[low, high] with low < high, both finite{auto}")
+        return float(value[0]), float(value[1])
+
+
+def _positive_ints(values: object) -> bool:
+    return (
+        isinstance(values, Sequence)
+        and not isinstance(values, str)
+        and len(values) > 0
+        and all(isinstance(v, int) and v > 0 for v in values)
+    )

@@ -1,0 +1,79 @@
+# SPDX-License-Identifier: BSD-3-Clause
+"""Soft TD(lambda) targets of a stored rollout, with the true final observations where the host gives them."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+
+from trudi_rsl.errors import NonFiniteError
+from trudi_rsl.modules import DiffusionActorCritic
+from trudi_rsl.storage import RolloutBuffer, td_lambda_targets
+
+
+@torch.no_grad()
+def compute_targets(
+    model: DiffusionActorCritic, storage: RolloutBuffer, alpha: Tensor, gamma: float, lam: float
+) -> None:
+    """Fill ``targets``, ``next_features`` and the validity masks of ``storage``.
+
+    The chain drawn at the next observation is both the next action and the bootstrap action, so that only final
+    observations need chains of their own.
+
+    Args:
+        model: Actor and critic that collected the rollout.
+        storage: A full rollout whose last row of decisions is the bootstrap.
+        alpha: Temperature, scalar.
+        gamma: Discount per step.
+        lam: TD(lambda) mixing.
+    """
+    next_values = torch.empty_like(storage.rewards)
+    next_log_probs = storage.log_probs[1:].clone()
+    # row by row: the critic's activations of a whole rollout would dwarf the rollout itself
+    for t in range(storage.num_steps):
+        next_values[t], storage.next_features[t] = model.critic.value_and_features(
+            storage.critic_obs[t + 1], storage.actions[t + 1]
+        )
+    ended = storage.terminated | storage.truncated
+    known = ~ended | storage.has_final
+    if storage.final_actor_obs is not None and storage.final_critic_obs is not None:
+        rows = (ended & storage.has_final).nonzero(as_tuple=True)
+        actor_obs = model.actor_obs.normalize(storage.final_actor_obs[rows])
+        critic_obs = model.critic_obs.normalize(storage.final_critic_obs[rows]) if model.asymmetric else actor_obs
+        chain = model.sample_chain(actor_obs)
+        next_values[rows], storage.next_features[rows] = model.critic.value_and_features(
+            critic_obs, chain.latents[-1].tanh()
+        )
+        next_log_probs[rows] = model.actor.log_prob_bound(chain)
+    # r~_t = r_t - gamma alpha b_t lp(s'), with b_t = 0 at a true termination
+    soft_rewards = storage.rewards - gamma * alpha * next_log_probs * ~storage.terminated
+    target_valid = known | storage.terminated
+    storage.target_valid.copy_(target_valid)
+    storage.features_valid.copy_(known)
+    storage.targets.copy_(
+        td_lambda_targets(soft_rewards, next_values, storage.terminated, storage.truncated, target_valid, gamma, lam)
+    )
+
+
+def raise_if_not_finite(storage: RolloutBuffer) -> None:
+    """Raise if the rollout holds NaN or infinity; one read from the device.
+
+    Raises:
+        NonFiniteError: Naming the first step, the environment and the quantity.
+    """
+    t = storage.num_steps
+    bad_obs = ~torch.isfinite(storage.actor_obs).all(-1)
+    bad_obs |= ~torch.isfinite(storage.critic_obs).all(-1)
+    bad_rewards = ~torch.isfinite(storage.rewards)
+    if not (bad_obs.any() | bad_rewards.any()):
+        return
+    # observations of row t came before reward t
+    by_time = torch.stack([bad_obs[:t], bad_rewards], dim=1).flatten(0, 1)
+    by_time = torch.cat([by_time, bad_obs[t:]])
+    row, env = (int(i) for i in by_time.nonzero()[0])
+    quantity = "reward" if row % 2 else "observation"
+    raise NonFiniteError(
+        f"The simulator gave a non-finite {quantity} in environment {env} at step {row // 2} of this rollout "
+        f"({int(by_time.any(0).sum())} environments affected). Nothing was learned from the rollout. Look for a "
+        "division by zero or an exploding contact in the task; the last checkpoint is sound."
+    )

@@ -1,0 +1,298 @@
+# SPDX-License-Identifier: BSD-3-Clause
+"""TruDi under RSL-RL's algorithm contract."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch
+from rsl_rl.env import VecEnv
+from tensordict import TensorDict
+from torch import Tensor
+
+from trudi_rsl.algorithms.checkpoint import (
+    ACTOR_PARTS,
+    CRITIC_PARTS,
+    FORMAT,
+    build_actor_critic,
+    check_kind,
+    load_part,
+    part_of_state,
+    rng_state,
+    set_rng_state,
+)
+from trudi_rsl.algorithms.config import TruDiCfg
+from trudi_rsl.algorithms.learner import PathwiseLearner
+from trudi_rsl.algorithms.targets import compute_targets, raise_if_not_finite
+from trudi_rsl.algorithms.trust_region import path_kl
+from trudi_rsl.algorithms.value_range import initial_range, widened_range
+from trudi_rsl.modules import DiffusionActorCritic
+from trudi_rsl.rsl_rl_compat import action_bounds, resolve_groups, task_name
+from trudi_rsl.storage import RolloutBuffer
+
+REPLAY_TOLERANCE = 1e-5
+"""Largest path KL, in nats, of the untouched policy with itself on the rollout's own chains."""
+
+SATURATED = 0.99
+"""Absolute unit action from which a component counts as saturated."""
+
+
+class TruDi:
+    """Trust-region diffusion policies (arXiv 2606.15260) as an RSL-RL algorithm.
+
+    Train it under the stock ``rsl_rl.runners.OnPolicyRunner`` with
+    ``algorithm.class_name = "trudi_rsl.algorithms:TruDi"``.
+
+    Args:
+        actor_critic: The module to train.
+        storage: Rollout storage of the environment's size.
+        cfg: Settings.
+        spec: What a checkpoint needs to rebuild the module: task, observation dimensions and groups, action bounds.
+        env: The environment, asked for its state when saving if it can tell it (``state_dict``).
+        device: Training device.
+        multi_gpu_cfg: RSL-RL's distributed settings, None on one device.
+    """
+
+    rnd = None
+    intrinsic_rewards = None
+
+    def __init__(
+        self,
+        actor_critic: DiffusionActorCritic,
+        storage: RolloutBuffer,
+        cfg: TruDiCfg,
+        spec: dict[str, Any],
+        env: VecEnv | None = None,
+        device: str = "cpu",
+        multi_gpu_cfg: dict[str, Any] | None = None,
+    ) -> None:
+        self.device = device
+        self.cfg = cfg
+        self.actor_critic = actor_critic.to(device)
+        self.storage = storage
+        self.spec = spec
+        self.env = env
+        self.learner = PathwiseLearner(actor_critic, cfg, multi_gpu_cfg["world_size"] if multi_gpu_cfg else 1)
+        self.learning_rate = cfg.learning_rate
+        self._value_range_chosen = cfg.value_range != "auto"
+        self._replay_checked = False
+
+    @staticmethod
+    def construct_algorithm(obs: TensorDict, env: VecEnv, cfg: dict[str, Any], device: str) -> TruDi:
+        """Build TruDi from a runner configuration; RSL-RL's runners call this.
+
+        Reads ``cfg["algorithm"]``, ``cfg["obs_groups"]``, ``cfg["num_steps_per_env"]`` and ``cfg["multi_gpu"]``.
+        The ``actor`` and ``critic`` model sections of a PPO configuration are not used.
+
+        Raises:
+            ConfigError: If a setting is unknown or impossible, or the environment tells no action bounds.
+        """
+        settings = TruDiCfg.from_dict(cfg["algorithm"])
+        # runners up to 5.4 index this key
+        cfg["algorithm"].setdefault("rnd_cfg", None)
+        groups = resolve_groups(obs, cfg)
+        low, high = action_bounds(env, settings.action_bounds)
+        actor_critic = build_actor_critic(settings, obs, groups, low, high).to(device)
+        storage = RolloutBuffer(
+            cfg["num_steps_per_env"],
+            env.num_envs,
+            actor_critic.actor_obs.num_obs,
+            actor_critic.critic_obs.num_obs if actor_critic.asymmetric else None,
+            actor_critic.num_actions,
+            settings.critic_hidden_dim,
+            settings.num_denoise_steps,
+            settings.stores_chains,
+            device,
+        )
+        spec = {
+            "format": FORMAT,
+            "task": task_name(env),
+            "cfg": settings.to_dict(),
+            "obs_groups": {name: list(groups[name]) for name in ("actor", "critic")},
+            "obs_dims": {g: obs[g].shape[-1] for g in {*groups["actor"], *groups["critic"]}},
+            "action_low": low.cpu(),
+            "action_high": high.cpu(),
+        }
+        return TruDi(actor_critic, storage, settings, spec, env, device, cfg.get("multi_gpu"))
+
+    # -- collecting -----------------------------------------------------------------------------------------------
+
+    def act(self, obs: TensorDict) -> Tensor:
+        """Return simulator actions ``[E, A]`` for observation groups of batch ``[E]`` and store the decision."""
+        self.actor_critic.update_normalization(obs)
+        return self.actor_critic.to_simulator(self._decide(obs))
+
+    @torch.no_grad()
+    def _decide(self, obs: TensorDict) -> Tensor:
+        model = self.actor_critic
+        actor_obs = model.actor_obs(obs)
+        critic_obs = model.critic_obs(obs) if model.asymmetric else actor_obs
+        chain = model.sample_chain(actor_obs)
+        unit_actions = chain.latents[-1].tanh()
+        self.storage.add_decision(actor_obs, critic_obs, unit_actions, model.actor.log_prob_bound(chain), chain)
+        return unit_actions
+
+    def process_env_step(self, obs: TensorDict, rewards: Tensor, dones: Tensor, extras: dict[str, Any]) -> None:
+        """Store what the simulator answered.
+
+        Args:
+            obs: Next observations (of the next episode where one ended); unused, :meth:`act` is given them again.
+            rewards: ``[E]``.
+            dones: Ends of episodes ``[E]``, nonzero where one ended.
+            extras: ``time_outs`` ``[E]`` marks the truncations among them; ``final_obs`` (observation groups
+                ``[E, ...]``), where the host offers it, holds the true last observations.
+        """
+        done = dones.reshape(-1) > 0
+        time_outs = extras.get("time_outs")
+        truncated = torch.zeros_like(done) if time_outs is None else done & (time_outs.to(self.device).reshape(-1) > 0)
+        final_obs = extras.get("final_obs")
+        if final_obs is not None:
+            model = self.actor_critic
+            raw = model.actor_obs.concatenate(final_obs).to(self.device)
+            self.storage.add_final_obs(
+                raw, model.critic_obs.concatenate(final_obs).to(self.device) if model.asymmetric else raw
+            )
+        self.storage.add_outcome(rewards.reshape(-1), done & ~truncated, truncated)
+
+    def compute_returns(self, obs: TensorDict) -> None:
+        """Compute the targets of the rollout; ``obs`` are the observations after its last step.
+
+        Raises:
+            NonFiniteError: If the simulator gave NaN or infinity, with environment and step; nothing has been learned
+                from the rollout then.
+        """
+        self._decide(obs)
+        raise_if_not_finite(self.storage)
+        hl_gauss = self.actor_critic.critic.hl_gauss
+        if not self._value_range_chosen:
+            hl_gauss.set_range(*initial_range(self.storage.rewards, self.cfg.gamma))
+            self.actor_critic.critic.zero_code.data.copy_(hl_gauss.encode(torch.zeros_like(hl_gauss.vmin)))
+            self._value_range_chosen = True
+        compute_targets(self.actor_critic, self.storage, self.learner.alpha, self.cfg.gamma, self.cfg.lam)
+        if self.cfg.value_range == "auto":
+            hl_gauss.set_range(
+                *widened_range(hl_gauss.vmin, hl_gauss.vmax, self.storage.targets, self.storage.target_valid)
+            )
+
+    # -- learning -------------------------------------------------------------------------------------------------
+
+    def update(self) -> dict[str, float]:
+        """Learn from the stored rollout and return the means of what was logged, read from the device once.
+
+        Raises:
+            RuntimeError: On the first call, if replaying the rollout's chains does not reproduce them.
+        """
+        model, storage = self.actor_critic, self.storage
+        old_steps = model.old_actor.step_sizes()
+        if not self._replay_checked:
+            self._check_replay(old_steps)
+        metrics = self._rollout_metrics()
+        collected = [
+            self.learner.update(batch, old_steps)
+            for batch in storage.minibatches(self.cfg.num_learning_epochs, self.cfg.num_mini_batches)
+        ]
+        for name in collected[0]:
+            values = torch.stack([m[name] for m in collected])
+            metrics[name] = values.max() if name.endswith("_max") else values.mean()
+        model.sync_old_actor()
+        storage.clear()
+        metrics["entropy_per_dim"] = metrics.pop("entropy") / model.num_actions
+        metrics["alpha"] = self.learner.alpha
+        metrics["lambda"] = self.learner.multiplier
+        metrics["friction"] = model.actor.friction().detach().mean()
+        numbers = torch.stack([v.float() for v in metrics.values()]).tolist()
+        return dict(zip(metrics, numbers, strict=True)) | {"entropy_target_per_dim": self.cfg.entropy_target_per_dim}
+
+    def _rollout_metrics(self) -> dict[str, Tensor]:
+        storage, model = self.storage, self.actor_critic
+        actions = storage.actions[:-1]
+        model.entropy_per_dim.copy_(-storage.log_probs.mean() / model.num_actions)
+        valid = storage.target_valid
+        return {
+            "clipped_targets": (model.critic.hl_gauss.clipped(storage.targets) & valid).sum()
+            / valid.sum().clamp(min=1),
+            "action_saturation": (actions.abs() > SATURATED).float().mean(),
+            "value_range_low": model.critic.hl_gauss.vmin,
+            "value_range_high": model.critic.hl_gauss.vmax,
+        }
+
+    @torch.no_grad()
+    def _check_replay(self, old_steps: Tensor) -> None:
+        """Check ``KL(old || old) = 0`` on the rollout's last step: other batch shapes must not change the means."""
+        storage = self.storage
+        if storage.latents is not None and storage.means is not None:
+            latents, means = storage.latents[-1].transpose(0, 1), storage.means[-1].transpose(0, 1)
+            obs = storage.actor_obs[storage.num_steps - 1]
+            largest = path_kl(self.actor_critic.actor, obs, latents, means, old_steps).abs().max()
+            if largest > REPLAY_TOLERANCE:
+                raise RuntimeError(
+                    f"Replaying the rollout's denoising chains changes the policy by {largest:.2e} nats (allowed: "
+                    f"{REPLAY_TOLERANCE}). Matrix products of reduced precision are the usual cause: call "
+                    "torch.set_float32_matmul_precision('highest')."
+                )
+        self._replay_checked = True
+
+    # -- RSL-RL's remaining contract ------------------------------------------------------------------------------
+
+    def train_mode(self) -> None:
+        """Let the normalisers learn."""
+        self.actor_critic.train()
+
+    def eval_mode(self) -> None:
+        """Freeze the normalisers."""
+        self.actor_critic.eval()
+
+    def get_policy(self) -> DiffusionActorCritic:
+        """Return the module; calling it gives deterministic simulator actions."""
+        return self.actor_critic
+
+    def save(self) -> dict[str, Any]:
+        """Return all that a resume, an evaluation or an export needs."""
+        state = {
+            "actor_state_dict": part_of_state(self.actor_critic, ACTOR_PARTS),
+            "critic_state_dict": part_of_state(self.actor_critic, CRITIC_PARTS),
+            "optimizer_state_dict": self.learner.state_dict(),
+            "rng_state": rng_state(),
+            "trudi": self.spec,
+        }
+        if hasattr(self.env, "state_dict"):
+            state["env_state"] = self.env.state_dict()  # type: ignore[union-attr]
+        return state
+
+    def load(self, loaded_dict: dict[str, Any], load_cfg: dict[str, bool] | None, strict: bool) -> bool:
+        """Load a checkpoint.
+
+        Args:
+            loaded_dict: What :meth:`save` returned.
+            load_cfg: Which of ``actor``, ``critic``, ``optimizer`` and ``iteration`` to load; None loads all.
+                ``iteration`` also restores the random generators and the simulator's state.
+            strict: Refuse missing and unknown parameters.
+
+        Returns:
+            Whether the runner should take over the iteration number.
+
+        Raises:
+            CheckpointError: If the checkpoint is of another algorithm, task or shape.
+        """
+        wanted = load_cfg or dict.fromkeys(("actor", "critic", "optimizer", "iteration"), True)
+        check_kind(loaded_dict, self.spec["task"])
+        if wanted.get("actor"):
+            load_part(self.actor_critic, loaded_dict["actor_state_dict"], ACTOR_PARTS, strict)
+            self.actor_critic.sync_old_actor()
+        if wanted.get("critic"):
+            load_part(self.actor_critic, loaded_dict["critic_state_dict"], CRITIC_PARTS, strict)
+            self._value_range_chosen = True
+        if wanted.get("optimizer"):
+            self.learner.load_state_dict(loaded_dict["optimizer_state_dict"])
+        if wanted.get("iteration"):
+            if "env_state" in loaded_dict and hasattr(self.env, "load_state_dict"):
+                self.env.load_state_dict(loaded_dict["env_state"])  # type: ignore[union-attr]
+            set_rng_state(loaded_dict["rng_state"])
+        self._replay_checked = False
+        return wanted.get("iteration", False)
+
+    def broadcast_parameters(self) -> None:
+        """Give every process the parameters, normalisers and multipliers of process 0."""
+        duals = [self.learner.log_alpha.data, self.learner.log_lambda.data]
+        for tensor in [*self.actor_critic.state_dict().values(), *duals]:
+            torch.distributed.broadcast(tensor, src=0)

@@ -1,0 +1,8 @@
+# SPDX-License-Identifier: BSD-3-Clause
+"""The mathematics of the diffusion policy: pure tensor code that imports torch and nothing else."""
+
+from trudi_rsl.diffusion.chain import Chain
+from trudi_rsl.diffusion.policy import DiffusionPolicy
+from trudi_rsl.diffusion.score_network import ScoreNetwork
+
+__all__ = ["Chain", "DiffusionPolicy", "ScoreNetwork"]

@@ -1,0 +1,118 @@
+# SPDX-License-Identifier: BSD-3-Clause
+"""The denoising chain as pure functions of tensors: kernels, log-prob bound, path KL, ODE step."""
+
+from __future__ import annotations
+
+import math
+from typing import NamedTuple
+
+from torch import Tensor
+
+LOG_SQRT_2PI = 0.5 * math.log(2.0 * math.pi)
+
+
+class Chain(NamedTuple):
+    """A batch of sampled denoising chains."""
+
+    latents: Tensor
+    """``x_0 .. x_N``, ``[N+1, B, A]``."""
+    means: Tensor
+    """Means of the denoising kernels that drew ``x_1 .. x_N``, ``[N, B, A]``."""
+    noise: Tensor
+    """Standard normal draws, ``[N+1, B, A]``: row 0 made ``x_0``, row ``k+1`` made ``x_{k+1}``."""
+
+
+def prior_score(x: Tensor, prior_std: float) -> Tensor:
+    """Return ``p(x) = -x / s0^2``, the score of the prior N(0, s0^2)."""
+    return -x / prior_std**2
+
+
+def denoising_mean(x: Tensor, control: Tensor, step: Tensor, prior_std: float) -> Tensor:
+    """Return ``mu_k = x + e_k (p(x) + u)``, the mean of the denoising kernel.
+
+    Args:
+        x: Latents ``[..., A]``.
+        control: Network output ``u`` at ``x``, ``[..., A]``.
+        step: Step sizes ``e_k``, broadcastable to ``[..., A]``.
+        prior_std: Prior standard deviation ``s0``.
+    """
+    return x + step * (prior_score(x, prior_std) + control)
+
+
+def ode_step(x: Tensor, control: Tensor, step: Tensor, prior_std: float, score_scale: float) -> Tensor:
+    """Return one deterministic step ``x + e_k ((2c-1) p(x) + c u)``.
+
+    ``c = 1`` is the SDE's mean step, ``c = 1/2`` the probability-flow ODE (paper Eq. 185).
+    """
+    return x + step * ((2.0 * score_scale - 1.0) * prior_score(x, prior_std) + score_scale * control)
+
+
+def log_prob_bound(latents: Tensor, noise: Tensor, steps: Tensor, prior_std: float) -> Tensor:
+    """Return the single-sample bound ``lp`` on the log-density of ``x_N``; ``E[-lp]`` is at most its entropy.
+
+    ``lp = log N(x_0; 0, s0^2) - W`` with ``W = sum_k log N(x_k; nu_k, sigma_k) - log N(x_{k+1}; mu_k, sigma_k)``
+    (paper Eq. 117). Both kernels of a step share ``sigma_k``, so only the quadratic terms remain, and the denoising
+    kernel's quadratic is that of the drawn noise.
+
+    Args:
+        latents: ``[N+1, B, A]``.
+        noise: The draws that made them, ``[N+1, B, A]``.
+        steps: Step sizes ``e_k``, ``[N, A]``.
+        prior_std: Prior standard deviation ``s0``.
+
+    Returns:
+        Bound ``[B]`` in nats, before the squashing's log-determinant.
+    """
+    step = steps[:, None]
+    # nu_k = x_{k+1} + e_k p(x_{k+1})
+    noising_mean = latents[1:] + step * prior_score(latents[1:], prior_std)
+    # ((x_k - nu_k) / sigma_k)^2 with sigma_k^2 = 2 e_k
+    backward = (latents[:-1] - noising_mean).square() / (2.0 * step)
+    work = 0.5 * (noise[1:].square() - backward).sum((0, 2))
+    prior = (-0.5 * noise[0].square() - math.log(prior_std) - LOG_SQRT_2PI).sum(-1)
+    return prior - work
+
+
+def gaussian_kl(mean_p: Tensor, step_p: Tensor, mean_q: Tensor, step_q: Tensor) -> Tensor:
+    """Return ``KL(N(mean_p, 2 step_p) || N(mean_q, 2 step_q))`` summed over steps and dimensions.
+
+    Args:
+        mean_p: Means ``[N, B, A]``.
+        step_p: Step sizes ``[N, A]``; the variance is twice the step size.
+        mean_q: Means ``[N, B, A]``.
+        step_q: Step sizes ``[N, A]``.
+
+    Returns:
+        ``[B]`` in nats.
+    """
+    ratio = (step_p / step_q)[:, None]
+    quadratic = (mean_p - mean_q).square() / (2.0 * step_q[:, None])
+    return 0.5 * (ratio - 1.0 - ratio.log() + quadratic).sum((0, 2))
+
+
+def mean_only_kl(mean_old: Tensor, step_old: Tensor, mean: Tensor) -> Tensor:
+    """Return ``sum_k |mu_old - mu|^2 / (2 sigma_old^2)``: the closed form with the new variance taken as the old.
+
+    Shapes as in :func:`gaussian_kl`.
+    """
+    return ((mean_old - mean).square() / (4.0 * step_old[:, None])).sum((0, 2))
+
+
+def log_ratio(latents: Tensor, mean_old: Tensor, step_old: Tensor, mean: Tensor, step: Tensor) -> Tensor:
+    """Return the sampled ``log p_old(chain) - log p_new(chain)``, whose expectation over old chains is the path KL.
+
+    Args:
+        latents: Chains drawn from the old policy, ``[N+1, B, A]``.
+        mean_old: Old means ``[N, B, A]``.
+        step_old: Old step sizes ``[N, A]``.
+        mean: New means at the same latents ``[N, B, A]``.
+        step: New step sizes ``[N, A]``.
+
+    Returns:
+        ``[B]`` in nats; single samples can be negative.
+    """
+    target = latents[1:]
+    old = (target - mean_old).square() / (4.0 * step_old[:, None])
+    new = (target - mean).square() / (4.0 * step[:, None])
+    log_std_ratio = 0.5 * (step / step_old).log()[:, None]
+    return (new - old + log_std_ratio).sum((0, 2))

@@ -1,0 +1,125 @@
+# SPDX-License-Identifier: BSD-3-Clause
+"""A state-conditioned diffusion policy: score network, learned friction and the chain they define."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from trudi_rsl.diffusion.chain import Chain, denoising_mean, log_prob_bound, ode_step
+from trudi_rsl.diffusion.schedule import cosine_weights, step_sizes
+from trudi_rsl.diffusion.score_network import ScoreNetwork
+from trudi_rsl.diffusion.squash import log_det_squash
+
+
+class DiffusionPolicy(nn.Module):
+    """Distribution over unit actions ``tanh(x_N)`` reached by ``N`` denoising steps from Gaussian noise.
+
+    Args:
+        num_obs: Dimension ``O`` of the (normalised) observation.
+        num_actions: Action dimension ``A``.
+        num_steps: Denoising steps ``N``, at least 1.
+        prior_std: Standard deviation ``s0`` of ``x_0``.
+        init_friction: Initial friction, one learned value per action dimension.
+        hidden_dims: Widths of the score network.
+        residual: Skip connections in the score network.
+    """
+
+    weights: Tensor
+
+    def __init__(
+        self,
+        num_obs: int,
+        num_actions: int,
+        num_steps: int = 8,
+        prior_std: float = 2.5,
+        init_friction: float = 1.0,
+        hidden_dims: Sequence[int] = (512, 512, 512),
+        residual: bool = False,
+    ) -> None:
+        super().__init__()
+        self.num_obs = num_obs
+        self.num_actions = num_actions
+        self.num_steps = num_steps
+        self.prior_std = prior_std
+        self.score_network = ScoreNetwork(num_obs, num_actions, hidden_dims, residual)
+        # softplus(raw) = init_friction
+        self.raw_friction = nn.Parameter(torch.full((num_actions,), math.log(math.expm1(init_friction))))
+        self.register_buffer("weights", cosine_weights(num_steps).to(torch.get_default_dtype()), persistent=False)
+
+    def friction(self) -> Tensor:
+        """Return the friction ``phi`` per action dimension, ``[A]``, positive."""
+        return F.softplus(self.raw_friction)
+
+    def step_sizes(self) -> Tensor:
+        """Return the step sizes ``e_k``, ``[N, A]``."""
+        return step_sizes(self.weights, self.friction())
+
+    def draw_noise(self, batch: int) -> Tensor:
+        """Return fresh standard normal noise for :meth:`sample`, ``[N+1, B, A]``."""
+        param = self.raw_friction
+        return torch.randn(self.num_steps + 1, batch, self.num_actions, device=param.device, dtype=param.dtype)
+
+    def sample(self, obs: Tensor, noise: Tensor) -> Chain:
+        """Run the chain: ``x_0 = s0 noise_0``, ``x_{k+1} = mu_k + sqrt(2 e_k) noise_{k+1}``.
+
+        Args:
+            obs: Normalised observations ``[B, O]``.
+            noise: Standard normal ``[N+1, B, A]``.
+
+        Returns:
+            The chain; gradients reach the parameters through every step.
+        """
+        net = self.score_network
+        obs_features, time_features = net.obs_features(obs), net.time_features(self.num_steps)
+        steps = self.step_sizes()
+        sigmas = (2.0 * steps).sqrt()
+        latents, means = [self.prior_std * noise[0]], []
+        for k in range(self.num_steps):
+            control = net(latents[k], obs_features + time_features[k])
+            means.append(denoising_mean(latents[k], control, steps[k], self.prior_std))
+            latents.append(means[k] + sigmas[k] * noise[k + 1])
+        return Chain(torch.stack(latents), torch.stack(means), noise)
+
+    def solve_ode(self, obs: Tensor, x0: Tensor, score_scale: float = 1.0) -> Tensor:
+        """Return ``x_N`` of the deterministic chain from ``x0``.
+
+        Args:
+            obs: Normalised observations ``[B, O]``.
+            x0: Initial latents ``[B, A]`` (``s0`` times a standard normal draw, or zeros).
+            score_scale: Score scale ``c``; 1 is the SDE's mean path, 1/2 the probability-flow ODE.
+
+        Returns:
+            Pre-squash actions ``[B, A]``.
+        """
+        net = self.score_network
+        obs_features, time_features = net.obs_features(obs), net.time_features(self.num_steps)
+        steps = self.step_sizes()
+        x = x0
+        for k in range(self.num_steps):
+            control = net(x, obs_features + time_features[k])
+            x = ode_step(x, control, steps[k], self.prior_std, score_scale)
+        return x
+
+    def means(self, obs: Tensor, latents: Tensor) -> Tensor:
+        """Return the denoising means at given latents, all steps in one batched network call.
+
+        Args:
+            obs: Normalised observations ``[B, O]``.
+            latents: ``x_0 .. x_{N-1}``, ``[N, B, A]``.
+
+        Returns:
+            Means ``mu_k``, ``[N, B, A]``.
+        """
+        net = self.score_network
+        condition = net.obs_features(obs) + net.time_features(self.num_steps)[:, None]
+        return denoising_mean(latents, net(latents, condition), self.step_sizes()[:, None], self.prior_std)
+
+    def log_prob_bound(self, chain: Chain) -> Tensor:
+        """Return the bound ``lp`` on the log-density of the unit action, ``[B]`` nats; ``E[-lp]`` <= entropy."""
+        bound = log_prob_bound(chain.latents, chain.noise, self.step_sizes(), self.prior_std)
+        return bound - log_det_squash(chain.latents[-1])

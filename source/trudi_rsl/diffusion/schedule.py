@@ -1,0 +1,50 @@
+# SPDX-License-Identifier: BSD-3-Clause
+"""Noise schedule of the denoising chain.
+
+Steps are counted from noise to action: ``x_0`` is noise and ``x_N`` becomes the action.
+"""
+
+from __future__ import annotations
+
+import math
+
+import torch
+from torch import Tensor
+
+MIN_WEIGHT = 0.001
+"""Floor ``m`` of the schedule; keeps the last step's noise above zero."""
+
+OFFSET = 0.008
+"""Offset ``s`` of the cosine schedule (Nichol and Dhariwal, 2021)."""
+
+
+def cosine_weights(num_steps: int) -> Tensor:
+    """Return the relative step sizes ``w(k) = (1-m) cos^2(pi/2 * ((1+s) - t)/(1+s)) + m`` with ``t = (N-k)/N``.
+
+    Args:
+        num_steps: Number of denoising steps ``N``, at least 1.
+
+    Returns:
+        Weights ``[N]`` in (0, 1], decreasing, float64.
+
+    Raises:
+        ValueError: If ``num_steps`` is below 1.
+    """
+    if num_steps < 1:
+        raise ValueError(f"num_steps must be at least 1, got {num_steps}.")
+    t = (num_steps - torch.arange(num_steps, dtype=torch.float64)) / num_steps
+    angle = 0.5 * math.pi * ((1 + OFFSET) - t) / (1 + OFFSET)
+    return (1 - MIN_WEIGHT) * torch.cos(angle).square() + MIN_WEIGHT
+
+
+def step_sizes(weights: Tensor, friction: Tensor) -> Tensor:
+    """Return the Euler step sizes ``e_k = w(k) / (N * friction)``.
+
+    Args:
+        weights: Output of :func:`cosine_weights`, ``[N]``.
+        friction: Positive friction per action dimension, ``[A]``.
+
+    Returns:
+        Step sizes ``[N, A]``. The noise of step ``k`` has standard deviation ``sqrt(2 e_k)``.
+    """
+    return weights[:, None] / (weights.shape[0] * friction)

@@ -1,0 +1,112 @@
+# SPDX-License-Identifier: BSD-3-Clause
+"""The control (score difference) network ``u_theta(x, s, k)`` of the denoising chain."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from itertools import pairwise
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+NUM_FREQUENCIES = 32
+TIME_HIDDEN_DIM = 32
+TIME_EMBEDDING_DIM = 16
+OUTPUT_SCALE = 1e-8
+"""Initial scale of the last layer: the chain starts as the prior's own diffusion."""
+
+
+class TimeEmbedding(nn.Module):
+    """Embedding of the raw step index: sines and cosines at fixed frequencies and learned phases, then a small MLP."""
+
+    frequencies: Tensor
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.register_buffer("frequencies", torch.linspace(0.1, 100.0, NUM_FREQUENCIES), persistent=False)
+        self.phase = nn.Parameter(torch.zeros(NUM_FREQUENCIES))
+        self.mlp = nn.Sequential(
+            nn.Linear(2 * NUM_FREQUENCIES, TIME_HIDDEN_DIM), nn.GELU(), nn.Linear(TIME_HIDDEN_DIM, TIME_EMBEDDING_DIM)
+        )
+
+    def forward(self, num_steps: int) -> Tensor:
+        """Return the embeddings ``[N, 16]`` of steps ``0 .. N-1``."""
+        steps = torch.arange(num_steps, device=self.phase.device, dtype=self.phase.dtype)
+        angle = steps[:, None] * self.frequencies + self.phase
+        return self.mlp(torch.cat([angle.sin(), angle.cos()], dim=-1))
+
+
+class HiddenBlock(nn.Module):
+    """``GELU(LayerNorm(Linear(h)))``, added to its input when ``residual``."""
+
+    def __init__(self, in_dim: int, out_dim: int, residual: bool) -> None:
+        super().__init__()
+        self.linear = nn.Linear(in_dim, out_dim)
+        self.norm = nn.LayerNorm(out_dim)
+        self.residual = residual
+
+    def forward(self, h: Tensor) -> Tensor:
+        """Map features ``[..., in_dim]`` to ``[..., out_dim]``."""
+        out = F.gelu(self.norm(self.linear(h)))
+        return h + out if self.residual else out
+
+
+class ScoreNetwork(nn.Module):
+    """MLP on (x, observation, step) whose first layer is evaluated in three parts.
+
+    The first layer is linear in the concatenated input, so the observation's share is computed once per state and the
+    step's share once per step; only the latent's share is left for every (state, step) pair.
+
+    Args:
+        num_obs: Observation dimension ``O``.
+        num_actions: Action dimension ``A``.
+        hidden_dims: Width of the first layer and of every hidden block.
+        residual: Add a skip connection around each hidden block (all widths must then agree).
+
+    Raises:
+        ValueError: If ``hidden_dims`` is empty, or has unequal widths with ``residual``.
+    """
+
+    def __init__(self, num_obs: int, num_actions: int, hidden_dims: Sequence[int], residual: bool = False) -> None:
+        super().__init__()
+        if not hidden_dims:
+            raise ValueError("hidden_dims must name at least one layer.")
+        if residual and len(set(hidden_dims)) > 1:
+            raise ValueError(f"Residual blocks need equal widths, got hidden_dims={list(hidden_dims)}.")
+        self.input_dims = [num_actions, num_obs, TIME_EMBEDDING_DIM]
+        self.time_embedding = TimeEmbedding()
+        self.input_layer = nn.Linear(sum(self.input_dims), hidden_dims[0])
+        self.trunk = nn.Sequential(
+            nn.GELU(),
+            *(HiddenBlock(i, o, residual) for i, o in pairwise(hidden_dims)),
+        )
+        self.output_layer = nn.Linear(hidden_dims[-1], num_actions)
+        with torch.no_grad():
+            self.output_layer.weight.mul_(OUTPUT_SCALE)
+            self.output_layer.bias.zero_()
+
+    def input_weights(self) -> tuple[Tensor, Tensor, Tensor]:
+        """Return the first layer's weights for the latent ``[H, A]``, the observation ``[H, O]`` and the step."""
+        latent, obs, time = self.input_layer.weight.split(self.input_dims, dim=1)
+        return latent, obs, time
+
+    def obs_features(self, obs: Tensor) -> Tensor:
+        """Return the observation's share of the first layer, ``[..., O] -> [..., H]``."""
+        return F.linear(obs, self.input_weights()[1], self.input_layer.bias)
+
+    def time_features(self, num_steps: int) -> Tensor:
+        """Return the step's share of the first layer for all steps, ``[N, H]``."""
+        return F.linear(self.time_embedding(num_steps), self.input_weights()[2])
+
+    def forward(self, x: Tensor, condition: Tensor) -> Tensor:
+        """Return the control ``u``.
+
+        Args:
+            x: Latents ``[..., A]``.
+            condition: Sum of observation and step features, broadcastable to ``[..., H]``.
+
+        Returns:
+            Control ``[..., A]``.
+        """
+        return self.output_layer(self.trunk(F.linear(x, self.input_weights()[0]) + condition))

@@ -1,0 +1,34 @@
+# SPDX-License-Identifier: BSD-3-Clause
+"""Errors a user of the package can meet, each with a message that says what to do."""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Iterable
+
+
+class ConfigError(ValueError):
+    """A configuration value or override that cannot work."""
+
+
+class CheckpointError(RuntimeError):
+    """A checkpoint of another task, algorithm, shape or format than the one it is loaded into."""
+
+
+class NonFiniteError(RuntimeError):
+    """NaN or infinity in the simulator's observations or rewards, or in the policy's actions."""
+
+
+def nearest(name: str, known: Iterable[str], limit: int = 3) -> str:
+    """Return a sentence naming the known names closest to ``name``, or all of them when none is close.
+
+    Args:
+        name: What the user wrote.
+        known: The names that would have worked.
+        limit: Largest number of suggestions.
+    """
+    names = sorted(known)
+    close = difflib.get_close_matches(name, names, n=limit, cutoff=0.5)
+    if close:
+        return f"Did you mean {', '.join(repr(c) for c in close)}?"
+    return f"Known: {', '.join(names)}."

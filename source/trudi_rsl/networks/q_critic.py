@@ -1,0 +1,84 @@
+# SPDX-License-Identifier: BSD-3-Clause
+"""Distributional Q-function with a feature-prediction head (REPPO, arXiv 2507.11019)."""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+import torch
+from torch import Tensor, nn
+
+from trudi_rsl.networks.hl_gauss import HLGauss
+
+ZERO_CODE_GAIN = 40.0
+"""Gain on the learned logit offset, which starts as the HL-Gauss code of value 0."""
+
+
+class CriticOutput(NamedTuple):
+    """What the critic says of a batch of state-action pairs."""
+
+    logits: Tensor
+    """Value logits ``[..., num_bins]``."""
+    features: Tensor
+    """Encoder features of (s, a), ``[..., F]``."""
+    predicted_features: Tensor
+    """Prediction of the next pair's features, ``[..., F]``."""
+
+
+def _head(dim: int, out_dim: int) -> nn.Sequential:
+    return nn.Sequential(nn.SiLU(), nn.Linear(dim, dim), nn.RMSNorm(dim), nn.SiLU(), nn.Linear(dim, out_dim))
+
+
+class QCritic(nn.Module):
+    """``Q(s, a)`` as a categorical distribution over a value range; no target network.
+
+    Args:
+        num_obs: Dimension of the (normalised) critic observation.
+        num_actions: Action dimension ``A``; actions are unit actions in [-1, 1].
+        hidden_dim: Width ``F`` of every layer and of the features.
+        vmin: Lower end of the value range.
+        vmax: Upper end of the value range.
+        num_bins: Number of value bins.
+    """
+
+    def __init__(
+        self, num_obs: int, num_actions: int, hidden_dim: int, vmin: float, vmax: float, num_bins: int = 151
+    ) -> None:
+        super().__init__()
+        self.hidden_dim = hidden_dim
+        self.encoder = nn.Sequential(
+            nn.Linear(num_obs + num_actions, hidden_dim),
+            nn.RMSNorm(hidden_dim),
+            nn.SiLU(),
+            nn.Linear(hidden_dim, hidden_dim),
+        )
+        self.value_head = _head(hidden_dim, num_bins)
+        self.feature_head = _head(hidden_dim, hidden_dim)
+        self.hl_gauss = HLGauss(vmin, vmax, num_bins)
+        self.zero_code = nn.Parameter(self.hl_gauss.encode(torch.zeros(())))
+
+    def _logits(self, features: Tensor) -> Tensor:
+        return self.value_head(features) + ZERO_CODE_GAIN * self.zero_code
+
+    def forward(self, obs: Tensor, actions: Tensor) -> CriticOutput:
+        """Evaluate all heads.
+
+        Args:
+            obs: Normalised critic observations ``[..., O]``.
+            actions: Unit actions ``[..., A]``.
+        """
+        features = self.encoder(torch.cat([obs, actions], dim=-1))
+        return CriticOutput(self._logits(features), features, self.feature_head(features))
+
+    def value_and_features(self, obs: Tensor, actions: Tensor) -> tuple[Tensor, Tensor]:
+        """Return ``Q`` ``[...]`` and the features ``[..., F]``, without the prediction head."""
+        features = self.encoder(torch.cat([obs, actions], dim=-1))
+        return self.decode(self._logits(features)), features
+
+    def value(self, obs: Tensor, actions: Tensor) -> Tensor:
+        """Return ``Q(s, a)``, ``[...]``."""
+        return self.value_and_features(obs, actions)[0]
+
+    def decode(self, logits: Tensor) -> Tensor:
+        """Return the expected value of logits ``[..., num_bins]``."""
+        return self.hl_gauss.decode(logits.softmax(-1))

@@ -1,0 +1,86 @@
+# SPDX-License-Identifier: BSD-3-Clause
+"""RSL-RL's runner with what TruDi adds: checkpoints that know what they are of, and one-file exports."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+from typing import Any
+
+import torch
+from rsl_rl.env import VecEnv
+from rsl_rl.runners import OnPolicyRunner as RslRlOnPolicyRunner
+
+from trudi_rsl.algorithms import TruDi
+from trudi_rsl.algorithms.checkpoint import check_kind
+from trudi_rsl.errors import CheckpointError, NonFiniteError
+from trudi_rsl.rsl_rl_compat import task_name
+
+
+class OnPolicyRunner(RslRlOnPolicyRunner):
+    """RSL-RL's on-policy runner, for TruDi and for RSL-RL's own PPO.
+
+    Trains exactly as the stock runner does. What it adds:
+
+    - a checkpoint tells its task, and is refused by another task, algorithm or network shape;
+    - when the simulator gives NaN or infinity, or training is interrupted, the policy so far is saved first;
+    - TruDi finds non-finite numbers at the end of a rollout and names the environment, so RSL-RL's own check, which
+      waits for the device at every step, is off unless asked for.
+    """
+
+    def __init__(self, env: VecEnv, train_cfg: dict[str, Any], log_dir: str | None = None, device: str = "cpu") -> None:
+        super().__init__(env, train_cfg, log_dir, device)
+        if isinstance(self.alg, TruDi):
+            self.cfg.setdefault("check_for_nan", False)
+
+    def learn(self, num_learning_iterations: int, init_at_random_ep_len: bool = False) -> None:
+        """Train for a number of iterations; see the stock runner.
+
+        Raises:
+            NonFiniteError: If the simulator gives NaN or infinity; names the checkpoint that was kept.
+        """
+        try:
+            super().learn(num_learning_iterations, init_at_random_ep_len)
+        except NonFiniteError as error:
+            raise NonFiniteError(f"{error} {self._rescue()}") from error
+        except KeyboardInterrupt:
+            print(f"\nInterrupted. {self._rescue()}")
+            raise
+
+    def _rescue(self) -> str:
+        if self.logger.writer is None or self.logger.log_dir is None:
+            return "No checkpoint was kept, since the run has no log folder."
+        path = Path(self.logger.log_dir) / f"model_{self.current_learning_iteration}_rescued.pt"
+        self.save(str(path))
+        self.logger.stop_logging_writer()
+        return f"The policy so far is kept in {path}."
+
+    def save(self, path: str, infos: dict[str, Any] | None = None) -> None:
+        """Save a checkpoint; ``infos`` also gets the task's name."""
+        super().save(path, {"task": task_name(self.env), **(infos or {})})
+
+    def load(
+        self, path: str, load_cfg: dict[str, bool] | None = None, strict: bool = True, map_location: str | None = None
+    ) -> dict[str, Any]:
+        """Load a checkpoint; see the stock runner.
+
+        Raises:
+            CheckpointError: If there is no such file, or it is of another task, algorithm or network shape.
+        """
+        if not os.path.isfile(path):
+            raise CheckpointError(f"No checkpoint at {path}.")
+        checkpoint = torch.load(path, weights_only=False, map_location="cpu")
+        if isinstance(self.alg, TruDi):
+            check_kind(checkpoint, task_name(self.env))
+        elif "trudi" in checkpoint:
+            raise CheckpointError(f"{path} is a TruDi checkpoint; load it with --algo trudi.")
+        else:
+            saved_task, task = (checkpoint.get("infos") or {}).get("task"), task_name(self.env)
+            if saved_task is not None and task is not None and saved_task != task:
+                raise CheckpointError(f"The checkpoint was trained on task {saved_task!r}, not on {task!r}.")
+        try:
+            return super().load(path, load_cfg, strict, map_location)
+        except (RuntimeError, ValueError) as error:
+            if isinstance(error, CheckpointError):
+                raise
+            raise CheckpointError(f"{path} does not fit this task and these network sizes: {error}") from error

@@ -1,0 +1,174 @@
+# SPDX-License-Identifier: BSD-3-Clause
+"""Preallocated rollout storage on the training device."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import NamedTuple
+
+import torch
+from torch import Tensor
+
+from trudi_rsl.diffusion import Chain
+
+
+class Minibatch(NamedTuple):
+    """Rows of the rollout drawn for one update, ``B`` of them."""
+
+    actor_obs: Tensor
+    """Normalised actor observations ``[B, O]``."""
+    critic_obs: Tensor
+    """Normalised critic observations ``[B, Oc]``."""
+    actions: Tensor
+    """Unit actions ``[B, A]``."""
+    targets: Tensor
+    """TD(lambda) targets ``[B]``."""
+    next_features: Tensor
+    """Critic features of the next pair ``[B, F]``."""
+    target_valid: Tensor
+    """Whether the target may be used, bool ``[B]``."""
+    features_valid: Tensor
+    """Whether the next features are those of the true next observation, bool ``[B]``."""
+    latents: Tensor | None
+    """Stored chains ``[N+1, B, A]``, None unless chains are stored."""
+    means: Tensor | None
+    """Denoising means of the stored chains ``[N, B, A]``."""
+
+
+class RolloutBuffer:
+    """One rollout of ``T`` steps in ``E`` environments.
+
+    Everything is allocated here, because the runner collects under ``torch.inference_mode`` and a tensor created
+    there could not be used in the update. Observations, actions and log-probs have ``T + 1`` rows: the last one holds
+    the bootstrap at the state after the rollout.
+
+    Args:
+        num_steps: Rollout length ``T``.
+        num_envs: Number of environments ``E``.
+        num_actor_obs: Actor observation dimension ``O``.
+        num_critic_obs: Critic observation dimension ``Oc``; None when the critic sees the actor's observations.
+        num_actions: Action dimension ``A``.
+        feature_dim: Width ``F`` of the critic's features.
+        num_denoise_steps: Denoising steps ``N``.
+        store_chains: Keep latents and means of every chain, ``(2N + 1) A`` floats per transition.
+        device: Training device.
+    """
+
+    def __init__(
+        self,
+        num_steps: int,
+        num_envs: int,
+        num_actor_obs: int,
+        num_critic_obs: int | None,
+        num_actions: int,
+        feature_dim: int,
+        num_denoise_steps: int,
+        store_chains: bool,
+        device: torch.device | str,
+    ) -> None:
+        t, e = num_steps, num_envs
+        self.num_steps, self.num_envs, self.device = t, e, torch.device(device)
+        self.actor_obs = torch.zeros(t + 1, e, num_actor_obs, device=device)
+        self.critic_obs = (
+            self.actor_obs if num_critic_obs is None else torch.zeros(t + 1, e, num_critic_obs, device=device)
+        )
+        self.actions = torch.zeros(t + 1, e, num_actions, device=device)
+        self.log_probs = torch.zeros(t + 1, e, device=device)
+        self.rewards = torch.zeros(t, e, device=device)
+        self.terminated = torch.zeros(t, e, dtype=torch.bool, device=device)
+        self.truncated = torch.zeros(t, e, dtype=torch.bool, device=device)
+        self.targets = torch.zeros(t, e, device=device)
+        self.next_features = torch.zeros(t, e, feature_dim, device=device)
+        self.target_valid = torch.ones(t, e, dtype=torch.bool, device=device)
+        self.features_valid = torch.ones(t, e, dtype=torch.bool, device=device)
+        self.latents: Tensor | None = None
+        self.means: Tensor | None = None
+        if store_chains:
+            self.latents = torch.zeros(t, e, num_denoise_steps + 1, num_actions, device=device)
+            self.means = torch.zeros(t, e, num_denoise_steps, num_actions, device=device)
+        self.final_actor_obs: Tensor | None = None
+        self.final_critic_obs: Tensor | None = None
+        self.has_final = torch.zeros(t, e, dtype=torch.bool, device=device)
+        self.step = 0
+
+    def add_decision(
+        self, actor_obs: Tensor, critic_obs: Tensor, actions: Tensor, log_probs: Tensor, chain: Chain
+    ) -> None:
+        """Write row ``step``: what the policy saw, ``[E, O]``, drew, ``[E, A]``, and its log-prob bound, ``[E]``.
+
+        Raises:
+            OverflowError: If the rollout is longer than the buffer.
+        """
+        if self.step > self.num_steps:
+            raise OverflowError(f"The rollout buffer holds {self.num_steps} steps; call clear() before collecting on.")
+        self.actor_obs[self.step].copy_(actor_obs)
+        if self.critic_obs is not self.actor_obs:
+            self.critic_obs[self.step].copy_(critic_obs)
+        self.actions[self.step].copy_(actions)
+        self.log_probs[self.step].copy_(log_probs)
+        if self.latents is not None and self.means is not None and self.step < self.num_steps:
+            self.latents[self.step].copy_(chain.latents.transpose(0, 1))
+            self.means[self.step].copy_(chain.means.transpose(0, 1))
+
+    def add_outcome(self, rewards: Tensor, terminated: Tensor, truncated: Tensor) -> None:
+        """Write what the simulator answered, each ``[E]``, and move to the next row."""
+        self.rewards[self.step].copy_(rewards)
+        self.terminated[self.step].copy_(terminated)
+        self.truncated[self.step].copy_(truncated)
+        self.step += 1
+
+    def add_final_obs(self, actor_obs: Tensor, critic_obs: Tensor) -> None:
+        """Keep the raw final observations ``[E, O]`` of the current row; call before :meth:`add_outcome`.
+
+        Only the rows of episodes that ended are read later. The memory is taken on the first call, since many hosts
+        give no final observations.
+        """
+        if self.final_actor_obs is None:
+            with torch.inference_mode(False):
+                shape = (self.num_steps, self.num_envs)
+                self.final_actor_obs = torch.zeros(*shape, actor_obs.shape[-1], device=self.device)
+                separate = self.critic_obs is not self.actor_obs
+                self.final_critic_obs = (
+                    torch.zeros(*shape, critic_obs.shape[-1], device=self.device) if separate else self.final_actor_obs
+                )
+        self.final_actor_obs[self.step].copy_(actor_obs)
+        if self.final_critic_obs is not None and self.final_critic_obs is not self.final_actor_obs:
+            self.final_critic_obs[self.step].copy_(critic_obs)
+        self.has_final[self.step].fill_(True)
+
+    def clear(self) -> None:
+        """Start the next rollout."""
+        self.step = 0
+        self.has_final.fill_(False)
+
+    def minibatches(self, num_epochs: int, num_minibatches: int) -> Iterator[Minibatch]:
+        """Yield ``num_epochs * num_minibatches`` batches, each epoch a fresh permutation of all rows.
+
+        Raises:
+            ValueError: If there are fewer rows than minibatches.
+        """
+        rows = self.num_steps * self.num_envs
+        if num_minibatches > rows:
+            raise ValueError(f"{rows} transitions can't make {num_minibatches} minibatches; lower num_mini_batches.")
+        size = rows // num_minibatches
+
+        def flat(x: Tensor) -> Tensor:
+            return x[: self.num_steps].flatten(0, 1)
+
+        shared = self.critic_obs is self.actor_obs
+        for _ in range(num_epochs):
+            order = torch.randperm(rows, device=self.device)
+            for i in range(num_minibatches):
+                idx = order[i * size : (i + 1) * size]
+                actor_obs = flat(self.actor_obs)[idx]
+                yield Minibatch(
+                    actor_obs=actor_obs,
+                    critic_obs=actor_obs if shared else flat(self.critic_obs)[idx],
+                    actions=flat(self.actions)[idx],
+                    targets=flat(self.targets)[idx],
+                    next_features=flat(self.next_features)[idx],
+                    target_valid=flat(self.target_valid)[idx],
+                    features_valid=flat(self.features_valid)[idx],
+                    latents=None if self.latents is None else flat(self.latents)[idx].transpose(0, 1),
+                    means=None if self.means is None else flat(self.means)[idx].transpose(0, 1),
+                )
