@@ -247,7 +247,11 @@ class TruDi:
         return self.actor_critic
 
     def save(self) -> dict[str, Any]:
-        """Return all that a resume, an evaluation or an export needs."""
+        """Return all that a resume, an evaluation or an export needs.
+
+        The simulator's state is part of it between iterations only: in the middle of a rollout, where the policy is
+        saved because something went wrong, continuing from it would not be exact and may not be wanted.
+        """
         state = {
             "actor_state_dict": part_of_state(self.actor_critic, ACTOR_PARTS),
             "critic_state_dict": part_of_state(self.actor_critic, CRITIC_PARTS),
@@ -255,7 +259,7 @@ class TruDi:
             "rng_state": rng_state(),
             "trudi": self.spec,
         }
-        if hasattr(self.env, "state_dict"):
+        if self.storage.step == 0 and hasattr(self.env, "state_dict"):
             state["env_state"] = self.env.state_dict()  # type: ignore[union-attr]
         return state
 

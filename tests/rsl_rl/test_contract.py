@@ -1,0 +1,213 @@
+# SPDX-License-Identifier: BSD-3-Clause
+"""TruDi keeps RSL-RL's contract under the stock, unchanged runner."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from rsl_rl.runners import OnPolicyRunner as StockRunner
+from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
+from torch.utils._python_dispatch import TorchDispatchMode
+
+from tests.rsl_rl.helpers import PartiallyObserved, runner_cfg
+from trudi_rsl.errors import CheckpointError, ConfigError
+from trudi_rsl.hosts.gymnasium_env import GymnasiumVecEnv
+
+TASK = "InvertedPendulum-v5"
+
+LOGGED = {
+    "path_kl",
+    "path_kl_max",
+    "gated_share",
+    "entropy_per_dim",
+    "entropy_target_per_dim",
+    "alpha",
+    "lambda",
+    "q_mean",
+    "td_error",
+    "clipped_targets",
+    "action_saturation",
+    "friction",
+    "actor_grad_norm",
+    "critic_grad_norm",
+}
+"""What the log must show beside RSL-RL's own lines."""
+
+
+def stock_runner(tmp_path: Path | None = None, env: Any = None, **algorithm: Any) -> StockRunner:
+    env = env or GymnasiumVecEnv(TASK, 4, seed=3)
+    return StockRunner(env, runner_cfg(**algorithm), str(tmp_path) if tmp_path else None, "cpu")
+
+
+def state(runner: StockRunner) -> dict[str, torch.Tensor]:
+    return {k: v.clone() for k, v in runner.alg.get_policy().state_dict().items()}
+
+
+def test_trains_under_the_stock_runner_and_logs_every_promised_number(tmp_path: Path) -> None:
+    runner = stock_runner(tmp_path)
+    before = state(runner)
+    runner.learn(2, init_at_random_ep_len=True)
+    after = state(runner)
+    for part in ("actor.score_network.output_layer.weight", "critic.value_head.4.weight", "actor_obs.normalizer._mean"):
+        assert not torch.equal(before[part], after[part]), part
+    assert (tmp_path / "model_0.pt").is_file() and (tmp_path / "model_1.pt").is_file()
+    events = EventAccumulator(str(tmp_path))
+    events.Reload()
+    tags = set(events.Tags()["scalars"])
+    assert {f"Loss/{name}" for name in LOGGED} <= tags
+    assert {"Perf/total_fps", "Policy/mean_std", "Loss/learning_rate"} <= tags
+    assert all(torch.isfinite(torch.tensor(events.Scalars(f"Loss/{name}")[-1].value)) for name in LOGGED)
+
+
+@pytest.mark.parametrize(
+    "settings",
+    [
+        {"kl_chains": "fresh", "num_kl_chains": 2},
+        {"kl_estimator": "reverse"},
+        {"kl_estimator": "log_ratio"},
+        {"kl_estimator": "mean_only"},
+        {"residual": True},
+        {"value_range": "auto"},
+        {"obs_normalization": False},
+        {"num_denoise_steps": 1},
+    ],
+    ids=str,
+)
+def test_every_variant_trains_to_finite_weights(settings: dict[str, Any]) -> None:
+    runner = stock_runner(**settings)
+    runner.learn(1)
+    assert all(torch.isfinite(v).all() for v in state(runner).values())
+
+
+def test_the_critic_may_see_other_observations_than_the_actor() -> None:
+    cfg = runner_cfg()
+    cfg["obs_groups"] = {"actor": ["policy"], "critic": ["policy", "privileged"]}
+    env = PartiallyObserved(TASK, 4, seed=3, max_episode_steps=3)
+    runner = StockRunner(env, cfg, None, "cpu")
+    before = state(runner)
+    runner.learn(1)
+    policy = runner.alg.get_policy()
+    assert (policy.actor_obs.num_obs, policy.critic_obs.num_obs) == (2, 6)
+    assert not torch.equal(before["critic_obs.normalizer._mean"], state(runner)["critic_obs.normalizer._mean"])
+    assert runner.alg.storage.final_actor_obs.shape[-1] == 2
+    assert runner.alg.storage.final_critic_obs.shape[-1] == 6
+    obs = env.get_observations()
+    action = policy(obs)
+    obs["privileged"] = obs["privileged"] + 1.0
+    torch.testing.assert_close(policy(obs), action)
+
+
+def test_load_cfg_chooses_what_is_loaded(tmp_path: Path) -> None:
+    source = stock_runner()
+    source.learn(1)
+    source.save(str(tmp_path / "model_0.pt"))
+    target = stock_runner()
+    before = state(target)
+    target.load(str(tmp_path / "model_0.pt"), load_cfg={"actor": True})
+    after, trained = state(target), state(source)
+    assert all(torch.equal(after[k], trained[k]) for k in after if k.startswith(("actor.", "actor_obs.")))
+    assert all(torch.equal(after[k], before[k]) for k in after if k.startswith("critic."))
+    assert target.current_learning_iteration == 0 and not target.alg.learner.optimizers["actor"].state
+
+
+@pytest.mark.parametrize("task", ["InvertedPendulum-v5", "Hopper-v5"])
+def test_save_load_continue_equals_not_stopping(task: str, tmp_path: Path) -> None:
+    torch.manual_seed(7)
+    straight = stock_runner(env=GymnasiumVecEnv(task, 4, seed=3), value_range="auto")
+    straight.learn(2, init_at_random_ep_len=True)
+    straight.save(str(tmp_path / "model_1.pt"))
+    straight.learn(2)
+    torch.manual_seed(12345)
+    resumed = stock_runner(env=GymnasiumVecEnv(task, 4, seed=99), value_range="auto")
+    resumed.load(str(tmp_path / "model_1.pt"))
+    resumed.learn(2)
+    a, b = state(straight), state(resumed)
+    assert [k for k in a if not torch.equal(a[k], b[k])] == []
+    assert torch.equal(straight.alg.learner.log_alpha, resumed.alg.learner.log_alpha)
+    assert torch.equal(straight.alg.learner.log_lambda, resumed.alg.learner.log_lambda)
+
+
+class HostReads(TorchDispatchMode):
+    """Counts the operations that wait for the device: ``.item()``, ``bool(tensor)`` and sizes that depend on data."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.names: list[str] = []
+
+    def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        if func.overloadpacket.__name__ in {"_local_scalar_dense", "nonzero", "equal", "is_nonzero"}:
+            self.names.append(func.overloadpacket.__name__)
+        return func(*args, **(kwargs or {}))
+
+
+def test_neither_acting_nor_learning_waits_for_the_device() -> None:
+    runner = stock_runner()
+    alg, env = runner.alg, runner.env
+    obs = env.get_observations()
+    with torch.inference_mode():
+        for _ in range(6):
+            with HostReads() as reads:
+                actions = alg.act(obs)
+            assert reads.names == []
+            obs, rewards, dones, extras = env.step(actions)
+            with HostReads() as reads:
+                alg.process_env_step(obs, rewards, dones, extras)
+            assert reads.names == []
+        alg.compute_returns(obs)
+    old_steps = alg.get_policy().old_actor.step_sizes()
+    batches = list(alg.storage.minibatches(1, 2))
+    alg.learner.update(batches[0], old_steps)
+    with HostReads() as reads:
+        alg.learner.update(batches[1], old_steps)
+    assert reads.names == []
+
+
+def test_rollout_storage_is_allocated_once() -> None:
+    runner = stock_runner()
+
+    def addresses() -> dict[str, int]:
+        return {k: v.data_ptr() for k, v in vars(runner.alg.storage).items() if isinstance(v, torch.Tensor)}
+
+    before = addresses()
+    runner.learn(2)
+    after = addresses()
+    assert {"latents", "means", "actor_obs", "next_features"} <= before.keys()
+    assert {k: after[k] for k in before} == before
+
+
+def test_observations_are_counted_once_by_the_normaliser() -> None:
+    runner = stock_runner()
+    runner.learn(3)
+    count = runner.alg.get_policy().actor_obs.normalizer.count
+    assert count == 3 * 6 * 4
+
+
+def test_a_checkpoint_of_another_task_or_shape_is_refused(tmp_path: Path) -> None:
+    path = str(tmp_path / "model_0.pt")
+    runner = stock_runner()
+    runner.save(path)
+    with pytest.raises(CheckpointError, match=r"task 'InvertedPendulum-v5', not on 'Hopper-v5'"):
+        stock_runner(env=GymnasiumVecEnv("Hopper-v5", 2)).load(path)
+    before = state(wide := stock_runner(actor_hidden_dims=[32, 32]))
+    with pytest.raises(CheckpointError, match=r"\(16, 21\) in the checkpoint, \(32, 21\) here"):
+        wide.load(path)
+    assert all(torch.equal(v, before[k]) for k, v in state(wide).items())
+
+
+def test_ppo_settings_left_in_a_config_are_named_and_ignored() -> None:
+    with pytest.warns(UserWarning, match="clip_param, entropy_coef"):
+        stock_runner(clip_param=0.2, entropy_coef=0.0)
+
+
+def test_an_environment_without_action_bounds_is_refused_with_the_setting_to_use() -> None:
+    env = GymnasiumVecEnv(TASK, 2)
+    env.action_low.fill_(-torch.inf)
+    env.unwrapped.single_action_space.low.fill(-torch.inf)
+    env.unwrapped.action_space.low.fill(-torch.inf)
+    with pytest.raises(ConfigError, match=r"agent\.algorithm\.action_bounds"):
+        stock_runner(env=env)
+    bounded = stock_runner(env=env, action_bounds=[-2.0, 4.0]).alg.get_policy()
+    assert bounded.action_scale.tolist() == [3.0] and bounded.action_offset.tolist() == [1.0]
