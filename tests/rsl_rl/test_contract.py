@@ -188,6 +188,7 @@ def test_observations_are_counted_once_by_the_normaliser() -> None:
 def test_a_checkpoint_of_another_task_or_shape_is_refused(tmp_path: Path) -> None:
     path = str(tmp_path / "model_0.pt")
     runner = stock_runner()
+    runner.learn(1)
     runner.save(path)
     with pytest.raises(CheckpointError, match=r"task 'InvertedPendulum-v5', not on 'Hopper-v5'"):
         stock_runner(env=GymnasiumVecEnv("Hopper-v5", 2)).load(path)

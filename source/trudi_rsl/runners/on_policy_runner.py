@@ -48,7 +48,8 @@ class OnPolicyRunner(RslRlOnPolicyRunner):
             raise
 
     def _rescue(self) -> str:
-        if self.logger.writer is None or self.logger.log_dir is None:
+        # before the first iteration 5.0.1 has no such attribute
+        if getattr(self.logger, "writer", None) is None or self.logger.log_dir is None:
             return "No checkpoint was kept, since the run has no log folder."
         path = Path(self.logger.log_dir) / f"model_{self.current_learning_iteration}_rescued.pt"
         self.save(str(path))

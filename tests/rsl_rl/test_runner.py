@@ -1,0 +1,112 @@
+# SPDX-License-Identifier: BSD-3-Clause
+"""What our runner adds to RSL-RL's: kept checkpoints, refused checkpoints, the same training."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import gymnasium
+import numpy as np
+import pytest
+import torch
+from gymnasium.envs.classic_control.pendulum import PendulumEnv
+from rsl_rl.runners import OnPolicyRunner as StockRunner
+
+from tests.rsl_rl.helpers import runner_cfg
+from trudi_rsl.errors import CheckpointError, NonFiniteError
+from trudi_rsl.hosts.gymnasium_env import GymnasiumVecEnv
+from trudi_rsl.runners import OnPolicyRunner
+
+TASK = "Pendulum-v1"
+
+
+class ExplodingPendulum(PendulumEnv):
+    """A pendulum whose reward becomes infinite at its tenth step."""
+
+    steps = 0
+
+    def step(self, action: np.ndarray) -> tuple[np.ndarray, Any, bool, bool, dict[str, Any]]:
+        obs, reward, terminated, truncated, info = super().step(action)
+        self.steps += 1
+        return obs, np.inf if self.steps == 10 else reward, terminated, truncated, info
+
+
+class UncheckedVecEnv(GymnasiumVecEnv):
+    """A host that lets non-finite numbers through, as GPU simulators do."""
+
+    def _require_finite(self, values: np.ndarray, what: str) -> None:
+        pass
+
+
+def ppo_cfg() -> dict[str, Any]:
+    model = {"class_name": "MLPModel", "hidden_dims": [8], "activation": "elu", "obs_normalization": True}
+    distribution = {"class_name": "GaussianDistribution", "init_std": 1.0}
+    return runner_cfg() | {
+        "algorithm": {"class_name": "PPO", "num_learning_epochs": 1, "num_mini_batches": 1, "rnd_cfg": None},
+        "actor": model | {"distribution_cfg": distribution},
+        "critic": model,
+    }
+
+
+@pytest.fixture
+def exploding() -> str:
+    gymnasium.register("ExplodingPendulum-v0", ExplodingPendulum, max_episode_steps=200)
+    yield "ExplodingPendulum-v0"
+    gymnasium.registry.pop("ExplodingPendulum-v0")
+
+
+@pytest.mark.parametrize("host", [GymnasiumVecEnv, UncheckedVecEnv])
+def test_a_checkpoint_is_kept_when_the_simulator_explodes(host: type, exploding: str, tmp_path: Path) -> None:
+    runner = OnPolicyRunner(host(exploding, 3), runner_cfg(), str(tmp_path), "cpu")
+    with pytest.raises(NonFiniteError, match=r"environment 0.*model_0_rescued\.pt"):
+        runner.learn(5)
+    kept = torch.load(tmp_path / "model_0_rescued.pt", weights_only=False)
+    weights = {**kept["actor_state_dict"], **kept["critic_state_dict"]}
+    assert all(torch.isfinite(v).all() for v in weights.values())
+    assert "env_state" not in kept
+
+
+def test_a_non_finite_rollout_names_environment_and_step(exploding: str) -> None:
+    runner = OnPolicyRunner(UncheckedVecEnv(exploding, 3), runner_cfg(), None, "cpu")
+    with pytest.raises(NonFiniteError, match=r"reward in environment 0 at step 3 of this rollout \(3 environments"):
+        runner.learn(5)
+
+
+def test_our_runner_trains_as_the_stock_one() -> None:
+    weights = []
+    for runner_class in (StockRunner, OnPolicyRunner):
+        torch.manual_seed(5)
+        runner = runner_class(GymnasiumVecEnv(TASK, 4, seed=1), runner_cfg(), None, "cpu")
+        runner.learn(2)
+        weights.append(runner.alg.get_policy().state_dict())
+    stock, ours = weights
+    assert all(torch.equal(stock[k], ours[k]) for k in stock)
+
+
+def test_checkpoints_of_the_other_algorithm_are_refused(tmp_path: Path) -> None:
+    paths = {}
+    for name, cfg in (("trudi", runner_cfg()), ("ppo", ppo_cfg())):
+        runner = OnPolicyRunner(GymnasiumVecEnv(TASK, 2), cfg, None, "cpu")
+        runner.learn(1)
+        paths[name] = str(tmp_path / f"{name}.pt")
+        runner.save(paths[name])
+    with pytest.raises(CheckpointError, match="PPO"):
+        OnPolicyRunner(GymnasiumVecEnv(TASK, 2), runner_cfg(), None, "cpu").load(paths["ppo"])
+    with pytest.raises(CheckpointError, match="--algo trudi"):
+        OnPolicyRunner(GymnasiumVecEnv(TASK, 2), ppo_cfg(), None, "cpu").load(paths["trudi"])
+
+
+def test_a_ppo_checkpoint_of_another_task_is_refused(tmp_path: Path) -> None:
+    runner = OnPolicyRunner(GymnasiumVecEnv(TASK, 2), ppo_cfg(), None, "cpu")
+    runner.learn(1)
+    runner.save(str(tmp_path / "model_0.pt"))
+    other = OnPolicyRunner(GymnasiumVecEnv("InvertedPendulum-v5", 2), ppo_cfg(), None, "cpu")
+    with pytest.raises(CheckpointError, match="trained on task 'Pendulum-v1', not on 'InvertedPendulum-v5'"):
+        other.load(str(tmp_path / "model_0.pt"))
+
+
+def test_a_missing_checkpoint_is_named() -> None:
+    runner = OnPolicyRunner(GymnasiumVecEnv(TASK, 2), runner_cfg(), None, "cpu")
+    with pytest.raises(CheckpointError, match=r"No checkpoint at nowhere\.pt"):
+        runner.load("nowhere.pt")
