@@ -1,0 +1,7 @@
+# SPDX-License-Identifier: BSD-3-Clause
+"""Configuration of runs: composition with Hydra, and the folders runs are kept in."""
+
+from trudi_rsl.config.compose import compose
+from trudi_rsl.config.run_folder import create_run_folder, find_checkpoint, load_params, resume_path, save_params
+
+__all__ = ["compose", "create_run_folder", "find_checkpoint", "load_params", "resume_path", "save_params"]

@@ -1,0 +1,188 @@
+# SPDX-License-Identifier: BSD-3-Clause
+"""From a task's name and a few overrides to a complete, checked configuration."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Mapping, Sequence
+from fnmatch import fnmatchcase
+from pathlib import Path
+from typing import Any
+
+from hydra import compose as hydra_compose
+from hydra import initialize_config_dir
+from hydra.core.override_parser.overrides_parser import OverridesParser
+from hydra.core.override_parser.types import Override, Quote, QuotedString
+from hydra.errors import HydraException
+from omegaconf import DictConfig, OmegaConf
+from omegaconf.errors import OmegaConfBaseException
+
+from trudi_rsl.algorithms.config import TruDiCfg
+from trudi_rsl.config.schema import register
+from trudi_rsl.errors import ConfigError, nearest
+
+CONFIG_DIR = Path(__file__).resolve().parents[3] / "configs"
+"""The checkout's ``configs/``."""
+
+OPEN_SECTIONS = ("env.env_kwargs", "agent.obs_groups", "agent.actor.distribution_cfg", "agent.critic.distribution_cfg")
+"""Sections whose keys belong to others and cannot be listed here."""
+
+_AT_LEAST_ONE = (
+    *("env.num_envs", "agent.num_steps_per_env", "agent.max_iterations", "agent.save_interval", "agent.num_threads"),
+    *("agent.algorithm.num_learning_epochs", "agent.algorithm.num_mini_batches"),
+)
+
+register()
+
+
+def compose(
+    task: str,
+    algo: str = "trudi",
+    overrides: Sequence[str] = (),
+    *,
+    settings: Mapping[str, Any] | None = None,
+    config_dir: Path = CONFIG_DIR,
+) -> DictConfig:
+    """Compose the configuration of a run: schema, then agent and env, then the task's preset, then what is given here.
+
+    Args:
+        task: Task name; it selects the preset (``configs/tasks.yaml``).
+        algo: Name of a file in ``configs/agent``.
+        overrides: Isaac Lab's and Hydra's grammar, ``agent.algorithm.kl_bound=0.2``, and ``preset=NAME`` for another
+            preset than the task's.
+        settings: Dotted names to values; entries of None are ignored. Weaker than ``overrides``.
+        config_dir: The folder of configuration files.
+
+    Returns:
+        ``task``, ``agent`` (RSL-RL's runner configuration) and ``env`` (the simulator's settings), without
+        interpolations and with nothing left to fill in.
+
+    Raises:
+        ConfigError: If a name is unknown (with the nearest ones), or a value impossible.
+    """
+    if not config_dir.is_dir():
+        raise ConfigError(
+            f"No configuration files in {config_dir}. Install trudi_rsl from a checkout: pip install -e ."
+        )
+    if algo not in (algos := available("agent", config_dir)):
+        raise ConfigError(f"Unknown algorithm {algo!r}. {nearest(algo, algos)}")
+    parsed = _parse(overrides)
+    preset = next((str(o.value()) for o in parsed if o.key_or_group == "preset"), preset_of(task, algo, config_dir))
+    if preset not in (presets := available(f"preset/{algo}", config_dir)):
+        raise ConfigError(f"Unknown preset {preset!r} for {algo}. {nearest(preset, presets)}")
+    groups = [f"agent={algo}", f"+preset/{algo}={preset}", f"task={_quoted(task)}"]
+    chosen = [f"{key}={_quoted(value)}" for key, value in (settings or {}).items() if value is not None]
+    given = [_opened(o) for o in parsed if o.key_or_group != "preset"]
+    with initialize_config_dir(str(config_dir.resolve()), version_base="1.3"):
+        try:
+            cfg = hydra_compose("train", groups + chosen + given)
+            OmegaConf.resolve(cfg)
+        except (HydraException, OmegaConfBaseException) as error:
+            _check_names(hydra_compose("train", groups), parsed)
+            raise ConfigError(_reason(error)) from error
+    if not cfg.agent.experiment_name:
+        name = re.sub(r"[^a-z0-9._-]+", "_", task.lower())
+        cfg.agent.experiment_name = name if algo == "trudi" else f"{name}_{algo}"
+    _check_values(cfg, algo)
+    return cfg
+
+
+def available(group: str, config_dir: Path = CONFIG_DIR) -> list[str]:
+    """Return the names of the files in one folder of ``configs/``."""
+    return sorted(path.stem for path in (config_dir / group).glob("*.yaml"))
+
+
+def preset_of(task: str, algo: str, config_dir: Path = CONFIG_DIR) -> str:
+    """Return the preset that ``configs/tasks.yaml`` gives a task: the first pattern that matches its name.
+
+    Args:
+        task: Task name; a leading ``module:`` is not looked at.
+        algo: Section of the file.
+        config_dir: The folder of configuration files.
+    """
+    table = OmegaConf.select(OmegaConf.load(config_dir / "tasks.yaml"), algo)
+    name = task.rpartition(":")[2]
+    return next(preset for preset, patterns in table.items() if any(fnmatchcase(name, p) for p in patterns))
+
+
+def _quoted(value: Any) -> str:
+    return QuotedString(value, Quote.single).with_quotes() if isinstance(value, str) else str(value)
+
+
+def _parse(overrides: Sequence[str]) -> list[Override]:
+    parsed = []
+    for text in overrides:
+        try:
+            override = OverridesParser.create().parse_override(text)
+        except HydraException:
+            override = None
+        if override is None or override.is_sweep_override() or override.is_delete():
+            raise ConfigError(
+                f"Cannot read {text!r} as an override; write name=value, as agent.algorithm.kl_bound=0.2."
+            )
+        if override.key_or_group in ("agent", "task", "env"):
+            raise ConfigError(
+                f"{text!r} replaces a whole section. Choose the algorithm with --algo and the task with --task, and "
+                f"override single settings, as {override.key_or_group}.name=value."
+            )
+        parsed.append(override)
+    return parsed
+
+
+def _opened(override: Override) -> str:
+    """Return the override's text, as one that may add a key where the section is open."""
+    text = override.input_line or ""
+    key = override.key_or_group
+    is_open = any(key == section or key.startswith(f"{section}.") for section in OPEN_SECTIONS)
+    return "++" + text.lstrip("+") if is_open else text
+
+
+def _check_names(cfg: DictConfig, overrides: Iterable[Override]) -> None:
+    """Raise on the first override whose name ``cfg`` does not have."""
+    for override in overrides:
+        node: Any = cfg
+        walked: list[str] = []
+        if override.key_or_group == "preset":
+            continue
+        for part in override.key_or_group.split("."):
+            if ".".join(walked) in OPEN_SECTIONS:
+                break
+            if not isinstance(node, DictConfig) or part not in node:
+                where = ".".join(walked) or "the configuration"
+                hint = nearest(part, (str(k) for k in node)) if isinstance(node, DictConfig) else "It has no parts."
+                raise ConfigError(f"Unknown setting {override.key_or_group!r}: no {part!r} in {where}. {hint}")
+            node = OmegaConf.select(node, part, throw_on_missing=False)
+            walked.append(part)
+
+
+def _reason(error: Exception) -> str:
+    """Return one line: which setting, and what OmegaConf has against its value."""
+    cause = error if isinstance(error, OmegaConfBaseException) else error.__cause__
+    if not isinstance(cause, OmegaConfBaseException):
+        return " ".join(str(error).split())
+    line = (cause.msg or str(cause)).strip().splitlines()[0]
+    return f"{cause.full_key}: {line}" if cause.full_key else line
+
+
+def _check_values(cfg: DictConfig, algo: str) -> None:
+    missing = sorted(OmegaConf.missing_keys(cfg))
+    if missing:
+        raise ConfigError(f"No value for {', '.join(missing)}.")
+    for key in _AT_LEAST_ONE:
+        value = OmegaConf.select(cfg, key)
+        if value is not None and value < 1:
+            raise ConfigError(f"{key} must be an integer of at least 1; got {value}.")
+    if cfg.agent.seed < 0:
+        raise ConfigError(f"agent.seed must be an integer of at least 0; got {cfg.agent.seed}.")
+    if "/" in cfg.agent.run_name or "\\" in cfg.agent.run_name:
+        raise ConfigError(
+            f"agent.run_name becomes part of a folder's name, so it has no slashes; got {cfg.agent.run_name!r}."
+        )
+    rows, minibatches = cfg.env.num_envs * cfg.agent.num_steps_per_env, cfg.agent.algorithm.num_mini_batches
+    if rows < minibatches:
+        raise ConfigError(
+            f"env.num_envs x agent.num_steps_per_env = {rows} transitions can't make {minibatches} minibatches. Lower "
+            "agent.algorithm.num_mini_batches or raise one of the two."
+        )
+    if algo == "trudi":
+        TruDiCfg.from_dict(OmegaConf.to_container(cfg.agent.algorithm))  # pyright: ignore[reportArgumentType]

@@ -1,0 +1,120 @@
+# SPDX-License-Identifier: BSD-3-Clause
+"""Folders of runs, laid out and named as Isaac Lab does: ``logs/rsl_rl/<experiment>/<timestamp>[_<run_name>]/``."""
+
+from __future__ import annotations
+
+import contextlib
+import re
+from collections.abc import Iterator
+from datetime import datetime
+from pathlib import Path
+from typing import cast
+
+from omegaconf import DictConfig, OmegaConf
+
+from trudi_rsl.config.schema import ANY_CHECKPOINT
+from trudi_rsl.errors import CheckpointError, ConfigError
+
+LOG_ROOT = Path("logs", "rsl_rl")
+"""Where experiments lie, relative to the working directory."""
+
+
+@contextlib.contextmanager
+def create_run_folder(experiment: Path, run_name: str = "") -> Iterator[Path]:
+    """Create a new folder for a run and yield it; should the block raise and leave it empty, remove it again.
+
+    Args:
+        experiment: Folder of the run's siblings.
+        run_name: Suffix of the name.
+    """
+    stem = datetime.now().strftime("%Y-%m-%d_%H-%M-%S") + (f"_{run_name}" if run_name else "")
+    experiment.mkdir(parents=True, exist_ok=True)
+    attempt = 0
+    while True:
+        folder = experiment / (f"{stem}_{attempt}" if attempt else stem)
+        try:
+            folder.mkdir()
+            break
+        except FileExistsError:
+            attempt += 1
+    try:
+        yield folder
+    except BaseException:
+        with contextlib.suppress(OSError):
+            folder.rmdir()
+        raise
+
+
+def find_checkpoint(experiment: Path, run_regex: str = ".*", checkpoint_regex: str = ANY_CHECKPOINT) -> Path:
+    """Return the newest checkpoint of the newest run that has one.
+
+    Args:
+        experiment: Folder of runs.
+        run_regex: Regular expression that the start of the run folder's name matches.
+        checkpoint_regex: Regular expression that the start of the file's name matches.
+
+    Raises:
+        CheckpointError: If nothing matches.
+        ConfigError: If a regular expression is malformed.
+    """
+    runs = [p for p in _matching(experiment, run_regex) if p.is_dir()]
+    for run in reversed(runs):
+        files = [p for p in _matching(run, checkpoint_regex) if p.is_file()]
+        if files:
+            return files[-1]
+    if not runs:
+        raise CheckpointError(f"No run in {experiment} matches {run_regex!r}.")
+    raise CheckpointError(
+        f"No run in {experiment} that matches {run_regex!r} has a file that matches {checkpoint_regex!r}."
+    )
+
+
+def resume_path(cfg: DictConfig) -> Path | None:
+    """Return the checkpoint that ``cfg.agent`` asks to resume from, None if it asks for none.
+
+    Raises:
+        CheckpointError: If there is no such checkpoint.
+    """
+    agent = cfg.agent
+    if not agent.resume:
+        return None
+    path = Path(agent.load_checkpoint)
+    if path.is_file():
+        return path
+    if path.is_dir():
+        return find_checkpoint(path.resolve().parent, f"{re.escape(path.resolve().name)}$")
+    if len(path.parts) > 1:
+        raise CheckpointError(f"No checkpoint at {path}.")
+    return find_checkpoint(LOG_ROOT / agent.experiment_name, agent.load_run, agent.load_checkpoint)
+
+
+def save_params(run_dir: Path, cfg: DictConfig) -> None:
+    """Write ``params/agent.yaml`` and ``params/env.yaml``; the latter also names the task."""
+    params = run_dir / "params"
+    params.mkdir(exist_ok=True)
+    OmegaConf.save(cfg.agent, params / "agent.yaml")
+    OmegaConf.save({"task": cfg.task, **cfg.env}, params / "env.yaml")
+
+
+def load_params(run_dir: Path) -> DictConfig:
+    """Return what :func:`save_params` wrote: ``task``, ``agent`` and ``env``.
+
+    Raises:
+        CheckpointError: If the folder holds no parameters.
+    """
+    params = Path(run_dir) / "params"
+    if not (params / "agent.yaml").is_file() or not (params / "env.yaml").is_file():
+        raise CheckpointError(f"{run_dir} is not a run folder: it has no params/agent.yaml and params/env.yaml.")
+    env = cast(DictConfig, OmegaConf.load(params / "env.yaml"))
+    task = env.pop("task")
+    return OmegaConf.create({"task": task, "agent": OmegaConf.load(params / "agent.yaml"), "env": env})
+
+
+def _matching(folder: Path, regex: str) -> list[Path]:
+    """Return the entries whose names match, numbers in natural order."""
+    try:
+        pattern = re.compile(regex)
+    except re.error as error:
+        raise ConfigError(f"{regex!r} is not a regular expression: {error}.") from error
+    entries = [p for p in folder.iterdir() if pattern.match(p.name)] if folder.is_dir() else []
+    return sorted(entries, key=lambda p: [int(s) if s.isdigit() else s for s in re.split(r"(\d+)", p.name)])
