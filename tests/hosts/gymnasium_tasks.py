@@ -1,0 +1,97 @@
+# SPDX-License-Identifier: BSD-3-Clause
+"""Third-party tasks of the tests; importing this module registers them."""
+
+from __future__ import annotations
+
+from typing import Any, Literal
+
+import gymnasium as gym
+import numpy as np
+from gymnasium.envs.mujoco.half_cheetah_v5 import HalfCheetahEnv
+from gymnasium.spaces import Box, Space
+
+ACTIONS = Box(-1.0, 1.0, (2,), np.float32)
+
+
+class Clock(gym.Env):
+    """A task whose observation, reward and picture say which step of which episode it is."""
+
+    metadata = {"render_modes": ["rgb_array"], "render_fps": 30}  # noqa: RUF012
+
+    def __init__(
+        self,
+        action_space: Space = ACTIONS,
+        observation_space: Space | None = None,
+        length: int | None = None,
+        nan_at: int | None = None,
+        nan_in: str = "observation",
+        one_buffer: bool = False,
+        render_mode: str | None = None,
+    ) -> None:
+        """Make the task.
+
+        Args:
+            action_space: What ``action_space`` becomes.
+            observation_space: What ``observation_space`` becomes; ``[step, episode]`` by default.
+            length: The task terminates itself after so many steps.
+            nan_at: Step of every episode that gives NaN; 0 is the reset.
+            nan_in: ``"observation"`` or ``"reward"``.
+            one_buffer: Hand out the same array at every step and reset.
+            render_mode: Gymnasium's render mode.
+        """
+        self.action_space = action_space
+        self.observation_space = observation_space or Box(-np.inf, np.inf, (2,), np.float64)
+        self.length, self.nan_at, self.nan_in, self.one_buffer = length, nan_at, nan_in, one_buffer
+        self.render_mode = render_mode
+        self.steps, self.episode = 0, -1
+        self.buffer = np.zeros(2)
+        self.actions: list[np.ndarray] = []
+
+    def _observe(self) -> np.ndarray:
+        obs = self.buffer if self.one_buffer else np.zeros(2)
+        obs[:] = self.steps, self.episode
+        if self.steps == self.nan_at and self.nan_in == "observation":
+            obs[1] = np.nan
+        return obs
+
+    def reset(self, *, seed: int | None = None, options: dict[str, Any] | None = None) -> tuple[np.ndarray, dict]:
+        super().reset(seed=seed)
+        self.steps = 0
+        self.episode += 1
+        return self._observe(), {}
+
+    def step(self, action: np.ndarray) -> tuple[np.ndarray, float, bool, bool, dict]:
+        self.actions.append(action)
+        self.steps += 1
+        nan = self.steps == self.nan_at and self.nan_in == "reward"
+        return self._observe(), np.nan if nan else float(self.steps), self.steps == self.length, False, {}
+
+    def render(self) -> np.ndarray:  # pyright: ignore[reportIncompatibleMethodOverride]
+        return np.full((4, 6, 3), self.steps, dtype=np.uint8)
+
+
+class RememberingCheetah(HalfCheetahEnv):
+    """A MuJoCo task that keeps state in Python too: its reward depends on the step and on the previous action."""
+
+    def __init__(self, bonus: float = 1.0) -> None:
+        """Make the task with ``bonus`` per step."""
+        self.bonus = bonus
+        self.count = 0
+        self.previous = np.zeros(6, dtype=np.float32)
+        super().__init__()
+        self.positions = self.data.qpos
+
+    def step(self, action: np.ndarray) -> tuple[np.ndarray, float, Literal[False], Literal[False], dict]:
+        obs, _, terminated, truncated, info = super().step(action)
+        self.count += 1
+        reward = self.count * self.bonus + float(self.previous.sum()) + float(self.positions[0])
+        self.previous = action.copy()
+        return obs, reward, terminated, truncated, info
+
+    def reset_model(self) -> np.ndarray:
+        self.count = 0
+        return super().reset_model()
+
+
+gym.register("trudi-tests/Clock-v0", f"{__name__}:Clock")
+gym.register("trudi-tests/RememberingCheetah-v0", f"{__name__}:RememberingCheetah", max_episode_steps=20)

@@ -1,0 +1,186 @@
+# SPDX-License-Identifier: BSD-3-Clause
+"""Every wrong input to the Gymnasium host is answered with what was wrong and what to do."""
+
+from __future__ import annotations
+
+import re
+import subprocess
+import sys
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from gymnasium.spaces import Box, Dict, Discrete, MultiDiscrete, Space, Tuple
+
+from trudi_rsl.errors import CheckpointError, ConfigError, NonFiniteError
+from trudi_rsl.hosts.gymnasium_env import GymnasiumVecEnv
+
+CLOCK = "tests.hosts.gymnasium_tasks:trudi-tests/Clock-v0"
+BOX = Box(-1.0, 1.0, (2,), np.float32)
+
+
+def clock(**env_kwargs: Any) -> GymnasiumVecEnv:
+    return GymnasiumVecEnv(CLOCK, 3, env_kwargs=env_kwargs)
+
+
+@pytest.mark.parametrize("space", [Discrete(4), MultiDiscrete([2, 3]), Dict({"a": BOX}), Tuple([BOX, BOX])])
+def test_unsupported_actions_are_named_with_what_is_supported(space: Space) -> None:
+    with pytest.raises(ConfigError, match=re.escape(str(space)) + r".*Supported are 1-D Box"):
+        clock(action_space=space)
+
+
+@pytest.mark.parametrize("space", [Box(-1.0, 1.0, (2, 2), np.float32), Box(0, 5, (2,), np.int64)])
+def test_box_actions_must_be_vectors_of_floats(space: Space) -> None:
+    with pytest.raises(ConfigError, match=re.escape(str(space))):
+        clock(action_space=space)
+
+
+@pytest.mark.parametrize("space", [Discrete(4), Dict({"a": BOX}), Tuple([BOX]), Box(0, 255, (8, 8, 3), np.uint8)])
+def test_unsupported_observations_are_named_with_the_way_out(space: Space) -> None:
+    with pytest.raises(ConfigError, match=re.escape(str(space)) + r".*FlattenObservation"):
+        clock(observation_space=space)
+
+
+@pytest.mark.parametrize("bound", [np.inf, np.finfo(np.float32).max])
+def test_unbounded_actions_ask_for_bounds(bound: float) -> None:
+    low, high = np.array([-1.0, -bound], np.float32), np.array([1.0, bound], np.float32)
+    with pytest.raises(ConfigError, match=r"entries \[1\].*action_bounds="):
+        clock(action_space=Box(low, high))
+
+
+@pytest.mark.parametrize("bounds", [(1.0, -1.0), (0.0, 0.0), (-np.inf, 1.0), (np.nan, 1.0)])
+def test_given_bounds_must_be_finite_and_ordered(bounds: tuple[float, float]) -> None:
+    unbounded = {"action_space": Box(-np.inf, np.inf, (2,), np.float32)}
+    with pytest.raises(ConfigError, match="low < high"):
+        GymnasiumVecEnv(CLOCK, 1, env_kwargs=unbounded, action_bounds=bounds)
+
+
+def test_an_empty_action_range_is_named() -> None:
+    low, high = np.array([-1.0, 0.0], np.float32), np.array([1.0, 0.0], np.float32)
+    with pytest.raises(ConfigError, match=r"entry 1: low 0\.0, high 0\.0"):
+        clock(action_space=Box(low, high))
+
+
+@pytest.mark.parametrize("task", ["HalfCheeta-v5", "HalfCheetah-v9", "halfcheetah"])
+def test_an_unknown_task_gets_the_nearest_ids(task: str) -> None:
+    with pytest.raises(ConfigError, match=f"{task}.*Did you mean 'HalfCheetah-v5'"):
+        GymnasiumVecEnv(task, 1)
+
+
+def test_a_malformed_id_is_a_config_error() -> None:
+    with pytest.raises(ConfigError, match="Malformed"):
+        GymnasiumVecEnv("half cheetah", 1)
+
+
+def test_an_unknown_task_module_is_named() -> None:
+    with pytest.raises(ImportError, match="no_such_module"):
+        GymnasiumVecEnv("no_such_module:Env-v0", 1)
+
+
+def test_an_unknown_option_gets_the_nearest_names() -> None:
+    with pytest.raises(ConfigError, match=r"no option 'forward_reward'.*'forward_reward_weight'"):
+        GymnasiumVecEnv("HalfCheetah-v5", 1, env_kwargs={"forward_reward": 1.0})
+
+
+@pytest.mark.parametrize("sizes", [{"num_envs": 0}, {"num_envs": 1, "max_episode_steps": 0}, {"num_envs": 1.5}])
+def test_sizes_must_be_whole_and_positive(sizes: dict[str, Any]) -> None:
+    with pytest.raises(ConfigError, match="at least 1"):
+        GymnasiumVecEnv("HalfCheetah-v5", **sizes)
+
+
+@pytest.mark.parametrize(
+    ("missing", "command"),
+    [("mujoco", 'pip install "gymnasium[mujoco]"'), ("gymnasium", 'pip install "gymnasium[mujoco]>=1.2"')],
+)
+def test_a_missing_package_is_answered_with_the_install_command(missing: str, command: str) -> None:
+    program = (
+        f"import sys; sys.modules[{missing!r}] = None\n"
+        "from trudi_rsl.hosts.gymnasium_env import GymnasiumVecEnv\n"
+        "GymnasiumVecEnv('HalfCheetah-v5', 1)"
+    )
+    result = subprocess.run(
+        [sys.executable, "-c", program], capture_output=True, text=True, env={"PYTHONPATH": ":".join(sys.path)}
+    )
+    last_line = result.stderr.strip().splitlines()[-1]
+    assert last_line.startswith("ImportError")
+    assert command in last_line
+
+
+@pytest.mark.parametrize(
+    ("task_option", "found"),
+    [
+        ({"nan_in": "observation", "nan_at": 3}, r"observation\[1\] is nan in environment 0, 3 steps"),
+        ({"nan_in": "reward", "nan_at": 3}, "reward is nan in environment 0, 3 steps"),
+        ({"nan_in": "observation", "nan_at": 3, "length": 3}, r"observation\[1\] is nan in environment 0, 3 steps"),
+    ],
+)
+def test_nan_from_the_simulator_names_environment_quantity_and_step(task_option: dict[str, Any], found: str) -> None:
+    env = GymnasiumVecEnv(CLOCK, 2, env_kwargs=task_option)
+    for _ in range(2):
+        env.step(torch.zeros(2, 2))
+    with pytest.raises(NonFiniteError, match=found + r" into its episode and 3 since the start"):
+        env.step(torch.zeros(2, 2))
+
+
+def test_steps_since_the_start_count_over_episodes() -> None:
+    env = GymnasiumVecEnv(CLOCK, 1, max_episode_steps=4, env_kwargs={"nan_at": 3})
+    env.episode_length_buf = torch.tensor([2])
+    env.step(torch.zeros(1, 2))
+    env.step(torch.zeros(1, 2))
+    env.step(torch.zeros(1, 2))
+    env.step(torch.zeros(1, 2))
+    with pytest.raises(NonFiniteError, match="3 steps into its episode and 5 since the start"):
+        env.step(torch.zeros(1, 2))
+
+
+def test_steps_since_the_start_go_on_after_a_resume() -> None:
+    env = GymnasiumVecEnv(CLOCK, 1, env_kwargs={"nan_at": 3})
+    env.step(torch.zeros(1, 2))
+    env.step(torch.zeros(1, 2))
+    resumed = GymnasiumVecEnv(CLOCK, 1, env_kwargs={"nan_at": 1})
+    with pytest.warns(UserWarning, match="start anew"):
+        resumed.load_state_dict(env.state_dict())
+    with pytest.raises(NonFiniteError, match="1 steps into its episode and 3 since the start"):
+        resumed.step(torch.zeros(1, 2))
+
+
+def test_nan_at_a_reset_is_found() -> None:
+    with pytest.raises(NonFiniteError, match="0 steps into its episode"):
+        clock(nan_at=0)
+
+
+@pytest.mark.parametrize("value", [float("nan"), float("inf")])
+def test_nan_from_the_policy_is_not_blamed_on_the_simulator(value: float) -> None:
+    env = clock()
+    env.step(torch.zeros(3, 2))
+    actions = torch.zeros(3, 2)
+    actions[2, 1] = value
+    with pytest.raises(NonFiniteError, match=rf"the policy's action\[1\] is {value} in environment 2, 1 steps"):
+        env.step(actions)
+
+
+def test_wrong_shapes_are_named() -> None:
+    env = clock()
+    with pytest.raises(ValueError, match=r"\(3, 2\), not \(3, 4\)"):
+        env.step(torch.zeros(3, 4))
+    with pytest.raises(ValueError, match="3 numbers of at least 0"):
+        env.episode_length_buf = torch.zeros(2, dtype=torch.long)
+    with pytest.raises(ValueError, match="lowest -1"):
+        env.episode_length_buf = torch.tensor([0, -1, 2])
+
+
+def test_rendering_without_a_render_mode_says_how() -> None:
+    with pytest.raises(ConfigError, match="render_mode='rgb_array'"):
+        clock().render()
+
+
+def test_the_state_of_another_task_or_model_is_refused() -> None:
+    hopper = GymnasiumVecEnv("Hopper-v5", 2)
+    before = hopper.get_observations()["policy"]
+    with pytest.raises(CheckpointError, match=r"HalfCheetah-v5.*Hopper-v5"):
+        hopper.load_state_dict(GymnasiumVecEnv("HalfCheetah-v5", 2).state_dict())
+    other_model = GymnasiumVecEnv("Walker2d-v5", 2).state_dict() | {"task": "Hopper-v5"}
+    with pytest.raises(CheckpointError, match="another MuJoCo model"):
+        hopper.load_state_dict(other_model)
+    assert torch.equal(hopper.get_observations()["policy"], before)
