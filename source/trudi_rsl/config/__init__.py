@@ -2,6 +2,21 @@
 """Configuration of runs: composition with Hydra, and the folders runs are kept in."""
 
 from trudi_rsl.config.compose import compose
-from trudi_rsl.config.run_folder import create_run_folder, find_checkpoint, load_params, resume_path, save_params
+from trudi_rsl.config.run_folder import (
+    create_run_folder,
+    experiment_folder,
+    find_checkpoint,
+    load_params,
+    resume_path,
+    save_params,
+)
 
-__all__ = ["compose", "create_run_folder", "find_checkpoint", "load_params", "resume_path", "save_params"]
+__all__ = [
+    "compose",
+    "create_run_folder",
+    "experiment_folder",
+    "find_checkpoint",
+    "load_params",
+    "resume_path",
+    "save_params",
+]

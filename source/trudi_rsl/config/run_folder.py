@@ -19,6 +19,11 @@ LOG_ROOT = Path("logs", "rsl_rl")
 """Where experiments lie, relative to the working directory."""
 
 
+def experiment_folder(cfg: DictConfig) -> Path:
+    """Return the folder of the run's siblings."""
+    return LOG_ROOT / cfg.agent.experiment_name
+
+
 @contextlib.contextmanager
 def create_run_folder(experiment: Path, run_name: str = "") -> Iterator[Path]:
     """Create a new folder for a run and yield it; should the block raise and leave it empty, remove it again.
@@ -85,7 +90,7 @@ def resume_path(cfg: DictConfig) -> Path | None:
         return find_checkpoint(path.resolve().parent, f"{re.escape(path.resolve().name)}$")
     if len(path.parts) > 1:
         raise CheckpointError(f"No checkpoint at {path}.")
-    return find_checkpoint(LOG_ROOT / agent.experiment_name, agent.load_run, agent.load_checkpoint)
+    return find_checkpoint(experiment_folder(cfg), agent.load_run, agent.load_checkpoint)
 
 
 def save_params(run_dir: Path, cfg: DictConfig) -> None:

@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from pathlib import Path
 from typing import Any
 
 import torch
@@ -54,6 +55,19 @@ def make_env(
         render_mode=render_mode,
         action_bounds=None if bounds is None else (bounds[0], bounds[1]),
     )
+
+
+def continues_episodes(env: VecEnv, checkpoint: Path) -> bool:
+    """Return whether loading ``checkpoint`` lets ``env`` continue the episodes that ran when it was saved.
+
+    If so, nothing may touch their lengths; if not, they start anew.
+
+    Args:
+        env: The environments.
+        checkpoint: A ``model_*.pt``.
+    """
+    state = torch.load(checkpoint, map_location="cpu", weights_only=False).get("env_state")
+    return state is not None and state["exact"] and state["num_envs"] == env.num_envs
 
 
 def check_device(device: str) -> None:

@@ -1,0 +1,136 @@
+# SPDX-License-Identifier: BSD-3-Clause
+"""Train TruDi or RSL-RL's PPO on a task.
+
+Settings are overridden as in Isaac Lab: agent.algorithm.kl_bound=0.2 env.num_envs=128 preset=gymnasium. Presets are
+weaker than flags, flags weaker than overrides. The resolved settings are saved in the run folder's params/.
+"""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from typing import TYPE_CHECKING, NoReturn
+
+if TYPE_CHECKING:
+    from omegaconf import DictConfig
+
+
+class Parser(argparse.ArgumentParser):
+    """An argument parser whose errors are one line."""
+
+    def error(self, message: str) -> NoReturn:
+        """Print the message and leave with exit code 2."""
+        self.exit(2, f"Error: {message} (--help lists the flags)\n")
+
+
+def parse(argv: list[str]) -> tuple[argparse.Namespace, list[str]]:
+    """Return the flags and the overrides."""
+    parser = Parser(
+        description=__doc__,
+        usage="%(prog)s --task TASK [flags] [name=value ...]",
+        allow_abbrev=False,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    parser.add_argument("--task", required=True, help="task name, as HalfCheetah-v5")
+    parser.add_argument("--algo", default="trudi", help="trudi or ppo (default: trudi)")
+    parser.add_argument("--num_envs", type=int, help="environments stepped together")
+    parser.add_argument("--max_iterations", type=int, help="iterations to train; after a resume, iterations to add")
+    parser.add_argument("--seed", type=int, help="seed of the simulator and of all random generators")
+    parser.add_argument("--device", help="where to train, as cpu or cuda:0")
+    parser.add_argument("--num_threads", type=int, help="CPU threads of torch")
+    parser.add_argument("--experiment_name", help="folder of the run's siblings (default: from the task)")
+    parser.add_argument("--run_name", help="suffix of the run folder's name")
+    parser.add_argument("--resume", action="store_true", default=None, help="continue a run, in a new folder")
+    parser.add_argument("--load_run", help="with --resume: regular expression of the run (default: the latest)")
+    parser.add_argument(
+        "--checkpoint", help="checkpoint or run folder to resume; with --resume also a regular expression of file names"
+    )
+    parser.add_argument("--logger", choices=["tensorboard", "wandb", "neptune"], help="log writer")
+    parser.add_argument("--headless", action="store_true", help="accepted for Isaac Lab's sake; nothing is rendered")
+    args, rest = parser.parse_known_args(argv)
+    for text in rest:
+        if text.startswith("-"):
+            from trudi_rsl.errors import nearest
+
+            flags = [option for action in parser._actions for option in action.option_strings]
+            parser.error(f"unknown flag {text}. {nearest(text, flags)}")
+    return args, rest
+
+
+def settings(args: argparse.Namespace) -> dict[str, object]:
+    """Return what the flags set, by the settings' full names."""
+    return {
+        "env.num_envs": args.num_envs,
+        "agent.max_iterations": args.max_iterations,
+        "agent.seed": args.seed,
+        "agent.device": args.device,
+        "agent.num_threads": args.num_threads,
+        "agent.experiment_name": args.experiment_name,
+        "agent.run_name": args.run_name,
+        "agent.logger": args.logger,
+        "agent.resume": True if args.resume or args.load_run or args.checkpoint else None,
+        "agent.load_run": args.load_run,
+        "agent.load_checkpoint": args.checkpoint,
+    }
+
+
+def train(cfg: DictConfig) -> None:
+    """Train as a composed configuration says, in a new run folder."""
+    import numpy as np
+    import torch
+    from omegaconf import OmegaConf
+
+    from trudi_rsl.config import create_run_folder, experiment_folder, resume_path, save_params
+    from trudi_rsl.hosts.registry import continues_episodes, make_env
+    from trudi_rsl.runners import OnPolicyRunner
+
+    agent = cfg.agent
+    if agent.num_threads:
+        torch.set_num_threads(agent.num_threads)
+    torch.manual_seed(agent.seed)
+    np.random.seed(agent.seed)
+    checkpoint = resume_path(cfg)
+    env = make_env(cfg.task, cfg.env, agent.device, agent.seed)
+    with create_run_folder(experiment_folder(cfg), agent.run_name) as run_dir:
+        runner = OnPolicyRunner(env, OmegaConf.to_container(agent), str(run_dir), agent.device)  # pyright: ignore
+        random_lengths = agent.init_at_random_ep_len
+        if checkpoint is not None:
+            print(f"Resuming from: {checkpoint}", flush=True)
+            runner.load(str(checkpoint), map_location=agent.device)
+            random_lengths = random_lengths and not continues_episodes(env, checkpoint)
+        save_params(run_dir, cfg)
+        print(f"Run folder: {run_dir}", flush=True)
+        try:
+            runner.learn(agent.max_iterations, init_at_random_ep_len=random_lengths)
+        finally:
+            print(f"Run folder: {run_dir}", flush=True)
+
+
+def main(argv: list[str]) -> int:
+    """Train, and turn errors of use into one line.
+
+    Returns:
+        0, 2 for flags and settings that cannot work, 1 for what goes wrong later, 130 when interrupted.
+    """
+    args, overrides = parse(argv)
+    from trudi_rsl.errors import CheckpointError, ConfigError, NonFiniteError
+
+    try:
+        from trudi_rsl.config import compose
+
+        train(compose(args.task, args.algo, overrides, settings=settings(args)))
+    except (ConfigError, CheckpointError, NonFiniteError) as error:
+        print(f"Error: {error}", file=sys.stderr)
+        return 2 if isinstance(error, ConfigError) else 1
+    except ImportError as error:
+        if error.name is not None:
+            raise
+        print(f"Error: {error}", file=sys.stderr)
+        return 1
+    except KeyboardInterrupt:
+        return 130
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))
