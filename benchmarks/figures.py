@@ -1,0 +1,88 @@
+# SPDX-License-Identifier: BSD-3-Clause
+"""Figures of docs/results.md."""
+
+from __future__ import annotations
+
+import statistics
+from pathlib import Path
+from typing import Any
+
+import matplotlib as mpl
+import numpy as np
+
+mpl.use("Agg")
+from matplotlib import pyplot as plt
+
+COLORS = {"trudi": "#1f5fbf", "ppo": "#d9822b"}
+LABELS = {"trudi": "TruDi", "ppo": "PPO (RSL-RL)"}
+PARTS = {
+    "simulate": "#8a8a8a",
+    "sample": "#7fb3e6",
+    "store": "#c9c9c9",
+    "targets": "#a6d49f",
+    "critic step": "#d9822b",
+    "actor step": "#1f5fbf",
+    "update": "#d9b48f",
+}
+
+
+def learning_curves(records: dict[tuple[str, str, str], list[dict[str, Any]]], path: Path, budget: int) -> None:
+    """Draw the median over seeds, and each seed thinly, against environment steps, one panel per task."""
+    tasks = list(dict.fromkeys(task for task, _, _ in records))
+    fig, axes = plt.subplots(1, len(tasks), figsize=(3.6 * len(tasks), 3.2), squeeze=False, constrained_layout=True)
+    for axis, task in zip(axes[0], tasks, strict=True):
+        for algo in ("trudi", "ppo"):
+            runs = records[task, algo, "preset"]
+            for run in runs:
+                axis.plot(np.array(run["env_steps"]) / 1e3, run["returns"], color=COLORS[algo], lw=0.6, alpha=0.45)
+            start = max(run["env_steps"][0] for run in runs)
+            grid = np.linspace(start, budget, 100)
+            curves = [np.interp(grid, run["env_steps"], run["returns"]) for run in runs]
+            label = f"{LABELS[algo]}, {len(runs)} seeds"
+            axis.plot(grid / 1e3, np.median(curves, axis=0), color=COLORS[algo], lw=2, label=label)
+        axis.set(title=task, xlabel="environment steps [thousands]")
+        axis.spines[["top", "right"]].set_visible(False)
+    axes[0][0].set_ylabel("training return (last 100 episodes)")
+    axes[0][0].legend(frameon=False, fontsize=8)
+    fig.savefig(path, dpi=130)
+    plt.close(fig)
+
+
+def ablation(scores: dict[str, list[float]], path: Path) -> None:
+    """Draw the returns of every seed by variant, best median on top."""
+    ranked = sorted(scores.items(), key=lambda item: statistics.median(item[1]))
+    fig, axis = plt.subplots(figsize=(7, 0.36 * len(ranked) + 1), constrained_layout=True)
+    for height, (variant, values) in enumerate(ranked):
+        color = "#1f5fbf" if variant == "preset" else "#555555"
+        axis.plot(values, [height] * len(values), "o", color=color, ms=4.5, alpha=0.7)
+        axis.plot([statistics.median(values)], [height], "|", color=color, ms=16, mew=2.2)
+    axis.set_yticks(range(len(ranked)), [variant for variant, _ in ranked])
+    axis.set_xlabel("training return of each seed; bar: median")
+    axis.grid(axis="x", lw=0.4)
+    axis.spines[["top", "right", "left"]].set_visible(False)
+    fig.savefig(path, dpi=130)
+    plt.close(fig)
+
+
+def time_shares(result: dict[str, Any], path: Path) -> None:
+    """Draw where an iteration's time goes, one bar per run."""
+    runs = result["runs"]
+    fig, axis = plt.subplots(figsize=(7, 0.5 * len(runs) + 1.3), constrained_layout=True)
+    labelled: set[str] = set()
+    for height, (_, run) in enumerate(runs.items()):
+        seconds, left = run["seconds_per_iteration"], 0.0
+        learner = "actor step" in seconds
+        for part, color in PARTS.items():
+            if part not in seconds or (part == "update" and learner):
+                continue
+            width = 1e6 * seconds[part] / run["env_steps_per_iteration"]
+            label = None if part in labelled else part
+            labelled.add(part)
+            axis.barh(height, width, left=left, color=color, label=label)
+            left += width
+    axis.set_yticks(range(len(runs)), list(runs))
+    axis.set_xlabel("microseconds per environment step")
+    axis.legend(frameon=False, fontsize=8, ncols=4, loc="upper center", bbox_to_anchor=(0.5, -0.3))
+    axis.spines[["top", "right"]].set_visible(False)
+    fig.savefig(path, dpi=130)
+    plt.close(fig)

@@ -1,0 +1,60 @@
+# SPDX-License-Identifier: BSD-3-Clause
+"""The training runs behind the tables of docs/results.md."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+HALF_CHEETAH = "HalfCheetah-v5"
+OTHER_TASKS = ("Hopper-v5", "Walker2d-v5", "Ant-v5")
+ALGORITHMS = ("trudi", "ppo")
+
+ABLATION: dict[str, tuple[str, ...]] = {
+    "learning rate 3e-4": ("agent.algorithm.learning_rate=0.0003",),
+    "no feature-prediction loss": ("agent.algorithm.aux_loss_coef=0.0",),
+    "value range auto": ("agent.algorithm.value_range=auto",),
+    "fresh chains, K = 1": ("agent.algorithm.kl_chains=fresh",),
+    "rollouts of 128 steps": ("agent.num_steps_per_env=128", "agent.algorithm.num_mini_batches=64"),
+    "episodes start together": ("agent.init_at_random_ep_len=false",),
+    "2 epochs": ("agent.algorithm.num_learning_epochs=2",),
+    "entropy target -1 per dim": ("agent.algorithm.entropy_target_per_dim=-1.0",),
+    "critic width 256": ("agent.algorithm.critic_hidden_dim=256",),
+    "trust region 0.4": ("agent.algorithm.kl_bound=0.4",),
+    "mean-only path KL": ("agent.algorithm.kl_estimator=mean_only",),
+    "residual score network": ("agent.algorithm.residual=true",),
+}
+"""One change each from the HalfCheetah preset."""
+
+
+@dataclass(frozen=True)
+class Job:
+    """One training run."""
+
+    table: str
+    task: str
+    algo: str
+    seed: int
+    variant: str = "preset"
+    overrides: tuple[str, ...] = field(default=())
+
+    @property
+    def name(self) -> str:
+        """Unique name of the run, and of its result file."""
+        variant = "".join(c if c.isalnum() else "-" for c in self.variant)
+        return f"{self.table}_{self.task}_{self.algo}_{variant}_seed{self.seed}"
+
+
+def learning_jobs(tables: set[str]) -> list[Job]:
+    """Return the runs of the chosen tables among ``halfcheetah``, ``tasks`` and ``ablation``."""
+    jobs = []
+    if "halfcheetah" in tables:
+        jobs += [Job("halfcheetah", HALF_CHEETAH, algo, seed) for seed in range(1, 6) for algo in ALGORITHMS]
+    if "tasks" in tables:
+        jobs += [Job("tasks", task, algo, seed) for task in OTHER_TASKS for seed in range(1, 4) for algo in ALGORITHMS]
+    if "ablation" in tables:
+        jobs += [
+            Job("ablation", HALF_CHEETAH, "trudi", seed, variant, overrides)
+            for variant, overrides in ABLATION.items()
+            for seed in range(1, 6)
+        ]
+    return jobs

@@ -1,0 +1,160 @@
+# SPDX-License-Identifier: BSD-3-Clause
+"""Train and evaluate the runs of ``jobs.py``, one JSON file each in ``benchmarks/results/learning``.
+
+Every run is the command a user would type, in a folder of its own, on one thread. A run whose result exists is not
+repeated, so an interrupted benchmark continues; delete the file to measure again.
+
+    python benchmarks/learning.py --tables halfcheetah tasks ablation --workers 2
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import subprocess
+import sys
+import tempfile
+import time
+from concurrent.futures import ThreadPoolExecutor
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any
+
+import torch
+from jobs import Job, learning_jobs
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+
+from trudi_rsl.algorithms import load_actor_critic
+from trudi_rsl.config import load_params
+from trudi_rsl.evaluation import evaluate
+from trudi_rsl.evaluation.event_file import read_run
+from trudi_rsl.hosts.registry import make_env
+
+ROOT = Path(__file__).resolve().parents[1]
+RESULTS = ROOT / "benchmarks" / "results" / "learning"
+EVALUATION_EPISODES = 32
+EVALUATION_SEED = 1000
+LOGGED = (
+    "Train/mean_reward",
+    "Perf/collection_time",
+    "Perf/learning_time",
+    "Loss/path_kl",
+    "Loss/gated_share",
+    "Loss/entropy_per_dim",
+    "Loss/alpha",
+    "Loss/lambda",
+    "Loss/td_error",
+    "Loss/q_mean",
+    "Loss/clipped_targets",
+    "Loss/value_range_low",
+    "Loss/value_range_high",
+    "Loss/action_saturation",
+    "Loss/friction",
+)
+SAMPLERS: dict[str, dict[str, Any]] = {
+    "sde": {"sampler": "sde"},
+    "ode": {"sampler": "ode", "initial_latent": "random"},
+    "ode_from_zeros": {"sampler": "ode", "initial_latent": "zeros"},
+}
+
+
+def train(job: Job, folder: Path) -> Path:
+    """Run ``scripts/train.py`` in ``folder`` and return the run folder."""
+    command = [sys.executable, str(ROOT / "scripts" / "train.py"), "--task", job.task, "--algo", job.algo]
+    command += ["--seed", str(job.seed), "--device", "cpu", "--headless", *job.overrides]
+    with (folder / "output.txt").open("w") as output:
+        done = subprocess.run(command, cwd=folder, stdout=output, stderr=subprocess.STDOUT, env=one_thread(), check=False)
+    text = (folder / "output.txt").read_text()
+    if done.returncode:
+        raise RuntimeError(f"{job.name} failed:\n{text[-2000:]}")
+    return next((folder / "logs" / "rsl_rl").glob("*/*/params")).parent
+
+
+def one_thread() -> dict[str, str]:
+    """Return the environment with numerical libraries capped at one thread, so that runs beside each other compare."""
+    return os.environ | {"OMP_NUM_THREADS": "1", "MKL_NUM_THREADS": "1"}
+
+
+def evaluate_run(job: Job, run: Path) -> dict[str, list[float]]:
+    """Return the episode returns of the trained TruDi policy under each sampler."""
+    params = load_params(run)
+    policy, _ = load_actor_critic(run / f"model_{params.agent.max_iterations - 1}.pt")
+    returns = {}
+    for name, options in SAMPLERS.items():
+        torch.manual_seed(EVALUATION_SEED)
+        env = make_env(job.task, {**params.env, "num_envs": EVALUATION_EPISODES}, seed=EVALUATION_SEED)
+        results = evaluate(env, lambda obs, o=options: policy.act(obs, **o), EVALUATION_EPISODES, progress=False)
+        returns[name] = results.returns.tolist()
+        env.close()
+    return returns
+
+
+def measure(job: Job) -> dict[str, Any]:
+    """Train, evaluate and return the record of one run."""
+    with tempfile.TemporaryDirectory() as folder:
+        start = time.time()
+        run = train(job, Path(folder))
+        wall = time.time() - start
+        log = read_run(run, LOGGED)
+        iterations, returns = log.scalars["Train/mean_reward"]
+        clipped = log.scalars.get("Loss/clipped_targets")
+        return {
+            "table": job.table,
+            "task": job.task,
+            "algo": job.algo,
+            "variant": job.variant,
+            "overrides": list(job.overrides),
+            "seed": job.seed,
+            "env_steps": log.env_steps(iterations).tolist(),
+            "returns": [round(float(v), 3) for v in returns],
+            "final": {tag: float(values[-1]) for tag, (_, values) in sorted(log.scalars.items())},
+            "clipped_targets_max": None if clipped is None else float(clipped[1].max()),
+            "wall_clock_s": round(wall, 1),
+            "evaluation": evaluate_run(job, run) if job.algo == "trudi" else {},
+            "versions": {p: version(p) for p in ("torch", "rsl-rl-lib", "gymnasium", "mujoco")},
+        }
+
+
+def run_job(job: Job) -> None:
+    """Measure one run in this process and store its record."""
+    torch.set_num_threads(1)
+    record = measure(job)
+    RESULTS.mkdir(parents=True, exist_ok=True)
+    (RESULTS / f"{job.name}.json").write_text(json.dumps(record) + "\n")
+
+
+def run_all(jobs: list[Job], workers: int) -> None:
+    """Measure all runs that have no result yet, ``workers`` at a time, each in a process of its own."""
+    left = [job for job in jobs if not (RESULTS / f"{job.name}.json").exists()]
+    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
+    with Progress(*columns) as progress, ThreadPoolExecutor(workers) as pool:
+        bar = progress.add_task("training runs", total=len(left))
+
+        def in_process(job: Job) -> None:
+            command = [sys.executable, __file__, "--run", job.name, "--tables", job.table]
+            done = subprocess.run(command, env=one_thread(), capture_output=True, text=True, check=False)
+            progress.advance(bar)
+            if done.returncode:
+                progress.print(f"[red]{job.name} failed[/red]\n{done.stderr[-2000:]}")
+
+        list(pool.map(in_process, left))
+
+
+def main() -> None:
+    """Parse the arguments and run."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    tables = ("halfcheetah", "tasks", "ablation")
+    parser.add_argument("--tables", nargs="+", choices=tables, default=tables)
+    parser.add_argument("--workers", type=int, default=2, help="runs at the same time, one thread each")
+    parser.add_argument("--run", metavar="NAME", help="measure one run in this process")
+    args = parser.parse_args()
+    jobs = learning_jobs(set(args.tables))
+    if args.run is not None:
+        run_job(next(job for job in jobs if job.name == args.run))
+    else:
+        run_all(jobs, args.workers)
+
+
+if __name__ == "__main__":
+    main()

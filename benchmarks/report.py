@@ -1,0 +1,188 @@
+# SPDX-License-Identifier: BSD-3-Clause
+"""Write docs/results.md and its figures from the stored results; nothing in them is typed by hand.
+
+python benchmarks/report.py
+"""
+
+from __future__ import annotations
+
+import json
+import statistics
+from collections import defaultdict
+from pathlib import Path
+from typing import Any
+
+import figures
+import numpy as np
+
+from trudi_rsl.evaluation.statistics import interval
+
+ROOT = Path(__file__).resolve().parents[1]
+RESULTS = ROOT / "benchmarks" / "results"
+DOCS = ROOT / "docs"
+BUDGET = 300_000
+"""Environment steps at which training returns are compared."""
+
+Records = dict[tuple[str, str, str], list[dict[str, Any]]]
+"""Runs by (task, algorithm, variant), in order of seed."""
+
+
+def load(table: str) -> Records:
+    """Return the stored runs of one table."""
+    grouped: Records = defaultdict(list)
+    for path in sorted((RESULTS / "learning").glob(f"{table}_*.json")):
+        record = json.loads(path.read_text())
+        grouped[record["task"], record["algo"], record["variant"]].append(record)
+    return {key: sorted(runs, key=lambda run: run["seed"]) for key, runs in grouped.items()}
+
+
+def return_at_budget(run: dict[str, Any]) -> float:
+    """Return the training return (mean of the last 100 episodes) at the first iteration past the budget."""
+    index = int(np.searchsorted(run["env_steps"], BUDGET))
+    if index == len(run["env_steps"]):
+        raise ValueError(f"A run of {run['task']} ended before {BUDGET} steps.")
+    return run["returns"][index]
+
+
+def row(cells: list[str]) -> str:
+    """Return one line of a Markdown table."""
+    return "| " + " | ".join(cells) + " |"
+
+
+def table(header: list[str], rows: list[list[str]]) -> str:
+    """Return a Markdown table."""
+    return "\n".join([row(header), row(["---"] * len(header)), *(row(r) for r in rows)])
+
+
+def scores(runs: list[dict[str, Any]]) -> list[float]:
+    """Return the training returns at the budget, by seed."""
+    return [return_at_budget(run) for run in runs]
+
+
+def summary_cells(values: list[float]) -> list[str]:
+    """Return median, IQM with its interval, and the values by seed."""
+    estimate = interval(values)
+    return [
+        f"**{statistics.median(values):.0f}**",
+        f"{estimate.iqm:.0f} [{estimate.low:.0f}, {estimate.high:.0f}]",
+        ", ".join(f"{v:.0f}" for v in values),
+    ]
+
+
+def comparison(records: Records, tasks: list[str]) -> str:
+    """Return the table of TruDi against PPO."""
+    rows = []
+    for task in tasks:
+        ours, ppo = scores(records[task, "trudi", "preset"]), scores(records[task, "ppo", "preset"])
+        ratio = statistics.median(ours) / statistics.median(ppo) if statistics.median(ppo) > 0 else float("nan")
+        rows.append([task, "TruDi", *summary_cells(ours), f"{ratio:.1f}" if ratio > 0 else "-"])
+        rows.append([task, "PPO", *summary_cells(ppo), ""])
+    return table(["task", "algorithm", "median", "IQM [95 %]", "by seed", "TruDi / PPO"], rows)
+
+
+def evaluation(records: Records, tasks: list[str]) -> str:
+    """Return the table of the samplers after training."""
+    rows = []
+    for task in tasks:
+        runs = records[task, "trudi", "preset"]
+        cells = [
+            ", ".join(f"{statistics.mean(run['evaluation'][sampler]):.0f}" for run in runs)
+            for sampler in ("sde", "ode", "ode_from_zeros")
+        ]
+        rows.append([task, *cells])
+    return table(["task", "SDE", "ODE, random start", "ODE from zeros (exported)"], rows)
+
+
+def wall_clock(records: Records, tasks: list[str]) -> str:
+    """Return the table of training times."""
+    rows = []
+    for task in tasks:
+        cells = [
+            f"{statistics.median(run['wall_clock_s'] for run in records[task, algo, 'preset']):.0f}"
+            for algo in ("trudi", "ppo")
+        ]
+        rows.append([task, *cells])
+    return table(["task", "TruDi, s", "PPO, s"], rows)
+
+
+def ablation(records: Records, baseline: list[dict[str, Any]]) -> str:
+    """Return the table of single changes from the preset, best median first."""
+    groups = {"preset": baseline} | {variant: runs for (_, _, variant), runs in records.items()}
+    ranked = sorted(groups.items(), key=lambda item: -statistics.median(scores(item[1])))
+    rows = []
+    for variant, runs in ranked:
+        values = scores(runs)
+        rows.append(
+            [
+                f"**{variant}**" if variant == "preset" else variant,
+                f"{statistics.median(values):.0f}",
+                f"{min(values):.0f}",
+                f"{max(values):.0f}",
+                ", ".join(f"{v:.0f}" for v in values),
+                f"{statistics.median(run['wall_clock_s'] for run in runs):.0f}",
+            ]
+        )
+    return table(["change", "median", "worst", "best", "by seed", "wall-clock, s"], rows)
+
+
+def throughput(result: dict[str, Any]) -> str:
+    """Return the table of speeds and of where the time goes."""
+    rows = []
+    for name, run in result["runs"].items():
+        seconds = run["seconds_per_iteration"]
+        share = {part: f"{100 * value / seconds['iteration']:.0f} %" for part, value in seconds.items()}
+        slow, fast = run["slowest_and_fastest"]
+        rows.append(
+            [
+                name,
+                f"{run['env_steps_per_second']:.0f} ({slow:.0f} to {fast:.0f})",
+                *(share.get(part, "-") for part in ("simulate", "sample", "targets", "critic step", "actor step", "update")),
+            ]
+        )
+    header = ["run", "env-steps/s (slowest to fastest iteration)", "simulate", "sample", "targets"]
+    return table([*header, "critic step", "actor step", "whole update"], rows)
+
+
+def main() -> None:
+    """Write the page and its figures."""
+    template = (ROOT / "benchmarks" / "results.md.in").read_text()
+    cheetah, tasks, changes = load("halfcheetah"), load("tasks"), load("ablation")
+    task_names = sorted({task for task, _, _ in tasks})
+    speed = json.loads((RESULTS / "throughput.json").read_text())
+    baseline = cheetah["HalfCheetah-v5", "trudi", "preset"]
+    kl_parts = [
+        f"{run['path_kl_ms'] * run['minibatch_updates_per_iteration'] / 10 / run['seconds_per_iteration']['actor step']:.0f} %"
+        for run in speed["runs"].values()
+        if "path_kl_ms" in run
+    ]
+    figures.learning_curves(cheetah | tasks, DOCS / "learning_curves.png", BUDGET)
+    if changes:
+        figures.ablation(
+            {"preset": scores(baseline)} | {variant: scores(runs) for (_, _, variant), runs in changes.items()},
+            DOCS / "ablation.png",
+        )
+    figures.time_shares(speed, DOCS / "throughput.png")
+    all_tasks = ["HalfCheetah-v5", *task_names]
+    everything = cheetah | tasks
+    page = template.format(
+        processor=speed["processor"],
+        versions=", ".join(f"{name} {number}" for name, number in baseline[0]["versions"].items()),
+        budget=f"{BUDGET // 1000}k",
+        seeds=", ".join(str(run["seed"]) for run in baseline),
+        task_seeds=", ".join(str(run["seed"]) for run in tasks[task_names[0], "trudi", "preset"]),
+        halfcheetah=comparison(cheetah, ["HalfCheetah-v5"]),
+        tasks=comparison(tasks, task_names),
+        evaluation=evaluation(everything, all_tasks),
+        episodes=len(baseline[0]["evaluation"]["sde"]),
+        wall_clock=wall_clock(everything, all_tasks),
+        ablation=ablation(changes, baseline) if changes else "Not measured.",
+        throughput=throughput(speed),
+        kl_share=" and ".join(kl_parts),
+        iterations=speed["iterations"],
+    )
+    (DOCS / "results.md").write_text(page)
+    print(f"Wrote {DOCS / 'results.md'} and its figures.")
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,158 @@
+# SPDX-License-Identifier: BSD-3-Clause
+"""Environment steps per second with learning, and where an iteration's time goes.
+
+    python benchmarks/throughput.py --threads 2
+
+Writes ``benchmarks/results/throughput.json``. Run it on an otherwise idle machine.
+"""
+
+from __future__ import annotations
+
+import argparse
+import contextlib
+import io
+import json
+import platform
+import statistics
+import time
+from collections import defaultdict
+from collections.abc import Callable
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any
+
+import torch
+from omegaconf import OmegaConf
+
+from trudi_rsl.algorithms import TruDi
+from trudi_rsl.config import compose
+from trudi_rsl.hosts.registry import make_env
+from trudi_rsl.runners import OnPolicyRunner
+
+OUTPUT = Path(__file__).resolve().parent / "results" / "throughput.json"
+TASK = "HalfCheetah-v5"
+WARM_UP, MEASURED = 5, 25
+
+
+class Stopwatch:
+    """Sums the time spent in wrapped methods, per name and iteration."""
+
+    def __init__(self) -> None:
+        self.seconds: dict[str, float] = defaultdict(float)
+
+    def wrap(self, holder: Any, method: str, name: str) -> None:
+        """Time every call of ``holder.method`` under ``name``."""
+        inner: Callable[..., Any] = getattr(holder, method)
+
+        def timed(*args: Any, **kwargs: Any) -> Any:
+            start = time.perf_counter()
+            try:
+                return inner(*args, **kwargs)
+            finally:
+                self.seconds[name] += time.perf_counter() - start
+
+        setattr(holder, method, timed)
+
+    def read(self) -> dict[str, float]:
+        """Return the sums since the last call."""
+        seconds, self.seconds = dict(self.seconds), defaultdict(float)
+        return seconds
+
+
+def measure(algo: str, seed: int) -> dict[str, Any]:
+    """Return medians over iterations of one training run."""
+    cfg = compose(TASK, algo, settings={"agent.seed": seed, "agent.device": "cpu"})
+    agent_cfg: dict[str, Any] = OmegaConf.to_container(cfg.agent)  # pyright: ignore[reportAssignmentType]
+    torch.manual_seed(seed)
+    env = make_env(TASK, cfg.env, seed=seed)
+    runner = OnPolicyRunner(env, agent_cfg, None, "cpu")
+    watch = Stopwatch()
+    watch.wrap(env, "step", "simulate")
+    watch.wrap(runner.alg, "act", "sample")
+    watch.wrap(runner.alg, "process_env_step", "store")
+    watch.wrap(runner.alg, "compute_returns", "targets")
+    watch.wrap(runner.alg, "update", "update")
+    if isinstance(runner.alg, TruDi):
+        watch.wrap(runner.alg.learner, "_critic_step", "critic step")
+        watch.wrap(runner.alg.learner, "_actor_step", "actor step")
+    iterations: dict[str, list[float]] = defaultdict(list)
+    runner.learn(WARM_UP, init_at_random_ep_len=True)
+    watch.read()
+    for _ in range(MEASURED):
+        start = time.perf_counter()
+        runner.learn(1)
+        iterations["iteration"].append(time.perf_counter() - start)
+        for name, seconds in watch.read().items():
+            iterations[name].append(seconds)
+    medians = {name: statistics.median(values) for name, values in iterations.items()}
+    steps = cfg.agent.num_steps_per_env * cfg.env.num_envs
+    record: dict[str, Any] = {
+        "env_steps_per_second": steps / medians["iteration"],
+        "slowest_and_fastest": [steps / max(iterations["iteration"]), steps / min(iterations["iteration"])],
+        "seconds_per_iteration": medians,
+        "env_steps_per_iteration": steps,
+    }
+    if isinstance(runner.alg, TruDi):
+        record["path_kl_ms"] = path_kl_ms(runner)
+        updates = runner.alg.cfg.num_learning_epochs * runner.alg.cfg.num_mini_batches
+        record["minibatch_updates_per_iteration"] = updates
+    env.close()
+    return record
+
+
+def path_kl_ms(runner: OnPolicyRunner) -> float:
+    """Return the median time of the path KL alone, forward and backward, on one minibatch of the last rollout."""
+    alg = runner.alg
+    assert isinstance(alg, TruDi)
+    parameters = list(alg.actor_critic.actor.parameters())
+    old_steps = alg.actor_critic.old_actor.step_sizes()
+    batch = next(iter(alg.storage.minibatches(1, alg.cfg.num_mini_batches)))
+    with torch.no_grad():
+        chain = alg.actor_critic.sample_chain(batch.actor_obs)
+    times = []
+    for _ in range(40):
+        start = time.perf_counter()
+        kl = alg.learner._path_kl(batch, chain, old_steps).mean()
+        torch.autograd.grad(kl, parameters, allow_unused=True)
+        times.append(1e3 * (time.perf_counter() - start))
+    return statistics.median(times)
+
+
+def main() -> None:
+    """Measure both algorithms and store the record."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--threads", type=int, nargs="+", default=[1, 2])
+    args = parser.parse_args()
+    records = {}
+    for threads in args.threads:
+        torch.set_num_threads(threads)
+        for algo in ("trudi", "ppo"):
+            with contextlib.redirect_stdout(io.StringIO()):
+                records[f"{algo}, {threads} thread{'s' * (threads > 1)}"] = measure(algo, seed=1)
+    result = {
+        "task": TASK,
+        "iterations": MEASURED,
+        "warm_up": WARM_UP,
+        "processor": processor(),
+        "versions": {p: version(p) for p in ("torch", "rsl-rl-lib", "gymnasium", "mujoco")},
+        "runs": records,
+    }
+    OUTPUT.parent.mkdir(parents=True, exist_ok=True)
+    OUTPUT.write_text(json.dumps(result, indent=1) + "\n")
+    for name, record in records.items():
+        print(f"{name}: {record['env_steps_per_second']:.0f} env-steps/s")
+
+
+def processor() -> str:
+    """Return the processor's name and the cores this process may use."""
+    names = [line.split(":", 1)[1].strip() for line in _cpuinfo() if line.startswith("model name")]
+    return f"{names[0] if names else platform.processor()}, {len(names) or '?'} cores"
+
+
+def _cpuinfo() -> list[str]:
+    path = Path("/proc/cpuinfo")
+    return path.read_text().splitlines() if path.exists() else []
+
+
+if __name__ == "__main__":
+    main()
