@@ -1,0 +1,97 @@
+# SPDX-License-Identifier: BSD-3-Clause
+"""Small real actor-critics, rollouts and learners."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch
+from tensordict import TensorDict
+from torch import Tensor
+
+from trudi_rsl.algorithms import TruDiCfg
+from trudi_rsl.algorithms.learner import PathwiseLearner
+from trudi_rsl.modules import DiffusionActorCritic
+from trudi_rsl.storage import Minibatch, RolloutBuffer
+
+NUM_OBS, NUM_PRIVILEGED, NUM_ACTIONS, NUM_DENOISE_STEPS, WIDTH = 3, 2, 2, 4, 8
+
+
+def observations(batch: int) -> TensorDict:
+    """Return random observation groups ``policy`` and ``privileged``."""
+    return TensorDict(
+        {"policy": torch.randn(batch, NUM_OBS), "privileged": torch.randn(batch, NUM_PRIVILEGED)}, batch_size=[batch]
+    )
+
+
+def actor_critic(asymmetric: bool = False, perturbed: bool = True) -> DiffusionActorCritic:
+    """Return a tiny module with uneven action bounds; ``perturbed`` gives its control and Q values some life."""
+    model = DiffusionActorCritic(
+        observations(1),
+        {"actor": ["policy"], "critic": ["policy", "privileged"] if asymmetric else ["policy"]},
+        action_low=torch.tensor([-1.0, 0.0]),
+        action_high=torch.tensor([1.0, 4.0]),
+        num_denoise_steps=NUM_DENOISE_STEPS,
+        actor_hidden_dims=[WIDTH, WIDTH],
+        critic_hidden_dim=WIDTH,
+        num_bins=21,
+    )
+    if perturbed:
+        torch.nn.init.normal_(model.actor.score_network.output_layer.weight)
+        torch.nn.init.normal_(model.critic.value_head[-1].weight)  # type: ignore[arg-type]
+        # the learned code of 0 outweighs any fresh head
+        torch.nn.init.zeros_(model.critic.zero_code)
+        model.sync_old_actor()
+    return model
+
+
+def moved(model: DiffusionActorCritic, scale: float = 0.1) -> DiffusionActorCritic:
+    """Move the actor away from the old actor, in place."""
+    with torch.no_grad():
+        for parameter in model.actor.parameters():
+            parameter.add_(scale * torch.randn_like(parameter))
+    return model
+
+
+def config(**settings: Any) -> TruDiCfg:
+    """Return settings for the tiny module; only what the learner reads matters."""
+    return TruDiCfg(num_denoise_steps=NUM_DENOISE_STEPS, critic_hidden_dim=WIDTH, value_range=[-10, 10], **settings)
+
+
+def rollout(
+    model: DiffusionActorCritic, num_steps: int = 4, num_envs: int = 5, store_chains: bool = True
+) -> RolloutBuffer:
+    """Return a full rollout of random observations and rewards, without ends of episodes."""
+    buffer = RolloutBuffer(
+        num_steps, num_envs, model.actor_obs.num_obs, model.critic_obs.num_obs if model.asymmetric else None,
+        NUM_ACTIONS, WIDTH, NUM_DENOISE_STEPS, store_chains, "cpu",
+    )  # fmt: skip
+    for t in range(num_steps + 1):
+        decide(model, buffer, observations(num_envs))
+        if t < num_steps:
+            none = torch.zeros(num_envs, dtype=torch.bool)
+            buffer.add_outcome(torch.randn(num_envs), none, none)
+    return buffer
+
+
+@torch.no_grad()
+def decide(model: DiffusionActorCritic, buffer: RolloutBuffer, obs: TensorDict) -> Tensor:
+    """Write one decision of the actor and return its unit actions."""
+    actor_obs = model.actor_obs(obs)
+    chain = model.sample_chain(actor_obs)
+    actions = chain.latents[-1].tanh()
+    buffer.add_decision(actor_obs, model.critic_obs(obs), actions, model.actor.log_prob_bound(chain), chain)
+    return actions
+
+
+def learner_and_batch(model: DiffusionActorCritic, **settings: Any) -> tuple[PathwiseLearner, Minibatch, Tensor]:
+    """Return a learner on ``model``, a minibatch that its old actor drew, and the old actor's step sizes."""
+    cfg = config(**settings)
+    current = model.actor.state_dict()
+    current = {name: value.clone() for name, value in current.items()}
+    model.actor.load_state_dict(model.old_actor.state_dict())
+    buffer = rollout(model, store_chains=cfg.stores_chains)
+    model.actor.load_state_dict(current)
+    buffer.targets.normal_()
+    buffer.next_features.normal_()
+    return PathwiseLearner(model, cfg), next(buffer.minibatches(1, 1)), model.old_actor.step_sizes()

@@ -1,0 +1,162 @@
+# SPDX-License-Identifier: BSD-3-Clause
+"""Each of the learner's steps moves its own parameters only, and in the right direction."""
+
+import copy
+from typing import Any
+
+import pytest
+import torch
+from tests.algorithms.builders import actor_critic, learner_and_batch, moved
+from torch import Tensor
+
+from trudi_rsl.algorithms.learner import PathwiseLearner
+
+
+def everything(learner: PathwiseLearner) -> dict[str, Tensor]:
+    """Return a copy of all parameters, buffers and multipliers."""
+    state = {**learner.actor_critic.state_dict(), "alpha": learner.log_alpha, "lambda": learner.log_lambda}
+    return {name: value.detach().clone() for name, value in state.items()}
+
+
+def moved_names(learner: PathwiseLearner, before: dict[str, Tensor]) -> set[str]:
+    after = everything(learner)
+    return {name for name in before if not torch.equal(before[name], after[name])}
+
+
+def names(learner: PathwiseLearner, part: str) -> set[str]:
+    return {name for name, _ in learner.actor_critic.named_parameters() if name.startswith(f"{part}.")}
+
+
+SETTINGS: list[dict[str, Any]] = [
+    {"kl_estimator": "closed_form"},
+    {"kl_estimator": "mean_only"},
+    {"kl_estimator": "log_ratio"},
+    {"kl_estimator": "reverse"},
+    {"kl_chains": "fresh", "num_kl_chains": 2},
+]
+
+
+def test_critic_step_moves_the_critic_only() -> None:
+    learner, batch, _ = learner_and_batch(moved(actor_critic()))
+    before = everything(learner)
+    learner._critic_step(batch)
+    assert moved_names(learner, before) == names(learner, "critic")
+
+
+@pytest.mark.parametrize("settings", SETTINGS, ids=str)
+def test_actor_step_moves_the_actor_only(settings: dict[str, Any]) -> None:
+    learner, batch, old_steps = learner_and_batch(moved(actor_critic()), **settings)
+    chain = learner.actor_critic.sample_chain(batch.actor_obs)
+    learner.cfg.kl_bound = learner._path_kl(batch, chain, old_steps).median().item()
+    before = everything(learner)
+    metrics = learner._actor_step(batch, old_steps)
+    assert 0.0 < metrics["gated_share"] < 1.0, "both branches of the gate must take part"
+    assert moved_names(learner, before) == names(learner, "actor")
+
+
+def test_dual_step_moves_the_multipliers_only() -> None:
+    learner, *_ = learner_and_batch(actor_critic())
+    before = everything(learner)
+    learner._dual_step(torch.tensor(3.0), torch.tensor(0.5))
+    assert moved_names(learner, before) == {"alpha", "lambda"}
+    # more entropy than the target, further than eps
+    assert learner.alpha < before["alpha"].exp()
+    assert learner.multiplier > before["lambda"].exp()
+
+
+def test_dual_step_moves_the_other_way_below_target_and_bound() -> None:
+    learner, *_ = learner_and_batch(actor_critic())
+    alpha, multiplier = learner.alpha, learner.multiplier
+    learner._dual_step(torch.tensor(learner.entropy_target - 1.0), torch.tensor(0.0))
+    assert learner.alpha > alpha
+    assert learner.multiplier < multiplier
+
+
+def test_entropy_target_is_per_action_dimension() -> None:
+    learner, *_ = learner_and_batch(actor_critic(), entropy_target_per_dim=-1.5)
+    assert learner.entropy_target == -3.0
+
+
+def test_actor_step_uses_the_critic_just_updated() -> None:
+    model = actor_critic()
+    learner, batch, old_steps = learner_and_batch(model, learning_rate=0.05)
+    torch.manual_seed(3)
+    metrics = learner.update(batch, old_steps)
+    torch.manual_seed(3)
+    # the actor has moved, but the old one still is what it was during its step
+    chain = model.old_actor.sample(batch.actor_obs, model.old_actor.draw_noise(len(batch.actor_obs)))
+    q = model.critic.value(batch.critic_obs, chain.latents[-1].tanh())
+    expected = (torch.tensor(0.01) * model.old_actor.log_prob_bound(chain) - q).mean()
+    torch.testing.assert_close(metrics["actor"], expected.detach(), rtol=1e-4, atol=1e-5)
+
+
+def test_first_actor_step_starts_inside_the_trust_region() -> None:
+    learner, batch, old_steps = learner_and_batch(actor_critic())
+    metrics = learner._actor_step(batch, old_steps)
+    assert metrics["path_kl_max"] < 1e-5
+    assert metrics["gated_share"] == 0.0
+
+
+@pytest.mark.parametrize("settings", SETTINGS, ids=str)
+def test_gated_actor_steps_return_to_the_trust_region(settings: dict[str, Any]) -> None:
+    learner, batch, old_steps = learner_and_batch(
+        moved(actor_critic()), kl_bound=1e-6, init_lambda=1.0, learning_rate=0.01, **settings
+    )
+    first = learner._actor_step(batch, old_steps)["path_kl"]
+    for _ in range(60):
+        learner._actor_step(batch, old_steps)
+    assert learner._actor_step(batch, old_steps)["path_kl"] < 0.3 * first
+
+
+def test_actor_steps_inside_the_trust_region_raise_q() -> None:
+    model = actor_critic()
+    learner, batch, old_steps = learner_and_batch(model, kl_bound=1e6, init_alpha=1e-8, learning_rate=0.01)
+
+    def mean_q() -> Tensor:
+        torch.manual_seed(0)
+        actions = model.sample_chain(batch.actor_obs).latents[-1].tanh()
+        return model.critic.value(batch.critic_obs, actions).mean()
+
+    before = mean_q()
+    for _ in range(60):
+        learner._actor_step(batch, old_steps)
+    assert mean_q() > before + 0.1
+
+
+def test_critic_steps_fit_the_targets() -> None:
+    learner, batch, _ = learner_and_batch(actor_critic(), learning_rate=0.01)
+    first = learner._critic_step(batch)
+    for _ in range(100):
+        learner._critic_step(batch)
+    last = learner._critic_step(batch)
+    assert last["td_error"] < 0.5 * first["td_error"]
+    assert last["feature"] < first["feature"]
+
+
+def test_gradients_are_clipped_for_actor_and_critic_separately_and_logged_unclipped() -> None:
+    learner, batch, old_steps = learner_and_batch(actor_critic(), max_grad_norm=1e-3)
+    logged = {"critic": learner._critic_step(batch)["critic_grad_norm"]}
+    logged["actor"] = learner._actor_step(batch, old_steps)["actor_grad_norm"]
+    for name, norm in logged.items():
+        assert norm > 1e-2
+        gradients = [p.grad for p in learner.optimizers[name].param_groups[0]["params"]]
+        torch.testing.assert_close(torch.nn.utils.get_total_norm(gradients), torch.tensor(1e-3), rtol=1e-3, atol=0)
+
+
+def test_learner_state_continues_as_if_never_stopped() -> None:
+    model = moved(actor_critic())
+    learner, batch, old_steps = learner_and_batch(model)
+    learner.update(batch, old_steps)
+    # the optimisers' state is live, and a checkpoint on disk is not
+    weights, state = everything(learner), copy.deepcopy(learner.state_dict())
+
+    torch.manual_seed(5)
+    learner.update(batch, old_steps)
+    uninterrupted = everything(learner)
+
+    resumed = PathwiseLearner(model, learner.cfg)
+    model.load_state_dict({k: v for k, v in weights.items() if k not in ("alpha", "lambda")}, strict=False)
+    resumed.load_state_dict(state)
+    torch.manual_seed(5)
+    resumed.update(batch, old_steps)
+    torch.testing.assert_close(everything(resumed), uninterrupted, rtol=0, atol=0)

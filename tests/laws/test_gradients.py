@@ -1,0 +1,142 @@
+# SPDX-License-Identifier: BSD-3-Clause
+"""Gradients of the path KL and of the actor's step against finite differences, with the noise fixed."""
+
+from collections.abc import Callable
+
+import pytest
+import torch
+from tests.algorithms.builders import NUM_OBS, actor_critic, learner_and_batch, moved
+from tests.laws.finite_differences import assert_gradients_match
+from torch import Tensor, nn
+
+from trudi_rsl.algorithms.trust_region import fresh_path_kl, path_kl, reverse_path_kl
+from trudi_rsl.diffusion import DiffusionPolicy
+
+pytestmark = pytest.mark.usefixtures("float64")
+
+
+def seeded(function: Callable[[], Tensor]) -> Callable[[], Tensor]:
+    """Return ``function`` with the same random numbers in each call."""
+
+    def call() -> Tensor:
+        torch.manual_seed(7)
+        return function()
+
+    return call
+
+
+def assert_autograd_is_right(loss: Callable[[], Tensor], policy: DiffusionPolicy) -> None:
+    parameters = dict(policy.named_parameters())
+    gradients = torch.autograd.grad(loss(), list(parameters.values()), materialize_grads=True)
+    assert_gradients_match(loss, parameters, dict(zip(parameters, gradients, strict=True)))
+
+
+@pytest.mark.parametrize("estimator", ["closed_form", "mean_only", "log_ratio"])
+def test_path_kl_gradient_on_stored_chains(estimator: str) -> None:
+    model = moved(actor_critic())
+    old, obs = model.old_actor, torch.randn(6, NUM_OBS)
+    chain = old.sample(obs, old.draw_noise(6))
+    assert_autograd_is_right(
+        lambda: path_kl(model.actor, obs, chain.latents, chain.means, old.step_sizes(), estimator).mean(), model.actor
+    )
+
+
+@pytest.mark.parametrize("estimator", ["closed_form", "mean_only", "log_ratio"])
+def test_path_kl_gradient_on_fresh_chains(estimator: str) -> None:
+    model, obs = moved(actor_critic()), torch.randn(6, NUM_OBS)
+    assert_autograd_is_right(
+        seeded(lambda: fresh_path_kl(model.actor, model.old_actor, obs, 2, estimator).mean()), model.actor
+    )
+
+
+def test_reverse_path_kl_gradient_flows_through_the_policys_own_latents() -> None:
+    model, obs = moved(actor_critic()), torch.randn(6, NUM_OBS)
+    noise = model.actor.draw_noise(6)
+    assert_autograd_is_right(
+        lambda: reverse_path_kl(model.actor, model.old_actor, obs, model.actor.sample(obs, noise)).mean(), model.actor
+    )
+
+
+def test_log_prob_bound_gradient() -> None:
+    model, obs = moved(actor_critic()), torch.randn(6, NUM_OBS)
+    noise = model.actor.draw_noise(6)
+    assert_autograd_is_right(lambda: model.actor.log_prob_bound(model.actor.sample(obs, noise)).mean(), model.actor)
+
+
+@pytest.mark.parametrize("share_gated", [0.0, 0.5, 1.0])
+@pytest.mark.parametrize(
+    ("estimator", "chains"),
+    [("closed_form", "stored"), ("mean_only", "stored"), ("log_ratio", "stored"), ("closed_form", "fresh"),
+     ("reverse", "stored")],
+)  # fmt: skip
+def test_actor_step_descends_the_gated_loss(estimator: str, chains: str, share_gated: float) -> None:
+    """The learner's gradient is that of ``c(s) <= eps ? alpha lp - Q : lambda c(s)``, the gate held."""
+    model = moved(actor_critic())
+    learner, batch, old_steps = learner_and_batch(
+        model, kl_estimator=estimator, kl_chains=chains, max_grad_norm=1e9, init_alpha=0.3, init_lambda=0.7
+    )
+
+    def terms() -> tuple[Tensor, Tensor]:
+        torch.manual_seed(7)
+        chain = model.sample_chain(batch.actor_obs)
+        q = model.critic.value(batch.critic_obs, chain.latents[-1].tanh())
+        inside = 0.3 * model.actor.log_prob_bound(chain) - q
+        if estimator == "reverse":
+            kl = reverse_path_kl(model.actor, model.old_actor, batch.actor_obs, chain)
+        elif chains == "fresh":
+            kl = fresh_path_kl(model.actor, model.old_actor, batch.actor_obs, 1)
+        else:
+            assert batch.latents is not None and batch.means is not None
+            kl = path_kl(model.actor, batch.actor_obs, batch.latents, batch.means, old_steps, estimator)
+        return inside, 0.7 * kl
+
+    ordered = terms()[1].detach().sort().values / 0.7
+    closed = int(share_gated * len(ordered))
+    bounds = torch.cat([ordered[:1] - 1.0, 0.5 * (ordered[1:] + ordered[:-1]), ordered[-1:] + 1.0])
+    learner.cfg.kl_bound = bounds[len(ordered) - closed].item()
+    gate = terms()[1] <= 0.7 * learner.cfg.kl_bound
+    assert (~gate).sum() == closed
+
+    parameters = dict(model.actor.named_parameters())
+    before = {name: p.detach().clone() for name, p in parameters.items()}
+    torch.manual_seed(7)
+    metrics = learner._actor_step(batch, old_steps)
+    gradients = {name: p.grad for name, p in parameters.items() if p.grad is not None}
+    with torch.no_grad():
+        for name, p in parameters.items():
+            p.copy_(before[name])
+
+    def loss() -> Tensor:
+        inside, outside = terms()
+        return torch.stack([i if g else o for i, o, g in zip(inside, outside, gate, strict=True)]).mean()
+
+    torch.testing.assert_close(metrics["actor"], loss().detach())
+    torch.testing.assert_close(
+        metrics["gated_share"].item(), closed / len(ordered), check_dtype=False, rtol=1e-6, atol=0
+    )
+    assert_gradients_match(loss, parameters, gradients)
+
+
+def test_critic_step_descends_cross_entropy_plus_feature_prediction() -> None:
+    model = actor_critic()
+    learner, batch, _ = learner_and_batch(model, max_grad_norm=1e9, aux_loss_coef=0.5)
+    valid = torch.rand(len(batch.targets)) < 0.6
+    feature_valid = torch.rand(len(batch.targets)) < 0.6
+    batch = batch._replace(target_valid=valid, features_valid=feature_valid)
+    parameters: dict[str, nn.Parameter] = dict(model.critic.named_parameters())
+
+    def loss() -> Tensor:
+        out = model.critic(batch.critic_obs[valid], batch.actions[valid])
+        code = model.critic.hl_gauss.encode(batch.targets[valid])
+        value_loss = torch.nn.functional.cross_entropy(out.logits, code)
+        out = model.critic(batch.critic_obs[feature_valid], batch.actions[feature_valid])
+        error = torch.nn.functional.mse_loss(out.predicted_features, batch.next_features[feature_valid])
+        return value_loss + 0.5 * error
+
+    before = {name: p.detach().clone() for name, p in parameters.items()}
+    learner._critic_step(batch)
+    gradients = {name: p.grad for name, p in parameters.items() if p.grad is not None}
+    with torch.no_grad():
+        for name, p in parameters.items():
+            p.copy_(before[name])
+    assert_gradients_match(loss, parameters, gradients)

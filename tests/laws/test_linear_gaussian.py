@@ -1,0 +1,62 @@
+# SPDX-License-Identifier: BSD-3-Clause
+"""With linear control everything is Gaussian, and the method's two bounds can be held against the truth."""
+
+import pytest
+import torch
+from tests.laws.linear_gaussian import (
+    assert_mean_is,
+    expected_log_prob_bound,
+    expected_path_kl,
+    marginals,
+    random_linear_policy,
+)
+from torch.distributions import kl_divergence
+
+from trudi_rsl.algorithms.trust_region import fresh_path_kl, path_kl
+from trudi_rsl.diffusion.chain import log_prob_bound
+
+pytestmark = pytest.mark.usefixtures("float64")
+SEEDS = range(4)
+SAMPLES = 20_000
+OBS = (SAMPLES, 1)
+
+
+@pytest.mark.parametrize("seed", SEEDS)
+def test_samples_have_the_exact_marginal(seed: int) -> None:
+    torch.manual_seed(seed)
+    policy = random_linear_policy()
+    x = policy.sample(torch.zeros(OBS), policy.draw_noise(SAMPLES)).latents[-1]
+    true = marginals(policy)[-1]
+    whitened = (x - true.mean) @ torch.linalg.inv(true.scale_tril).T
+    assert (whitened.mean(0).abs() < 5.0 * SAMPLES**-0.5).all()
+    assert ((whitened.T.cov() - torch.eye(2)).abs() < 5.0 * (2.0 / SAMPLES) ** 0.5).all()
+
+
+@pytest.mark.parametrize("seed", SEEDS)
+def test_negative_mean_log_prob_bound_is_at_most_the_entropy(seed: int) -> None:
+    torch.manual_seed(seed)
+    policy = random_linear_policy()
+    chain = policy.sample(torch.zeros(OBS), policy.draw_noise(SAMPLES))
+    bound = log_prob_bound(chain.latents, chain.noise, policy.step_sizes(), policy.prior_std)
+    exact = expected_log_prob_bound(policy)
+    assert_mean_is(bound, exact)
+    assert -exact <= marginals(policy)[-1].entropy()
+
+
+@pytest.mark.parametrize("seed", SEEDS)
+def test_path_kl_is_at_least_the_marginal_kl(seed: int) -> None:
+    torch.manual_seed(seed)
+    old, new = random_linear_policy(), random_linear_policy()
+    obs = torch.zeros(OBS)
+    chain = old.sample(obs, old.draw_noise(SAMPLES))
+    exact = expected_path_kl(old, new)
+    assert_mean_is(path_kl(new, obs, chain.latents, chain.means, old.step_sizes()), exact)
+    assert_mean_is(fresh_path_kl(new, old, obs, 1), exact)
+    assert exact >= kl_divergence(marginals(old)[-1], marginals(new)[-1])
+
+
+def test_entropy_bound_is_tight_without_control() -> None:
+    policy = random_linear_policy(num_steps=200)
+    for parameter in policy.score_network.parameters():
+        parameter.zero_()
+    assert -expected_log_prob_bound(policy) == pytest.approx(marginals(policy)[-1].entropy().item(), abs=2e-3)

@@ -1,0 +1,87 @@
+# SPDX-License-Identifier: BSD-3-Clause
+"""The score network's split first layer, its residual option and its start."""
+
+import pytest
+import torch
+from torch.nn import functional as F
+
+from trudi_rsl.diffusion import DiffusionPolicy, ScoreNetwork
+from trudi_rsl.diffusion.chain import denoising_mean
+from trudi_rsl.diffusion.score_network import HiddenBlock
+
+
+@pytest.mark.usefixtures("float64")
+def test_split_first_layer_equals_one_linear_on_the_concatenated_input() -> None:
+    net = ScoreNetwork(3, 2, [8, 8])
+    torch.nn.init.normal_(net.output_layer.weight)
+    obs, x = torch.randn(5, 3), torch.randn(5, 2)
+    for k, time in enumerate(net.time_embedding(4)):
+        together = net.input_layer(torch.cat([x, obs, time.expand(5, -1)], dim=-1))
+        split = net(x, net.obs_features(obs) + net.time_features(4)[k])
+        torch.testing.assert_close(split, net.output_layer(net.trunk(together)))
+
+
+@pytest.mark.usefixtures("float64")
+def test_means_of_all_steps_in_one_call_are_those_of_the_sequential_chain() -> None:
+    policy, obs = DiffusionPolicy(3, 2, hidden_dims=[8, 8]), torch.randn(5, 3)
+    torch.nn.init.normal_(policy.score_network.output_layer.weight)
+    chain = policy.sample(obs, policy.draw_noise(5))
+    torch.testing.assert_close(policy.means(obs, chain.latents[:-1]), chain.means)
+
+
+@pytest.mark.usefixtures("float64")
+def test_chain_steps_are_mean_plus_sigma_times_noise() -> None:
+    policy, noise = DiffusionPolicy(3, 2, hidden_dims=[8, 8]), torch.randn(9, 5, 2)
+    chain = policy.sample(torch.randn(5, 3), noise)
+    torch.testing.assert_close(chain.latents[0], 2.5 * noise[0])
+    sigmas = (2.0 * policy.step_sizes()).sqrt()[:, None]
+    torch.testing.assert_close(chain.latents[1:], chain.means + sigmas * noise[1:])
+
+
+def test_every_step_index_has_its_own_embedding() -> None:
+    embeddings = ScoreNetwork(1, 1, [4]).time_embedding(16)
+    distances = torch.cdist(embeddings, embeddings) + torch.eye(16)
+    assert distances.min() > 1e-3
+
+
+def test_time_embedding_starts_with_sines_and_cosines_of_the_raw_step() -> None:
+    embedding = ScoreNetwork(1, 1, [4]).time_embedding
+    frequencies = torch.linspace(0.1, 100.0, 32)
+    angle = 3.0 * frequencies
+    torch.testing.assert_close(embedding(5)[3], embedding.mlp(torch.cat([angle.sin(), angle.cos()])))
+
+
+def test_residual_block_adds_its_input() -> None:
+    plain, residual = HiddenBlock(4, 4, residual=False), HiddenBlock(4, 4, residual=True)
+    residual.load_state_dict(plain.state_dict())
+    h = torch.randn(3, 4)
+    torch.testing.assert_close(plain(h), F.gelu(plain.norm(plain.linear(h))))
+    torch.testing.assert_close(residual(h), h + plain(h))
+
+
+def test_residual_option_reaches_every_block() -> None:
+    blocks = [b for b in ScoreNetwork(1, 1, [4, 4, 4], residual=True).trunk if isinstance(b, HiddenBlock)]
+    assert [b.residual for b in blocks] == [True, True]
+
+
+@pytest.mark.parametrize(("dims", "residual"), [([], False), ([8, 4], True)])
+def test_impossible_widths_are_refused(dims: list[int], residual: bool) -> None:
+    with pytest.raises(ValueError, match="hidden_dims"):
+        ScoreNetwork(1, 1, dims, residual)
+
+
+@pytest.mark.parametrize("residual", [False, True])
+def test_fresh_chain_is_the_priors_own_diffusion(residual: bool) -> None:
+    policy = DiffusionPolicy(3, 2, hidden_dims=[16, 16], residual=residual)
+    chain = policy.sample(10.0 * torch.randn(50, 3), policy.draw_noise(50))
+    x = chain.latents[:-1]
+    uncontrolled = denoising_mean(x, torch.zeros_like(x), policy.step_sizes()[:, None], policy.prior_std)
+    torch.testing.assert_close(chain.means, uncontrolled, rtol=0, atol=1e-6)
+
+
+def test_gradients_reach_every_parameter_from_the_start() -> None:
+    """A zero output layer would leave the layers below without gradient for ever; a tiny one does not."""
+    policy = DiffusionPolicy(3, 2, hidden_dims=[8, 8])
+    chain = policy.sample(torch.randn(5, 3), policy.draw_noise(5))
+    chain.latents[-1].sum().backward()
+    assert all(p.grad is not None and p.grad.abs().max() > 0.0 for p in policy.parameters())

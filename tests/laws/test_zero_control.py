@@ -1,0 +1,78 @@
+# SPDX-License-Identifier: BSD-3-Clause
+"""A fresh policy has zero control, so its chain is the prior's own diffusion."""
+
+from itertools import pairwise
+
+import pytest
+import torch
+from torch import Tensor
+
+from trudi_rsl.algorithms.trust_region import fresh_path_kl, path_kl, reverse_path_kl
+from trudi_rsl.diffusion import DiffusionPolicy
+
+
+def variances(policy: DiffusionPolicy) -> Tensor:
+    """Return the exact variances of ``x_0 .. x_N`` without control, ``[N+1, A]``.
+
+    ``x_{k+1} = (1 - r_k) x_k + sqrt(2 e_k) noise`` with ``r_k = e_k / s0^2``, so
+    ``v_{k+1} = (1 - r_k)^2 v_k + 2 e_k``, which is ``s0^2 (1 + r_k^2)`` at ``v_k = s0^2``.
+    """
+    out = [torch.full((policy.num_actions,), policy.prior_std**2)]
+    for e in policy.step_sizes().detach():
+        out.append((1.0 - e / policy.prior_std**2).square() * out[-1] + 2.0 * e)
+    return torch.stack(out)
+
+
+@pytest.mark.usefixtures("float64")
+def test_marginals_follow_the_discrete_variance_recursion() -> None:
+    policy, samples = DiffusionPolicy(1, 1, init_friction=0.2, hidden_dims=[4]), 100_000
+    with torch.no_grad():
+        latents = policy.sample(torch.zeros(samples, 1), policy.draw_noise(samples)).latents
+    expected = variances(policy)[:, 0]
+    sampled = latents[..., 0].var(dim=1)
+    # the variance of n Gaussian samples has the relative standard error sqrt(2/n)
+    assert ((sampled / expected - 1.0).abs() < 5.0 * (2.0 / samples) ** 0.5).all()
+    assert (latents[..., 0].mean(dim=1).abs() < 5.0 * (expected / samples).sqrt()).all()
+
+
+@pytest.mark.usefixtures("float64")
+def test_marginals_approach_the_prior_as_steps_grow() -> None:
+    distances = []
+    for num_steps in (4, 8, 16, 32, 64):
+        policy = DiffusionPolicy(1, 1, num_steps=num_steps, hidden_dims=[2])
+        distances.append((variances(policy) / policy.prior_std**2 - 1.0).max().item())
+    assert 0.0 < distances[1] < 0.005
+    for coarse, fine in pairwise(distances):
+        assert fine < 0.6 * coarse
+
+
+@pytest.mark.usefixtures("float64")
+def test_log_prob_bound_is_the_priors_density_up_to_discretisation() -> None:
+    gaps = []
+    for num_steps in (8, 64, 512):
+        policy = DiffusionPolicy(1, 2, num_steps=num_steps, hidden_dims=[2])
+        chain = policy.sample(torch.zeros(64, 1), policy.draw_noise(64))
+        with torch.no_grad():
+            squash = torch.log1p(-chain.latents[-1].tanh().square()).sum(-1)
+            bound = policy.log_prob_bound(chain) + squash
+        density = torch.distributions.Normal(0.0, policy.prior_std).log_prob(chain.latents[-1]).sum(-1)
+        gaps.append((bound - density).square().mean().sqrt().item())
+    assert gaps[0] > gaps[1] > gaps[2]
+    assert gaps[2] < 0.02
+
+
+@pytest.mark.parametrize("estimator", ["closed_form", "mean_only", "log_ratio"])
+def test_path_kl_of_a_policy_with_itself_is_exactly_zero(estimator: str) -> None:
+    policy, obs = DiffusionPolicy(3, 2, hidden_dims=[8, 8]), torch.randn(16, 3)
+    chain = policy.sample(obs, policy.draw_noise(16))
+    kl = path_kl(policy, obs, chain.latents, chain.means, policy.step_sizes(), estimator)
+    assert (kl == 0.0).all()
+    assert (fresh_path_kl(policy, policy, obs, 2, estimator) == 0.0).all()
+    assert (reverse_path_kl(policy, policy, obs, chain) == 0.0).all()
+
+
+def test_path_kl_of_a_trained_policy_with_itself_is_zero_to_float_precision() -> None:
+    policy, obs = DiffusionPolicy(3, 2, hidden_dims=[64, 64, 64]), torch.randn(256, 3)
+    torch.nn.init.normal_(policy.score_network.output_layer.weight, std=0.5)
+    chain = policy.sample(obs, policy.draw_noise(256))
+    assert path_kl(policy, obs, chain.latents, chain.means, policy.step_sizes()).max() < 1e-5

@@ -1,0 +1,125 @@
+# SPDX-License-Identifier: BSD-3-Clause
+"""The rollout buffer: rows stay together, nothing is lost or allocated where autograd can't reach it."""
+
+import pytest
+import torch
+from tests.algorithms.builders import actor_critic, decide, learner_and_batch, observations, rollout
+
+from trudi_rsl.algorithms.trust_region import path_kl
+from trudi_rsl.storage import RolloutBuffer
+
+
+def test_each_epoch_visits_every_row_once_in_another_order() -> None:
+    buffer = rollout(actor_critic(), num_steps=4, num_envs=6)
+    buffer.targets.copy_(torch.arange(24.0).view(4, 6))
+    seen = [batch.targets for batch in buffer.minibatches(num_epochs=2, num_minibatches=3)]
+    assert [len(rows) for rows in seen] == [8] * 6
+    first, second = torch.cat(seen[:3]), torch.cat(seen[3:])
+    assert first.sort().values.tolist() == second.sort().values.tolist() == list(range(24))
+    assert not torch.equal(first, second)
+
+
+@pytest.mark.parametrize("asymmetric", [False, True])
+def test_minibatch_rows_belong_to_one_transition(asymmetric: bool) -> None:
+    buffer = rollout(actor_critic(asymmetric), num_steps=4, num_envs=6)
+    assert buffer.latents is not None and buffer.means is not None
+    buffer.targets.copy_(torch.arange(24.0).view(4, 6))
+    buffer.next_features.normal_()
+    for batch in buffer.minibatches(1, 3):
+        t, e = batch.targets.long() // 6, batch.targets.long() % 6
+        assert batch.latents is not None and batch.means is not None
+        for actual, stored in (
+            (batch.actor_obs, buffer.actor_obs[t, e]),
+            (batch.critic_obs, buffer.critic_obs[t, e]),
+            (batch.actions, buffer.actions[t, e]),
+            (batch.next_features, buffer.next_features[t, e]),
+            (batch.latents.transpose(0, 1), buffer.latents[t, e]),
+            (batch.means.transpose(0, 1), buffer.means[t, e]),
+        ):
+            torch.testing.assert_close(actual, stored, rtol=0, atol=0)
+        torch.testing.assert_close(batch.latents[-1].tanh(), batch.actions)
+
+
+def test_stored_chains_replay_with_zero_path_kl_in_any_minibatch() -> None:
+    model = actor_critic()
+    for batch in rollout(model).minibatches(1, 3):
+        assert batch.latents is not None and batch.means is not None
+        kl = path_kl(model.actor, batch.actor_obs, batch.latents, batch.means, model.old_actor.step_sizes())
+        assert kl.max() < 1e-5
+
+
+def test_chains_are_kept_only_when_asked_for() -> None:
+    buffer = rollout(actor_critic(), store_chains=False)
+    assert buffer.latents is None and buffer.means is None
+    assert next(buffer.minibatches(1, 1)).latents is None
+
+
+def test_a_rollout_collected_in_inference_mode_can_be_learned_from() -> None:
+    model = actor_critic(asymmetric=True)
+    learner, *_ = learner_and_batch(model)
+    buffer = rollout(model)
+    buffer.clear()
+    with torch.inference_mode():
+        for _ in range(buffer.num_steps):
+            obs = observations(buffer.num_envs)
+            decide(model, buffer, obs)
+            buffer.add_final_obs(model.actor_obs.concatenate(obs), model.critic_obs.concatenate(obs))
+            none = torch.zeros(buffer.num_envs, dtype=torch.bool)
+            buffer.add_outcome(torch.randn(buffer.num_envs), none, none)
+    assert buffer.final_actor_obs is not None and not buffer.final_actor_obs.is_inference()
+    metrics = learner.update(next(buffer.minibatches(1, 1)), model.old_actor.step_sizes())
+    assert metrics["actor_grad_norm"] > 0.0
+
+
+def test_final_observations_lie_in_the_row_that_they_ended() -> None:
+    model = actor_critic(asymmetric=True)
+    buffer = rollout(model, num_steps=3, num_envs=2)
+    buffer.clear()
+    none = torch.zeros(2, dtype=torch.bool)
+    final = torch.randn(2, 3), torch.randn(2, 5)
+    for t in range(3):
+        decide(model, buffer, observations(2))
+        if t == 1:
+            buffer.add_final_obs(*final)
+        buffer.add_outcome(torch.zeros(2), none, ~none if t == 1 else none)
+    assert buffer.final_actor_obs is not None and buffer.final_critic_obs is not None
+    torch.testing.assert_close(buffer.final_actor_obs[1], final[0])
+    torch.testing.assert_close(buffer.final_critic_obs[1], final[1])
+    assert buffer.has_final.all(-1).tolist() == [False, True, False]
+
+
+def test_clear_forgets_the_last_rollouts_final_observations() -> None:
+    model = actor_critic()
+    buffer = rollout(model, num_steps=1)
+    buffer.clear()
+    decide(model, buffer, observations(5))
+    buffer.add_final_obs(torch.randn(5, 3), torch.randn(5, 3))
+    buffer.add_outcome(torch.zeros(5), torch.ones(5, dtype=torch.bool), torch.zeros(5, dtype=torch.bool))
+    assert buffer.has_final.all()
+    buffer.clear()
+    assert not buffer.has_final.any() and buffer.step == 0
+
+
+def test_asymmetric_rollouts_keep_two_observations_and_symmetric_ones_share_one() -> None:
+    assert rollout(actor_critic()).critic_obs is not None
+    symmetric, asymmetric = rollout(actor_critic()), rollout(actor_critic(asymmetric=True))
+    assert symmetric.critic_obs is symmetric.actor_obs
+    assert asymmetric.critic_obs.shape[-1] == 5 and asymmetric.actor_obs.shape[-1] == 3
+
+
+def test_a_rollout_longer_than_the_buffer_is_refused() -> None:
+    model = actor_critic()
+    buffer = rollout(model, num_steps=2)
+    none = torch.zeros(5, dtype=torch.bool)
+    buffer.step = 3
+    with pytest.raises(OverflowError, match="holds 2 steps; call clear"):
+        decide(model, buffer, observations(5))
+    buffer.clear()
+    decide(model, buffer, observations(5))
+    buffer.add_outcome(torch.zeros(5), none, none)
+
+
+def test_more_minibatches_than_rows_are_refused() -> None:
+    buffer: RolloutBuffer = rollout(actor_critic(), num_steps=2, num_envs=3)
+    with pytest.raises(ValueError, match="6 transitions can't make 7 minibatches; lower num_mini_batches"):
+        next(buffer.minibatches(1, 7))
