@@ -113,20 +113,17 @@ def main(argv: list[str]) -> int:
         0, 2 for flags and settings that cannot work, 1 for what goes wrong later, 130 when interrupted.
     """
     args, overrides = parse(argv)
-    from trudi_rsl.errors import CheckpointError, ConfigError, NonFiniteError
-
     try:
         from trudi_rsl.config import compose
-
+        from trudi_rsl.errors import CheckpointError, ConfigError, NonFiniteError
+    except ModuleNotFoundError as error:
+        print(f"Error: {error}. Install this package: pip install -e .", file=sys.stderr)
+        return 1
+    try:
         train(compose(args.task, args.algo, overrides, settings=settings(args)))
-    except (ConfigError, CheckpointError, NonFiniteError) as error:
+    except (ConfigError, CheckpointError, NonFiniteError, ImportError) as error:
         print(f"Error: {error}", file=sys.stderr)
         return 2 if isinstance(error, ConfigError) else 1
-    except ImportError as error:
-        if error.name is not None:
-            raise
-        print(f"Error: {error}", file=sys.stderr)
-        return 1
     except KeyboardInterrupt:
         return 130
     return 0

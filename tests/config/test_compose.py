@@ -1,0 +1,143 @@
+# SPDX-License-Identifier: BSD-3-Clause
+"""Composition: who wins over whom, and what is refused with which words."""
+
+import dataclasses
+from pathlib import Path
+
+import pytest
+from omegaconf import OmegaConf
+
+from trudi_rsl.algorithms.config import TruDiCfg
+from trudi_rsl.config import compose
+from trudi_rsl.config.compose import CONFIG_DIR, available, preset_of
+from trudi_rsl.errors import ConfigError
+
+PRESETS = [(algo, preset) for algo in available("agent") for preset in available(f"preset/{algo}")]
+
+
+@pytest.mark.parametrize(("algo", "preset"), PRESETS)
+def test_every_preset_composes_and_holds_possible_values(algo: str, preset: str) -> None:
+    cfg = compose("SomeTask-v0", algo, [f"preset={preset}"])
+    assert not OmegaConf.missing_keys(cfg)
+    batch = cfg.env.num_envs * cfg.agent.num_steps_per_env / cfg.agent.algorithm.num_mini_batches
+    assert batch == int(batch), "transitions are dropped"
+
+
+@pytest.mark.parametrize("algo", available("agent"))
+def test_every_preset_in_the_task_table_exists_and_every_preset_is_in_it(algo: str) -> None:
+    assert set(OmegaConf.select(OmegaConf.load(CONFIG_DIR / "tasks.yaml"), algo)) == set(available(f"preset/{algo}"))
+
+
+@pytest.mark.parametrize(
+    ("task", "preset"),
+    [
+        ("HalfCheetah-v5", "halfcheetah"),
+        ("Hopper-v5", "gymnasium"),
+        ("my_package:MyTask-v0", "gymnasium"),
+        ("CheetahRun", "dmc"),
+        ("G1JoystickRoughTerrain", "playground_humanoids"),
+        ("Isaac-Velocity-Rough-G1-v0", "isaaclab_locomotion"),
+        ("Isaac-Velocity-Flat-H1", "isaaclab_locomotion"),
+        ("Isaac-Repose-Cube-Allegro-Direct-v0", "isaaclab_in_hand"),
+        ("Isaac-Ant", "isaaclab"),
+        ("PickCube-v1", "maniskill3"),
+        ("humanoid_bench:h1hand-walk-v0", "humanoidbench"),
+        ("h1hand-basketball-v0", "humanoidbench_reach"),
+        ("h1hand-push-v0", "humanoidbench_truck"),
+        ("h1hand-package-v0", "humanoidbench_package"),
+    ],
+)
+def test_a_task_finds_its_benchmarks_preset(task: str, preset: str) -> None:
+    assert preset_of(task, "trudi") == preset
+
+
+def test_every_field_of_the_algorithm_can_be_overridden_and_keeps_its_default() -> None:
+    algorithm = dict(compose("SomeTask-v0", overrides=["preset=isaaclab"]).agent.algorithm)
+    fields = {f.name for f in dataclasses.fields(TruDiCfg)}
+    assert set(algorithm) == fields | {"class_name"}
+    written = OmegaConf.select(OmegaConf.load(CONFIG_DIR / "preset" / "trudi" / "isaaclab.yaml"), "agent.algorithm")
+    defaults = TruDiCfg().to_dict()
+    assert {k: algorithm[k] for k in fields - set(written)} == {k: defaults[k] for k in fields - set(written)}
+
+
+def test_overrides_win_over_flags_and_flags_over_presets() -> None:
+    preset = compose("HalfCheetah-v5")
+    flags = compose("HalfCheetah-v5", settings={"env.num_envs": 32, "agent.seed": 7, "agent.run_name": None})
+    both = compose("HalfCheetah-v5", overrides=["env.num_envs=128"], settings={"env.num_envs": 32, "agent.seed": 7})
+    assert (flags.env.num_envs, flags.agent.seed, flags.agent.run_name) == (32, 7, "")
+    assert preset.env.num_envs not in (32, 128)
+    assert (both.env.num_envs, both.agent.seed) == (128, 7)
+
+
+@pytest.mark.parametrize("text", ["it's", 'say "x"', "a b", "1e3", "[a", "ends with '"])
+def test_flag_values_are_taken_literally(text: str) -> None:
+    assert compose("SomeTask-v0", settings={"agent.run_name": text}).agent.run_name == text
+
+
+def test_open_sections_take_new_keys() -> None:
+    cfg = compose("Ant-v5", overrides=["env.env_kwargs.healthy_reward=2.5", "agent.obs_groups.critic=[policy,extra]"])
+    assert cfg.env.env_kwargs == {"healthy_reward": 2.5}
+    assert cfg.agent.obs_groups == {"actor": ["policy"], "critic": ["policy", "extra"]}
+
+
+def test_runs_of_different_algorithms_lie_apart() -> None:
+    names = {compose("ns/Task-v0", algo).agent.experiment_name for algo in ("trudi", "ppo")}
+    assert names == {"ns_task-v0", "ns_task-v0_ppo"}
+
+
+@pytest.mark.parametrize(
+    ("overrides", "words"),
+    [
+        (["agent.algorithm.kl_bond=0.2"], ["agent.algorithm.kl_bond", "Did you mean 'kl_bound'"]),
+        (["env.num_env=3"], ["'num_envs'"]),
+        (["agnt.seed=3"], ["'agent'"]),
+        (["agent.seed.x=3"], ["no 'x' in agent.seed"]),
+        (["agent.algorithm.kl_bound=wide"], ["agent.algorithm.kl_bound", "'wide'", "Float"]),
+        (["agent.algorithm.num_denoise_steps=1.5"], ["agent.algorithm.num_denoise_steps", "1.5", "Integer"]),
+        (["agent.algorithm.actor_hidden_dims=[a]"], ["agent.algorithm.actor_hidden_dims", "'a'"]),
+        (["agent.algorithm=3"], ["agent.algorithm"]),
+        (["agent.max_iterations=null"], ["agent.max_iterations"]),
+        (["agent.algorithm.entropy_target_per_dim=0.7"], ["at most ln 2 = 0.6931", "0.7"]),
+        (["agent.algorithm.value_range=[10,-10]"], ["low < high", "[10, -10]"]),
+        (["agent.algorithm.value_range=[10,10]"], ["low < high"]),
+        (["agent.algorithm.num_denoise_steps=0"], ["num_denoise_steps", "at least 1"]),
+        (["agent.algorithm.kl_bound=0"], ["kl_bound", "above 0"]),
+        (["agent.algorithm.kl_chains=store"], ["stored", "fresh", "'store'"]),
+        (["+agent.algorithm.foo=1"], ["foo"]),
+        (["env.num_envs=0"], ["env.num_envs", "at least 1"]),
+        (["agent.max_iterations=0"], ["agent.max_iterations", "at least 1"]),
+        (["agent.seed=-1"], ["agent.seed", "at least 0"]),
+        (["agent.run_name=a/b"], ["agent.run_name", "slashes"]),
+        (["env.num_envs=1", "agent.num_steps_per_env=2"], ["2 transitions", "16 minibatches"]),
+        (["preset=dcm"], ["'dcm'", "Did you mean 'dmc'"]),
+        (["agent=ppo"], ["--algo"]),
+        (["env.num_envs=1,2"], ["env.num_envs=1,2", "name=value"]),
+        (["~agent.seed"], ["~agent.seed", "name=value"]),
+        (["kl_bound"], ["'kl_bound'", "name=value"]),
+    ],
+    ids=lambda value: value[0] if isinstance(value, list) and "=" in value[0] else "",
+)
+def test_impossible_overrides_are_refused_in_one_line_that_names_them(overrides: list[str], words: list[str]) -> None:
+    with pytest.raises(ConfigError) as caught:
+        compose("HalfCheetah-v5", "trudi", overrides)
+    message = str(caught.value)
+    assert "\n" not in message
+    for word in words:
+        assert word in message
+
+
+def test_settings_of_the_other_algorithm_are_unknown() -> None:
+    with pytest.raises(ConfigError, match="kl_bound"):
+        compose("HalfCheetah-v5", "ppo", ["agent.algorithm.kl_bound=0.2"])
+    with pytest.raises(ConfigError, match="clip_param"):
+        compose("HalfCheetah-v5", "trudi", ["agent.algorithm.clip_param=0.2"])
+
+
+def test_an_unknown_algorithm_is_refused_with_the_known_ones() -> None:
+    with pytest.raises(ConfigError, match=r"'trudy'.*'trudi'"):
+        compose("HalfCheetah-v5", "trudy")
+
+
+def test_an_installation_without_configuration_files_says_how_to_get_them(tmp_path: Path) -> None:
+    with pytest.raises(ConfigError, match=r"pip install -e \."):
+        compose("HalfCheetah-v5", config_dir=tmp_path / "nowhere")

@@ -1,0 +1,88 @@
+# SPDX-License-Identifier: BSD-3-Clause
+"""Run folders: never reused, found again, and their settings read back."""
+
+import re
+from pathlib import Path
+
+import pytest
+
+from trudi_rsl.config import compose, create_run_folder, find_checkpoint, load_params, resume_path, save_params
+from trudi_rsl.errors import CheckpointError, ConfigError
+
+
+def _run(experiment: Path, name: str, *files: str) -> Path:
+    (experiment / name).mkdir(parents=True)
+    for file in files:
+        (experiment / name / file).touch()
+    return experiment / name
+
+
+def test_a_run_folder_is_never_handed_out_twice(tmp_path: Path) -> None:
+    folders = []
+    for _ in range(5):
+        with create_run_folder(tmp_path, "same") as folder:
+            (folder / "model_0.pt").touch()
+            folders.append(folder)
+    assert len(set(folders)) == 5
+    assert all(re.fullmatch(r"\d{4}-\d\d-\d\d_\d\d-\d\d-\d\d_same(_\d+)?", f.name) for f in folders)
+
+
+@pytest.mark.parametrize("kept", [True, False])
+def test_a_failed_start_leaves_no_empty_folder_and_loses_no_file(tmp_path: Path, kept: bool) -> None:
+    with pytest.raises(RuntimeError), create_run_folder(tmp_path) as folder:
+        if kept:
+            (folder / "model_0.pt").touch()
+        raise RuntimeError
+    assert folder.exists() == kept
+
+
+def test_the_newest_checkpoint_of_the_newest_run_is_found_by_number(tmp_path: Path) -> None:
+    _run(tmp_path, "2026-01-01_00-00-00_a", "model_0.pt", "model_900.pt")
+    newest = _run(tmp_path, "2026-01-02_00-00-00_b", "model_9.pt", "model_10.pt", "notes.txt")
+    _run(tmp_path, "2026-01-03_00-00-00_crashed_before_its_first_checkpoint", "notes.txt")
+    assert find_checkpoint(tmp_path) == newest / "model_10.pt"
+    assert find_checkpoint(tmp_path, ".*_a").name == "model_900.pt"
+    assert find_checkpoint(tmp_path, ".*_b", "model_9").name == "model_9.pt"
+
+
+def test_what_is_not_found_is_named(tmp_path: Path) -> None:
+    _run(tmp_path, "2026-01-01_00-00-00", "model_0.pt")
+    with pytest.raises(CheckpointError, match="'nope'"):
+        find_checkpoint(tmp_path, "nope")
+    with pytest.raises(CheckpointError, match="'model_7'"):
+        find_checkpoint(tmp_path, ".*", "model_7")
+    with pytest.raises(CheckpointError, match="empty"):
+        find_checkpoint(tmp_path / "empty")
+    with pytest.raises(ConfigError, match="regular expression"):
+        find_checkpoint(tmp_path, "(")
+
+
+def test_a_checkpoint_is_a_file_a_run_folder_or_a_regular_expression(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    run = _run(tmp_path / "logs" / "rsl_rl" / "sometask-v0", "2026-01-01_00-00-00", "model_0.pt", "model_5.pt")
+
+    def resolve(**agent: object) -> Path | None:
+        return resume_path(compose("SomeTask-v0", settings={f"agent.{k}": v for k, v in agent.items()}))
+
+    assert resolve() is None
+    latest = resolve(resume=True)
+    assert latest is not None
+    assert latest.resolve() == run / "model_5.pt"
+    assert resolve(resume=True, load_checkpoint=str(run / "model_0.pt")) == run / "model_0.pt"
+    assert resolve(resume=True, load_checkpoint=str(run)) == run / "model_5.pt"
+    by_name = resolve(resume=True, load_run="2026.*", load_checkpoint="model_0")
+    assert by_name is not None
+    assert by_name.name == "model_0.pt"
+    with pytest.raises(CheckpointError, match=r"No checkpoint at .*model_9\.pt"):
+        resolve(resume=True, load_checkpoint=str(run / "model_9.pt"))
+
+
+@pytest.mark.parametrize("algo", ["trudi", "ppo"])
+def test_saved_settings_read_back_unchanged(tmp_path: Path, algo: str) -> None:
+    cfg = compose("HalfCheetah-v5", algo, ["agent.algorithm.learning_rate=1e-5", "env.env_kwargs.frame_skip=3"])
+    save_params(tmp_path, cfg)
+    assert load_params(tmp_path) == cfg
+    with pytest.raises(CheckpointError, match="not a run folder"):
+        load_params(tmp_path / "params")

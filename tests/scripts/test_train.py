@@ -1,0 +1,132 @@
+# SPDX-License-Identifier: BSD-3-Clause
+"""scripts/train.py as a user runs it, on real simulators."""
+
+import os
+import re
+import signal
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+import torch
+from omegaconf import OmegaConf
+from scripts.train import main
+from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
+
+from trudi_rsl.hosts.registry import continues_episodes, make_env
+
+ROOT = Path(__file__).parents[2]
+TASK = "InvertedPendulum-v5"
+SMALL = ["agent.num_steps_per_env=16", "agent.algorithm.num_mini_batches=2"]
+
+
+def _command(*arguments: str) -> list[str]:
+    return [sys.executable, str(ROOT / "scripts" / "train.py"), "--task", TASK, "--headless", *arguments, *SMALL]
+
+
+def _environment() -> dict[str, str]:
+    return os.environ | {"PYTHONPATH": str(ROOT / "source")}
+
+
+def _train(*arguments: str) -> Path:
+    """Train in this process and return the run folder, the newest of its experiment."""
+    assert main(["--task", TASK, "--num_envs", "4", *arguments, *SMALL]) == 0
+    return max(Path("logs/rsl_rl").glob("*/*"), key=lambda p: p.stat().st_mtime_ns)
+
+
+@pytest.fixture(scope="module", params=["trudi", "ppo"])
+def run(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> tuple[str, Path, str]:
+    """Algorithm, run folder and output of a training in a process of its own."""
+    folder = tmp_path_factory.mktemp(request.param)
+    flags = ["--algo", request.param, "--num_envs", "8", "--max_iterations", "2", "--run_name", "first", "--seed", "3"]
+    done = subprocess.run(
+        _command(*flags, "env.num_envs=4"), cwd=folder, env=_environment(), capture_output=True, text=True, check=True
+    )
+    return request.param, folder / done.stdout.strip().splitlines()[-1].removeprefix("Run folder: "), done.stdout
+
+
+def test_a_run_folder_has_isaac_labs_name_and_content(run: tuple[str, Path, str]) -> None:
+    algo, folder, output = run
+    assert output.count("Run folder: ") == 2
+    assert folder.parent.parent.parts[-2:] == ("logs", "rsl_rl")
+    assert folder.parent.name == {"trudi": "invertedpendulum-v5", "ppo": "invertedpendulum-v5_ppo"}[algo]
+    assert re.fullmatch(r"\d{4}-\d\d-\d\d_\d\d-\d\d-\d\d_first", folder.name)
+    files = {str(p.relative_to(folder)) for p in folder.rglob("*") if p.is_file()}
+    assert files >= {"model_0.pt", "model_1.pt", "params/agent.yaml", "params/env.yaml"}
+    assert sum("events.out.tfevents" in file for file in files) == 1
+
+
+def test_the_saved_settings_are_those_the_run_used(run: tuple[str, Path, str]) -> None:
+    _, folder, _ = run
+    agent = OmegaConf.load(folder / "params" / "agent.yaml")
+    env = OmegaConf.load(folder / "params" / "env.yaml")
+    assert (agent.seed, agent.max_iterations, agent.run_name, agent.num_steps_per_env) == (3, 2, "first", 16)
+    # the override won over the flag
+    assert (env.task, env.num_envs) == (TASK, 4)
+    assert torch.load(folder / "model_1.pt", weights_only=False)["iter"] == 1
+
+
+def test_every_iteration_logs_what_tells_whether_training_works(run: tuple[str, Path, str]) -> None:
+    algo, folder, _ = run
+    events = EventAccumulator(str(folder)).Reload()
+    names = {"learning_rate"}
+    if algo == "trudi":
+        names |= {"path_kl", "path_kl_max", "gated_share", "entropy_per_dim", "entropy_target_per_dim", "alpha"}
+        names |= {"lambda", "q_mean", "td_error", "clipped_targets", "action_saturation", "friction"}
+        names |= {"actor_grad_norm", "critic_grad_norm"}
+    for tag in [*(f"Loss/{name}" for name in names), "Train/mean_reward", "Perf/total_fps"]:
+        assert [event.step for event in events.Scalars(tag)] == [0, 1], tag
+
+
+def test_a_resume_goes_on_counting_in_a_new_folder(run: tuple[str, Path, str], monkeypatch: pytest.MonkeyPatch) -> None:
+    algo, first, _ = run
+    before = {p: p.read_bytes() for p in first.rglob("*") if p.is_file()}
+    monkeypatch.chdir(first.parents[3])
+    second = _train("--algo", algo, "--resume", "--load_run", ".*_first", "--max_iterations", "2")
+    assert second.name != first.name
+    assert {p: p.read_bytes() for p in first.rglob("*") if p.is_file()} == before
+    assert torch.load(second / "model_2.pt", weights_only=False)["iter"] == 2
+
+
+def test_stopping_and_resuming_trains_the_same_policy_as_not_stopping(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    straight = _train("--max_iterations", "3", "--run_name", "straight")
+    half = _train("--max_iterations", "2", "--run_name", "half")
+    resumed = _train("--max_iterations", "1", "--run_name", "resumed", "--checkpoint", str(half))
+    one = torch.load(straight / "model_2.pt", weights_only=False)
+    other = torch.load(resumed / "model_1.pt", weights_only=False)
+    for part in ("actor_state_dict", "critic_state_dict"):
+        for name, value in one[part].items():
+            assert torch.equal(value, other[part][name]), name
+
+
+def test_episodes_continue_only_where_the_simulator_restores_them(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    checkpoint = _train("--max_iterations", "1") / "model_0.pt"
+    assert continues_episodes(make_env(TASK, {"num_envs": 4}), checkpoint)
+    assert not continues_episodes(make_env(TASK, {"num_envs": 5}), checkpoint)
+    ppo = _train("--algo", "ppo", "--max_iterations", "1") / "model_0.pt"
+    assert not continues_episodes(make_env(TASK, {"num_envs": 4}), ppo)
+
+
+@pytest.mark.slow
+def test_an_interrupt_keeps_the_policy_so_far(tmp_path: Path) -> None:
+    command = _command("--num_envs", "4", "--max_iterations", "100000")
+    process = subprocess.Popen(command, cwd=tmp_path, env=_environment(), stdout=subprocess.PIPE, text=True)
+    assert process.stdout is not None
+    lines = []
+    for line in process.stdout:
+        lines.append(line)
+        if "Learning iteration 1/" in line:
+            process.send_signal(signal.SIGINT)
+            break
+    lines += process.communicate(timeout=60)[0].splitlines()
+    assert process.returncode == 130
+    folder = tmp_path / lines[-1].removeprefix("Run folder: ").strip()
+    [kept] = folder.glob("model_*_rescued.pt")
+    assert torch.load(kept, weights_only=False)["iter"] >= 1
