@@ -1,0 +1,101 @@
+# SPDX-License-Identifier: BSD-3-Clause
+"""Play a trained policy: whole episodes, their statistics, and a video if asked for.
+
+Settings of the simulator are those of the run; env.name=value overrides one.
+"""
+
+from __future__ import annotations
+
+import argparse
+from typing import get_args
+
+
+def parse() -> argparse.Namespace:
+    """Return the flags."""
+    from trudi_rsl.modules.diffusion_actor_critic import SAMPLERS, InitialLatent
+
+    parser = argparse.ArgumentParser(
+        description=__doc__, allow_abbrev=False, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("--task", required=True, help="task the policy was trained on")
+    parser.add_argument("--algo", choices=["trudi", "ppo"], help="algorithm of the checkpoint (default: told by it)")
+    parser.add_argument(
+        "--checkpoint",
+        help="a file, a run folder, or a regular expression of file names in the run (default: the newest of the "
+        "newest run of --task and --algo)",
+    )
+    parser.add_argument("--experiment_name", help="folder of the runs to look in (default: from the task)")
+    parser.add_argument("--load_run", help="regular expression of the run folder's name (default: the newest run)")
+    parser.add_argument(
+        "--sampler",
+        choices=SAMPLERS,
+        default="ode",
+        help="how to act (default: ode); a PPO policy takes its mean with ode and samples with sde",
+    )
+    parser.add_argument("--score_scale", type=float, help="score scale c of ode, above 0 (default: 1)")
+    parser.add_argument("--initial_latent", choices=get_args(InitialLatent), help="start of ode (default: random)")
+    parser.add_argument("--num_candidates", type=int, help="candidates K of best_of_k, at least 1 (default: 20)")
+    parser.add_argument("--episodes", type=int, default=10, help="episodes to run (default: 10)")
+    parser.add_argument("--num_envs", type=int, help="environments stepped together (default: episodes, at most 64)")
+    parser.add_argument("--seed", type=int, help="seed of simulator and sampler (default: the run's)")
+    parser.add_argument("--device", help="device to compute on (default: the run's if there is one, else cpu)")
+    parser.add_argument("--video", action="store_true", help="also write videos/play.mp4 (or .gif) into the run folder")
+    parser.add_argument("--video_length", type=int, default=1000, help="longest video in steps (default: 1000)")
+    parser.add_argument("--headless", action="store_true", help="open no window; Gymnasium tasks never do")
+    parser.add_argument("overrides", nargs="*", metavar="env.name=value", help="simulator settings to change")
+    return parser.parse_intermixed_args()
+
+
+def play(args: argparse.Namespace) -> None:
+    """Find the policy, run it, and print what came out."""
+    import torch
+    from rich.console import Console
+
+    from trudi_rsl.evaluation import evaluate
+    from trudi_rsl.evaluation.play import find, settings, summary_table
+    from trudi_rsl.evaluation.policies import SamplerCfg, identify, load_policy
+    from trudi_rsl.evaluation.statistics import summarize
+    from trudi_rsl.evaluation.video import make_env_to_render, record_episode, video_path
+    from trudi_rsl.hosts.registry import make_env
+
+    sampler = SamplerCfg(args.sampler, args.score_scale, args.num_candidates, args.initial_latent)
+    checkpoint = find(args.task, args.algo or "trudi", args.experiment_name, args.load_run, args.checkpoint)
+    algorithm = identify(checkpoint, args.task, args.algo)
+    sampler.require_for(algorithm)
+    num_envs = max(1, min(args.episodes, 64)) if args.num_envs is None else args.num_envs
+    cfg = settings(checkpoint, args.task, algorithm, [f"env.num_envs={num_envs}", *args.overrides])
+    video = video_path(checkpoint.parent / "videos") if args.video else None
+
+    seed = cfg.agent.seed if args.seed is None else args.seed
+    device = args.device or (cfg.agent.device if torch.cuda.is_available() else "cpu")
+    if cfg.agent.get("num_threads"):
+        torch.set_num_threads(cfg.agent.num_threads)
+    env = (make_env_to_render if video else make_env)(args.task, cfg.env, device, seed)
+    policy = load_policy(checkpoint, algorithm, env, cfg.agent, sampler, device)
+    torch.manual_seed(seed)
+
+    print(f"Checkpoint: {checkpoint}")
+    results = evaluate(env, policy, args.episodes)
+    print(f"Returns on {args.task}, {algorithm}, sampler {args.sampler}, seed {seed}:")
+    Console().print(summary_table(summarize(results.returns.cpu())))
+    if video:
+        record_episode(env, policy, video, args.video_length)
+        print(f"Video: {video}")
+    env.close()  # pyright: ignore[reportAttributeAccessIssue]
+
+
+def main() -> None:
+    """Play, and tell a user's mistake in one line."""
+    try:
+        from trudi_rsl.errors import CheckpointError, ConfigError, NonFiniteError
+        from trudi_rsl.evaluation.video import VideoError
+    except ImportError as error:
+        raise SystemExit(f"Error: {error}") from None
+    try:
+        play(parse())
+    except (CheckpointError, ConfigError, NonFiniteError, VideoError, ImportError, OSError) as error:
+        raise SystemExit(f"Error: {error}") from None
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,32 @@
+# SPDX-License-Identifier: BSD-3-Clause
+"""Draw the learning curve of one or more training runs from their TensorBoard events."""
+
+from __future__ import annotations
+
+import argparse
+from pathlib import Path
+
+
+def main() -> None:
+    """Parse the flags, draw, and print where the picture lies."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("runs", type=Path, nargs="+", metavar="RUN_DIR", help="run folders; several are overlaid")
+    parser.add_argument(
+        "--output", type=Path, help="picture to write, png, pdf or svg (default: learning_curve.png in the first run)"
+    )
+    args = parser.parse_args()
+    try:
+        from trudi_rsl.evaluation.event_file import RunError, read_run
+        from trudi_rsl.evaluation.plots import TAGS, draw_learning_curves
+    except ImportError as error:
+        raise SystemExit(f"Error: {error}") from None
+    try:
+        runs = [read_run(folder, TAGS) for folder in args.runs]
+        output = draw_learning_curves(runs, args.output or args.runs[0] / "learning_curve.png")
+    except (RunError, OSError) as error:
+        raise SystemExit(f"Error: {error}") from None
+    print(f"Learning curve: {output}")
+
+
+if __name__ == "__main__":
+    main()

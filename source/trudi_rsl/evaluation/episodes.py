@@ -1,0 +1,104 @@
+# SPDX-License-Identifier: BSD-3-Clause
+"""Whole episodes of a policy in a vectorised environment."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import torch
+from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
+from rsl_rl.env import VecEnv
+from tensordict import TensorDict
+from torch import Tensor
+
+from trudi_rsl.errors import ConfigError
+
+Policy = Callable[[TensorDict], Tensor]
+"""Observation groups of batch ``[E]`` to simulator actions ``[E, A]``."""
+
+STEPS_PER_CHECK = 8
+"""Environment steps between two looks at how many episodes ended; each look waits for the device."""
+
+
+@dataclass(frozen=True)
+class EpisodeResults:
+    """What M episodes gave."""
+
+    returns: Tensor
+    """Undiscounted sums of rewards ``[M]``, float64."""
+    lengths: Tensor
+    """Steps ``[M]``, long."""
+
+
+@torch.no_grad()
+def evaluate(env: VecEnv, policy: Policy, num_episodes: int, progress: bool = True) -> EpisodeResults:
+    """Run whole episodes from fresh resets.
+
+    The first M episodes that end would favour short ones, and so failures or quick successes. Each of the E
+    environments has a quota instead, M / E rounded up or down; what it runs beyond that is not counted.
+
+    Args:
+        env: The environments; all are reset with ``env.reset()``.
+        policy: Gives the actions. If it has a ``reset(dones)``, as RSL-RL's recurrent models do, that is called at the
+            start and where episodes end.
+        num_episodes: M, at least 1.
+        progress: Show a progress bar with the time left.
+
+    Returns:
+        Returns and lengths of exactly M episodes, on the environment's device, environment by environment.
+
+    Raises:
+        ConfigError: If ``num_episodes`` is below 1.
+    """
+    if num_episodes < 1:
+        raise ConfigError(f"The number of episodes must be at least 1, got {num_episodes}.")
+    num_envs, device = env.num_envs, env.device
+    columns = torch.arange(-(-num_episodes // num_envs), device=device)
+    overflow = len(columns)
+    quota = num_episodes // num_envs + (torch.arange(num_envs, device=device) < num_episodes % num_envs).long()
+    # One column more than the largest quota takes what is not counted.
+    returns = torch.zeros(num_envs, overflow + 1, dtype=torch.float64, device=device)
+    lengths = torch.zeros(num_envs, overflow + 1, dtype=torch.long, device=device)
+    ended = torch.zeros_like(quota)
+    running_return, running_length = torch.zeros_like(returns[:, 0]), torch.zeros_like(lengths[:, 0])
+    reset_policy = getattr(policy, "reset", None)
+
+    obs, _ = env.reset()  # type: ignore[attr-defined]  # RSL-RL's base class lacks it, every host has it
+    if reset_policy is not None:
+        reset_policy(torch.ones_like(ended))
+    with _progress_bar(progress) as bar:
+        task, count = bar.add_task("", total=num_episodes, ended=0, episodes=num_episodes), 0.0
+        while count < num_episodes:
+            for _ in range(STEPS_PER_CHECK):
+                obs, rewards, dones, _ = env.step(policy(obs))
+                done = dones.reshape(-1) > 0
+                running_return += rewards.reshape(-1)
+                running_length += 1
+                column = torch.where(done & (ended < quota), ended, overflow).unsqueeze(1)
+                returns.scatter_(1, column, running_return.unsqueeze(1))
+                lengths.scatter_(1, column, running_length.unsqueeze(1))
+                ended = torch.minimum(ended + done.long(), quota)
+                running_return.masked_fill_(done, 0.0)
+                running_length.masked_fill_(done, 0)
+                if reset_policy is not None:
+                    reset_policy(dones)
+            under_way = (running_length / env.max_episode_length).clamp(max=0.99) * (ended < quota)
+            count, partial = torch.stack([ended.sum(), under_way.sum()]).tolist()
+            bar.update(task, completed=count + partial, ended=int(count))
+
+    counted = columns < quota.unsqueeze(1)
+    return EpisodeResults(returns[:, :overflow][counted], lengths[:, :overflow][counted])
+
+
+def _progress_bar(shown: bool) -> Progress:
+    """Return a bar over episodes, of which those under way count by their share of the time limit."""
+    return Progress(
+        TextColumn("Evaluating"),
+        BarColumn(),
+        TextColumn("{task.fields[ended]}/{task.fields[episodes]} episodes"),
+        TimeElapsedColumn(),
+        TextColumn("left"),
+        TimeRemainingColumn(),
+        disable=not shown,
+    )

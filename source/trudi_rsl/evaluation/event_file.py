@@ -1,0 +1,79 @@
+# SPDX-License-Identifier: BSD-3-Clause
+"""Reading a run folder back: TensorBoard events and the saved configuration."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+from omegaconf import OmegaConf
+
+from trudi_rsl.config import load_params
+from trudi_rsl.errors import CheckpointError
+
+
+class RunError(RuntimeError):
+    """A folder that is not a run, or holds nothing to show."""
+
+
+@dataclass(frozen=True)
+class Run:
+    """What a training run logged."""
+
+    name: str
+    scalars: dict[str, tuple[np.ndarray, np.ndarray]]
+    """Tag to iterations ``[n]`` and values ``[n]``; a tag that was never logged is missing."""
+    steps_per_iteration: int | None
+    """Environment steps per iteration over all environments, None where the saved configuration does not tell."""
+    kl_bound: float | None
+    """Trust region on the path KL per state, nats; None where there is none."""
+
+    def env_steps(self, iterations: np.ndarray) -> np.ndarray:
+        """Return the environment steps taken by the end of each iteration ``[n]``; iteration 0 is the first.
+
+        Raises:
+            RunError: If the saved configuration does not tell.
+        """
+        if self.steps_per_iteration is None:
+            raise RunError(f"{self.name} does not tell its environment steps per iteration.")
+        return (iterations + 1) * self.steps_per_iteration
+
+
+def read_run(folder: str | Path, tags: Iterable[str]) -> Run:
+    """Read a run folder.
+
+    Args:
+        folder: Holds ``events.out.tfevents.*`` and, if trudi_rsl trained it, ``params/*.yaml``.
+        tags: Scalars to read.
+
+    Raises:
+        RunError: If the folder does not exist or holds no events.
+    """
+    from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
+
+    folder = Path(folder)
+    if not folder.is_dir():
+        raise RunError(f"No run folder at {folder}.")
+    if not any(folder.glob("events.out.tfevents.*")):
+        raise RunError(
+            f"{folder} holds no TensorBoard events. Give a run folder, logs/rsl_rl/<experiment>/<timestamp>."
+        )
+    events = EventAccumulator(str(folder), size_guidance={"scalars": 0})
+    events.Reload()
+    scalars = {}
+    for tag in {*tags} & {*events.Tags()["scalars"]}:
+        points = events.Scalars(tag)
+        scalars[tag] = (np.array([p.step for p in points]), np.array([p.value for p in points]))
+    try:
+        params = load_params(folder)
+    except CheckpointError:
+        return Run(folder.resolve().name, scalars, None, None)
+    steps, num_envs = OmegaConf.select(params, "agent.num_steps_per_env"), OmegaConf.select(params, "env.num_envs")
+    return Run(
+        folder.resolve().name,
+        scalars,
+        None if steps is None or num_envs is None else steps * num_envs,
+        OmegaConf.select(params, "agent.algorithm.kl_bound"),
+    )

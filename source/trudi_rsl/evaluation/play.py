@@ -1,0 +1,90 @@
+# SPDX-License-Identifier: BSD-3-Clause
+"""From what a user names on the command line to a checkpoint and the settings it is played with."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from pathlib import Path
+
+from omegaconf import DictConfig, OmegaConf
+from rich.table import Table
+
+from trudi_rsl.config import compose, load_params, resume_path
+from trudi_rsl.errors import CheckpointError, ConfigError
+from trudi_rsl.evaluation.policies import Algorithm
+from trudi_rsl.evaluation.statistics import Summary
+
+
+def find(
+    task: str,
+    algorithm: Algorithm,
+    experiment_name: str | None = None,
+    load_run: str | None = None,
+    checkpoint: str | None = None,
+) -> Path:
+    """Return the checkpoint to play, named as Isaac Lab does.
+
+    Args:
+        task: Task name.
+        algorithm: Whose runs to look among when ``checkpoint`` is not a path.
+        experiment_name: Folder of the runs; None takes the task's.
+        load_run: Regular expression of the run folder's name; None takes any, the newest counts.
+        checkpoint: A file, a run folder, or a regular expression of file names in the run; None takes the newest.
+
+    Raises:
+        CheckpointError: If there is none.
+        ConfigError: If a regular expression is malformed.
+    """
+    named = {
+        "agent.resume": True,
+        "agent.experiment_name": experiment_name,
+        "agent.load_run": load_run,
+        "agent.load_checkpoint": checkpoint,
+    }
+    path = resume_path(compose(task, algorithm, settings=named))
+    assert path is not None, "resume is set"
+    return path
+
+
+def settings(checkpoint: Path, task: str, algorithm: Algorithm, overrides: Sequence[str] = ()) -> DictConfig:
+    """Return ``agent`` and ``env`` settings to play a checkpoint with: those of its run, then the overrides.
+
+    A TruDi checkpoint outside of a run folder gets the task's preset.
+
+    Args:
+        checkpoint: A ``model_*.pt``.
+        task: Task name.
+        algorithm: Algorithm of the checkpoint.
+        overrides: ``env.name=value``; an agent is as it was trained.
+
+    Raises:
+        CheckpointError: If a PPO checkpoint lies outside of a run folder.
+        ConfigError: If an override is not one of ``env``, or its name or value is refused by the configuration.
+    """
+    for text in overrides:
+        if not text.lstrip("+").startswith("env."):
+            raise ConfigError(
+                f"Cannot override {text!r} here: the policy is as it was trained. Override env.* settings."
+            )
+    preset = compose(task, algorithm, overrides)
+    try:
+        cfg = load_params(checkpoint.parent)
+    except CheckpointError as error:
+        if algorithm == "ppo":
+            raise CheckpointError(f"{error} A PPO policy can only be rebuilt with the settings of its run.") from error
+        return preset
+    for text in overrides:
+        key = text.lstrip("+").partition("=")[0]
+        OmegaConf.update(cfg, key, OmegaConf.select(preset, key), force_add=True)
+    return cfg
+
+
+def summary_table(summary: Summary) -> Table:
+    """Return the statistics of returns as a table to print."""
+    table = Table()
+    for name in ("mean", "std", "IQM", "episodes"):
+        table.add_column(name, justify="right")
+    std = "-" if math.isnan(summary.std) else f"{summary.std:.2f}"
+    table.add_row(f"{summary.mean:.2f}", std, f"{summary.iqm:.2f}", str(summary.count))
+    return table

@@ -1,0 +1,166 @@
+# SPDX-License-Identifier: BSD-3-Clause
+"""Trained policies from checkpoints, ready to be evaluated."""
+
+from __future__ import annotations
+
+import contextlib
+import copy
+import functools
+import io
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Literal
+
+import torch
+from rsl_rl.env import VecEnv
+from rsl_rl.models import MLPModel
+from tensordict import TensorDict
+from torch import Tensor
+
+from trudi_rsl.algorithms.checkpoint import check_kind, load_actor_critic
+from trudi_rsl.errors import CheckpointError, ConfigError
+from trudi_rsl.evaluation.episodes import Policy
+from trudi_rsl.modules.diffusion_actor_critic import InitialLatent, Sampler
+from trudi_rsl.runners import OnPolicyRunner
+
+Algorithm = Literal["trudi", "ppo"]
+
+
+@dataclass(frozen=True)
+class SamplerCfg:
+    """How a policy acts. None leaves a value at the policy's default.
+
+    PPO's policy is a Gaussian: ``ode`` takes its mean and ``sde`` samples it.
+
+    Raises:
+        ConfigError: If a value is out of range, or given for a sampler that does not read it.
+    """
+
+    sampler: Sampler = "ode"
+    score_scale: float | None = None
+    """Score scale ``c`` of ``ode``, above 0."""
+    num_candidates: int | None = None
+    """Candidates ``K`` of ``best_of_k``, at least 1."""
+    initial_latent: InitialLatent | None = None
+    """Start of ``ode``."""
+
+    def __post_init__(self) -> None:
+        """Refuse impossible values."""
+        if self.score_scale is not None and not self.score_scale > 0.0:
+            raise ConfigError(f"score_scale must be above 0, got {self.score_scale}.")
+        if self.num_candidates is not None and self.num_candidates < 1:
+            raise ConfigError(f"num_candidates must be at least 1, got {self.num_candidates}.")
+        readers = {"score_scale": "ode", "initial_latent": "ode", "num_candidates": "best_of_k"}
+        for name in self.given():
+            if self.sampler != readers[name]:
+                raise ConfigError(f"{name} belongs to the sampler {readers[name]}, not to {self.sampler}.")
+
+    def given(self) -> dict[str, Any]:
+        """Return the values that are not left at the policy's default, without the sampler."""
+        values = {name: getattr(self, name) for name in ("score_scale", "num_candidates", "initial_latent")}
+        return {name: value for name, value in values.items() if value is not None}
+
+    def require_for(self, algorithm: Algorithm) -> None:
+        """Check that the algorithm's policies can act this way.
+
+        Raises:
+            ConfigError: If not.
+        """
+        if algorithm != "ppo":
+            return
+        if self.sampler == "best_of_k":
+            raise ConfigError(
+                "best_of_k needs TruDi's Q critic; a PPO policy acts with ode (its mean) or sde (a sample)."
+            )
+        if self.given():
+            raise ConfigError(
+                f"{', '.join(self.given())}: for TruDi's sampler only; a PPO policy has no denoising chain."
+            )
+
+
+def identify(path: Path, task: str, algorithm: Algorithm | None = None) -> Algorithm:
+    """Return the algorithm that wrote a checkpoint, checked against what is expected.
+
+    Args:
+        path: A ``model_*.pt``.
+        task: The task it is to act in.
+        algorithm: The expected algorithm, None for any.
+
+    Raises:
+        CheckpointError: If there is no such file, or it is of another task or algorithm.
+    """
+    if not path.is_file():
+        raise CheckpointError(f"No checkpoint at {path}.")
+    try:
+        checkpoint = torch.load(path, map_location="cpu", weights_only=False)
+    except Exception as error:  # torch raises many kinds, according to what the file is
+        raise CheckpointError(f"{path} is not a checkpoint: {error}") from error
+    if not isinstance(checkpoint, dict) or "actor_state_dict" not in checkpoint:
+        raise CheckpointError(f"{path} is not a checkpoint of RSL-RL or TruDi.")
+    found: Algorithm = "trudi" if "trudi" in checkpoint else "ppo"
+    if algorithm not in (None, found):
+        raise CheckpointError(
+            f"{path} is a checkpoint of {found}, not of {algorithm}. Use --algo {found} or leave it out."
+        )
+    if found == "trudi":
+        check_kind(checkpoint, task)
+    else:
+        trained_on = (checkpoint.get("infos") or {}).get("task")
+        if trained_on not in (None, task):
+            raise CheckpointError(f"The checkpoint was trained on task {trained_on!r}, not on {task!r}.")
+    return found
+
+
+def load_policy(
+    path: Path, algorithm: Algorithm, env: VecEnv, agent_cfg: Mapping[str, Any], sampler: SamplerCfg, device: str
+) -> Policy:
+    """Return the policy of a checkpoint.
+
+    A TruDi policy is rebuilt from the checkpoint alone, a PPO policy by RSL-RL's runner.
+
+    Args:
+        path: A ``model_*.pt``.
+        algorithm: What :func:`identify` returned for it.
+        env: Where it is to act.
+        agent_cfg: The runner configuration that PPO was trained with; not read for TruDi.
+        sampler: How it is to act.
+        device: Where to compute.
+
+    Raises:
+        CheckpointError: If the checkpoint does not fit the environment.
+        ConfigError: If the sampler is not one of the algorithm's.
+    """
+    sampler.require_for(algorithm)
+    if algorithm == "trudi":
+        actor_critic, spec = load_actor_critic(path)
+        _require_fit(spec["obs_dims"], actor_critic.num_actions, env)
+        return functools.partial(actor_critic.to(device).act, sampler=sampler.sampler, **sampler.given())
+    with contextlib.redirect_stdout(io.StringIO()):  # RSL-RL prints the networks
+        runner = OnPolicyRunner(env, copy.deepcopy(dict(agent_cfg)), log_dir=None, device=device)
+    runner.load(str(path), load_cfg={"actor": True}, map_location=device)
+    model = runner.get_inference_policy(device)
+    return _GaussianSample(model) if sampler.sampler == "sde" else model
+
+
+class _GaussianSample:
+    """A PPO policy that samples its Gaussian, where the model itself returns the mean."""
+
+    def __init__(self, model: MLPModel) -> None:
+        self._model = model
+        self.reset = model.reset
+
+    def __call__(self, obs: TensorDict) -> Tensor:
+        return self._model(obs, stochastic_output=True)
+
+
+def _require_fit(obs_dims: Mapping[str, int], num_actions: int, env: VecEnv) -> None:
+    given = {group: value.shape[-1] for group, value in env.get_observations().items()}
+    for group, size in obs_dims.items():
+        if given.get(group) != size:
+            raise CheckpointError(
+                f"The policy reads {size} numbers of observation group {group!r}, the task gives "
+                f"{given.get(group, 0)}. Use the env settings it was trained with."
+            )
+    if num_actions != env.num_actions:
+        raise CheckpointError(f"The policy gives {num_actions} actions, the task takes {env.num_actions}.")

@@ -1,0 +1,147 @@
+# SPDX-License-Identifier: BSD-3-Clause
+"""Videos of a policy, through the environment's ``rgb_array`` rendering."""
+
+from __future__ import annotations
+
+import importlib
+import itertools
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from rsl_rl.env import VecEnv
+
+from trudi_rsl.errors import ConfigError
+from trudi_rsl.evaluation.episodes import Policy
+from trudi_rsl.hosts.registry import make_env
+from trudi_rsl.rsl_rl_compat import task_name
+
+DEFAULT_FPS = 30
+MAX_STEPS = 1000
+
+
+class VideoError(RuntimeError):
+    """A video that cannot be rendered or written."""
+
+
+def make_env_to_render(task: str, env_cfg: Mapping[str, Any], device: str, seed: int) -> VecEnv:
+    """Make environments whose first one renders images; see :func:`trudi_rsl.hosts.registry.make_env`.
+
+    Raises:
+        ConfigError: As there.
+        VideoError: If what rendering needs is not installed; MuJoCo looks for it already when it is imported.
+    """
+    try:
+        return make_env(task, env_cfg, device, seed, "rgb_array")
+    except ConfigError:
+        raise
+    except Exception as error:
+        raise VideoError(_advice(task, error)) from error
+
+
+def video_path(folder: Path, name: str = "play") -> Path:
+    """Return a path in ``folder`` that does not exist yet: ``name.mp4``, ``name_1.mp4``, ...
+
+    The suffix is ``.gif`` where imageio-ffmpeg is not installed.
+
+    Raises:
+        VideoError: If imageio is not installed.
+    """
+    if not _importable("imageio"):
+        raise VideoError('Writing a video needs imageio: pip install "trudi_rsl[eval]"')
+    suffix = ".mp4" if _importable("imageio_ffmpeg") else ".gif"
+    names = itertools.chain([name], (f"{name}_{i}" for i in itertools.count(1)))
+    return next(path for path in (folder / (stem + suffix) for stem in names) if not path.exists())
+
+
+@torch.no_grad()
+def record_episode(env: VecEnv, policy: Policy, path: Path, max_steps: int = MAX_STEPS) -> int:
+    """Write one episode of environment 0 to ``path`` (mp4 or gif).
+
+    Frames go to the file as they are rendered; an unfinished file is removed.
+
+    Args:
+        env: Made with ``render_mode="rgb_array"``; all its environments are reset and stepped.
+        policy: Gives the actions.
+        path: A file that does not exist, in a folder that may not either.
+        max_steps: Longest video in steps, at least 1.
+
+    Returns:
+        The number of frames, one per observation but the last.
+
+    Raises:
+        VideoError: If the environment cannot render, with what to install or set.
+        FileExistsError: If ``path`` exists.
+    """
+    if max_steps < 1:
+        raise VideoError(f"The length of a video must be at least 1 step, got {max_steps}.")
+    if path.exists():
+        raise FileExistsError(f"{path} exists; a video never overwrites a file.")
+    obs, _ = env.reset()  # type: ignore[attr-defined]
+    reset_policy = getattr(policy, "reset", None)
+    if reset_policy is not None:
+        reset_policy(torch.ones(env.num_envs, device=env.device))
+    frame = _render(env)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    frames = 0
+    complete = False
+    writer = _writer(path, _fps(env))
+    try:
+        while True:
+            writer.append_data(frame)
+            frames += 1
+            obs, _, dones, _ = env.step(policy(obs))
+            # The host has begun the next episode already, so what it would render now is not of this one.
+            if frames == max_steps or bool(dones[0] > 0):
+                break
+            frame = _render(env)
+        complete = True
+    finally:
+        writer.close()
+        if not complete:
+            path.unlink(missing_ok=True)
+    return frames
+
+
+def _importable(module: str) -> bool:
+    try:
+        importlib.import_module(module)
+    except ImportError:
+        return False
+    return True
+
+
+def _render(env: VecEnv) -> np.ndarray:
+    try:
+        frame = env.render()  # type: ignore[attr-defined]
+    except Exception as error:
+        raise VideoError(_advice(task_name(env), error)) from error
+    if not isinstance(frame, np.ndarray) or frame.ndim != 3:
+        raise VideoError(f"{task_name(env)} does not render images in its rgb_array mode.")
+    return frame
+
+
+def _advice(task: str | None, error: Exception) -> str:
+    return (
+        f"Rendering {task} failed ({error}). For MuJoCo tasks set MUJOCO_GL=egl (Debian and Ubuntu: apt install "
+        "libegl1) or MUJOCO_GL=osmesa (apt install libosmesa6); for classic-control tasks: "
+        'pip install "gymnasium[classic-control]"'
+    )
+
+
+def _fps(env: VecEnv) -> float:
+    """Return the frames per second at which the task runs in real time."""
+    step_dt = getattr(env.unwrapped, "step_dt", None)  # type: ignore[attr-defined]  # Isaac Lab
+    metadata = getattr(env.unwrapped, "metadata", None) or {}  # type: ignore[attr-defined]  # Gymnasium
+    return 1.0 / step_dt if step_dt else metadata.get("render_fps") or DEFAULT_FPS
+
+
+def _writer(path: Path, fps: float) -> Any:
+    import imageio.v2 as imageio
+
+    if path.suffix == ".gif":
+        return imageio.get_writer(path, duration=1000.0 / fps, loop=0)
+    # H.264 wants even sizes; imageio's default of multiples of 16 would stretch most tasks' images.
+    return imageio.get_writer(path, fps=fps, macro_block_size=2, ffmpeg_log_level="error")

@@ -1,0 +1,94 @@
+# SPDX-License-Identifier: BSD-3-Clause
+"""Evaluation runs whole episodes and favours none."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+from tensordict import TensorDict
+from tests.evaluation import counting_tasks
+from tests.evaluation.counting_tasks import LONG, SHORT
+from torch import Tensor
+
+from trudi_rsl.errors import ConfigError
+from trudi_rsl.evaluation import evaluate
+from trudi_rsl.hosts.gymnasium_env import GymnasiumVecEnv
+
+TASK = f"{counting_tasks.__name__}:trudi-tests/ShortOrLong-v0"
+ANALYTIC_MEAN = (SHORT + LONG) / 2
+
+
+def idle(obs: TensorDict) -> Tensor:
+    return torch.zeros(obs.batch_size[0], 1)
+
+
+def first_episodes_to_end(env: GymnasiumVecEnv, num_episodes: int) -> list[float]:
+    obs, _ = env.reset()
+    returns, running = [], torch.zeros(env.num_envs)
+    while len(returns) < num_episodes:
+        obs, rewards, dones, _ = env.step(idle(obs))
+        running += rewards
+        returns += running[dones > 0].tolist()
+        running[dones > 0] = 0.0
+    return returns[:num_episodes]
+
+
+@pytest.mark.parametrize(("num_envs", "num_episodes"), [(8, 4), (8, 8), (8, 12), (4, 20), (2, 6), (1, 6)])
+def test_the_mean_return_is_that_of_the_task_however_short_the_episodes_of_low_return(
+    num_envs: int, num_episodes: int
+) -> None:
+    env = GymnasiumVecEnv(TASK, num_envs)
+    results = evaluate(env, idle, num_episodes, progress=False)
+    assert results.returns.shape == results.lengths.shape == (num_episodes,)
+    assert results.returns.mean().item() == ANALYTIC_MEAN
+    assert torch.equal(results.returns, results.lengths.double())
+
+
+def test_taking_the_first_episodes_to_end_would_have_been_biased() -> None:
+    naive = first_episodes_to_end(GymnasiumVecEnv(TASK, 8), 4)
+    assert naive == [SHORT] * 4
+
+
+def test_each_environment_gives_as_many_episodes_as_any_other_or_one_more() -> None:
+    results = evaluate(GymnasiumVecEnv(TASK, 3), idle, 7, progress=False)
+    # Environments 0 and 2 start with a short episode, environment 1 with a long one; quotas are 3, 2 and 2.
+    assert results.lengths.tolist() == [SHORT, LONG, SHORT, LONG, SHORT, SHORT, LONG]
+
+
+def test_episodes_start_at_fresh_resets_whatever_ran_before() -> None:
+    env = GymnasiumVecEnv(TASK, 2)
+    for _ in range(SHORT + 1):
+        env.step(torch.zeros(2, 1))
+    assert set(evaluate(env, idle, 4, progress=False).lengths.tolist()) == {SHORT, LONG}
+
+
+def test_a_policy_with_memory_forgets_at_every_episode_start() -> None:
+    class StepCounter:
+        def __init__(self, num_envs: int) -> None:
+            self.steps = torch.full((num_envs,), -100.0)
+
+        def reset(self, dones: Tensor) -> None:
+            self.steps[dones > 0] = 0.0
+
+        def __call__(self, obs: TensorDict) -> Tensor:
+            assert torch.equal(obs["policy"][:, 0], self.steps)
+            self.steps += 1
+            return torch.zeros(len(self.steps), 1)
+
+    results = evaluate(GymnasiumVecEnv(TASK, 4), StepCounter(4), 10, progress=False)
+    assert len(results.returns) == 10
+
+
+def test_the_same_seed_gives_the_same_returns_and_another_seed_others() -> None:
+    def returns(seed: int) -> list[float]:
+        env = GymnasiumVecEnv("InvertedPendulum-v5", 4, seed=seed)
+        torch.manual_seed(seed)
+        return evaluate(env, lambda obs: torch.randn(4, 1), 8, progress=False).lengths.tolist()
+
+    assert returns(1) == returns(1)
+    assert returns(1) != returns(2)
+
+
+def test_fewer_than_one_episode_is_refused() -> None:
+    with pytest.raises(ConfigError, match="at least 1, got 0"):
+        evaluate(GymnasiumVecEnv(TASK, 1), idle, 0, progress=False)

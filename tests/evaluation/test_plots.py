@@ -1,0 +1,98 @@
+# SPDX-License-Identifier: BSD-3-Clause
+"""Learning curves show what a run logged."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import imageio.v3 as imageio
+import numpy as np
+import pytest
+from omegaconf import OmegaConf
+from torch.utils.tensorboard import SummaryWriter
+
+from trudi_rsl.config import save_params
+from trudi_rsl.evaluation.event_file import RunError, read_run
+from trudi_rsl.evaluation.plots import RETURN_TAG, TAGS, draw_learning_curves, learning_curve_figure
+
+
+def write_run(folder: Path, points: dict[str, dict[int, float]], with_params: bool = True) -> Path:
+    writer = SummaryWriter(str(folder))
+    for tag, values in points.items():
+        for iteration, value in values.items():
+            writer.add_scalar(tag, value, iteration)
+    writer.close()
+    if with_params:
+        agent = {"num_steps_per_env": 32, "algorithm": {"kl_bound": 0.25}}
+        save_params(folder, OmegaConf.create({"task": "T-v0", "agent": agent, "env": {"num_envs": 4}}))
+    return folder
+
+
+def test_a_run_reads_back_as_logged_with_steps_counted_at_the_end_of_each_iteration(tmp_path: Path) -> None:
+    points = {RETURN_TAG: {2: -1.5, 3: 0.25, 10: 8.0}, "Loss/path_kl": {0: 0.5}, "Loss/other": {0: 1.0}}
+    run = read_run(write_run(tmp_path / "run", points), TAGS)
+    iterations, values = run.scalars[RETURN_TAG]
+    assert run.name == "run"
+    assert iterations.tolist() == [2, 3, 10]
+    assert values.tolist() == [-1.5, 0.25, 8.0]
+    assert run.env_steps(iterations).tolist() == [3 * 128, 4 * 128, 11 * 128]
+    assert run.kl_bound == 0.25
+    assert set(run.scalars) == {RETURN_TAG, "Loss/path_kl"}
+
+
+def test_long_runs_keep_every_point(tmp_path: Path) -> None:
+    num_points = 12_000  # TensorBoard's own default keeps 10,000
+    run = read_run(write_run(tmp_path, {RETURN_TAG: dict.fromkeys(range(num_points), 0.0)}), TAGS)
+    assert len(run.scalars[RETURN_TAG][0]) == num_points
+
+
+def test_panels_appear_where_logged_and_runs_overlay(tmp_path: Path) -> None:
+    returns = {i: float(i) for i in range(5)}
+    trudi = write_run(tmp_path / "trudi", {RETURN_TAG: returns, **{tag: returns for tag in TAGS}})
+    ppo = write_run(tmp_path / "ppo", {RETURN_TAG: returns})
+    heights = {}
+    for name, folders in {"ppo": [ppo], "both": [trudi, ppo]}.items():
+        path = draw_learning_curves([read_run(f, TAGS) for f in folders], tmp_path / f"{name}.png")
+        picture = imageio.imread(path)
+        assert picture.min() < 128 < picture.max()
+        heights[name] = picture.shape[0]
+    assert heights["both"] > heights["ppo"]
+
+
+def test_curves_are_the_points_of_the_events(tmp_path: Path) -> None:
+    points = {RETURN_TAG: {1: 5.0, 4: 7.0}, "Loss/path_kl": {0: 0.1, 1: 0.2}}
+    runs = [read_run(write_run(tmp_path / name, points), TAGS) for name in ("a", "b")]
+    top, kl = learning_curve_figure(runs).axes
+    for line in top.get_lines():
+        assert np.array_equal(line.get_xydata(), [[256.0, 5.0], [640.0, 7.0]])
+    assert [line.get_label() for line in top.get_lines()] == ["a", "b"]
+    assert top.get_legend() is not None
+    assert np.array_equal(kl.get_lines()[0].get_ydata(), np.array([0.1, 0.2], dtype=np.float32))
+    assert kl.get_lines()[2].get_ydata() == [0.25, 0.25]
+    assert top.get_xlabel() == "Environment steps"
+
+
+def test_runs_without_saved_settings_are_drawn_over_iterations(tmp_path: Path) -> None:
+    known = read_run(write_run(tmp_path / "known", {RETURN_TAG: {1: 5.0, 2: 6.0}}), TAGS)
+    stock = read_run(write_run(tmp_path / "stock", {RETURN_TAG: {1: 5.0, 2: 6.0}}, with_params=False), TAGS)
+    (top,) = learning_curve_figure([known, stock]).axes
+    assert top.get_xlabel() == "Iteration"
+    assert all(np.array_equal(line.get_xdata(), [1, 2]) for line in top.get_lines())
+    with pytest.raises(RunError, match="does not tell its environment steps"):
+        stock.env_steps(np.arange(2))
+
+
+def test_folders_with_nothing_to_draw_are_refused(tmp_path: Path) -> None:
+    with pytest.raises(RunError, match="No run folder at"):
+        read_run(tmp_path / "none", TAGS)
+    with pytest.raises(RunError, match="holds no TensorBoard events"):
+        read_run(tmp_path, TAGS)
+    young = read_run(write_run(tmp_path / "young", {"Loss/path_kl": {0: 0.1}}), TAGS)
+    with pytest.raises(RunError, match="young: no Train/mean_reward logged"):
+        draw_learning_curves([young], tmp_path / "x.png")
+
+
+def test_a_picture_of_unknown_kind_is_refused(tmp_path: Path) -> None:
+    run = read_run(write_run(tmp_path, {RETURN_TAG: {0: 1.0}}), TAGS)
+    with pytest.raises(RunError, match=r"must end in .png, .pdf or .svg, not 'x.txt'"):
+        draw_learning_curves([run], tmp_path / "x.txt")

@@ -1,0 +1,145 @@
+# SPDX-License-Identifier: BSD-3-Clause
+"""Policies from checkpoints act as asked, and what cannot work is refused."""
+
+from __future__ import annotations
+
+import re
+import shutil
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from rsl_rl.env import VecEnv
+from tensordict import TensorDict
+from tests.evaluation.tiny_runs import TASK
+
+from trudi_rsl.algorithms.checkpoint import load_actor_critic
+from trudi_rsl.config import load_params
+from trudi_rsl.errors import CheckpointError, ConfigError
+from trudi_rsl.evaluation.policies import Algorithm, SamplerCfg, identify, load_policy
+from trudi_rsl.hosts.registry import make_env
+
+
+@pytest.fixture
+def env() -> VecEnv:
+    return make_env(TASK, {"num_envs": 2})
+
+
+@pytest.fixture
+def obs() -> TensorDict:
+    return TensorDict({"policy": torch.randn(256, 4)}, batch_size=[256])
+
+
+def policy_of(path: Path, algorithm: Algorithm, env: VecEnv, **sampler: Any) -> Any:
+    return load_policy(path, algorithm, env, load_params(path.parent).agent, SamplerCfg(**sampler), "cpu")
+
+
+def test_the_ode_from_zeros_is_deterministic_and_from_random_latents_is_not(
+    trudi_checkpoint: Path, env: VecEnv, obs: TensorDict
+) -> None:
+    zeros = policy_of(trudi_checkpoint, "trudi", env, sampler="ode", initial_latent="zeros")
+    random = policy_of(trudi_checkpoint, "trudi", env, sampler="ode")
+    assert torch.equal(zeros(obs), zeros(obs))
+    assert not torch.equal(random(obs), random(obs))
+
+
+def test_the_score_scale_reaches_the_ode(trudi_checkpoint: Path, env: VecEnv, obs: TensorDict) -> None:
+    def actions(score_scale: float | None) -> torch.Tensor:
+        policy = policy_of(trudi_checkpoint, "trudi", env, initial_latent="zeros", score_scale=score_scale)
+        return policy(obs)
+
+    assert torch.equal(actions(None), actions(1.0))
+    assert not torch.allclose(actions(2.0), actions(1.0))
+
+
+def test_more_candidates_give_actions_of_larger_q(trudi_checkpoint: Path, env: VecEnv, obs: TensorDict) -> None:
+    critic, _ = load_actor_critic(trudi_checkpoint)
+
+    def mean_q(num_candidates: int) -> float:
+        policy = policy_of(trudi_checkpoint, "trudi", env, sampler="best_of_k", num_candidates=num_candidates)
+        return critic.evaluate(obs, policy(obs)).mean().item()
+
+    single = policy_of(trudi_checkpoint, "trudi", env, sampler="sde")
+    assert mean_q(32) > mean_q(4) > mean_q(1)
+    assert mean_q(1) == pytest.approx(critic.evaluate(obs, single(obs)).mean().item(), rel=0.05)
+
+
+def test_ppo_takes_its_mean_with_ode_and_samples_around_it_with_sde(
+    ppo_checkpoint: Path, env: VecEnv, obs: TensorDict
+) -> None:
+    mean, sample = (policy_of(ppo_checkpoint, "ppo", env, sampler=s) for s in ("ode", "sde"))
+    assert torch.equal(mean(obs), mean(obs))
+    draws = torch.stack([sample(obs) for _ in range(400)])
+    assert draws.std(0).min() > 0.5
+    assert torch.allclose(draws.mean(0), mean(obs), atol=0.3)
+
+
+def test_ppo_acts_with_the_checkpoints_weights(ppo_checkpoint: Path, env: VecEnv, obs: TensorDict) -> None:
+    saved = torch.load(ppo_checkpoint, weights_only=False)["actor_state_dict"]
+    model = policy_of(ppo_checkpoint, "ppo", env)
+    assert all(torch.equal(value, saved[name]) for name, value in model.state_dict().items())
+
+
+def test_a_checkpoint_tells_its_algorithm(trudi_checkpoint: Path, ppo_checkpoint: Path) -> None:
+    assert identify(trudi_checkpoint, TASK) == "trudi"
+    assert identify(ppo_checkpoint, TASK) == "ppo"
+    with pytest.raises(CheckpointError, match=r"is a checkpoint of ppo, not of trudi\. Use --algo ppo"):
+        identify(ppo_checkpoint, TASK, "trudi")
+
+
+def test_checkpoints_of_another_task_are_refused(trudi_checkpoint: Path, ppo_checkpoint: Path) -> None:
+    for path in (trudi_checkpoint, ppo_checkpoint):
+        with pytest.raises(CheckpointError, match=r"trained on task 'InvertedPendulum-v5', not on 'Hopper-v5'"):
+            identify(path, "Hopper-v5")
+
+
+def test_what_is_no_checkpoint_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(CheckpointError, match=re.escape(f"No checkpoint at {tmp_path / 'none.pt'}")):
+        identify(tmp_path / "none.pt", TASK)
+    (tmp_path / "text.pt").write_text("hello")
+    torch.save({"weights": 1}, tmp_path / "other.pt")
+    for name in ("text.pt", "other.pt"):
+        with pytest.raises(CheckpointError, match=f"{name} is not a checkpoint"):
+            identify(tmp_path / name, TASK)
+
+
+def test_a_policy_is_refused_by_an_environment_of_another_shape(trudi_checkpoint: Path, ppo_checkpoint: Path) -> None:
+    other = make_env("Hopper-v5", {"num_envs": 1})
+    with pytest.raises(CheckpointError, match=r"reads 4 numbers of observation group 'policy', the task gives 11"):
+        policy_of(trudi_checkpoint, "trudi", other)
+    with pytest.raises(CheckpointError):
+        policy_of(ppo_checkpoint, "ppo", other)
+
+
+def test_a_trudi_policy_needs_nothing_but_its_checkpoint(
+    trudi_checkpoint: Path, env: VecEnv, obs: TensorDict, tmp_path: Path
+) -> None:
+    alone = shutil.copy(trudi_checkpoint, tmp_path)
+    policy = load_policy(Path(alone), "trudi", env, {}, SamplerCfg(initial_latent="zeros"), "cpu")
+    trained, _ = load_actor_critic(trudi_checkpoint)
+    assert torch.equal(policy(obs), trained(obs))
+
+
+@pytest.mark.parametrize(
+    ("values", "message"),
+    [
+        ({"score_scale": 0.0}, "score_scale must be above 0, got 0.0"),
+        ({"score_scale": -1.0}, "score_scale must be above 0, got -1.0"),
+        ({"score_scale": float("nan")}, "score_scale must be above 0, got nan"),
+        ({"sampler": "best_of_k", "num_candidates": 0}, "num_candidates must be at least 1, got 0"),
+        ({"sampler": "sde", "score_scale": 1.0}, "score_scale belongs to the sampler ode, not to sde"),
+        ({"sampler": "sde", "initial_latent": "zeros"}, "initial_latent belongs to the sampler ode"),
+        ({"sampler": "ode", "num_candidates": 3}, "num_candidates belongs to the sampler best_of_k"),
+    ],
+)
+def test_impossible_samplers_are_refused(values: dict[str, Any], message: str) -> None:
+    with pytest.raises(ConfigError, match=message):
+        SamplerCfg(**values)
+
+
+@pytest.mark.parametrize("values", [{"sampler": "best_of_k"}, {"score_scale": 1.5}, {"initial_latent": "zeros"}])
+def test_samplers_of_a_diffusion_policy_are_refused_for_ppo(values: dict[str, Any]) -> None:
+    with pytest.raises(ConfigError, match="PPO policy"):
+        SamplerCfg(**values).require_for("ppo")
+    SamplerCfg(**values).require_for("trudi")

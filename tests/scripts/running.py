@@ -1,0 +1,53 @@
+# SPDX-License-Identifier: BSD-3-Clause
+"""Running the scripts as a user does."""
+
+from __future__ import annotations
+
+import os
+import runpy
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+SCRIPTS = Path(__file__).resolve().parents[2] / "scripts"
+
+
+def run_script(name: str, *args: str | Path, cwd: Path) -> subprocess.CompletedProcess[str]:
+    """Run ``scripts/<name>`` in the folder ``cwd`` in a process of its own."""
+    environment = {**os.environ, "PYTHONPATH": os.pathsep.join(filter(None, sys.path))}
+    command = [sys.executable, str(SCRIPTS / name), *map(str, args)]
+    return subprocess.run(command, cwd=cwd, capture_output=True, text=True, env=environment)
+
+
+class ScriptHere:
+    """Runs a script in this process, which spares the seconds of importing torch.
+
+    Args:
+        name: File in ``scripts/``.
+        cwd: Folder to run it in.
+        monkeypatch: Restores the process.
+        capsys: Captures what it prints.
+    """
+
+    def __init__(
+        self, name: str, cwd: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+    ) -> None:
+        self._name, self._cwd, self._monkeypatch, self._capsys = name, cwd, monkeypatch, capsys
+
+    def __call__(self, *args: str | Path) -> str:
+        """Return what it prints."""
+        self._monkeypatch.chdir(self._cwd)
+        self._monkeypatch.setattr(sys, "argv", [self._name, *map(str, args)])
+        self._capsys.readouterr()
+        runpy.run_path(str(SCRIPTS / self._name), run_name="__main__")
+        return self._capsys.readouterr().out
+
+    def error(self, *args: str | Path) -> str:
+        """Return the message with which it leaves."""
+        with pytest.raises(SystemExit) as exit_info:
+            self(*args)
+        code = exit_info.value.code
+        assert code not in (None, 0)
+        return code if isinstance(code, str) else self._capsys.readouterr().err.strip().splitlines()[-1]

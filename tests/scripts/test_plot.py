@@ -1,0 +1,35 @@
+# SPDX-License-Identifier: BSD-3-Clause
+"""scripts/plot.py from the command line."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import imageio.v3 as imageio
+import pytest
+from tests.evaluation.tiny_runs import train_tiny
+from tests.scripts.running import ScriptHere, run_script
+
+
+@pytest.mark.slow
+def test_a_real_run_gets_a_picture_beside_its_events(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    train_tiny("trudi", tmp_path / "run")
+    result = run_script("plot.py", "run", cwd=tmp_path)
+    assert result.returncode == 0, result.stderr
+    assert result.stdout.strip() == "Learning curve: run/learning_curve.png"
+    assert imageio.imread(tmp_path / "run" / "learning_curve.png").shape[0] > 800  # with the row of panels
+    ScriptHere("plot.py", tmp_path, monkeypatch, capsys)("run", "run", "--output", "pictures/both.svg")
+    assert (tmp_path / "pictures" / "both.svg").read_text().lstrip().startswith("<?xml")
+
+
+@pytest.mark.parametrize(("args", "message"), [(["none"], "No run folder at none"), (["."], "no TensorBoard events")])
+def test_mistakes_get_one_line(
+    tmp_path: Path,
+    args: list[str],
+    message: str,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    assert message in ScriptHere("plot.py", tmp_path, monkeypatch, capsys).error(*args)
