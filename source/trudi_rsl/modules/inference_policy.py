@@ -1,8 +1,7 @@
 # SPDX-License-Identifier: BSD-3-Clause
 """The deployable policy: normaliser, unrolled ODE and action scaling in one module without options."""
 
-from __future__ import annotations
-
+# No `from __future__ import annotations` here: TorchScript reads the class annotations and cannot resolve text.
 import copy
 from typing import TYPE_CHECKING, Self
 
@@ -23,8 +22,22 @@ class InferencePolicy(nn.Module):
     :meth:`from_actor_critic`; works under ``torch.jit.script`` and both ONNX exporters.
     """
 
-    def __init__(self, actor_critic: DiffusionActorCritic, score_scale: float = 1.0, seed: int | None = None) -> None:
+    obs_mean: Tensor
+    obs_inverse_std: Tensor
+    latent_weight: Tensor
+    obs_weight: Tensor
+    obs_bias: Tensor
+    time_features: Tensor
+    contraction: Tensor
+    control_gain: Tensor
+    start: Tensor
+    action_scale: Tensor
+    action_offset: Tensor
+
+    def __init__(self, actor_critic: "DiffusionActorCritic", score_scale: float = 1.0, seed: int | None = None) -> None:
         super().__init__()
+        if not score_scale > 0.0:
+            raise ValueError(f"score_scale must be above 0, got {score_scale}.")
         actor = actor_critic.actor
         net = actor.score_network
         device, dtype = actor.raw_friction.device, actor.raw_friction.dtype
@@ -65,14 +78,17 @@ class InferencePolicy(nn.Module):
 
     @classmethod
     def from_actor_critic(
-        cls, actor_critic: DiffusionActorCritic, score_scale: float = 1.0, seed: int | None = None
+        cls, actor_critic: "DiffusionActorCritic", score_scale: float = 1.0, seed: int | None = None
     ) -> Self:
         """Freeze the current policy.
 
         Args:
             actor_critic: The policy to freeze; later training does not reach the copy.
-            score_scale: Score scale ``c`` of the ODE.
+            score_scale: Score scale ``c`` of the ODE, above 0.
             seed: Seed of the fixed initial latent; None starts at zeros.
+
+        Raises:
+            ValueError: If ``score_scale`` is not above 0.
         """
         return cls(actor_critic, score_scale, seed)
 
@@ -97,7 +113,6 @@ class OnnxInferencePolicy(InferencePolicy):
     input_names = ["obs"]  # noqa: RUF012  the exporter passes the list on unchanged
     output_names = ["actions"]  # noqa: RUF012
 
-    @torch.jit.ignore
     def get_dummy_inputs(self) -> tuple[Tensor]:
         """Return an example input, ``[1, O]``."""
         return (torch.zeros(1, self.num_obs),)

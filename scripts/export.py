@@ -1,0 +1,45 @@
+# SPDX-License-Identifier: BSD-3-Clause
+"""Export a trained policy as ONNX and TorchScript: `obs [1, n] -> actions [1, A]`, from the checkpoint alone."""
+
+from __future__ import annotations
+
+import argparse
+from pathlib import Path
+
+
+def main() -> None:
+    """Parse the flags, export, and print what was written."""
+    parser = argparse.ArgumentParser(description=__doc__, allow_abbrev=False)
+    parser.add_argument("--checkpoint", type=Path, required=True, help="a model_*.pt written by TruDi")
+    parser.add_argument("--output", type=Path, help="folder to write to (default: exported/ beside the checkpoint)")
+    parser.add_argument("--score_scale", type=float, default=1.0, help="score scale c of the ODE, above 0 (default: 1)")
+    parser.add_argument("--latent_seed", type=int, help="seed of a fixed initial latent (default: start from zeros)")
+    parser.add_argument("--overwrite", action="store_true", help="replace an earlier export")
+    args = parser.parse_args()
+    try:
+        from trudi_rsl.deploy import ExportError, export_checkpoint
+        from trudi_rsl.errors import CheckpointError
+    except ImportError as error:
+        raise SystemExit(f"Error: {error}") from None
+    try:
+        report = export_checkpoint(
+            args.checkpoint,
+            args.output,
+            score_scale=args.score_scale,
+            seed=args.latent_seed,
+            overwrite=args.overwrite,
+        )
+    except (CheckpointError, ExportError, ValueError, OSError) as error:
+        raise SystemExit(f"Error: {error}") from None
+    for path, difference in (
+        (report.onnx, report.onnx_difference),
+        (report.torchscript, report.torchscript_difference),
+    ):
+        size = path.stat().st_size / 1e6
+        print(f"{path}  {size:.2f} MB, largest difference from PyTorch {difference:.1e} of the largest action")
+    print(f"Compared at {report.num_compared} random observations.")
+    print(f"onnxruntime, one thread: {report.latency_ms:.2f} ms per action (median)")
+
+
+if __name__ == "__main__":
+    main()

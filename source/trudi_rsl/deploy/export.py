@@ -1,0 +1,155 @@
+# SPDX-License-Identifier: BSD-3-Clause
+"""Exporting a policy as ONNX and TorchScript, each checked against PyTorch before it is kept."""
+
+from __future__ import annotations
+
+import copy
+import tempfile
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from trudi_rsl import __version__
+from trudi_rsl.algorithms import load_actor_critic
+from trudi_rsl.deploy.onnx_file import write_onnx
+from trudi_rsl.deploy.parity import (
+    ExportError,
+    differences,
+    draw_probes,
+    require_equal,
+    run_onnx,
+    run_torchscript,
+)
+from trudi_rsl.errors import CheckpointError
+from trudi_rsl.modules import DiffusionActorCritic
+from trudi_rsl.modules.inference_policy import OnnxInferencePolicy
+
+ONNX_NAME = "policy.onnx"
+TORCHSCRIPT_NAME = "policy.pt"
+
+
+@dataclass(frozen=True)
+class ExportReport:
+    """What was written and how it compares with PyTorch; differences as in ``parity.differences``."""
+
+    onnx: Path
+    torchscript: Path
+    onnx_difference: float
+    torchscript_difference: float
+    num_compared: int
+    """Observations compared at; ``parity.draw_probes`` tells which are left out."""
+    latency_ms: float
+    """Median time of one action in onnxruntime on one CPU thread, measured during the comparison."""
+
+
+def export_policy(
+    actor_critic: DiffusionActorCritic,
+    directory: str | Path,
+    *,
+    score_scale: float = 1.0,
+    seed: int | None = None,
+    metadata: Mapping[str, Any] | None = None,
+    overwrite: bool = False,
+) -> ExportReport:
+    """Write ``policy.onnx`` and ``policy.pt``: raw ``obs [1, O]`` in, simulator ``actions [1, A]`` out.
+
+    Both hold the observation normaliser, the unrolled ODE and the action scaling, and are deterministic. The
+    observation is the concatenation of the actor's groups, in the order of the metadata's ``obs_groups``. Files appear
+    under their names only after they were loaded again and gave PyTorch's actions.
+
+    Args:
+        actor_critic: The policy; left as it is.
+        directory: Where to write; made if missing.
+        score_scale: Score scale ``c`` of the ODE, above 0.
+        seed: Seed of the fixed initial latent; None starts at zeros.
+        metadata: Further entries for the ONNX metadata.
+        overwrite: Replace files of these names.
+
+    Raises:
+        ExportError: If a file exists already, or an exported policy differs from PyTorch.
+        ValueError: If ``score_scale`` is not above 0.
+    """
+    directory = Path(directory)
+    onnx_target, torchscript_target = directory / ONNX_NAME, directory / TORCHSCRIPT_NAME
+    existing = [str(path) for path in (onnx_target, torchscript_target) if path.exists()]
+    if existing and not overwrite:
+        raise ExportError(
+            f"{' and '.join(existing)} exist already and were kept. Choose another folder (--output), or pass "
+            "overwrite=True (--overwrite)."
+        )
+    # float32 on the CPU is what deployed runtimes compute in; a GPU may multiply in TF32
+    frozen = copy.deepcopy(actor_critic).cpu().eval()
+    policy = OnnxInferencePolicy.from_actor_critic(frozen, score_scale, seed)
+    obs, expected = draw_probes(frozen, policy, score_scale)
+
+    directory.mkdir(parents=True, exist_ok=True)
+    with tempfile.TemporaryDirectory(prefix=".export-", dir=directory) as temporary:
+        onnx_file, torchscript_file = Path(temporary) / ONNX_NAME, Path(temporary) / TORCHSCRIPT_NAME
+        write_onnx(policy, onnx_file, {**_describe(frozen, score_scale, seed), **(metadata or {})})
+        torch.jit.script(policy).save(str(torchscript_file))
+        actions, latency_ms = run_onnx(onnx_file, obs)
+        onnx_difference = differences(actions, expected, policy).max().item()
+        torchscript_difference = differences(run_torchscript(torchscript_file, obs), expected, policy).max().item()
+        for name, difference in ((ONNX_NAME, onnx_difference), (TORCHSCRIPT_NAME, torchscript_difference)):
+            require_equal(name, difference)
+        onnx_file.replace(onnx_target)
+        torchscript_file.replace(torchscript_target)
+    return ExportReport(onnx_target, torchscript_target, onnx_difference, torchscript_difference, len(obs), latency_ms)
+
+
+def export_checkpoint(
+    checkpoint: str | Path,
+    directory: str | Path | None = None,
+    *,
+    score_scale: float = 1.0,
+    seed: int | None = None,
+    overwrite: bool = False,
+) -> ExportReport:
+    """Export the policy of a TruDi checkpoint, which is all that is needed: no simulator, no configuration.
+
+    Args:
+        checkpoint: A ``model_*.pt`` written by TruDi.
+        directory: Where to write; None is ``exported/`` beside the checkpoint, as in Isaac Lab.
+        score_scale: As in :func:`export_policy`, like the following.
+        seed: Seed of the fixed initial latent.
+        overwrite: Replace an earlier export.
+
+    Raises:
+        CheckpointError: If the file does not exist or is not a TruDi checkpoint.
+        ExportError: As in :func:`export_policy`.
+        ValueError: As in :func:`export_policy`.
+    """
+    try:
+        actor_critic, spec = load_actor_critic(checkpoint)
+    except CheckpointError as error:
+        if not Path(checkpoint).is_file():
+            raise
+        raise CheckpointError(
+            f"{error} Only TruDi checkpoints hold all that an export needs; PPO is exported by RSL-RL's own exporter: "
+            "load the checkpoint into a runner and call runner.export_policy_to_onnx(directory)."
+        ) from error
+    metadata = {"task": spec["task"] or "", "obs_dims": {g: spec["obs_dims"][g] for g in spec["obs_groups"]["actor"]}}
+    return export_policy(
+        actor_critic,
+        Path(checkpoint).parent / "exported" if directory is None else directory,
+        score_scale=score_scale,
+        seed=seed,
+        metadata=metadata,
+        overwrite=overwrite,
+    )
+
+
+def _describe(actor_critic: DiffusionActorCritic, score_scale: float, seed: int | None) -> dict[str, Any]:
+    return {
+        "algorithm": "TruDi",
+        "trudi_rsl_version": __version__,
+        "num_denoise_steps": actor_critic.actor.num_steps,
+        "score_scale": score_scale,
+        "initial_latent": "zeros" if seed is None else f"normal, seed {seed}",
+        "obs_groups": actor_critic.actor_obs.groups,
+        "action_low": (actor_critic.action_offset - actor_critic.action_scale).tolist(),
+        "action_high": (actor_critic.action_offset + actor_critic.action_scale).tolist(),
+    }

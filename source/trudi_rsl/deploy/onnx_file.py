@@ -1,0 +1,76 @@
+# SPDX-License-Identifier: BSD-3-Clause
+"""Writing a policy as one ONNX file."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import logging
+import warnings
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import nn
+
+try:
+    import onnx
+    import onnxruntime  # noqa: F401  not used here, but nothing should be written that cannot be checked
+    import onnxscript  # noqa: F401  torch's exporter needs it
+except ImportError as error:
+    raise ImportError(
+        f'Exporting needs onnx, onnxscript and onnxruntime ({error}). Run: pip install "trudi_rsl[export]"'
+    ) from error
+
+OPSET = 18
+
+
+def write_onnx(
+    model: nn.Module, path: str | Path, metadata: Mapping[str, Any] | None = None, verbose: bool = False
+) -> None:
+    """Write a model as one ONNX file, weights inside; an existing file is replaced.
+
+    From torch 2.9 on, ``torch.onnx.export`` itself writes the weights to a second file, without which the first does
+    not load.
+
+    Args:
+        model: What the ``as_onnx`` of an RSL-RL model returns, on the CPU.
+        path: The file; its folder is made.
+        metadata: Entries for the file's metadata; all but text is written as JSON.
+        verbose: Let torch report its progress.
+    """
+    with contextlib.nullcontext() if verbose else _quiet():
+        program = torch.onnx.export(
+            model.eval(),
+            model.get_dummy_inputs(),  # type: ignore[operator]
+            input_names=model.input_names,  # type: ignore[arg-type]
+            output_names=model.output_names,  # type: ignore[arg-type]
+            opset_version=OPSET,
+            dynamo=True,
+            verbose=verbose,
+        )
+    assert program is not None
+    proto = program.model_proto
+    for node in proto.graph.node:
+        # stack traces, with the paths of the machine that exported
+        node.ClearField("metadata_props")
+    onnx.helper.set_model_props(
+        proto, {k: v if isinstance(v, str) else json.dumps(v) for k, v in (metadata or {}).items()}
+    )
+    Path(path).parent.mkdir(parents=True, exist_ok=True)
+    onnx.save(proto, path)
+
+
+@contextlib.contextmanager
+def _quiet() -> Iterator[None]:
+    """Silence what torch's exporter says about itself: operators of packages not installed, its own deprecations."""
+    logger = logging.getLogger("torch.onnx._internal.exporter._registration")
+    level = logger.level
+    logger.setLevel(logging.ERROR)
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", FutureWarning)
+            yield
+    finally:
+        logger.setLevel(level)

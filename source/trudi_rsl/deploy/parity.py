@@ -1,0 +1,147 @@
+# SPDX-License-Identifier: BSD-3-Clause
+"""Comparing exported files with the policy they were made from."""
+
+from __future__ import annotations
+
+import copy
+import statistics
+import time
+from pathlib import Path
+
+import onnxruntime
+import torch
+from torch import Tensor
+
+from trudi_rsl.modules import DiffusionActorCritic, InferencePolicy
+
+TOLERANCE = 1e-5
+"""Largest difference allowed between an exported file and PyTorch, as :func:`differences` measures it."""
+
+NUM_PROBES = 400
+MIN_COMPARABLE = 40
+PROBE_SPREADS = (1.0, 1.0, 5.0, 50.0)
+"""Distances of the probes from the mean observation, in standard deviations, taken in turn."""
+
+ROUNDING_ALLOWED = TOLERANCE / 5.0
+"""Largest effect of float32 rounding, on PyTorch's own action, at a probe that can tell a fault from rounding."""
+
+ROUNDING_DRAWS = 4
+
+
+class ExportError(RuntimeError):
+    """A policy that cannot be exported, or an export that would replace files or does not act as the policy does."""
+
+
+def draw_probes(
+    actor_critic: DiffusionActorCritic, policy: InferencePolicy, score_scale: float, seed: int = 0
+) -> tuple[Tensor, Tensor]:
+    """Draw observations to compare at, and the actions that the actor itself takes there.
+
+    Where the ODE starts between two modes, it multiplies float32 rounding, and two correct programs differ. Such
+    observations, found with PyTorch alone, are left out: those where nudging the initial latent by float32's
+    resolution, or computing in float64, moves the action by more than :data:`ROUNDING_ALLOWED`.
+
+    Args:
+        actor_critic: The policy in float32, on the CPU.
+        policy: Its deployable form.
+        score_scale: Score scale of the deployable form.
+        seed: Seed of the draw.
+
+    Returns:
+        Raw observations ``[B, O]`` around the normaliser's statistics, about one in four far outside, and actions
+        ``[B, A]``; ``B`` is at most :data:`NUM_PROBES`.
+
+    Raises:
+        ExportError: If an action is NaN or infinite, or fewer than :data:`MIN_COMPARABLE` observations remain.
+    """
+    generator = torch.Generator().manual_seed(seed)
+    spreads = torch.tensor(PROBE_SPREADS).repeat(NUM_PROBES // len(PROBE_SPREADS))
+    obs = policy.obs_mean + spreads[:, None] * torch.randn(NUM_PROBES, policy.num_obs, generator=generator) / (
+        policy.obs_inverse_std
+    )
+    expected = reference_actions(actor_critic, obs, policy.start, score_scale)
+    exact = reference_actions(copy.deepcopy(actor_critic).double(), obs.double(), policy.start.double(), score_scale)
+    rounding = differences(expected, exact, policy)
+    for _ in range(ROUNDING_DRAWS):
+        nudge = torch.randn(expected.shape, generator=generator) * torch.finfo(torch.float32).eps
+        start = policy.start + actor_critic.actor.prior_std * nudge
+        nudged = reference_actions(actor_critic, obs, start, score_scale)
+        rounding = torch.maximum(rounding, differences(nudged, exact, policy))
+    comparable = rounding <= ROUNDING_ALLOWED
+    if comparable.sum() < MIN_COMPARABLE:
+        raise ExportError(
+            f"The policy's actions hang on float32 rounding at {NUM_PROBES - int(comparable.sum())} of {NUM_PROBES} "
+            "observations, so an export could not be checked, and a robot would act on rounding noise. Nothing was "
+            "written; export an earlier checkpoint."
+        )
+    return obs[comparable], expected[comparable]
+
+
+@torch.no_grad()
+def reference_actions(actor_critic: DiffusionActorCritic, obs: Tensor, start: Tensor, score_scale: float) -> Tensor:
+    """Return the actor's own ODE actions ``[B, A]`` for raw observations ``[B, O]`` and starts ``[1 or B, A]``.
+
+    Raises:
+        ExportError: If one is NaN or infinite.
+    """
+    latents = actor_critic.actor.solve_ode(
+        actor_critic.actor_obs.normalize(obs), start.expand(len(obs), -1), score_scale
+    )
+    actions = actor_critic.to_simulator(latents.tanh())
+    if not torch.isfinite(actions).all():
+        raise ExportError(
+            "The policy gives NaN or infinite actions: its weights or observation statistics are damaged. Nothing was "
+            "written; export an earlier checkpoint."
+        )
+    return actions
+
+
+def run_onnx(path: Path, obs: Tensor) -> tuple[Tensor, float]:
+    """Run an ONNX policy on raw observations ``[B, O]``, one at a time, in onnxruntime with one CPU thread.
+
+    Returns:
+        Actions ``[B, A]`` and the median time of one call in milliseconds.
+    """
+    options = onnxruntime.SessionOptions()
+    options.intra_op_num_threads = options.inter_op_num_threads = 1
+    session = onnxruntime.InferenceSession(path, options, providers=["CPUExecutionProvider"])
+    actions, seconds = [], []
+    for row in obs.numpy():
+        begin = time.perf_counter()
+        (action,) = session.run(["actions"], {"obs": row[None]})
+        seconds.append(time.perf_counter() - begin)
+        actions.append(torch.as_tensor(action))
+    return torch.cat(actions), 1e3 * statistics.median(seconds)
+
+
+@torch.no_grad()
+def run_torchscript(path: Path, obs: Tensor) -> Tensor:
+    """Return the actions ``[B, A]`` of a TorchScript policy for raw observations ``[B, O]``, one at a time."""
+    policy = torch.jit.load(path)
+    policy.reset()
+    return torch.cat([policy(row[None]) for row in obs])
+
+
+def differences(actions: Tensor, reference: Tensor, policy: InferencePolicy) -> Tensor:
+    """Return the differences between two sets of actions ``[B, A]``, the largest dimension of each, ``[B]``.
+
+    A dimension is measured in units of its largest possible action, ``max(|low|, |high|)``, so that the rounding of
+    float32 weighs the same for an action in radians and one in newtons.
+    """
+    unit = policy.action_scale + policy.action_offset.abs()
+    return ((actions - reference).abs() / unit).amax(-1)
+
+
+def require_equal(name: str, difference: float) -> None:
+    """Refuse a difference above :data:`TOLERANCE`.
+
+    Raises:
+        ExportError: Naming the file, the difference and the versions at work.
+    """
+    # written so that NaN fails
+    if not difference <= TOLERANCE:
+        raise ExportError(
+            f"{name} differs from PyTorch by {difference:.1e} of the largest action (allowed: {TOLERANCE:.0e}), so "
+            f"nothing was written. These versions do not export this policy faithfully: torch {torch.__version__}, "
+            f"onnxruntime {onnxruntime.__version__}; try others."
+        )

@@ -1,0 +1,52 @@
+# SPDX-License-Identifier: BSD-3-Clause
+"""A policy with weights like after training, and raw observations to try it on."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+import torch
+from tensordict import TensorDict
+from tests.deploy.drift import OBS_MEAN, OBS_STD, make_trained
+from torch import Tensor
+
+from trudi_rsl.modules import DiffusionActorCritic
+from trudi_rsl.runners import OnPolicyRunner
+
+NUM_PROBES = 200
+
+
+@pytest.fixture(scope="session")
+def runner() -> OnPolicyRunner:
+    return make_trained(OnPolicyRunner)
+
+
+@pytest.fixture(scope="session")
+def actor_critic(runner: OnPolicyRunner) -> DiffusionActorCritic:
+    policy = runner.alg.get_policy()
+    assert isinstance(policy, DiffusionActorCritic)
+    return policy
+
+
+@pytest.fixture(scope="session")
+def checkpoint(runner: OnPolicyRunner, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    path = tmp_path_factory.mktemp("run") / "model_2.pt"
+    runner.save(str(path))
+    return path
+
+
+@pytest.fixture(scope="session")
+def obs() -> TensorDict:
+    """Raw observations, half of them within what the policy has seen, half far outside."""
+    generator = torch.Generator().manual_seed(1)
+    state = torch.randn(NUM_PROBES, 9, generator=generator)
+    state[NUM_PROBES // 2 :] *= 30.0
+    raw = OBS_MEAN + OBS_STD * state
+    return TensorDict({"joints": raw[:, :5], "base": raw[:, 5:]}, batch_size=[NUM_PROBES])
+
+
+@pytest.fixture(scope="session")
+def raw(obs: TensorDict) -> Tensor:
+    """What a robot feeds the exported policy: the groups side by side, `[B, 9]`."""
+    return torch.cat([obs["joints"], obs["base"]], dim=-1)

@@ -1,0 +1,92 @@
+# SPDX-License-Identifier: BSD-3-Clause
+"""A simulator in a few lines, with observation groups and uneven action bounds, and policies trained on it."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import onnxruntime
+import torch
+from rsl_rl.env import VecEnv
+from tensordict import TensorDict
+from torch import Tensor
+
+OBS_MEAN, OBS_STD = 30.0, 7.0
+LARGEST_ACTION = torch.tensor([1.0, 30.0, 0.5])
+
+
+class DriftEnv(VecEnv):
+    """A point pushed by three bounded actions; two observation groups for the actor, one more for the critic."""
+
+    task = "Drift-v0"
+    action_low = torch.tensor([-1.0, -20.0, 0.0])
+    action_high = torch.tensor([1.0, 30.0, 0.5])
+
+    def __init__(self) -> None:
+        self.num_envs, self.num_actions, self.max_episode_length, self.device = 8, 3, 10, "cpu"
+        self.cfg = {}
+        self.episode_length_buf = torch.zeros(8, dtype=torch.long)
+        self.state = torch.randn(8, 9)
+
+    def get_observations(self) -> TensorDict:
+        raw = OBS_MEAN + OBS_STD * self.state
+        return TensorDict({"joints": raw[:, :5], "base": raw[:, 5:], "hidden": self.state[:, :2]}, batch_size=[8])
+
+    def step(self, actions: Tensor) -> tuple[TensorDict, Tensor, Tensor, dict[str, Any]]:
+        self.state = 0.7 * self.state + 0.7 * torch.randn(8, 9)
+        self.state[:, :3] += 0.1 * actions
+        self.episode_length_buf += 1
+        time_outs = self.episode_length_buf >= self.max_episode_length
+        self.episode_length_buf[time_outs] = 0
+        return self.get_observations(), -actions.square().sum(-1), time_outs.float(), {"time_outs": time_outs}
+
+
+def runner_cfg() -> dict[str, Any]:
+    """Return a small configuration of TruDi for :class:`DriftEnv`."""
+    return {
+        "num_steps_per_env": 16,
+        "save_interval": 100,
+        "obs_groups": {"actor": ["joints", "base"], "critic": ["joints", "base", "hidden"]},
+        "algorithm": {
+            "class_name": "trudi_rsl.algorithms:TruDi",
+            "actor_hidden_dims": [32, 32, 32],
+            "critic_hidden_dim": 32,
+            "num_learning_epochs": 1,
+        },
+    }
+
+
+def ppo_cfg() -> dict[str, Any]:
+    """Return a small configuration of RSL-RL's PPO for :class:`DriftEnv`."""
+    model = {"class_name": "MLPModel", "hidden_dims": [16, 16], "activation": "elu", "obs_normalization": True}
+    gaussian = {"class_name": "GaussianDistribution", "init_std": 1.0, "std_type": "scalar"}
+    return runner_cfg() | {
+        "algorithm": {"class_name": "PPO"},
+        "actor": model | {"distribution_cfg": gaussian},
+        "critic": dict(model),
+    }
+
+
+def make_trained(runner_class: type) -> Any:
+    """Return a runner after two real iterations; its score network is then made to matter, as long training would."""
+    torch.manual_seed(0)
+    runner = runner_class(DriftEnv(), runner_cfg(), log_dir=None, device="cpu")
+    runner.learn(2)
+    actor = runner.alg.get_policy().actor
+    with torch.no_grad():
+        actor.score_network.output_layer.weight.normal_(std=0.5)
+        actor.score_network.output_layer.bias.normal_(std=0.5)
+        actor.raw_friction.add_(torch.tensor([0.3, -0.2, 0.1]))
+    return runner
+
+
+def onnx_actions(path: Path, raw: Tensor) -> Tensor:
+    """Return an ONNX policy's actions `[B, A]` for raw observations `[B, O]`, given one at a time."""
+    session = onnxruntime.InferenceSession(path)
+    return torch.cat([torch.as_tensor(session.run(["actions"], {"obs": row[None]})[0]) for row in raw.numpy()])
+
+
+def difference(actions: Tensor, expected: Tensor) -> float:
+    """Return the largest difference in units of each dimension's largest action."""
+    return ((actions - expected).abs() / LARGEST_ACTION).max().item()

@@ -1,0 +1,46 @@
+# SPDX-License-Identifier: BSD-3-Clause
+"""RSL-RL's own exporters, called on the stock runner, export TruDi; and `write_onnx` exports RSL-RL's models."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+import torch
+from rsl_rl.runners import OnPolicyRunner as StockRunner
+from tensordict import TensorDict
+from tests.deploy.drift import DriftEnv, difference, make_trained, onnx_actions, ppo_cfg
+from torch import Tensor
+
+from trudi_rsl.deploy import parity, write_onnx
+
+
+@pytest.fixture(scope="module")
+def stock_runner() -> StockRunner:
+    return make_trained(StockRunner)
+
+
+def test_stock_onnx_exporter_works(stock_runner: StockRunner, obs: TensorDict, raw: Tensor, tmp_path: Path) -> None:
+    expected = stock_runner.get_inference_policy()(obs).detach()
+    stock_runner.export_policy_to_onnx(str(tmp_path))
+    actions = onnx_actions(tmp_path / "policy.onnx", raw)
+    assert difference(actions, expected) < parity.TOLERANCE
+
+
+def test_stock_torchscript_exporter_works(
+    stock_runner: StockRunner, obs: TensorDict, raw: Tensor, tmp_path: Path
+) -> None:
+    expected = stock_runner.get_inference_policy()(obs).detach()
+    stock_runner.export_policy_to_jit(str(tmp_path))
+    policy = torch.jit.load(tmp_path / "policy.pt")
+    policy.reset()
+    assert difference(policy(raw).detach(), expected) < parity.TOLERANCE
+
+
+def test_write_onnx_makes_one_file_of_rsl_rls_own_ppo(obs: TensorDict, raw: Tensor, tmp_path: Path) -> None:
+    runner = StockRunner(DriftEnv(), ppo_cfg(), log_dir=None, device="cpu")
+    write_onnx(runner.get_inference_policy().as_onnx(verbose=False), tmp_path / "new" / "ppo.onnx")
+    assert [p.name for p in (tmp_path / "new").iterdir()] == ["ppo.onnx"]
+    actions = onnx_actions(tmp_path / "new" / "ppo.onnx", raw)
+    expected = runner.get_inference_policy()(obs).detach()
+    torch.testing.assert_close(actions, expected, rtol=1e-4, atol=1e-4)
