@@ -62,8 +62,9 @@ def test_a_side_that_clips_too_many_targets_moves_out_by_the_width(
     torch.testing.assert_close(torch.stack(widened), torch.tensor(expected))
 
 
-def test_dropped_rows_do_not_widen_the_range() -> None:
-    targets, valid = torch.full((100, 1), 1e3), torch.zeros(100, 1, dtype=torch.bool)
+@pytest.mark.parametrize("garbage", [-1e3, 1e3])
+def test_dropped_rows_do_not_widen_the_range(garbage: float) -> None:
+    targets, valid = torch.full((100, 1), garbage), torch.zeros(100, 1, dtype=torch.bool)
     valid[:50] = True
     targets[:50] = 0.0
     widened = widened_range(torch.tensor(-10.0), torch.tensor(10.0), targets, valid)
