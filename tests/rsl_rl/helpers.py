@@ -20,7 +20,7 @@ class PartiallyObserved(GymnasiumVecEnv):
         return TensorDict({"policy": half, "privileged": full["policy"]}, batch_size=full.batch_size)
 
 
-def runner_cfg(**algorithm: Any) -> dict[str, Any]:  # noqa: ANN401
+def runner_cfg(**algorithm: Any) -> dict[str, Any]:
     """Return a TruDi configuration small enough for a test; ``algorithm`` overrides its settings."""
     settings = {
         "class_name": "trudi_rsl.algorithms:TruDi",

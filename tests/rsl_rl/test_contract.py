@@ -10,9 +10,9 @@ import pytest
 import torch
 from rsl_rl.runners import OnPolicyRunner as StockRunner
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
+from tests.rsl_rl.helpers import PartiallyObserved, runner_cfg
 from torch.utils._python_dispatch import TorchDispatchMode
 
-from tests.rsl_rl.helpers import PartiallyObserved, runner_cfg
 from trudi_rsl.errors import CheckpointError, ConfigError
 from trudi_rsl.hosts.gymnasium_env import GymnasiumVecEnv
 

@@ -12,8 +12,8 @@ import pytest
 import torch
 from gymnasium.envs.classic_control.pendulum import PendulumEnv
 from rsl_rl.runners import OnPolicyRunner as StockRunner
-
 from tests.rsl_rl.helpers import runner_cfg
+
 from trudi_rsl.errors import CheckpointError, NonFiniteError
 from trudi_rsl.hosts.gymnasium_env import GymnasiumVecEnv
 from trudi_rsl.runners import OnPolicyRunner

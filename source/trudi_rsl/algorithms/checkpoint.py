@@ -82,6 +82,23 @@ def load_part(
     actor_critic.load_state_dict({k: v for k, v in state.items() if k in own}, strict=False)
 
 
+def read_checkpoint(path: str | Path) -> dict[str, Any]:
+    """Return what a checkpoint file holds, on the CPU.
+
+    Raises:
+        CheckpointError: If there is no such file, or it is not a checkpoint.
+    """
+    if not Path(path).is_file():
+        raise CheckpointError(f"No checkpoint at {path}.")
+    try:
+        checkpoint = torch.load(path, map_location="cpu", weights_only=False)
+    except Exception as error:  # what unpickling foreign bytes raises is not limited to a few classes
+        raise CheckpointError(f"{path} is not a checkpoint (model_*.pt): {type(error).__name__}.") from error
+    if not isinstance(checkpoint, dict):
+        raise CheckpointError(f"{path} is not a checkpoint (model_*.pt) but a {type(checkpoint).__name__}.")
+    return checkpoint
+
+
 def check_kind(checkpoint: dict[str, Any], task: str | None = None) -> dict[str, Any]:
     """Return the ``trudi`` section of a checkpoint.
 
@@ -91,7 +108,7 @@ def check_kind(checkpoint: dict[str, Any], task: str | None = None) -> dict[str,
     spec = checkpoint.get("trudi")
     if spec is None:
         kind = "RSL-RL PPO" if "actor_state_dict" in checkpoint or "model_state_dict" in checkpoint else "unknown"
-        raise CheckpointError(f"Not a TruDi checkpoint but one of kind {kind}. Choose its algorithm with --algo.")
+        raise CheckpointError(f"Not a TruDi checkpoint but one of kind {kind}; load it with that algorithm.")
     if spec["format"] > FORMAT:
         raise CheckpointError(
             f"The checkpoint has format {spec['format']}, this version reads up to {FORMAT}; upgrade trudi_rsl."
@@ -114,9 +131,7 @@ def load_actor_critic(path: str | Path) -> tuple[DiffusionActorCritic, dict[str,
     Raises:
         CheckpointError: If the file does not exist or is not a TruDi checkpoint.
     """
-    if not Path(path).is_file():
-        raise CheckpointError(f"No checkpoint at {path}.")
-    checkpoint = torch.load(path, map_location="cpu", weights_only=False)
+    checkpoint = read_checkpoint(path)
     spec = check_kind(checkpoint)
     obs = TensorDict({group: torch.zeros(1, dim) for group, dim in spec["obs_dims"].items()}, batch_size=[1])
     cfg = TruDiCfg.from_dict(spec["cfg"])

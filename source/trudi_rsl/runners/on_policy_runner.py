@@ -3,16 +3,14 @@
 
 from __future__ import annotations
 
-import os
 from pathlib import Path
 from typing import Any
 
-import torch
 from rsl_rl.env import VecEnv
 from rsl_rl.runners import OnPolicyRunner as RslRlOnPolicyRunner
 
 from trudi_rsl.algorithms import TruDi
-from trudi_rsl.algorithms.checkpoint import check_kind
+from trudi_rsl.algorithms.checkpoint import check_kind, read_checkpoint
 from trudi_rsl.errors import CheckpointError, NonFiniteError
 from trudi_rsl.rsl_rl_compat import task_name
 
@@ -68,9 +66,7 @@ class OnPolicyRunner(RslRlOnPolicyRunner):
         Raises:
             CheckpointError: If there is no such file, or it is of another task, algorithm or network shape.
         """
-        if not os.path.isfile(path):
-            raise CheckpointError(f"No checkpoint at {path}.")
-        checkpoint = torch.load(path, weights_only=False, map_location="cpu")
+        checkpoint = read_checkpoint(path)
         if isinstance(self.alg, TruDi):
             check_kind(checkpoint, task_name(self.env))
         elif "trudi" in checkpoint:
@@ -85,3 +81,9 @@ class OnPolicyRunner(RslRlOnPolicyRunner):
             if isinstance(error, CheckpointError):
                 raise
             raise CheckpointError(f"{path} does not fit this task and these network sizes: {error}") from error
+
+    def export_policy_to_onnx(self, path: str, filename: str = "policy.onnx", verbose: bool = False) -> None:
+        """Export the policy as one ONNX file; the stock exporter, with torch 2.9 or newer, puts weights beside it."""
+        from trudi_rsl.deploy import write_onnx  # needs the `export` extra
+
+        write_onnx(self.alg.get_policy().as_onnx(verbose=verbose).to("cpu"), Path(path) / filename, verbose=verbose)
