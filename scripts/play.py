@@ -61,7 +61,6 @@ def play(args: argparse.Namespace) -> None:
     sampler = SamplerCfg(args.sampler, args.score_scale, args.num_candidates, args.initial_latent)
     checkpoint = find(args.task, args.algo or "trudi", args.experiment_name, args.load_run, args.checkpoint)
     algorithm = identify(checkpoint, args.task, args.algo)
-    sampler.require_for(algorithm)
     num_envs = max(1, min(args.episodes, 64)) if args.num_envs is None else args.num_envs
     cfg = settings(checkpoint, args.task, algorithm, [f"env.num_envs={num_envs}", *args.overrides])
     video = video_path(checkpoint.parent / "videos") if args.video else None

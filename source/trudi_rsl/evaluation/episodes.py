@@ -57,7 +57,7 @@ def evaluate(env: VecEnv, policy: Policy, num_episodes: int, progress: bool = Tr
     columns = torch.arange(-(-num_episodes // num_envs), device=device)
     overflow = len(columns)
     quota = num_episodes // num_envs + (torch.arange(num_envs, device=device) < num_episodes % num_envs).long()
-    # One column more than the largest quota takes what is not counted.
+    # Columns from the quota on are not counted; the last is none's quota and takes what has not ended.
     returns = torch.zeros(num_envs, overflow + 1, dtype=torch.float64, device=device)
     lengths = torch.zeros(num_envs, overflow + 1, dtype=torch.long, device=device)
     ended = torch.zeros_like(quota)
@@ -75,7 +75,7 @@ def evaluate(env: VecEnv, policy: Policy, num_episodes: int, progress: bool = Tr
                 done = dones.reshape(-1) > 0
                 running_return += rewards.reshape(-1)
                 running_length += 1
-                column = torch.where(done & (ended < quota), ended, overflow).unsqueeze(1)
+                column = torch.where(done, ended, overflow).unsqueeze(1)
                 returns.scatter_(1, column, running_return.unsqueeze(1))
                 lengths.scatter_(1, column, running_length.unsqueeze(1))
                 ended = torch.minimum(ended + done.long(), quota)
