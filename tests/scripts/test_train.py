@@ -79,6 +79,12 @@ def test_every_iteration_logs_what_tells_whether_training_works(run: tuple[str, 
         assert [event.step for event in events.Scalars(tag)] == [0, 1], tag
 
 
+def test_the_log_is_complete_when_training_returns(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    events = EventAccumulator(str(_train("--max_iterations", "2"))).Reload()
+    assert [event.step for event in events.Scalars("Perf/total_fps")] == [0, 1]
+
+
 def test_a_resume_goes_on_counting_in_a_new_folder(run: tuple[str, Path, str], monkeypatch: pytest.MonkeyPatch) -> None:
     algo, first, _ = run
     before = {p: p.read_bytes() for p in first.rglob("*") if p.is_file()}
