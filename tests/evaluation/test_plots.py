@@ -82,6 +82,13 @@ def test_runs_without_saved_settings_are_drawn_over_iterations(tmp_path: Path) -
         stock.env_steps(np.arange(2))
 
 
+@pytest.mark.parametrize("env_settings", ["num_envs: 4\n", "viewer: !!python/tuple [1, 2]\n", "a: [\n"])
+def test_settings_that_another_program_saved_do_not_stop_the_drawing(tmp_path: Path, env_settings: str) -> None:
+    folder = write_run(tmp_path, {RETURN_TAG: {0: 1.0}})
+    (folder / "params" / "env.yaml").write_text(env_settings)
+    assert read_run(folder, TAGS).steps_per_iteration is None
+
+
 def test_folders_with_nothing_to_draw_are_refused(tmp_path: Path) -> None:
     with pytest.raises(RunError, match="No run folder at"):
         read_run(tmp_path / "none", TAGS)
