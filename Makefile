@@ -18,7 +18,7 @@ export PYTHONPATH := $(CURDIR)/source
 export PYTEST_WORKERS
 
 .DEFAULT_GOAL := help
-.PHONY: help install train test test-fast lint format clean env-key
+.PHONY: help install train benchmark test test-fast lint format clean env-key
 
 help:  ## List the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-10s %s\n", $$1, $$2 }' Makefile
@@ -40,6 +40,11 @@ train: $(STAMP)  ## Train HalfCheetah-v5 with TruDi on the CPU, then evaluate, e
 	echo "All files:"; \
 	find "$$run" -type f | sort -V | sed 's/^/  /'; \
 	echo "Watch the curves: $(VENV)/bin/tensorboard --logdir $(RUNS)"
+
+benchmark: $(STAMP)  ## Measure what docs/results.md shows (hours; continues where it was interrupted)
+	$(PY) benchmarks/throughput.py
+	$(PY) benchmarks/learning.py
+	$(PY) benchmarks/report.py
 
 test: lint  ## Lint, then all tests, and the RSL-RL contract tests on each supported rsl-rl-lib
 	$(PY) -m nox --session core

@@ -8,7 +8,8 @@ from setuptools import find_packages, setup
 EXTRAS = {
     "gymnasium": ["gymnasium[mujoco]>=1.2"],
     "export": ["onnx", "onnxruntime", "onnxscript>=0.5.4"],
-    "eval": ["rliable", "matplotlib", "imageio", "imageio-ffmpeg"],
+    # rliable's bootstrap (arch 7) does not import with pandas 3.
+    "eval": ["rliable", "pandas<3", "matplotlib", "imageio", "imageio-ffmpeg"],
     # pyright is a Node program; its `nodejs` extra brings Node as a wheel, so linting needs nothing from the system.
     "dev": ["pytest>=8.1", "pytest-xdist", "hypothesis", "ruff", "pyright[nodejs]", "nox"],
 }

@@ -54,7 +54,8 @@ def learning_jobs(tables: set[str]) -> list[Job]:
     if "ablation" in tables:
         jobs += [
             Job("ablation", HALF_CHEETAH, "trudi", seed, variant, overrides)
-            for variant, overrides in ABLATION.items()
+            # seed by seed, so that an interrupted benchmark compares the variants over the same seeds
             for seed in range(1, 6)
+            for variant, overrides in ABLATION.items()
         ]
     return jobs

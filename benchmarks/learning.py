@@ -64,7 +64,9 @@ def train(job: Job, folder: Path) -> Path:
     command = [sys.executable, str(ROOT / "scripts" / "train.py"), "--task", job.task, "--algo", job.algo]
     command += ["--seed", str(job.seed), "--device", "cpu", "--headless", *job.overrides]
     with (folder / "output.txt").open("w") as output:
-        done = subprocess.run(command, cwd=folder, stdout=output, stderr=subprocess.STDOUT, env=one_thread(), check=False)
+        done = subprocess.run(
+            command, cwd=folder, stdout=output, stderr=subprocess.STDOUT, env=one_thread(), check=False
+        )
     text = (folder / "output.txt").read_text()
     if done.returncode:
         raise RuntimeError(f"{job.name} failed:\n{text[-2000:]}")
@@ -86,7 +88,6 @@ def evaluate_run(job: Job, run: Path) -> dict[str, list[float]]:
         env = make_env(job.task, {**params.env, "num_envs": EVALUATION_EPISODES}, seed=EVALUATION_SEED)
         results = evaluate(env, lambda obs, o=options: policy.act(obs, **o), EVALUATION_EPISODES, progress=False)
         returns[name] = results.returns.tolist()
-        env.close()
     return returns
 
 

@@ -20,6 +20,8 @@ from trudi_rsl.evaluation.statistics import interval
 ROOT = Path(__file__).resolve().parents[1]
 RESULTS = ROOT / "benchmarks" / "results"
 DOCS = ROOT / "docs"
+README_START = "<!-- results: written by benchmarks/report.py -->"
+README_END = "<!-- end of results -->"
 BUDGET = 300_000
 """Environment steps at which training returns are compared."""
 
@@ -128,6 +130,7 @@ def ablation(records: Records, baseline: list[dict[str, Any]]) -> str:
 def throughput(result: dict[str, Any]) -> str:
     """Return the table of speeds and of where the time goes."""
     rows = []
+    parts = ("simulate", "sample", "targets", "critic step", "actor step", "update")
     for name, run in result["runs"].items():
         seconds = run["seconds_per_iteration"]
         share = {part: f"{100 * value / seconds['iteration']:.0f} %" for part, value in seconds.items()}
@@ -136,11 +139,26 @@ def throughput(result: dict[str, Any]) -> str:
             [
                 name,
                 f"{run['env_steps_per_second']:.0f} ({slow:.0f} to {fast:.0f})",
-                *(share.get(part, "-") for part in ("simulate", "sample", "targets", "critic step", "actor step", "update")),
+                *(share.get(part, "-") for part in parts),
             ]
         )
     header = ["run", "env-steps/s (slowest to fastest iteration)", "simulate", "sample", "targets"]
     return table([*header, "critic step", "actor step", "whole update"], rows)
+
+
+def update_readme(results: str) -> None:
+    """Replace the table between the README's markers."""
+    path = ROOT / "README.md"
+    before, start, rest = path.read_text().partition(README_START)
+    _, end, after = rest.partition(README_END)
+    intro = f"Training return at {BUDGET // 1000}k environment steps on a CPU, TruDi against RSL-RL's PPO:"
+    path.write_text(f"{before}{start}\n{intro}\n\n{results}\n\n{end}{after}")
+
+
+def kl_percent(run: dict[str, Any]) -> float:
+    """Return the path KL's share of the actor step, in percent."""
+    seconds = 1e-3 * run["path_kl_ms"] * run["minibatch_updates_per_iteration"]
+    return 100 * seconds / run["seconds_per_iteration"]["actor step"]
 
 
 def main() -> None:
@@ -150,11 +168,7 @@ def main() -> None:
     task_names = sorted({task for task, _, _ in tasks})
     speed = json.loads((RESULTS / "throughput.json").read_text())
     baseline = cheetah["HalfCheetah-v5", "trudi", "preset"]
-    kl_parts = [
-        f"{run['path_kl_ms'] * run['minibatch_updates_per_iteration'] / 10 / run['seconds_per_iteration']['actor step']:.0f} %"
-        for run in speed["runs"].values()
-        if "path_kl_ms" in run
-    ]
+    kl_parts = [f"{kl_percent(run):.0f} %" for run in speed["runs"].values() if "path_kl_ms" in run]
     figures.learning_curves(cheetah | tasks, DOCS / "learning_curves.png", BUDGET)
     if changes:
         figures.ablation(
@@ -181,6 +195,7 @@ def main() -> None:
         iterations=speed["iterations"],
     )
     (DOCS / "results.md").write_text(page)
+    update_readme(comparison(everything, all_tasks))
     print(f"Wrote {DOCS / 'results.md'} and its figures.")
 
 

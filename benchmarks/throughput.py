@@ -93,17 +93,14 @@ def measure(algo: str, seed: int) -> dict[str, Any]:
         "env_steps_per_iteration": steps,
     }
     if isinstance(runner.alg, TruDi):
-        record["path_kl_ms"] = path_kl_ms(runner)
+        record["path_kl_ms"] = path_kl_ms(runner.alg)
         updates = runner.alg.cfg.num_learning_epochs * runner.alg.cfg.num_mini_batches
         record["minibatch_updates_per_iteration"] = updates
-    env.close()
     return record
 
 
-def path_kl_ms(runner: OnPolicyRunner) -> float:
+def path_kl_ms(alg: TruDi) -> float:
     """Return the median time of the path KL alone, forward and backward, on one minibatch of the last rollout."""
-    alg = runner.alg
-    assert isinstance(alg, TruDi)
     parameters = list(alg.actor_critic.actor.parameters())
     old_steps = alg.actor_critic.old_actor.step_sizes()
     batch = next(iter(alg.storage.minibatches(1, alg.cfg.num_mini_batches)))

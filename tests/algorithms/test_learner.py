@@ -6,9 +6,9 @@ from typing import Any
 
 import pytest
 import torch
-from tests.algorithms.builders import actor_critic, learner_and_batch, moved
 from torch import Tensor
 
+from tests.algorithms.builders import actor_critic, learner_and_batch, moved
 from trudi_rsl.algorithms.learner import PathwiseLearner
 
 

@@ -1,12 +1,14 @@
 # SPDX-License-Identifier: BSD-3-Clause
 """The automatic value range, and that the clipped share in the log is the targets' own."""
 
+import warnings
+
 import pytest
 import torch
 from hypothesis import given
 from hypothesis import strategies as st
-from tests.algorithms.builders import actor_critic, config, observations
 
+from tests.algorithms.builders import actor_critic, config, observations
 from trudi_rsl.algorithms import TruDi
 from trudi_rsl.algorithms.value_range import MAX_CLIPPED_SHARE, initial_range, widened_range
 from trudi_rsl.storage import RolloutBuffer
@@ -93,8 +95,11 @@ def test_logged_clipped_share_is_that_of_the_valid_targets(rewards: float) -> No
     valid = storage.target_valid
     assert valid.sum() == valid.numel() - 1
     expected = ((storage.targets[valid] < -10.0) | (storage.targets[valid] > 10.0)).float().mean().item()
-    log = algorithm.update()
+    with warnings.catch_warnings(record=True) as caught:
+        warnings.simplefilter("always")
+        log = algorithm.update()
     assert log["clipped_targets"] == pytest.approx(expected)
+    assert [f"{100 * expected:.1f} % of the targets" in str(w.message) for w in caught] == [True] * (expected > 0.01)
     assert (log["value_range_low"], log["value_range_high"]) == (-10.0, 10.0)
 
 

@@ -8,9 +8,9 @@ from pathlib import Path
 import pytest
 import torch
 from tensordict import TensorDict
-from tests.deploy.drift import OBS_MEAN, OBS_STD, make_trained
 from torch import Tensor
 
+from tests.deploy.drift import OBS_MEAN, OBS_STD, make_trained
 from trudi_rsl.modules import DiffusionActorCritic
 from trudi_rsl.runners import OnPolicyRunner
 

@@ -14,9 +14,9 @@ import pytest
 import torch
 from rsl_rl.modules import EmpiricalNormalization
 from tensordict import TensorDict
-from tests.deploy.drift import LARGEST_ACTION, DriftEnv, difference, onnx_actions
 from torch import Tensor
 
+from tests.deploy.drift import LARGEST_ACTION, DriftEnv, difference, onnx_actions
 from trudi_rsl.deploy import ExportError, ExportReport, export_policy, parity
 from trudi_rsl.modules import DiffusionActorCritic
 

@@ -15,9 +15,9 @@ import pytest
 import torch
 from rsl_rl.runners import OnPolicyRunner as StockRunner
 from tensordict import TensorDict
-from tests.deploy.drift import DriftEnv, difference, onnx_actions, ppo_cfg
 from torch import Tensor
 
+from tests.deploy.drift import DriftEnv, difference, onnx_actions, ppo_cfg
 from trudi_rsl.deploy import export_checkpoint, parity
 from trudi_rsl.errors import CheckpointError
 from trudi_rsl.modules import DiffusionActorCritic

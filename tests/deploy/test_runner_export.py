@@ -9,9 +9,9 @@ import pytest
 import torch
 from rsl_rl.runners import OnPolicyRunner as StockRunner
 from tensordict import TensorDict
-from tests.deploy.drift import DriftEnv, difference, make_trained, onnx_actions, ppo_cfg
 from torch import Tensor
 
+from tests.deploy.drift import DriftEnv, difference, make_trained, onnx_actions, ppo_cfg
 from trudi_rsl.deploy import parity, write_onnx
 
 

@@ -6,10 +6,10 @@ from __future__ import annotations
 import pytest
 import torch
 from tensordict import TensorDict
-from tests.evaluation import counting_tasks
-from tests.evaluation.counting_tasks import LONG, SHORT
 from torch import Tensor
 
+from tests.evaluation import counting_tasks
+from tests.evaluation.counting_tasks import LONG, SHORT
 from trudi_rsl.errors import ConfigError
 from trudi_rsl.evaluation import evaluate
 from trudi_rsl.hosts.gymnasium_env import GymnasiumVecEnv

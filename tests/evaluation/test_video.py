@@ -11,10 +11,10 @@ import numpy as np
 import pytest
 import torch
 from tensordict import TensorDict
-from tests.evaluation import counting_tasks
-from tests.evaluation.counting_tasks import SHORT
 from torch import Tensor
 
+from tests.evaluation import counting_tasks
+from tests.evaluation.counting_tasks import SHORT
 from trudi_rsl.evaluation.video import VideoError, record_episode, video_path
 from trudi_rsl.hosts.gymnasium_env import GymnasiumVecEnv
 

@@ -5,10 +5,10 @@ from collections.abc import Callable
 
 import pytest
 import torch
-from tests.algorithms.builders import NUM_OBS, actor_critic, learner_and_batch, moved
-from tests.laws.finite_differences import assert_gradients_match
 from torch import Tensor, nn
 
+from tests.algorithms.builders import NUM_OBS, actor_critic, learner_and_batch, moved
+from tests.laws.finite_differences import assert_gradients_match
 from trudi_rsl.algorithms.trust_region import fresh_path_kl, path_kl, reverse_path_kl
 from trudi_rsl.diffusion import DiffusionPolicy
 

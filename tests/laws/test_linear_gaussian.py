@@ -3,6 +3,8 @@
 
 import pytest
 import torch
+from torch.distributions import kl_divergence
+
 from tests.laws.linear_gaussian import (
     assert_mean_is,
     expected_log_prob_bound,
@@ -10,8 +12,6 @@ from tests.laws.linear_gaussian import (
     marginals,
     random_linear_policy,
 )
-from torch.distributions import kl_divergence
-
 from trudi_rsl.algorithms.trust_region import fresh_path_kl, path_kl
 from trudi_rsl.diffusion.chain import log_prob_bound
 

@@ -5,9 +5,9 @@ from itertools import pairwise
 
 import pytest
 import torch
-from tests.laws.linear_gaussian import marginals, with_linear_score
 from torch import Tensor
 
+from tests.laws.linear_gaussian import marginals, with_linear_score
 from trudi_rsl.diffusion import DiffusionPolicy
 
 pytestmark = pytest.mark.usefixtures("float64")

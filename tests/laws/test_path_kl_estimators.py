@@ -5,9 +5,9 @@ import copy
 
 import pytest
 import torch
-from tests.laws.linear_gaussian import assert_mean_is
 from torch import Tensor
 
+from tests.laws.linear_gaussian import assert_mean_is
 from trudi_rsl.algorithms.trust_region import fresh_path_kl, path_kl, reverse_path_kl
 from trudi_rsl.diffusion import Chain, DiffusionPolicy
 

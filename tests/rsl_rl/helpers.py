@@ -3,11 +3,13 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
+from rsl_rl.runners import OnPolicyRunner as StockRunner
 from tensordict import TensorDict
 
+from trudi_rsl.algorithms import TruDi
 from trudi_rsl.hosts.gymnasium_env import GymnasiumVecEnv
 
 
@@ -40,3 +42,8 @@ def runner_cfg(**algorithm: Any) -> dict[str, Any]:
         "obs_groups": {"actor": ["policy"], "critic": ["policy"]},
         "algorithm": settings | algorithm,
     }
+
+
+def algorithm(runner: StockRunner) -> TruDi:
+    """Return the runner's algorithm, which RSL-RL types as its own."""
+    return cast(TruDi, runner.alg)

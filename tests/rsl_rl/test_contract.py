@@ -10,9 +10,9 @@ import pytest
 import torch
 from rsl_rl.runners import OnPolicyRunner as StockRunner
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
-from tests.rsl_rl.helpers import PartiallyObserved, runner_cfg
 from torch.utils._python_dispatch import TorchDispatchMode
 
+from tests.rsl_rl.helpers import PartiallyObserved, algorithm, runner_cfg
 from trudi_rsl.errors import CheckpointError, ConfigError
 from trudi_rsl.hosts.gymnasium_env import GymnasiumVecEnv
 
@@ -37,13 +37,13 @@ LOGGED = {
 """What the log must show beside RSL-RL's own lines."""
 
 
-def stock_runner(tmp_path: Path | None = None, env: Any = None, **algorithm: Any) -> StockRunner:
+def stock_runner(tmp_path: Path | None = None, env: Any = None, **settings: Any) -> StockRunner:
     env = env or GymnasiumVecEnv(TASK, 4, seed=3)
-    return StockRunner(env, runner_cfg(**algorithm), str(tmp_path) if tmp_path else None, "cpu")
+    return StockRunner(env, runner_cfg(**settings), str(tmp_path) if tmp_path else None, "cpu")
 
 
 def state(runner: StockRunner) -> dict[str, torch.Tensor]:
-    return {k: v.clone() for k, v in runner.alg.get_policy().state_dict().items()}
+    return {k: v.clone() for k, v in algorithm(runner).get_policy().state_dict().items()}
 
 
 def test_trains_under_the_stock_runner_and_logs_every_promised_number(tmp_path: Path) -> None:
@@ -89,11 +89,12 @@ def test_the_critic_may_see_other_observations_than_the_actor() -> None:
     runner = StockRunner(env, cfg, None, "cpu")
     before = state(runner)
     runner.learn(1)
-    policy = runner.alg.get_policy()
+    policy = algorithm(runner).get_policy()
     assert (policy.actor_obs.num_obs, policy.critic_obs.num_obs) == (2, 6)
     assert not torch.equal(before["critic_obs.normalizer._mean"], state(runner)["critic_obs.normalizer._mean"])
-    assert runner.alg.storage.final_actor_obs.shape[-1] == 2
-    assert runner.alg.storage.final_critic_obs.shape[-1] == 6
+    storage = algorithm(runner).storage
+    assert storage.final_actor_obs is not None and storage.final_critic_obs is not None
+    assert (storage.final_actor_obs.shape[-1], storage.final_critic_obs.shape[-1]) == (2, 6)
     obs = env.get_observations()
     action = policy(obs)
     obs["privileged"] = obs["privileged"] + 1.0
@@ -110,7 +111,7 @@ def test_load_cfg_chooses_what_is_loaded(tmp_path: Path) -> None:
     after, trained = state(target), state(source)
     assert all(torch.equal(after[k], trained[k]) for k in after if k.startswith(("actor.", "actor_obs.")))
     assert all(torch.equal(after[k], before[k]) for k in after if k.startswith("critic."))
-    assert target.current_learning_iteration == 0 and not target.alg.learner.optimizers["actor"].state
+    assert target.current_learning_iteration == 0 and not algorithm(target).learner.optimizers["actor"].state
 
 
 @pytest.mark.parametrize("task", ["InvertedPendulum-v5", "Hopper-v5"])
@@ -126,8 +127,8 @@ def test_save_load_continue_equals_not_stopping(task: str, tmp_path: Path) -> No
     resumed.learn(2)
     a, b = state(straight), state(resumed)
     assert [k for k in a if not torch.equal(a[k], b[k])] == []
-    assert torch.equal(straight.alg.learner.log_alpha, resumed.alg.learner.log_alpha)
-    assert torch.equal(straight.alg.learner.log_lambda, resumed.alg.learner.log_lambda)
+    assert torch.equal(algorithm(straight).learner.log_alpha, algorithm(resumed).learner.log_alpha)
+    assert torch.equal(algorithm(straight).learner.log_lambda, algorithm(resumed).learner.log_lambda)
 
 
 class HostReads(TorchDispatchMode):
@@ -145,7 +146,7 @@ class HostReads(TorchDispatchMode):
 
 def test_neither_acting_nor_learning_waits_for_the_device() -> None:
     runner = stock_runner()
-    alg, env = runner.alg, runner.env
+    alg, env = algorithm(runner), runner.env
     obs = env.get_observations()
     with torch.inference_mode():
         for _ in range(6):
@@ -169,7 +170,7 @@ def test_rollout_storage_is_allocated_once() -> None:
     runner = stock_runner()
 
     def addresses() -> dict[str, int]:
-        return {k: v.data_ptr() for k, v in vars(runner.alg.storage).items() if isinstance(v, torch.Tensor)}
+        return {k: v.data_ptr() for k, v in vars(algorithm(runner).storage).items() if isinstance(v, torch.Tensor)}
 
     before = addresses()
     runner.learn(2)
@@ -181,7 +182,7 @@ def test_rollout_storage_is_allocated_once() -> None:
 def test_observations_are_counted_once_by_the_normaliser() -> None:
     runner = stock_runner()
     runner.learn(3)
-    count = runner.alg.get_policy().actor_obs.normalizer.count
+    count = algorithm(runner).get_policy().actor_obs.normalizer.count
     assert count == 3 * 6 * 4
 
 
@@ -210,5 +211,5 @@ def test_an_environment_without_action_bounds_is_refused_with_the_setting_to_use
     env.unwrapped.action_space.low.fill(-torch.inf)
     with pytest.raises(ConfigError, match=r"agent\.algorithm\.action_bounds"):
         stock_runner(env=env)
-    bounded = stock_runner(env=env, action_bounds=[-2.0, 4.0]).alg.get_policy()
+    bounded = algorithm(stock_runner(env=env, action_bounds=[-2.0, 4.0])).get_policy()
     assert bounded.action_scale.tolist() == [3.0] and bounded.action_offset.tolist() == [1.0]

@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -12,8 +13,8 @@ import pytest
 import torch
 from gymnasium.envs.classic_control.pendulum import PendulumEnv
 from rsl_rl.runners import OnPolicyRunner as StockRunner
-from tests.rsl_rl.helpers import runner_cfg
 
+from tests.rsl_rl.helpers import runner_cfg
 from trudi_rsl.errors import CheckpointError, NonFiniteError
 from trudi_rsl.hosts.gymnasium_env import GymnasiumVecEnv
 from trudi_rsl.runners import OnPolicyRunner
@@ -21,15 +22,19 @@ from trudi_rsl.runners import OnPolicyRunner
 TASK = "Pendulum-v1"
 
 
-class ExplodingPendulum(PendulumEnv):
-    """A pendulum whose reward becomes infinite at its tenth step."""
+class Exploding(gymnasium.Wrapper):
+    """A task whose reward becomes infinite at its tenth step."""
 
     steps = 0
 
-    def step(self, action: np.ndarray) -> tuple[np.ndarray, Any, bool, bool, dict[str, Any]]:
+    def step(self, action: Any) -> tuple[Any, Any, bool, bool, dict[str, Any]]:
         obs, reward, terminated, truncated, info = super().step(action)
         self.steps += 1
         return obs, np.inf if self.steps == 10 else reward, terminated, truncated, info
+
+
+def make_exploding(**kwargs: Any) -> gymnasium.Env:
+    return Exploding(PendulumEnv(**kwargs))
 
 
 class UncheckedVecEnv(GymnasiumVecEnv):
@@ -50,8 +55,8 @@ def ppo_cfg() -> dict[str, Any]:
 
 
 @pytest.fixture
-def exploding() -> str:
-    gymnasium.register("ExplodingPendulum-v0", ExplodingPendulum, max_episode_steps=200)
+def exploding() -> Iterator[str]:
+    gymnasium.register("ExplodingPendulum-v0", make_exploding, max_episode_steps=200)
     yield "ExplodingPendulum-v0"
     gymnasium.registry.pop("ExplodingPendulum-v0")
 

@@ -7,6 +7,7 @@ from pathlib import Path
 
 import imageio.v3 as imageio
 import pytest
+
 from tests.evaluation.tiny_runs import train_tiny
 from tests.scripts.running import ScriptHere, run_script
 

@@ -11,9 +11,9 @@ from pathlib import Path
 import pytest
 import torch
 from omegaconf import OmegaConf
-from scripts.train import main
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
+from scripts.train import main
 from trudi_rsl.hosts.registry import continues_episodes, make_env
 
 ROOT = Path(__file__).parents[2]

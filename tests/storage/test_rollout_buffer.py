@@ -3,8 +3,8 @@
 
 import pytest
 import torch
-from tests.algorithms.builders import actor_critic, decide, learner_and_batch, observations, rollout
 
+from tests.algorithms.builders import actor_critic, decide, learner_and_batch, observations, rollout
 from trudi_rsl.algorithms.trust_region import path_kl
 from trudi_rsl.storage import RolloutBuffer
 

@@ -103,9 +103,7 @@ class TruDiCfg:
         for name in (
             "num_learning_epochs", "num_mini_batches", "num_denoise_steps", "num_kl_chains", "critic_hidden_dim",
         ):  # fmt: skip
-            self._require(
-                name, isinstance(getattr(self, name), int) and getattr(self, name) >= 1, "an integer of at least 1"
-            )
+            self._require_int(name, 1)
         for name in (
             "learning_rate", "max_grad_norm", "prior_std", "init_friction", "kl_bound", "init_lambda", "init_alpha",
         ):  # fmt: skip
@@ -113,7 +111,9 @@ class TruDiCfg:
         self._require("gamma", 0 <= self._number("gamma") < 1, "in [0, 1)")
         self._require("lam", 0 <= self._number("lam") <= 1, "in [0, 1]")
         self._require("aux_loss_coef", self._number("aux_loss_coef") >= 0, "at least 0")
-        self._require("num_bins", isinstance(self.num_bins, int) and self.num_bins >= 2, "an integer of at least 2")
+        self._require_int("num_bins", 2)
+        for name in ("residual", "obs_normalization"):
+            self._require(name, isinstance(getattr(self, name), bool), "true or false")
         self._require(
             "entropy_target_per_dim",
             self._number("entropy_target_per_dim") <= MAX_ENTROPY_PER_DIM,
@@ -176,24 +176,34 @@ class TruDiCfg:
         if not ok:
             raise ConfigError(f"algorithm.{name} must be {allowed}; got {getattr(self, name)!r}.")
 
+    def _require_int(self, name: str, lowest: int) -> None:
+        value = getattr(self, name)
+        self._require(name, type(value) is int and value >= lowest, f"an integer of at least {lowest}")
+
     def _number(self, name: str) -> float:
         value = getattr(self, name)
-        if isinstance(value, bool) or not isinstance(value, (int, float)) or not math.isfinite(value):
-            hint = " (YAML reads 1.0e4 as text; write 10000.0 or 1.0e+4)" if isinstance(value, str) else ""
-            raise ConfigError(f"algorithm.{name} must be a finite number; got {value!r}{hint}.")
+        if not _finite(value):
+            raise ConfigError(f"algorithm.{name} must be a finite number; got {value!r}.{_yaml_hint(value)}")
         return value
 
     def _interval(self, name: str) -> tuple[float, float]:
         value = getattr(self, name)
-        ok = (
-            isinstance(value, Sequence)
-            and len(value) == 2
-            and all(isinstance(v, (int, float)) and math.isfinite(v) for v in value)
-            and value[0] < value[1]
-        )
-        auto = " or 'auto'" if name == "value_range" else ""
-        self._require(name, ok, f"[low, high] with low < high, both finite{auto}")
+        pair = isinstance(value, Sequence) and not isinstance(value, str) and len(value) == 2
+        if not pair or not all(_finite(v) for v in value) or value[0] >= value[1]:
+            auto = " or 'auto'" if name == "value_range" else ""
+            hint = "".join({_yaml_hint(v) for v in value}) if pair else ""
+            raise ConfigError(
+                f"algorithm.{name} must be [low, high] with low < high, both finite{auto}; got {value!r}.{hint}"
+            )
         return float(value[0]), float(value[1])
+
+
+def _finite(value: object) -> bool:
+    return isinstance(value, (int, float)) and not isinstance(value, bool) and math.isfinite(value)
+
+
+def _yaml_hint(value: object) -> str:
+    return " YAML reads 1.0e4 as text; write 10000.0 or 1.0e+4." if isinstance(value, str) else ""
 
 
 def _positive_ints(values: object) -> bool:

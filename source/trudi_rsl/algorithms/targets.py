@@ -46,7 +46,7 @@ def compute_targets(
         )
         next_log_probs[rows] = model.actor.log_prob_bound(chain)
     # r~_t = r_t - gamma alpha b_t lp(s'), with b_t = 0 at a true termination
-    soft_rewards = storage.rewards - gamma * alpha * next_log_probs * ~storage.terminated
+    soft_rewards = storage.rewards - gamma * alpha * next_log_probs.masked_fill(storage.terminated, 0.0)
     target_valid = known | storage.terminated
     storage.target_valid.copy_(target_valid)
     storage.features_valid.copy_(known)
@@ -61,19 +61,21 @@ def raise_if_not_finite(storage: RolloutBuffer) -> None:
     Raises:
         NonFiniteError: Naming the first step, the environment and the quantity.
     """
-    t = storage.num_steps
-    bad_obs = ~torch.isfinite(storage.actor_obs).all(-1)
-    bad_obs |= ~torch.isfinite(storage.critic_obs).all(-1)
-    bad_rewards = ~torch.isfinite(storage.rewards)
-    if not (bad_obs.any() | bad_rewards.any()):
+    steps = storage.num_steps
+    bad_obs = ~(torch.isfinite(storage.actor_obs).all(-1) & torch.isfinite(storage.critic_obs).all(-1))
+    bad_final = torch.zeros_like(storage.has_final)
+    if storage.final_actor_obs is not None and storage.final_critic_obs is not None:
+        finite = torch.isfinite(storage.final_actor_obs).all(-1) & torch.isfinite(storage.final_critic_obs).all(-1)
+        bad_final = (storage.terminated | storage.truncated) & storage.has_final & ~finite
+    # in order of time: the observations of step t, its reward, its episode's final observation
+    by_time = torch.stack([bad_obs[:steps], ~torch.isfinite(storage.rewards), bad_final], dim=1).flatten(0, 1)
+    by_time = torch.cat([by_time, bad_obs[steps:]])
+    if not by_time.any():
         return
-    # observations of row t came before reward t
-    by_time = torch.stack([bad_obs[:t], bad_rewards], dim=1).flatten(0, 1)
-    by_time = torch.cat([by_time, bad_obs[t:]])
     row, env = (int(i) for i in by_time.nonzero()[0])
-    quantity = "reward" if row % 2 else "observation"
+    quantity = ("observation", "reward", "final observation")[row % 3]
     raise NonFiniteError(
-        f"The simulator gave a non-finite {quantity} in environment {env} at step {row // 2} of this rollout "
+        f"The simulator gave a non-finite {quantity} in environment {env} at step {row // 3} of this rollout "
         f"({int(by_time.any(0).sum())} environments affected). Nothing was learned from the rollout. Look for a "
         "division by zero or an exploding contact in the task; the last checkpoint is sound."
     )

@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import warnings
 from typing import Any
 
 import torch
@@ -25,7 +26,7 @@ from trudi_rsl.algorithms.config import TruDiCfg
 from trudi_rsl.algorithms.learner import PathwiseLearner
 from trudi_rsl.algorithms.targets import compute_targets, raise_if_not_finite
 from trudi_rsl.algorithms.trust_region import path_kl
-from trudi_rsl.algorithms.value_range import initial_range, widened_range
+from trudi_rsl.algorithms.value_range import MAX_CLIPPED_SHARE, initial_range, widened_range
 from trudi_rsl.modules import DiffusionActorCritic
 from trudi_rsl.rsl_rl_compat import action_bounds, resolve_groups, task_name
 from trudi_rsl.storage import RolloutBuffer
@@ -76,6 +77,7 @@ class TruDi:
         self.learning_rate = cfg.learning_rate
         self._value_range_chosen = cfg.value_range != "auto"
         self._replay_checked = False
+        self._clipping_told = False
 
     @staticmethod
     def construct_algorithm(obs: TensorDict, env: VecEnv, cfg: dict[str, Any], device: str) -> TruDi:
@@ -200,8 +202,19 @@ class TruDi:
         metrics["alpha"] = self.learner.alpha
         metrics["lambda"] = self.learner.multiplier
         metrics["friction"] = model.actor.friction().detach().mean()
-        numbers = torch.stack([v.float() for v in metrics.values()]).tolist()
-        return dict(zip(metrics, numbers, strict=True)) | {"entropy_target_per_dim": self.cfg.entropy_target_per_dim}
+        numbers = dict(zip(metrics, torch.stack([v.float() for v in metrics.values()]).tolist(), strict=True))
+        self._warn_if_clipped(numbers["clipped_targets"])
+        return numbers | {"entropy_target_per_dim": self.cfg.entropy_target_per_dim}
+
+    def _warn_if_clipped(self, share: float) -> None:
+        """Say once per run that the configured value range is too narrow; an automatic one mends itself."""
+        if share > MAX_CLIPPED_SHARE and self.cfg.value_range != "auto" and not self._clipping_told:
+            self._clipping_told = True
+            warnings.warn(
+                f"{100 * share:.1f} % of the targets lie outside the critic's value range {self.cfg.value_range} and "
+                "are clipped. Widen algorithm.value_range, or set it to auto.",
+                stacklevel=2,
+            )
 
     def _rollout_metrics(self) -> dict[str, Tensor]:
         storage, model = self.storage, self.actor_critic

@@ -125,7 +125,7 @@ class DiffusionActorCritic(nn.Module):
             initial_latent: Start of the ODE: one mode per draw (``random``), or the same for all (``zeros``).
 
         Raises:
-            ValueError: If ``sampler``, ``score_scale`` or ``num_candidates`` is out of range.
+            ValueError: If an option is unknown or out of range.
         """
         if sampler == "ode":
             return self.to_simulator(self._solve_ode(self.actor_obs(obs), score_scale, initial_latent))
@@ -155,7 +155,9 @@ class DiffusionActorCritic(nn.Module):
     def _solve_ode(self, actor_obs: Tensor, score_scale: float, initial_latent: InitialLatent) -> Tensor:
         if not score_scale > 0.0:
             raise ValueError(f"score_scale must be above 0, got {score_scale}.")
-        x0 = torch.zeros(actor_obs.shape[0], self.num_actions, device=actor_obs.device)
+        if initial_latent not in get_args(InitialLatent):
+            raise ValueError(f"Unknown initial_latent {initial_latent!r}; use one of {get_args(InitialLatent)}.")
+        x0 = actor_obs.new_zeros(actor_obs.shape[0], self.num_actions)
         if initial_latent == "random":
             x0 = self.actor.prior_std * torch.randn_like(x0)
         return self.actor.solve_ode(actor_obs, x0, score_scale).tanh()

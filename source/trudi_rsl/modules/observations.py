@@ -39,7 +39,9 @@ class ObservationEncoder(nn.Module):
         return self.normalize(self.concatenate(obs))
 
     def update(self, raw: Tensor) -> None:
-        """Fold raw observations ``[E, O]`` into the statistics; rows with NaN or infinity are left out.
+        """Fold raw observations ``[E, O]`` into the statistics; a row with NaN or infinity counts as the mean.
+
+        Such a rollout is refused at its end; the policy that is saved then must be free of it.
 
         Outside inference mode, since the normaliser replaces its buffers and an inference tensor among them could not
         be loaded into later.

@@ -144,6 +144,8 @@ class RolloutBuffer:
     def minibatches(self, num_epochs: int, num_minibatches: int) -> Iterator[Minibatch]:
         """Yield ``num_epochs * num_minibatches`` batches, each epoch a fresh permutation of all rows.
 
+        All have the same size; where it does not divide the rows, each epoch leaves out a few, other ones each time.
+
         Raises:
             ValueError: If there are fewer rows than minibatches.
         """
