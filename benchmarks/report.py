@@ -61,6 +61,11 @@ def scores(runs: list[dict[str, Any]]) -> list[float]:
     return [return_at_budget(run) for run in runs]
 
 
+def seeds_of(runs: list[dict[str, Any]]) -> str:
+    """Return the seeds of the runs."""
+    return ", ".join(str(run["seed"]) for run in runs)
+
+
 def summary_cells(values: list[float]) -> list[str]:
     """Return median, IQM with its interval, and the values by seed."""
     estimate = interval(values)
@@ -95,21 +100,15 @@ def evaluation(records: Records, tasks: list[str]) -> str:
     return table(["task", "SDE", "ODE, random start", "ODE from zeros (exported)"], rows)
 
 
-def wall_clock(records: Records, tasks: list[str]) -> str:
-    """Return the table of training times."""
-    rows = []
-    for task in tasks:
-        cells = [
-            f"{statistics.median(run['wall_clock_s'] for run in records[task, algo, 'preset']):.0f}"
-            for algo in ("trudi", "ppo")
-        ]
-        rows.append([task, *cells])
-    return table(["task", "TruDi, s", "PPO, s"], rows)
+def over_common_seeds(changes: Records, baseline: list[dict[str, Any]]) -> dict[str, list[dict[str, Any]]]:
+    """Return the preset and its changes by name, each with the seeds that all of them have."""
+    groups = {"preset": baseline} | {variant: runs for (_, _, variant), runs in changes.items()}
+    seeds = set.intersection(*({run["seed"] for run in runs} for runs in groups.values()))
+    return {variant: [run for run in runs if run["seed"] in seeds] for variant, runs in groups.items()}
 
 
-def ablation(records: Records, baseline: list[dict[str, Any]]) -> str:
+def ablation(groups: dict[str, list[dict[str, Any]]]) -> str:
     """Return the table of single changes from the preset, best median first."""
-    groups = {"preset": baseline} | {variant: runs for (_, _, variant), runs in records.items()}
     ranked = sorted(groups.items(), key=lambda item: -statistics.median(scores(item[1])))
     rows = []
     for variant, runs in ranked:
@@ -121,10 +120,9 @@ def ablation(records: Records, baseline: list[dict[str, Any]]) -> str:
                 f"{min(values):.0f}",
                 f"{max(values):.0f}",
                 ", ".join(f"{v:.0f}" for v in values),
-                f"{statistics.median(run['wall_clock_s'] for run in runs):.0f}",
             ]
         )
-    return table(["change", "median", "worst", "best", "by seed", "wall-clock, s"], rows)
+    return table(["change", "median", "worst", "best", "by seed"], rows)
 
 
 def throughput(result: dict[str, Any]) -> str:
@@ -170,11 +168,8 @@ def main() -> None:
     baseline = cheetah["HalfCheetah-v5", "trudi", "preset"]
     kl_parts = [f"{kl_percent(run):.0f} %" for run in speed["runs"].values() if "path_kl_ms" in run]
     figures.learning_curves(cheetah | tasks, DOCS / "learning_curves.png", BUDGET)
-    if changes:
-        figures.ablation(
-            {"preset": scores(baseline)} | {variant: scores(runs) for (_, _, variant), runs in changes.items()},
-            DOCS / "ablation.png",
-        )
+    groups = over_common_seeds(changes, baseline)
+    figures.ablation({variant: scores(runs) for variant, runs in groups.items()}, DOCS / "ablation.png")
     figures.time_shares(speed, DOCS / "throughput.png")
     all_tasks = ["HalfCheetah-v5", *task_names]
     everything = cheetah | tasks
@@ -182,14 +177,14 @@ def main() -> None:
         processor=speed["processor"],
         versions=", ".join(f"{name} {number}" for name, number in baseline[0]["versions"].items()),
         budget=f"{BUDGET // 1000}k",
-        seeds=", ".join(str(run["seed"]) for run in baseline),
-        task_seeds=", ".join(str(run["seed"]) for run in tasks[task_names[0], "trudi", "preset"]),
+        seeds=seeds_of(baseline),
+        task_seeds=seeds_of(tasks[task_names[0], "trudi", "preset"]),
         halfcheetah=comparison(cheetah, ["HalfCheetah-v5"]),
         tasks=comparison(tasks, task_names),
         evaluation=evaluation(everything, all_tasks),
         episodes=len(baseline[0]["evaluation"]["sde"]),
-        wall_clock=wall_clock(everything, all_tasks),
-        ablation=ablation(changes, baseline) if changes else "Not measured.",
+        ablation=ablation(groups),
+        ablation_seeds=seeds_of(groups["preset"]),
         throughput=throughput(speed),
         kl_share=" and ".join(kl_parts),
         iterations=speed["iterations"],
