@@ -14,6 +14,8 @@ import nox
 
 # 5.0.1: Isaac Lab 3.0 beta; 5.4.2: mjlab 1.6; 5.5.1: Isaac Lab 3.0.
 RSL_RL_VERSIONS = ("5.0.1", "5.4.2", "5.5.1")
+# The schema of PPO's configuration is read from the installed RSL-RL.
+CONTRACT_TESTS = ("tests/rsl_rl", "tests/config")
 SOURCE = Path(__file__).parent / "source"
 
 nox.options.default_venv_backend = "none"
@@ -22,13 +24,13 @@ nox.options.default_venv_backend = "none"
 @nox.session
 @nox.parametrize("rsl_rl", RSL_RL_VERSIONS, ids=RSL_RL_VERSIONS)
 def core(session: nox.Session, rsl_rl: str) -> None:
-    """Run tests/rsl_rl against one version of rsl-rl-lib."""
+    """Run the contract tests against one version of rsl-rl-lib."""
     target = Path(sys.prefix) / "rsl-rl-versions" / rsl_rl
     if not (target / f"rsl_rl_lib-{rsl_rl}.dist-info" / "RECORD").exists():
         pip = (sys.executable, "-m", "pip", "install", "-qq", "--upgrade", "--no-deps", "--target", str(target))
         session.run(*pip, f"rsl-rl-lib=={rsl_rl}", external=True)
     session.run(
-        *(sys.executable, "-m", "pytest", "tests/rsl_rl", "-n", os.environ.get("PYTEST_WORKERS", "2")),
+        *(sys.executable, "-m", "pytest", *CONTRACT_TESTS, "-n", os.environ.get("PYTEST_WORKERS", "2")),
         *session.posargs,
         env={"PYTHONPATH": os.pathsep.join((str(target), str(SOURCE))), "TRUDI_EXPECT_RSL_RL": rsl_rl},
         external=True,

@@ -79,7 +79,6 @@ def train(cfg: DictConfig) -> None:
     import numpy as np
     import torch
     from omegaconf import OmegaConf
-    from torch.utils.tensorboard import SummaryWriter
 
     from trudi_rsl.config import create_run_folder, experiment_folder, resume_path, save_params
     from trudi_rsl.hosts.registry import continues_episodes, make_env
@@ -104,9 +103,6 @@ def train(cfg: DictConfig) -> None:
         try:
             runner.learn(agent.max_iterations, init_at_random_ep_len=random_lengths)
         finally:
-            # RSL-RL leaves this writer open, and what its thread has not written yet is lost when the process ends
-            if isinstance(writer := getattr(runner.logger, "writer", None), SummaryWriter):
-                writer.close()
             print(f"Run folder: {run_dir}", flush=True)
 
 

@@ -13,6 +13,7 @@ import pytest
 import torch
 from gymnasium.envs.classic_control.pendulum import PendulumEnv
 from rsl_rl.runners import OnPolicyRunner as StockRunner
+from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
 from tests.rsl_rl.helpers import runner_cfg
 from trudi_rsl.errors import CheckpointError, NonFiniteError
@@ -115,3 +116,11 @@ def test_a_missing_checkpoint_is_named() -> None:
     runner = OnPolicyRunner(GymnasiumVecEnv(TASK, 2), runner_cfg(), None, "cpu")
     with pytest.raises(CheckpointError, match=r"No checkpoint at nowhere\.pt"):
         runner.load("nowhere.pt")
+
+
+def test_the_last_scalars_are_on_disk_when_training_ends(tmp_path: Path) -> None:
+    runner = OnPolicyRunner(GymnasiumVecEnv(TASK, 2), runner_cfg(), str(tmp_path), "cpu")
+    runner.learn(3)
+    events = EventAccumulator(str(tmp_path))
+    events.Reload()
+    assert [event.step for event in events.Scalars("Loss/path_kl")] == [0, 1, 2]

@@ -8,6 +8,7 @@ from typing import Any
 
 from rsl_rl.env import VecEnv
 from rsl_rl.runners import OnPolicyRunner as RslRlOnPolicyRunner
+from torch.utils.tensorboard import SummaryWriter
 
 from trudi_rsl.algorithms import TruDi
 from trudi_rsl.algorithms.checkpoint import check_kind, read_checkpoint
@@ -44,6 +45,10 @@ class OnPolicyRunner(RslRlOnPolicyRunner):
         except KeyboardInterrupt:
             print(f"\nInterrupted. {self._rescue()}")
             raise
+        finally:
+            # RSL-RL leaves this writer open, and what its thread has not written is lost when the process ends
+            if isinstance(writer := getattr(self.logger, "writer", None), SummaryWriter):
+                writer.close()
 
     def _rescue(self) -> str:
         # before the first iteration 5.0.1 has no such attribute
