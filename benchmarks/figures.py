@@ -38,9 +38,9 @@ def learning_curves(records: dict[tuple[str, str, str], list[dict[str, Any]]], p
             start = max(run["env_steps"][0] for run in runs)
             grid = np.linspace(start, budget, 100)
             curves = [np.interp(grid, run["env_steps"], run["returns"]) for run in runs]
-            label = f"{LABELS[algo]}, {len(runs)} seeds"
-            axis.plot(grid / 1e3, np.median(curves, axis=0), color=COLORS[algo], lw=2, label=label)
-        axis.set(title=task, xlabel="environment steps [thousands]")
+            axis.plot(grid / 1e3, np.median(curves, axis=0), color=COLORS[algo], lw=2, label=LABELS[algo])
+        seeds = len(records[task, "trudi", "preset"])
+        axis.set(title=f"{task}, median of {seeds} seeds", xlabel="environment steps [thousands]")
         axis.spines[["top", "right"]].set_visible(False)
     axes[0][0].set_ylabel("training return (last 100 episodes)")
     axes[0][0].legend(frameon=False, fontsize=8)

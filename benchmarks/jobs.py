@@ -14,7 +14,11 @@ ABLATION: dict[str, tuple[str, ...]] = {
     "no feature-prediction loss": ("agent.algorithm.aux_loss_coef=0.0",),
     "value range auto": ("agent.algorithm.value_range=auto",),
     "fresh chains, K = 1": ("agent.algorithm.kl_chains=fresh",),
-    "rollouts of 128 steps": ("agent.num_steps_per_env=128", "agent.algorithm.num_mini_batches=64"),
+    "rollouts of 128 steps": (
+        "agent.num_steps_per_env=128",
+        "agent.algorithm.num_mini_batches=64",
+        "agent.max_iterations=38",
+    ),
     "episodes start together": ("agent.init_at_random_ep_len=false",),
     "2 epochs": ("agent.algorithm.num_learning_epochs=2",),
     "entropy target -1 per dim": ("agent.algorithm.entropy_target_per_dim=-1.0",),

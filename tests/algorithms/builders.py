@@ -55,7 +55,7 @@ def moved(model: DiffusionActorCritic, scale: float = 0.1) -> DiffusionActorCrit
 
 def config(**settings: Any) -> TruDiCfg:
     """Return settings for the tiny module; only what the learner reads matters."""
-    return TruDiCfg(num_denoise_steps=NUM_DENOISE_STEPS, critic_hidden_dim=WIDTH, value_range=[-10, 10], **settings)
+    return TruDiCfg(num_denoise_steps=NUM_DENOISE_STEPS, critic_hidden_dim=WIDTH, value_range=(-10, 10), **settings)
 
 
 def rollout(

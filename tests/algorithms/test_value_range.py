@@ -2,6 +2,7 @@
 """The automatic value range, and that the clipped share in the log is the targets' own."""
 
 import warnings
+from typing import Any
 
 import pytest
 import torch
@@ -73,7 +74,7 @@ def test_dropped_rows_do_not_widen_the_range(garbage: float) -> None:
     torch.testing.assert_close(torch.stack(widened), torch.tensor([-10.0, 10.0]))
 
 
-def trudi(value_range: object, rewards: float) -> TruDi:
+def trudi(value_range: Any, rewards: float) -> TruDi:
     """Return TruDi after a rollout of the given mean reward, its targets computed; one row is dropped."""
     model = actor_critic()
     cfg = config(num_learning_epochs=1, num_mini_batches=2)

@@ -35,6 +35,8 @@ def test_the_stock_runner_trains_ppo_and_logs_the_episode_statistics(tmp_path: P
     after = list(runner.alg.actor.parameters())
     assert any(not torch.equal(old, new) for old, new in zip(before, after, strict=True))
     assert (tmp_path / "model_0.pt").exists()
+    # the stock runner leaves its writer open, and its thread may not have written yet
+    runner.logger.writer.close()  # pyright: ignore[reportOptionalMemberAccess, reportAttributeAccessIssue]
     events = EventAccumulator(str(tmp_path))
     events.Reload()
     assert {"Episode/return", "Episode/length", "Train/mean_reward"} <= set(events.Tags()["scalars"])

@@ -3,7 +3,7 @@
 
 import pytest
 import torch
-from torch import nn
+from torch import Tensor, nn
 
 from trudi_rsl.networks import HLGauss, QCritic
 from trudi_rsl.networks.q_critic import ZERO_CODE_GAIN
@@ -51,3 +51,35 @@ def test_leading_dimensions_pass_through(shape: tuple[int, ...]) -> None:
     assert out.logits.shape == (*shape, 11)
     assert out.features.shape == out.predicted_features.shape == (*shape, 16)
     assert critic.decode(out.logits).shape == shape
+
+
+def fitted_critic(obs: Tensor, actions: Tensor) -> QCritic:
+    """Return a critic on [-10, 10] that spreads its values over the range."""
+    critic = QCritic(num_obs=3, num_actions=2, hidden_dim=32, vmin=-10.0, vmax=10.0, num_bins=101)
+    targets = 6.0 * obs.tanh().sum(-1).tanh()
+    optimizer = torch.optim.Adam(critic.parameters(), 3e-3)
+    for _ in range(300):
+        loss = -(critic.hl_gauss.encode(targets) * critic(obs, actions).logits.log_softmax(-1)).sum(-1).mean()
+        optimizer.zero_grad()
+        loss.backward()
+        optimizer.step()
+    return critic.requires_grad_(False)
+
+
+@pytest.mark.parametrize(("vmin", "vmax"), [(-30.0, 10.0), (-10.0, 30.0), (-30.0, 30.0)])
+def test_widening_the_range_keeps_the_values_to_a_bin(vmin: float, vmax: float) -> None:
+    obs, actions = torch.randn(256, 3), torch.rand(256, 2)
+    critic = fitted_critic(obs, actions)
+    before = critic.value(obs, actions)
+    assert before.std() > 3.0
+    critic.widen(torch.tensor(vmin), torch.tensor(vmax))
+    bin_width = (vmax - vmin) / 100
+    assert (critic.value(obs, actions) - before).abs().mean() < bin_width
+    assert (critic.hl_gauss.vmin, critic.hl_gauss.vmax) == (vmin, vmax)
+
+
+def test_widening_to_the_same_range_changes_nothing() -> None:
+    critic = fitted_critic(torch.randn(8, 3), torch.rand(8, 2))
+    before = {name: value.clone() for name, value in critic.state_dict().items()}
+    critic.widen(critic.hl_gauss.vmin.clone(), critic.hl_gauss.vmax.clone())
+    torch.testing.assert_close(critic.state_dict(), before, rtol=1e-5, atol=1e-5)

@@ -13,6 +13,8 @@ from tensorboard.backend.event_processing.event_accumulator import EventAccumula
 from torch.utils._python_dispatch import TorchDispatchMode
 
 from tests.rsl_rl.helpers import PartiallyObserved, algorithm, runner_cfg
+from trudi_rsl.algorithms.checkpoint import check_task
+from trudi_rsl.diffusion import ScoreNetwork
 from trudi_rsl.errors import CheckpointError, ConfigError
 from trudi_rsl.hosts.gymnasium_env import GymnasiumVecEnv
 
@@ -197,6 +199,105 @@ def test_a_checkpoint_of_another_task_or_shape_is_refused(tmp_path: Path) -> Non
     with pytest.raises(CheckpointError, match=r"\(16, 21\) in the checkpoint, \(32, 21\) here"):
         wide.load(path)
     assert all(torch.equal(v, before[k]) for k, v in state(wide).items())
+
+
+@pytest.mark.parametrize(("saved", "played"), [("Hopper-v4", "Hopper-v5"), ("Isaac-X-v0", "Isaac-X-Play-v0")])
+def test_variants_of_a_task_share_checkpoints(saved: str, played: str) -> None:
+    check_task(saved, played)
+    with pytest.raises(CheckpointError):
+        check_task(saved, played.replace("X", "Y").replace("Hopper", "Walker2d"))
+
+
+def test_an_actor_alone_may_start_another_task(tmp_path: Path) -> None:
+    path = str(tmp_path / "model_0.pt")
+    source = stock_runner()
+    source.learn(1)
+    source.save(path)
+    other = stock_runner(env=GymnasiumVecEnv("InvertedPendulum-v5", 2))
+    algorithm(other).spec["task"] = "Another"
+    with pytest.raises(CheckpointError, match="not on 'Another'"):
+        other.load(path)
+    other.load(path, load_cfg={"actor": True})
+    assert torch.equal(
+        state(other)["actor.score_network.input_layer.weight"], state(source)["actor.score_network.input_layer.weight"]
+    )
+
+
+def test_a_checkpoint_that_does_not_fit_changes_nothing(tmp_path: Path) -> None:
+    path = str(tmp_path / "model_0.pt")
+    source = stock_runner()
+    source.learn(1)
+    source.save(path)
+    before = state(target := stock_runner(num_bins=31))
+    with pytest.raises(CheckpointError, match="critic"):
+        target.load(path)
+    assert all(torch.equal(v, before[k]) for k, v in state(target).items())
+
+
+@pytest.mark.parametrize(
+    "changed",
+    [{"num_denoise_steps": 2}, {"prior_std": 1.0}, {"residual": True}, {"action_bounds": [-1.0, 1.0]}],
+    ids=str,
+)
+def test_settings_that_would_change_the_policy_are_refused_on_a_resume(changed: dict[str, Any], tmp_path: Path) -> None:
+    path = str(tmp_path / "model_0.pt")
+    source = stock_runner()
+    source.learn(1)
+    source.save(path)
+    name = next(iter(changed))
+    with pytest.raises(CheckpointError, match=rf"resume with agent\.algorithm\.{name}="):
+        stock_runner(**changed).load(path)
+
+
+def test_other_settings_may_change_on_a_resume_and_take_effect(tmp_path: Path) -> None:
+    path = str(tmp_path / "model_0.pt")
+    source = stock_runner()
+    source.learn(1)
+    source.save(path)
+    resumed = stock_runner(learning_rate=1e-5, value_range=[-500.0, 500.0])
+    with pytest.warns(UserWarning, match=r"learning_rate 0\.001 -> 1e-05.*value_range"):
+        resumed.load(path)
+    optimizers = algorithm(resumed).learner.optimizers.values()
+    assert {group["lr"] for optimizer in optimizers for group in optimizer.param_groups} == {1e-5}
+    gauss = algorithm(resumed).get_policy().critic.hl_gauss
+    assert (gauss.vmin, gauss.vmax) == (-500.0, 500.0)
+
+
+def test_an_empty_load_cfg_loads_nothing(tmp_path: Path) -> None:
+    path = str(tmp_path / "model_0.pt")
+    source = stock_runner()
+    source.learn(1)
+    source.save(path)
+    target = stock_runner()
+    before, alpha = state(target), algorithm(target).learner.alpha
+    target.load(path, load_cfg={})
+    assert all(torch.equal(v, before[k]) for k, v in state(target).items())
+    assert torch.equal(algorithm(target).learner.alpha, alpha)
+
+
+def test_final_observations_without_a_group_in_use_are_as_good_as_none() -> None:
+    runner = stock_runner()
+    alg = algorithm(runner)
+    obs = runner.env.get_observations()
+    alg.act(obs)
+    dones = torch.ones(4, dtype=torch.long)
+    final = {"other": torch.zeros(4, 1)}
+    alg.process_env_step(obs, torch.zeros(4), dones, {"time_outs": dones, "final_obs": final})
+    assert not alg.storage.has_final.any() and alg.storage.truncated[0].all()
+
+
+def test_reduced_precision_is_found_before_the_first_update(monkeypatch: pytest.MonkeyPatch) -> None:
+    exact = ScoreNetwork.forward
+
+    def batched_in_bfloat16(self: ScoreNetwork, x: torch.Tensor, condition: torch.Tensor) -> torch.Tensor:
+        with torch.autocast("cpu", torch.bfloat16, enabled=x.ndim == 3):
+            return exact(self, x, condition).float()
+
+    # single steps are computed exactly, all steps at once in reduced precision
+    monkeypatch.setattr(ScoreNetwork, "forward", batched_in_bfloat16)
+    runner = stock_runner(env=GymnasiumVecEnv("HalfCheetah-v5", 16), actor_hidden_dims=[128] * 3, num_denoise_steps=8)
+    with pytest.raises(RuntimeError, match="set_float32_matmul_precision"):
+        runner.learn(1)
 
 
 def test_ppo_settings_left_in_a_config_are_named_and_ignored() -> None:

@@ -24,14 +24,15 @@ TASK = "Pendulum-v1"
 
 
 class Exploding(gymnasium.Wrapper):
-    """A task whose reward becomes infinite at its tenth step."""
+    """A task whose reward becomes infinite at one of its steps."""
 
     steps = 0
+    last = 10
 
     def step(self, action: Any) -> tuple[Any, Any, bool, bool, dict[str, Any]]:
         obs, reward, terminated, truncated, info = super().step(action)
         self.steps += 1
-        return obs, np.inf if self.steps == 10 else reward, terminated, truncated, info
+        return obs, np.inf if self.steps == self.last else reward, terminated, truncated, info
 
 
 def make_exploding(**kwargs: Any) -> gymnasium.Env:
@@ -71,6 +72,45 @@ def test_a_checkpoint_is_kept_when_the_simulator_explodes(host: type, exploding:
     weights = {**kept["actor_state_dict"], **kept["critic_state_dict"]}
     assert all(torch.isfinite(v).all() for v in weights.values())
     assert "env_state" not in kept
+
+
+def test_the_state_of_an_exploding_simulator_is_never_kept(
+    exploding: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    steps_per_rollout = runner_cfg()["num_steps_per_env"]
+    monkeypatch.setattr(Exploding, "last", steps_per_rollout + 1)
+    runner = OnPolicyRunner(GymnasiumVecEnv(exploding, 3), runner_cfg(), str(tmp_path), "cpu")
+    with pytest.raises(NonFiniteError, match=r"model_0_rescued\.pt"):
+        runner.learn(5)
+    assert "env_state" not in torch.load(tmp_path / "model_0_rescued.pt", weights_only=False)
+    assert "env_state" in torch.load(tmp_path / "model_0.pt", weights_only=False)
+
+
+def test_damaged_weights_are_blamed_on_the_policy_and_not_kept(tmp_path: Path) -> None:
+    runner = OnPolicyRunner(UncheckedVecEnv(TASK, 3), runner_cfg(), str(tmp_path), "cpu")
+    runner.learn(1)
+    runner.alg.get_policy().actor.raw_friction.data.fill_(torch.nan)  # pyright: ignore
+    with pytest.raises(NonFiniteError, match=r"policy gave .* action in environment 0 at step 0 .*not finite"):
+        runner.learn(1)
+    assert not list(tmp_path.glob("*_rescued.pt"))
+
+
+def test_learning_goes_on_after_an_interrupt(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    env = GymnasiumVecEnv(TASK, 3)
+    runner = OnPolicyRunner(env, runner_cfg(), str(tmp_path), "cpu")
+    step, calls = env.step, []
+
+    def interrupted(actions: torch.Tensor) -> Any:
+        calls.append(actions)
+        if len(calls) == 3:
+            raise KeyboardInterrupt
+        return step(actions)
+
+    monkeypatch.setattr(env, "step", interrupted)
+    with pytest.raises(KeyboardInterrupt):
+        runner.learn(1)
+    runner.learn(1)
+    assert len(calls) == 3 + runner_cfg()["num_steps_per_env"]
 
 
 def test_a_non_finite_rollout_names_environment_and_step(exploding: str) -> None:
@@ -124,3 +164,23 @@ def test_the_last_scalars_are_on_disk_when_training_ends(tmp_path: Path) -> None
     events = EventAccumulator(str(tmp_path))
     events.Reload()
     assert [event.step for event in events.Scalars("Loss/path_kl")] == [0, 1, 2]
+
+
+def test_the_log_of_an_exact_resume_goes_on_as_if_not_stopped(tmp_path: Path) -> None:
+    def runner(folder: str) -> OnPolicyRunner:
+        env = GymnasiumVecEnv("InvertedPendulum-v5", 4, seed=2)
+        return OnPolicyRunner(env, runner_cfg(), str(tmp_path / folder), "cpu")
+
+    def rewards(folder: str) -> list[tuple[int, float]]:
+        events = EventAccumulator(str(tmp_path / folder))
+        events.Reload()
+        return [(event.step, event.value) for event in events.Scalars("Train/mean_reward")]
+
+    straight, resumed = runner("straight"), runner("resumed")
+    straight.learn(4)
+    straight.learn(3)
+    resumed.load(str(tmp_path / "straight" / "model_3.pt"))
+    resumed.learn(3)
+    assert len(rewards("resumed")) == 3
+    assert rewards("resumed") == rewards("straight")[-3:]
+    assert resumed.logger.tot_timesteps == straight.logger.tot_timesteps

@@ -7,7 +7,8 @@ adds the shapes and settings that rebuild the module, and ``rng_state`` and ``en
 
 from __future__ import annotations
 
-import difflib
+import re
+import warnings
 from pathlib import Path
 from typing import Any
 
@@ -20,6 +21,9 @@ from trudi_rsl.errors import CheckpointError
 from trudi_rsl.modules import DiffusionActorCritic
 
 FORMAT = 1
+
+FUNCTION_SETTINGS = ("num_denoise_steps", "prior_std", "residual", "obs_normalization", "action_bounds")
+"""Settings that change what the weights compute without changing their shapes."""
 
 ACTOR_PARTS = ("actor.", "actor_obs.", "action_")
 CRITIC_PARTS = ("critic.", "critic_obs.")
@@ -56,30 +60,39 @@ def part_of_state(actor_critic: DiffusionActorCritic, prefixes: tuple[str, ...])
     return {k: v for k, v in actor_critic.state_dict().items() if k.startswith(prefixes)}
 
 
-def load_part(
-    actor_critic: DiffusionActorCritic, state: dict[str, Tensor], prefixes: tuple[str, ...], strict: bool
+def load_parts(
+    actor_critic: DiffusionActorCritic, parts: list[tuple[dict[str, Tensor], tuple[str, ...]]], strict: bool
 ) -> None:
-    """Load entries saved by :func:`part_of_state`.
+    """Load entries saved by :func:`part_of_state`, all or none.
+
+    Args:
+        actor_critic: The module to load into.
+        parts: Saved entries and the prefixes they were chosen by.
+        strict: Refuse missing and unknown names.
 
     Raises:
         CheckpointError: If a shape differs, or, with ``strict``, a name is missing or unknown.
     """
-    own = part_of_state(actor_critic, prefixes)
-    wrong = [
-        f"{k}: {tuple(v.shape)} in the checkpoint, {tuple(own[k].shape)} here"
-        for k, v in state.items()
-        if k in own and v.shape != own[k].shape
-    ]
-    missing, unknown = sorted(own.keys() - state.keys()), sorted(state.keys() - own.keys())
-    if strict:
-        wrong += [f"{k}: missing in the checkpoint" for k in missing] + [f"{k}: unknown here" for k in unknown]
+    wrong: list[str] = []
+    fitting: dict[str, Tensor] = {}
+    for state, prefixes in parts:
+        own = part_of_state(actor_critic, prefixes)
+        wrong += [
+            f"{k}: {tuple(v.shape)} in the checkpoint, {tuple(own[k].shape)} here"
+            for k, v in state.items()
+            if k in own and v.shape != own[k].shape
+        ]
+        if strict:
+            wrong += [f"{k}: missing in the checkpoint" for k in sorted(own.keys() - state.keys())]
+            wrong += [f"{k}: unknown here" for k in sorted(state.keys() - own.keys())]
+        fitting |= {k: v for k, v in state.items() if k in own}
     if wrong:
         shown = "; ".join(wrong[:4]) + (f"; and {len(wrong) - 4} more" if len(wrong) > 4 else "")
         raise CheckpointError(
             f"The checkpoint is of another task or network shape ({shown}). Load it with the task and settings it was "
             "trained with; they lie in params/agent.yaml beside it."
         )
-    actor_critic.load_state_dict({k: v for k, v in state.items() if k in own}, strict=False)
+    actor_critic.load_state_dict(fitting, strict=False)
 
 
 def read_checkpoint(path: str | Path) -> dict[str, Any]:
@@ -113,10 +126,45 @@ def check_kind(checkpoint: dict[str, Any], task: str | None = None) -> dict[str,
         raise CheckpointError(
             f"The checkpoint has format {spec['format']}, this version reads up to {FORMAT}; upgrade trudi_rsl."
         )
-    if task is not None and spec["task"] is not None and spec["task"] != task:
-        close = " (a near name: check the spelling)" if difflib.get_close_matches(task, [spec["task"]]) else ""
-        raise CheckpointError(f"The checkpoint was trained on task {spec['task']!r}, not on {task!r}{close}.")
+    check_task(spec["task"], task)
     return spec
+
+
+def check_task(saved: str | None, task: str | None) -> None:
+    """Refuse a checkpoint of another task; variants for playing (``-Play``) and versions (``-v0``) count as the same.
+
+    Raises:
+        CheckpointError: Naming both tasks.
+    """
+    if saved is not None and task is not None and _family(saved) != _family(task):
+        raise CheckpointError(f"The checkpoint was trained on task {saved!r}, not on {task!r}.")
+
+
+def _family(task: str) -> str:
+    return re.sub(r"(-Play)?(-v\d+)?$", "", task)
+
+
+def check_settings(saved: dict[str, Any], here: dict[str, Any]) -> None:
+    """Refuse settings under which the same weights are another function, and name other differences once.
+
+    Args:
+        saved: Settings of the checkpoint, as :meth:`TruDiCfg.to_dict` gave them.
+        here: Settings of the run that loads it.
+
+    Raises:
+        CheckpointError: Naming the settings to give.
+    """
+    changed = {k: v for k, v in saved.items() if k in here and here[k] != v}
+    fixed = {k: v for k, v in changed.items() if k in FUNCTION_SETTINGS}
+    if fixed:
+        raise CheckpointError(
+            "The checkpoint's weights mean another policy under these settings; resume with "
+            + " ".join(f"agent.algorithm.{k}={v}" for k, v in fixed.items())
+            + "."
+        )
+    if changed:
+        listed = ", ".join(f"{k} {v} -> {here[k]}" for k, v in changed.items())
+        warnings.warn(f"Settings changed since the checkpoint: {listed}.", stacklevel=3)
 
 
 def load_actor_critic(path: str | Path) -> tuple[DiffusionActorCritic, dict[str, Any]]:
@@ -136,10 +184,10 @@ def load_actor_critic(path: str | Path) -> tuple[DiffusionActorCritic, dict[str,
     obs = TensorDict({group: torch.zeros(1, dim) for group, dim in spec["obs_dims"].items()}, batch_size=[1])
     cfg = TruDiCfg.from_dict(spec["cfg"])
     actor_critic = build_actor_critic(cfg, obs, spec["obs_groups"], spec["action_low"], spec["action_high"])
-    load_part(actor_critic, checkpoint["actor_state_dict"], ACTOR_PARTS, strict=True)
-    load_part(actor_critic, checkpoint["critic_state_dict"], CRITIC_PARTS, strict=True)
+    parts = [(checkpoint["actor_state_dict"], ACTOR_PARTS), (checkpoint["critic_state_dict"], CRITIC_PARTS)]
+    load_parts(actor_critic, parts, strict=True)
     actor_critic.sync_old_actor()
-    return actor_critic.eval(), spec
+    return actor_critic.eval().requires_grad_(False), spec
 
 
 def rng_state() -> dict[str, Any]:

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: BSD-3-Clause
-"""Configuration of TruDi: one dataclass, the only place where a default is written."""
+"""Configuration of TruDi: one dataclass, from which the schemas of Hydra and of the hosts are made."""
 
 from __future__ import annotations
 
@@ -83,7 +83,7 @@ class TruDiCfg:
     init_alpha: float = 0.01
     """Initial temperature, above 0; the paper uses 0.01 or 1.0 by benchmark."""
 
-    value_range: Any = "auto"
+    value_range: tuple[float, float] | Literal["auto"] = "auto"
     """Lower and upper end of the critic's values, or `auto`: start from the first rollout's rewards and widen while
     targets are clipped."""
     num_bins: int = 151
@@ -93,8 +93,8 @@ class TruDiCfg:
     aux_loss_coef: float = 1.0
     """Weight of the feature-prediction loss, at least 0 (REPPO, arXiv 2507.11019)."""
 
-    action_bounds: Any = None
-    """Lower and upper action bound for all dimensions; None takes the environment's own."""
+    action_bounds: tuple[float, float] | None = None
+    """Lower and upper action bound for all dimensions of the policy; None takes the environment's own."""
     obs_normalization: bool = True
     """Normalise observations with running statistics."""
 

@@ -153,9 +153,11 @@ class PathwiseLearner:
         return state
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
-        """Restore what :meth:`state_dict` returned."""
+        """Restore what :meth:`state_dict` returned; the learning rate stays the configured one."""
         for name, optimizer in self.optimizers.items():
             optimizer.load_state_dict(state[name])
+            for group in optimizer.param_groups:
+                group["lr"] = self.cfg.learning_rate
         with torch.no_grad():
             self.log_alpha.copy_(state["log_alpha"])
             self.log_lambda.copy_(state["log_lambda"])

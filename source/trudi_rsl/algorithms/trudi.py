@@ -17,25 +17,24 @@ from trudi_rsl.algorithms.checkpoint import (
     FORMAT,
     build_actor_critic,
     check_kind,
-    load_part,
+    check_settings,
+    load_parts,
     part_of_state,
     rng_state,
     set_rng_state,
 )
 from trudi_rsl.algorithms.config import TruDiCfg
 from trudi_rsl.algorithms.learner import PathwiseLearner
+from trudi_rsl.algorithms.metrics import rollout_metrics
 from trudi_rsl.algorithms.targets import compute_targets, raise_if_not_finite
-from trudi_rsl.algorithms.trust_region import path_kl
+from trudi_rsl.algorithms.trust_region import replay_kl
 from trudi_rsl.algorithms.value_range import MAX_CLIPPED_SHARE, initial_range, widened_range
 from trudi_rsl.modules import DiffusionActorCritic
 from trudi_rsl.rsl_rl_compat import action_bounds, resolve_groups, task_name
 from trudi_rsl.storage import RolloutBuffer
 
 REPLAY_TOLERANCE = 1e-5
-"""Largest path KL, in nats, of the untouched policy with itself on the rollout's own chains."""
-
-SATURATED = 0.99
-"""Absolute unit action from which a component counts as saturated."""
+"""Largest path KL, in nats, that a policy may have to itself."""
 
 
 class TruDi:
@@ -74,8 +73,10 @@ class TruDi:
         self.spec = spec
         self.env = env
         self.learner = PathwiseLearner(actor_critic, cfg, multi_gpu_cfg["world_size"] if multi_gpu_cfg else 1)
+        self.is_main_process = not multi_gpu_cfg or multi_gpu_cfg["global_rank"] == 0
         self.learning_rate = cfg.learning_rate
         self._value_range_chosen = cfg.value_range != "auto"
+        self._collecting = False
         self._replay_checked = False
         self._clipping_told = False
 
@@ -121,6 +122,7 @@ class TruDi:
 
     def act(self, obs: TensorDict) -> Tensor:
         """Return simulator actions ``[E, A]`` for observation groups of batch ``[E]`` and store the decision."""
+        self._collecting = True
         self.actor_critic.update_normalization(obs)
         return self.actor_critic.to_simulator(self._decide(obs))
 
@@ -142,14 +144,13 @@ class TruDi:
             rewards: ``[E]``.
             dones: Ends of episodes ``[E]``, nonzero where one ended.
             extras: ``time_outs`` ``[E]`` marks the truncations among them; ``final_obs`` (observation groups
-                ``[E, ...]``), where the host offers it, holds the true last observations.
+                ``[E, ...]``), where the host offers it for all groups in use, holds the true last observations.
         """
         done = dones.reshape(-1) > 0
         time_outs = extras.get("time_outs")
         truncated = torch.zeros_like(done) if time_outs is None else done & (time_outs.to(self.device).reshape(-1) > 0)
-        final_obs = extras.get("final_obs")
-        if final_obs is not None:
-            model = self.actor_critic
+        final_obs, model = extras.get("final_obs"), self.actor_critic
+        if final_obs is not None and {*model.actor_obs.groups, *model.critic_obs.groups} <= {*final_obs.keys()}:
             raw = model.actor_obs.concatenate(final_obs).to(self.device)
             self.storage.add_final_obs(
                 raw, model.critic_obs.concatenate(final_obs).to(self.device) if model.asymmetric else raw
@@ -165,16 +166,17 @@ class TruDi:
         """
         self._decide(obs)
         raise_if_not_finite(self.storage)
-        hl_gauss = self.actor_critic.critic.hl_gauss
+        critic = self.actor_critic.critic
+        hl_gauss = critic.hl_gauss
         if not self._value_range_chosen:
             hl_gauss.set_range(*initial_range(self.storage.rewards, self.cfg.gamma))
-            self.actor_critic.critic.zero_code.data.copy_(hl_gauss.encode(torch.zeros_like(hl_gauss.vmin)))
+            critic.zero_code.data.copy_(hl_gauss.encode(torch.zeros_like(hl_gauss.vmin)))
             self._value_range_chosen = True
         compute_targets(self.actor_critic, self.storage, self.learner.alpha, self.cfg.gamma, self.cfg.lam)
         if self.cfg.value_range == "auto":
-            hl_gauss.set_range(
-                *widened_range(hl_gauss.vmin, hl_gauss.vmax, self.storage.targets, self.storage.target_valid)
-            )
+            vmin, vmax = widened_range(hl_gauss.vmin, hl_gauss.vmax, self.storage.targets, self.storage.target_valid)
+            if (vmin < hl_gauss.vmin) | (vmax > hl_gauss.vmax):
+                critic.widen(vmin, vmax)
 
     # -- learning -------------------------------------------------------------------------------------------------
 
@@ -182,13 +184,14 @@ class TruDi:
         """Learn from the stored rollout and return the means of what was logged, read from the device once.
 
         Raises:
-            RuntimeError: On the first call, if replaying the rollout's chains does not reproduce them.
+            RuntimeError: On the first call, if replaying a policy's chains does not reproduce them.
         """
         model, storage = self.actor_critic, self.storage
         old_steps = model.old_actor.step_sizes()
         if not self._replay_checked:
-            self._check_replay(old_steps)
-        metrics = self._rollout_metrics()
+            self._check_replay()
+        model.entropy_per_dim.copy_(-storage.log_probs.mean() / model.num_actions)
+        metrics = rollout_metrics(storage, model.critic.hl_gauss)
         collected = [
             self.learner.update(batch, old_steps)
             for batch in storage.minibatches(self.cfg.num_learning_epochs, self.cfg.num_mini_batches)
@@ -198,6 +201,7 @@ class TruDi:
             metrics[name] = values.max() if name.endswith("_max") else values.mean()
         model.sync_old_actor()
         storage.clear()
+        self._collecting = False
         metrics["entropy_per_dim"] = metrics.pop("entropy") / model.num_actions
         metrics["alpha"] = self.learner.alpha
         metrics["lambda"] = self.learner.multiplier
@@ -216,40 +220,24 @@ class TruDi:
                 stacklevel=2,
             )
 
-    def _rollout_metrics(self) -> dict[str, Tensor]:
-        storage, model = self.storage, self.actor_critic
-        actions = storage.actions[:-1]
-        model.entropy_per_dim.copy_(-storage.log_probs.mean() / model.num_actions)
-        valid = storage.target_valid
-        return {
-            "clipped_targets": (model.critic.hl_gauss.clipped(storage.targets) & valid).sum()
-            / valid.sum().clamp(min=1),
-            "action_saturation": (actions.abs() > SATURATED).float().mean(),
-            "value_range_low": model.critic.hl_gauss.vmin,
-            "value_range_high": model.critic.hl_gauss.vmax,
-        }
-
-    @torch.no_grad()
-    def _check_replay(self, old_steps: Tensor) -> None:
-        """Check ``KL(old || old) = 0`` on the rollout's last step: other batch shapes must not change the means."""
-        storage = self.storage
-        if storage.latents is not None and storage.means is not None:
-            latents, means = storage.latents[-1].transpose(0, 1), storage.means[-1].transpose(0, 1)
-            obs = storage.actor_obs[storage.num_steps - 1]
-            largest = path_kl(self.actor_critic.actor, obs, latents, means, old_steps).abs().max()
-            if largest > REPLAY_TOLERANCE:
-                raise RuntimeError(
-                    f"Replaying the rollout's denoising chains changes the policy by {largest:.2e} nats (allowed: "
-                    f"{REPLAY_TOLERANCE}). Matrix products of reduced precision are the usual cause: call "
-                    "torch.set_float32_matmul_precision('highest')."
-                )
+    def _check_replay(self) -> None:
+        largest = replay_kl(self.actor_critic.actor, self.storage.actor_obs[0])
+        # written so that NaN fails
+        if not largest <= REPLAY_TOLERANCE:
+            raise RuntimeError(
+                f"Replaying denoising chains changes the policy by {largest:.1e} nats (at most {REPLAY_TOLERANCE} is "
+                "right), so the trust region would act on rounding. The usual cause is matrix products of reduced "
+                "precision: call torch.set_float32_matmul_precision('highest')."
+            )
         self._replay_checked = True
 
     # -- RSL-RL's remaining contract ------------------------------------------------------------------------------
 
     def train_mode(self) -> None:
-        """Let the normalisers learn."""
+        """Let the normalisers learn and start a rollout; one that an interrupt left unfinished is dropped."""
         self.actor_critic.train()
+        self.storage.clear()
+        self._collecting = False
 
     def eval_mode(self) -> None:
         """Freeze the normalisers."""
@@ -272,7 +260,7 @@ class TruDi:
             "rng_state": rng_state(),
             "trudi": self.spec,
         }
-        if self.storage.step == 0 and hasattr(self.env, "state_dict"):
+        if not self._collecting and hasattr(self.env, "state_dict"):
             state["env_state"] = self.env.state_dict()  # type: ignore[union-attr]
         return state
 
@@ -291,22 +279,37 @@ class TruDi:
         Raises:
             CheckpointError: If the checkpoint is of another algorithm, task or shape.
         """
-        wanted = load_cfg or dict.fromkeys(("actor", "critic", "optimizer", "iteration"), True)
-        check_kind(loaded_dict, self.spec["task"])
+        wanted: dict[str, bool] = (
+            dict.fromkeys(("actor", "critic", "optimizer", "iteration"), True) if load_cfg is None else load_cfg
+        )
+        # an actor alone may start another task
+        spec = check_kind(loaded_dict, self.spec["task"] if wanted.get("critic") or wanted.get("optimizer") else None)
+        check_settings(spec["cfg"], self.spec["cfg"])
+        parts = [
+            (key, prefixes) for key, prefixes in (("actor", ACTOR_PARTS), ("critic", CRITIC_PARTS)) if wanted.get(key)
+        ]
+        load_parts(self.actor_critic, [(loaded_dict[f"{key}_state_dict"], p) for key, p in parts], strict)
         if wanted.get("actor"):
-            load_part(self.actor_critic, loaded_dict["actor_state_dict"], ACTOR_PARTS, strict)
             self.actor_critic.sync_old_actor()
         if wanted.get("critic"):
-            load_part(self.actor_critic, loaded_dict["critic_state_dict"], CRITIC_PARTS, strict)
-            self._value_range_chosen = True
+            self._keep_configured_range()
         if wanted.get("optimizer"):
             self.learner.load_state_dict(loaded_dict["optimizer_state_dict"])
-        if wanted.get("iteration"):
+        # other processes keep their own simulators and random numbers: copies of one would all collect the same
+        if wanted.get("iteration") and self.is_main_process:
             if "env_state" in loaded_dict and hasattr(self.env, "load_state_dict"):
                 self.env.load_state_dict(loaded_dict["env_state"])  # type: ignore[union-attr]
             set_rng_state(loaded_dict["rng_state"])
         self._replay_checked = False
         return wanted.get("iteration", False)
+
+    def _keep_configured_range(self) -> None:
+        """Give a loaded critic the configured value range if that is wider; an automatic one goes on from its own."""
+        self._value_range_chosen = True
+        if self.cfg.value_range != "auto":
+            critic = self.actor_critic.critic
+            low, high = (critic.hl_gauss.vmin.new_tensor(end) for end in self.cfg.value_range)
+            critic.widen(torch.minimum(low, critic.hl_gauss.vmin), torch.maximum(high, critic.hl_gauss.vmax))
 
     def broadcast_parameters(self) -> None:
         """Give every process the parameters, normalisers and multipliers of process 0."""

@@ -3,6 +3,8 @@
 
 from __future__ import annotations
 
+import copy
+
 import torch
 from torch import Tensor
 
@@ -64,3 +66,26 @@ def reverse_path_kl(policy: DiffusionPolicy, old_policy: DiffusionPolicy, obs: T
     """
     old_means = old_policy.means(obs, chain.latents[:-1])
     return gaussian_kl(chain.means, policy.step_sizes(), old_means, old_policy.step_sizes())
+
+
+@torch.no_grad()
+def replay_kl(policy: DiffusionPolicy, obs: Tensor) -> Tensor:
+    """Return the largest path KL of a policy to itself: matrix products of other batch shapes must not change means.
+
+    Measured on a copy whose last layer is of order 1. Before the first update the policy's own is near zero, and any
+    product would pass.
+
+    Args:
+        policy: The policy, whose hidden layers and device are probed.
+        obs: Normalised observations ``[B, O]``.
+
+    Returns:
+        Scalar, in nats; 0 up to rounding.
+    """
+    probe = copy.deepcopy(policy)
+    layer = probe.score_network.output_layer
+    generator = torch.Generator().manual_seed(0)
+    layer.weight.copy_(torch.randn(layer.weight.shape, generator=generator) / layer.in_features**0.5)
+    noise = torch.randn(probe.num_steps + 1, obs.shape[0], probe.num_actions, generator=generator).to(obs)
+    chain = probe.sample(obs, noise)
+    return path_kl(probe, obs, chain.latents, chain.means, probe.step_sizes()).abs().max()

@@ -41,7 +41,8 @@ class ObservationEncoder(nn.Module):
     def update(self, raw: Tensor) -> None:
         """Fold raw observations ``[E, O]`` into the statistics; a row with NaN or infinity counts as the mean.
 
-        Such a rollout is refused at its end; the policy that is saved then must be free of it.
+        Such a rollout is refused at its end; the policy that is saved then must be free of it. Several processes all
+        fold in the observations of all, since RSL-RL's normaliser shares its statistics from version 5.5 on only.
 
         Outside inference mode, since the normaliser replaces its buffers and an inference tensor among them could not
         be loaded into later.
@@ -50,4 +51,9 @@ class ObservationEncoder(nn.Module):
             return
         with torch.inference_mode(False), torch.no_grad():
             finite = torch.isfinite(raw).all(-1, keepdim=True)
-            self.normalizer.update(torch.where(finite, raw, self.normalizer.mean))
+            rows = torch.where(finite, raw, self.normalizer.mean)
+            if torch.distributed.is_initialized():
+                everyone = [torch.empty_like(rows) for _ in range(torch.distributed.get_world_size())]
+                torch.distributed.all_gather(everyone, rows)
+                rows = torch.cat(everyone)
+            self.normalizer.update(rows)

@@ -3,7 +3,7 @@
 
 from __future__ import annotations
 
-from typing import NamedTuple
+from typing import NamedTuple, cast
 
 import torch
 from torch import Tensor, nn
@@ -23,6 +23,10 @@ class CriticOutput(NamedTuple):
     """Encoder features of (s, a), ``[..., F]``."""
     predicted_features: Tensor
     """Prediction of the next pair's features, ``[..., F]``."""
+
+
+EMPTY_LOGIT = -12.0
+"""Logit, relative to the nearest old bin, of a bin outside the range that the critic was trained on."""
 
 
 def _head(dim: int, out_dim: int) -> nn.Sequential:
@@ -78,6 +82,32 @@ class QCritic(nn.Module):
     def value(self, obs: Tensor, actions: Tensor) -> Tensor:
         """Return ``Q(s, a)``, ``[...]``."""
         return self.value_and_features(obs, actions)[0]
+
+    @torch.no_grad()
+    def widen(self, vmin: Tensor, vmax: Tensor) -> None:
+        """Move the value range outwards, keeping ``Q`` to about the new bins' resolution.
+
+        Logits belong to bin indices, so a new range alone would rescale every value. The last layer is resampled
+        instead: the row of a new bin is a weighted mean of the old bins around its centre, and bins outside the old
+        range start next to empty.
+
+        Args:
+            vmin: New lower end, scalar, at most the old one.
+            vmax: New upper end, scalar, at least the old one.
+        """
+        gauss, last = self.hl_gauss, cast(nn.Linear, self.value_head[-1])
+        old_min, old_width = gauss.vmin.clone(), gauss.vmax - gauss.vmin
+        gauss.set_range(vmin, vmax)
+        position = (gauss.centers() - old_min) / old_width * (gauss.num_bins - 1)
+        inside = position.clamp(0.0, gauss.num_bins - 1.0)
+        # a hat as wide as a new bin is in old ones, so that no old bin is skipped
+        reach = ((gauss.vmax - gauss.vmin) / old_width).clamp(min=1.0)
+        old_bins = torch.arange(gauss.num_bins, device=position.device)
+        weights = (1.0 - (inside[:, None] - old_bins).abs() / reach).clamp(min=0.0)
+        weights /= weights.sum(-1, keepdim=True)
+        for parameter in (last.weight, last.bias, self.zero_code):
+            parameter.copy_(weights @ parameter)
+        last.bias.add_(torch.where(position == inside, 0.0, EMPTY_LOGIT))
 
     def decode(self, logits: Tensor) -> Tensor:
         """Return the expected value of logits ``[..., num_bins]``."""

@@ -6,14 +6,21 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
+import torch
 from rsl_rl.env import VecEnv
 from rsl_rl.runners import OnPolicyRunner as RslRlOnPolicyRunner
 from torch.utils.tensorboard import SummaryWriter
 
 from trudi_rsl.algorithms import TruDi
-from trudi_rsl.algorithms.checkpoint import check_kind, read_checkpoint
+from trudi_rsl.algorithms.checkpoint import check_kind, check_task, read_checkpoint
 from trudi_rsl.errors import CheckpointError, NonFiniteError
 from trudi_rsl.rsl_rl_compat import task_name
+
+EPISODE_SUMS = ("cur_reward_sum", "cur_episode_length")
+"""Attributes of RSL-RL's logger that add up the episodes under way, ``[E]``."""
+
+LOG_SUMS = ("rewbuffer", "lenbuffer", "tot_timesteps", "tot_time")
+"""Attributes of RSL-RL's logger about what is over."""
 
 
 class OnPolicyRunner(RslRlOnPolicyRunner):
@@ -22,6 +29,7 @@ class OnPolicyRunner(RslRlOnPolicyRunner):
     Trains exactly as the stock runner does. What it adds:
 
     - a checkpoint tells its task, and is refused by another task, algorithm or network shape;
+    - a resumed run's log goes on where the checkpoint's ended;
     - when the simulator gives NaN or infinity, or training is interrupted, the policy so far is saved first;
     - TruDi finds non-finite numbers at the end of a rollout and names the environment, so RSL-RL's own check, which
       waits for the device at every step, is off unless asked for.
@@ -54,14 +62,17 @@ class OnPolicyRunner(RslRlOnPolicyRunner):
         # before the first iteration 5.0.1 has no such attribute
         if getattr(self.logger, "writer", None) is None or self.logger.log_dir is None:
             return "No checkpoint was kept, since the run has no log folder."
+        if not all(torch.isfinite(p).all() for p in self.alg.get_policy().parameters()):
+            return "No checkpoint was kept, since the policy's weights are not finite; use an earlier one."
         path = Path(self.logger.log_dir) / f"model_{self.current_learning_iteration}_rescued.pt"
         self.save(str(path))
         self.logger.stop_logging_writer()
         return f"The policy so far is kept in {path}."
 
     def save(self, path: str, infos: dict[str, Any] | None = None) -> None:
-        """Save a checkpoint; ``infos`` also gets the task's name."""
-        super().save(path, {"task": task_name(self.env), **(infos or {})})
+        """Save a checkpoint; ``infos`` also gets the task's name and the log's running sums."""
+        sums = {name: getattr(self.logger, name) for name in (*EPISODE_SUMS, *LOG_SUMS)}
+        super().save(path, {"task": task_name(self.env), "logger": sums, **(infos or {})})
 
     def load(
         self, path: str, load_cfg: dict[str, bool] | None = None, strict: bool = True, map_location: str | None = None
@@ -73,19 +84,33 @@ class OnPolicyRunner(RslRlOnPolicyRunner):
         """
         checkpoint = read_checkpoint(path)
         if isinstance(self.alg, TruDi):
-            check_kind(checkpoint, task_name(self.env))
+            check_kind(checkpoint)
         elif "trudi" in checkpoint:
             raise CheckpointError(f"{path} is a TruDi checkpoint; load it with --algo trudi.")
         else:
-            saved_task, task = (checkpoint.get("infos") or {}).get("task"), task_name(self.env)
-            if saved_task is not None and task is not None and saved_task != task:
-                raise CheckpointError(f"The checkpoint was trained on task {saved_task!r}, not on {task!r}.")
+            check_task((checkpoint.get("infos") or {}).get("task"), task_name(self.env))
         try:
-            return super().load(path, load_cfg, strict, map_location)
-        except (RuntimeError, ValueError) as error:
-            if isinstance(error, CheckpointError):
-                raise
+            infos = super().load(path, load_cfg, strict, map_location or self.device)
+        except CheckpointError:
+            raise
+        except (RuntimeError, ValueError, KeyError) as error:
             raise CheckpointError(f"{path} does not fit this task and these network sizes: {error}") from error
+        if load_cfg is None or load_cfg.get("iteration"):
+            self._continue_log(checkpoint)
+        return infos
+
+    def _continue_log(self, checkpoint: dict[str, Any]) -> None:
+        """Take over the log's sums, those of unfinished episodes only where the simulator goes on with them."""
+        sums = (checkpoint.get("infos") or {}).get("logger", {})
+        exact = checkpoint.get("env_state", {}).get("exact", False)
+        for name in (*EPISODE_SUMS, *LOG_SUMS) if exact else LOG_SUMS:
+            value = sums.get(name)
+            if isinstance(value, torch.Tensor):
+                value = value.to(self.device)
+                if value.shape != getattr(self.logger, name).shape:
+                    continue
+            if value is not None:
+                setattr(self.logger, name, value)
 
     def export_policy_to_onnx(self, path: str, filename: str = "policy.onnx", verbose: bool = False) -> None:
         """Export the policy as one ONNX file; the stock exporter, with torch 2.9 or newer, puts weights beside it."""

@@ -1,0 +1,98 @@
+# SPDX-License-Identifier: BSD-3-Clause
+"""What RSL-RL cannot work with is refused before it is used, in words that say what can."""
+
+from __future__ import annotations
+
+import importlib.util
+import os
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from tensordict import TensorDict
+
+from trudi_rsl.errors import ConfigError
+from trudi_rsl.rsl_rl_compat import check_groups, check_logger, resolve_groups
+
+ROOT = Path(__file__).parents[2]
+HAS_LOG_WRITERS = importlib.util.find_spec("rsl_rl.utils.log_writer") is not None
+
+
+@pytest.fixture
+def obs() -> TensorDict:
+    return TensorDict({"policy": torch.zeros(2, 3), "camera": torch.zeros(2, 8, 8)}, batch_size=[2])
+
+
+@pytest.mark.parametrize("version", ["2.3.3", "3.1.2", "6.0"])
+@pytest.mark.parametrize(
+    "command", [["-c", "import trudi_rsl.runners"], [str(ROOT / "scripts" / "train.py"), "--task=T"]]
+)
+def test_another_version_is_refused_before_anything_it_lacks_is_imported(
+    tmp_path: Path, version: str, command: list[str]
+) -> None:
+    # 2.3.3 has neither rsl_rl.utils.resolve_obs_groups nor rsl_rl.models; this one has nothing at all
+    (tmp_path / "rsl_rl").mkdir()
+    (tmp_path / "rsl_rl" / "__init__.py").touch()
+    info = tmp_path / f"rsl_rl_lib-{version}.dist-info"
+    info.mkdir()
+    (info / "METADATA").write_text(f"Metadata-Version: 2.1\nName: rsl-rl-lib\nVersion: {version}\n")
+    path = os.pathsep.join([str(tmp_path), str(ROOT / "source")])
+    done = subprocess.run(
+        [sys.executable, *command], env=os.environ | {"PYTHONPATH": path}, capture_output=True, text=True, check=False
+    )
+    assert done.returncode == 1
+    [line] = done.stderr.splitlines()[-1:]
+    assert f"rsl-rl-lib >=5.0.1,<6; installed is {version}." in line
+    assert 'pip install "rsl-rl-lib>=5.0.1,<6"' in line
+
+
+@pytest.mark.parametrize(
+    ("groups", "words"),
+    [
+        ({"actor": ["nothing"]}, "obs_groups.actor names 'nothing'; .*groups policy, camera"),
+        ({"actor": ["policy"], "critic": []}, "obs_groups.critic is empty"),
+    ],
+)
+def test_observation_sets_are_refused_with_the_groups_there_are(
+    obs: TensorDict, groups: dict[str, Any], words: str
+) -> None:
+    with pytest.raises(ConfigError, match=words):
+        check_groups(obs, groups)
+    with pytest.raises(ConfigError, match=words):
+        resolve_groups(obs, {"obs_groups": groups})
+
+
+@pytest.mark.filterwarnings("ignore:The observation configuration")
+def test_what_only_rsl_rl_refuses_and_what_only_trudi_refuses_are_configuration_errors(obs: TensorDict) -> None:
+    with pytest.raises(ConfigError, match="obs_groups: .*'actor'"):
+        resolve_groups(obs.select("camera"), {})
+    with pytest.raises(ConfigError, match=r"'camera' has shape \(8, 8\)"):
+        resolve_groups(obs, {"obs_groups": {"actor": ["camera"], "critic": ["policy"]}})
+
+
+@pytest.mark.parametrize("logger", ["tensorboard", "wandb", "neptune"])
+def test_rsl_rls_own_log_writers_are_taken(logger: str) -> None:
+    assert check_logger(logger) is None
+
+
+@pytest.mark.parametrize("logger", ["foo", "WandB", None, 3, {}, {"project_name": "x"}])
+def test_other_log_writers_are_refused_with_the_known_ones(logger: object) -> None:
+    with pytest.raises(ConfigError, match="No log writer .*wandb.*class_name"):
+        check_logger(logger)
+
+
+@pytest.mark.skipif(not HAS_LOG_WRITERS, reason="this RSL-RL takes names only")
+def test_a_log_writer_given_as_a_section_must_exist() -> None:
+    check_logger({"class_name": "torch.utils.tensorboard:SummaryWriter"})
+    for name in ("NoWriter", "no_package:Writer", "torch.utils.tensorboard:NoWriter", 3):
+        with pytest.raises(ConfigError, match=f"No log writer '?{name}'?: "):
+            check_logger({"class_name": name})
+
+
+@pytest.mark.skipif(HAS_LOG_WRITERS, reason="this RSL-RL takes sections too")
+def test_sections_are_refused_where_rsl_rl_takes_names_only() -> None:
+    with pytest.raises(ConfigError, match=r"rsl-rl-lib 5\.5"):
+        check_logger({"class_name": "torch.utils.tensorboard:SummaryWriter"})
