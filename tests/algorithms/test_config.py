@@ -141,7 +141,7 @@ def test_settings_without_ppos_give_no_warning() -> None:
 
 
 def test_settings_survive_a_round_trip_as_plain_values() -> None:
-    cfg = TruDiCfg(value_range=[-5, 5], action_bounds=(-2, 2), actor_hidden_dims=(64, 64), residual=True)
+    cfg = TruDiCfg(value_range=(-5, 5), action_bounds=(-2, 2), actor_hidden_dims=(64, 64), residual=True)
     values = cfg.to_dict()
     assert values["value_range"] == [-5.0, 5.0] and values["actor_hidden_dims"] == [64, 64]
     assert TruDiCfg.from_dict(values).to_dict() == values

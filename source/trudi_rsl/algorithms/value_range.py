@@ -7,15 +7,25 @@ import torch
 from torch import Tensor
 
 MAX_CLIPPED_SHARE = 0.01
-"""Share of clipped targets above which the range is too narrow."""
+"""Share of clipped targets above which a configured range is too narrow."""
 
-MIN_WIDTH = 1.0
+CROWDED_SHARE = 0.01
+MARGIN = 0.2
+"""An automatic range is widened while more than ``CROWDED_SHARE`` of the targets lie in the outer ``MARGIN`` of it.
+
+Values next to the end of the range are pulled inwards, so that waiting for clipped targets would come too late.
+"""
+
+OTHER_SIDE = 0.5
+"""Smallest reach of the range on the side that the first rewards do not point to, relative to the other side's."""
+
+MIN_REACH = 1.0
 
 
 def initial_range(rewards: Tensor, gamma: float) -> tuple[Tensor, Tensor]:
     """Return a range that holds the return of earning the first rollout's extreme rewards for ever.
 
-    ``[min(q01, 0), max(q99, 0)] / (1 - gamma)``, made at least symmetric to a tenth, so that neither side is empty.
+    ``[min(q01, 0), max(q99, 0)] / (1 - gamma)``, the shorter side at least half as long as the longer one.
     Several processes agree on the widest.
 
     Args:
@@ -24,15 +34,15 @@ def initial_range(rewards: Tensor, gamma: float) -> tuple[Tensor, Tensor]:
     """
     low, high = torch.quantile(rewards.flatten()[: 2**24], torch.tensor([0.01, 0.99], device=rewards.device))
     low, high = low.clamp(max=0.0) / (1.0 - gamma), high.clamp(min=0.0) / (1.0 - gamma)
-    reach = torch.maximum(-low, high).clamp(min=MIN_WIDTH)
-    ends = torch.stack([torch.minimum(low, -0.1 * reach), -torch.maximum(high, 0.1 * reach)])
+    reach = torch.maximum(-low, high).clamp(min=MIN_REACH)
+    ends = torch.stack([torch.minimum(low, -OTHER_SIDE * reach), -torch.maximum(high, OTHER_SIDE * reach)])
     if torch.distributed.is_initialized():
         torch.distributed.all_reduce(ends, torch.distributed.ReduceOp.MIN)
     return ends[0], -ends[1]
 
 
 def widened_range(vmin: Tensor, vmax: Tensor, targets: Tensor, valid: Tensor) -> tuple[Tensor, Tensor]:
-    """Return the range with each side that clips too many targets moved out by the range's width.
+    """Return the range with each side that too many targets come near moved out by the range's width.
 
     Args:
         vmin: Lower end, scalar.
@@ -40,12 +50,13 @@ def widened_range(vmin: Tensor, vmax: Tensor, targets: Tensor, valid: Tensor) ->
         targets: Targets ``[T, E]``.
         valid: Rows that count, bool ``[T, E]``.
     """
-    counts = torch.stack([valid.sum(), ((targets < vmin) & valid).sum(), ((targets > vmax) & valid).sum()])
+    width = vmax - vmin
+    low, high = targets < vmin + MARGIN * width, targets > vmax - MARGIN * width
+    counts = torch.stack([valid.sum(), (low & valid).sum(), (high & valid).sum()])
     if torch.distributed.is_initialized():
         torch.distributed.all_reduce(counts)
     below, above = counts[1:] / counts[0].clamp(min=1)
-    width = vmax - vmin
     return (
-        torch.where(below > MAX_CLIPPED_SHARE, vmin - width, vmin),
-        torch.where(above > MAX_CLIPPED_SHARE, vmax + width, vmax),
+        torch.where(below > CROWDED_SHARE, vmin - width, vmin),
+        torch.where(above > CROWDED_SHARE, vmax + width, vmax),
     )
