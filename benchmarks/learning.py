@@ -23,6 +23,7 @@ from typing import Any
 
 import torch
 from jobs import Job, learning_jobs
+from omegaconf import DictConfig, OmegaConf
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
 from trudi_rsl.algorithms import load_actor_critic
@@ -97,7 +98,7 @@ def measure(job: Job) -> dict[str, Any]:
         start = time.time()
         run = train(job, Path(folder))
         wall = time.time() - start
-        log = read_run(run, LOGGED)
+        log, params = read_run(run, LOGGED), load_params(run)
         iterations, returns = log.scalars["Train/mean_reward"]
         clipped = log.scalars.get("Loss/clipped_targets")
         return {
@@ -107,6 +108,7 @@ def measure(job: Job) -> dict[str, Any]:
             "variant": job.variant,
             "overrides": list(job.overrides),
             "seed": job.seed,
+            "config": measured_config(params),
             "env_steps": log.env_steps(iterations).tolist(),
             "returns": [round(float(v), 3) for v in returns],
             "final": {tag: float(values[-1]) for tag, (_, values) in sorted(log.scalars.items())},
@@ -117,6 +119,13 @@ def measure(job: Job) -> dict[str, Any]:
         }
 
 
+def measured_config(params: DictConfig) -> dict[str, Any]:
+    """Return what decides the result beside the seed: environment, rollout and algorithm."""
+    kept = {"env": params.env, "num_steps_per_env": params.agent.num_steps_per_env, "algorithm": params.agent.algorithm}
+    kept |= {name: params.agent[name] for name in ("actor", "critic", "max_iterations") if name in params.agent}
+    return OmegaConf.to_container(OmegaConf.create(kept))  # pyright: ignore[reportReturnType]
+
+
 def run_job(job: Job) -> None:
     """Measure one run in this process and store its record."""
     torch.set_num_threads(1)
@@ -125,21 +134,22 @@ def run_job(job: Job) -> None:
     (RESULTS / f"{job.name}.json").write_text(json.dumps(record) + "\n")
 
 
-def run_all(jobs: list[Job], workers: int) -> None:
-    """Measure all runs that have no result yet, ``workers`` at a time, each in a process of its own."""
+def run_all(jobs: list[Job], workers: int) -> int:
+    """Measure all runs that have no result yet, each in a process of its own; return how many failed."""
     left = [job for job in jobs if not (RESULTS / f"{job.name}.json").exists()]
     columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
     with Progress(*columns) as progress, ThreadPoolExecutor(workers) as pool:
         bar = progress.add_task("training runs", total=len(left))
 
-        def in_process(job: Job) -> None:
+        def in_process(job: Job) -> bool:
             command = [sys.executable, __file__, "--run", job.name, "--tables", job.table]
             done = subprocess.run(command, env=one_thread(), capture_output=True, text=True, check=False)
             progress.advance(bar)
             if done.returncode:
                 progress.print(f"[red]{job.name} failed[/red]\n{done.stderr[-2000:]}")
+            return done.returncode != 0
 
-        list(pool.map(in_process, left))
+        return sum(pool.map(in_process, left))
 
 
 def main() -> None:
@@ -154,7 +164,7 @@ def main() -> None:
     if args.run is not None:
         run_job(next(job for job in jobs if job.name == args.run))
     else:
-        run_all(jobs, args.workers)
+        sys.exit(bool(run_all(jobs, args.workers)))
 
 
 if __name__ == "__main__":

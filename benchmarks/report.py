@@ -35,6 +35,9 @@ def load(table: str) -> Records:
     for path in sorted((RESULTS / "learning").glob(f"{table}_*.json")):
         record = json.loads(path.read_text())
         grouped[record["task"], record["algo"], record["variant"]].append(record)
+    for key, runs in grouped.items():
+        if any(run["config"] != runs[0]["config"] for run in runs):
+            raise ValueError(f"The runs of {key} were made with different settings; measure them again.")
     return {key: sorted(runs, key=lambda run: run["seed"]) for key, runs in grouped.items()}
 
 
@@ -80,6 +83,8 @@ def comparison(records: Records, tasks: list[str]) -> str:
     """Return the table of TruDi against PPO."""
     rows = []
     for task in tasks:
+        if seeds_of(records[task, "trudi", "preset"]) != seeds_of(records[task, "ppo", "preset"]):
+            raise ValueError(f"{task}: the algorithms were not run with the same seeds.")
         ours, ppo = scores(records[task, "trudi", "preset"]), scores(records[task, "ppo", "preset"])
         ratio = statistics.median(ours) / statistics.median(ppo) if statistics.median(ppo) > 0 else float("nan")
         rows.append([task, "TruDi", *summary_cells(ours), f"{ratio:.1f}" if ratio > 0 else "-"])
