@@ -45,7 +45,7 @@ def test_unsupported_observations_are_named_with_the_way_out(space: Space) -> No
 @pytest.mark.parametrize("bound", [np.inf, np.finfo(np.float32).max])
 def test_unbounded_actions_ask_for_bounds(bound: float) -> None:
     low, high = np.array([-1.0, -bound], np.float32), np.array([1.0, bound], np.float32)
-    with pytest.raises(ConfigError, match=r"entries \[1\].*action_bounds="):
+    with pytest.raises(ConfigError, match=r"entries \[1\].*env\.action_bounds=\[-1\.0,1\.0\]"):
         clock(action_space=Box(low, high))
 
 
@@ -81,6 +81,29 @@ def test_an_unknown_task_module_is_named() -> None:
 def test_an_unknown_option_gets_the_nearest_names() -> None:
     with pytest.raises(ConfigError, match=r"no option 'forward_reward'.*'forward_reward_weight'"):
         GymnasiumVecEnv("HalfCheetah-v5", 1, env_kwargs={"forward_reward": 1.0})
+
+
+@pytest.mark.parametrize(
+    ("task", "env_kwargs", "said"),
+    [
+        ("HalfCheetah-v5", {"xml_file": "none.xml"}, r"OSError: .*none\.xml"),
+        ("HalfCheetah-v5", {"frame_skip": "many"}, "TypeError: "),
+        ("Pendulum-v1", {"g": "abc"}, "TypeError: "),  # it reads g only when stepped
+    ],
+)
+def test_an_impossible_option_is_answered_with_what_the_simulator_said(
+    task: str, env_kwargs: dict[str, Any], said: str
+) -> None:
+    with pytest.raises(ConfigError, match=f"'{task}'.*env_kwargs {re.escape(str(env_kwargs))}.* says: {said}"):
+        GymnasiumVecEnv(task, 1, env_kwargs=env_kwargs)
+
+
+def test_trying_options_leaves_the_first_episode_as_it_was() -> None:
+    plain, tried = GymnasiumVecEnv("Pendulum-v1", 2), GymnasiumVecEnv("Pendulum-v1", 2, env_kwargs={"g": 10.0})
+    for action in (-1.0, 1.0):
+        assert torch.equal(plain.get_observations()["policy"], tried.get_observations()["policy"])
+        for env in (plain, tried):
+            env.step(torch.full((2, 1), action))
 
 
 @pytest.mark.parametrize("sizes", [{"num_envs": 0}, {"num_envs": 1, "max_episode_steps": 0}, {"num_envs": 1.5}])

@@ -79,7 +79,11 @@ class GymnasiumEnvCfg:
     env_kwargs: dict[str, Any] = field(default_factory=dict)
     """Options of the task's constructor."""
     action_bounds: list[float] | None = None
-    """Lower and upper bound for action entries that the task leaves unbounded."""
+    """Lower and upper bound for action entries that the task leaves unbounded; bounds of its own stay.
+
+    `agent.algorithm.action_bounds` instead overrides the bounds that the policy acts within, for all entries; the host
+    still clips what comes out to the bounds of the task.
+    """
 
 
 @dataclass

@@ -14,7 +14,7 @@ from rsl_rl.env import VecEnv
 from tensordict import TensorDict
 
 from trudi_rsl.errors import CheckpointError, ConfigError, NonFiniteError
-from trudi_rsl.hosts.gymnasium_make import make_env, vectorize
+from trudi_rsl.hosts.gymnasium_make import make_env, try_options, vectorize
 from trudi_rsl.hosts.gymnasium_spaces import action_limits, observation_size
 from trudi_rsl.hosts.gymnasium_state import SimulatorStates, time_limits
 
@@ -88,6 +88,8 @@ class GymnasiumVecEnv(VecEnv):
         first = make(render_mode=render_mode)
         size = observation_size(first.observation_space, task)
         self._low, self._high = action_limits(first.action_space, task, action_bounds)
+        if env_kwargs:
+            try_options(task, env_kwargs, make)
         self._vec = vectorize(first, make, num_envs)
         self._simulators = SimulatorStates(self._vec.envs)
         self._time_limits = time_limits(self._vec.envs)

@@ -22,6 +22,9 @@ except ImportError as error:
 
 import numpy as np
 
+OPTION_ERRORS = (TypeError, ValueError, LookupError, AttributeError, OSError, AssertionError, ArithmeticError)
+"""What simulators raise about values that they were given."""
+
 
 def make_env(
     task: str,
@@ -39,7 +42,7 @@ def make_env(
         render_mode: Gymnasium's render mode.
 
     Raises:
-        ConfigError: Unknown task or option.
+        ConfigError: Unknown task or option, or a value that the task cannot take.
         ImportError: A package the task needs is missing.
     """
     options = dict(env_kwargs or {})
@@ -57,13 +60,34 @@ def make_env(
             f"Gymnasium cannot make task {task!r}: {error} {nearest(task, _latest_ids())} "
             "A task of another package is named 'module:Env-v0'."
         ) from error
-    except TypeError as error:
+    except OPTION_ERRORS as error:
         unknown = [key for key in options if f"unexpected keyword argument {key!r}" in str(error)]
-        if not unknown:
+        if unknown:
+            raise ConfigError(
+                f"Task {task!r} has no option {unknown[0]!r}. {nearest(unknown[0], _option_names(task))}"
+            ) from error
+        if not env_kwargs or render_mode is not None:  # the machine may be unable to render
             raise
-        raise ConfigError(
-            f"Task {task!r} has no option {unknown[0]!r}. {nearest(unknown[0], _option_names(task))}"
-        ) from error
+        raise ConfigError(_impossible_options(task, env_kwargs, error)) from error
+
+
+def try_options(task: str, env_kwargs: Mapping[str, Any], make: Callable[[], gym.Env]) -> None:
+    """Take one step in an environment that is then thrown away: many tasks read their options only when stepped.
+
+    Args:
+        task: Name for the error message.
+        env_kwargs: Options of the environment's constructor.
+        make: Makes the environment.
+
+    Raises:
+        ConfigError: The simulator cannot work with the options.
+    """
+    with _mujoco_warnings_off(), contextlib.closing(make()) as env:
+        try:
+            env.reset()
+            env.step(env.action_space.sample())
+        except OPTION_ERRORS as error:
+            raise ConfigError(_impossible_options(task, env_kwargs, error)) from error
 
 
 def vectorize(first: gym.Env, make: Callable[[], gym.Env], num_envs: int) -> SyncVectorEnv:
@@ -116,6 +140,14 @@ def _render_without_display() -> None:
     """Choose MuJoCo's EGL backend on a Linux machine without a display; its default needs a window system."""
     if sys.platform == "linux" and not (os.environ.get("DISPLAY") or os.environ.get("WAYLAND_DISPLAY")):
         os.environ.setdefault("MUJOCO_GL", "egl")
+
+
+def _impossible_options(task: str, env_kwargs: Mapping[str, Any], error: Exception) -> str:
+    said = " ".join(str(error).split())
+    return (
+        f"Task {task!r} cannot run with env_kwargs {dict(env_kwargs)}; the simulator says: {type(error).__name__}: "
+        f"{said or 'nothing more'}"
+    )
 
 
 def _latest_ids() -> list[str]:

@@ -57,7 +57,7 @@ def action_limits(
             entries = np.flatnonzero(no_low | no_high).tolist()
             raise ConfigError(
                 f"Task {task!r} has no finite bounds on action entries {entries}. "
-                "Give them, for example action_bounds=(-1.0, 1.0)."
+                "Give them, for example env.action_bounds=[-1.0,1.0]."
             )
         if not (np.isfinite(fallback).all() and fallback[0] < fallback[1]):
             raise ConfigError(f"action_bounds must be two finite numbers, low < high, not {fallback}.")
