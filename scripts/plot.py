@@ -12,7 +12,10 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("runs", type=Path, nargs="+", metavar="RUN_DIR", help="run folders; several are overlaid")
     parser.add_argument(
-        "--output", type=Path, help="picture to write, png, pdf or svg (default: learning_curve.png in the first run)"
+        "--output",
+        type=Path,
+        help="picture to write, png, pdf or svg, which must not exist (default: learning_curve.png in the first run, "
+        "replaced if it exists)",
     )
     args = parser.parse_args()
     try:
@@ -20,6 +23,8 @@ def main() -> None:
         from trudi_rsl.evaluation.plots import TAGS, draw_learning_curves
     except ImportError as error:
         raise SystemExit(f"Error: {error}") from None
+    if args.output is not None and args.output.exists():
+        raise SystemExit(f"Error: {args.output} exists and was kept. Choose another --output, or delete it first.")
     try:
         runs = [read_run(folder, TAGS) for folder in args.runs]
         output = draw_learning_curves(runs, args.output or args.runs[0] / "learning_curve.png")

@@ -8,24 +8,10 @@ from pathlib import Path
 import imageio.v3 as imageio
 import numpy as np
 import pytest
-from omegaconf import OmegaConf
-from torch.utils.tensorboard import SummaryWriter
 
-from trudi_rsl.config import save_params
+from tests.evaluation.tiny_runs import write_run
 from trudi_rsl.evaluation.event_file import RunError, read_run
 from trudi_rsl.evaluation.plots import RETURN_TAG, TAGS, draw_learning_curves, learning_curve_figure
-
-
-def write_run(folder: Path, points: dict[str, dict[int, float]], with_params: bool = True) -> Path:
-    writer = SummaryWriter(str(folder))
-    for tag, values in points.items():
-        for iteration, value in values.items():
-            writer.add_scalar(tag, value, iteration)
-    writer.close()
-    if with_params:
-        agent = {"num_steps_per_env": 32, "algorithm": {"kl_bound": 0.25}}
-        save_params(folder, OmegaConf.create({"task": "T-v0", "agent": agent, "env": {"num_envs": 4}}))
-    return folder
 
 
 def test_a_run_reads_back_as_logged_with_steps_counted_at_the_end_of_each_iteration(tmp_path: Path) -> None:

@@ -7,6 +7,7 @@ from pathlib import Path
 
 import torch
 from omegaconf import OmegaConf
+from torch.utils.tensorboard import SummaryWriter
 
 from trudi_rsl.config import compose, save_params
 from trudi_rsl.hosts.registry import make_env
@@ -37,3 +38,16 @@ def train_tiny(algo: str, folder: Path) -> Path:
     runner = OnPolicyRunner(env, agent, log_dir=str(folder), device="cpu")  # pyright: ignore[reportArgumentType]
     runner.learn(2)
     return folder / "model_1.pt"
+
+
+def write_run(folder: Path, points: dict[str, dict[int, float]], with_params: bool = True) -> Path:
+    """Write a run folder that logged the values ``{tag: {iteration: value}}``."""
+    writer = SummaryWriter(str(folder))
+    for tag, values in points.items():
+        for iteration, value in values.items():
+            writer.add_scalar(tag, value, iteration)
+    writer.close()
+    if with_params:
+        agent = {"num_steps_per_env": 32, "algorithm": {"kl_bound": 0.25}}
+        save_params(folder, OmegaConf.create({"task": "T-v0", "agent": agent, "env": {"num_envs": 4}}))
+    return folder
