@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import os
+import re
 import runpy
 import shutil
 import subprocess
@@ -55,6 +56,9 @@ def test_the_checkpoint_alone_is_enough(
     assert sorted(p.name for p in exported.iterdir()) == ["policy.onnx", "policy.pt"]
     for promised in (str(exported / "policy.onnx"), str(exported / "policy.pt"), "largest difference", "MB", "ms"):
         assert promised in done.stdout
+    [counts] = re.findall(r"Compared at (\d+) of (\d+) random observations; (\d+) left out", done.stdout)
+    compared, drawn, left_out = map(int, counts)
+    assert (drawn, left_out) == (parity.NUM_PROBES, drawn - compared)
     actions = onnx_actions(exported / "policy.onnx", raw)
     assert difference(actions, actor_critic(obs).detach()) < parity.TOLERANCE
 

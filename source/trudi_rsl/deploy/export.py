@@ -16,6 +16,7 @@ from trudi_rsl import __version__
 from trudi_rsl.algorithms import load_actor_critic
 from trudi_rsl.deploy.onnx_file import write_onnx
 from trudi_rsl.deploy.parity import (
+    NUM_PROBES,
     ExportError,
     differences,
     draw_probes,
@@ -39,8 +40,10 @@ class ExportReport:
     torchscript: Path
     onnx_difference: float
     torchscript_difference: float
+    num_probes: int
+    """Observations drawn to compare at."""
     num_compared: int
-    """Observations compared at; ``parity.draw_probes`` tells which are left out."""
+    """Those compared at; ``parity.draw_probes`` tells which are left out."""
     latency_ms: float
     """Median time of one action in onnxruntime on one CPU thread, measured during the comparison."""
 
@@ -97,7 +100,9 @@ def export_policy(
             require_equal(name, difference)
         onnx_file.replace(onnx_target)
         torchscript_file.replace(torchscript_target)
-    return ExportReport(onnx_target, torchscript_target, onnx_difference, torchscript_difference, len(obs), latency_ms)
+    return ExportReport(
+        onnx_target, torchscript_target, onnx_difference, torchscript_difference, NUM_PROBES, len(obs), latency_ms
+    )
 
 
 def export_checkpoint(
