@@ -79,6 +79,37 @@ def test_a_checkpoint_is_a_file_a_run_folder_or_a_regular_expression(
         resolve(resume=True, load_checkpoint=str(run / "model_9.pt"))
 
 
+@pytest.mark.parametrize("file", ["agent", "env"])
+@pytest.mark.parametrize(
+    "content",
+    [
+        b"cfg: !!python/object:some.Class {}",
+        b"a: [",
+        b"- 1",
+        b"3",
+        b"\xff\xfe\x00",
+        b"a: ${nowhere",
+        b"\x89PNG\r\n\x1a",
+    ],
+)
+def test_settings_of_another_program_are_refused_in_one_line_that_names_the_file(
+    tmp_path: Path, file: str, content: bytes
+) -> None:
+    save_params(tmp_path, compose("HalfCheetah-v5"))
+    (tmp_path / "params" / f"{file}.yaml").write_bytes(content)
+    with pytest.raises(CheckpointError, match=rf"params/{file}\.yaml was not written by trudi_rsl") as caught:
+        load_params(tmp_path)
+    assert "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize("content", ["", "num_envs: 3"])
+def test_settings_without_a_task_are_refused(tmp_path: Path, content: str) -> None:
+    save_params(tmp_path, compose("HalfCheetah-v5"))
+    (tmp_path / "params" / "env.yaml").write_text(content)
+    with pytest.raises(CheckpointError, match=r"params/env\.yaml does not name a task"):
+        load_params(tmp_path)
+
+
 @pytest.mark.parametrize("algo", ["trudi", "ppo"])
 def test_saved_settings_read_back_unchanged(tmp_path: Path, algo: str) -> None:
     cfg = compose("HalfCheetah-v5", algo, ["agent.algorithm.learning_rate=1e-5", "env.env_kwargs.frame_skip=3"])

@@ -8,9 +8,10 @@ import re
 from collections.abc import Iterator
 from datetime import datetime
 from pathlib import Path
-from typing import cast
 
+import yaml
 from omegaconf import DictConfig, OmegaConf
+from omegaconf.errors import OmegaConfBaseException
 
 from trudi_rsl.config.schema import ANY_CHECKPOINT
 from trudi_rsl.errors import CheckpointError, ConfigError
@@ -105,14 +106,27 @@ def load_params(run_dir: Path) -> DictConfig:
     """Return what :func:`save_params` wrote: ``task``, ``agent`` and ``env``.
 
     Raises:
-        CheckpointError: If the folder holds no parameters.
+        CheckpointError: If the folder holds no parameters, or parameters of another program.
     """
     params = Path(run_dir) / "params"
     if not (params / "agent.yaml").is_file() or not (params / "env.yaml").is_file():
         raise CheckpointError(f"{run_dir} is not a run folder: it has no params/agent.yaml and params/env.yaml.")
-    env = cast(DictConfig, OmegaConf.load(params / "env.yaml"))
+    env, agent = _read(params / "env.yaml"), _read(params / "agent.yaml")
+    if "task" not in env:
+        raise CheckpointError(f"{params / 'env.yaml'} does not name a task, so trudi_rsl's train.py did not write it.")
     task = env.pop("task")
-    return OmegaConf.create({"task": task, "agent": OmegaConf.load(params / "agent.yaml"), "env": env})
+    return OmegaConf.create({"task": task, "agent": agent, "env": env})
+
+
+def _read(path: Path) -> DictConfig:
+    try:
+        section = OmegaConf.load(path)
+    except (OmegaConfBaseException, yaml.YAMLError, OSError, ValueError) as error:
+        reason = str(error).partition("\n")[0]
+        raise CheckpointError(f"{path} was not written by trudi_rsl's train.py: {reason}") from error
+    if not isinstance(section, DictConfig):
+        raise CheckpointError(f"{path} was not written by trudi_rsl's train.py: it is a list.")
+    return section
 
 
 def _matching(folder: Path, regex: str) -> list[Path]:

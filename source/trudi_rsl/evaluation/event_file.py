@@ -8,9 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
-import yaml
 from omegaconf import OmegaConf
-from omegaconf.errors import OmegaConfBaseException
 
 from trudi_rsl.config import load_params
 from trudi_rsl.errors import CheckpointError
@@ -70,7 +68,7 @@ def read_run(folder: str | Path, tags: Iterable[str]) -> Run:
         scalars[tag] = (np.array([p.step for p in points]), np.array([p.value for p in points]))
     try:
         params = load_params(folder)
-    except (CheckpointError, OmegaConfBaseException, yaml.YAMLError):  # another program's settings, or none
+    except CheckpointError:  # another program's settings, or none
         return Run(folder.resolve().name, scalars, None, None)
     steps, num_envs = OmegaConf.select(params, "agent.num_steps_per_env"), OmegaConf.select(params, "env.num_envs")
     return Run(

@@ -59,7 +59,7 @@ def settings(checkpoint: Path, task: str, algorithm: Algorithm, overrides: Seque
         overrides: ``env.name=value``; an agent is as it was trained.
 
     Raises:
-        CheckpointError: If a PPO checkpoint lies outside of a run folder.
+        CheckpointError: If a PPO checkpoint lies outside of a run folder, or the run's settings cannot be read.
         ConfigError: If an override is not one of ``env``, or its name or value is refused by the configuration.
     """
     for text in overrides:
@@ -68,12 +68,14 @@ def settings(checkpoint: Path, task: str, algorithm: Algorithm, overrides: Seque
                 f"Cannot override {text!r} here: the policy is as it was trained. Override env.* settings."
             )
     preset = compose(task, algorithm, overrides)
+    if algorithm == "trudi" and not (checkpoint.parent / "params").exists():
+        return preset
     try:
         cfg = load_params(checkpoint.parent)
     except CheckpointError as error:
         if algorithm == "ppo":
             raise CheckpointError(f"{error} A PPO policy can only be rebuilt with the settings of its run.") from error
-        return preset
+        raise CheckpointError(f"{error} Copy the checkpoint elsewhere to play it with the task's preset.") from error
     for text in overrides:
         key = text.lstrip("+").partition("=")[0]
         OmegaConf.update(cfg, key, OmegaConf.select(preset, key), force_add=True)
