@@ -12,13 +12,12 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
 
-import torch
 from rsl_rl.env import VecEnv
 from rsl_rl.models import MLPModel
 from tensordict import TensorDict
 from torch import Tensor
 
-from trudi_rsl.algorithms.checkpoint import check_kind, load_actor_critic
+from trudi_rsl.algorithms.checkpoint import check_kind, check_task, load_actor_critic, read_checkpoint
 from trudi_rsl.errors import CheckpointError, ConfigError
 from trudi_rsl.evaluation.episodes import Policy
 from trudi_rsl.modules.diffusion_actor_critic import InitialLatent, Sampler
@@ -90,13 +89,8 @@ def identify(path: Path, task: str, algorithm: Algorithm | None = None) -> Algor
     Raises:
         CheckpointError: If there is no such file, or it is of another task or algorithm.
     """
-    if not path.is_file():
-        raise CheckpointError(f"No checkpoint at {path}.")
-    try:
-        checkpoint = torch.load(path, map_location="cpu", weights_only=False)
-    except Exception as error:  # torch raises many kinds, according to what the file is
-        raise CheckpointError(f"{path} is not a checkpoint: {error}") from error
-    if not isinstance(checkpoint, dict) or "actor_state_dict" not in checkpoint:
+    checkpoint = read_checkpoint(path)
+    if "actor_state_dict" not in checkpoint:
         raise CheckpointError(f"{path} is not a checkpoint of RSL-RL or TruDi.")
     found: Algorithm = "trudi" if "trudi" in checkpoint else "ppo"
     if algorithm not in (None, found):
@@ -106,9 +100,7 @@ def identify(path: Path, task: str, algorithm: Algorithm | None = None) -> Algor
     if found == "trudi":
         check_kind(checkpoint, task)
     else:
-        trained_on = (checkpoint.get("infos") or {}).get("task")
-        if trained_on not in (None, task):
-            raise CheckpointError(f"The checkpoint was trained on task {trained_on!r}, not on {task!r}.")
+        check_task((checkpoint.get("infos") or {}).get("task"), task)
     return found
 
 
