@@ -51,6 +51,7 @@ def play(args: argparse.Namespace) -> None:
     import torch
     from rich.console import Console
 
+    from trudi_rsl.config import check_startable
     from trudi_rsl.evaluation import evaluate
     from trudi_rsl.evaluation.play import find, settings, summary_table
     from trudi_rsl.evaluation.policies import SamplerCfg, identify, load_policy
@@ -58,6 +59,7 @@ def play(args: argparse.Namespace) -> None:
     from trudi_rsl.evaluation.video import make_env_to_render, record_episode, video_path
     from trudi_rsl.hosts.registry import make_env
 
+    check_startable(args.task)
     sampler = SamplerCfg(args.sampler, args.score_scale, args.num_candidates, args.initial_latent)
     checkpoint = find(args.task, args.algo or "trudi", args.experiment_name, args.load_run, args.checkpoint)
     algorithm = identify(checkpoint, args.task, args.algo)

@@ -80,10 +80,13 @@ def train(cfg: DictConfig) -> None:
     import torch
     from omegaconf import OmegaConf
 
-    from trudi_rsl.config import create_run_folder, experiment_folder, resume_path, save_params
+    from trudi_rsl.algorithms.checkpoint import read_checkpoint
+    from trudi_rsl.config import check_startable, create_run_folder, experiment_folder, resume_path, save_params
     from trudi_rsl.hosts.registry import continues_episodes, make_env
+    from trudi_rsl.rsl_rl_compat import check_groups
     from trudi_rsl.runners import OnPolicyRunner
 
+    check_startable(cfg.task)
     agent = cfg.agent
     if agent.num_threads:
         torch.set_num_threads(agent.num_threads)
@@ -91,13 +94,14 @@ def train(cfg: DictConfig) -> None:
     np.random.seed(agent.seed)
     checkpoint = resume_path(cfg)
     env = make_env(cfg.task, cfg.env, agent.device, agent.seed)
+    check_groups(env.get_observations(), agent.obs_groups)
     with create_run_folder(experiment_folder(cfg), agent.run_name) as run_dir:
         runner = OnPolicyRunner(env, OmegaConf.to_container(agent), str(run_dir), agent.device)  # pyright: ignore
         random_lengths = agent.init_at_random_ep_len
         if checkpoint is not None:
             print(f"Resuming from: {checkpoint}", flush=True)
             runner.load(str(checkpoint), map_location=agent.device)
-            random_lengths = random_lengths and not continues_episodes(env, checkpoint)
+            random_lengths = random_lengths and not continues_episodes(env, read_checkpoint(checkpoint))
         save_params(run_dir, cfg)
         print(f"Run folder: {run_dir}", flush=True)
         try:
@@ -116,8 +120,9 @@ def main(argv: list[str]) -> int:
     try:
         from trudi_rsl.config import compose
         from trudi_rsl.errors import CheckpointError, ConfigError, NonFiniteError
-    except ModuleNotFoundError as error:
-        print(f"Error: {error}. Install this package: pip install -e .", file=sys.stderr)
+    except ImportError as error:
+        advice = ". Install this package: pip install -e ." if isinstance(error, ModuleNotFoundError) else ""
+        print(f"Error: {error}{advice}", file=sys.stderr)
         return 1
     try:
         train(compose(args.task, args.algo, overrides, settings=settings(args)))

@@ -1,8 +1,6 @@
 # SPDX-License-Identifier: BSD-3-Clause
 """Trust-region diffusion policies (TruDi) for RSL-RL."""
 
-from trudi_rsl.rsl_rl_compat import check_version
-
-check_version()
+import trudi_rsl.rsl_rl_compat  # noqa: F401  refuses versions of RSL-RL that do not fit, before anything uses them
 
 __version__ = "0.1.0"

@@ -8,7 +8,7 @@ import pytest
 from omegaconf import OmegaConf
 
 from trudi_rsl.algorithms.config import TruDiCfg
-from trudi_rsl.config import compose
+from trudi_rsl.config import check_startable, compose
 from trudi_rsl.config.compose import CONFIG_DIR, available, preset_of
 from trudi_rsl.errors import ConfigError
 
@@ -108,6 +108,12 @@ def test_runs_of_different_algorithms_lie_apart() -> None:
         (["agent.max_iterations=0"], ["agent.max_iterations", "at least 1"]),
         (["agent.seed=-1"], ["agent.seed", "at least 0"]),
         (["agent.run_name=a/b"], ["agent.run_name", "slashes"]),
+        (["agent.experiment_name=/tmp/x"], ["agent.experiment_name", "'/tmp/x'"]),
+        (["agent.experiment_name='a/../../../x'"], ["agent.experiment_name", "'..'"]),
+        (["agent.experiment_name='C:x'"], ["agent.experiment_name", "'C:x'"]),
+        (["agent.logger=wandbb"], ["'wandbb'", "Did you mean 'wandb'"]),
+        (["agent.logger=null"], ["None", "tensorboard", "class_name"]),
+        (["agent.logger={project_name: x}"], ["tensorboard, wandb, neptune", "class_name"]),
         (["env.num_envs=1", "agent.num_steps_per_env=2"], ["2 transitions", "16 minibatches"]),
         (["preset=dcm"], ["'dcm'", "Did you mean 'dmc'"]),
         (["agent=ppo"], ["--algo"]),
@@ -124,6 +130,22 @@ def test_impossible_overrides_are_refused_in_one_line_that_names_them(overrides:
     assert "\n" not in message
     for word in words:
         assert word in message
+
+
+def test_an_experiment_may_be_a_folder_in_a_folder() -> None:
+    assert compose("SomeTask-v0", overrides=["agent.experiment_name=a/b..c"]).agent.experiment_name == "a/b..c"
+
+
+def test_every_benchmark_of_another_simulator_is_refused_by_its_name_and_no_gymnasium_task_is() -> None:
+    patterns = OmegaConf.select(OmegaConf.load(CONFIG_DIR / "tasks.yaml"), "trudi")
+    for preset, names in patterns.items():
+        for task in (name.replace("*", "x") for name in names):
+            if preset in ("halfcheetah", "gymnasium") or preset.startswith("isaaclab"):
+                check_startable(task)
+                continue
+            with pytest.raises(ConfigError, match=rf"^Task '{task}' belongs to (MuJoCo P|ManiSkill3|HumanoidB)"):
+                check_startable(task)
+            check_startable(f"some_package:{task}")
 
 
 def test_settings_of_the_other_algorithm_are_unknown() -> None:

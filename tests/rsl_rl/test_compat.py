@@ -67,7 +67,7 @@ def test_observation_sets_are_refused_with_the_groups_there_are(
 
 @pytest.mark.filterwarnings("ignore:The observation configuration")
 def test_what_only_rsl_rl_refuses_and_what_only_trudi_refuses_are_configuration_errors(obs: TensorDict) -> None:
-    with pytest.raises(ConfigError, match="obs_groups: .*'actor'"):
+    with pytest.raises(ConfigError, match=r"obs_groups: .*'actor'"):
         resolve_groups(obs.select("camera"), {})
     with pytest.raises(ConfigError, match=r"'camera' has shape \(8, 8\)"):
         resolve_groups(obs, {"obs_groups": {"actor": ["camera"], "critic": ["policy"]}})
@@ -80,7 +80,7 @@ def test_rsl_rls_own_log_writers_are_taken(logger: str) -> None:
 
 @pytest.mark.parametrize("logger", ["foo", "WandB", None, 3, {}, {"project_name": "x"}])
 def test_other_log_writers_are_refused_with_the_known_ones(logger: object) -> None:
-    with pytest.raises(ConfigError, match="No log writer .*wandb.*class_name"):
+    with pytest.raises(ConfigError, match=r"No log writer .*wandb.*class_name"):
         check_logger(logger)
 
 

@@ -15,6 +15,7 @@ from omegaconf import OmegaConf
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
 from scripts.train import main
+from trudi_rsl.algorithms.checkpoint import read_checkpoint
 from trudi_rsl.hosts.registry import continues_episodes, make_env
 
 ROOT = Path(__file__).parents[2]
@@ -117,10 +118,10 @@ def test_episodes_continue_only_where_the_simulator_restores_them(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.chdir(tmp_path)
-    checkpoint = _train("--max_iterations", "1") / "model_0.pt"
-    assert continues_episodes(make_env(TASK, {"num_envs": 4}), checkpoint)
-    assert not continues_episodes(make_env(TASK, {"num_envs": 5}), checkpoint)
-    ppo = _train("--algo", "ppo", "--max_iterations", "1") / "model_0.pt"
+    saved = read_checkpoint(_train("--max_iterations", "1") / "model_0.pt")
+    assert continues_episodes(make_env(TASK, {"num_envs": 4}), saved)
+    assert not continues_episodes(make_env(TASK, {"num_envs": 5}), saved)
+    ppo = read_checkpoint(_train("--algo", "ppo", "--max_iterations", "1") / "model_0.pt")
     assert not continues_episodes(make_env(TASK, {"num_envs": 4}), ppo)
 
 

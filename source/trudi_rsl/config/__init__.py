@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: BSD-3-Clause
 """Configuration of runs: composition with Hydra, and the folders runs are kept in."""
 
-from trudi_rsl.config.compose import compose
+from trudi_rsl.config.compose import check_startable, compose
 from trudi_rsl.config.run_folder import (
     create_run_folder,
     experiment_folder,
@@ -12,6 +12,7 @@ from trudi_rsl.config.run_folder import (
 )
 
 __all__ = [
+    "check_startable",
     "compose",
     "create_run_folder",
     "experiment_folder",

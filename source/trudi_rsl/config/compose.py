@@ -6,7 +6,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable, Mapping, Sequence
 from fnmatch import fnmatchcase
-from pathlib import Path
+from pathlib import Path, PureWindowsPath
 from typing import Any
 
 from hydra import compose as hydra_compose
@@ -18,8 +18,10 @@ from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
 from trudi_rsl.algorithms.config import TruDiCfg
+from trudi_rsl.config.run_folder import LOG_ROOT
 from trudi_rsl.config.schema import register
 from trudi_rsl.errors import ConfigError, nearest
+from trudi_rsl.rsl_rl_compat import check_logger
 
 CONFIG_DIR = Path(__file__).resolve().parents[3] / "configs"
 """The checkout's ``configs/``."""
@@ -100,9 +102,35 @@ def preset_of(task: str, algo: str, config_dir: Path = CONFIG_DIR) -> str:
         algo: Section of the file.
         config_dir: The folder of configuration files.
     """
-    table = OmegaConf.select(OmegaConf.load(config_dir / "tasks.yaml"), algo)
+    table = _task_table(algo, config_dir)
     name = task.rpartition(":")[2]
-    return next(preset for preset, patterns in table.items() if any(fnmatchcase(name, p) for p in patterns))
+    return next(str(preset) for preset, patterns in table.items() if any(fnmatchcase(name, p) for p in patterns))
+
+
+def check_startable(task: str, config_dir: Path = CONFIG_DIR) -> None:
+    """Refuse a task of a benchmark whose simulator has no host here, though it may have a preset.
+
+    Args:
+        task: Task name; ``module:Name`` is always taken for a Gymnasium task.
+        config_dir: The folder of configuration files.
+
+    Raises:
+        ConfigError: Naming the simulator.
+    """
+    if ":" in task:
+        return
+    preset = preset_of(task, "trudi", config_dir)
+    for simulator, presets in _task_table("without_host", config_dir).items():
+        if preset in presets:
+            raise ConfigError(
+                f"Task {task!r} belongs to {simulator}, which this version of trudi_rsl cannot start. Wrap it as an "
+                "RSL-RL VecEnv and train it with trudi_rsl.runners.OnPolicyRunner, or, if a package registers it with "
+                f"Gymnasium, name it module:{task}."
+            )
+
+
+def _task_table(section: str, config_dir: Path) -> DictConfig:
+    return OmegaConf.select(OmegaConf.load(config_dir / "tasks.yaml"), section)
 
 
 def _quoted(value: Any) -> str:
@@ -178,6 +206,14 @@ def _check_values(cfg: DictConfig, algo: str) -> None:
         raise ConfigError(
             f"agent.run_name becomes part of a folder's name, so it has no slashes; got {cfg.agent.run_name!r}."
         )
+    # a Windows path takes both kinds of slashes
+    experiment = PureWindowsPath(cfg.agent.experiment_name)
+    if experiment.anchor or ".." in experiment.parts:
+        raise ConfigError(
+            f"agent.experiment_name is a folder inside {LOG_ROOT}, so it is a relative path without '..'; got "
+            f"{cfg.agent.experiment_name!r}."
+        )
+    check_logger(cfg.agent.logger)
     rows, minibatches = cfg.env.num_envs * cfg.agent.num_steps_per_env, cfg.agent.algorithm.num_mini_batches
     if rows < minibatches:
         raise ConfigError(

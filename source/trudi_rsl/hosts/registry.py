@@ -4,7 +4,6 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from pathlib import Path
 from typing import Any
 
 import torch
@@ -57,16 +56,16 @@ def make_env(
     )
 
 
-def continues_episodes(env: VecEnv, checkpoint: Path) -> bool:
+def continues_episodes(env: VecEnv, checkpoint: Mapping[str, Any]) -> bool:
     """Return whether loading ``checkpoint`` lets ``env`` continue the episodes that ran when it was saved.
 
     If so, nothing may touch their lengths; if not, they start anew.
 
     Args:
         env: The environments.
-        checkpoint: A ``model_*.pt``.
+        checkpoint: What a ``model_*.pt`` holds.
     """
-    state = torch.load(checkpoint, map_location="cpu", weights_only=False).get("env_state")
+    state = checkpoint.get("env_state")
     return state is not None and state["exact"] and state["num_envs"] == env.num_envs
 
 

@@ -1,6 +1,16 @@
 # SPDX-License-Identifier: BSD-3-Clause
 """The only place that knows RSL-RL's versions."""
 
-from trudi_rsl.rsl_rl_compat.contract import action_bounds, check_version, resolve_groups, task_name
+from trudi_rsl.rsl_rl_compat.version import check_version
 
-__all__ = ["action_bounds", "check_version", "resolve_groups", "task_name"]
+check_version()  # before the imports below, which fail under other versions without saying why
+
+from trudi_rsl.rsl_rl_compat.contract import (  # noqa: E402
+    action_bounds,
+    check_groups,
+    check_logger,
+    resolve_groups,
+    task_name,
+)
+
+__all__ = ["action_bounds", "check_groups", "check_logger", "check_version", "resolve_groups", "task_name"]

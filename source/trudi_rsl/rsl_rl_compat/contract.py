@@ -3,43 +3,78 @@
 
 from __future__ import annotations
 
-from importlib.metadata import version
+import importlib.util
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import torch
-from packaging.version import Version
 from rsl_rl.env import VecEnv
-from rsl_rl.utils import resolve_obs_groups
+from rsl_rl.utils import resolve_callable, resolve_obs_groups
 from tensordict import TensorDict
 from torch import Tensor
 
-from trudi_rsl.errors import ConfigError
+from trudi_rsl.errors import ConfigError, nearest
 
-SUPPORTED = (Version("5.0.1"), Version("6"))
+LOGGERS = ("tensorboard", "wandb", "neptune")
+"""Names of RSL-RL's log writers."""
 
 
-def check_version() -> None:
-    """Refuse versions of RSL-RL whose contract with algorithms is another.
+def check_logger(logger: object) -> None:
+    """Refuse a log writer that the installed RSL-RL cannot make, before it makes a run folder.
+
+    Args:
+        logger: One of :data:`LOGGERS`, or, where RSL-RL takes it as 5.5 does, a mapping with ``class_name`` and
+            constructor arguments.
 
     Raises:
-        ImportError: Naming the installed version and the supported range.
+        ConfigError: Saying which there are.
     """
-    installed = Version(version("rsl-rl-lib"))
-    low, high = SUPPORTED
-    if not low <= installed < high:
-        raise ImportError(
-            f"trudi_rsl works with rsl-rl-lib >={low},<{high}; installed is {installed}. "
-            f'Run: pip install "rsl-rl-lib>={low},<{high}"'
+    if logger in LOGGERS:
+        return
+    if not isinstance(logger, Mapping) or "class_name" not in logger:
+        hint = nearest(str(logger), LOGGERS) if isinstance(logger, str) else f"Known: {', '.join(LOGGERS)}."
+        raise ConfigError(f"No log writer {logger!r}. {hint} Others are given as a section with class_name.")
+    if importlib.util.find_spec("rsl_rl.utils.log_writer") is None:
+        raise ConfigError(
+            "A log writer given as a section needs a newer rsl-rl-lib, for example 5.5; with this one choose among "
+            f"{', '.join(LOGGERS)}."
         )
+    try:
+        resolve_callable(logger["class_name"])
+    except (ImportError, AttributeError, TypeError, ValueError) as error:
+        raise ConfigError(f"No log writer {logger['class_name']!r}: {error}") from error
+
+
+def check_groups(obs: TensorDict, groups: Mapping[str, Sequence[str]]) -> None:
+    """Refuse observation sets that are empty or name groups that the environment does not give.
+
+    Args:
+        obs: Observations of the environment, groups ``[E, n]``.
+        groups: Names of observation sets to names of groups.
+
+    Raises:
+        ConfigError: Naming the set and the groups there are.
+    """
+    for name, members in groups.items():
+        unknown = [group for group in members if group not in obs]
+        if not members or unknown:
+            what = f"names {unknown[0]!r}" if unknown else "is empty"
+            known = ", ".join(map(str, obs.keys()))
+            raise ConfigError(f"obs_groups.{name} {what}; the environment gives the observation groups {known}.")
 
 
 def resolve_groups(obs: TensorDict, cfg: dict[str, Any]) -> dict[str, list[str]]:
     """Return the groups of the ``actor`` and ``critic`` observation sets, checked and completed by RSL-RL.
 
     Raises:
-        ConfigError: If a group holds anything but vectors.
+        ConfigError: If the environment does not give a group, or one holds anything but vectors.
     """
-    cfg["obs_groups"] = resolve_obs_groups(obs, cfg.get("obs_groups") or {}, ["actor", "critic"])
+    configured = cfg.get("obs_groups") or {}
+    check_groups(obs, configured)
+    try:
+        cfg["obs_groups"] = resolve_obs_groups(obs, configured, ["actor", "critic"])
+    except ValueError as error:
+        raise ConfigError(f"obs_groups: {error}") from error
     for name in {*cfg["obs_groups"]["actor"], *cfg["obs_groups"]["critic"]}:
         if obs[name].ndim != 2:
             raise ConfigError(
