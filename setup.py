@@ -34,6 +34,8 @@ setup(
         "tensordict>=0.7.0",
         "rsl-rl-lib>=5.0.1,<6",
         "numpy",
+        "packaging",
+        "pyyaml",
         "hydra-core>=1.3",
         "omegaconf>=2.3",
         "tensorboard",

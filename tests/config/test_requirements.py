@@ -1,0 +1,43 @@
+# SPDX-License-Identifier: BSD-3-Clause
+"""setup.py names every package that the sources import."""
+
+import ast
+import importlib.metadata
+import runpy
+import sys
+from pathlib import Path
+
+import pytest
+import setuptools
+from packaging.requirements import Requirement
+from packaging.utils import canonicalize_name
+
+ROOT = Path(__file__).parents[2]
+
+
+def _imported() -> set[str]:
+    """Return the packages that the sources import, other than Python's own and this one."""
+    names = set()
+    for path in [*(ROOT / "source").rglob("*.py"), *(ROOT / "scripts").glob("*.py")]:
+        for node in ast.walk(ast.parse(path.read_text())):
+            if isinstance(node, ast.Import):
+                names |= {alias.name.partition(".")[0] for alias in node.names}
+            elif isinstance(node, ast.ImportFrom) and node.level == 0:
+                names.add((node.module or "").partition(".")[0])
+    return names - sys.stdlib_module_names - {"trudi_rsl"}
+
+
+def test_every_imported_package_is_declared(monkeypatch: pytest.MonkeyPatch) -> None:
+    declared: dict = {}
+    monkeypatch.setattr(setuptools, "setup", declared.update)
+    monkeypatch.chdir(ROOT)
+    runpy.run_path("setup.py")
+    requirements = [*declared["install_requires"], *declared["extras_require"]["all"]]
+    names = {canonicalize_name(Requirement(text).name) for text in requirements}
+    providers = importlib.metadata.packages_distributions()
+    undeclared = {
+        module: providers.get(module)
+        for module in _imported()
+        if not names & {canonicalize_name(name) for name in providers.get(module, [module])}
+    }
+    assert undeclared == {}
