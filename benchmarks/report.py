@@ -105,29 +105,24 @@ def evaluation(records: Records, tasks: list[str]) -> str:
     return table(["task", "SDE", "ODE, random start", "ODE from zeros (exported)"], rows)
 
 
-def over_common_seeds(changes: Records, baseline: list[dict[str, Any]]) -> dict[str, list[dict[str, Any]]]:
-    """Return the preset and its changes by name, each with the seeds that all of them have."""
+def ablation(changes: Records, baseline: list[dict[str, Any]]) -> str:
+    """Return the table of single changes from the preset, each beside the preset's runs of the same seeds."""
     groups = {"preset": baseline} | {variant: runs for (_, _, variant), runs in changes.items()}
-    seeds = set.intersection(*({run["seed"] for run in runs} for runs in groups.values()))
-    return {variant: [run for run in runs if run["seed"] in seeds] for variant, runs in groups.items()}
-
-
-def ablation(groups: dict[str, list[dict[str, Any]]]) -> str:
-    """Return the table of single changes from the preset, best median first."""
-    ranked = sorted(groups.items(), key=lambda item: -statistics.median(scores(item[1])))
     rows = []
-    for variant, runs in ranked:
-        values = scores(runs)
+    for variant, runs in sorted(groups.items(), key=lambda item: -statistics.median(scores(item[1]))):
+        values, seeds = scores(runs), {run["seed"] for run in runs}
+        same = scores([run for run in baseline if run["seed"] in seeds])
         rows.append(
             [
                 f"**{variant}**" if variant == "preset" else variant,
                 f"{statistics.median(values):.0f}",
-                f"{min(values):.0f}",
-                f"{max(values):.0f}",
+                f"{statistics.median(same):.0f}",
+                f"{min(values):.0f} to {max(values):.0f}",
                 ", ".join(f"{v:.0f}" for v in values),
+                seeds_of(runs),
             ]
         )
-    return table(["change", "median", "worst", "best", "by seed"], rows)
+    return table(["change", "median", "preset, same seeds", "worst to best", "by seed", "seeds"], rows)
 
 
 def throughput(result: dict[str, Any]) -> str:
@@ -173,7 +168,7 @@ def main() -> None:
     baseline = cheetah["HalfCheetah-v5", "trudi", "preset"]
     kl_parts = [f"{kl_percent(run):.0f} %" for run in speed["runs"].values() if "path_kl_ms" in run]
     figures.learning_curves(cheetah | tasks, DOCS / "learning_curves.png", BUDGET)
-    groups = over_common_seeds(changes, baseline)
+    groups = {"preset": baseline} | {variant: runs for (_, _, variant), runs in changes.items()}
     figures.ablation({variant: scores(runs) for variant, runs in groups.items()}, DOCS / "ablation.png")
     figures.time_shares(speed, DOCS / "throughput.png")
     all_tasks = ["HalfCheetah-v5", *task_names]
@@ -188,8 +183,7 @@ def main() -> None:
         tasks=comparison(tasks, task_names),
         evaluation=evaluation(everything, all_tasks),
         episodes=len(baseline[0]["evaluation"]["sde"]),
-        ablation=ablation(groups),
-        ablation_seeds=seeds_of(groups["preset"]),
+        ablation=ablation(changes, baseline),
         throughput=throughput(speed),
         kl_share=" and ".join(kl_parts),
         iterations=speed["iterations"],

@@ -55,7 +55,7 @@ class RunnerCfg:
     run_name: str = ""
     """Suffix of the run folder's name."""
     logger: Any = "tensorboard"
-    """RSL-RL's log writer: tensorboard, wandb, neptune, or a section with `class_name` (RSL-RL 5.5)."""
+    """RSL-RL's log writer: tensorboard, wandb, neptune, or a section with `class_name` (RSL-RL 5.4.2 and newer)."""
     wandb_project: str = "trudi_rsl"
     """Project name for Weights & Biases."""
     neptune_project: str = "trudi_rsl"
