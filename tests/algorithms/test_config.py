@@ -137,7 +137,8 @@ def test_every_setting_of_the_installed_ppo_is_known() -> None:
 def test_settings_without_ppos_give_no_warning() -> None:
     with warnings.catch_warnings():
         warnings.simplefilter("error")
-        TruDiCfg.from_dict({"class_name": "trudi_rsl.algorithms:TruDi", "rnd_cfg": None, "kl_bound": 0.2})
+        cfg = TruDiCfg.from_dict({"class_name": "trudi_rsl.algorithms:TruDi", "rnd_cfg": None, "kl_bound": 0.2})
+    assert cfg.kl_bound == 0.2
 
 
 def test_settings_survive_a_round_trip_as_plain_values() -> None:

@@ -95,9 +95,9 @@ def test_checkpoints_of_another_task_are_refused(trudi_checkpoint: Path, ppo_che
 
 
 def test_versions_and_play_variants_of_a_task_count_as_the_same(trudi_checkpoint: Path, ppo_checkpoint: Path) -> None:
-    for path in (trudi_checkpoint, ppo_checkpoint):
-        for variant in ("InvertedPendulum-v4", "InvertedPendulum-Play-v5"):
-            identify(path, variant)
+    for variant in ("InvertedPendulum-v4", "InvertedPendulum-Play-v5"):
+        assert identify(trudi_checkpoint, variant) == "trudi"
+        assert identify(ppo_checkpoint, variant) == "ppo"
 
 
 def test_what_is_no_checkpoint_is_refused(tmp_path: Path) -> None:
