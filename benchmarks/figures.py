@@ -76,11 +76,12 @@ def time_shares(result: dict[str, Any], path: Path) -> None:
             if part not in seconds or (part == "update" and learner):
                 continue
             width = 1e6 * seconds[part] / run["env_steps_per_iteration"]
-            label = None if part in labelled else part
+            label = None if part in labelled else "update of PPO" if part == "update" else part
             labelled.add(part)
             axis.barh(height, width, left=left, color=color, label=label)
             left += width
     axis.set_yticks(range(len(runs)), list(runs))
+    axis.invert_yaxis()
     axis.set_xlabel("microseconds per environment step")
     axis.legend(frameon=False, fontsize=8, ncols=4, loc="upper center", bbox_to_anchor=(0.5, -0.3))
     axis.spines[["top", "right"]].set_visible(False)
