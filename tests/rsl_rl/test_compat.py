@@ -94,5 +94,5 @@ def test_a_log_writer_given_as_a_section_must_exist() -> None:
 
 @pytest.mark.skipif(HAS_LOG_WRITERS, reason="this RSL-RL takes sections too")
 def test_sections_are_refused_where_rsl_rl_takes_names_only() -> None:
-    with pytest.raises(ConfigError, match=r"rsl-rl-lib 5\.5"):
+    with pytest.raises(ConfigError, match=r"newer rsl-rl-lib"):
         check_logger({"class_name": "torch.utils.tensorboard:SummaryWriter"})
