@@ -172,9 +172,11 @@ def test_the_log_of_an_exact_resume_goes_on_as_if_not_stopped(tmp_path: Path) ->
         return OnPolicyRunner(env, runner_cfg(), str(tmp_path / folder), "cpu")
 
     def rewards(folder: str) -> list[tuple[int, float]]:
-        events = EventAccumulator(str(tmp_path / folder))
+        # each learn() writes a file of its own, and the reader takes them in the order of their names
+        events = EventAccumulator(str(tmp_path / folder), purge_orphaned_data=False)
         events.Reload()
-        return [(event.step, event.value) for event in events.Scalars("Train/mean_reward")]
+        in_time = sorted(events.Scalars("Train/mean_reward"), key=lambda event: event.wall_time)
+        return [(event.step, event.value) for event in in_time]
 
     straight, resumed = runner("straight"), runner("resumed")
     straight.learn(4)
