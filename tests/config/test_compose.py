@@ -2,25 +2,36 @@
 """Composition: who wins over whom, and what is refused with which words."""
 
 import dataclasses
+import shutil
 from pathlib import Path
 
 import pytest
 from omegaconf import OmegaConf
 
 from trudi_rsl.algorithms.config import TruDiCfg
-from trudi_rsl.config import check_startable, compose
-from trudi_rsl.config.compose import CONFIG_DIR, available, preset_of
+from trudi_rsl.config import check_startable, compose, task_preset
+from trudi_rsl.config.presets import CONFIG_DIR, available, preset_of
 from trudi_rsl.errors import ConfigError
 
 PRESETS = [(algo, preset) for algo in available("agent") for preset in available(f"preset/{algo}")]
+LAID_OVER_A_HOSTS_OWN = ("isaaclab", "mjlab")
+"""How presets begin that are no whole configurations: the host's configuration of the task comes below them."""
 
 
-@pytest.mark.parametrize(("algo", "preset"), PRESETS)
+@pytest.mark.parametrize(("algo", "preset"), [p for p in PRESETS if not p[1].startswith(LAID_OVER_A_HOSTS_OWN)])
 def test_every_preset_composes_and_holds_possible_values(algo: str, preset: str) -> None:
     cfg = compose("SomeTask-v0", algo, [f"preset={preset}"])
     assert not OmegaConf.missing_keys(cfg)
     batch = cfg.env.num_envs * cfg.agent.num_steps_per_env / cfg.agent.algorithm.num_mini_batches
     assert batch == int(batch), "transitions are dropped"
+
+
+@pytest.mark.parametrize("preset", [name for _, name in PRESETS if name.startswith(LAID_OVER_A_HOSTS_OWN)])
+def test_every_preset_for_a_hosts_configuration_holds_possible_values(preset: str, tmp_path: Path) -> None:
+    shutil.copytree(CONFIG_DIR / "preset", tmp_path / "preset")
+    (tmp_path / "tasks.yaml").write_text(f"trudi: {{{preset}: ['*']}}")
+    agent = task_preset("any", config_dir=tmp_path)["agent"]
+    assert TruDiCfg.from_dict(agent["algorithm"]).num_mini_batches <= agent["num_steps_per_env"]
 
 
 @pytest.mark.parametrize("algo", available("agent"))
@@ -38,6 +49,11 @@ def test_every_preset_in_the_task_table_exists_and_every_preset_is_in_it(algo: s
         ("G1JoystickRoughTerrain", "playground_humanoids"),
         ("Isaac-Velocity-Rough-G1-v0", "isaaclab_locomotion"),
         ("Isaac-Velocity-Flat-H1", "isaaclab_locomotion"),
+        ("Isaac-Velocity-Flat-H1-Play-v0", "isaaclab_locomotion"),
+        ("Isaac-Velocity-Flat-Anymal-D-v0", "isaaclab"),
+        ("Isaac-Reorient-Cube-Shadow-Direct", "isaaclab_in_hand"),
+        ("Isaac-Reorient-Cube-Allegro", "isaaclab"),
+        ("IsaacContrib-Velocity-Flat-Spot", "isaaclab"),
         ("Isaac-Repose-Cube-Allegro-Direct-v0", "isaaclab_in_hand"),
         ("Isaac-Ant", "isaaclab"),
         ("PickCube-v1", "maniskill3"),
@@ -52,10 +68,10 @@ def test_a_task_finds_its_benchmarks_preset(task: str, preset: str) -> None:
 
 
 def test_every_field_of_the_algorithm_can_be_overridden_and_keeps_its_default() -> None:
-    algorithm = dict(compose("SomeTask-v0", overrides=["preset=isaaclab"]).agent.algorithm)
+    algorithm = dict(compose("SomeTask-v0", overrides=["preset=dmc"]).agent.algorithm)
     fields = {f.name for f in dataclasses.fields(TruDiCfg)}
     assert set(algorithm) == fields | {"class_name"}
-    written = OmegaConf.select(OmegaConf.load(CONFIG_DIR / "preset" / "trudi" / "isaaclab.yaml"), "agent.algorithm")
+    written = OmegaConf.select(OmegaConf.load(CONFIG_DIR / "preset" / "trudi" / "dmc.yaml"), "agent.algorithm")
     defaults = TruDiCfg().to_dict()
     assert {k: algorithm[k] for k in fields - set(written)} == {k: defaults[k] for k in fields - set(written)}
 
@@ -140,7 +156,7 @@ def test_every_benchmark_of_another_simulator_is_refused_by_its_name_and_no_gymn
     patterns = OmegaConf.select(OmegaConf.load(CONFIG_DIR / "tasks.yaml"), "trudi")
     for preset, names in patterns.items():
         for task in (name.replace("*", "x") for name in names):
-            if preset in ("halfcheetah", "gymnasium") or preset.startswith("isaaclab"):
+            if preset in ("halfcheetah", "gymnasium") or preset.startswith(LAID_OVER_A_HOSTS_OWN):
                 check_startable(task)
                 continue
             with pytest.raises(ConfigError, match=rf"^Task '{task}' belongs to (MuJoCo P|ManiSkill3|HumanoidB)"):
@@ -160,6 +176,17 @@ def test_an_unknown_algorithm_is_refused_with_the_known_ones() -> None:
         compose("HalfCheetah-v5", "trudy")
 
 
-def test_an_installation_without_configuration_files_says_how_to_get_them(tmp_path: Path) -> None:
-    with pytest.raises(ConfigError, match=r"pip install -e \."):
+def test_an_installation_without_configuration_files_says_so(tmp_path: Path) -> None:
+    with pytest.raises(ConfigError, match=r"install it again"):
         compose("HalfCheetah-v5", config_dir=tmp_path / "nowhere")
+
+
+def test_a_task_preset_holds_what_its_files_say_and_the_nearer_file_wins() -> None:
+    preset = task_preset("Isaac-Velocity-Rough-G1")
+    assert preset["agent"]["algorithm"]["value_range"] == [-10.0, 10.0]
+    assert (
+        preset["agent"]["algorithm"]["gamma"]
+        == task_preset("Isaac-Repose-Cube-Shadow-Direct-v0")["agent"]["algorithm"]["gamma"]
+    )
+    assert preset["agent"]["num_steps_per_env"] == task_preset("Isaac-Ant")["agent"]["num_steps_per_env"]
+    assert "gamma" not in task_preset("Isaac-Ant")["agent"]["algorithm"]

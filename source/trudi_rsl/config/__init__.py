@@ -1,7 +1,8 @@
 # SPDX-License-Identifier: BSD-3-Clause
 """Configuration of runs: composition with Hydra, and the folders runs are kept in."""
 
-from trudi_rsl.config.compose import check_startable, compose
+from trudi_rsl.config.compose import compose
+from trudi_rsl.config.presets import check_startable, task_preset
 from trudi_rsl.config.run_folder import (
     create_run_folder,
     experiment_folder,
@@ -20,4 +21,5 @@ __all__ = [
     "load_params",
     "resume_path",
     "save_params",
+    "task_preset",
 ]

@@ -5,7 +5,6 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable, Mapping, Sequence
-from fnmatch import fnmatchcase
 from pathlib import Path, PureWindowsPath
 from typing import Any
 
@@ -18,13 +17,11 @@ from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
 from trudi_rsl.algorithms.config import TruDiCfg
+from trudi_rsl.config.presets import CONFIG_DIR, available, preset_of
 from trudi_rsl.config.run_folder import LOG_ROOT
 from trudi_rsl.config.schema import register
 from trudi_rsl.errors import ConfigError, nearest
 from trudi_rsl.rsl_rl_compat import check_logger
-
-CONFIG_DIR = Path(__file__).resolve().parents[3] / "configs"
-"""The checkout's ``configs/``."""
 
 OPEN_SECTIONS = ("env.env_kwargs", "agent.obs_groups", "agent.actor.distribution_cfg", "agent.critic.distribution_cfg")
 """Sections whose keys belong to others and cannot be listed here."""
@@ -64,7 +61,7 @@ def compose(
     """
     if not config_dir.is_dir():
         raise ConfigError(
-            f"No configuration files in {config_dir}. Install trudi_rsl from a checkout: pip install -e ."
+            f"No configuration files in {config_dir}; this installation of trudi_rsl is incomplete, so install it again."
         )
     if algo not in (algos := available("agent", config_dir)):
         raise ConfigError(f"Unknown algorithm {algo!r}. {nearest(algo, algos)}")
@@ -87,50 +84,6 @@ def compose(
         cfg.agent.experiment_name = name if algo == "trudi" else f"{name}_{algo}"
     _check_values(cfg, algo)
     return cfg
-
-
-def available(group: str, config_dir: Path = CONFIG_DIR) -> list[str]:
-    """Return the names of the files in one folder of ``configs/``."""
-    return sorted(path.stem for path in (config_dir / group).glob("*.yaml"))
-
-
-def preset_of(task: str, algo: str, config_dir: Path = CONFIG_DIR) -> str:
-    """Return the preset that ``configs/tasks.yaml`` gives a task: the first pattern that matches its name.
-
-    Args:
-        task: Task name; a leading ``module:`` is not looked at.
-        algo: Section of the file.
-        config_dir: The folder of configuration files.
-    """
-    table = _task_table(algo, config_dir)
-    name = task.rpartition(":")[2]
-    return next(str(preset) for preset, patterns in table.items() if any(fnmatchcase(name, p) for p in patterns))
-
-
-def check_startable(task: str, config_dir: Path = CONFIG_DIR) -> None:
-    """Refuse a task of a benchmark whose simulator has no host here, though it may have a preset.
-
-    Args:
-        task: Task name; ``module:Name`` is always taken for a Gymnasium task.
-        config_dir: The folder of configuration files.
-
-    Raises:
-        ConfigError: Naming the simulator.
-    """
-    if ":" in task:
-        return
-    preset = preset_of(task, "trudi", config_dir)
-    for simulator, presets in _task_table("without_host", config_dir).items():
-        if preset in presets:
-            raise ConfigError(
-                f"Task {task!r} belongs to {simulator}, which this version of trudi_rsl cannot start. Wrap it as an "
-                "RSL-RL VecEnv and train it with trudi_rsl.runners.OnPolicyRunner, or, if a package registers it with "
-                f"Gymnasium, name it module:{task}."
-            )
-
-
-def _task_table(section: str, config_dir: Path) -> DictConfig:
-    return OmegaConf.select(OmegaConf.load(config_dir / "tasks.yaml"), section)
 
 
 def _quoted(value: Any) -> str:

@@ -1,0 +1,79 @@
+# SPDX-License-Identifier: BSD-3-Clause
+"""Which settings a task's benchmark uses: the files in ``configs/``, found in a checkout or in the installed package."""
+
+from __future__ import annotations
+
+from fnmatch import fnmatchcase
+from pathlib import Path
+from typing import Any, cast
+
+from omegaconf import DictConfig, OmegaConf
+
+from trudi_rsl.errors import ConfigError
+
+_PACKAGE = Path(__file__).resolve().parents[1]
+_CHECKOUT = _PACKAGE.parents[1] / "configs"
+
+CONFIG_DIR = _CHECKOUT if (_CHECKOUT / "tasks.yaml").is_file() else _PACKAGE / "configs"
+"""The checkout's ``configs/``, or the copy that a wheel carries."""
+
+
+def available(group: str, config_dir: Path = CONFIG_DIR) -> list[str]:
+    """Return the names of the files in one folder of ``configs/``."""
+    return sorted(path.stem for path in (config_dir / group).glob("*.yaml"))
+
+
+def preset_of(task: str, algo: str, config_dir: Path = CONFIG_DIR) -> str:
+    """Return the preset that ``configs/tasks.yaml`` gives a task: the first pattern that matches its name.
+
+    Args:
+        task: Task name; a leading ``module:`` is not looked at.
+        algo: Section of the file.
+        config_dir: The folder of configuration files.
+    """
+    table = _task_table(algo, config_dir)
+    name = task.rpartition(":")[2]
+    return next(str(preset) for preset, patterns in table.items() if any(fnmatchcase(name, p) for p in patterns))
+
+
+def task_preset(task: str, algo: str = "trudi", config_dir: Path = CONFIG_DIR) -> dict[str, Any]:
+    """Return what the task's preset sets, and nothing else: ``{"env": {...}, "agent": {...}}``.
+
+    Hosts that have configurations of their own lay it over them; :func:`~trudi_rsl.config.compose` composes whole
+    configurations.
+    """
+    merged = _read(config_dir / "preset" / algo / f"{preset_of(task, algo, config_dir)}.yaml")
+    return cast("dict[str, Any]", OmegaConf.to_container(merged))
+
+
+def check_startable(task: str, config_dir: Path = CONFIG_DIR) -> None:
+    """Refuse a task of a benchmark whose simulator has no host here, though it may have a preset.
+
+    Args:
+        task: Task name; ``module:Name`` is always taken for a Gymnasium task.
+        config_dir: The folder of configuration files.
+
+    Raises:
+        ConfigError: Naming the simulator.
+    """
+    if ":" in task:
+        return
+    preset = preset_of(task, "trudi", config_dir)
+    for simulator, presets in _task_table("without_host", config_dir).items():
+        if preset in presets:
+            raise ConfigError(
+                f"Task {task!r} belongs to {simulator}, which this version of trudi_rsl cannot start. Wrap it as an "
+                "RSL-RL VecEnv and train it with trudi_rsl.runners.OnPolicyRunner, or, if a package registers it with "
+                f"Gymnasium, name it module:{task}."
+            )
+
+
+def _task_table(section: str, config_dir: Path) -> DictConfig:
+    return OmegaConf.select(OmegaConf.load(config_dir / "tasks.yaml"), section)
+
+
+def _read(path: Path) -> DictConfig:
+    """Return a preset laid over those that its ``defaults`` name."""
+    own = cast("DictConfig", OmegaConf.load(path))
+    bases = [name for name in own.pop("defaults", []) if name != "_self_"]
+    return cast("DictConfig", OmegaConf.merge(*(_read(path.with_name(f"{name}.yaml")) for name in bases), own))
