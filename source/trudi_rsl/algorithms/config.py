@@ -84,8 +84,8 @@ class TruDiCfg:
     """Initial temperature, above 0; the paper uses 0.01 or 1.0 by benchmark."""
 
     value_range: tuple[float, float] | Literal["auto"] = "auto"
-    """Lower and upper end of the critic's values, or `auto`: start from the first rollout's rewards and widen while
-    targets are clipped."""
+    """Lower and upper end of the critic's values, or `auto` (or None): start from the first rollout's rewards and widen
+    while targets come near the ends."""
     num_bins: int = 151
     """Value bins, at least 2."""
     critic_hidden_dim: int = 512
@@ -97,6 +97,9 @@ class TruDiCfg:
     """Lower and upper action bound for all dimensions of the policy; None takes the environment's own."""
     obs_normalization: bool = True
     """Normalise observations with running statistics."""
+    final_observations: bool = True
+    """Ask the simulator for the true last observation of each episode where it offers them; costs one more computation
+    of observations in steps where an episode ends. Without them, targets stop before an episode's last step."""
 
     def __post_init__(self) -> None:
         """Refuse impossible values."""
@@ -112,7 +115,7 @@ class TruDiCfg:
         self._require("lam", 0 <= self._number("lam") <= 1, "in [0, 1]")
         self._require("aux_loss_coef", self._number("aux_loss_coef") >= 0, "at least 0")
         self._require_int("num_bins", 2)
-        for name in ("residual", "obs_normalization"):
+        for name in ("residual", "obs_normalization", "final_observations"):
             self._require(name, isinstance(getattr(self, name), bool), "true or false")
         self._require(
             "entropy_target_per_dim",
@@ -135,6 +138,9 @@ class TruDiCfg:
             not self.residual or len(set(self.actor_hidden_dims)) == 1,
             "false unless all actor_hidden_dims are equal",
         )
+        if self.value_range is None:
+            # the only way to say `auto` where a host checks an override's type against a list
+            self.value_range = "auto"
         if self.value_range != "auto":
             self.value_range = self._interval("value_range")
         if self.action_bounds is not None:

@@ -61,7 +61,8 @@ def compose(
     """
     if not config_dir.is_dir():
         raise ConfigError(
-            f"No configuration files in {config_dir}; this installation of trudi_rsl is incomplete, so install it again."
+            f"No configuration files in {config_dir}: this installation of trudi_rsl is incomplete, so install it "
+            "again."
         )
     if algo not in (algos := available("agent", config_dir)):
         raise ConfigError(f"Unknown algorithm {algo!r}. {nearest(algo, algos)}")

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: BSD-3-Clause
-"""Which settings a task's benchmark uses: the files in ``configs/``, found in a checkout or in the installed package."""
+"""Which settings a task's benchmark uses: the files in ``configs/``, of a checkout or of the installed package."""
 
 from __future__ import annotations
 

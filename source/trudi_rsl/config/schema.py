@@ -19,10 +19,10 @@ from typing import Any
 from hydra.core.config_store import ConfigStore
 from omegaconf import MISSING
 from rsl_rl.algorithms import PPO
-from rsl_rl.models import MLPModel
 
 from trudi_rsl.algorithms import TruDi
 from trudi_rsl.algorithms.config import TruDiCfg
+from trudi_rsl.rsl_rl_compat.version import PPO_MODELS
 
 ANY_CHECKPOINT = "model_.*.pt"
 """Regular expression of RSL-RL's checkpoint names."""
@@ -150,16 +150,17 @@ def _keyword_arguments(function: Callable[..., Any], without: tuple[str, ...] = 
 def register() -> None:
     """Store the schemas where the files in ``configs/`` name them."""
     trudi = algorithm_schema("TruDiAlgorithm", f"trudi_rsl.algorithms:{TruDi.__name__}", _dataclass_fields(TruDiCfg))
-    ppo = algorithm_schema("PPOAlgorithm", "PPO", _keyword_arguments(PPO.__init__, ("device", "multi_gpu_cfg")))
-    model = algorithm_schema("MLPModel", "MLPModel", _keyword_arguments(MLPModel.__init__))
-    agents = {
-        "trudi": [("algorithm", trudi, field(default_factory=trudi))],
-        "ppo": [
+    agents = {"trudi": [("algorithm", trudi, field(default_factory=trudi))]}
+    if PPO_MODELS:
+        from rsl_rl.models import MLPModel
+
+        ppo = algorithm_schema("PPOAlgorithm", "PPO", _keyword_arguments(PPO.__init__, ("device", "multi_gpu_cfg")))
+        model = algorithm_schema("MLPModel", "MLPModel", _keyword_arguments(MLPModel.__init__))
+        agents["ppo"] = [
             ("algorithm", ppo, field(default_factory=ppo)),
             ("actor", model, field(default_factory=model)),
             ("critic", model, field(default_factory=model)),
-        ],
-    }
+        ]
     store = ConfigStore.instance()
     store.store(name="train_schema", node=TrainCfg)
     store.store(group="env", name="gymnasium_schema", node=GymnasiumEnvCfg)

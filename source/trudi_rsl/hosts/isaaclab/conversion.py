@@ -1,0 +1,82 @@
+# SPDX-License-Identifier: BSD-3-Clause
+"""From a task's PPO configuration to one of TruDi, in Isaac Lab's configuration classes."""
+
+from __future__ import annotations
+
+import dataclasses
+from typing import Any
+
+from isaaclab_rl.rsl_rl import RslRlOnPolicyRunnerCfg  # pyright: ignore[reportMissingImports]
+
+from trudi_rsl.errors import ConfigError
+from trudi_rsl.hosts.isaaclab.cfg import RslRlTrudiAlgorithmCfg, RslRlTrudiPolicyCfg, RslRlTrudiRunnerCfg
+from trudi_rsl.hosts.ppo_conversion import trudi_settings
+from trudi_rsl.rsl_rl_compat import POLICY_STYLE
+
+_REPLACED = ("class_name", "actor", "critic", "policy", "algorithm", "torch_compile_mode")
+"""Fields of the runner configuration that are about PPO."""
+
+
+def trudi_from_ppo(task: str, ppo: Any) -> Any:
+    """Return a TruDi configuration for a task that has one for PPO; :func:`trudi_settings` says what is kept.
+
+    Args:
+        task: Task name; it selects the preset.
+        ppo: The task's own ``RslRlOnPolicyRunnerCfg``, left as it is. In Isaac Lab 3.0 it may be, or have fields that
+            are, alternatives to choose from on the command line (``PresetCfg``).
+
+    Returns:
+        An ``RslRlTrudiRunnerCfg``, or such alternatives of them.
+
+    Raises:
+        ConfigError: If ``ppo`` is no configuration of RSL-RL's on-policy runner.
+    """
+    if choices := _alternatives(ppo):
+        from isaaclab_tasks.utils import preset  # pyright: ignore[reportMissingImports]
+
+        return preset(**{name: trudi_from_ppo(task, choice) for name, choice in choices.items()})
+    if not isinstance(ppo, RslRlOnPolicyRunnerCfg):
+        raise ConfigError(
+            f"The RSL-RL configuration of {task!r} is a {type(ppo).__name__}, and TruDi starts from an "
+            "RslRlOnPolicyRunnerCfg. Write a configuration of your own with algorithm = RslRlTrudiAlgorithmCfg() "
+            "(trudi_rsl.hosts.isaaclab.cfg)."
+        )
+    cfg = RslRlTrudiRunnerCfg()
+    for field in dataclasses.fields(RslRlOnPolicyRunnerCfg):
+        if field.name not in _REPLACED:
+            setattr(cfg, field.name, getattr(ppo, field.name))
+    settings = trudi_settings(task, _plain(ppo))
+    algorithm: dict[str, Any] = settings.pop("algorithm")
+    for name, value in settings.items():
+        setattr(cfg, name, value)
+    cfg.algorithm = RslRlTrudiAlgorithmCfg(**algorithm)
+    if POLICY_STYLE:
+        cfg.policy = RslRlTrudiPolicyCfg()
+        if isinstance(groups := settings.get("obs_groups"), dict):
+            cfg.obs_groups = {"policy" if name == "actor" else name: members for name, members in groups.items()}
+    return cfg
+
+
+def _plain(ppo: RslRlOnPolicyRunnerCfg) -> dict[str, Any]:
+    """Return the settings as plain values, those that are not set as None."""
+    values = ppo.to_dict()
+    return {name: None if value is dataclasses.MISSING else value for name, value in values.items()}
+
+
+def _alternatives(cfg: Any) -> dict[str, Any]:
+    """Return Isaac Lab 3.0's named alternatives of a configuration; one field with alternatives makes it have them."""
+    try:
+        from isaaclab_tasks.utils import PresetCfg  # pyright: ignore[reportMissingImports]
+    except ImportError:  # Isaac Lab 2.3 has none
+        return {}
+
+    def named(value: Any) -> dict[str, Any]:
+        return dict(vars(value)) if isinstance(value, PresetCfg) else {}
+
+    if isinstance(cfg, PresetCfg):
+        return named(cfg)
+    choices = {name: named(value) for name, value in vars(cfg).items() if named(value)}
+    return {
+        name: cfg.replace(**{field: values.get(name, values["default"]) for field, values in choices.items()})
+        for name in {name: None for values in choices.values() for name in values}
+    }

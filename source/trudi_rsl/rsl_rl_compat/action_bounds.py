@@ -1,0 +1,70 @@
+# SPDX-License-Identifier: BSD-3-Clause
+"""The ways in which environments written for RSL-RL tell their action bounds."""
+
+from __future__ import annotations
+
+import importlib
+from collections.abc import Iterator
+from typing import Any
+
+import torch
+from rsl_rl.env import VecEnv
+from torch import Tensor
+
+from trudi_rsl.errors import ConfigError
+
+TERM_BOUNDS = {"isaaclab": "trudi_rsl.hosts.isaaclab.action_terms", "mjlab": "trudi_rsl.hosts.mjlab.action_terms"}
+"""Where ``term_bounds(term)`` is found for the action managers of a host, by the host's package."""
+
+
+def action_bounds(env: VecEnv, configured: tuple[float, float] | None) -> tuple[Tensor, Tensor]:
+    """Return lower and upper action bounds ``[A]``: the configured ones, else those the environment tells.
+
+    Environments tell them, in this order,
+
+    - as ``action_low`` and ``action_high``;
+    - as a finite Gymnasium Box ``single_action_space`` or ``action_space`` on the environment or what it wraps; Isaac
+      Lab's wrapper makes one of ``clip_actions``;
+    - by the terms of an action manager (Isaac Lab, mjlab): a joint-position term reaches the joints' limits, any other
+      term takes actions in [-1, 1];
+    - by being a direct task of Isaac Lab, which has no action manager: those take actions in [-1, 1] and scale them.
+
+    Raises:
+        ConfigError: If none are configured and the environment has none, or infinite ones.
+    """
+    if configured is not None:
+        return torch.full((env.num_actions,), configured[0]), torch.full((env.num_actions,), configured[1])
+    base = getattr(env, "unwrapped", env)
+    for low, high in _boxes(env, base):
+        low_t = torch.as_tensor(low, dtype=torch.float32).reshape(-1)[-env.num_actions :].cpu()
+        high_t = torch.as_tensor(high, dtype=torch.float32).reshape(-1)[-env.num_actions :].cpu()
+        if torch.isfinite(low_t).all() and torch.isfinite(high_t).all():
+            return low_t, high_t
+    if hasattr(base, "action_manager"):
+        return _manager_bounds(base.action_manager)
+    if any(cls.__name__ == "DirectRLEnv" for cls in type(base).__mro__):
+        return -torch.ones(env.num_actions), torch.ones(env.num_actions)
+    raise ConfigError(
+        "The environment tells no finite action bounds, and a diffusion policy needs them. Set them, for example "
+        "agent.algorithm.action_bounds=[-1.0,1.0]; tasks made for PPO often use actions of several units."
+    )
+
+
+def _boxes(*holders: Any) -> Iterator[tuple[Any, Any]]:
+    for holder in holders:
+        spaces = [getattr(holder, name, None) for name in ("single_action_space", "action_space")]
+        pairs = [(getattr(holder, "action_low", None), getattr(holder, "action_high", None))]
+        pairs += [(getattr(s, "low", None), getattr(s, "high", None)) for s in spaces]
+        yield from ((low, high) for low, high in pairs if low is not None and high is not None)
+
+
+def _manager_bounds(manager: Any) -> tuple[Tensor, Tensor]:
+    """Return the bounds ``[A]`` of an action manager, term after term."""
+    host = TERM_BOUNDS.get(type(manager).__module__.partition(".")[0])
+    term_bounds = importlib.import_module(host).term_bounds if host else lambda _: None
+    lows, highs = [], []
+    for name, dim in zip(manager.active_terms, manager.action_term_dim, strict=True):
+        low, high = term_bounds(manager.get_term(name)) or (-torch.ones(dim), torch.ones(dim))
+        lows.append(low.float().cpu())
+        highs.append(high.float().cpu())
+    return torch.cat(lows), torch.cat(highs)
