@@ -66,7 +66,7 @@ def compose(
         )
     if algo not in (algos := available("agent", config_dir)):
         raise ConfigError(f"Unknown algorithm {algo!r}. {nearest(algo, algos)}")
-    parsed = _parse(overrides)
+    parsed = parse_overrides(overrides)
     preset = next((str(o.value()) for o in parsed if o.key_or_group == "preset"), preset_of(task, algo, config_dir))
     if preset not in (presets := available(f"preset/{algo}", config_dir)):
         raise ConfigError(f"Unknown preset {preset!r} for {algo}. {nearest(preset, presets)}")
@@ -91,7 +91,12 @@ def _quoted(value: Any) -> str:
     return QuotedString(value, Quote.single).with_quotes() if isinstance(value, str) else str(value)
 
 
-def _parse(overrides: Sequence[str]) -> list[Override]:
+def parse_overrides(overrides: Sequence[str]) -> list[Override]:
+    """Return overrides as Hydra reads them.
+
+    Raises:
+        ConfigError: If one is malformed, or replaces a whole section.
+    """
     parsed = []
     for text in overrides:
         try:
