@@ -1,22 +1,30 @@
 # SPDX-License-Identifier: BSD-3-Clause
-"""Contract tests against the released versions of RSL-RL that hosts pin (`make test` runs them).
+"""Tests that need other packages than the core's environment has (`make test` runs them).
 
-torch is gigabytes, so a session builds no environment of its own: it puts the one rsl-rl-lib wheel, without its
-dependencies, into a folder of the running environment and that folder first on the import path.
-`tests/rsl_rl/test_version.py` checks that this took effect.
+`core`: RSL-RL's contract under each released version that hosts pin. torch is gigabytes, so a session builds no
+environment of its own: it puts the one rsl-rl-lib wheel, without its dependencies, into a folder of the running
+environment and that folder first on the import path; `tests/rsl_rl/test_version.py` checks that this took effect.
+
+`hosts`: real Isaac Lab and mjlab, each in an environment of its own (tests/hosts/environments.py) in which this
+package is installed from a wheel, as users install it.
 """
 
 import os
 import sys
 from pathlib import Path
+from tempfile import TemporaryDirectory
 
 import nox
+
+ROOT = Path(__file__).parent
+sys.path.insert(0, str(ROOT))
+
+from tests.hosts.environments import HOSTS, PACKAGE, BuildError, Host, build, install  # noqa: E402
 
 # 5.0.1: Isaac Lab 3.0 beta; 5.4.2: mjlab 1.6; 5.5.1: Isaac Lab 3.0.
 RSL_RL_VERSIONS = ("5.0.1", "5.4.2", "5.5.1")
 # The schema of PPO's configuration is read from the installed RSL-RL.
 CONTRACT_TESTS = ("tests/rsl_rl", "tests/config")
-SOURCE = Path(__file__).parent / "source"
 
 nox.options.default_venv_backend = "none"
 
@@ -25,13 +33,53 @@ nox.options.default_venv_backend = "none"
 @nox.parametrize("rsl_rl", RSL_RL_VERSIONS, ids=RSL_RL_VERSIONS)
 def core(session: nox.Session, rsl_rl: str) -> None:
     """Run the contract tests against one version of rsl-rl-lib."""
-    target = Path(sys.prefix) / "rsl-rl-versions" / rsl_rl
-    if not (target / f"rsl_rl_lib-{rsl_rl}.dist-info" / "RECORD").exists():
-        pip = (sys.executable, "-m", "pip", "install", "-qq", "--upgrade", "--no-deps", "--target", str(target))
-        session.run(*pip, f"rsl-rl-lib=={rsl_rl}", external=True)
+    target = _rsl_rl(session, Path(sys.executable), Path(sys.prefix), rsl_rl)
     session.run(
         *(sys.executable, "-m", "pytest", *CONTRACT_TESTS, "-n", os.environ.get("PYTEST_WORKERS", "2")),
         *session.posargs,
-        env={"PYTHONPATH": os.pathsep.join((str(target), str(SOURCE))), "TRUDI_EXPECT_RSL_RL": rsl_rl},
+        env={"PYTHONPATH": _join(target, ROOT / "source"), "TRUDI_EXPECT_RSL_RL": rsl_rl},
         external=True,
     )
+
+
+@nox.session
+@nox.parametrize("host", list(HOSTS.values()), ids=list(HOSTS))
+def hosts(session: nox.Session, host: Host) -> None:
+    """Run the tests of one host in its environment, built when it is not there."""
+    with TemporaryDirectory() as folder:
+        package = Path(folder) / "package"
+        try:
+            python = build(host)
+            install(python, ROOT, package, PACKAGE)
+        except BuildError as error:
+            session.error(str(error))
+        environment = python.parents[1]
+        for rsl_rl in host.rsl_rl or (None,):
+            path = [package] if rsl_rl is None else [_rsl_rl(session, python, environment, rsl_rl), package]
+            # Not pyproject.toml's pythonpath, which would put the sources before the installed package.
+            session.run(
+                *(str(python), "-m", "pytest", f"tests/hosts/{host.name}", "-o", "pythonpath=."),
+                *session.posargs,
+                env={
+                    "PYTHONPATH": _join(*path),
+                    "PATH": os.pathsep.join((str(python.parent), os.environ["PATH"])),
+                    "OMP_NUM_THREADS": "1",
+                    "WARP_CACHE_PATH": str(environment / "warp"),
+                    "TRUDI_EXPECT_HOST": host.name,
+                    "TRUDI_EXPECT_RSL_RL": rsl_rl,
+                },
+                external=True,
+            )
+
+
+def _rsl_rl(session: nox.Session, python: Path, environment: Path, version: str) -> Path:
+    """Return a folder with one version of rsl-rl-lib, installed there if it is not."""
+    target = environment / "rsl-rl-versions" / version
+    if not (target / f"rsl_rl_lib-{version}.dist-info" / "RECORD").exists():
+        pip = (str(python), "-m", "pip", "install", "-qq", "--upgrade", "--no-deps", "--target", str(target))
+        session.run(*pip, f"rsl-rl-lib=={version}", external=True)
+    return target
+
+
+def _join(*folders: Path) -> str:
+    return os.pathsep.join(map(str, folders))
