@@ -32,7 +32,7 @@ setup(
     install_requires=[
         "torch>=2.6.0",
         "tensordict>=0.7.0",
-        "rsl-rl-lib>=5.0.1,<6",
+        "rsl-rl-lib>=3.0,<6",
         "numpy",
         "packaging",
         "pyyaml",

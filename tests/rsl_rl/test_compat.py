@@ -26,12 +26,12 @@ def obs() -> TensorDict:
     return TensorDict({"policy": torch.zeros(2, 3), "camera": torch.zeros(2, 8, 8)}, batch_size=[2])
 
 
-@pytest.mark.parametrize("version", ["2.3.3", "3.1.2", "6.0"])
+@pytest.mark.parametrize(("version", "hosts"), [("2.3.3", "Isaac Lab 2.2 and older"), ("6.0", "")])
 @pytest.mark.parametrize(
     "command", [["-c", "import trudi_rsl.runners"], [str(ROOT / "scripts" / "train.py"), "--task=T"]]
 )
 def test_another_version_is_refused_before_anything_it_lacks_is_imported(
-    tmp_path: Path, version: str, command: list[str]
+    tmp_path: Path, version: str, hosts: str, command: list[str]
 ) -> None:
     # 2.3.3 has neither rsl_rl.utils.resolve_obs_groups nor rsl_rl.models; this one has nothing at all
     (tmp_path / "rsl_rl").mkdir()
@@ -45,8 +45,9 @@ def test_another_version_is_refused_before_anything_it_lacks_is_imported(
     )
     assert done.returncode == 1
     [line] = done.stderr.splitlines()[-1:]
-    assert f"rsl-rl-lib >=5.0.1,<6; installed is {version}." in line
-    assert 'pip install "rsl-rl-lib>=5.0.1,<6"' in line
+    assert f"rsl-rl-lib >=3.0,<6; installed is {version}." in line
+    assert hosts in line and ("Isaac Lab" in line) == bool(hosts)
+    assert 'pip install "rsl-rl-lib>=3.0,<6"' in line
 
 
 @pytest.mark.parametrize(
@@ -67,7 +68,7 @@ def test_observation_sets_are_refused_with_the_groups_there_are(
 
 @pytest.mark.filterwarnings("ignore:The observation configuration")
 def test_what_only_rsl_rl_refuses_and_what_only_trudi_refuses_are_configuration_errors(obs: TensorDict) -> None:
-    with pytest.raises(ConfigError, match=r"obs_groups: .*'actor'"):
+    with pytest.raises(ConfigError, match=r"obs_groups: .*'(actor|policy)'"):
         resolve_groups(obs.select("camera"), {})
     with pytest.raises(ConfigError, match=r"'camera' has shape \(8, 8\)"):
         resolve_groups(obs, {"obs_groups": {"actor": ["camera"], "critic": ["policy"]}})

@@ -10,10 +10,9 @@ import io
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 from rsl_rl.env import VecEnv
-from rsl_rl.models import MLPModel
 from tensordict import TensorDict
 from torch import Tensor
 
@@ -22,6 +21,9 @@ from trudi_rsl.errors import CheckpointError, ConfigError
 from trudi_rsl.evaluation.episodes import Policy
 from trudi_rsl.modules.diffusion_actor_critic import InitialLatent, Sampler
 from trudi_rsl.runners import OnPolicyRunner
+
+if TYPE_CHECKING:
+    from rsl_rl.models import MLPModel
 
 Algorithm = Literal["trudi", "ppo"]
 

@@ -6,9 +6,10 @@ import copy
 from typing import TYPE_CHECKING, Self
 
 import torch
-from rsl_rl.modules import EmpiricalNormalization
 from torch import Tensor, nn
 from torch.nn import functional as F
+
+from trudi_rsl.rsl_rl_compat.moved import EmpiricalNormalization
 
 if TYPE_CHECKING:
     from trudi_rsl.modules.diffusion_actor_critic import DiffusionActorCritic

@@ -6,9 +6,10 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 import torch
-from rsl_rl.modules import EmpiricalNormalization
 from tensordict import TensorDict
 from torch import Tensor, nn
+
+from trudi_rsl.rsl_rl_compat.moved import EmpiricalNormalization
 
 
 class ObservationEncoder(nn.Module):

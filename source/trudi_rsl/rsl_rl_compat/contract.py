@@ -9,11 +9,11 @@ from typing import Any
 
 import torch
 from rsl_rl.env import VecEnv
-from rsl_rl.utils import resolve_callable, resolve_obs_groups
 from tensordict import TensorDict
 from torch import Tensor
 
 from trudi_rsl.errors import ConfigError, nearest
+from trudi_rsl.rsl_rl_compat.moved import resolve_callable, resolve_obs_groups
 
 LOGGERS = ("tensorboard", "wandb", "neptune")
 """Names of RSL-RL's log writers."""

@@ -7,20 +7,32 @@ from importlib.metadata import version
 
 from packaging.version import Version
 
-SUPPORTED = (Version("5.0.1"), Version("6"))
+SUPPORTED = (Version("3.0"), Version("6"))
 """Lowest version, and the first that is too new."""
+
+INSTALLED = Version(version("rsl-rl-lib"))
+"""Version of the installed rsl-rl-lib."""
+
+POLICY_STYLE = Version("4") > INSTALLED
+"""Whether the runner builds a policy from a section of its own and hands it to the algorithm, as RSL-RL 3 does; from 4
+on the algorithm builds itself."""
+
+PPO_MODELS = Version("5") <= INSTALLED
+"""Whether PPO has the ``actor`` and ``critic`` sections, with distributions, that its settings here are written for."""
 
 
 def check_version() -> None:
-    """Refuse versions of RSL-RL whose contract with algorithms is another.
+    """Refuse versions of RSL-RL that this package does not know.
 
     Raises:
         ImportError: Naming the installed version and the supported range.
     """
-    installed = Version(version("rsl-rl-lib"))
     low, high = SUPPORTED
-    if not low <= installed < high:
-        raise ImportError(
-            f"trudi_rsl works with rsl-rl-lib >={low},<{high}; installed is {installed}. "
-            f'Run: pip install "rsl-rl-lib>={low},<{high}"'
-        )
+    if low <= INSTALLED < high:
+        return
+    hosts = " Isaac Lab 2.2 and older, which need an older rsl-rl-lib, are not supported; 2.3 is."
+    raise ImportError(
+        f"trudi_rsl works with rsl-rl-lib >={low},<{high}; installed is {INSTALLED}."
+        f"{hosts if low > INSTALLED else ''} "
+        f'Run: pip install "rsl-rl-lib>={low},<{high}"'
+    )
