@@ -3,14 +3,28 @@
 
 from __future__ import annotations
 
+import copy
+import tempfile
+from pathlib import Path
 from typing import Any, cast
 
 import numpy as np
+import rsl_rl.utils
 from rsl_rl.runners import OnPolicyRunner as StockRunner
 from tensordict import TensorDict
 
 from trudi_rsl.algorithms import TruDi
 from trudi_rsl.hosts.gymnasium_env import GymnasiumVecEnv
+from trudi_rsl.rsl_rl_compat import register_in_runner
+from trudi_rsl.rsl_rl_compat.moved import policy_sets
+from trudi_rsl.rsl_rl_compat.version import POLICY_STYLE
+from trudi_rsl.runners import OnPolicyRunner
+
+register_in_runner()
+_LOGS = tempfile.TemporaryDirectory()
+
+LoadingRunner: Any = OnPolicyRunner if POLICY_STYLE else StockRunner
+"""The stock runner, or ours where the stock one cannot choose what it loads."""
 
 
 class PartiallyObserved(GymnasiumVecEnv):
@@ -42,6 +56,27 @@ def runner_cfg(**algorithm: Any) -> dict[str, Any]:
         "obs_groups": {"actor": ["policy"], "critic": ["policy"]},
         "algorithm": settings | algorithm,
     }
+
+
+def stock_cfg(cfg: dict[str, Any], env: Any) -> dict[str, Any]:
+    """Return the configuration as the installed stock runner takes it."""
+    if not POLICY_STYLE:
+        return cfg
+    from trudi_rsl.rsl_rl_compat.policy_style import DiffusionActorCritic
+
+    evaluates = not hasattr(rsl_rl.utils, "resolve_callable")
+    policy = "DiffusionActorCritic.for_env(self.env)" if evaluates else DiffusionActorCritic.for_env(env)
+    return copy.deepcopy(cfg) | {
+        "obs_groups": policy_sets(cfg["obs_groups"]),
+        "policy": {"class_name": policy},
+        "algorithm": cfg["algorithm"] | {"class_name": "TruDi", "rnd_cfg": None},
+    }
+
+
+def stock(env: Any, cfg: dict[str, Any], log_dir: Path | None = None) -> StockRunner:
+    """Return the stock runner; that of RSL-RL 3 cannot learn without a log folder, so it gets one in any case."""
+    folder = tempfile.mkdtemp(dir=_LOGS.name) if log_dir is None and POLICY_STYLE else log_dir
+    return StockRunner(env, stock_cfg(cfg, env), str(folder) if folder else None, "cpu")
 
 
 def algorithm(runner: StockRunner) -> TruDi:

@@ -12,12 +12,13 @@ import numpy as np
 import pytest
 import torch
 from gymnasium.envs.classic_control.pendulum import PendulumEnv
-from rsl_rl.runners import OnPolicyRunner as StockRunner
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
-from tests.rsl_rl.helpers import runner_cfg
+from tests.rsl_rl.helpers import runner_cfg, stock
+from trudi_rsl.algorithms.checkpoint import read_checkpoint
 from trudi_rsl.errors import CheckpointError, NonFiniteError
 from trudi_rsl.hosts.gymnasium_env import GymnasiumVecEnv
+from trudi_rsl.rsl_rl_compat.version import POLICY_STYLE, PPO_MODELS
 from trudi_rsl.runners import OnPolicyRunner
 
 TASK = "Pendulum-v1"
@@ -47,13 +48,14 @@ class UncheckedVecEnv(GymnasiumVecEnv):
 
 
 def ppo_cfg() -> dict[str, Any]:
+    algorithm = {"class_name": "PPO", "num_learning_epochs": 1, "num_mini_batches": 1, "rnd_cfg": None}
+    if POLICY_STYLE:
+        policy = {"class_name": "ActorCritic", "actor_hidden_dims": [8], "critic_hidden_dims": [8]}
+        return runner_cfg() | {"algorithm": algorithm, "policy": policy}
     model = {"class_name": "MLPModel", "hidden_dims": [8], "activation": "elu", "obs_normalization": True}
-    distribution = {"class_name": "GaussianDistribution", "init_std": 1.0}
-    return runner_cfg() | {
-        "algorithm": {"class_name": "PPO", "num_learning_epochs": 1, "num_mini_batches": 1, "rnd_cfg": None},
-        "actor": model | {"distribution_cfg": distribution},
-        "critic": model,
-    }
+    gaussian = {"class_name": "GaussianDistribution", "init_std": 1.0}
+    actor = {"distribution_cfg": gaussian} if PPO_MODELS else {"stochastic": True}
+    return runner_cfg() | {"algorithm": algorithm, "actor": model | actor, "critic": model}
 
 
 @pytest.fixture
@@ -68,7 +70,7 @@ def test_a_checkpoint_is_kept_when_the_simulator_explodes(host: type, exploding:
     runner = OnPolicyRunner(host(exploding, 3), runner_cfg(), str(tmp_path), "cpu")
     with pytest.raises(NonFiniteError, match=r"environment 0.*model_0_rescued\.pt"):
         runner.learn(5)
-    kept = torch.load(tmp_path / "model_0_rescued.pt", weights_only=False)
+    kept = read_checkpoint(tmp_path / "model_0_rescued.pt")
     weights = {**kept["actor_state_dict"], **kept["critic_state_dict"]}
     assert all(torch.isfinite(v).all() for v in weights.values())
     assert "env_state" not in kept
@@ -82,8 +84,8 @@ def test_the_state_of_an_exploding_simulator_is_never_kept(
     runner = OnPolicyRunner(GymnasiumVecEnv(exploding, 3), runner_cfg(), str(tmp_path), "cpu")
     with pytest.raises(NonFiniteError, match=r"model_0_rescued\.pt"):
         runner.learn(5)
-    assert "env_state" not in torch.load(tmp_path / "model_0_rescued.pt", weights_only=False)
-    assert "env_state" in torch.load(tmp_path / "model_0.pt", weights_only=False)
+    assert "env_state" not in read_checkpoint(tmp_path / "model_0_rescued.pt")
+    assert "env_state" in read_checkpoint(tmp_path / "model_0.pt")
 
 
 def test_damaged_weights_are_blamed_on_the_policy_and_not_kept(tmp_path: Path) -> None:
@@ -121,13 +123,13 @@ def test_a_non_finite_rollout_names_environment_and_step(exploding: str) -> None
 
 def test_our_runner_trains_as_the_stock_one() -> None:
     weights = []
-    for runner_class in (StockRunner, OnPolicyRunner):
+    for make in (stock, OnPolicyRunner):
         torch.manual_seed(5)
-        runner = runner_class(GymnasiumVecEnv(TASK, 4, seed=1), runner_cfg(), None, "cpu")
+        runner = make(GymnasiumVecEnv(TASK, 4, seed=1), runner_cfg())
         runner.learn(2)
         weights.append(runner.alg.get_policy().state_dict())
-    stock, ours = weights
-    assert all(torch.equal(stock[k], ours[k]) for k in stock)
+    plain, ours = weights
+    assert all(torch.equal(plain[k], ours[k]) for k in plain)
 
 
 def test_checkpoints_of_the_other_algorithm_are_refused(tmp_path: Path) -> None:

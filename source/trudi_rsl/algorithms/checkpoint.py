@@ -19,6 +19,7 @@ from torch import Tensor
 from trudi_rsl.algorithms.config import TruDiCfg
 from trudi_rsl.errors import CheckpointError
 from trudi_rsl.modules import DiffusionActorCritic
+from trudi_rsl.rsl_rl_compat.checkpoint_layout import to_contract_layout
 
 FORMAT = 1
 
@@ -27,6 +28,8 @@ FUNCTION_SETTINGS = ("num_denoise_steps", "prior_std", "residual", "obs_normaliz
 
 ACTOR_PARTS = ("actor.", "actor_obs.", "action_")
 CRITIC_PARTS = ("critic.", "critic_obs.")
+STATE_PARTS = {"actor_state_dict": ACTOR_PARTS, "critic_state_dict": CRITIC_PARTS}
+"""Keys of a checkpoint to the prefixes of the module's entries under them."""
 
 
 def build_actor_critic(
@@ -96,7 +99,7 @@ def load_parts(
 
 
 def read_checkpoint(path: str | Path) -> dict[str, Any]:
-    """Return what a checkpoint file holds, on the CPU.
+    """Return what a checkpoint file holds, on the CPU, in the layout above whatever version of RSL-RL wrote it.
 
     Raises:
         CheckpointError: If there is no such file, or it is not a checkpoint.
@@ -109,7 +112,7 @@ def read_checkpoint(path: str | Path) -> dict[str, Any]:
         raise CheckpointError(f"{path} is not a checkpoint (model_*.pt): {type(error).__name__}.") from error
     if not isinstance(checkpoint, dict):
         raise CheckpointError(f"{path} is not a checkpoint (model_*.pt) but a {type(checkpoint).__name__}.")
-    return checkpoint
+    return to_contract_layout(checkpoint, STATE_PARTS)
 
 
 def check_kind(checkpoint: dict[str, Any], task: str | None = None) -> dict[str, Any]:

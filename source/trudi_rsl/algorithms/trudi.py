@@ -15,6 +15,7 @@ from trudi_rsl.algorithms.checkpoint import (
     ACTOR_PARTS,
     CRITIC_PARTS,
     FORMAT,
+    STATE_PARTS,
     build_actor_critic,
     check_kind,
     check_settings,
@@ -31,6 +32,7 @@ from trudi_rsl.algorithms.trust_region import replay_kl
 from trudi_rsl.algorithms.value_range import MAX_CLIPPED_SHARE, initial_range, widened_range
 from trudi_rsl.modules import DiffusionActorCritic
 from trudi_rsl.rsl_rl_compat import action_bounds, resolve_groups, task_name
+from trudi_rsl.rsl_rl_compat.checkpoint_layout import to_contract_layout
 from trudi_rsl.storage import RolloutBuffer
 
 REPLAY_TOLERANCE = 1e-5
@@ -268,7 +270,7 @@ class TruDi:
         """Load a checkpoint.
 
         Args:
-            loaded_dict: What :meth:`save` returned.
+            loaded_dict: What :meth:`save` returned, or RSL-RL 3 saved.
             load_cfg: Which of ``actor``, ``critic``, ``optimizer`` and ``iteration`` to load; None loads all.
                 ``iteration`` also restores the random generators and the simulator's state.
             strict: Refuse missing and unknown parameters.
@@ -279,6 +281,7 @@ class TruDi:
         Raises:
             CheckpointError: If the checkpoint is of another algorithm, task or shape.
         """
+        loaded_dict = to_contract_layout(loaded_dict, STATE_PARTS)
         wanted: dict[str, bool] = (
             dict.fromkeys(("actor", "critic", "optimizer", "iteration"), True) if load_cfg is None else load_cfg
         )

@@ -12,5 +12,14 @@ from trudi_rsl.rsl_rl_compat.contract import (  # noqa: E402
     resolve_groups,
     task_name,
 )
+from trudi_rsl.rsl_rl_compat.register import register_in_runner  # noqa: E402
 
-__all__ = ["action_bounds", "check_groups", "check_logger", "check_version", "resolve_groups", "task_name"]
+__all__ = [
+    "action_bounds",
+    "check_groups",
+    "check_logger",
+    "check_version",
+    "register_in_runner",
+    "resolve_groups",
+    "task_name",
+]

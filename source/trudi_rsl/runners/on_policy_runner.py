@@ -4,17 +4,23 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import torch
 from rsl_rl.env import VecEnv
-from rsl_rl.runners import OnPolicyRunner as RslRlOnPolicyRunner
 from torch.utils.tensorboard import SummaryWriter
 
 from trudi_rsl.algorithms import TruDi
 from trudi_rsl.algorithms.checkpoint import check_kind, check_task, read_checkpoint
 from trudi_rsl.errors import CheckpointError, NonFiniteError
 from trudi_rsl.rsl_rl_compat import task_name
+from trudi_rsl.rsl_rl_compat.moved import policy_of
+from trudi_rsl.rsl_rl_compat.version import POLICY_STYLE
+
+if TYPE_CHECKING or not POLICY_STYLE:
+    from rsl_rl.runners import OnPolicyRunner as RslRlOnPolicyRunner
+else:
+    from trudi_rsl.rsl_rl_compat.policy_style_runner import OnPolicyRunner as RslRlOnPolicyRunner
 
 EPISODE_SUMS = ("cur_reward_sum", "cur_episode_length")
 """Attributes of RSL-RL's logger that add up the episodes under way, ``[E]``."""
@@ -62,16 +68,18 @@ class OnPolicyRunner(RslRlOnPolicyRunner):
         # before the first iteration 5.0.1 has no such attribute
         if getattr(self.logger, "writer", None) is None or self.logger.log_dir is None:
             return "No checkpoint was kept, since the run has no log folder."
-        if not all(torch.isfinite(p).all() for p in self.alg.get_policy().parameters()):
+        if not all(torch.isfinite(p).all() for p in policy_of(self.alg).parameters()):
             return "No checkpoint was kept, since the policy's weights are not finite; use an earlier one."
         path = Path(self.logger.log_dir) / f"model_{self.current_learning_iteration}_rescued.pt"
         self.save(str(path))
-        self.logger.stop_logging_writer()
+        if hasattr(self.logger, "stop_logging_writer"):  # RSL-RL 3 has no such method
+            self.logger.stop_logging_writer()
         return f"The policy so far is kept in {path}."
 
     def save(self, path: str, infos: dict[str, Any] | None = None) -> None:
         """Save a checkpoint; ``infos`` also gets the task's name and the log's running sums."""
-        sums = {name: getattr(self.logger, name) for name in (*EPISODE_SUMS, *LOG_SUMS)}
+        # RSL-RL 3.0 and 3.1 keep some of them where nobody else can read them
+        sums = {name: getattr(self.logger, name) for name in (*EPISODE_SUMS, *LOG_SUMS) if hasattr(self.logger, name)}
         super().save(path, {"task": task_name(self.env), "logger": sums, **(infos or {})})
 
     def load(
@@ -104,7 +112,7 @@ class OnPolicyRunner(RslRlOnPolicyRunner):
         sums = (checkpoint.get("infos") or {}).get("logger", {})
         exact = checkpoint.get("env_state", {}).get("exact", False)
         for name in (*EPISODE_SUMS, *LOG_SUMS) if exact else LOG_SUMS:
-            value = sums.get(name)
+            value = sums.get(name) if hasattr(self.logger, name) else None
             if isinstance(value, torch.Tensor):
                 value = value.to(self.device)
                 if value.shape != getattr(self.logger, name).shape:
