@@ -124,7 +124,7 @@ def build(host: Host) -> Path:
     key = hashlib.sha256(f"{host.python}\n{read_steps(requirements)}".encode()).hexdigest()[:12]
     folder = cache_folder() / f"{host.name}-{key}"
     python, complete = folder / "bin" / "python", folder / "complete"
-    with _locked(folder):
+    with locked(folder):
         # A virtual environment holds its own path, so it is built in place and marked when it is whole.
         if complete.exists() and _runs([python, "-c", ""]):
             return python
@@ -180,7 +180,7 @@ def _runs(command: list[str | Path]) -> bool:
 
 
 @contextmanager
-def _locked(folder: Path) -> Iterator[None]:
+def locked(folder: Path) -> Iterator[None]:
     """Let one process at a time build a folder; the others wait and then find it ready."""
     folder.parent.mkdir(parents=True, exist_ok=True)
     with open(f"{folder}.lock", "w") as file:

@@ -1,0 +1,24 @@
+# SPDX-License-Identifier: BSD-3-Clause
+"""What the tests with real Isaac Lab share: its assets."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+import pytest
+
+from tests.hosts.environments import cache_folder, locked
+from tests.hosts.isaaclab_3_0.assets.build import build_assets
+
+
+@pytest.fixture(scope="session", autouse=True)
+def assets(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Build the assets once, also for several workers, and send Isaac Lab to them."""
+    base = tmp_path_factory.getbasetemp()
+    root = (base.parent if "PYTEST_XDIST_WORKER" in os.environ else base) / "assets"
+    with locked(root):
+        if not root.exists():
+            build_assets(root, cache_folder() / "mjcf")
+    os.environ["ISAACSIM_ASSET_ROOT"] = str(root)
+    return root
