@@ -1,0 +1,49 @@
+# SPDX-License-Identifier: BSD-3-Clause
+"""From a task's PPO configuration to one of TruDi, in mjlab's dataclasses."""
+
+from __future__ import annotations
+
+import copy
+import dataclasses
+import typing
+from typing import Any
+
+from mjlab.rl import RslRlOnPolicyRunnerCfg  # pyright: ignore[reportMissingImports]
+
+from trudi_rsl.hosts.mjlab.cfg import TruDiAlgorithmCfg, TruDiRunnerCfg
+from trudi_rsl.hosts.mjlab.task import preset_name
+from trudi_rsl.hosts.ppo_conversion import trudi_settings
+
+_PPO_SECTIONS = ("actor", "critic", "algorithm")
+
+
+def trudi_from_ppo(task: str, ppo: RslRlOnPolicyRunnerCfg) -> TruDiRunnerCfg:
+    """Return a TruDi configuration for a task that has one for PPO; :func:`trudi_settings` says what is kept.
+
+    Args:
+        task: Task name; it selects the preset.
+        ppo: The task's runner configuration, left as it is. Fields that a project has added to it are kept.
+
+    Raises:
+        ConfigError: If ``ppo`` is of another kind of training than PPO's.
+    """
+    values = {
+        f.name: copy.deepcopy(getattr(ppo, f.name)) for f in dataclasses.fields(ppo) if f.name not in _PPO_SECTIONS
+    }
+    settings = trudi_settings(preset_name(task), dataclasses.asdict(ppo))
+    algorithm = TruDiAlgorithmCfg(**settings.pop("algorithm"))
+    if "obs_groups" in settings:
+        settings["obs_groups"] = {name: tuple(groups) for name, groups in settings["obs_groups"].items()}
+    return _runner_class(type(ppo))(**values | settings, algorithm=algorithm)
+
+
+def _runner_class(ppo: type) -> Any:
+    """Return :class:`TruDiRunnerCfg`, with what a project's own configuration class has beyond mjlab's."""
+    known = {f.name for f in dataclasses.fields(TruDiRunnerCfg)}
+    own = [f for f in dataclasses.fields(ppo) if f.name not in known and f.name not in _PPO_SECTIONS]
+    if not own:
+        return TruDiRunnerCfg
+    hints = typing.get_type_hints(ppo)
+    return dataclasses.make_dataclass(
+        f"TruDi{ppo.__name__}", [(f.name, hints[f.name], f) for f in own], bases=(TruDiRunnerCfg,)
+    )

@@ -1,0 +1,161 @@
+# SPDX-License-Identifier: BSD-3-Clause
+"""Playing policies in mjlab: whole episodes and their statistics, mjlab's viewer, a video, an export."""
+
+from __future__ import annotations
+
+import argparse
+import os
+from collections.abc import Sequence
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+import yaml
+from mjlab.envs import ManagerBasedRlEnv, ManagerBasedRlEnvCfg  # pyright: ignore[reportMissingImports]
+from mjlab.rl import RslRlVecEnvWrapper  # pyright: ignore[reportMissingImports]
+from mjlab.scripts.train import TrainConfig  # pyright: ignore[reportMissingImports]
+from mjlab.tasks import registry  # pyright: ignore[reportMissingImports]
+from omegaconf import OmegaConf
+
+from trudi_rsl.algorithms import load_actor_critic
+from trudi_rsl.config import resume_path
+from trudi_rsl.config.schema import ANY_CHECKPOINT
+from trudi_rsl.deploy import export_policy
+from trudi_rsl.evaluation.play import evaluate_and_print
+from trudi_rsl.evaluation.policies import SamplerCfg, identify, load_policy
+from trudi_rsl.evaluation.video import record_episode, video_path
+from trudi_rsl.hosts.mjlab.metadata import as_text, robot_metadata
+from trudi_rsl.hosts.mjlab.overrides import apply
+from trudi_rsl.hosts.mjlab.task import Task, find_task
+from trudi_rsl.hosts.registry import check_device
+
+
+class PlayedEnv(RslRlVecEnvWrapper):
+    """mjlab's environment for RSL-RL, which also renders."""
+
+    def __init__(self, env: ManagerBasedRlEnv, task: str, clip_actions: float | None = None) -> None:
+        super().__init__(env, clip_actions)
+        self.task = task
+
+    def render(self) -> np.ndarray | None:
+        """Return an image of the scene ``[H, W, 3]``."""
+        return self.env.render()
+
+
+def play(args: argparse.Namespace, overrides: Sequence[str] = ()) -> None:
+    """Run a trained policy in mjlab's viewer, or, with ``--episodes`` or ``--headless``, for whole episodes.
+
+    Episodes are those of the task's variant for playing (no noise on observations, no pushes), with the time limit of
+    training. A TruDi policy is also exported to ``exported/`` beside its checkpoint, with mjlab's metadata.
+
+    Args:
+        args: Flags of ``scripts/play.py``.
+        overrides: ``env.*`` settings.
+
+    Raises:
+        ConfigError: If a task, setting or value does not exist or cannot work.
+        CheckpointError: If there is no such checkpoint, or it is of another task or algorithm.
+        VideoError: If the video cannot be rendered.
+    """
+    sampler = SamplerCfg(args.sampler, args.score_scale, args.num_candidates, args.initial_latent)
+    task = find_task(args.task, args.algo)
+    checkpoint = _find(task, args)
+    task = Task(task.name, identify(checkpoint, task.name, args.algo))
+    sampler.require_for(task.algo)
+    device = args.device or ("cuda:0" if torch.cuda.is_available() else "cpu")
+    check_device(device)
+    if args.num_threads:
+        torch.set_num_threads(args.num_threads)
+    viewed = args.episodes is None and not args.headless
+    episodes = 10 if args.episodes is None else args.episodes
+    num_envs = args.num_envs or (1 if viewed else max(1, min(episodes, 64)))
+    env_cfg = playing_cfg(task, num_envs, args.seed, overrides)
+    agent = _agent_cfg(task, checkpoint)
+    simulator = ManagerBasedRlEnv(env_cfg, device, "rgb_array" if args.video else None)
+    env = PlayedEnv(simulator, task.name, agent["clip_actions"])
+    policy = load_policy(checkpoint, task.algo, env, agent, sampler, device)
+    torch.manual_seed(env_cfg.seed)
+
+    print(f"Checkpoint: {checkpoint}")
+    if task.algo == "trudi":
+        print(f"Exported: {export(checkpoint, env)}")
+    if args.video:
+        path = video_path(checkpoint.parent / "videos")
+        record_episode(env, policy, path, args.video_length or 1000)
+        print(f"Video: {path}")
+    if viewed:
+        _view(env, policy)
+    else:
+        title = f"{task.name}, {task.algo}, sampler {args.sampler}, seed {env_cfg.seed}"
+        evaluate_and_print(env, policy, episodes, title)
+    env.close()
+
+
+def playing_cfg(
+    task: Task, num_envs: int, seed: int | None = None, overrides: Sequence[str] = ()
+) -> ManagerBasedRlEnvCfg:
+    """Return the configuration of a task's variant for playing, with the time limit of training.
+
+    Args:
+        task: The task.
+        num_envs: Number of environments.
+        seed: Seed of the simulator; None takes that of training.
+        overrides: ``env.*`` settings.
+    """
+    training = TrainConfig.from_task(task.id)
+    playing = registry.load_env_cfg(task.id, play=True)
+    # mjlab plays without end, and episodes that never end have no return
+    playing.episode_length_s = training.env.episode_length_s
+    settings = {"env.scene.num_envs": num_envs, "env.seed": training.agent.seed if seed is None else seed}
+    return apply(TrainConfig(env=playing, agent=training.agent), settings, overrides).env
+
+
+def export(checkpoint: Path, env: RslRlVecEnvWrapper) -> Path:
+    """Write a TruDi policy to ``exported/policy.{onnx,pt}`` beside its checkpoint and return the ONNX file.
+
+    Raises:
+        ExportError: If an exported file does not act as the policy does.
+    """
+    actor_critic, spec = load_actor_critic(checkpoint)
+    metadata = {"task": spec["task"] or ""} | as_text(robot_metadata(env.unwrapped, checkpoint.parent.name) or {})
+    return export_policy(actor_critic, checkpoint.parent / "exported", metadata=metadata, overwrite=True).onnx
+
+
+def _find(task: Task, args: argparse.Namespace) -> Path:
+    named = {
+        "resume": True,
+        "experiment_name": args.experiment_name or registry.load_rl_cfg(task.id).experiment_name,
+        "load_run": args.load_run or ".*",
+        "load_checkpoint": args.checkpoint or ANY_CHECKPOINT,
+    }
+    path = resume_path(OmegaConf.create({"agent": named}))
+    assert path is not None, "resume is set"
+    return path
+
+
+def _agent_cfg(task: Task, checkpoint: Path) -> dict[str, Any]:
+    """Return the runner configuration of the run, or the task's where the checkpoint lies outside of a run folder."""
+    params = checkpoint.parent / "params" / "agent.yaml"
+    # mjlab writes tuples as Python objects, which yaml's safe loader refuses
+    agent = yaml.full_load(params.read_text()) if params.is_file() else asdict(registry.load_rl_cfg(task.id))
+    for name in ("actor", "critic"):
+        if name in agent:
+            agent[name] = _without_unset(agent[name])
+    return agent
+
+
+def _without_unset(model: dict[str, Any]) -> dict[str, Any]:
+    """Return the options of a model without those of kinds that it is not; RSL-RL knows no None for them."""
+    kinds = {"cnn_cfg": ("cnn_cfg",), "rnn_type": ("rnn_type", "rnn_hidden_dim", "rnn_num_layers")}
+    unset = {name for kind, names in kinds.items() if model.get(kind) is None for name in names}
+    return {name: value for name, value in model.items() if name not in unset}
+
+
+def _view(env: RslRlVecEnvWrapper, policy: Any) -> None:
+    """Show the policy in mjlab's window if there is a display, else in its web viewer, until the user ends it."""
+    from mjlab.viewer import NativeMujocoViewer, ViserPlayViewer  # pyright: ignore[reportMissingImports]
+
+    display = os.environ.get("DISPLAY") or os.environ.get("WAYLAND_DISPLAY")
+    (NativeMujocoViewer if display else ViserPlayViewer)(env, policy).run()

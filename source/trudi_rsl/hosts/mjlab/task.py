@@ -1,0 +1,79 @@
+# SPDX-License-Identifier: BSD-3-Clause
+"""mjlab's tasks by name and algorithm."""
+
+from __future__ import annotations
+
+import importlib.util
+from dataclasses import dataclass
+from typing import Literal, cast
+
+from trudi_rsl.errors import ConfigError, nearest
+
+PREFIX = "Mjlab-"
+"""How the names of mjlab's own tasks begin."""
+
+ALGORITHMS = ("trudi", "ppo")
+INSTALL = 'pip install "mjlab==1.6.0"'
+
+
+@dataclass(frozen=True)
+class Task:
+    """A task of mjlab and the algorithm that it is trained with."""
+
+    name: str
+    """What the task is called whatever the algorithm; checkpoints carry it."""
+    algo: Literal["trudi", "ppo"]
+    """The algorithm."""
+
+    @property
+    def id(self) -> str:
+        """The name under which mjlab has the task with its algorithm."""
+        from trudi_rsl.hosts.mjlab.tasks import SUFFIX
+
+        return self.name + SUFFIX if self.algo == "trudi" else self.name
+
+
+def preset_name(task: str) -> str:
+    """Return the name by which to look up a task's preset: those of other packages' tasks get mjlab's general one."""
+    return task if task.startswith(PREFIX) else PREFIX + task
+
+
+def require_mjlab(task: str) -> None:
+    """Refuse to go on without mjlab.
+
+    Raises:
+        ImportError: With the command that installs it.
+    """
+    if importlib.util.find_spec("mjlab") is None:
+        raise ImportError(f"Task {task!r} needs mjlab, which is not installed. Run: {INSTALL}")
+
+
+def find_task(name: str, algo: str | None = None) -> Task:
+    """Return a registered task.
+
+    Args:
+        name: Its name, with or without ``-TruDi``.
+        algo: ``trudi`` or ``ppo``; None is TruDi.
+
+    Raises:
+        ConfigError: If there is no such task, or the algorithm can't train it.
+        ImportError: If mjlab is not installed.
+    """
+    require_mjlab(name)
+    from mjlab.tasks import registry  # pyright: ignore[reportMissingImports]
+
+    from trudi_rsl.hosts.mjlab.tasks import SUFFIX, register, why_not
+
+    register()  # a checkout that is not installed has no entry point
+    base = name.removesuffix(SUFFIX)
+    names = [task for task in registry.list_tasks() if not task.endswith(SUFFIX)]
+    if base not in names:
+        raise ConfigError(f"mjlab has no task {base!r}. {nearest(base, names)}")
+    if algo is not None and algo not in ALGORITHMS:
+        raise ConfigError(f"Unknown algorithm {algo!r}. {nearest(algo, ALGORITHMS)}")
+    if algo == "ppo" and name != base:
+        raise ConfigError(f"{name!r} is the task for TruDi. With --algo ppo write --task {base}.")
+    task = Task(base, cast(Literal["trudi", "ppo"], algo or "trudi"))
+    if task.id not in registry.list_tasks():
+        raise ConfigError(f"TruDi cannot train {base!r}: {why_not(registry.load_rl_cfg(base))}. Use --algo ppo.")
+    return task

@@ -1,0 +1,135 @@
+# SPDX-License-Identifier: BSD-3-Clause
+# pyright: reportMissingImports=false
+"""Stepping with the true last observations, against mjlab's own step."""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Iterator
+
+import pytest
+import torch
+from mjlab.envs import ManagerBasedRlEnv
+from mjlab.managers.command_manager import CommandTerm
+from mjlab.managers.recorder_manager import RecorderTerm, RecorderTermCfg
+from mjlab.rl import RslRlVecEnvWrapper
+from mjlab.tasks.registry import load_env_cfg
+
+from tests.hosts.mjlab.running import CARTPOLE, FLAT
+from trudi_rsl.hosts.mjlab.last_observations import last_observations
+
+ENVS = 4
+STEPS = 12
+
+
+def _make(task: str, **changes: object) -> RslRlVecEnvWrapper:
+    cfg = load_env_cfg(task)
+    cfg.scene.num_envs, cfg.seed = ENVS, 0
+    for name, value in changes.items():
+        setattr(cfg, name, value)
+    return RslRlVecEnvWrapper(ManagerBasedRlEnv(cfg, "cpu"))
+
+
+@pytest.fixture(scope="module")
+def pair() -> Iterator[tuple[RslRlVecEnvWrapper, RslRlVecEnvWrapper]]:
+    """Two equal simulations of flat G1s."""
+    pair = _make(FLAT), _make(FLAT)
+    yield pair
+    for env in pair:
+        env.close()
+
+
+def _run(env: RslRlVecEnvWrapper, ends: bool) -> list[tuple]:
+    """Step from a seeded reset; with ``ends``, environment 1 runs out of time in the last step."""
+    env.seed(1)
+    env.reset()
+    env.episode_length_buf[1] = env.max_episode_length - STEPS if ends else 0
+    actions = 0.1 * torch.randn(STEPS, ENVS, env.num_actions, generator=torch.Generator().manual_seed(0))
+    return [_copied(env.step(a)) for a in actions]
+
+
+def test_last_observations_are_those_of_an_episode_that_goes_on_and_the_others_go_on_untouched(
+    pair: tuple[RslRlVecEnvWrapper, RslRlVecEnvWrapper],
+) -> None:
+    endless, ours = pair
+    expected = _run(endless, ends=False)
+    with last_observations(ours) as told:
+        answers = _run(told, ends=True)
+    going_on = torch.tensor([True, False, True, True])
+    for step, (other, own) in enumerate(zip(expected, answers, strict=True)):
+        last = step == STEPS - 1
+        assert own[2].tolist() == own[3]["time_outs"].tolist() == [0, int(last), 0, 0]
+        assert torch.equal(own[1], other[1])
+        assert ("final_obs" in own[3]) == last
+        for group in ("actor", "critic"):
+            assert torch.equal(own[0][group][going_on], other[0][group][going_on])
+            if last:
+                assert torch.equal(own[3]["final_obs"][group], other[0][group])
+                assert not torch.equal(own[0][group][1], other[0][group][1])
+    for name, values in _command(ours).metrics.items():
+        assert torch.equal(values[going_on], _command(endless).metrics[name][going_on])
+    assert ours.unwrapped.common_step_counter == endless.unwrapped.common_step_counter
+
+
+def test_an_ended_episode_is_logged_and_reset_as_mjlab_does(
+    pair: tuple[RslRlVecEnvWrapper, RslRlVecEnvWrapper],
+) -> None:
+    stock, ours = pair
+    mjlabs = _run(stock, ends=True)[-1]
+    with last_observations(ours) as told:
+        own = _run(told, ends=True)[-1]
+    assert own[2].tolist() == mjlabs[2].tolist() == [0, 1, 0, 0]
+    assert own[3]["log"].keys() == mjlabs[3]["log"].keys()
+    for name, value in mjlabs[3]["log"].items():
+        # a command adds its error up in the episode's last step too, which mjlab's own step leaves out
+        steps = STEPS / (STEPS - 1) if name.startswith("Metrics/twist") else 1.0
+        assert float(own[3]["log"][name]) == pytest.approx(steps * float(value), rel=0.1, abs=1e-4), name
+    assert ours.episode_length_buf.tolist() == stock.episode_length_buf.tolist() == [STEPS, 0, STEPS, STEPS]
+    for env in (ours, stock):
+        assert (_command(env).time_left[1] > 0.0) & (_command(env).command_counter[1] == 1)
+        assert env.unwrapped.action_manager.action[1].abs().max() == 0.0
+
+
+def test_the_last_observation_is_that_of_the_state_in_which_the_episode_ended() -> None:
+    env = _make(CARTPOLE)
+    env.episode_length_buf[:] = env.max_episode_length - 3
+    with last_observations(env) as told:
+        for _ in range(2):
+            told.step(torch.ones(ENVS, 1))
+        state = env.unwrapped.sim.data.qpos.clone()
+        obs, _, dones, extras = told.step(torch.ones(ENVS, 1))
+        assert dones.all()
+        # full force moves the cart further in each step, and the swing-up begins at rest in the middle
+        assert (extras["final_obs"]["critic"][:, 0] > state[:, 0] + 1e-3).all()
+        assert (obs["critic"][:, 0].abs() < 1e-3).all()
+        assert env.episode_length_buf.tolist() == [0] * ENVS
+        assert "final_obs" not in told.step(torch.ones(ENVS, 1))[3]
+
+
+def test_mjlab_resets_again_after_the_block_also_when_it_is_left_by_an_error() -> None:
+    env = _make(CARTPOLE)
+    with pytest.raises(KeyboardInterrupt), last_observations(env):
+        assert not env.unwrapped.cfg.auto_reset
+        raise KeyboardInterrupt
+    assert env.unwrapped.cfg.auto_reset
+    env.episode_length_buf[:] = env.max_episode_length - 1
+    for _ in range(2):
+        env.step(torch.zeros(ENVS, 1))
+    assert env.episode_length_buf.tolist() == [1] * ENVS
+
+
+def test_a_task_that_records_its_steps_is_left_to_mjlab(capsys: pytest.CaptureFixture[str]) -> None:
+    env = _make(CARTPOLE, recorders={"steps": RecorderTermCfg(func=RecorderTerm)})
+    with last_observations(env) as told:
+        assert told is env
+        assert env.unwrapped.cfg.auto_reset
+    assert "last observations stay unknown" in capsys.readouterr().out
+
+
+def _command(env: RslRlVecEnvWrapper) -> CommandTerm:
+    return env.unwrapped.command_manager.get_term("twist")
+
+
+def _copied(answer: tuple) -> tuple:
+    obs, rewards, dones, extras = answer
+    return obs.clone(), rewards.clone(), dones.clone(), copy.deepcopy(dict(extras))

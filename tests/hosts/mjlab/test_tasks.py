@@ -1,0 +1,95 @@
+# SPDX-License-Identifier: BSD-3-Clause
+# pyright: reportMissingImports=false
+"""What mjlab's registry holds when this package is installed."""
+
+from __future__ import annotations
+
+import dataclasses
+import typing
+from dataclasses import dataclass
+
+import pytest
+from mjlab.rl import MjlabOnPolicyRunner, RslRlOnPolicyRunnerCfg
+from mjlab.tasks import registry
+from mjlab.tasks.velocity.rl import VelocityOnPolicyRunner
+
+from tests.hosts.mjlab.running import CARTPOLE, FLAT, ROUGH
+from trudi_rsl.algorithms.config import TruDiCfg
+from trudi_rsl.config.presets import task_preset
+from trudi_rsl.hosts.mjlab.cfg import TruDiAlgorithmCfg, TruDiRunnerCfg
+from trudi_rsl.hosts.mjlab.tasks import SUFFIX, register
+
+PPO_TASKS = [task for task in registry.list_tasks() if not task.endswith(SUFFIX)]
+SEES_IMAGES = {"Mjlab-Lift-Cube-Yam-Rgb", "Mjlab-Lift-Cube-Yam-Depth", "Mjlab-Multi-Cube-Seg-Yam"}
+
+
+def test_every_task_that_sees_vectors_has_a_trudi_task_with_the_same_environment() -> None:
+    assert {ROUGH, FLAT, CARTPOLE} < set(PPO_TASKS)
+    assert {task for task in PPO_TASKS if task + SUFFIX not in registry.list_tasks()} == SEES_IMAGES
+    for task in set(PPO_TASKS) - SEES_IMAGES:
+        for play in (False, True):
+            own, trudi = (registry.load_env_cfg(name, play=play) for name in (task, task + SUFFIX))
+            assert repr(own) == repr(trudi)
+
+
+@pytest.mark.parametrize("task", sorted(set(PPO_TASKS) - SEES_IMAGES))
+def test_the_configuration_keeps_what_is_the_tasks_and_the_number_of_env_steps(task: str) -> None:
+    ppo, trudi = registry.load_rl_cfg(task), registry.load_rl_cfg(task + SUFFIX)
+    changed = {"num_steps_per_env", "max_iterations", "experiment_name", "actor", "critic", "algorithm"}
+    for field in dataclasses.fields(ppo):
+        if field.name not in changed:
+            assert getattr(trudi, field.name) == getattr(ppo, field.name), field.name
+    preset = task_preset(task)["agent"]
+    assert trudi.experiment_name == f"{ppo.experiment_name}_trudi"
+    assert trudi.num_steps_per_env == max(ppo.num_steps_per_env, preset["num_steps_per_env"])
+    budget = ppo.max_iterations * ppo.num_steps_per_env
+    assert 0 <= trudi.max_iterations * trudi.num_steps_per_env - budget < trudi.num_steps_per_env
+    given = {"gamma": ppo.algorithm.gamma} | preset["algorithm"]
+    assert trudi.algorithm.to_dict() == TruDiAlgorithmCfg(**given).to_dict()
+
+
+def test_velocity_tasks_have_the_papers_settings_for_locomotion() -> None:
+    algorithm = registry.load_rl_cfg(ROUGH + SUFFIX).algorithm
+    assert (algorithm.gamma, algorithm.value_range, algorithm.kl_bound) == (0.97, (-10.0, 10.0), 0.1)
+
+
+def test_the_algorithms_fields_are_those_of_trudi_with_their_types_defaults_and_checks() -> None:
+    ours, theirs = typing.get_type_hints(TruDiCfg), typing.get_type_hints(TruDiAlgorithmCfg)
+    assert theirs == ours | {"class_name": str}
+    assert TruDiAlgorithmCfg().to_dict() == TruDiCfg().to_dict() | {"class_name": "trudi_rsl.algorithms:TruDi"}
+    with pytest.raises(ValueError, match=r"algorithm\.kl_bound must be above 0"):
+        TruDiAlgorithmCfg(kl_bound=-1.0)
+
+
+def test_the_runner_is_the_tasks_own_with_trudis_additions() -> None:
+    velocity, cartpole = (registry.load_runner_cls(task + SUFFIX) for task in (FLAT, CARTPOLE))
+    assert velocity is not None
+    assert issubclass(velocity, VelocityOnPolicyRunner)
+    assert registry.load_runner_cls(CARTPOLE) is None
+    assert cartpole is not None
+    assert issubclass(cartpole, MjlabOnPolicyRunner)
+    assert (velocity.task, cartpole.task) == (FLAT, CARTPOLE)
+
+
+def test_a_task_registered_later_gets_a_trudi_task_too_and_keeps_its_own_settings() -> None:
+    @dataclass
+    class ProjectCfg(RslRlOnPolicyRunnerCfg):
+        camera_rate: int = 30
+
+    class ProjectRunner(MjlabOnPolicyRunner):
+        pass
+
+    env = registry.load_env_cfg(CARTPOLE)
+    registry.register_mjlab_task("Project-Task", env, env, ProjectCfg(camera_rate=60), ProjectRunner)
+    cfg = registry.load_rl_cfg("Project-Task" + SUFFIX)
+    assert isinstance(cfg, TruDiRunnerCfg)
+    assert cfg.camera_rate == 60  # pyright: ignore[reportAttributeAccessIssue]
+    runner = registry.load_runner_cls("Project-Task" + SUFFIX)
+    assert runner is not None
+    assert issubclass(runner, ProjectRunner)
+
+
+def test_registering_again_changes_nothing() -> None:
+    before = registry.list_tasks()
+    register()
+    assert registry.list_tasks() == before
