@@ -12,14 +12,20 @@ from trudi_rsl.algorithms.config import TruDiCfg
 from trudi_rsl.config import check_startable, compose, task_preset
 from trudi_rsl.config.presets import CONFIG_DIR, available, preset_of
 from trudi_rsl.errors import ConfigError
+from trudi_rsl.rsl_rl_compat.version import PPO_MODELS
 
 PRESETS = [(algo, preset) for algo in available("agent") for preset in available(f"preset/{algo}")]
+needs_ppo = pytest.mark.skipif(not PPO_MODELS, reason="the settings of PPO are written for RSL-RL 5")
 LAID_OVER_A_HOSTS_OWN = ("isaaclab", "mjlab")
 """How presets begin that are no whole configurations: the host's configuration of the task comes below them."""
 
 
 @pytest.mark.parametrize(("algo", "preset"), [p for p in PRESETS if not p[1].startswith(LAID_OVER_A_HOSTS_OWN)])
 def test_every_preset_composes_and_holds_possible_values(algo: str, preset: str) -> None:
+    if algo == "ppo" and not PPO_MODELS:
+        with pytest.raises(ConfigError, match="PPO here are written for rsl-rl-lib 5; installed is [34]"):
+            compose("SomeTask-v0", algo, [f"preset={preset}"])
+        return
     cfg = compose("SomeTask-v0", algo, [f"preset={preset}"])
     assert not OmegaConf.missing_keys(cfg)
     batch = cfg.env.num_envs * cfg.agent.num_steps_per_env / cfg.agent.algorithm.num_mini_batches
@@ -96,6 +102,7 @@ def test_open_sections_take_new_keys() -> None:
     assert cfg.agent.obs_groups == {"actor": ["policy"], "critic": ["policy", "extra"]}
 
 
+@needs_ppo
 def test_runs_of_different_algorithms_lie_apart() -> None:
     names = {compose("ns/Task-v0", algo).agent.experiment_name for algo in ("trudi", "ppo")}
     assert names == {"ns_task-v0", "ns_task-v0_ppo"}
@@ -164,6 +171,7 @@ def test_every_benchmark_of_another_simulator_is_refused_by_its_name_and_no_gymn
             check_startable(f"some_package:{task}")
 
 
+@needs_ppo
 def test_settings_of_the_other_algorithm_are_unknown() -> None:
     with pytest.raises(ConfigError, match="kl_bound"):
         compose("HalfCheetah-v5", "ppo", ["agent.algorithm.kl_bound=0.2"])

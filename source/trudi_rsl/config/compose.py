@@ -22,6 +22,7 @@ from trudi_rsl.config.run_folder import LOG_ROOT
 from trudi_rsl.config.schema import register
 from trudi_rsl.errors import ConfigError, nearest
 from trudi_rsl.rsl_rl_compat import check_logger
+from trudi_rsl.rsl_rl_compat.version import INSTALLED, PPO_MODELS
 
 OPEN_SECTIONS = ("env.env_kwargs", "agent.obs_groups", "agent.actor.distribution_cfg", "agent.critic.distribution_cfg")
 """Sections whose keys belong to others and cannot be listed here."""
@@ -66,6 +67,10 @@ def compose(
         )
     if algo not in (algos := available("agent", config_dir)):
         raise ConfigError(f"Unknown algorithm {algo!r}. {nearest(algo, algos)}")
+    if algo == "ppo" and not PPO_MODELS:
+        raise ConfigError(
+            f"The settings of PPO here are written for rsl-rl-lib 5; installed is {INSTALLED}, under which only TruDi trains."
+        )
     parsed = parse_overrides(overrides)
     preset = next((str(o.value()) for o in parsed if o.key_or_group == "preset"), preset_of(task, algo, config_dir))
     if preset not in (presets := available(f"preset/{algo}", config_dir)):
