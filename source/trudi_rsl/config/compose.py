@@ -69,7 +69,7 @@ def compose(
         raise ConfigError(f"Unknown algorithm {algo!r}. {nearest(algo, algos)}")
     if algo == "ppo" and not PPO_MODELS:
         raise ConfigError(
-            f"The settings of PPO here are written for rsl-rl-lib 5; installed is {INSTALLED}, under which only TruDi trains."
+            f"The settings of PPO here are written for rsl-rl-lib 5; installed is {INSTALLED}, where only TruDi trains."
         )
     parsed = parse_overrides(overrides)
     preset = next((str(o.value()) for o in parsed if o.key_or_group == "preset"), preset_of(task, algo, config_dir))
