@@ -24,9 +24,16 @@ setup(
     author="The trudi_rsl developers",
     license="BSD-3-Clause",
     license_files=["LICENSE"],
-    package_dir={"": "source"},
-    packages=find_packages("source"),
-    package_data={"trudi_rsl": ["py.typed"]},
+    # A wheel carries the presets; a checkout uses those in configs/.
+    package_dir={"": "source", "trudi_rsl.configs": "configs"},
+    packages=[*find_packages("source"), "trudi_rsl.configs"],
+    package_data={"trudi_rsl": ["py.typed"], "trudi_rsl.configs": ["**/*.yaml"]},
+    entry_points={
+        # Loaded by `isaaclab train` and its siblings before they look up a task.
+        "isaaclab.tasks": ["trudi_rsl = trudi_rsl.hosts.isaaclab.tasks"],
+        # Loaded by `import mjlab`.
+        "mjlab.tasks": ["trudi_rsl = trudi_rsl.hosts.mjlab.tasks"],
+    },
     python_requires=">=3.11",
     # Floors of torch and tensordict are rsl-rl-lib's own.
     install_requires=[

@@ -60,7 +60,7 @@ class Task:
         return self.env_steps // (NUM_ENVS * (32 if algo == "trudi" else self.ppo_steps_per_env))
 
 
-TASKS = (Task("Isaac-Cartpole", 204_800, 16), Task("Isaac-Ant", 299_008, 32))
+TASKS = (Task("Isaac-Cartpole", 102_400, 16), Task("Isaac-Ant", 299_008, 32))
 
 
 def train(task: Task, algo: str, seed: int, folder: Path) -> tuple[Path, float]:

@@ -1,7 +1,8 @@
 # SPDX-License-Identifier: BSD-3-Clause
 """Play a trained policy: whole episodes, their statistics, and a video if asked for.
 
-Settings of the simulator are those of the run; env.name=value overrides one.
+Settings of the simulator are those of the run, for Isaac Lab and mjlab those of the task; env.name=value overrides one.
+A task of Isaac Lab or mjlab also exports the policy, and without --episodes plays until Ctrl-C.
 """
 
 from __future__ import annotations
@@ -10,8 +11,8 @@ import argparse
 from typing import get_args
 
 
-def parse() -> argparse.Namespace:
-    """Return the flags."""
+def parse() -> tuple[argparse.Namespace, list[str]]:
+    """Return the flags, and what is left: overrides, and flags of the task's simulator."""
     from trudi_rsl.modules.diffusion_actor_critic import SAMPLERS, InitialLatent
 
     parser = argparse.ArgumentParser(
@@ -35,27 +36,37 @@ def parse() -> argparse.Namespace:
     parser.add_argument("--score_scale", type=float, help="score scale c of ode, above 0 (default: 1)")
     parser.add_argument("--initial_latent", choices=get_args(InitialLatent), help="start of ode (default: random)")
     parser.add_argument("--num_candidates", type=int, help="candidates K of best_of_k, at least 1 (default: 20)")
-    parser.add_argument("--episodes", type=int, default=10, help="episodes to run (default: 10)")
+    parser.add_argument("--episodes", type=int, help="episodes to run (Gymnasium: 10 unless given)")
     parser.add_argument("--num_envs", type=int, help="environments stepped together (default: episodes, at most 64)")
     parser.add_argument("--seed", type=int, help="seed of simulator and sampler (default: the run's)")
     parser.add_argument("--device", help="device to compute on (default: the run's if there is one, else cpu)")
     parser.add_argument("--video", action="store_true", help="also write videos/play.mp4 (or .gif) into the run folder")
-    parser.add_argument("--video_length", type=int, default=1000, help="longest video in steps (default: 1000)")
+    parser.add_argument("--video_length", type=int, help="longest video in steps (Gymnasium: 1000)")
     parser.add_argument("--headless", action="store_true", help="open no window; Gymnasium tasks never do")
-    parser.add_argument("overrides", nargs="*", metavar="env.name=value", help="simulator settings to change")
-    return parser.parse_intermixed_args()
+    parser.add_argument("--num_threads", type=int, help="CPU threads of torch")
+    args, rest = parser.parse_known_args()
+    args.flags = [option for action in parser._actions for option in action.option_strings]
+    return args, rest
 
 
-def play(args: argparse.Namespace) -> None:
+def play(args: argparse.Namespace, rest: list[str]) -> None:
+    """Play on the simulator that the task belongs to."""
+    from trudi_rsl.hosts.registry import launcher, refuse_flags
+
+    if (launch := launcher(args.task)) is not None:
+        launch.play(args, rest)
+        return
+    refuse_flags(rest, args.flags)
+    play_gymnasium(args, rest)
+
+
+def play_gymnasium(args: argparse.Namespace, overrides: list[str]) -> None:
     """Find the policy, run it, and print what came out."""
     import torch
-    from rich.console import Console
 
     from trudi_rsl.config import check_startable
-    from trudi_rsl.evaluation import evaluate
-    from trudi_rsl.evaluation.play import find, settings, summary_table
+    from trudi_rsl.evaluation.play import evaluate_and_print, find, settings
     from trudi_rsl.evaluation.policies import SamplerCfg, identify, load_policy
-    from trudi_rsl.evaluation.statistics import summarize
     from trudi_rsl.evaluation.video import make_env_to_render, record_episode, video_path
     from trudi_rsl.hosts.registry import make_env
 
@@ -63,24 +74,23 @@ def play(args: argparse.Namespace) -> None:
     sampler = SamplerCfg(args.sampler, args.score_scale, args.num_candidates, args.initial_latent)
     checkpoint = find(args.task, args.algo or "trudi", args.experiment_name, args.load_run, args.checkpoint)
     algorithm = identify(checkpoint, args.task, args.algo)
-    num_envs = max(1, min(args.episodes, 64)) if args.num_envs is None else args.num_envs
-    cfg = settings(checkpoint, args.task, algorithm, [f"env.num_envs={num_envs}", *args.overrides])
+    episodes = 10 if args.episodes is None else args.episodes
+    num_envs = max(1, min(episodes, 64)) if args.num_envs is None else args.num_envs
+    cfg = settings(checkpoint, args.task, algorithm, [f"env.num_envs={num_envs}", *overrides])
     video = video_path(checkpoint.parent / "videos") if args.video else None
 
     seed = cfg.agent.seed if args.seed is None else args.seed
     device = args.device or (cfg.agent.device if torch.cuda.is_available() else "cpu")
-    if cfg.agent.get("num_threads"):
-        torch.set_num_threads(cfg.agent.num_threads)
+    if num_threads := args.num_threads or cfg.agent.get("num_threads"):
+        torch.set_num_threads(num_threads)
     env = (make_env_to_render if video else make_env)(args.task, cfg.env, device, seed)
     policy = load_policy(checkpoint, algorithm, env, cfg.agent, sampler, device)
     torch.manual_seed(seed)
 
     print(f"Checkpoint: {checkpoint}")
-    results = evaluate(env, policy, args.episodes)
-    print(f"Returns on {args.task}, {algorithm}, sampler {args.sampler}, seed {seed}:")
-    Console().print(summary_table(summarize(results.returns.cpu())))
+    evaluate_and_print(env, policy, episodes, f"{args.task}, {algorithm}, sampler {args.sampler}, seed {seed}")
     if video:
-        record_episode(env, policy, video, args.video_length)
+        record_episode(env, policy, video, args.video_length or 1000)
         print(f"Video: {video}")
     env.close()  # pyright: ignore[reportAttributeAccessIssue]
 
@@ -93,7 +103,7 @@ def main() -> None:
     except ImportError as error:
         raise SystemExit(f"Error: {error}") from None
     try:
-        play(parse())
+        play(*parse())
     except (CheckpointError, ConfigError, NonFiniteError, VideoError, ImportError, OSError) as error:
         raise SystemExit(f"Error: {error}") from None
 

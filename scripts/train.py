@@ -1,8 +1,9 @@
 # SPDX-License-Identifier: BSD-3-Clause
-"""Train TruDi or RSL-RL's PPO on a task.
+"""Train TruDi or RSL-RL's PPO on a task of Isaac Lab, mjlab or Gymnasium.
 
-Settings are overridden as in Isaac Lab: agent.algorithm.kl_bound=0.2 env.num_envs=128 preset=gymnasium. Presets are
-weaker than flags, flags weaker than overrides. The resolved settings are saved in the run folder's params/.
+Settings are overridden as in Isaac Lab: agent.algorithm.kl_bound=0.2 env.scene.num_envs=128 (Gymnasium: env.num_envs).
+Presets are weaker than flags, flags weaker than overrides. The resolved settings are saved in the run folder's params/.
+Tasks of Isaac Lab also take its own flags, as --viz or --enable_cameras.
 """
 
 from __future__ import annotations
@@ -24,14 +25,16 @@ class Parser(argparse.ArgumentParser):
 
 
 def parse(argv: list[str]) -> tuple[argparse.Namespace, list[str]]:
-    """Return the flags and the overrides."""
+    """Return the flags, and what is left: overrides, and flags of the task's simulator."""
     parser = Parser(
         description=__doc__,
         usage="%(prog)s --task TASK [flags] [name=value ...]",
         allow_abbrev=False,
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
-    parser.add_argument("--task", required=True, help="task name, as HalfCheetah-v5")
+    parser.add_argument(
+        "--task", required=True, help="task name, as Isaac-Velocity-Rough-G1-v0, Mjlab-Cartpole-Swingup, HalfCheetah-v5"
+    )
     parser.add_argument("--algo", default="trudi", help="trudi or ppo (default: trudi)")
     parser.add_argument("--num_envs", type=int, help="environments stepped together")
     parser.add_argument("--max_iterations", type=int, help="iterations to train; after a resume, iterations to add")
@@ -46,14 +49,16 @@ def parse(argv: list[str]) -> tuple[argparse.Namespace, list[str]]:
         "--checkpoint", help="checkpoint or run folder to resume; with --resume also a regular expression of file names"
     )
     parser.add_argument("--logger", choices=["tensorboard", "wandb", "neptune"], help="log writer")
-    parser.add_argument("--headless", action="store_true", help="accepted for Isaac Lab's sake; nothing is rendered")
+    parser.add_argument("--headless", action="store_true", help="open no window")
+    parser.add_argument("--video", action="store_true", help="record videos while training (Isaac Lab, mjlab)")
+    parser.add_argument("--video_length", type=int, help="length of a video in environment steps")
+    parser.add_argument("--video_interval", type=int, help="environment steps from one video to the next")
+    parser.add_argument("--distributed", action="store_true", help="one process per GPU (Isaac Lab, mjlab)")
+    parser.add_argument("--agent", help=argparse.SUPPRESS)
     args, rest = parser.parse_known_args(argv)
-    for text in rest:
-        if text.startswith("-"):
-            from trudi_rsl.errors import nearest
-
-            flags = [option for action in parser._actions for option in action.option_strings]
-            parser.error(f"unknown flag {text}. {nearest(text, flags)}")
+    if args.agent is not None:
+        parser.error("--agent is Isaac Lab's; here --algo trudi or --algo ppo chooses the agent")
+    args.flags = [option for action in parser._actions for option in action.option_strings]
     return args, rest
 
 
@@ -74,7 +79,24 @@ def settings(args: argparse.Namespace) -> dict[str, object]:
     }
 
 
-def train(cfg: DictConfig) -> None:
+def train(args: argparse.Namespace, rest: list[str]) -> None:
+    """Train on the simulator that the task belongs to."""
+    from trudi_rsl.config import compose
+    from trudi_rsl.errors import ConfigError
+    from trudi_rsl.hosts.registry import launcher, refuse_flags
+
+    if (launch := launcher(args.task)) is not None:
+        launch.train(args, rest)
+        return
+    refuse_flags(rest, args.flags)
+    for name in ("video", "distributed"):
+        if getattr(args, name):
+            hint = " scripts/play.py --video records a trained policy." if name == "video" else ""
+            raise ConfigError(f"--{name} is for tasks of Isaac Lab and mjlab, not for Gymnasium's.{hint}")
+    train_gymnasium(compose(args.task, args.algo, rest, settings=settings(args)))
+
+
+def train_gymnasium(cfg: DictConfig) -> None:
     """Train as a composed configuration says, in a new run folder."""
     import numpy as np
     import torch
@@ -116,16 +138,16 @@ def main(argv: list[str]) -> int:
     Returns:
         0, 2 for flags and settings that cannot work, 1 for what goes wrong later, 130 when interrupted.
     """
-    args, overrides = parse(argv)
+    args, rest = parse(argv)
     try:
-        from trudi_rsl.config import compose
+        import trudi_rsl.config  # noqa: F401  what cannot be imported is told apart from what goes wrong later
         from trudi_rsl.errors import CheckpointError, ConfigError, NonFiniteError
     except ImportError as error:
         advice = ". Install this package: pip install -e ." if isinstance(error, ModuleNotFoundError) else ""
         print(f"Error: {error}{advice}", file=sys.stderr)
         return 1
     try:
-        train(compose(args.task, args.algo, overrides, settings=settings(args)))
+        train(args, rest)
     except (ConfigError, CheckpointError, NonFiniteError, ImportError) as error:
         print(f"Error: {error}", file=sys.stderr)
         return 2 if isinstance(error, ConfigError) else 1

@@ -1,6 +1,8 @@
 # SPDX-License-Identifier: BSD-3-Clause
-"""Trust-region diffusion policies (TruDi) for RSL-RL."""
+"""Trust-region diffusion policies (TruDi) for RSL-RL.
 
-import trudi_rsl.rsl_rl_compat  # noqa: F401  refuses versions of RSL-RL that do not fit, before anything uses them
+Importing this imports nothing else: hosts load the package to find what it registers, before they start a simulator.
+What uses RSL-RL imports ``trudi_rsl.rsl_rl_compat`` first, which refuses versions that do not fit.
+"""
 
 __version__ = "0.1.0"

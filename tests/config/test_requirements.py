@@ -15,6 +15,10 @@ from packaging.utils import canonicalize_name
 ROOT = Path(__file__).parents[2]
 
 
+HOSTS = {"isaaclab", "isaaclab_rl", "isaaclab_tasks", "mjlab", "tyro"}
+"""Packages that modules below ``hosts/`` alone may import without a declaration."""
+
+
 def _imported() -> set[str]:
     """Return the packages that the sources import, other than Python's own and this one."""
     names = set()
@@ -27,7 +31,7 @@ def _imported() -> set[str]:
     return names - sys.stdlib_module_names - {"trudi_rsl"}
 
 
-def test_every_imported_package_is_declared(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_every_imported_package_is_declared_or_a_host_s(monkeypatch: pytest.MonkeyPatch) -> None:
     declared: dict = {}
     monkeypatch.setattr(setuptools, "setup", declared.update)
     monkeypatch.chdir(ROOT)
@@ -40,4 +44,5 @@ def test_every_imported_package_is_declared(monkeypatch: pytest.MonkeyPatch) -> 
         for module in _imported()
         if not names & {canonicalize_name(name) for name in providers.get(module, [module])}
     }
-    assert undeclared == {}
+    # hosts come first, and trudi_rsl into their environment
+    assert set(undeclared) <= HOSTS

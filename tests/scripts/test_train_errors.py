@@ -44,8 +44,8 @@ def _fails(capsys: pytest.CaptureFixture[str], code: int, *arguments: str) -> st
         (["--num_envs", "3"], ["--task"]),
         (["--task", "CartPole-v1"], ["CartPole-v1", "Discrete", "Box"]),
         (["--task", "Blackjack-v1"], ["Blackjack-v1", "Tuple", "Box"]),
-        (["--task", "Isaac-Ant"], ["Isaac Lab", "trudi_rsl.algorithms:TruDi"]),
-        (["--task", "Mjlab-Velocity-Flat-Unitree-G1"], ["mjlab", "trudi_rsl.algorithms:TruDi"]),
+        (["--task", "HalfCheetah-v5", "--video"], ["--video", "play.py"]),
+        (["--task", "HalfCheetah-v5", "--agent", "rsl_rl_cfg_entry_point"], ["--agent", "--algo ppo"]),
         (["--task", "InvertedPendulum-v5", "env.env_kwargs.frame_skop=3"], ["'frame_skop'", "'frame_skip'"]),
         (["--task", "InvertedPendulum-v5", "--device", "abacus"], ["'abacus'", "cpu"]),
         (["--task", "CheetahRun"], ["'CheetahRun'", "MuJoCo Playground", "VecEnv"]),
@@ -66,6 +66,22 @@ def test_wrong_usage_is_one_line_and_exit_code_2(
     for word in words:
         assert word in line
     assert not Path("logs").exists()
+
+
+@pytest.mark.parametrize(
+    ("task", "words"),
+    [
+        ("Isaac-Ant", ["Isaac Lab is not installed", "pip install", "isaaclab.sh -p"]),
+        ("IsaacContrib-Velocity-Flat-Spot", ["Isaac Lab is not installed"]),
+        ("Mjlab-Velocity-Flat-Unitree-G1", ["mjlab", "pip install"]),
+    ],
+)
+def test_a_task_of_a_host_that_is_not_installed_tells_how_to_install_it(
+    capsys: pytest.CaptureFixture[str], task: str, words: list[str]
+) -> None:
+    line = _fails(capsys, 1, "--task", task, "--viz", "none", "env.scene.num_envs=4")
+    for word in words:
+        assert word in line
 
 
 def test_a_checkpoint_of_another_task_algorithm_or_shape_is_refused_before_a_run_folder_is_kept(

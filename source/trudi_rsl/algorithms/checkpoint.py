@@ -7,7 +7,6 @@ adds the shapes and settings that rebuild the module, and ``rng_state`` and ``en
 
 from __future__ import annotations
 
-import re
 import warnings
 from pathlib import Path
 from typing import Any
@@ -20,6 +19,7 @@ from trudi_rsl.algorithms.config import TruDiCfg
 from trudi_rsl.errors import CheckpointError
 from trudi_rsl.modules import DiffusionActorCritic
 from trudi_rsl.rsl_rl_compat.checkpoint_layout import to_contract_layout
+from trudi_rsl.task_names import family
 
 FORMAT = 1
 
@@ -134,17 +134,13 @@ def check_kind(checkpoint: dict[str, Any], task: str | None = None) -> dict[str,
 
 
 def check_task(saved: str | None, task: str | None) -> None:
-    """Refuse a checkpoint of another task; variants for playing (``-Play``) and versions (``-v0``) count as the same.
+    """Refuse a checkpoint of another task; other names of the same task are welcome (:func:`family`).
 
     Raises:
         CheckpointError: Naming both tasks.
     """
-    if saved is not None and task is not None and _family(saved) != _family(task):
+    if saved is not None and task is not None and family(saved) != family(task):
         raise CheckpointError(f"The checkpoint was trained on task {saved!r}, not on {task!r}.")
-
-
-def _family(task: str) -> str:
-    return re.sub(r"(-Play)?(-v\d+)?$", "", task)
 
 
 def check_settings(saved: dict[str, Any], here: dict[str, Any]) -> None:

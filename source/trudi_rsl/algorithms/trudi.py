@@ -31,7 +31,7 @@ from trudi_rsl.algorithms.targets import compute_targets, raise_if_not_finite
 from trudi_rsl.algorithms.trust_region import replay_kl
 from trudi_rsl.algorithms.value_range import MAX_CLIPPED_SHARE, initial_range, widened_range
 from trudi_rsl.modules import DiffusionActorCritic
-from trudi_rsl.rsl_rl_compat import action_bounds, resolve_groups, task_name
+from trudi_rsl.rsl_rl_compat import action_bounds, request_final_obs, resolve_groups, task_name
 from trudi_rsl.rsl_rl_compat.checkpoint_layout import to_contract_layout
 from trudi_rsl.storage import RolloutBuffer
 
@@ -97,6 +97,8 @@ class TruDi:
         cfg["algorithm"].setdefault("rnd_cfg", None)
         groups = resolve_groups(obs, cfg)
         low, high = action_bounds(env, settings.action_bounds)
+        if settings.final_observations:
+            request_final_obs(env)
         actor_critic = build_actor_critic(settings, obs, groups, low, high).to(device)
         storage = RolloutBuffer(
             cfg["num_steps_per_env"],

@@ -83,7 +83,7 @@ def compose(
             cfg = hydra_compose("train", groups + chosen + given)
             OmegaConf.resolve(cfg)
         except (HydraException, OmegaConfBaseException) as error:
-            _check_names(hydra_compose("train", groups), parsed)
+            check_names(hydra_compose("train", groups), parsed)
             raise ConfigError(_reason(error)) from error
     if not cfg.agent.experiment_name:
         name = re.sub(r"[^a-z0-9._-]+", "_", task.lower())
@@ -129,8 +129,12 @@ def _opened(override: Override) -> str:
     return "++" + text.lstrip("+") if is_open else text
 
 
-def _check_names(cfg: DictConfig, overrides: Iterable[Override]) -> None:
-    """Raise on the first override whose name ``cfg`` does not have."""
+def check_names(cfg: DictConfig, overrides: Iterable[Override]) -> None:
+    """Refuse overrides of settings that ``cfg`` does not have.
+
+    Raises:
+        ConfigError: Naming the first of them, and the nearest names.
+    """
     for override in overrides:
         node: Any = cfg
         walked: list[str] = []

@@ -6,14 +6,20 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from omegaconf import DictConfig, OmegaConf
+from rich.console import Console
 from rich.table import Table
+from rsl_rl.env import VecEnv
 
 from trudi_rsl.config import compose, load_params, resume_path
 from trudi_rsl.errors import CheckpointError, ConfigError
+from trudi_rsl.evaluation.episodes import Policy, evaluate
 from trudi_rsl.evaluation.policies import Algorithm
-from trudi_rsl.evaluation.statistics import Summary
+
+if TYPE_CHECKING:
+    from trudi_rsl.evaluation.statistics import Summary
 
 
 def find(
@@ -80,6 +86,22 @@ def settings(checkpoint: Path, task: str, algorithm: Algorithm, overrides: Seque
         key = text.lstrip("+").partition("=")[0]
         OmegaConf.update(cfg, key, OmegaConf.select(preset, key), force_add=True)
     return cfg
+
+
+def evaluate_and_print(env: VecEnv, policy: Policy, episodes: int, title: str) -> None:
+    """Run whole episodes and print the statistics of their returns.
+
+    Args:
+        env: The environments; all are reset.
+        policy: Gives the actions.
+        episodes: Number of episodes, at least 1.
+        title: What is played, above the table.
+    """
+    from trudi_rsl.evaluation.statistics import summarize  # needs the `eval` extra
+
+    results = evaluate(env, policy, episodes)
+    print(f"Returns on {title}:")
+    Console().print(summary_table(summarize(results.returns.cpu())))
 
 
 def summary_table(summary: Summary) -> Table:

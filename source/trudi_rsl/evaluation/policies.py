@@ -16,10 +16,12 @@ from rsl_rl.env import VecEnv
 from tensordict import TensorDict
 from torch import Tensor
 
+from trudi_rsl.algorithms import TruDi
 from trudi_rsl.algorithms.checkpoint import check_kind, check_task, load_actor_critic, read_checkpoint
 from trudi_rsl.errors import CheckpointError, ConfigError
 from trudi_rsl.evaluation.episodes import Policy
 from trudi_rsl.modules.diffusion_actor_critic import InitialLatent, Sampler
+from trudi_rsl.rsl_rl_compat.moved import policy_of
 from trudi_rsl.runners import OnPolicyRunner
 
 if TYPE_CHECKING:
@@ -133,7 +135,22 @@ def load_policy(
     with contextlib.redirect_stdout(io.StringIO()):  # RSL-RL prints the networks
         runner = OnPolicyRunner(env, copy.deepcopy(dict(agent_cfg)), log_dir=None, device=device)
     runner.load(str(path), load_cfg={"actor": True}, map_location=device)
-    model = runner.get_inference_policy(device)
+    return acting(runner.alg, sampler)
+
+
+def acting(algorithm: Any, sampler: SamplerCfg) -> Policy:
+    """Return the policy that an algorithm of a runner holds, with its normalisers frozen.
+
+    Args:
+        algorithm: TruDi, or RSL-RL's PPO.
+        sampler: How it is to act; :meth:`SamplerCfg.require_for` has passed.
+    """
+    model = policy_of(algorithm)
+    model.eval()
+    if isinstance(algorithm, TruDi):
+        return functools.partial(algorithm.actor_critic.act, sampler=sampler.sampler, **sampler.given())
+    if hasattr(model, "act_inference"):  # RSL-RL 3
+        return model.act if sampler.sampler == "sde" else model.act_inference
     return _GaussianSample(model) if sampler.sampler == "sde" else model
 
 

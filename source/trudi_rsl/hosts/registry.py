@@ -3,16 +3,65 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import importlib
+import importlib.util
+from collections.abc import Iterable, Mapping
+from importlib.metadata import entry_points
+from types import ModuleType
 from typing import Any
 
 import torch
 from rsl_rl.env import VecEnv
 
-from trudi_rsl.errors import ConfigError
+from trudi_rsl.errors import ConfigError, nearest
+from trudi_rsl.rsl_rl_compat import POLICY_STYLE
 
-OTHER_HOSTS = {"Isaac-": "Isaac Lab", "Mjlab-": "mjlab"}
-"""Prefixes of tasks of simulators that this version cannot start itself."""
+PREFIXES = {"Isaac-": "isaaclab", "IsaacContrib-": "isaaclab", "Mjlab-": "mjlab"}
+"""How the names of a host's own tasks begin, to the host's package."""
+
+
+def launcher(task: str) -> ModuleType | None:
+    """Return the module whose ``train`` and ``play`` start a task's simulator by the simulator's own means.
+
+    Args:
+        task: Task name. One that does not begin as a host's own tasks do belongs to a host if a project has registered
+            it there.
+
+    Returns:
+        ``trudi_rsl.hosts.<host>.launch``, or None for tasks of Gymnasium, which :func:`make_env` makes.
+    """
+    host = next((host for prefix, host in PREFIXES.items() if task.startswith(prefix)), None) or _registered_host(task)
+    return None if host is None else importlib.import_module(f"trudi_rsl.hosts.{host}.launch")
+
+
+def _registered_host(task: str) -> str | None:
+    """Return the installed host whose entry points register a task, None if there is none."""
+    installed = [host for host in dict.fromkeys(PREFIXES.values()) if importlib.util.find_spec(host) is not None]
+    if not installed:
+        return None
+    import gymnasium
+
+    for host in installed:
+        for entry_point in entry_points(group=f"{host}.tasks"):
+            entry_point.load()
+    spec = gymnasium.registry.get(task.rpartition(":")[2])
+    if "env_cfg_entry_point" in getattr(spec, "kwargs", {}):
+        return "isaaclab"
+    if "mjlab" in installed and task in importlib.import_module("mjlab.tasks.registry").list_tasks():
+        return "mjlab"
+    # tasks of Isaac Lab 2.3 cannot be imported before its app has started
+    return "isaaclab" if spec is None and "isaaclab" in installed and POLICY_STYLE else None
+
+
+def refuse_flags(rest: Iterable[str], known: Iterable[str]) -> None:
+    """Refuse flags among the arguments that are left when a script has taken its own.
+
+    Raises:
+        ConfigError: With the nearest flags.
+    """
+    for text in rest:
+        if text.startswith("-"):
+            raise ConfigError(f"Unknown flag {text}. {nearest(text, known)} --help lists them.")
 
 
 def make_env(
@@ -21,7 +70,7 @@ def make_env(
     """Make the environments of a task.
 
     Args:
-        task: Task name. Any but those of :data:`OTHER_HOSTS` is a Gymnasium id.
+        task: Gymnasium id.
         env_cfg: The ``env`` section of a configuration.
         device: Where the environments return their tensors.
         seed: Seed of the simulators.
@@ -31,13 +80,8 @@ def make_env(
         ConfigError: Unknown task, or one of another host; unsupported spaces; a device that is not there.
         ImportError: A package that the task needs is missing; the message has the command that installs it.
     """
-    for prefix, host in OTHER_HOSTS.items():
-        if task.startswith(prefix):
-            raise ConfigError(
-                f"Task {task!r} belongs to {host}, which this version of trudi_rsl cannot start by itself. Train it "
-                f"with {host}'s own RSL-RL script, giving its agent configuration algorithm.class_name = "
-                "'trudi_rsl.algorithms:TruDi' and algorithm.action_bounds."
-            )
+    if any(task.startswith(prefix) for prefix in PREFIXES):
+        raise ConfigError(f"Task {task!r} has a simulator that starts itself; train it with scripts/train.py.")
     check_device(device)
     from trudi_rsl.hosts.gymnasium_env import GymnasiumVecEnv
 

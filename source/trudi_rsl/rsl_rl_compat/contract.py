@@ -7,10 +7,8 @@ import importlib.util
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-import torch
 from rsl_rl.env import VecEnv
 from tensordict import TensorDict
-from torch import Tensor
 
 from trudi_rsl.errors import ConfigError, nearest
 from trudi_rsl.rsl_rl_compat.moved import resolve_callable, resolve_obs_groups
@@ -84,32 +82,14 @@ def resolve_groups(obs: TensorDict, cfg: dict[str, Any]) -> dict[str, list[str]]
     return cfg["obs_groups"]
 
 
-def action_bounds(env: VecEnv, configured: tuple[float, float] | None) -> tuple[Tensor, Tensor]:
-    """Return lower and upper action bounds ``[A]``: the configured ones, else those the environment tells.
+def request_final_obs(env: VecEnv) -> None:
+    """Have the environment tell the true last observations of episodes, if it can but does not by default.
 
-    Environments tell them as ``action_low`` and ``action_high`` or as a Gymnasium Box ``single_action_space`` or
-    ``action_space`` on the environment or what it wraps.
-
-    Raises:
-        ConfigError: If none are configured and the environment has none, or infinite ones.
+    Isaac Lab 3.0 does so where ``cfg.compute_final_obs`` is set, which it looks at in every step.
     """
-    if configured is not None:
-        return torch.full((env.num_actions,), configured[0]), torch.full((env.num_actions,), configured[1])
-    for holder in (env, getattr(env, "unwrapped", env)):
-        spaces = [getattr(holder, name, None) for name in ("single_action_space", "action_space")]
-        pairs = [(getattr(holder, "action_low", None), getattr(holder, "action_high", None))]
-        pairs += [(getattr(s, "low", None), getattr(s, "high", None)) for s in spaces]
-        for low, high in pairs:
-            if low is None or high is None:
-                continue
-            low_t = torch.as_tensor(low, dtype=torch.float32).reshape(-1)[-env.num_actions :].cpu()
-            high_t = torch.as_tensor(high, dtype=torch.float32).reshape(-1)[-env.num_actions :].cpu()
-            if torch.isfinite(low_t).all() and torch.isfinite(high_t).all():
-                return low_t, high_t
-    raise ConfigError(
-        "The environment tells no finite action bounds, and a diffusion policy needs them. Set them, for example "
-        "agent.algorithm.action_bounds=[-1.0,1.0]; tasks made for PPO often use actions of several units."
-    )
+    cfg = getattr(getattr(env, "unwrapped", env), "cfg", None)
+    if getattr(cfg, "compute_final_obs", None) is False:
+        cfg.compute_final_obs = True  # pyright: ignore[reportOptionalMemberAccess]
 
 
 def task_name(env: VecEnv) -> str | None:

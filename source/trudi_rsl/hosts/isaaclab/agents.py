@@ -25,7 +25,9 @@ def __getattr__(task: str) -> Callable[[], RslRlTrudiRunnerCfg]:
 
     spec = gymnasium.registry.get(task)
     if spec is None or PPO_KEY not in spec.kwargs:
-        raise AttributeError(f"module {__name__!r} has no attribute {task!r}: no such task with an RSL-RL configuration")
+        raise AttributeError(
+            f"module {__name__!r} has no attribute {task!r}: no such task with an RSL-RL configuration"
+        )
 
     def trudi_cfg() -> RslRlTrudiRunnerCfg:
         from isaaclab_tasks.utils.parse_cfg import (  # pyright: ignore[reportMissingImports]

@@ -1,0 +1,186 @@
+# SPDX-License-Identifier: BSD-3-Clause
+"""Isaac Lab 2.3: what its RSL-RL scripts do, which are files of its checkout and not part of the package."""
+
+from __future__ import annotations
+
+import argparse
+import contextlib
+import itertools
+import os
+import sys
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import torch
+from isaaclab.app import AppLauncher  # pyright: ignore[reportMissingImports]
+
+from trudi_rsl.config.run_folder import LOG_ROOT, create_run_folder
+from trudi_rsl.errors import ConfigError
+from trudi_rsl.evaluation.policies import SamplerCfg, acting, identify
+
+
+def train(args: argparse.Namespace, host_args: list[str]) -> None:
+    """Train; see :func:`trudi_rsl.hosts.isaaclab.launch.train`."""
+    with _app(args, host_args) as (rank, overrides):
+        from trudi_rsl.hosts.isaaclab.task import check_agent_overrides, find_resume, find_task
+
+        task = find_task(args.task, args.algo)
+        base = task.agent_cfg()
+        check_agent_overrides(base, overrides)
+        checkpoint = find_resume(args, base, overrides)
+        if checkpoint is not None:
+            identify(checkpoint, task.id, args.algo)
+
+        def run(env_cfg: Any, agent_cfg: Any) -> None:
+            _apply_flags(args, env_cfg, agent_cfg, rank)
+            experiment = LOG_ROOT / agent_cfg.experiment_name
+            with create_run_folder(experiment, agent_cfg.run_name) as folder:
+                _learn(args, task.id, env_cfg, agent_cfg, folder.resolve(), checkpoint)
+
+        _with_configurations(task, overrides, run)
+
+
+def play(args: argparse.Namespace, host_args: list[str]) -> None:
+    """Play; see :func:`trudi_rsl.hosts.isaaclab.launch.play`."""
+    sampler = SamplerCfg(args.sampler, args.score_scale, args.num_candidates, args.initial_latent)
+    with _app(args, host_args) as (rank, overrides):
+        from trudi_rsl.hosts.isaaclab.task import check_agent_overrides, find_resume, find_task
+
+        task = find_task(args.task, args.algo or "trudi", play=True)
+        args.resume = True
+        base = task.agent_cfg()
+        check_agent_overrides(base, overrides)
+        checkpoint = find_resume(args, base, overrides)
+        assert checkpoint is not None, "resume is set"
+        algorithm = identify(checkpoint, task.id, args.algo)
+        sampler.require_for(algorithm)
+
+        def run(env_cfg: Any, agent_cfg: Any) -> None:
+            from trudi_rsl.evaluation.play import evaluate_and_print
+
+            _apply_flags(args, env_cfg, agent_cfg, rank)
+            env, runner = _make(args, task.id, env_cfg, agent_cfg, checkpoint.parent / "videos" / "play", None)
+            runner.load(str(checkpoint))
+            exported = checkpoint.parent / "exported"
+            runner.export_policy_to_jit(str(exported), "policy.pt")
+            runner.export_policy_to_onnx(str(exported), "policy.onnx")
+            print(f"Checkpoint: {checkpoint}\nExported: {exported}", flush=True)
+            policy = acting(runner.alg, sampler)
+            if args.episodes is not None:
+                title = f"{task.id}, {algorithm}, sampler {args.sampler}, seed {env_cfg.seed}"
+                evaluate_and_print(env, policy, args.episodes, title)
+            else:
+                _play_on(env, policy, (args.video_length or 200) if args.video else None)
+            env.close()
+
+        _with_configurations(task, overrides, run)
+
+
+@contextlib.contextmanager
+def _app(args: argparse.Namespace, host_args: list[str]) -> Iterator[tuple[int, list[str]]]:
+    """Start Isaac Sim as flags ask, before which nothing of the simulator can be imported.
+
+    Yields:
+        This process's rank on its machine, and the overrides among ``host_args``.
+    """
+    parser = argparse.ArgumentParser(add_help=False, allow_abbrev=False)
+    AppLauncher.add_app_launcher_args(parser)
+    passed_on = ["--headless"] * bool(args.headless) + (["--device", args.device] if args.device else [])
+    app_args, rest = parser.parse_known_args([*passed_on, *host_args])
+    if unknown := [text for text in rest if text.startswith("-")]:
+        raise ConfigError(f"Neither this script nor Isaac Lab has a flag {unknown[0]}. --help lists ours.")
+    app_args.enable_cameras |= args.video
+    app_args.distributed = getattr(args, "distributed", False)
+    if args.num_threads:
+        torch.set_num_threads(args.num_threads)
+    launcher = AppLauncher(app_args)
+    try:
+        yield int(getattr(launcher, "local_rank", 0)), rest
+    finally:
+        launcher.app.close()
+
+
+def _with_configurations(task: Any, overrides: list[str], run: Callable[[Any, Any], None]) -> None:
+    """Call ``run`` with the task's environment and agent configurations, overrides applied by Isaac Lab."""
+    from isaaclab_tasks.utils.hydra import hydra_task_config  # pyright: ignore[reportMissingImports]
+
+    original, sys.argv = sys.argv, [sys.argv[0], *overrides, "hydra.run.dir=.", "hydra.output_subdir=null"]
+    try:
+        hydra_task_config(task.id, task.agent_key)(run)()
+    finally:
+        sys.argv = original
+
+
+def _apply_flags(args: argparse.Namespace, env_cfg: Any, agent_cfg: Any, rank: int) -> None:
+    """Set what flags say on both configurations; Isaac Lab, too, lets its flags win over overrides."""
+    for name in ("seed", "max_iterations", "experiment_name", "run_name", "logger", "device"):
+        if getattr(args, name, None) is not None:
+            setattr(agent_cfg, name, getattr(args, name))
+    if args.num_envs is not None:
+        env_cfg.scene.num_envs = args.num_envs
+    if args.device:
+        env_cfg.sim.device = args.device
+    if getattr(args, "distributed", False):
+        env_cfg.sim.device = agent_cfg.device = f"cuda:{rank}"
+        agent_cfg.seed += rank
+    # parts of the randomisation happen when the environment is made
+    env_cfg.seed = agent_cfg.seed
+
+
+def _make(
+    args: argparse.Namespace, task: str, env_cfg: Any, agent_cfg: Any, videos: Path, log_dir: Path | None
+) -> tuple[Any, Any]:
+    """Return the wrapped environment and the runner."""
+    import gymnasium
+    from isaaclab.envs import (  # pyright: ignore[reportMissingImports]
+        DirectMARLEnv,
+        multi_agent_to_single_agent,
+    )
+    from isaaclab_rl.rsl_rl import RslRlVecEnvWrapper  # pyright: ignore[reportMissingImports]
+
+    from trudi_rsl.runners import OnPolicyRunner
+
+    env = gymnasium.make(task, cfg=env_cfg, render_mode="rgb_array" if args.video else None)
+    if isinstance(env.unwrapped, DirectMARLEnv):
+        env = multi_agent_to_single_agent(env.unwrapped)
+    if args.video:
+        interval = getattr(args, "video_interval", None)
+        env = gymnasium.wrappers.RecordVideo(
+            env,
+            str(videos),
+            step_trigger=lambda step: step % interval == 0 if interval else step == 0,
+            video_length=args.video_length or 200,
+            disable_logger=True,
+        )
+    wrapped = RslRlVecEnvWrapper(env, clip_actions=agent_cfg.clip_actions)
+    folder = None if log_dir is None else str(log_dir)
+    return wrapped, OnPolicyRunner(wrapped, agent_cfg.to_dict(), folder, agent_cfg.device)
+
+
+def _learn(
+    args: argparse.Namespace, task: str, env_cfg: Any, agent_cfg: Any, folder: Path, checkpoint: Path | None
+) -> None:
+    from isaaclab.utils.io import dump_yaml  # pyright: ignore[reportMissingImports]
+
+    env_cfg.log_dir = str(folder)
+    args.video_interval = args.video_interval or 2000
+    env, runner = _make(args, task, env_cfg, agent_cfg, folder / "videos" / "train", folder)
+    if checkpoint is not None:
+        print(f"Resuming from: {checkpoint}", flush=True)
+        runner.load(str(checkpoint))
+    if int(os.environ.get("RANK", "0")) == 0:
+        dump_yaml(str(folder / "params" / "env.yaml"), env_cfg)
+        dump_yaml(str(folder / "params" / "agent.yaml"), agent_cfg)
+    print(f"Run folder: {folder}", flush=True)
+    runner.learn(agent_cfg.max_iterations, init_at_random_ep_len=True)
+    env.close()
+
+
+def _play_on(env: Any, policy: Callable[..., Any], num_steps: int | None) -> None:
+    """Step until Ctrl-C, or for the length of a video."""
+    obs = env.get_observations()
+    steps = itertools.count() if num_steps is None else range(num_steps)
+    with contextlib.suppress(KeyboardInterrupt), torch.inference_mode():
+        for _ in steps:
+            obs, _, _, _ = env.step(policy(obs))

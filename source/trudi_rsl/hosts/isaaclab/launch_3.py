@@ -1,0 +1,126 @@
+# SPDX-License-Identifier: BSD-3-Clause
+"""Isaac Lab 3.0: its own train and play commands, with this package's runner in place of the stock one."""
+
+from __future__ import annotations
+
+import argparse
+import contextlib
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from types import ModuleType
+from typing import Any
+
+import torch
+from isaaclab.cli import load_external_tasks  # pyright: ignore[reportMissingImports]
+from isaaclab.utils import to_dict  # pyright: ignore[reportMissingImports]
+from isaaclab_rl.entrypoints import run_play_cli, run_train_cli  # pyright: ignore[reportMissingImports]
+from isaaclab_rl.entrypoints.backends import (  # pyright: ignore[reportMissingImports]
+    play_rsl_rl,
+    train_rsl_rl,
+)
+from rsl_rl.env import VecEnv
+
+from trudi_rsl.evaluation.play import evaluate_and_print
+from trudi_rsl.evaluation.policies import SamplerCfg, acting, identify
+from trudi_rsl.hosts.isaaclab.task import Task, check_agent_overrides, find_resume, find_task
+from trudi_rsl.runners import OnPolicyRunner
+
+PASSED_ON = ("num_envs", "seed", "max_iterations", "device", "experiment_name", "run_name", "logger")
+"""Flags with a value that Isaac Lab's command has under the same name."""
+
+
+def train(args: argparse.Namespace, host_args: list[str]) -> None:
+    """Train; see :func:`trudi_rsl.hosts.isaaclab.launch.train`."""
+    load_external_tasks()
+    task = find_task(args.task, args.algo)
+    checkpoint = _checkpoint(args, task, host_args)
+    argv = _arguments(args, task, checkpoint, (*PASSED_ON, "video_length", "video_interval"), ("video", "distributed"))
+    with _replaced(train_rsl_rl, create_rsl_rl_runner=_create_runner):
+        run_train_cli([*argv, *host_args])
+
+
+def play(args: argparse.Namespace, host_args: list[str]) -> None:
+    """Play; see :func:`trudi_rsl.hosts.isaaclab.launch.play`."""
+    load_external_tasks()
+    sampler = SamplerCfg(args.sampler, args.score_scale, args.num_candidates, args.initial_latent)
+    task = find_task(args.task, args.algo or "trudi", play=True)
+    args.resume = True
+    checkpoint = _checkpoint(args, task, host_args)
+    assert checkpoint is not None, "resume is set"
+    algorithm = identify(checkpoint, task.id, args.algo)
+    sampler.require_for(algorithm)
+    made: dict[str, Any] = {}
+
+    def create_runner(env: VecEnv, agent_cfg: Any, log_dir: str | None = None) -> Any:
+        made.update(env=env, runner=_create_runner(env, agent_cfg, log_dir))
+        return made["runner"]
+
+    def run_playback(step: Callable[[], None], **settings: Any) -> None:
+        env, policy = made["env"], acting(made["runner"].alg, sampler)
+        if args.episodes is not None:
+            title = f"{task.id}, {algorithm}, sampler {args.sampler}, seed {env.unwrapped.cfg.seed}"
+            evaluate_and_print(env, policy, args.episodes, title)
+            return
+        obs = env.get_observations()
+
+        def sampled_step() -> None:
+            nonlocal obs
+            obs, _, dones, _ = env.step(policy(obs))
+            if hasattr(policy, "reset"):
+                policy.reset(dones)
+
+        stock_playback(sampled_step, **settings)
+
+    stock_playback = play_rsl_rl.run_playback
+    names = tuple(name for name in PASSED_ON if name not in ("max_iterations", "run_name", "logger"))
+    argv = _arguments(args, task, checkpoint, (*names, "video_length"), ("video",))
+    with _replaced(play_rsl_rl, create_rsl_rl_runner=create_runner, run_playback=run_playback):
+        run_play_cli([*argv, *host_args])
+
+
+def _checkpoint(args: argparse.Namespace, task: Task, host_args: list[str]) -> Path | None:
+    """Return the checkpoint to load, once it and the overrides are known to fit."""
+    cfg = task.agent_cfg()
+    check_agent_overrides(cfg, host_args)
+    checkpoint = find_resume(args, cfg, host_args)
+    if checkpoint is not None:
+        identify(checkpoint, task.id, args.algo)
+    return checkpoint
+
+
+def _arguments(
+    args: argparse.Namespace, task: Task, checkpoint: Path | None, values: tuple[str, ...], switches: tuple[str, ...]
+) -> list[str]:
+    argv = ["--rl_library", "rsl_rl", "--task", task.id, "--agent", task.agent_key]
+    if args.num_threads:
+        torch.set_num_threads(args.num_threads)
+    for name in values:
+        if (value := getattr(args, name, None)) is not None:
+            argv += [f"--{name}", str(value)]
+    argv += [f"--{name}" for name in switches if getattr(args, name, False)]
+    if checkpoint is not None:
+        argv += ["--checkpoint", str(checkpoint.resolve())]
+    if args.device and not getattr(args, "distributed", False):
+        # Isaac Lab's --device moves the simulator alone; first, so that an override of the user's wins
+        argv.append(f"agent.device={args.device}")
+    return argv
+
+
+def _create_runner(env: VecEnv, agent_cfg: Any, log_dir: str | None = None) -> Any:
+    if agent_cfg.class_name != "OnPolicyRunner":
+        return _stock_runner(env, agent_cfg, log_dir)
+    return OnPolicyRunner(env, to_dict(agent_cfg), log_dir=log_dir, device=agent_cfg.device)
+
+
+_stock_runner = train_rsl_rl.create_rsl_rl_runner
+
+
+@contextlib.contextmanager
+def _replaced(module: ModuleType, **functions: Callable[..., Any]) -> Iterator[None]:
+    """Let a module of Isaac Lab call our functions instead of its own within the block."""
+    originals = {name: getattr(module, name) for name in functions}
+    vars(module).update(functions)
+    try:
+        yield
+    finally:
+        vars(module).update(originals)
