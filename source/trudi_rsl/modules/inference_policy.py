@@ -114,6 +114,11 @@ class OnnxInferencePolicy(InferencePolicy):
     input_names = ["obs"]  # noqa: RUF012  the exporter passes the list on unchanged
     output_names = ["actions"]  # noqa: RUF012
 
+    @property
+    def input_size(self) -> int:
+        """Size ``O`` of the observation, under the name that RSL-RL's own models have for it."""
+        return self.num_obs
+
     def get_dummy_inputs(self) -> tuple[Tensor]:
         """Return an example input, ``[1, O]``."""
         return (torch.zeros(1, self.num_obs),)
