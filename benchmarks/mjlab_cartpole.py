@@ -1,0 +1,88 @@
+# SPDX-License-Identifier: BSD-3-Clause
+"""TruDi against PPO on mjlab's cartpole swing-up, on a CPU, by mjlab's own train command.
+
+Run it with the Python of an environment that has mjlab and this package. PPO is the task's own configuration, TruDi
+what `Mjlab-Cartpole-Swingup-TruDi` is; both get the same number of environments and of environment steps. One JSON
+file per run, in benchmarks/results/mjlab; a run whose result exists is not repeated.
+
+    python benchmarks/mjlab_cartpole.py --seeds 1 2 3
+"""
+
+from __future__ import annotations
+
+import argparse
+import sys
+import tempfile
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any
+
+import torch
+from host_runs import learning_curve, measure_missing, train
+from mjlab.envs import ManagerBasedRlEnv  # pyright: ignore[reportMissingImports]
+from mjlab.tasks.registry import load_rl_cfg  # pyright: ignore[reportMissingImports]
+
+from trudi_rsl.evaluation import evaluate
+from trudi_rsl.evaluation.policies import SamplerCfg, load_policy
+from trudi_rsl.hosts.mjlab.play import PlayedEnv, agent_cfg, playing_cfg
+from trudi_rsl.hosts.mjlab.task import find_task
+
+TASK = "Mjlab-Cartpole-Swingup"
+RESULTS = Path(__file__).parent / "results" / "mjlab"
+NUM_ENVS = 128
+ENV_STEPS = 512_000
+EVALUATION_EPISODES = 32
+EVALUATION_SEED = 1000
+DETERMINISTIC = {"trudi": SamplerCfg("ode", initial_latent="zeros"), "ppo": SamplerCfg("ode")}
+"""The policy that is exported."""
+
+
+def measure(run: tuple[str, int]) -> dict[str, Any]:
+    """Train and evaluate one algorithm with one seed and return the record."""
+    algo, seed = run
+    task = find_task(TASK, algo)
+    cfg = load_rl_cfg(task.id)
+    steps_per_iteration = NUM_ENVS * cfg.num_steps_per_env
+    command = [sys.executable, "-m", "mjlab.scripts.train", task.id, "--gpu-ids", "None"]
+    command += ["--env.scene.num-envs", str(NUM_ENVS), "--agent.seed", str(seed), "--agent.logger", "tensorboard"]
+    command += ["--agent.max-iterations", str(ENV_STEPS // steps_per_iteration)]
+    with tempfile.TemporaryDirectory() as folder:
+        run_dir, seconds = train(command, Path(folder))
+        checkpoint = max(run_dir.glob("model_*.pt"), key=lambda path: int(path.stem.removeprefix("model_")))
+        return {
+            "table": "mjlab",
+            "task": TASK,
+            "algo": algo,
+            "seed": seed,
+            "num_envs": NUM_ENVS,
+            "num_steps_per_env": cfg.num_steps_per_env,
+            **learning_curve(run_dir, steps_per_iteration),
+            "evaluation": deterministic_returns(checkpoint, algo),
+            "wall_clock_s": round(seconds, 1),
+            "versions": {p: version(p) for p in ("torch", "rsl-rl-lib", "mjlab", "mujoco-warp", "warp-lang")},
+        }
+
+
+def deterministic_returns(checkpoint: Path, algo: str) -> list[float]:
+    """Return the episode returns of the policy that would be deployed, without noise on its observations."""
+    task = find_task(TASK, algo)
+    agent = agent_cfg(task, checkpoint)
+    simulator = ManagerBasedRlEnv(playing_cfg(task, EVALUATION_EPISODES, EVALUATION_SEED), "cpu")
+    env = PlayedEnv(simulator, TASK, agent["clip_actions"])
+    policy = load_policy(checkpoint, task.algo, env, agent, DETERMINISTIC[algo], "cpu")
+    return evaluate(env, policy, EVALUATION_EPISODES, progress=False).returns.tolist()
+
+
+def main() -> None:
+    """Measure the runs that have no result yet."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--seeds", type=int, nargs="+", default=[1, 2, 3])
+    parser.add_argument("--algos", nargs="+", choices=["trudi", "ppo"], default=["trudi", "ppo"])
+    args = parser.parse_args()
+    torch.set_num_threads(1)
+    runs = [(algo, seed) for seed in args.seeds for algo in args.algos]
+    measure_missing({(algo, seed): RESULTS / f"{TASK}_{algo}_seed{seed}.json" for algo, seed in runs}, measure)
+
+
+if __name__ == "__main__":
+    main()
