@@ -72,7 +72,7 @@ def play(args: argparse.Namespace, overrides: Sequence[str] = ()) -> None:
     episodes = 10 if args.episodes is None else args.episodes
     num_envs = args.num_envs or (1 if viewed else max(1, min(episodes, 64)))
     env_cfg = playing_cfg(task, num_envs, args.seed, overrides)
-    agent = _agent_cfg(task, checkpoint)
+    agent = agent_cfg(task, checkpoint)
     simulator = ManagerBasedRlEnv(env_cfg, device, "rgb_array" if args.video else None)
     env = PlayedEnv(simulator, task.name, agent["clip_actions"])
     policy = load_policy(checkpoint, task.algo, env, agent, sampler, device)
@@ -135,7 +135,7 @@ def _find(task: Task, args: argparse.Namespace) -> Path:
     return path
 
 
-def _agent_cfg(task: Task, checkpoint: Path) -> dict[str, Any]:
+def agent_cfg(task: Task, checkpoint: Path) -> dict[str, Any]:
     """Return the runner configuration of the run, or the task's where the checkpoint lies outside of a run folder."""
     params = checkpoint.parent / "params" / "agent.yaml"
     # mjlab writes tuples as Python objects, which yaml's safe loader refuses

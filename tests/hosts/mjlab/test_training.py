@@ -1,0 +1,190 @@
+# SPDX-License-Identifier: BSD-3-Clause
+# pyright: reportMissingImports=false
+"""mjlab's own ``train`` command on TruDi tasks, and what a run leaves."""
+
+from __future__ import annotations
+
+import math
+import sys
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+import yaml
+from mjlab.entity import Entity
+from mjlab.envs import ManagerBasedRlEnv
+from mjlab.scripts import train as mjlab_train
+from mjlab.tasks.registry import load_env_cfg, load_rl_cfg, load_runner_cls
+
+from tests.hosts.mjlab.running import CARTPOLE, FLAT, ROUGH, SMALL, assert_acts_as, newest_run, onnx_metadata
+from trudi_rsl.algorithms.checkpoint import read_checkpoint
+from trudi_rsl.errors import CheckpointError
+
+pytestmark = pytest.mark.slow
+
+Train = Callable[..., Path]
+
+ROBOT_METADATA = {
+    *("run_path", "joint_names", "joint_stiffness", "joint_damping", "default_joint_pos", "command_names"),
+    *("observation_names", "observation_terms_scale", "observation_terms_flatten_history_dim"),
+    *("observation_terms_history_length", "observation_terms_clip", "action_scale"),
+}
+
+
+@pytest.fixture
+def train(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Train:
+    """Run mjlab's ``train`` in this process, which spares the import, and return the run folder."""
+
+    def run(task: str, *args: str, settings: Sequence[str] = SMALL) -> Path:
+        monkeypatch.chdir(tmp_path)
+        monkeypatch.setattr(sys, "argv", ["train", task, *settings, *args])
+        mjlab_train.main()
+        return newest_run(tmp_path)
+
+    return run
+
+
+def test_two_iterations_on_the_flat_g1_leave_mjlabs_files_and_a_policy_of_finite_weights(flat_run: Path) -> None:
+    assert flat_run.parent.name == "g1_velocity_trudi"
+    files = {path.name for path in flat_run.iterdir()}
+    assert files >= {"model_0.pt", "model_1.pt", f"{flat_run.name}.onnx", "params"}
+    checkpoint = read_checkpoint(flat_run / "model_1.pt")
+    assert checkpoint["trudi"]["task"] == FLAT
+    assert checkpoint["iter"] == 1
+    for part in ("actor_state_dict", "critic_state_dict"):
+        assert all(torch.isfinite(value).all() for value in checkpoint[part].values())
+
+
+def test_overrides_of_the_command_line_reach_the_algorithm(flat_run: Path) -> None:
+    settings = read_checkpoint(flat_run / "model_1.pt")["trudi"]["cfg"]
+    assert settings["actor_hidden_dims"] == [16, 16]
+    assert settings["num_mini_batches"] == 2
+    assert settings["gamma"] == 0.97
+
+
+def test_the_onnx_is_one_file_with_mjlabs_metadata_and_acts_as_the_newest_checkpoint(flat_run: Path) -> None:
+    onnx_file = flat_run / f"{flat_run.name}.onnx"
+    metadata = onnx_metadata(onnx_file)
+    assert set(metadata) >= ROBOT_METADATA
+    assert len(metadata["joint_names"].split(",")) == len(metadata["action_scale"].split(",")) == 29
+    assert_acts_as(onnx_file, flat_run / "model_1.pt")
+
+
+def test_the_rough_g1_trains_exports_at_each_checkpoint_and_resumes_with_its_curriculum(
+    train: Train, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    exports = []
+    runner = load_runner_cls(ROUGH + "-TruDi")
+    assert runner is not None
+    save = runner.save
+
+    def saved(self: Any, path: str, infos: dict | None = None) -> None:
+        save(self, path, infos)
+        onnx_file = Path(path).parent / f"{Path(path).parent.name}.onnx"
+        exports.append(Path(path).name)
+        assert set(onnx_metadata(onnx_file)) >= ROBOT_METADATA
+        assert_acts_as(onnx_file, Path(path))
+
+    monkeypatch.setattr(runner, "save", saved)
+    terrain = ("--env.scene.terrain.terrain-generator.num-rows", "2")
+    terrain += ("--env.scene.terrain.terrain-generator.num-cols", "2")
+    first = train(ROUGH + "-TruDi", *terrain, "--agent.max-iterations", "2")
+    assert exports == ["model_0.pt", "model_1.pt", "model_1.pt"]
+    steps = read_checkpoint(first / "model_1.pt")["infos"]["env_state"]["common_step_counter"]
+    assert steps == 2 * 8
+    resumed = train(
+        ROUGH + "-TruDi", *terrain, "--agent.max-iterations", "1", "--agent.resume", "True", "--agent.run-name", "again"
+    )
+    assert resumed.name.endswith("_again")
+    checkpoint = read_checkpoint(resumed / "model_1.pt")
+    assert checkpoint["infos"]["env_state"]["common_step_counter"] == steps + 8
+    assert checkpoint["infos"]["logger"]["tot_timesteps"] == 4 * (steps + 8)
+
+
+def test_a_task_without_joint_positions_gets_a_plain_onnx_and_is_told_so_once(
+    train: Train, capsys: pytest.CaptureFixture[str]
+) -> None:
+    run = train(CARTPOLE + "-TruDi", "--agent.max-iterations", "2")
+    onnx_file = run / f"{run.name}.onnx"
+    assert_acts_as(onnx_file, run / "model_1.pt")
+    assert onnx_metadata(onnx_file) == {}
+    output = capsys.readouterr().out
+    assert output.count("has no metadata") == 1
+    assert "Could not export" not in output
+
+
+def test_true_last_observations_reach_the_targets_unless_they_are_turned_off(
+    train: Train, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from trudi_rsl.storage import RolloutBuffer
+
+    told = []
+    clear = RolloutBuffer.clear
+
+    def cleared(self: RolloutBuffer) -> None:
+        ended = self.terminated | self.truncated
+        if self.step and ended.any():
+            told.append(bool(self.target_valid.all()))
+        clear(self)
+
+    monkeypatch.setattr(RolloutBuffer, "clear", cleared)
+    short = ("--env.episode-length-s", "0.2", "--agent.max-iterations", "1")
+    train(CARTPOLE + "-TruDi", *short)
+    assert told == [True]
+    train(CARTPOLE + "-TruDi", *short, "--agent.algorithm.final-observations", "False")
+    assert told == [True, False]
+
+
+def test_a_ppo_checkpoint_is_refused_by_name(train: Train) -> None:
+    ppo = train(CARTPOLE, "--agent.max-iterations", "1", settings=SMALL[:6])
+    resume = ("--agent.resume", "True", "--agent.experiment-name", ppo.parent.name)
+    with pytest.raises(CheckpointError, match="Not a TruDi checkpoint but one of kind RSL-RL PPO"):
+        train(CARTPOLE + "-TruDi", "--agent.max-iterations", "1", *resume)
+
+
+def test_motion_tracking_exports_the_motion_with_the_policy(train: Train, tmp_path: Path) -> None:
+    motion = tmp_path / "motion.npz"
+    _stand_still(motion)
+    run = train(
+        "Mjlab-Tracking-Flat-Unitree-G1-TruDi", "--agent.max-iterations", "1",
+        "--env.commands.motion.motion-file", str(motion),
+    )  # fmt: skip
+    metadata = onnx_metadata(run / f"{run.name}.onnx")
+    assert set(metadata) >= ROBOT_METADATA | {"anchor_body_name", "body_names"}
+
+
+def _stand_still(path: Path) -> None:
+    """Write a motion of the G1 in which it stands still."""
+    cfg = load_env_cfg(FLAT)
+    cfg.scene.num_envs = 1
+    env = ManagerBasedRlEnv(cfg, "cpu")
+    robot: Entity = env.scene["robot"]
+    frames = 50
+    data = {
+        "fps": [1.0 / env.step_dt],
+        "joint_pos": robot.data.default_joint_pos,
+        "joint_vel": robot.data.default_joint_vel,
+        "body_pos_w": robot.data.body_link_pos_w,
+        "body_quat_w": robot.data.body_link_quat_w,
+        "body_lin_vel_w": robot.data.body_link_lin_vel_w,
+        "body_ang_vel_w": robot.data.body_link_ang_vel_w,
+    }
+    repeated = {
+        name: value.repeat(frames, *[1] * (value.ndim - 1)).numpy() if torch.is_tensor(value) else np.array(value)
+        for name, value in data.items()
+    }
+    np.savez(path, **repeated)  # pyright: ignore[reportArgumentType]
+    env.close()
+
+
+def test_the_parameters_beside_the_run_are_what_it_was_trained_with(flat_run: Path) -> None:
+    agent = yaml.full_load((flat_run / "params" / "agent.yaml").read_text())
+    cfg = load_rl_cfg(FLAT + "-TruDi")
+    assert agent["algorithm"]["kl_bound"] == cfg.algorithm.kl_bound
+    assert agent["num_steps_per_env"] == 8
+    assert "actor" not in agent
+    assert "critic" not in agent
+    assert math.isclose(agent["algorithm"]["learning_rate"], cfg.algorithm.learning_rate)
