@@ -53,7 +53,8 @@ test: lint  ## Lint, then all tests, and the RSL-RL contract tests on each suppo
 test-fast: $(STAMP)  ## The tests that take seconds
 	$(PY) -m pytest -n $(PYTEST_WORKERS) -m "not slow"
 
-lint: $(STAMP)  ## ruff and pyright
+lint: $(STAMP)  ## ruff, pyright and hadolint
+	$(VENV)/bin/hadolint docker/*.Dockerfile
 	$(PY) -m ruff check
 	$(PY) -m ruff format --check
 	$(PY) -m pyright --pythonpath $(PY)

