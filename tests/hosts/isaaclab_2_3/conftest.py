@@ -1,0 +1,51 @@
+# SPDX-License-Identifier: BSD-3-Clause
+"""Isaac Lab 2.3 for its tests: the packages of its wheel over stubs of Isaac Sim, and TruDi by its one import line."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests.hosts.isaaclab_2_3.isaac_sim_stubs import install
+
+install()
+
+import isaaclab_tasks  # noqa: E402, F401  # pyright: ignore[reportMissingImports]
+
+import trudi_rsl.hosts.isaaclab  # noqa: E402, F401  the line that a project adds
+
+SMALL = {"num_denoise_steps": 2, "actor_hidden_dims": [16], "critic_hidden_dim": 16, "num_mini_batches": 2}
+
+
+def pytest_configure() -> None:
+    """Refuse to run with another RSL-RL than the session asked for."""
+    if os.environ.get("TRUDI_EXPECT_RSL_RL", version("rsl-rl-lib")) != version("rsl-rl-lib"):
+        raise pytest.UsageError(f"rsl-rl-lib is {version('rsl-rl-lib')}")
+
+
+@pytest.fixture
+def make_runner() -> Callable[..., Any]:
+    """Return a function that does what Isaac Lab's scripts do between Hydra and ``learn``: the stock runner."""
+    import gymnasium
+    from isaaclab_rl.rsl_rl import RslRlVecEnvWrapper  # pyright: ignore[reportMissingImports]
+    from isaaclab_tasks.utils.parse_cfg import load_cfg_from_registry  # pyright: ignore[reportMissingImports]
+    from rsl_rl.runners import OnPolicyRunner
+
+    from tests.hosts.isaaclab_2_3.point_task import TASK
+
+    def make(log_dir: Path, agent: str = "rsl_rl_trudi_cfg_entry_point", clip_actions: float | None = None) -> Any:
+        env_cfg = load_cfg_from_registry(TASK, "env_cfg_entry_point")
+        agent_cfg = load_cfg_from_registry(TASK, agent)
+        env_cfg.seed, agent_cfg.device = 1, "cpu"
+        if "trudi" in agent:
+            agent_cfg.num_steps_per_env = 8
+            agent_cfg.algorithm.from_dict(SMALL)
+        env = RslRlVecEnvWrapper(gymnasium.make(TASK, cfg=env_cfg), clip_actions=clip_actions)
+        return OnPolicyRunner(env, agent_cfg.to_dict(), log_dir=str(log_dir), device=agent_cfg.device)
+
+    return make

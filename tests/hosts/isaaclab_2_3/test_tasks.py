@@ -1,0 +1,61 @@
+# SPDX-License-Identifier: BSD-3-Clause
+"""Every task of Isaac Lab 2.3 gets a TruDi configuration by one import line."""
+
+from __future__ import annotations
+
+import sys
+from typing import Any
+
+import gymnasium
+import pytest
+from isaaclab_tasks.utils.hydra import hydra_task_config  # pyright: ignore[reportMissingImports]
+from isaaclab_tasks.utils.parse_cfg import load_cfg_from_registry  # pyright: ignore[reportMissingImports]
+
+from trudi_rsl.algorithms import TruDiCfg
+from trudi_rsl.config import task_preset
+from trudi_rsl.hosts.isaaclab import PPO_KEY, TRUDI_KEY
+
+TASKS = [name for name in gymnasium.registry if name.startswith("Isaac-")]
+WITH_PPO = [name for name in TASKS if PPO_KEY in gymnasium.spec(name).kwargs]
+
+
+def test_all_tasks_of_isaac_lab_are_imported() -> None:
+    assert len(TASKS) == 168
+    assert "Isaac-Velocity-Rough-G1-v0" in WITH_PPO
+
+
+def test_exactly_the_tasks_with_a_configuration_for_rsl_rl_have_one_for_trudi() -> None:
+    assert [name for name in TASKS if TRUDI_KEY in gymnasium.spec(name).kwargs] == WITH_PPO
+
+
+@pytest.mark.parametrize("task", WITH_PPO)
+def test_the_tasks_configuration_is_one_that_trudi_and_rsl_rl_take(task: str) -> None:
+    ppo, trudi = (load_cfg_from_registry(task, key) for key in (PPO_KEY, TRUDI_KEY))
+    values = trudi.to_dict()
+    settings = TruDiCfg.from_dict(values["algorithm"])
+    assert settings.gamma == task_preset(task)["agent"]["algorithm"].get("gamma", ppo.algorithm.gamma)
+    assert values["algorithm"]["class_name"] == "TruDi"
+    assert values["policy"] == {"class_name": "DiffusionActorCritic.for_env(self.env)"}
+    # what is not set stays so, and RSL-RL takes the environment's groups of the sets' names
+    assert "actor" not in (values["obs_groups"] or {}) and values["obs_groups"] == ppo.to_dict()["obs_groups"]
+
+
+def test_overrides_on_the_command_line_reach_trudis_settings(monkeypatch: pytest.MonkeyPatch) -> None:
+    seen = []
+
+    def main(env_cfg: Any, agent_cfg: Any) -> None:
+        seen.append((env_cfg, agent_cfg))
+
+    overrides = [
+        *("env.scene.num_envs=5", "agent.max_iterations=7", "agent.algorithm.num_denoise_steps=3"),
+        *("agent.algorithm.kl_bound=0.25", "agent.algorithm.actor_hidden_dims=[32,32]"),
+        *("agent.algorithm.kl_chains=fresh", "hydra.run.dir=.", "hydra.output_subdir=null"),
+        *("hydra/job_logging=disabled", "hydra/hydra_logging=disabled"),
+    ]
+    monkeypatch.setattr(sys, "argv", ["train.py", *overrides])
+    hydra_task_config("Isaac-Velocity-Rough-G1-v0", TRUDI_KEY)(main)()
+    [(env_cfg, agent_cfg)] = seen
+    assert (env_cfg.scene.num_envs, agent_cfg.max_iterations) == (5, 7)
+    settings = TruDiCfg.from_dict(agent_cfg.to_dict()["algorithm"])
+    assert (settings.num_denoise_steps, settings.kl_bound, settings.kl_chains) == (3, 0.25, "fresh")
+    assert settings.actor_hidden_dims == [32, 32]
