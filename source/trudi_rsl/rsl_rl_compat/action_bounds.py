@@ -34,7 +34,7 @@ def action_bounds(env: VecEnv, configured: tuple[float, float] | None) -> tuple[
     """
     if configured is not None:
         return torch.full((env.num_actions,), configured[0]), torch.full((env.num_actions,), configured[1])
-    base = getattr(env, "unwrapped", env)
+    base: Any = getattr(env, "unwrapped", env)
     for low, high in _boxes(env, base):
         low_t = torch.as_tensor(low, dtype=torch.float32).reshape(-1)[-env.num_actions :].cpu()
         high_t = torch.as_tensor(high, dtype=torch.float32).reshape(-1)[-env.num_actions :].cpu()

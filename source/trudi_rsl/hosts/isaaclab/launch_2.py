@@ -45,7 +45,12 @@ def play(args: argparse.Namespace, host_args: list[str]) -> None:
     """Play; see :func:`trudi_rsl.hosts.isaaclab.launch.play`."""
     sampler = SamplerCfg(args.sampler, args.score_scale, args.num_candidates, args.initial_latent)
     with _app(args, host_args) as (rank, overrides):
-        from trudi_rsl.hosts.isaaclab.task import check_agent_overrides, find_resume, find_task
+        from trudi_rsl.hosts.isaaclab.task import (
+            check_agent_overrides,
+            find_resume,
+            find_task,
+            use_trained_settings,
+        )
 
         task = find_task(args.task, args.algo or "trudi", play=True)
         args.resume = True
@@ -60,6 +65,7 @@ def play(args: argparse.Namespace, host_args: list[str]) -> None:
             from trudi_rsl.evaluation.play import evaluate_and_print
 
             _apply_flags(args, env_cfg, agent_cfg, rank)
+            use_trained_settings(agent_cfg, checkpoint)
             env, runner = _make(args, task.id, env_cfg, agent_cfg, checkpoint.parent / "videos" / "play", None)
             runner.load(str(checkpoint))
             exported = checkpoint.parent / "exported"

@@ -22,7 +22,13 @@ from rsl_rl.env import VecEnv
 
 from trudi_rsl.evaluation.play import evaluate_and_print
 from trudi_rsl.evaluation.policies import SamplerCfg, acting, identify
-from trudi_rsl.hosts.isaaclab.task import Task, check_agent_overrides, find_resume, find_task
+from trudi_rsl.hosts.isaaclab.task import (
+    Task,
+    check_agent_overrides,
+    find_resume,
+    find_task,
+    use_trained_settings,
+)
 from trudi_rsl.runners import OnPolicyRunner
 
 PASSED_ON = ("num_envs", "seed", "max_iterations", "device", "experiment_name", "run_name", "logger")
@@ -52,6 +58,7 @@ def play(args: argparse.Namespace, host_args: list[str]) -> None:
     made: dict[str, Any] = {}
 
     def create_runner(env: VecEnv, agent_cfg: Any, log_dir: str | None = None) -> Any:
+        use_trained_settings(agent_cfg, checkpoint)
         made.update(env=env, runner=_create_runner(env, agent_cfg, log_dir))
         return made["runner"]
 

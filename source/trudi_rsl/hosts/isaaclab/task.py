@@ -13,6 +13,7 @@ from typing import Any
 import gymnasium
 from omegaconf import OmegaConf
 
+from trudi_rsl.algorithms.checkpoint import read_checkpoint
 from trudi_rsl.config.compose import check_names, parse_overrides
 from trudi_rsl.config.run_folder import resume_path
 from trudi_rsl.config.schema import ANY_CHECKPOINT
@@ -89,6 +90,19 @@ def check_agent_overrides(cfg: Any, overrides: Sequence[str]) -> None:
     """
     given = [text for text in overrides if text.lstrip("+").startswith("agent.")]
     check_names(OmegaConf.create({"agent": cfg.to_dict()}), parse_overrides(given))
+
+
+def use_trained_settings(cfg: Any, checkpoint: Path) -> None:
+    """Give an agent configuration the settings a TruDi checkpoint was trained with, since its weights fit no others.
+
+    Args:
+        cfg: The task's agent configuration, changed in place.
+        checkpoint: A ``model_*.pt``; one of PPO does not tell its settings and changes nothing.
+    """
+    spec = read_checkpoint(checkpoint).get("trudi", {})
+    for name, value in spec.get("cfg", {}).items():
+        if hasattr(cfg.algorithm, name):
+            setattr(cfg.algorithm, name, value)
 
 
 def find_resume(args: argparse.Namespace, cfg: Any, overrides: Sequence[str]) -> Path | None:

@@ -43,7 +43,7 @@ def register() -> None:
         add_trudi()
         return original(*args, **kwargs)
 
-    spec_with_trudi.adds_trudi = True  # pyright: ignore[reportFunctionMemberAccess]
+    vars(spec_with_trudi)["adds_trudi"] = True
     registration.spec = gymnasium.spec = spec_with_trudi
     add_trudi()
 
