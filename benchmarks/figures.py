@@ -26,8 +26,16 @@ PARTS = {
 }
 
 
-def learning_curves(records: dict[tuple[str, str, str], list[dict[str, Any]]], path: Path, budget: int) -> None:
-    """Draw the median over seeds, and each seed thinly, against environment steps, one panel per task."""
+def learning_curves(
+    records: dict[tuple[str, str, str], list[dict[str, Any]]], path: Path, budget: int | None = None
+) -> None:
+    """Draw the median over seeds, and each seed thinly, against environment steps, one panel per task.
+
+    Args:
+        records: Runs by task, algorithm and variant.
+        path: PNG file to write.
+        budget: Environment steps at which medians end; None takes each task's shortest run.
+    """
     tasks = list(dict.fromkeys(task for task, _, _ in records))
     fig, axes = plt.subplots(1, len(tasks), figsize=(3.6 * len(tasks), 3.2), squeeze=False, constrained_layout=True)
     for axis, task in zip(axes[0], tasks, strict=True):
@@ -36,7 +44,7 @@ def learning_curves(records: dict[tuple[str, str, str], list[dict[str, Any]]], p
             for run in runs:
                 axis.plot(np.array(run["env_steps"]) / 1e3, run["returns"], color=COLORS[algo], lw=0.6, alpha=0.45)
             start = max(run["env_steps"][0] for run in runs)
-            grid = np.linspace(start, budget, 100)
+            grid = np.linspace(start, budget or min(run["env_steps"][-1] for run in runs), 100)
             curves = [np.interp(grid, run["env_steps"], run["returns"]) for run in runs]
             axis.plot(grid / 1e3, np.median(curves, axis=0), color=COLORS[algo], lw=2, label=LABELS[algo])
         seeds = len(records[task, "trudi", "preset"])

@@ -12,30 +12,20 @@ benchmarks/results/isaaclab; a run whose result exists is not repeated.
 from __future__ import annotations
 
 import argparse
-import json
-import os
-import subprocess
 import sys
 import tempfile
-import time
 from dataclasses import dataclass
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
-from rich.progress import track
+from host_runs import learning_curve, measure_missing, train
 
-from trudi_rsl.evaluation.event_file import read_run
 from trudi_rsl.hosts.isaaclab.tasks import PPO_KEY, TRUDI_KEY
 
 RESULTS = Path(__file__).parent / "results" / "isaaclab"
 NUM_ENVS = 64
 AGENT = {"trudi": TRUDI_KEY, "ppo": PPO_KEY}
-LOGGED = (
-    *("Train/mean_reward", "Train/mean_episode_length", "Perf/collection_time", "Perf/learning_time"),
-    *("Loss/path_kl", "Loss/gated_share", "Loss/entropy_per_dim", "Loss/alpha", "Loss/lambda", "Loss/td_error"),
-    *("Loss/value_range_low", "Loss/value_range_high", "Loss/clipped_targets", "Loss/action_saturation"),
-)
 CPU_TRUDI = (
     "agent.num_steps_per_env=32",
     "agent.algorithm.num_mini_batches=16",
@@ -63,28 +53,19 @@ class Task:
 TASKS = (Task("Isaac-Cartpole", 102_400, 16), Task("Isaac-Ant", 299_008, 32))
 
 
-def train(task: Task, algo: str, seed: int, folder: Path) -> tuple[Path, float]:
-    """Train in ``folder``; return the run folder and the seconds it took, start-up included."""
-    command = [sys.executable, "-m", "isaaclab", "train", "--rl_library", "rsl_rl", "--task", task.name]
-    command += ["--agent", AGENT[algo], "--num_envs", str(NUM_ENVS), "--seed", str(seed), "--device", "cpu"]
-    command += ["--max_iterations", str(task.iterations(algo)), "physics=newton_mjwarp", "agent.device=cpu"]
-    command += CPU_TRUDI if algo == "trudi" else ()
-    start = time.time()
-    with (folder / "output.txt").open("w") as output:
-        one_thread = os.environ | {"OMP_NUM_THREADS": "1", "MKL_NUM_THREADS": "1"}
-        done = subprocess.run(command, cwd=folder, env=one_thread, stdout=output, stderr=subprocess.STDOUT, check=False)
-    if done.returncode:
-        raise RuntimeError(f"{' '.join(command)} failed:\n{(folder / 'output.txt').read_text()[-3000:]}")
-    return next((folder / "logs" / "rsl_rl").glob("*/*/params")).parent, time.time() - start
+def command(task: Task, algo: str, seed: int) -> list[str]:
+    """Return what a user would type."""
+    words = [sys.executable, "-m", "isaaclab", "train", "--rl_library", "rsl_rl", "--task", task.name]
+    words += ["--agent", AGENT[algo], "--num_envs", str(NUM_ENVS), "--seed", str(seed), "--device", "cpu"]
+    words += ["--max_iterations", str(task.iterations(algo)), "physics=newton_mjwarp", "agent.device=cpu"]
+    return [*words, *(CPU_TRUDI if algo == "trudi" else ())]
 
 
-def measure(task: Task, algo: str, seed: int) -> dict[str, Any]:
-    """Return the record of one run."""
+def measure(run: tuple[Task, str, int]) -> dict[str, Any]:
+    """Train one algorithm on one task with one seed and return the record."""
+    task, algo, seed = run
     with tempfile.TemporaryDirectory() as folder:
-        run, seconds = train(task, algo, seed, Path(folder))
-        scalars = read_run(run, LOGGED).scalars
-        iterations, returns = scalars["Train/mean_reward"]
-        per_iteration = task.env_steps // task.iterations(algo)
+        run_dir, seconds = train(command(task, algo, seed), Path(folder))
         return {
             "table": "isaaclab",
             "task": task.name,
@@ -92,9 +73,7 @@ def measure(task: Task, algo: str, seed: int) -> dict[str, Any]:
             "seed": seed,
             "num_envs": NUM_ENVS,
             "overrides": list(CPU_TRUDI) if algo == "trudi" else [],
-            "env_steps": [(int(i) + 1) * per_iteration for i in iterations],
-            "returns": [round(float(v), 3) for v in returns],
-            "final": {tag: float(values[-1]) for tag, (_, values) in sorted(scalars.items())},
+            **learning_curve(run_dir, task.env_steps // task.iterations(algo)),
             "wall_clock_s": round(seconds, 1),
             "versions": {p: version(p) for p in ("torch", "rsl-rl-lib", "isaaclab", "newton", "mujoco-warp")},
         }
@@ -105,11 +84,8 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--seeds", type=int, nargs="+", default=[1, 2, 3])
     args = parser.parse_args()
-    RESULTS.mkdir(parents=True, exist_ok=True)
     runs = [(task, algo, seed) for task in TASKS for seed in args.seeds for algo in AGENT]
-    files = {(t, a, s): RESULTS / f"{t.name}_{a}_seed{s}.json" for t, a, s in runs}
-    for run in track([run for run in runs if not files[run].exists()], "training runs"):
-        files[run].write_text(json.dumps(measure(*run)) + "\n")
+    measure_missing({(t, a, s): RESULTS / f"{t.name}_{a}_seed{s}.json" for t, a, s in runs}, measure)
 
 
 if __name__ == "__main__":

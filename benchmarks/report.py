@@ -25,6 +25,8 @@ README_END = "<!-- end of results -->"
 BUDGET = 300_000
 """Environment steps at which training returns are compared."""
 
+NAMES = {"trudi": "TruDi", "ppo": "PPO"}
+
 Records = dict[tuple[str, str, str], list[dict[str, Any]]]
 """Runs by (task, algorithm, variant), in order of seed."""
 
@@ -39,6 +41,35 @@ def load(table: str) -> Records:
         if any(run["config"] != runs[0]["config"] for run in runs):
             raise ValueError(f"The runs of {key} were made with different settings; measure them again.")
     return {key: sorted(runs, key=lambda run: run["seed"]) for key, runs in grouped.items()}
+
+
+def load_hosts() -> Records:
+    """Return the stored runs of simulators with commands of their own, Isaac Lab and mjlab."""
+    grouped: Records = defaultdict(list)
+    for path in sorted(path for host in ("isaaclab", "mjlab") for path in (RESULTS / host).glob("*.json")):
+        record = json.loads(path.read_text())
+        grouped[record["task"], record["algo"], "preset"].append(record)
+    return {key: sorted(runs, key=lambda run: run["seed"]) for key, runs in grouped.items()}
+
+
+def host_comparison(records: Records) -> str:
+    """Return the table of the last training returns under the hosts' own commands."""
+    rows = []
+    for task, algo, variant in records:
+        runs = records[task, algo, variant]
+        values = [run["returns"][-1] for run in runs]
+        steps = {run["env_steps"][-1] for run in runs}
+        rows.append(
+            [
+                task,
+                NAMES[algo],
+                f"{max(steps) // 1000}k",
+                f"**{statistics.median(values):.1f}**",
+                ", ".join(f"{v:.1f}" for v in values),
+                seeds_of(runs),
+            ]
+        )
+    return table(["task", "algorithm", "env steps", "median", "by seed", "seeds"], rows)
 
 
 def return_at_budget(run: dict[str, Any]) -> float:
@@ -144,13 +175,14 @@ def throughput(result: dict[str, Any]) -> str:
     return table([*header, "critic step", "actor step", "whole update"], rows)
 
 
-def update_readme(results: str) -> None:
-    """Replace the table between the README's markers."""
+def update_readme(results: str, host_results: str) -> None:
+    """Replace the tables between the README's markers."""
     path = ROOT / "README.md"
     before, start, rest = path.read_text().partition(README_START)
     _, end, after = rest.partition(README_END)
     intro = f"Training return at {BUDGET // 1000}k environment steps on a CPU, TruDi against RSL-RL's PPO:"
-    path.write_text(f"{before}{start}\n{intro}\n\n{results}\n\n{end}{after}")
+    hosts = "Under Isaac Lab's and mjlab's own train commands, on a CPU, PPO with the task's own configuration:"
+    path.write_text(f"{before}{start}\n{intro}\n\n{results}\n\n{hosts}\n\n{host_results}\n\n{end}{after}")
 
 
 def kl_percent(run: dict[str, Any]) -> float:
@@ -165,9 +197,11 @@ def main() -> None:
     cheetah, tasks, changes = load("halfcheetah"), load("tasks"), load("ablation")
     task_names = sorted({task for task, _, _ in tasks})
     speed = json.loads((RESULTS / "throughput.json").read_text())
+    hosts = load_hosts()
     baseline = cheetah["HalfCheetah-v5", "trudi", "preset"]
     kl_parts = [f"{kl_percent(run):.0f} %" for run in speed["runs"].values() if "path_kl_ms" in run]
     figures.learning_curves(cheetah | tasks, DOCS / "learning_curves.png", BUDGET)
+    figures.learning_curves(hosts, DOCS / "host_curves.png")
     groups = {"preset": baseline} | {variant: runs for (_, _, variant), runs in changes.items()}
     figures.ablation({variant: scores(runs) for variant, runs in groups.items()}, DOCS / "ablation.png")
     figures.time_shares(speed, DOCS / "throughput.png")
@@ -187,9 +221,10 @@ def main() -> None:
         throughput=throughput(speed),
         kl_share=" and ".join(kl_parts),
         iterations=speed["iterations"],
+        hosts=host_comparison(hosts),
     )
     (DOCS / "results.md").write_text(page)
-    update_readme(comparison(everything, all_tasks))
+    update_readme(comparison(everything, all_tasks), host_comparison(hosts))
     print(f"Wrote {DOCS / 'results.md'} and its figures.")
 
 
