@@ -6,6 +6,7 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
+from importlib.metadata import version
 from pathlib import Path
 
 import onnxruntime
@@ -13,7 +14,16 @@ import pytest
 import torch
 from tensordict import TensorDict
 
+from tests.hosts.environments import HOSTS
 from trudi_rsl.algorithms import load_actor_critic
+
+pytestmark = [
+    pytest.mark.slow,
+    pytest.mark.skipif(
+        version("rsl-rl-lib") != HOSTS["isaaclab_2_3"].rsl_rl[-1],
+        reason="what versions of RSL-RL do differently is in test_training.py; starting Isaac Lab takes long",
+    ),
+]
 
 ROOT = Path(__file__).parents[3]
 MODULE = "tests.hosts.isaaclab_2_3.isaac_sim_stubs"
@@ -30,7 +40,6 @@ def run(folder: Path, script: str, *args: str) -> str:
     return done.stdout
 
 
-@pytest.mark.slow
 def test_a_task_is_trained_resumed_and_played(tmp_path: Path) -> None:
     settings = [f"agent.algorithm.{setting}" for setting in SMALL]
     run(tmp_path, "train.py", *FLAGS, "--max_iterations", "2", "--seed", "3", *settings)
@@ -54,7 +63,6 @@ def test_a_task_is_trained_resumed_and_played(tmp_path: Path) -> None:
     torch.testing.assert_close(exported, expected, rtol=1e-4, atol=1e-6)
 
 
-@pytest.mark.slow
 def test_the_tasks_own_ppo_is_trained(tmp_path: Path) -> None:
     run(tmp_path, "train.py", "--algo", "ppo", *FLAGS, "--max_iterations", "1")
     [checkpoint] = tmp_path.rglob("model_0.pt")
