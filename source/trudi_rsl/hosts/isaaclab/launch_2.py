@@ -111,7 +111,10 @@ def _with_configurations(task: Any, overrides: list[str], run: Callable[[Any, An
     """Call ``run`` with the task's environment and agent configurations, overrides applied by Isaac Lab."""
     from isaaclab_tasks.utils.hydra import hydra_task_config  # pyright: ignore[reportMissingImports]
 
-    original, sys.argv = sys.argv, [sys.argv[0], *overrides, "hydra.run.dir=.", "hydra.output_subdir=null"]
+    # Hydra would end the process on an error of ours, and leave files where the user stands.
+    os.environ["HYDRA_FULL_ERROR"] = "1"
+    quiet = ("hydra.run.dir=.", "hydra.output_subdir=null", "hydra/job_logging=disabled")
+    original, sys.argv = sys.argv, [sys.argv[0], *overrides, *quiet]
     try:
         hydra_task_config(task.id, task.agent_key)(run)()
     finally:
