@@ -11,6 +11,7 @@ file per run, in benchmarks/results/mjlab; a run whose result exists is not repe
 from __future__ import annotations
 
 import argparse
+import resource
 import sys
 import tempfile
 from importlib.metadata import version
@@ -47,7 +48,9 @@ def measure(run: tuple[str, int]) -> dict[str, Any]:
     command += ["--env.scene.num-envs", str(NUM_ENVS), "--agent.seed", str(seed), "--agent.logger", "tensorboard"]
     command += ["--agent.max-iterations", str(ENV_STEPS // steps_per_iteration)]
     with tempfile.TemporaryDirectory() as folder:
+        before = cpu_seconds()
         run_dir, seconds = train(command, Path(folder))
+        cpu = cpu_seconds() - before
         checkpoint = max(run_dir.glob("model_*.pt"), key=lambda path: int(path.stem.removeprefix("model_")))
         return {
             "table": "mjlab",
@@ -59,8 +62,16 @@ def measure(run: tuple[str, int]) -> dict[str, Any]:
             **learning_curve(run_dir, steps_per_iteration),
             "evaluation": deterministic_returns(checkpoint, algo),
             "wall_clock_s": round(seconds, 1),
+            # unlike wall-clock time, comparable between runs that shared the machine with other work
+            "cpu_s": round(cpu, 1),
             "versions": {p: version(p) for p in ("torch", "rsl-rl-lib", "mjlab", "mujoco-warp", "warp-lang")},
         }
+
+
+def cpu_seconds() -> float:
+    """Return the processor time of this process's finished children."""
+    usage = resource.getrusage(resource.RUSAGE_CHILDREN)
+    return usage.ru_utime + usage.ru_stime
 
 
 def deterministic_returns(checkpoint: Path, algo: str) -> list[float]:

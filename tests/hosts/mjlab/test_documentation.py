@@ -20,7 +20,7 @@ def smaller(words: list[str]) -> list[str]:
         return [str(Path(sys.executable).with_name("train")), *words[1:], *SMALL, "--agent.max-iterations", "1"]
     few = ["--num_envs", "4", "--device", "cpu"]
     if words[1].endswith("play.py"):
-        return [sys.executable, str(ROOT / words[1]), *words[2:], *few]
+        return [sys.executable, str(ROOT / words[1]), *words[2:], *few, "env.episode_length_s=1"]
     return [sys.executable, str(ROOT / words[1]), *words[2:], *few, "--max_iterations", "1", *SMALL_OVERRIDES]
 
 
