@@ -9,7 +9,7 @@ COPY . .
 SHELL ["/bin/bash", "-o", "pipefail", "-c"]
 # torch, RSL-RL and the simulator are the image's own: a package that replaced one of them would break it.
 RUN "${ISAACLAB_PATH}/isaaclab.sh" -p -m pip freeze | grep -iE '^(torch|rsl-rl-lib|numpy)==' > /tmp/kept.txt \
-    && "${ISAACLAB_PATH}/isaaclab.sh" -p -m pip install --no-cache-dir -c /tmp/kept.txt '.[export]' \
+    && "${ISAACLAB_PATH}/isaaclab.sh" -p -m pip install --no-cache-dir -c /tmp/kept.txt '.[export,eval]' \
     && rm /tmp/kept.txt
 
 WORKDIR ${ISAACLAB_PATH}

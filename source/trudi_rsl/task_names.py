@@ -12,8 +12,9 @@ _SUFFIXES = re.compile(r"(-Play)?(-v\d+)?$")
 def family(task: str) -> str:
     """Return what all names of a task have in common; two names with the same family are the same task.
 
-    Isaac Lab 3.0 dropped ``-v0`` and ``-Play``, renamed Repose to Reorient, wrote robots' names as one word
-    (``Anymal-D`` as ``AnymalD``) and moved some tasks from ``Isaac-`` to ``IsaacContrib-``.
+    Versions of a task count as the same: whether a policy fits is told by its shapes. Isaac Lab 3.0 dropped ``-v0`` and
+    ``-Play``, renamed Repose to Reorient, wrote robots' names as one word (``Anymal-D`` as ``AnymalD``) and moved some
+    tasks from ``Isaac-`` to ``IsaacContrib-``.
 
     Args:
         task: Task name; a leading ``namespace:`` counts, since it names another package.

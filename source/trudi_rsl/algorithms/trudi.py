@@ -96,6 +96,9 @@ class TruDi:
         # runners up to 5.4 index this key
         cfg["algorithm"].setdefault("rnd_cfg", None)
         groups = resolve_groups(obs, cfg)
+        if torch.device(device).type == "cuda":
+            # hosts turn TF32 on, whose rounding the trust region would take for a change of the policy
+            torch.set_float32_matmul_precision("highest")
         low, high = action_bounds(env, settings.action_bounds)
         if settings.final_observations:
             request_final_obs(env)

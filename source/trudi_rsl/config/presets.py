@@ -36,13 +36,20 @@ def preset_of(task: str, algo: str, config_dir: Path = CONFIG_DIR) -> str:
     return next(str(preset) for preset, patterns in table.items() if any(fnmatchcase(name, p) for p in patterns))
 
 
-def task_preset(task: str, algo: str = "trudi", config_dir: Path = CONFIG_DIR) -> dict[str, Any]:
-    """Return what the task's preset sets, and nothing else: ``{"env": {...}, "agent": {...}}``.
+def task_preset(task: str, host: str = "", config_dir: Path = CONFIG_DIR) -> dict[str, Any]:
+    """Return what TruDi's preset of a task sets, and nothing else: ``{"env": {...}, "agent": {...}}``.
 
     Hosts that have configurations of their own lay it over them; :func:`~trudi_rsl.config.compose` composes whole
     configurations.
+
+    Args:
+        task: Task name.
+        host: The preset for any task of the host, for tasks of projects, whose names no pattern knows; presets of
+            the host's own tasks begin with its name.
+        config_dir: The folder of configuration files.
     """
-    merged = _read(config_dir / "preset" / algo / f"{preset_of(task, algo, config_dir)}.yaml")
+    name = preset_of(task, "trudi", config_dir)
+    merged = _read(config_dir / "preset" / "trudi" / f"{name if name.startswith(host) else host}.yaml")
     return cast("dict[str, Any]", OmegaConf.to_container(merged))
 
 

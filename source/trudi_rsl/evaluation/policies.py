@@ -94,7 +94,8 @@ def identify(path: Path, task: str, algorithm: Algorithm | None = None) -> Algor
         CheckpointError: If there is no such file, or it is of another task or algorithm.
     """
     checkpoint = read_checkpoint(path)
-    if "actor_state_dict" not in checkpoint:
+    # the latter: PPO of RSL-RL 3
+    if not {"actor_state_dict", "model_state_dict"} & checkpoint.keys():
         raise CheckpointError(f"{path} is not a checkpoint of RSL-RL or TruDi.")
     found: Algorithm = "trudi" if "trudi" in checkpoint else "ppo"
     if algorithm not in (None, found):

@@ -14,18 +14,21 @@ from trudi_rsl.errors import ConfigError
 _told: set[str] = set()
 
 
-def trudi_settings(task: str, ppo: Mapping[str, Any]) -> dict[str, Any]:
+def trudi_settings(task: str, ppo: Mapping[str, Any], host: str) -> dict[str, Any]:
     """Return the runner settings in which TruDi differs from a task's PPO.
 
-    The task's own: gamma, observation groups, and the number of environment steps of the whole training. From the
-    preset (``configs/tasks.yaml``), or else TruDi's defaults: everything about learning. A rollout has at least the
+    The task's own, unless it is one of the paper's: gamma, and the number of environment steps of the whole training;
+    always: observation groups. From the preset (``configs/tasks.yaml``), or else TruDi's defaults: everything about
+    learning. A rollout has at least the
     preset's number of steps, since TD(lambda) looks about ``1 / (1 - gamma * lam)`` steps ahead and the policy moves
     by at most ``kl_bound`` per rollout; the paper collects 64 where the tasks' PPO collects 16 to 32. The number of
     iterations shrinks in proportion.
 
     Args:
         task: Task name.
-        ppo: RSL-RL's runner configuration as plain values; what is unset is absent, None or empty.
+        ppo: RSL-RL's runner configuration as plain values, with ``num_steps_per_env``, ``max_iterations`` and
+            ``experiment_name``; other settings that are unset are absent, None or empty.
+        host: Name of the host and of its preset for any task.
 
     Returns:
         ``num_steps_per_env``, ``max_iterations``, ``experiment_name``, ``obs_groups`` (with the sets ``actor`` and
@@ -38,7 +41,7 @@ def trudi_settings(task: str, ppo: Mapping[str, Any]) -> dict[str, Any]:
     given = {key: value for key, value in (ppo.get("algorithm") or {}).items() if value not in (None, {})}
     if str(ppo.get("class_name", "OnPolicyRunner")).rpartition(":")[2] == "DistillationRunner":
         raise ConfigError(f"The configuration of {task!r} is of distillation, which TruDi cannot stand in for.")
-    preset = task_preset(task)["agent"]
+    preset = task_preset(task, host)["agent"]
     kept = {"gamma": given["gamma"]} if "gamma" in given else {}
     algorithm = TruDiCfg.from_dict(kept | preset["algorithm"])
 
@@ -57,20 +60,23 @@ def trudi_settings(task: str, ppo: Mapping[str, Any]) -> dict[str, Any]:
             for name, members in groups.items()
             if name != "policy" or "actor" not in groups
         }
-    _tell(task, settings, ppo, sorted(PPO_ONLY_FIELDS & given.keys()))
+    _tell(task, settings, ppo, given, sorted(PPO_ONLY_FIELDS & given.keys()))
     return settings
 
 
-def _tell(task: str, settings: Mapping[str, Any], ppo: Mapping[str, Any], ignored: list[str]) -> None:
+def _tell(
+    task: str, settings: Mapping[str, Any], ppo: Mapping[str, Any], given: Mapping[str, Any], ignored: list[str]
+) -> None:
     """Say once per task what was changed and what is ignored."""
     if task in _told:
         return
     _told.add(task)
-    rollout = f"{settings['num_steps_per_env']} steps per env (PPO: {ppo['num_steps_per_env']})"
-    budget = f"{settings['max_iterations']} iterations (PPO: {ppo['max_iterations']})"
+    changed = {name: (settings[name], ppo[name]) for name in ("num_steps_per_env", "max_iterations")}
+    changed["gamma"] = (settings["algorithm"]["gamma"], given.get("gamma"))
+    listed = ", ".join(f"{name} {ours} (PPO: {its})" for name, (ours, its) in changed.items() if ours != its)
     unused = f", and of PPO's {', '.join(ignored)} TruDi has no use" if ignored else ""
     print(
-        f"[trudi_rsl] {task}: TruDi from the task's PPO configuration, with {rollout} and {budget}. Its network "
+        f"[trudi_rsl] {task}: TruDi from the task's PPO configuration, with {listed or 'nothing changed'}. Its network "
         f"sections are not used{unused}.",
         flush=True,
     )

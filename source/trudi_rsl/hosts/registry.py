@@ -14,7 +14,7 @@ import torch
 from rsl_rl.env import VecEnv
 
 from trudi_rsl.errors import ConfigError, nearest
-from trudi_rsl.rsl_rl_compat import POLICY_STYLE
+from trudi_rsl.task_names import counterpart
 
 PREFIXES = {"Isaac-": "isaaclab", "IsaacContrib-": "isaaclab", "Mjlab-": "mjlab"}
 """How the names of a host's own tasks begin, to the host's package."""
@@ -24,33 +24,45 @@ def launcher(task: str) -> ModuleType | None:
     """Return the module whose ``train`` and ``play`` start a task's simulator by the simulator's own means.
 
     Args:
-        task: Task name. One that does not begin as a host's own tasks do belongs to a host if a project has registered
-            it there.
+        task: Task name, or ``module:Name`` for one that importing ``module`` registers. A name that does not begin as a
+            host's own tasks do belongs to a host if a project has registered it there.
 
     Returns:
         ``trudi_rsl.hosts.<host>.launch``, or None for tasks of Gymnasium, which :func:`make_env` makes.
+
+    Raises:
+        ConfigError: If ``module`` cannot be imported.
     """
-    host = next((host for prefix, host in PREFIXES.items() if task.startswith(prefix)), None) or _registered_host(task)
+    name = task.rpartition(":")[2]
+    host = next((host for prefix, host in PREFIXES.items() if name.startswith(prefix)), None) or _registered_host(task)
     return None if host is None else importlib.import_module(f"trudi_rsl.hosts.{host}.launch")
 
 
 def _registered_host(task: str) -> str | None:
-    """Return the installed host whose entry points register a task, None if there is none."""
+    """Return the installed host that a task is registered with, None if there is none."""
     installed = [host for host in dict.fromkeys(PREFIXES.values()) if importlib.util.find_spec(host) is not None]
     if not installed:
         return None
-    import gymnasium
-
     for host in installed:
         for entry_point in entry_points(group=f"{host}.tasks"):
             entry_point.load()
-    spec = gymnasium.registry.get(task.rpartition(":")[2])
-    if "env_cfg_entry_point" in getattr(spec, "kwargs", {}):
-        return "isaaclab"
-    if "mjlab" in installed and task in importlib.import_module("mjlab.tasks.registry").list_tasks():
+    module, _, name = task.rpartition(":")
+    if module:
+        try:
+            importlib.import_module(module)
+        except ModuleNotFoundError as error:
+            # a task package of Isaac Lab 2.3 cannot be imported before its app has started
+            if error.name == module or "isaaclab" not in installed:
+                raise ConfigError(f"Cannot import {module!r} of task {task!r}: {error}.") from error
+            return "isaaclab"
+    if "mjlab" in installed and name in importlib.import_module("mjlab.tasks.registry").list_tasks():
         return "mjlab"
-    # tasks of Isaac Lab 2.3 cannot be imported before its app has started
-    return "isaaclab" if spec is None and "isaaclab" in installed and POLICY_STYLE else None
+    if "isaaclab" in installed:
+        import gymnasium
+
+        tasks = {n for n, spec in gymnasium.registry.items() if "env_cfg_entry_point" in spec.kwargs}
+        return "isaaclab" if counterpart(name, tasks) else None
+    return None
 
 
 def refuse_flags(rest: Iterable[str], known: Iterable[str]) -> None:

@@ -36,12 +36,17 @@ def action_bounds(env: VecEnv, configured: tuple[float, float] | None) -> tuple[
         return torch.full((env.num_actions,), configured[0]), torch.full((env.num_actions,), configured[1])
     base: Any = getattr(env, "unwrapped", env)
     for low, high in _boxes(env, base):
-        low_t = torch.as_tensor(low, dtype=torch.float32).reshape(-1)[-env.num_actions :].cpu()
-        high_t = torch.as_tensor(high, dtype=torch.float32).reshape(-1)[-env.num_actions :].cpu()
+        # one number stands for all entries (mjlab); a space of all environments has them in its last axis
+        low_t, high_t = (
+            torch.as_tensor(end, dtype=torch.float32).reshape(-1)[-env.num_actions :].cpu().expand(env.num_actions)
+            for end in (low, high)
+        )
         if torch.isfinite(low_t).all() and torch.isfinite(high_t).all():
             return low_t, high_t
     if hasattr(base, "action_manager"):
-        return _manager_bounds(base.action_manager)
+        low, high = _manager_bounds(base.action_manager)
+        if torch.isfinite(low).all() and torch.isfinite(high).all():
+            return low, high
     if any(cls.__name__ == "DirectRLEnv" for cls in type(base).__mro__):
         return -torch.ones(env.num_actions), torch.ones(env.num_actions)
     raise ConfigError(
@@ -60,11 +65,21 @@ def _boxes(*holders: Any) -> Iterator[tuple[Any, Any]]:
 
 def _manager_bounds(manager: Any) -> tuple[Tensor, Tensor]:
     """Return the bounds ``[A]`` of an action manager, term after term."""
-    host = TERM_BOUNDS.get(type(manager).__module__.partition(".")[0])
-    term_bounds = importlib.import_module(host).term_bounds if host else lambda _: None
-    lows, highs = [], []
+    # projects derive managers of their own
+    packages = [cls.__module__.partition(".")[0] for cls in type(manager).__mro__]
+    host = next((TERM_BOUNDS[package] for package in packages if package in TERM_BOUNDS), None)
+    lows, highs, without = [], [], []
     for name, dim in zip(manager.active_terms, manager.action_term_dim, strict=True):
-        low, high = term_bounds(manager.get_term(name)) or (-torch.ones(dim), torch.ones(dim))
+        bounds = importlib.import_module(host).term_bounds(manager.get_term(name)) if host else None
+        if bounds is None:
+            without.append(name)
+        low, high = bounds or (-torch.ones(dim), torch.ones(dim))
         lows.append(low.float().cpu())
         highs.append(high.float().cpu())
+    if without:
+        print(
+            f"[trudi_rsl] Actions of {', '.join(without)} are taken to be in [-1, 1]; agent.algorithm.action_bounds "
+            "sets other bounds.",
+            flush=True,
+        )
     return torch.cat(lows), torch.cat(highs)

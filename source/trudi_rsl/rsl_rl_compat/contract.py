@@ -85,9 +85,15 @@ def resolve_groups(obs: TensorDict, cfg: dict[str, Any]) -> dict[str, list[str]]
 def request_final_obs(env: VecEnv) -> None:
     """Have the environment tell the true last observations of episodes, if it can but does not by default.
 
-    Isaac Lab 3.0 does so where ``cfg.compute_final_obs`` is set, which it looks at in every step.
+    Isaac Lab 3.0 does so where ``cfg.compute_final_obs`` is set, which it looks at in every step. It computes them
+    without moving histories on, so that for observations with a history they would be those of the step before;
+    there, nothing is asked for.
     """
-    cfg = getattr(getattr(env, "unwrapped", env), "cfg", None)
+    base = getattr(env, "unwrapped", env)
+    cfg = getattr(base, "cfg", None)
+    terms = getattr(getattr(base, "observation_manager", None), "_group_obs_term_cfgs", {})
+    if any(getattr(term, "history_length", 0) for group in terms.values() for term in group):
+        return
     if getattr(cfg, "compute_final_obs", None) is False:
         cfg.compute_final_obs = True  # pyright: ignore[reportOptionalMemberAccess]
 

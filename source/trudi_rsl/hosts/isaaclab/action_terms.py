@@ -9,6 +9,11 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from trudi_rsl.hosts.affine_action import first_row, raw_ends
+
+NO_LIMIT = 1.0e3
+"""Radians or metres from which on a joint counts as having no end."""
+
 
 def term_bounds(term: Any) -> tuple[Tensor, Tensor] | None:
     """Return lower and upper raw actions ``[A_term]`` of an action term, None where it has no natural limits.
@@ -19,26 +24,14 @@ def term_bounds(term: Any) -> tuple[Tensor, Tensor] | None:
     Args:
         term: A term of an Isaac Lab action manager.
     """
-    if type(term).__name__ != "JointPositionAction":
+    if not any(cls.__name__ == "JointPositionAction" for cls in type(term).__mro__):
         return None
     limits = _torch(term._asset.data.joint_pos_limits)[0][term._joint_ids]
-    default = _first_row(term._offset, limits)
-    low, high = (torch.where(end.abs() < 1.0e3, end, default + turn) for end, turn in zip(
-        limits.unbind(-1), (-math.pi, math.pi), strict=True
-    ))  # fmt: skip
-    if term.cfg.clip is not None:
-        low, high = torch.maximum(low, term._clip[0, :, 0]), torch.minimum(high, term._clip[0, :, 1])
-    scale = _first_row(term._scale, limits)
-    ends = torch.stack(((low - default) / scale, (high - default) / scale))
-    # a negative scale turns the axis round
-    return ends.amin(0), ends.amax(0)
+    turn = first_row(term._offset, limits)[:, None] + limits.new_tensor([-math.pi, math.pi])
+    low, high = torch.where(limits.abs() < NO_LIMIT, limits, turn).unbind(-1)
+    return raw_ends(low, high, term._offset, term._scale, None if term.cfg.clip is None else term._clip)
 
 
 def _torch(values: Any) -> Tensor:
     """Return simulator data as a tensor; Isaac Lab 3.0 wraps it, 2.3 does not."""
     return values if isinstance(values, Tensor) else values.torch
-
-
-def _first_row(values: Tensor | float, like: Tensor) -> Tensor:
-    """Return one value per joint ``[A_term]`` of a scale or offset, which Isaac Lab keeps per environment."""
-    return values[0] if isinstance(values, Tensor) else like.new_full((like.shape[0],), values)

@@ -31,7 +31,7 @@ def trudi_from_ppo(task: str, ppo: Any) -> Any:
     Raises:
         ConfigError: If ``ppo`` is no configuration of RSL-RL's on-policy runner.
     """
-    if choices := _alternatives(ppo):
+    if choices := alternatives(ppo):
         from isaaclab_tasks.utils import preset  # pyright: ignore[reportMissingImports]
 
         return preset(**{name: trudi_from_ppo(task, choice) for name, choice in choices.items()})
@@ -45,7 +45,7 @@ def trudi_from_ppo(task: str, ppo: Any) -> Any:
     for field in dataclasses.fields(RslRlOnPolicyRunnerCfg):
         if field.name not in _REPLACED:
             setattr(cfg, field.name, getattr(ppo, field.name))
-    settings = trudi_settings(task, _plain(ppo))
+    settings = trudi_settings(task, _plain(ppo), "isaaclab")
     algorithm: dict[str, Any] = settings.pop("algorithm")
     for name, value in settings.items():
         setattr(cfg, name, value)
@@ -63,7 +63,7 @@ def _plain(ppo: RslRlOnPolicyRunnerCfg) -> dict[str, Any]:
     return {name: None if value is dataclasses.MISSING else value for name, value in values.items()}
 
 
-def _alternatives(cfg: Any) -> dict[str, Any]:
+def alternatives(cfg: Any) -> dict[str, Any]:
     """Return Isaac Lab 3.0's named alternatives of a configuration; one field with alternatives makes it have them."""
     try:
         from isaaclab_tasks.utils import PresetCfg  # pyright: ignore[reportMissingImports]

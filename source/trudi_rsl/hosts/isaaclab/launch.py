@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import argparse
 import importlib.util
+import os
 from collections.abc import Sequence
 from importlib.metadata import PackageNotFoundError, version
 
@@ -36,13 +37,23 @@ def train(args: argparse.Namespace, host_args: Sequence[str]) -> None:
     else:
         from trudi_rsl.hosts.isaaclab.launch_2 import train
     check_gpu(args, host_args)
+    if args.distributed and "WORLD_SIZE" not in os.environ:
+        raise ConfigError(
+            "--distributed needs one process per GPU. Start this script with torch.distributed.run: python -m "
+            "torch.distributed.run --nproc_per_node=GPUS scripts/train.py --distributed ..."
+        )
     train(args, list(host_args))
 
 
 def play(args: argparse.Namespace, host_args: Sequence[str]) -> None:
     """Play a checkpoint in a task of Isaac Lab and export it, as Isaac Lab's own script does.
 
-    With ``args.episodes``, run that many episodes, print their statistics and stop.
+    Writes ``exported/policy.onnx`` and ``exported/policy.pt`` beside the checkpoint. With ``args.episodes``, runs that
+    many episodes, prints their statistics and stops.
+
+    Args:
+        args: Flags of ``scripts/play.py``.
+        host_args: What it does not know: Isaac Lab's own flags, and overrides.
 
     Raises:
         ImportError: If Isaac Lab is not installed.
@@ -59,6 +70,10 @@ def play(args: argparse.Namespace, host_args: Sequence[str]) -> None:
 
 def check_gpu(args: argparse.Namespace, host_args: Sequence[str]) -> None:
     """Refuse to start on a GPU that is not there, since Isaac Lab would take a minute to fail.
+
+    Args:
+        args: ``device``.
+        host_args: May choose the physics engine.
 
     Raises:
         ConfigError: Saying how to train on the CPU.

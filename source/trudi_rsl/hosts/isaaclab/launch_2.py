@@ -7,6 +7,7 @@ import argparse
 import contextlib
 import itertools
 import os
+import signal
 import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -16,14 +17,19 @@ import torch
 from isaaclab.app import AppLauncher  # pyright: ignore[reportMissingImports]
 
 from trudi_rsl.config.run_folder import LOG_ROOT, create_run_folder
-from trudi_rsl.errors import ConfigError
+from trudi_rsl.errors import CheckpointError, ConfigError, NonFiniteError
 from trudi_rsl.evaluation.policies import SamplerCfg, acting, identify
 
 
 def train(args: argparse.Namespace, host_args: list[str]) -> None:
     """Train; see :func:`trudi_rsl.hosts.isaaclab.launch.train`."""
     with _app(args, host_args) as (rank, overrides):
-        from trudi_rsl.hosts.isaaclab.task import check_agent_overrides, find_resume, find_task
+        from trudi_rsl.hosts.isaaclab.task import (
+            check_agent_overrides,
+            find_resume,
+            find_task,
+            preset_num_envs,
+        )
 
         task = find_task(args.task, args.algo)
         base = task.agent_cfg()
@@ -31,11 +37,17 @@ def train(args: argparse.Namespace, host_args: list[str]) -> None:
         checkpoint = find_resume(args, base, overrides)
         if checkpoint is not None:
             identify(checkpoint, task.id, args.algo)
+        if args.num_envs is None and args.algo == "trudi":
+            args.num_envs = preset_num_envs(task, overrides)
 
         def run(env_cfg: Any, agent_cfg: Any) -> None:
             _apply_flags(args, env_cfg, agent_cfg, rank)
-            experiment = LOG_ROOT / agent_cfg.experiment_name
-            with create_run_folder(experiment, agent_cfg.run_name) as folder:
+            if os.environ.get("RANK", "0") != "0":
+                # other processes write nothing
+                args.video = False
+                _learn(args, task.id, env_cfg, agent_cfg, None, checkpoint)
+                return
+            with create_run_folder(LOG_ROOT / agent_cfg.experiment_name, agent_cfg.run_name) as folder:
                 _learn(args, task.id, env_cfg, agent_cfg, folder.resolve(), checkpoint)
 
         _with_configurations(task, overrides, run)
@@ -46,6 +58,8 @@ def play(args: argparse.Namespace, host_args: list[str]) -> None:
     sampler = SamplerCfg(args.sampler, args.score_scale, args.num_candidates, args.initial_latent)
     with _app(args, host_args) as (rank, overrides):
         from trudi_rsl.hosts.isaaclab.task import (
+            AGENT_KEYS,
+            Task,
             check_agent_overrides,
             find_resume,
             find_task,
@@ -60,6 +74,7 @@ def play(args: argparse.Namespace, host_args: list[str]) -> None:
         assert checkpoint is not None, "resume is set"
         algorithm = identify(checkpoint, task.id, args.algo)
         sampler.require_for(algorithm)
+        task = Task(task.id, AGENT_KEYS[algorithm])
 
         def run(env_cfg: Any, agent_cfg: Any) -> None:
             from trudi_rsl.evaluation.play import evaluate_and_print
@@ -69,8 +84,7 @@ def play(args: argparse.Namespace, host_args: list[str]) -> None:
             env, runner = _make(args, task.id, env_cfg, agent_cfg, checkpoint.parent / "videos" / "play", None)
             runner.load(str(checkpoint))
             exported = checkpoint.parent / "exported"
-            runner.export_policy_to_jit(str(exported), "policy.pt")
-            runner.export_policy_to_onnx(str(exported), "policy.onnx")
+            _export(runner, str(exported))
             print(f"Checkpoint: {checkpoint}\nExported: {exported}", flush=True)
             policy = acting(runner.alg, sampler)
             if args.episodes is not None:
@@ -101,10 +115,15 @@ def _app(args: argparse.Namespace, host_args: list[str]) -> Iterator[tuple[int, 
     if args.num_threads:
         torch.set_num_threads(args.num_threads)
     launcher = AppLauncher(app_args)
+    # Isaac Sim's own handler ends the process at once, and the policy so far would be lost.
+    signal.signal(signal.SIGINT, signal.default_int_handler)
     try:
         yield int(getattr(launcher, "local_rank", 0)), rest
-    finally:
-        launcher.app.close()
+    except (ConfigError, CheckpointError, NonFiniteError, ImportError) as error:
+        # Closing the app ends the process, with exit code 0 and before anybody could print this.
+        print(f"Error: {error}", file=sys.stderr, flush=True)
+        os._exit(2 if isinstance(error, ConfigError) else 1)
+    launcher.app.close()
 
 
 def _with_configurations(task: Any, overrides: list[str], run: Callable[[Any, Any], None]) -> None:
@@ -168,22 +187,39 @@ def _make(
 
 
 def _learn(
-    args: argparse.Namespace, task: str, env_cfg: Any, agent_cfg: Any, folder: Path, checkpoint: Path | None
+    args: argparse.Namespace, task: str, env_cfg: Any, agent_cfg: Any, folder: Path | None, checkpoint: Path | None
 ) -> None:
     from isaaclab.utils.io import dump_yaml  # pyright: ignore[reportMissingImports]
 
-    env_cfg.log_dir = str(folder)
     args.video_interval = args.video_interval or 2000
-    env, runner = _make(args, task, env_cfg, agent_cfg, folder / "videos" / "train", folder)
+    videos = (folder or Path()) / "videos" / "train"
+    env, runner = _make(args, task, env_cfg, agent_cfg, videos, folder)
     if checkpoint is not None:
         print(f"Resuming from: {checkpoint}", flush=True)
         runner.load(str(checkpoint))
-    if int(os.environ.get("RANK", "0")) == 0:
+    if folder is not None:
         dump_yaml(str(folder / "params" / "env.yaml"), env_cfg)
         dump_yaml(str(folder / "params" / "agent.yaml"), agent_cfg)
-    print(f"Run folder: {folder}", flush=True)
+        print(f"Run folder: {folder}", flush=True)
     runner.learn(agent_cfg.max_iterations, init_at_random_ep_len=True)
     env.close()
+
+
+def _export(runner: Any, folder: str) -> None:
+    """Write ``policy.pt`` and ``policy.onnx``; PPO's policies of RSL-RL 3 leave that to Isaac Lab."""
+    if hasattr(runner.alg, "get_policy"):
+        runner.export_policy_to_jit(folder, "policy.pt")
+        runner.export_policy_to_onnx(folder, "policy.onnx")
+        return
+    from isaaclab_rl.rsl_rl import (  # pyright: ignore[reportMissingImports]
+        export_policy_as_jit,
+        export_policy_as_onnx,
+    )
+
+    policy = runner.alg.policy
+    normalizer = getattr(policy, "actor_obs_normalizer", None)
+    export_policy_as_jit(policy, normalizer, folder, "policy.pt")
+    export_policy_as_onnx(policy, folder, normalizer, "policy.onnx")
 
 
 def _play_on(env: Any, policy: Callable[..., Any], num_steps: int | None) -> None:

@@ -23,10 +23,12 @@ from rsl_rl.env import VecEnv
 from trudi_rsl.evaluation.play import evaluate_and_print
 from trudi_rsl.evaluation.policies import SamplerCfg, acting, identify
 from trudi_rsl.hosts.isaaclab.task import (
+    AGENT_KEYS,
     Task,
     check_agent_overrides,
     find_resume,
     find_task,
+    preset_num_envs,
     use_trained_settings,
 )
 from trudi_rsl.runners import OnPolicyRunner
@@ -40,6 +42,8 @@ def train(args: argparse.Namespace, host_args: list[str]) -> None:
     load_external_tasks()
     task = find_task(args.task, args.algo)
     checkpoint = _checkpoint(args, task, host_args)
+    if args.num_envs is None and args.algo == "trudi":
+        args.num_envs = preset_num_envs(task, host_args)
     argv = _arguments(args, task, checkpoint, (*PASSED_ON, "video_length", "video_interval"), ("video", "distributed"))
     with _replaced(train_rsl_rl, create_rsl_rl_runner=_create_runner):
         run_train_cli([*argv, *host_args])
@@ -55,6 +59,7 @@ def play(args: argparse.Namespace, host_args: list[str]) -> None:
     assert checkpoint is not None, "resume is set"
     algorithm = identify(checkpoint, task.id, args.algo)
     sampler.require_for(algorithm)
+    task = Task(task.id, AGENT_KEYS[algorithm])
     made: dict[str, Any] = {}
 
     def create_runner(env: VecEnv, agent_cfg: Any, log_dir: str | None = None) -> Any:
@@ -87,7 +92,7 @@ def play(args: argparse.Namespace, host_args: list[str]) -> None:
 
 def _checkpoint(args: argparse.Namespace, task: Task, host_args: list[str]) -> Path | None:
     """Return the checkpoint to load, once it and the overrides are known to fit."""
-    cfg = task.agent_cfg()
+    cfg = task.agent_cfg(host_args)
     check_agent_overrides(cfg, host_args)
     checkpoint = find_resume(args, cfg, host_args)
     if checkpoint is not None:

@@ -15,6 +15,7 @@ from omegaconf import OmegaConf
 
 from trudi_rsl.algorithms.checkpoint import read_checkpoint
 from trudi_rsl.config.compose import check_names, parse_overrides
+from trudi_rsl.config.presets import task_preset
 from trudi_rsl.config.run_folder import resume_path
 from trudi_rsl.config.schema import ANY_CHECKPOINT
 from trudi_rsl.errors import ConfigError, nearest
@@ -34,14 +35,19 @@ class Task:
     agent_key: str
     """Name of the agent configuration's entry point."""
 
-    def agent_cfg(self) -> Any:
-        """Return the agent configuration; of alternatives, the default."""
+    def agent_cfg(self, overrides: Sequence[str] = ()) -> Any:
+        """Return the agent configuration; of alternatives, the one that ``presets=name`` or its like chooses."""
         from isaaclab_tasks.utils.parse_cfg import (  # pyright: ignore[reportMissingImports]
             load_cfg_from_registry,
         )
 
+        from trudi_rsl.hosts.isaaclab.conversion import alternatives
+
+        chosen = [name for text in overrides if "." not in text for name in text.partition("=")[2].split(",")]
         cfg = load_cfg_from_registry(self.id, self.agent_key)
-        return getattr(cfg, "default", cfg)
+        while choices := alternatives(cfg):
+            cfg = choices[next((name for name in chosen if name in choices), "default")]
+        return cfg
 
 
 def find_task(name: str, algo: str, play: bool = False) -> Task:
@@ -71,7 +77,7 @@ def find_task(name: str, algo: str, play: bool = False) -> Task:
         raise ConfigError(f"No task {wanted!r} in the installed Isaac Lab. {nearest(wanted, tasks)}")
     if found != wanted:
         print(f"[trudi_rsl] {wanted} is {found} in the installed Isaac Lab.", flush=True)
-    if PPO_KEY not in gymnasium.spec(found).kwargs:
+    if AGENT_KEYS[algo] not in gymnasium.spec(found).kwargs:
         others = sorted(
             key.removesuffix("_cfg_entry_point") for key in tasks[found] if key.endswith("_cfg_entry_point")
         )
@@ -85,11 +91,27 @@ def find_task(name: str, algo: str, play: bool = False) -> Task:
 def check_agent_overrides(cfg: Any, overrides: Sequence[str]) -> None:
     """Refuse overrides of agent settings that do not exist, before a simulator starts.
 
+    Args:
+        cfg: The agent configuration.
+        overrides: Of agent and environment; the latter are Isaac Lab's to check.
+
     Raises:
         ConfigError: With the nearest names.
     """
     given = [text for text in overrides if text.lstrip("+").startswith("agent.")]
     check_names(OmegaConf.create({"agent": cfg.to_dict()}), parse_overrides(given))
+
+
+def preset_num_envs(task: Task, overrides: Sequence[str]) -> int | None:
+    """Return the number of environments that the task's preset is made for, None if it or an override leaves it open.
+
+    The paper's budget of environment steps is one of iterations at that number.
+    """
+    number = task_preset(task.id, "isaaclab").get("env", {}).get("num_envs")
+    if number is None or any(text.startswith("env.scene.num_envs=") for text in overrides):
+        return None
+    print(f"[trudi_rsl] {number} environments, as the preset has; --num_envs sets another number.", flush=True)
+    return number
 
 
 def use_trained_settings(cfg: Any, checkpoint: Path) -> None:

@@ -9,6 +9,8 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from trudi_rsl.hosts.affine_action import first_row, raw_ends
+
 JOINT_TRANSMISSION = 0
 """MuJoCo's ``mjTRN_JOINT``: the actuator acts on a joint."""
 
@@ -32,18 +34,13 @@ def term_bounds(term: Any) -> tuple[Tensor, Tensor] | None:
         return None
     if ends is None:
         return None
-    low, high = ends
-    if term.cfg.clip is not None:
-        low, high = torch.maximum(low, term._clip[0, :, 0]), torch.minimum(high, term._clip[0, :, 1])
-    offset, scale = _first_row(term.offset, low), _first_row(term.scale, low)
-    raw = torch.stack(((low - offset) / scale, (high - offset) / scale))
-    # a negative scale turns the axis round
-    return raw.amin(0), raw.amax(0)
+    clip = None if term.cfg.clip is None else term._clip
+    return raw_ends(*ends, term.offset, term.scale, clip)
 
 
 def _joint_range(term: Any) -> tuple[Tensor, Tensor]:
     limits = term._entity.data.joint_pos_limits[0][term.target_ids]
-    turn = _first_row(term.offset, limits)[:, None] + limits.new_tensor([-math.pi, math.pi])
+    turn = first_row(term.offset, limits)[:, None] + limits.new_tensor([-math.pi, math.pi])
     low, high = torch.where(limits.isfinite(), limits, turn).unbind(-1)
     return low, high
 
@@ -61,8 +58,3 @@ def _effort_range(term: Any) -> tuple[Tensor, Tensor] | None:
         ranges.append(limits[0].tolist())
     low, high = term.raw_action.new_tensor(ranges).unbind(-1)
     return low, high
-
-
-def _first_row(values: Tensor | float, like: Tensor) -> Tensor:
-    """Return one value per target ``[A_term]`` of a scale or offset, which mjlab keeps as one number or per env."""
-    return values[0] if isinstance(values, Tensor) else like.new_full((like.shape[0],), values)

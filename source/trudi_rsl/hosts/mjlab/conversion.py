@@ -11,7 +11,6 @@ from typing import Any
 from mjlab.rl import RslRlOnPolicyRunnerCfg  # pyright: ignore[reportMissingImports]
 
 from trudi_rsl.hosts.mjlab.cfg import TruDiAlgorithmCfg, TruDiRunnerCfg
-from trudi_rsl.hosts.mjlab.task import preset_name
 from trudi_rsl.hosts.ppo_conversion import trudi_settings
 
 _PPO_SECTIONS = ("actor", "critic", "algorithm")
@@ -30,7 +29,7 @@ def trudi_from_ppo(task: str, ppo: RslRlOnPolicyRunnerCfg) -> TruDiRunnerCfg:
     values = {
         f.name: copy.deepcopy(getattr(ppo, f.name)) for f in dataclasses.fields(ppo) if f.name not in _PPO_SECTIONS
     }
-    settings = trudi_settings(preset_name(task), dataclasses.asdict(ppo))
+    settings = trudi_settings(task, dataclasses.asdict(ppo), "mjlab")
     algorithm = TruDiAlgorithmCfg(**settings.pop("algorithm"))
     if "obs_groups" in settings:
         settings["obs_groups"] = {name: tuple(groups) for name, groups in settings["obs_groups"].items()}

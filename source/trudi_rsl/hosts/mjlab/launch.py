@@ -17,7 +17,7 @@ from trudi_rsl.config.presets import task_preset
 from trudi_rsl.config.run_folder import LOG_ROOT
 from trudi_rsl.errors import ConfigError
 from trudi_rsl.evaluation.policies import identify
-from trudi_rsl.hosts.mjlab.task import Task, find_task, preset_name, require_mjlab
+from trudi_rsl.hosts.mjlab.task import Task, find_task, require_mjlab
 from trudi_rsl.hosts.registry import check_device, refuse_flags
 
 
@@ -62,7 +62,7 @@ def train(args: argparse.Namespace, rest: Sequence[str] = ()) -> None:
         "gpu_ids": _gpu_ids(args.device, args.distributed),
     }
     if args.num_envs is None and default.env.scene.num_envs == 1:
-        settings["env.scene.num_envs"] = task_preset(preset_name(task.name))["env"]["num_envs"]
+        settings["env.scene.num_envs"] = task_preset(task.name, "mjlab")["env"]["num_envs"]
     cfg = apply(default, settings, rest)
     print(f"[trudi_rsl] {task.id}: {cfg.env.scene.num_envs} environments (--num_envs), logged to {cfg.agent.logger}.")
     if cfg.agent.resume and cfg.wandb_run_path is None:

@@ -7,7 +7,6 @@ import contextlib
 import importlib
 from typing import Any, ClassVar
 
-import torch
 from mjlab.rl import MjlabOnPolicyRunner, RslRlVecEnvWrapper  # pyright: ignore[reportMissingImports]
 from mjlab.rl.exporter_utils import attach_metadata_to_onnx  # pyright: ignore[reportMissingImports]
 
@@ -70,9 +69,6 @@ class TruDiRunner(OnPolicyRunner):
         train_cfg.setdefault("check_for_nan", False)
         # past OnPolicyRunner's constructor, which has no options for the runners of other hosts
         super(OnPolicyRunner, self).__init__(env, train_cfg, log_dir, device, **host_options)
-        if isinstance(self.alg, TruDi):
-            # mjlab turns TF32 on, whose rounding the trust region would take for a change of the policy
-            torch.set_float32_matmul_precision("highest")
 
     def learn(self, num_learning_iterations: int, init_at_random_ep_len: bool = False) -> None:
         """Train for a number of iterations; see :class:`trudi_rsl.runners.OnPolicyRunner`."""

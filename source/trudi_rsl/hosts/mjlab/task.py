@@ -9,9 +9,6 @@ from typing import Literal, cast
 
 from trudi_rsl.errors import ConfigError, nearest
 
-PREFIX = "Mjlab-"
-"""How the names of mjlab's own tasks begin."""
-
 ALGORITHMS = ("trudi", "ppo")
 INSTALL = 'pip install "mjlab==1.6.0"'
 
@@ -31,11 +28,6 @@ class Task:
         from trudi_rsl.hosts.mjlab.tasks import SUFFIX
 
         return self.name + SUFFIX if self.algo == "trudi" else self.name
-
-
-def preset_name(task: str) -> str:
-    """Return the name by which to look up a task's preset: those of other packages' tasks get mjlab's general one."""
-    return task if task.startswith(PREFIX) else PREFIX + task
 
 
 def require_mjlab(task: str) -> None:
