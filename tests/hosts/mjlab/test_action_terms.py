@@ -9,9 +9,9 @@ import torch
 from mjlab.envs import ManagerBasedRlEnv
 from mjlab.envs.mdp.actions import JointVelocityActionCfg
 from mjlab.rl import RslRlVecEnvWrapper
-from mjlab.tasks.registry import load_env_cfg
+from mjlab.tasks.registry import load_env_cfg, load_rl_cfg
 
-from tests.hosts.mjlab.running import CARTPOLE
+from tests.hosts.mjlab.running import CARTPOLE, FLAT
 from trudi_rsl.hosts.mjlab.action_terms import term_bounds
 from trudi_rsl.rsl_rl_compat import action_bounds
 
@@ -24,6 +24,24 @@ def test_the_ends_of_the_bounds_command_the_ends_of_the_g1s_joints(g1: RslRlVecE
         g1.unwrapped.action_manager.process_action(action.expand(g1.num_envs, -1))
         target = term._processed_actions[0]
         torch.testing.assert_close(target, torch.tensor([r[end] for r in ranges], dtype=torch.float32))
+
+
+def test_between_the_presets_bounds_first_values_stay_near_the_value_range_which_the_joints_limits_leave_far(
+    g1: RslRlVecEnvWrapper,
+) -> None:
+    algorithm = load_rl_cfg(FLAT + "-TruDi").algorithm
+    values = {}
+    for name, bounds in (("preset", action_bounds(g1, algorithm.action_bounds)), ("limits", action_bounds(g1, None))):
+        low, high = bounds
+        g1.seed(0)
+        g1.reset()
+        # the policy before it has learned
+        unit_actions = torch.tanh(algorithm.prior_std * torch.randn(24, g1.num_envs, g1.num_actions))
+        rewards = [g1.step((low + high) / 2 + (high - low) / 2 * action)[1].mean() for action in unit_actions]
+        values[name] = float(torch.stack(rewards).mean()) / (1 - algorithm.gamma)
+    lowest, _ = algorithm.value_range
+    assert 2 * lowest < values["preset"] < 0
+    assert values["limits"] < 5 * lowest
 
 
 def test_a_clip_of_the_term_narrows_the_bounds_and_a_negative_scale_keeps_them_in_order() -> None:
