@@ -18,7 +18,7 @@ export PYTHONPATH := $(CURDIR)/source
 export PYTEST_WORKERS
 
 .DEFAULT_GOAL := help
-.PHONY: help install train benchmark test test-fast lint format clean env-key
+.PHONY: help install train benchmark test test-fast test-hosts lint format clean env-key
 
 help:  ## List the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-10s %s\n", $$1, $$2 }' Makefile
@@ -46,9 +46,12 @@ benchmark: $(STAMP)  ## Measure what docs/results.md shows (hours; continues whe
 	$(PY) benchmarks/learning.py
 	$(PY) benchmarks/report.py
 
-test: lint  ## Lint, then all tests, and the RSL-RL contract tests on each supported rsl-rl-lib
+test: lint  ## Lint, then all tests of the core, and RSL-RL's contract on each supported rsl-rl-lib
 	$(PY) -m nox --session core
 	$(PY) -m pytest -n $(PYTEST_WORKERS)
+
+test-hosts: $(STAMP)  ## The tests with real Isaac Lab and mjlab, each in an environment of its own
+	$(PY) -m nox --session hosts
 
 test-fast: $(STAMP)  ## The tests that take seconds
 	$(PY) -m pytest -n $(PYTEST_WORKERS) -m "not slow"

@@ -25,6 +25,7 @@ from tests.hosts.environments import HOSTS, PACKAGE, BuildError, Host, build, in
 RSL_RL_VERSIONS = ("3.0.1", "3.1.2", "4.0.1", "5.0.1", "5.4.2", "5.5.1")
 # The schema of PPO's configuration is read from the installed RSL-RL.
 CONTRACT_TESTS = ("tests/rsl_rl", "tests/config")
+WORKERS = os.environ.get("PYTEST_WORKERS", "2")
 
 nox.options.default_venv_backend = "none"
 
@@ -35,7 +36,7 @@ def core(session: nox.Session, rsl_rl: str) -> None:
     """Run the contract tests against one version of rsl-rl-lib."""
     target = _rsl_rl(session, Path(sys.executable), Path(sys.prefix), rsl_rl)
     session.run(
-        *(sys.executable, "-m", "pytest", *CONTRACT_TESTS, "-n", os.environ.get("PYTEST_WORKERS", "2")),
+        *(sys.executable, "-m", "pytest", *CONTRACT_TESTS, "-n", WORKERS),
         *session.posargs,
         env={"PYTHONPATH": _join(target, ROOT / "source"), "TRUDI_EXPECT_RSL_RL": rsl_rl},
         external=True,
@@ -59,6 +60,8 @@ def hosts(session: nox.Session, host: Host) -> None:
             # Not pyproject.toml's pythonpath, which would put the sources before the installed package.
             session.run(
                 *(str(python), "-m", "pytest", f"tests/hosts/{host.name}", "-o", "pythonpath=."),
+                # A file's tests share its runs, so they stay in one worker.
+                *("-n", WORKERS, "--dist", "loadfile"),
                 *session.posargs,
                 env={
                     "PYTHONPATH": _join(*path),

@@ -146,7 +146,7 @@ def acting(algorithm: Any, sampler: SamplerCfg) -> Policy:
         algorithm: TruDi, or RSL-RL's PPO.
         sampler: How it is to act; :meth:`SamplerCfg.require_for` has passed.
     """
-    model = policy_of(algorithm)
+    model: Any = policy_of(algorithm)
     model.eval()
     if isinstance(algorithm, TruDi):
         return functools.partial(algorithm.actor_critic.act, sampler=sampler.sampler, **sampler.given())

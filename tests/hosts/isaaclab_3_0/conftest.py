@@ -9,12 +9,14 @@ from pathlib import Path
 import pytest
 
 from tests.hosts.environments import cache_folder, locked
-from tests.hosts.isaaclab_3_0.assets.build import build_assets
 
 
 @pytest.fixture(scope="session", autouse=True)
 def assets(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Build the assets once, also for several workers, and send Isaac Lab to them."""
+    # here, since a session without the host must get as far as saying so
+    from tests.hosts.isaaclab_3_0.assets.build import build_assets
+
     base = tmp_path_factory.getbasetemp()
     root = (base.parent if "PYTEST_XDIST_WORKER" in os.environ else base) / "assets"
     with locked(root):

@@ -41,5 +41,5 @@ class RslRlTrudiPolicyCfg:
 class RslRlTrudiRunnerCfg(RslRlOnPolicyRunnerCfg):
     """Runner settings for TruDi; the model sections of PPO stay unset."""
 
-    algorithm: RslRlTrudiAlgorithmCfg = RslRlTrudiAlgorithmCfg()
+    algorithm: RslRlTrudiAlgorithmCfg = RslRlTrudiAlgorithmCfg()  # pyright: ignore[reportInvalidTypeForm]
     """Settings of TruDi."""

@@ -68,7 +68,8 @@ def play(args: argparse.Namespace, host_args: list[str]) -> None:
         return made["runner"]
 
     def run_playback(step: Callable[[], None], **settings: Any) -> None:
-        env, policy = made["env"], acting(made["runner"].alg, sampler)
+        env = made["env"]
+        policy: Any = acting(made["runner"].alg, sampler)
         if args.episodes is not None:
             title = f"{task.id}, {algorithm}, sampler {args.sampler}, seed {env.unwrapped.cfg.seed}"
             evaluate_and_print(env, policy, args.episodes, title)

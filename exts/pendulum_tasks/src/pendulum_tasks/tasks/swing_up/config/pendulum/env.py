@@ -28,7 +28,7 @@ class SwingUpEnv(DirectRLEnv):
         self.actions = actions.clamp(-1.0, 1.0)
 
     def _apply_action(self) -> None:
-        self.robot.set_joint_effort_target_index(target=self.cfg.max_torque * self.actions)
+        self.robot.actuators.target_command.set_effort_index(value=self.cfg.max_torque * self.actions)
 
     def _get_observations(self) -> dict[str, Tensor]:
         angle, velocity = self.robot.data.joint_pos.torch, self.robot.data.joint_vel.torch

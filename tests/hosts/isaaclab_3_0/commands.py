@@ -1,0 +1,108 @@
+# SPDX-License-Identifier: BSD-3-Clause
+"""Running Isaac Lab's commands and this project's scripts as users do, and what they leave."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+import time
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+SCRIPTS = Path(__file__).resolve().parents[3] / "scripts"
+TRUDI_AGENT = "rsl_rl_trudi_cfg_entry_point"
+
+ON_CPU = ("--device", "cpu", "agent.device=cpu")
+# Enough of everything to run every line, and no more.
+FEW_STEPS = ("--num_envs", "4", "agent.num_steps_per_env=8")
+SMALL = {
+    "num_mini_batches": 2,
+    "num_learning_epochs": 1,
+    "actor_hidden_dims": [16, 16],
+    "critic_hidden_dim": 16,
+    "num_bins": 21,
+}
+SMALL_TRUDI = tuple(f"agent.algorithm.{name}={str(value).replace(' ', '')}" for name, value in SMALL.items())
+# Terrain is drawn anew by each process, the more of it the longer it takes.
+SMALL_TERRAIN = tuple(f"env.scene.terrain.terrain_generator.{name}=2" for name in ("num_rows", "num_cols"))
+TIMEOUT = 600.0
+
+
+@dataclass(frozen=True)
+class Done:
+    """A command that has ended.
+
+    Attributes:
+        returncode: Its exit code.
+        output: What it printed, to either stream.
+        folder: The folder it ran in.
+    """
+
+    returncode: int
+    output: str
+    folder: Path
+
+    @property
+    def run_folder(self) -> Path:
+        """The newest run folder."""
+        folders = sorted((self.folder / "logs" / "rsl_rl").glob("*/*/params"), key=lambda path: path.stat().st_mtime)
+        assert folders, self.output
+        return folders[-1].parent
+
+    @property
+    def checkpoint(self) -> Path:
+        """The newest checkpoint of the newest run."""
+        return max(self.run_folder.glob("model_*.pt"), key=lambda path: int(path.stem.removeprefix("model_")))
+
+    @property
+    def agent(self) -> dict[str, Any]:
+        """The agent's settings as they were saved."""
+        return yaml.full_load((self.run_folder / "params" / "agent.yaml").read_text())
+
+
+def isaaclab(*args: str | Path, folder: Path, until: Path | None = None) -> Done:
+    """Run Isaac Lab's ``isaaclab`` command; see :func:`run`."""
+    return run(Path(sys.executable).with_name("isaaclab"), *args, folder=folder, until=until)
+
+
+def script(name: str, *args: str | Path, folder: Path, until: Path | None = None) -> Done:
+    """Run a script of this project; see :func:`run`."""
+    return run(sys.executable, SCRIPTS / name, *args, folder=folder, until=until)
+
+
+def run(*command: str | Path, folder: Path, until: Path | None = None) -> Done:
+    """Run a command in a folder, from which logs are written.
+
+    Args:
+        command: The program and its arguments.
+        folder: Where to run it.
+        until: A file; some seconds after it appears, the command is interrupted as by Ctrl-C.
+    """
+    output = folder / "output.txt"
+    with output.open("w") as file:
+        # Wide enough that the messages of rich tables stay on one line.
+        environ = os.environ | {"COLUMNS": "200"}
+        process = subprocess.Popen(
+            list(map(str, command)), cwd=folder, stdout=file, stderr=subprocess.STDOUT, env=environ
+        )
+        try:
+            if until is not None:
+                _wait_for(until, process)
+                process.send_signal(signal.SIGINT)
+            process.wait(TIMEOUT)
+        finally:
+            process.kill()
+    return Done(process.returncode, output.read_text(), folder)
+
+
+def _wait_for(path: Path, process: subprocess.Popen) -> None:
+    """Wait until a file is there and the process has had time to go on from it, or until the process has ended."""
+    deadline = time.monotonic() + TIMEOUT
+    while not path.exists() and process.poll() is None and time.monotonic() < deadline:
+        time.sleep(0.2)
+    time.sleep(5.0)

@@ -1,0 +1,114 @@
+# SPDX-License-Identifier: BSD-3-Clause
+"""What holds for Isaac-Velocity-{Flat,Rough}-G1, with Isaac Lab's commands and with this project's scripts."""
+
+from __future__ import annotations
+
+from dataclasses import fields
+from pathlib import Path
+from typing import ClassVar
+
+import pytest
+import torch
+
+from tests.hosts.isaaclab_3_0.commands import (
+    FEW_STEPS,
+    ON_CPU,
+    SMALL,
+    SMALL_TRUDI,
+    TRUDI_AGENT,
+    Done,
+    isaaclab,
+    script,
+)
+from tests.hosts.isaaclab_3_0.policies import check_exports_act_as
+from trudi_rsl.algorithms import TruDiCfg, load_actor_critic
+from trudi_rsl.config.presets import task_preset
+
+KL_BOUND = 0.2
+TWO = ("--max_iterations", "2")
+
+
+class G1Claims:
+    """Tests of one of the tasks; what they look at are two trainings, which they share."""
+
+    task: ClassVar[str]
+    """Its name in Isaac Lab 3.0."""
+    settings: ClassVar[tuple[str, ...]] = ()
+    """Arguments of every command about it."""
+
+    def stock(self, command: str, *args: str | Path, folder: Path, until: Path | None = None) -> Done:
+        """Run ``isaaclab train`` or ``isaaclab play``."""
+        agent = ("--rl_library", "rsl_rl", "--task", self.task, "--agent", TRUDI_AGENT)
+        return isaaclab(command, *agent, *self.common(), *args, folder=folder, until=until)
+
+    def ours(self, name: str, *args: str | Path, folder: Path) -> Done:
+        """Run ``scripts/<name>`` with the task's name in Isaac Lab 2.3."""
+        return script(name, "--task", f"{self.task}-v0", "--headless", *self.common(), *args, folder=folder)
+
+    def common(self) -> tuple[str, ...]:
+        """Return what makes any command quick, and start without a GPU."""
+        return (*ON_CPU, "physics=newton_mjwarp", *FEW_STEPS, *SMALL_TRUDI, *self.settings)
+
+    @pytest.fixture(scope="class")
+    def stock_run(self, tmp_path_factory: pytest.TempPathFactory) -> Done:
+        """Train two iterations by Isaac Lab's command, one setting overridden."""
+        folder = tmp_path_factory.mktemp("stock")
+        return self.stock("train", *TWO, f"agent.algorithm.kl_bound={KL_BOUND}", folder=folder)
+
+    @pytest.fixture(scope="class")
+    def our_run(self, tmp_path_factory: pytest.TempPathFactory) -> Done:
+        """Train two iterations by our script, under the old name, one setting overridden."""
+        folder = tmp_path_factory.mktemp("ours")
+        return self.ours("train.py", *TWO, f"agent.algorithm.kl_bound={KL_BOUND}", folder=folder)
+
+    def check_settings(self, done: Done) -> None:
+        """Check that a run has the task's preset and what was overridden, in its folder and in its checkpoint."""
+        expected = TruDiCfg.from_dict(
+            task_preset(self.task)["agent"]["algorithm"] | SMALL | {"kl_bound": KL_BOUND}
+        ).to_dict()
+        _policy, spec = load_actor_critic(done.checkpoint)
+        for saved in (TruDiCfg.from_dict(spec["cfg"]).to_dict(), done.agent["algorithm"]):
+            assert {name: saved[name] for name in expected} == expected
+        assert set(done.agent["algorithm"]) == {"class_name", *(field.name for field in fields(TruDiCfg))}
+
+    def test_isaac_labs_command_trains_with_the_preset_and_overrides(self, stock_run: Done) -> None:
+        assert stock_run.returncode == 0, stock_run.output
+        self.check_settings(stock_run)
+
+    def test_isaac_labs_command_plays_and_exports_the_policy(self, stock_run: Done) -> None:
+        checkpoint = stock_run.checkpoint
+        exported = checkpoint.parent / "exported" / "policy.onnx"
+        done = self.stock("play", "--checkpoint", checkpoint, folder=stock_run.folder, until=exported)
+        assert "Traceback" not in done.output, done.output
+        check_exports_act_as(checkpoint)
+
+    def test_isaac_labs_command_resumes(self, stock_run: Done) -> None:
+        before, checkpoint = iterations(stock_run), stock_run.checkpoint
+        done = self.stock("train", *TWO, "--checkpoint", checkpoint, folder=stock_run.folder)
+        assert done.returncode == 0, done.output
+        assert done.run_folder != checkpoint.parent
+        assert iterations(done) > before
+
+    def test_our_script_trains_under_the_old_name_with_the_same_settings(self, our_run: Done) -> None:
+        assert our_run.returncode == 0, our_run.output
+        assert f"{self.task}-v0 is {self.task}" in our_run.output
+        self.check_settings(our_run)
+
+    def test_our_script_plays_episodes_and_exports_one_file_each(self, our_run: Done) -> None:
+        done = self.ours("play.py", "--episodes", "2", "--sampler", "ode", folder=our_run.folder)
+        assert done.returncode == 0, done.output
+        check_exports_act_as(our_run.checkpoint)
+        exported = our_run.checkpoint.parent / "exported"
+        assert sorted(path.name for path in exported.iterdir()) == ["policy.onnx", "policy.pt"]
+
+    def test_our_script_resumes_the_newest_run(self, our_run: Done) -> None:
+        before, run_folder = iterations(our_run), our_run.run_folder
+        done = self.ours("train.py", *TWO, "--resume", folder=our_run.folder)
+        assert done.returncode == 0, done.output
+        assert done.run_folder != run_folder
+        assert iterations(done) > before
+
+
+def iterations(done: Done) -> int:
+    """Return after which iteration the newest checkpoint was saved."""
+    return torch.load(done.checkpoint, weights_only=False)["iter"]

@@ -1,0 +1,26 @@
+# SPDX-License-Identifier: BSD-3-Clause
+"""Comparing what Isaac Lab exported with the policy in the checkpoint."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from trudi_rsl.algorithms import load_actor_critic
+from trudi_rsl.deploy.parity import TOLERANCE, differences, draw_probes, run_onnx, run_torchscript
+from trudi_rsl.modules import InferencePolicy
+
+
+def check_exports_act_as(checkpoint: Path) -> None:
+    """Check that the exported files beside a checkpoint give its actions, one environment at a time.
+
+    Raises:
+        AssertionError: A file gives other actions.
+    """
+    policy, _spec = load_actor_critic(checkpoint)
+    deployable = InferencePolicy(policy)
+    obs, expected = draw_probes(policy, deployable, score_scale=1.0)
+    exported = checkpoint.parent / "exported"
+    onnx_actions, _milliseconds = run_onnx(exported / "policy.onnx", obs)
+    for actions in (onnx_actions, run_torchscript(exported / "policy.pt", obs)):
+        assert actions.shape == expected.shape
+        assert differences(actions, expected, deployable).max() < TOLERANCE

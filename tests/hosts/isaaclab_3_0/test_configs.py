@@ -1,0 +1,46 @@
+# SPDX-License-Identifier: BSD-3-Clause
+"""Isaac Lab's configuration classes of TruDi are TruDi's own settings, and every task has one."""
+
+from __future__ import annotations
+
+from dataclasses import fields
+
+import gymnasium
+import pytest
+from isaaclab.utils import to_dict  # pyright: ignore[reportMissingImports]
+from isaaclab_tasks.utils.parse_cfg import load_cfg_from_registry  # pyright: ignore[reportMissingImports]
+
+from trudi_rsl.algorithms import TruDiCfg
+from trudi_rsl.hosts.isaaclab import PPO_KEY, TRUDI_KEY
+from trudi_rsl.hosts.isaaclab.cfg import RslRlTrudiAlgorithmCfg
+
+
+def test_the_algorithms_configclass_has_the_fields_types_and_defaults_of_trudi() -> None:
+    mirror = {field.name: field.type for field in fields(RslRlTrudiAlgorithmCfg)}
+    assert mirror.pop("class_name") is str
+    own = {field.name for field in fields(TruDiCfg)}
+    assert set(mirror) == own
+    values = {name: value for name, value in to_dict(RslRlTrudiAlgorithmCfg()).items() if name in own}
+    assert TruDiCfg.from_dict(values).to_dict() == TruDiCfg().to_dict()
+
+
+@pytest.mark.slow
+def test_every_task_with_a_configuration_for_ppo_has_a_valid_one_for_trudi() -> None:
+    import isaaclab_tasks  # noqa: F401  # pyright: ignore[reportMissingImports]
+
+    gymnasium.spec("Isaac-Cartpole")
+    converted = 0
+    for task, spec in gymnasium.registry.items():
+        if PPO_KEY not in spec.kwargs:
+            assert TRUDI_KEY not in spec.kwargs
+            continue
+        ppo, trudi = load_cfg_from_registry(task, PPO_KEY), load_cfg_from_registry(task, TRUDI_KEY)
+        ppo, trudi = getattr(ppo, "default", ppo), getattr(trudi, "default", trudi)
+        settings = to_dict(trudi.algorithm)
+        assert settings.pop("class_name") == "trudi_rsl.algorithms:TruDi"
+        TruDiCfg.from_dict(settings)
+        # Copies of "not set" do not compare equal.
+        assert to_dict(trudi).get("obs_groups") == to_dict(ppo).get("obs_groups")
+        assert trudi.num_steps_per_env >= ppo.num_steps_per_env
+        converted += 1
+    assert converted > 50
