@@ -106,9 +106,28 @@ def test_the_last_observation_is_that_of_the_state_in_which_the_episode_ended() 
         assert "final_obs" not in told.step(torch.ones(ENVS, 1))[3]
 
 
+def test_steps_without_a_time_limit_due_are_mjlabs_own(
+    pair: tuple[RslRlVecEnvWrapper, RslRlVecEnvWrapper],
+) -> None:
+    _, env = pair
+    env.reset()
+    env.episode_length_buf[:] = 0
+    resets: list[bool] = []
+    with last_observations(env) as told:
+        for _ in range(40):
+            # from end to end of the joints' ranges, so that it falls
+            _, _, dones, extras = told.step(10.0 * torch.randn(ENVS, env.num_actions))
+            assert env.unwrapped.cfg.auto_reset
+            assert "final_obs" not in extras
+            resets.append(bool(dones.any()))
+    assert any(resets)
+
+
 def test_mjlab_resets_again_after_the_block_also_when_it_is_left_by_an_error() -> None:
     env = _make(CARTPOLE)
-    with pytest.raises(KeyboardInterrupt), last_observations(env):
+    env.episode_length_buf[:] = env.max_episode_length - 1
+    with pytest.raises(KeyboardInterrupt), last_observations(env) as told:
+        told.step(torch.zeros(ENVS, 1))
         assert not env.unwrapped.cfg.auto_reset
         raise KeyboardInterrupt
     assert env.unwrapped.cfg.auto_reset

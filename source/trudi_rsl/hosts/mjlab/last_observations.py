@@ -13,20 +13,22 @@ from torch import Tensor
 
 
 class LastObservations(RslRlVecEnvWrapper):
-    """An mjlab environment whose ``step`` resets what ended itself, after taking its last observations.
+    """An mjlab environment that tells the last observations of episodes which a time limit ends.
 
-    With ``cfg.auto_reset`` off, mjlab's step leaves ended environments in their last state and computes the
-    observations there. What follows here is what mjlab's own step does in between, with these differences:
+    A value is needed there; after a fall it is zero. So a step in which no time limit is due is mjlab's own. In one
+    with ``cfg.auto_reset`` off, mjlab leaves ended environments in their last state, computes the observations there,
+    and has the caller reset, which costs a second forward pass of the simulator. What follows the step here is what
+    mjlab's own does within, with these differences:
 
     - environments that go on keep the observations, logs and command metrics of the step, although ``reset`` computes
       the observations of all again, with new noise;
     - the commands of an ended environment make their step before it is reset, as its last observation needs.
 
-    ``extras["final_obs"]`` holds the observation groups ``[E, ...]`` before the reset in steps in which an episode
-    ended, and is absent in others.
+    ``extras["final_obs"]`` holds the observation groups ``[E, ...]`` before the reset in such a step, and is absent in
+    others.
 
     Args:
-        env: The environment to step, with ``cfg.auto_reset`` off.
+        env: The environment to step.
     """
 
     def __init__(self, env: RslRlVecEnvWrapper) -> None:
@@ -36,15 +38,18 @@ class LastObservations(RslRlVecEnvWrapper):
 
     def step(self, actions: Tensor) -> tuple[TensorDict, Tensor, Tensor, dict[str, Any]]:
         """Step with actions ``[E, A]``; see :class:`rsl_rl.env.VecEnv`."""
+        base = self.unwrapped
+        due = bool((base.episode_length_buf + 1 >= base.max_episode_length).any()) and not base.cfg.is_finite_horizon
+        base.cfg.auto_reset = not due
         obs, rewards, dones, extras = self._resetting.step(actions)
         extras.pop("final_obs", None)
         ended = dones.nonzero().squeeze(-1)
-        if len(ended) == 0:
+        if not due or len(ended) == 0:
             return obs, rewards, dones, extras
-        manager = self.unwrapped.command_manager
+        manager = base.command_manager
         commands = [manager.get_term(name) for name in manager.active_terms]
         log, metrics = extras["log"], [{name: m.clone() for name, m in c.metrics.items()} for c in commands]
-        fresh, _ = self.unwrapped.reset(env_ids=ended)
+        fresh, _ = base.reset(env_ids=ended)
         going_on = dones == 0
         for command, before in zip(commands, metrics, strict=True):
             for name, values in before.items():
@@ -69,7 +74,6 @@ def last_observations(env: RslRlVecEnvWrapper) -> Iterator[RslRlVecEnvWrapper]:
         yield env
         return
     auto_reset = base.cfg.auto_reset
-    base.cfg.auto_reset = False
     try:
         yield LastObservations(env)
     finally:
