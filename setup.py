@@ -30,9 +30,9 @@ setup(
     package_data={"trudi_rsl": ["py.typed"], "trudi_rsl.configs": ["**/*.yaml"]},
     entry_points={
         # Loaded by `isaaclab train` and its siblings before they look up a task.
-        "isaaclab.tasks": ["trudi_rsl = trudi_rsl.hosts.isaaclab.tasks"],
+        "isaaclab.tasks": ["trudi_rsl = trudi_rsl.hosts.isaaclab.registration"],
         # Loaded by `import mjlab`.
-        "mjlab.tasks": ["trudi_rsl = trudi_rsl.hosts.mjlab.tasks"],
+        "mjlab.tasks": ["trudi_rsl = trudi_rsl.hosts.mjlab.registration"],
     },
     python_requires=">=3.11",
     # Floors of torch and tensordict are rsl-rl-lib's own.

@@ -21,7 +21,7 @@ from typing import Any
 
 from host_runs import learning_curve, measure_missing, train
 
-from trudi_rsl.hosts.isaaclab.tasks import PPO_KEY, TRUDI_KEY
+from trudi_rsl.hosts.isaaclab.registration import PPO_KEY, TRUDI_KEY
 
 RESULTS = Path(__file__).parent / "results" / "isaaclab"
 NUM_ENVS = 64

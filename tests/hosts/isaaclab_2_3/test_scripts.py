@@ -63,7 +63,16 @@ def test_a_task_is_trained_resumed_and_played(tmp_path: Path) -> None:
     torch.testing.assert_close(exported, expected, rtol=1e-4, atol=1e-6)
 
 
-def test_the_tasks_own_ppo_is_trained(tmp_path: Path) -> None:
-    run(tmp_path, "train.py", "--algo", "ppo", *FLAGS, "--max_iterations", "1")
-    [checkpoint] = tmp_path.rglob("model_0.pt")
+def test_the_tasks_own_ppo_is_trained_resumed_and_played(tmp_path: Path) -> None:
+    run(tmp_path, "train.py", "--algo", "ppo", *FLAGS, "--max_iterations", "2")
+    [checkpoint] = tmp_path.rglob("model_1.pt")
     assert any(name.startswith("actor.") for name in torch.load(checkpoint, weights_only=False)["model_state_dict"])
+
+    output = run(tmp_path, "train.py", "--algo", "ppo", *FLAGS, "--max_iterations", "1", "--resume")
+    assert f"Resuming from: {checkpoint.relative_to(tmp_path)}" in output
+
+    output = run(tmp_path, "play.py", *FLAGS[:3], "--checkpoint", str(checkpoint), "--episodes", "6", "--seed", "3")
+    assert "Isaac-Point-Direct-v0, ppo" in output
+    session = onnxruntime.InferenceSession(str(checkpoint.parent / "exported" / "policy.onnx"))
+    [actions] = session.run(["actions"], {"obs": torch.randn(1, 4).numpy()})
+    assert actions.shape[0] == 1

@@ -17,7 +17,7 @@ from tests.hosts.mjlab.running import CARTPOLE, FLAT, ROUGH
 from trudi_rsl.algorithms.config import TruDiCfg
 from trudi_rsl.config.presets import task_preset
 from trudi_rsl.hosts.mjlab.cfg import TruDiAlgorithmCfg, TruDiRunnerCfg
-from trudi_rsl.hosts.mjlab.tasks import SUFFIX, register
+from trudi_rsl.hosts.mjlab.registration import SUFFIX, register
 
 PPO_TASKS = [task for task in registry.list_tasks() if not task.endswith(SUFFIX)]
 SEES_IMAGES = {"Mjlab-Lift-Cube-Yam-Rgb", "Mjlab-Lift-Cube-Yam-Depth", "Mjlab-Multi-Cube-Seg-Yam"}

@@ -6,7 +6,7 @@ Isaac Lab 3.0 does it by itself, in every command, so nothing heavy is imported 
 
 from importlib.metadata import version
 
-from trudi_rsl.hosts.isaaclab.tasks import PPO_KEY, TRUDI_KEY, register
+from trudi_rsl.hosts.isaaclab.registration import PPO_KEY, TRUDI_KEY, register
 
 if version("rsl-rl-lib").startswith("3."):
     from trudi_rsl.rsl_rl_compat import register_in_runner

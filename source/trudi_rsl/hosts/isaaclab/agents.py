@@ -6,7 +6,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import TYPE_CHECKING
 
-from trudi_rsl.hosts.isaaclab.tasks import PPO_KEY
+from trudi_rsl.hosts.isaaclab.registration import PPO_KEY
 
 if TYPE_CHECKING:
     from trudi_rsl.hosts.isaaclab.cfg import RslRlTrudiRunnerCfg

@@ -33,9 +33,9 @@ def train(args: argparse.Namespace, host_args: Sequence[str]) -> None:
         CheckpointError: If the checkpoint to resume does not exist, or is of another task or algorithm.
     """
     if _is_version_3():
-        from trudi_rsl.hosts.isaaclab.launch_3 import train
+        from trudi_rsl.hosts.isaaclab.launch_3_0 import train
     else:
-        from trudi_rsl.hosts.isaaclab.launch_2 import train
+        from trudi_rsl.hosts.isaaclab.launch_2_3 import train
     check_gpu(args, host_args)
     if args.distributed and "WORLD_SIZE" not in os.environ:
         raise ConfigError(
@@ -61,9 +61,9 @@ def play(args: argparse.Namespace, host_args: Sequence[str]) -> None:
         CheckpointError: If there is no such checkpoint, or it is of another task or algorithm.
     """
     if _is_version_3():
-        from trudi_rsl.hosts.isaaclab.launch_3 import play
+        from trudi_rsl.hosts.isaaclab.launch_3_0 import play
     else:
-        from trudi_rsl.hosts.isaaclab.launch_2 import play
+        from trudi_rsl.hosts.isaaclab.launch_2_3 import play
     check_gpu(args, host_args)
     play(args, list(host_args))
 

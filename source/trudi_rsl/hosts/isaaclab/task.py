@@ -19,7 +19,7 @@ from trudi_rsl.config.presets import task_preset
 from trudi_rsl.config.run_folder import resume_path
 from trudi_rsl.config.schema import ANY_CHECKPOINT
 from trudi_rsl.errors import ConfigError, nearest
-from trudi_rsl.hosts.isaaclab.tasks import PPO_KEY, TRUDI_KEY, register
+from trudi_rsl.hosts.isaaclab.registration import PPO_KEY, TRUDI_KEY, register
 from trudi_rsl.task_names import counterpart
 
 AGENT_KEYS = {"trudi": TRUDI_KEY, "ppo": PPO_KEY}

@@ -25,7 +25,7 @@ class Task:
     @property
     def id(self) -> str:
         """The name under which mjlab has the task with its algorithm."""
-        from trudi_rsl.hosts.mjlab.tasks import SUFFIX
+        from trudi_rsl.hosts.mjlab.registration import SUFFIX
 
         return self.name + SUFFIX if self.algo == "trudi" else self.name
 
@@ -54,7 +54,7 @@ def find_task(name: str, algo: str | None = None) -> Task:
     require_mjlab(name)
     from mjlab.tasks import registry  # pyright: ignore[reportMissingImports]
 
-    from trudi_rsl.hosts.mjlab.tasks import SUFFIX, register, why_not
+    from trudi_rsl.hosts.mjlab.registration import SUFFIX, register, why_not
 
     register()  # a checkout that is not installed has no entry point
     base = name.removesuffix(SUFFIX)
