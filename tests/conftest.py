@@ -2,6 +2,7 @@
 """Settings that every test shares: thread caps, seeds, and skipping what the machine cannot run."""
 
 import os
+import signal
 
 # Workers of xdist share the cores; torch reads this at import. The tests' subprocesses inherit it.
 os.environ.setdefault("OMP_NUM_THREADS", "1")
@@ -11,6 +12,10 @@ import pytest
 import torch
 
 torch.set_num_threads(int(os.environ["OMP_NUM_THREADS"]))
+
+# Shells start background jobs with Ctrl-C ignored. Child processes inherit that, and tests interrupt some of theirs.
+if signal.getsignal(signal.SIGINT) == signal.SIG_IGN:
+    signal.signal(signal.SIGINT, signal.default_int_handler)
 
 # The first call into torch may take seconds, so a deadline per example would measure the machine.
 hypothesis.settings.register_profile("trudi", deadline=None, derandomize=bool(os.environ.get("CI")))
