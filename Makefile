@@ -46,9 +46,10 @@ benchmark: $(STAMP)  ## Measure what docs/results.md shows (hours; continues whe
 	$(PY) benchmarks/learning.py
 	$(PY) benchmarks/report.py
 
-test: lint  ## Lint, then all tests of the core, and RSL-RL's contract on each supported rsl-rl-lib
-	$(PY) -m nox --session core
+test: lint  ## Lint, then all tests: the core, RSL-RL's contract on each supported rsl-rl-lib, the hosts
 	$(PY) -m pytest -n $(PYTEST_WORKERS)
+	$(PY) -m nox --session core
+	$(PY) -m nox --session hosts
 
 test-hosts: $(STAMP)  ## The tests with real Isaac Lab and mjlab, each in an environment of its own
 	$(PY) -m nox --session hosts

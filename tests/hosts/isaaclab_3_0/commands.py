@@ -103,6 +103,7 @@ def run(*command: str | Path, folder: Path, until: Path | None = None) -> Done:
 def _wait_for(path: Path, process: subprocess.Popen) -> None:
     """Wait until a file is there and the process has had time to go on from it, or until the process has ended."""
     deadline = time.monotonic() + TIMEOUT
-    while not path.exists() and process.poll() is None and time.monotonic() < deadline:
+    while not path.exists() and process.poll() is None:
+        assert time.monotonic() < deadline, f"{path} was not written within {TIMEOUT:.0f} s"
         time.sleep(0.2)
     time.sleep(5.0)

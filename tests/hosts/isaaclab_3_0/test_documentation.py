@@ -24,9 +24,9 @@ def run_documented(words: list[str], folder: Path) -> Done:
         words = [str(Path(sys.executable).with_name(words[0])), *words[1:]]
     plays = "play" in words or any(word.endswith("play.py") for word in words)
     few = ("--num_envs", "4") if plays else (*FEW_STEPS, "--max_iterations", "1")
-    exported = folder / "logs" / "rsl_rl" / "cartpole_trudi"
+    runs = sorted((folder / "logs" / "rsl_rl" / "cartpole_trudi").glob("*"))
     loops = "play" in words and "--episodes" not in words
-    until = next(iter(sorted(exported.glob("*")))) / "exported" / "policy.onnx" if loops else None
+    until = runs[-1] / "exported" / "policy.onnx" if loops else None
     return run(*words, *few, *ON_CPU, "physics=newton_mjwarp", folder=folder, until=until)
 
 
