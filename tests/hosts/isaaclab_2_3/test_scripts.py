@@ -74,5 +74,5 @@ def test_the_tasks_own_ppo_is_trained_resumed_and_played(tmp_path: Path) -> None
     output = run(tmp_path, "play.py", *FLAGS[:3], "--checkpoint", str(checkpoint), "--episodes", "6", "--seed", "3")
     assert "Isaac-Point-Direct-v0, ppo" in output
     session = onnxruntime.InferenceSession(str(checkpoint.parent / "exported" / "policy.onnx"))
-    [actions] = session.run(["actions"], {"obs": torch.randn(1, 4).numpy()})
-    assert actions.shape[0] == 1
+    exported = torch.from_numpy(session.run(["actions"], {"obs": torch.randn(1, 4).numpy()})[0])
+    assert exported.isfinite().all()
