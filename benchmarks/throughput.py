@@ -25,6 +25,7 @@ import torch
 from omegaconf import OmegaConf
 
 from trudi_rsl.algorithms import TruDi
+from trudi_rsl.algorithms.trust_region import path_kl
 from trudi_rsl.config import compose
 from trudi_rsl.hosts.registry import make_env
 from trudi_rsl.runners import OnPolicyRunner
@@ -101,15 +102,15 @@ def measure(algo: str, seed: int) -> dict[str, Any]:
 
 def path_kl_ms(alg: TruDi) -> float:
     """Return the median time of the path KL alone, forward and backward, on one minibatch of the last rollout."""
-    parameters = list(alg.actor_critic.actor.parameters())
-    old_steps = alg.actor_critic.old_actor.step_sizes()
+    actor = alg.actor_critic.actor
+    parameters = list(actor.parameters())
     batch = next(iter(alg.storage.minibatches(1, alg.cfg.num_mini_batches)))
-    with torch.no_grad():
-        chain = alg.actor_critic.sample_chain(batch.actor_obs)
+    old = alg.learner._old_chains(batch, alg.actor_critic.old_actor.step_sizes())
+    assert old is not None
     times = []
     for _ in range(40):
         start = time.perf_counter()
-        kl = alg.learner._path_kl(batch, chain, old_steps).mean()
+        kl = path_kl(actor, batch.actor_obs, old, alg.cfg.kl_estimator).mean()
         torch.autograd.grad(kl, parameters, allow_unused=True)
         times.append(1e3 * (time.perf_counter() - start))
     return statistics.median(times)

@@ -10,6 +10,8 @@ from torch import Tensor
 
 from tests.algorithms.builders import actor_critic, learner_and_batch, moved
 from trudi_rsl.algorithms.learner import PathwiseLearner
+from trudi_rsl.algorithms.trust_region import path_kl, reverse_path_kl
+from trudi_rsl.storage import Minibatch
 
 
 def everything(learner: PathwiseLearner) -> dict[str, Tensor]:
@@ -36,6 +38,16 @@ SETTINGS: list[dict[str, Any]] = [
 ]
 
 
+def median_path_kl(learner: PathwiseLearner, batch: Minibatch, old_steps: Tensor) -> float:
+    model = learner.actor_critic
+    if learner.cfg.kl_estimator == "reverse":
+        chain = model.sample_chain(batch.actor_obs)
+        return reverse_path_kl(model.actor, model.old_actor, batch.actor_obs, chain).median().item()
+    old = learner._old_chains(batch, old_steps)
+    assert old is not None
+    return path_kl(model.actor, batch.actor_obs, old, learner.cfg.kl_estimator).median().item()
+
+
 def test_critic_step_moves_the_critic_only() -> None:
     learner, batch, _ = learner_and_batch(moved(actor_critic()))
     before = everything(learner)
@@ -46,8 +58,7 @@ def test_critic_step_moves_the_critic_only() -> None:
 @pytest.mark.parametrize("settings", SETTINGS, ids=str)
 def test_actor_step_moves_the_actor_only(settings: dict[str, Any]) -> None:
     learner, batch, old_steps = learner_and_batch(moved(actor_critic()), **settings)
-    chain = learner.actor_critic.sample_chain(batch.actor_obs)
-    learner.cfg.kl_bound = learner._path_kl(batch, chain, old_steps).median().item()
+    learner.cfg.kl_bound = median_path_kl(learner, batch, old_steps)
     before = everything(learner)
     metrics = learner._actor_step(batch, old_steps)
     assert 0.0 < metrics["gated_share"] < 1.0, "both branches of the gate must take part"

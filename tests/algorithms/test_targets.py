@@ -8,7 +8,8 @@ from hypothesis import strategies as st
 from torch import Tensor
 
 from tests.algorithms.builders import actor_critic, rollout
-from trudi_rsl.algorithms.targets import compute_targets, raise_if_not_finite
+from trudi_rsl.algorithms.checks import raise_if_not_finite
+from trudi_rsl.algorithms.targets import compute_targets
 from trudi_rsl.errors import NonFiniteError
 from trudi_rsl.modules import DiffusionActorCritic
 from trudi_rsl.storage import RolloutBuffer

@@ -9,7 +9,7 @@ from torch import Tensor, nn
 
 from tests.algorithms.builders import NUM_OBS, actor_critic, learner_and_batch, moved
 from tests.laws.finite_differences import assert_gradients_match
-from trudi_rsl.algorithms.trust_region import fresh_path_kl, path_kl, reverse_path_kl
+from trudi_rsl.algorithms.trust_region import OldChains, fresh_chains, path_kl, reverse_path_kl
 from trudi_rsl.diffusion import DiffusionPolicy
 
 pytestmark = pytest.mark.usefixtures("float64")
@@ -37,7 +37,8 @@ def test_path_kl_gradient_on_stored_chains(estimator: str) -> None:
     old, obs = model.old_actor, torch.randn(6, NUM_OBS)
     chain = old.sample(obs, old.draw_noise(6))
     assert_autograd_is_right(
-        lambda: path_kl(model.actor, obs, chain.latents, chain.means, old.step_sizes(), estimator).mean(), model.actor
+        lambda: path_kl(model.actor, obs, OldChains(chain.latents, chain.means, old.step_sizes()), estimator).mean(),
+        model.actor,
     )
 
 
@@ -45,7 +46,7 @@ def test_path_kl_gradient_on_stored_chains(estimator: str) -> None:
 def test_path_kl_gradient_on_fresh_chains(estimator: str) -> None:
     model, obs = moved(actor_critic()), torch.randn(6, NUM_OBS)
     assert_autograd_is_right(
-        seeded(lambda: fresh_path_kl(model.actor, model.old_actor, obs, 2, estimator).mean()), model.actor
+        seeded(lambda: path_kl(model.actor, obs, fresh_chains(model.old_actor, obs, 2), estimator).mean()), model.actor
     )
 
 
@@ -84,10 +85,10 @@ def test_actor_step_descends_the_gated_loss(estimator: str, chains: str, share_g
         if estimator == "reverse":
             kl = reverse_path_kl(model.actor, model.old_actor, batch.actor_obs, chain)
         elif chains == "fresh":
-            kl = fresh_path_kl(model.actor, model.old_actor, batch.actor_obs, 1)
+            kl = path_kl(model.actor, batch.actor_obs, fresh_chains(model.old_actor, batch.actor_obs, 1))
         else:
             assert batch.latents is not None and batch.means is not None
-            kl = path_kl(model.actor, batch.actor_obs, batch.latents, batch.means, old_steps, estimator)
+            kl = path_kl(model.actor, batch.actor_obs, OldChains(batch.latents, batch.means, old_steps), estimator)
         return inside, 0.7 * kl
 
     ordered = terms()[1].detach().sort().values / 0.7

@@ -12,7 +12,7 @@ from tests.laws.linear_gaussian import (
     marginals,
     random_linear_policy,
 )
-from trudi_rsl.algorithms.trust_region import fresh_path_kl, path_kl
+from trudi_rsl.algorithms.trust_region import OldChains, fresh_chains, path_kl
 from trudi_rsl.diffusion.chain import log_prob_bound
 
 pytestmark = pytest.mark.usefixtures("float64")
@@ -50,8 +50,8 @@ def test_path_kl_is_at_least_the_marginal_kl(seed: int) -> None:
     obs = torch.zeros(OBS)
     chain = old.sample(obs, old.draw_noise(SAMPLES))
     exact = expected_path_kl(old, new)
-    assert_mean_is(path_kl(new, obs, chain.latents, chain.means, old.step_sizes()), exact)
-    assert_mean_is(fresh_path_kl(new, old, obs, 1), exact)
+    assert_mean_is(path_kl(new, obs, OldChains(chain.latents, chain.means, old.step_sizes())), exact)
+    assert_mean_is(path_kl(new, obs, fresh_chains(old, obs, 1)), exact)
     assert exact >= kl_divergence(marginals(old)[-1], marginals(new)[-1])
 
 

@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 
 from tests.laws.linear_gaussian import assert_mean_is
-from trudi_rsl.algorithms.trust_region import fresh_path_kl, path_kl, reverse_path_kl
+from trudi_rsl.algorithms.trust_region import OldChains, fresh_chains, path_kl, reverse_path_kl
 from trudi_rsl.diffusion import Chain, DiffusionPolicy
 
 pytestmark = pytest.mark.usefixtures("float64")
@@ -34,7 +34,7 @@ def rollout(old: DiffusionPolicy, samples: int = SAMPLES) -> tuple[Tensor, Chain
 def test_mean_only_equals_closed_form_when_frictions_agree() -> None:
     old, new = old_and_new(same_friction=True)
     obs, chain = rollout(old, 100)
-    args = (new, obs, chain.latents, chain.means, old.step_sizes())
+    args = (new, obs, OldChains(chain.latents, chain.means, old.step_sizes()))
     torch.testing.assert_close(path_kl(*args, "mean_only"), path_kl(*args, "closed_form"))
 
 
@@ -43,7 +43,7 @@ def test_mean_only_misses_the_kl_between_frictions() -> None:
     new.raw_friction.add_(0.2)
     new.score_network.output_layer.weight.copy_(old.score_network.output_layer.weight)
     obs, chain = rollout(old, 100)
-    args = (new, obs, chain.latents, chain.means, old.step_sizes())
+    args = (new, obs, OldChains(chain.latents, chain.means, old.step_sizes()))
     assert (path_kl(*args, "mean_only") < path_kl(*args, "closed_form")).all()
 
 
@@ -55,7 +55,7 @@ def test_closed_form_is_the_sum_of_torchs_gaussian_kls() -> None:
         normal(chain.means, (2.0 * old.step_sizes()[:, None]).sqrt()),
         normal(new.means(obs, chain.latents[:-1]), (2.0 * new.step_sizes()[:, None]).sqrt()),
     ).sum((0, 2))
-    torch.testing.assert_close(path_kl(new, obs, chain.latents, chain.means, old.step_sizes()), expected)
+    torch.testing.assert_close(path_kl(new, obs, OldChains(chain.latents, chain.means, old.step_sizes())), expected)
 
 
 def test_log_ratio_is_the_difference_of_torchs_log_densities() -> None:
@@ -67,14 +67,14 @@ def test_log_ratio_is_the_difference_of_torchs_log_densities() -> None:
         normal = torch.distributions.Normal(means, (2.0 * policy.step_sizes()[:, None]).sqrt())
         return normal.log_prob(chain.latents[1:]).sum((0, 2))
 
-    sampled = path_kl(new, obs, chain.latents, chain.means, old.step_sizes(), "log_ratio")
+    sampled = path_kl(new, obs, OldChains(chain.latents, chain.means, old.step_sizes()), "log_ratio")
     torch.testing.assert_close(sampled, log_density(old) - log_density(new))
 
 
 def test_log_ratio_agrees_with_closed_form_in_expectation() -> None:
     old, new = old_and_new()
     obs, chain = rollout(old)
-    args = (new, obs, chain.latents, chain.means, old.step_sizes())
+    args = (new, obs, OldChains(chain.latents, chain.means, old.step_sizes()))
     # paired: both see the same chains
     assert_mean_is(path_kl(*args, "log_ratio") - path_kl(*args, "closed_form"), torch.zeros(()))
 
@@ -83,8 +83,8 @@ def test_log_ratio_agrees_with_closed_form_in_expectation() -> None:
 def test_stored_and_fresh_chains_agree_in_expectation(estimator: str) -> None:
     old, new = old_and_new()
     obs, chain = rollout(old)
-    stored = path_kl(new, obs, chain.latents, chain.means, old.step_sizes(), estimator)
-    fresh = fresh_path_kl(new, old, obs, 1, estimator)
+    stored = path_kl(new, obs, OldChains(chain.latents, chain.means, old.step_sizes()), estimator)
+    fresh = path_kl(new, obs, fresh_chains(old, obs, 1), estimator)
     assert not torch.equal(stored, fresh)
     # the two are independent, so their differences are independent samples
     assert_mean_is(stored - fresh, torch.zeros(()))
@@ -94,11 +94,11 @@ def test_more_fresh_chains_average_each_state_over_its_own_chains() -> None:
     old, new = old_and_new()
     obs = torch.randn(5, 3)
     torch.manual_seed(3)
-    averaged = fresh_path_kl(new, old, obs, 4)
+    averaged = path_kl(new, obs, fresh_chains(old, obs, 4))
     torch.manual_seed(3)
     # K chains of B states are drawn in one call, chain by chain
     chain = old.sample(obs.repeat(4, 1), old.draw_noise(20))
-    each = path_kl(new, obs.repeat(4, 1), chain.latents, chain.means, old.step_sizes())
+    each = path_kl(new, obs.repeat(4, 1), OldChains(chain.latents, chain.means, old.step_sizes()))
     for state in range(5):
         torch.testing.assert_close(averaged[state], each[state::5].mean())
 
@@ -107,7 +107,8 @@ def test_fresh_chains_carry_no_gradient_to_the_old_policy() -> None:
     old, new = old_and_new()
     old.requires_grad_(True)
     new.requires_grad_(True)
-    fresh_path_kl(new, old, torch.randn(4, 3), 2).sum().backward()
+    obs = torch.randn(4, 3)
+    path_kl(new, obs, fresh_chains(old, obs, 2)).sum().backward()
     assert all(p.grad is None for p in old.parameters())
     assert new.raw_friction.grad is not None
 
@@ -123,7 +124,8 @@ def test_reverse_is_the_closed_form_with_the_roles_exchanged() -> None:
     old, new = old_and_new()
     obs, chain = rollout(new, 50)
     torch.testing.assert_close(
-        reverse_path_kl(new, old, obs, chain), path_kl(old, obs, chain.latents, chain.means, new.step_sizes())
+        reverse_path_kl(new, old, obs, chain),
+        path_kl(old, obs, OldChains(chain.latents, chain.means, new.step_sizes())),
     )
 
 
@@ -131,4 +133,4 @@ def test_unknown_estimator_is_refused_by_name() -> None:
     old, new = old_and_new()
     obs, chain = rollout(old, 2)
     with pytest.raises(ValueError, match="'median'"):
-        path_kl(new, obs, chain.latents, chain.means, old.step_sizes(), "median")
+        path_kl(new, obs, OldChains(chain.latents, chain.means, old.step_sizes()), "median")

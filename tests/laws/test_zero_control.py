@@ -7,7 +7,7 @@ import pytest
 import torch
 from torch import Tensor
 
-from trudi_rsl.algorithms.trust_region import fresh_path_kl, path_kl, reverse_path_kl
+from trudi_rsl.algorithms.trust_region import OldChains, fresh_chains, path_kl, reverse_path_kl
 from trudi_rsl.diffusion import DiffusionPolicy
 
 
@@ -65,9 +65,9 @@ def test_log_prob_bound_is_the_priors_density_up_to_discretisation() -> None:
 def test_path_kl_of_a_policy_with_itself_is_exactly_zero(estimator: str) -> None:
     policy, obs = DiffusionPolicy(3, 2, hidden_dims=[8, 8]), torch.randn(16, 3)
     chain = policy.sample(obs, policy.draw_noise(16))
-    kl = path_kl(policy, obs, chain.latents, chain.means, policy.step_sizes(), estimator)
+    kl = path_kl(policy, obs, OldChains(chain.latents, chain.means, policy.step_sizes()), estimator)
     assert (kl == 0.0).all()
-    assert (fresh_path_kl(policy, policy, obs, 2, estimator) == 0.0).all()
+    assert (path_kl(policy, obs, fresh_chains(policy, obs, 2), estimator) == 0.0).all()
     assert (reverse_path_kl(policy, policy, obs, chain) == 0.0).all()
 
 
@@ -75,4 +75,4 @@ def test_path_kl_of_a_trained_policy_with_itself_is_zero_to_float_precision() ->
     policy, obs = DiffusionPolicy(3, 2, hidden_dims=[64, 64, 64]), torch.randn(256, 3)
     torch.nn.init.normal_(policy.score_network.output_layer.weight, std=0.5)
     chain = policy.sample(obs, policy.draw_noise(256))
-    assert path_kl(policy, obs, chain.latents, chain.means, policy.step_sizes()).max() < 1e-5
+    assert path_kl(policy, obs, OldChains(chain.latents, chain.means, policy.step_sizes())).max() < 1e-5

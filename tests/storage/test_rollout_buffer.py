@@ -5,7 +5,7 @@ import pytest
 import torch
 
 from tests.algorithms.builders import actor_critic, decide, learner_and_batch, observations, rollout
-from trudi_rsl.algorithms.trust_region import path_kl
+from trudi_rsl.algorithms.trust_region import OldChains, path_kl
 from trudi_rsl.storage import RolloutBuffer
 
 
@@ -44,7 +44,7 @@ def test_stored_chains_replay_with_zero_path_kl_in_any_minibatch() -> None:
     model = actor_critic()
     for batch in rollout(model).minibatches(1, 3):
         assert batch.latents is not None and batch.means is not None
-        kl = path_kl(model.actor, batch.actor_obs, batch.latents, batch.means, model.old_actor.step_sizes())
+        kl = path_kl(model.actor, batch.actor_obs, OldChains(batch.latents, batch.means, model.old_actor.step_sizes()))
         assert kl.max() < 1e-5
 
 

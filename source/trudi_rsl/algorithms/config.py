@@ -10,6 +10,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal, Self, get_args
 
+from trudi_rsl.acceleration import CompileMode
 from trudi_rsl.errors import ConfigError, nearest
 
 KLEstimator = Literal["closed_form", "mean_only", "log_ratio", "reverse"]
@@ -101,6 +102,10 @@ class TruDiCfg:
     """Ask the simulator for the true last observation of each episode where it offers them; costs one more computation
     of observations in steps where an episode ends. Without them, targets stop before an episode's last step."""
 
+    compile: CompileMode = "auto"
+    """Compile with inductor (`default`), also replay updates as CUDA graphs (`cudagraphs`), or neither (`off`). `auto`
+    takes `cudagraphs` on CUDA and `default` elsewhere, and `off` for trainings too short to repay compiling."""
+
     def __post_init__(self) -> None:
         """Refuse impossible values."""
         for name in (
@@ -124,6 +129,7 @@ class TruDiCfg:
             "temperature would grow without bound",
         )
         self._require("kl_estimator", self.kl_estimator in get_args(KLEstimator), f"one of {get_args(KLEstimator)}")
+        self._require("compile", self.compile in get_args(CompileMode), f"one of {get_args(CompileMode)}")
         self._require("kl_chains", self.kl_chains in get_args(KLChains), f"one of {get_args(KLChains)}")
         self._require(
             "num_kl_chains",

@@ -3,15 +3,23 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 
+from trudi_rsl.acceleration import Accelerator, Gradient
 from trudi_rsl.algorithms.config import TruDiCfg
-from trudi_rsl.algorithms.losses import critic_losses, dual_loss, gated_actor_loss, masked_mean
-from trudi_rsl.algorithms.trust_region import fresh_path_kl, path_kl, reverse_path_kl
-from trudi_rsl.diffusion import Chain
+from trudi_rsl.algorithms.losses import dual_loss
+from trudi_rsl.algorithms.objectives import (
+    ActorTerms,
+    Objective,
+    critic_objective,
+    masked_actor_objective,
+    selected_actor_objective,
+)
+from trudi_rsl.algorithms.trust_region import OldChains, fresh_chains
 from trudi_rsl.modules import DiffusionActorCritic
 from trudi_rsl.storage import Minibatch
 
@@ -23,24 +31,39 @@ class PathwiseLearner:
         actor_critic: The module whose actor and critic are trained; its old actor is only read.
         cfg: Settings.
         world_size: Number of processes whose gradients are averaged.
+        accelerator: What to compile and capture; nothing by default.
     """
 
-    def __init__(self, actor_critic: DiffusionActorCritic, cfg: TruDiCfg, world_size: int = 1) -> None:
+    def __init__(
+        self,
+        actor_critic: DiffusionActorCritic,
+        cfg: TruDiCfg,
+        world_size: int = 1,
+        accelerator: Accelerator | None = None,
+    ) -> None:
         self.actor_critic = actor_critic
         self.cfg = cfg
         self.world_size = world_size
         self.entropy_target = cfg.entropy_target_per_dim * actor_critic.num_actions
         device = actor_critic.action_scale.device
+        self.accelerator = accelerator or Accelerator("off", device)
         self.log_alpha = nn.Parameter(torch.tensor(cfg.init_alpha, device=device).log())
         self.log_lambda = nn.Parameter(torch.tensor(cfg.init_lambda, device=device).log())
-        self.optimizers = {
-            name: torch.optim.Adam(parameters, lr=cfg.learning_rate, fused=True)
-            for name, parameters in (
-                ("actor", list(actor_critic.actor.parameters())),
-                ("critic", list(actor_critic.critic.parameters())),
-                ("duals", [self.log_alpha, self.log_lambda]),
-            )
+        parameters = {
+            "actor": list(actor_critic.actor.parameters()),
+            "critic": list(actor_critic.critic.parameters()),
+            "duals": [self.log_alpha, self.log_lambda],
         }
+        on_gpu = device.type == "cuda"
+        self.optimizers = {
+            # capturable: the step count lives on the device, where a CUDA graph can advance it
+            name: torch.optim.Adam(group, lr=cfg.learning_rate, fused=True, capturable=on_gpu)
+            for name, group in parameters.items()
+        }
+        compiled = self.accelerator.compile
+        self._critic_gradient = compiled("critic step", Gradient(self._critic_objective, parameters["critic"]))
+        self._actor_gradient = compiled("actor step", Gradient(self._actor_objective, parameters["actor"]))
+        self._capture_update()
 
     @property
     def alpha(self) -> Tensor:
@@ -62,59 +85,51 @@ class PathwiseLearner:
         Returns:
             Scalars on the device, without gradient, keyed as they are logged.
         """
+        return self._update(batch, old_steps)
+
+    def _capture_update(self) -> None:
+        """Let the next update be captured anew, with the optimisers' present state."""
+        self._update: Callable[[Minibatch, Tensor], dict[str, Tensor]] = self._take_steps
+        # gradients that processes share are averaged outside of any graph
+        if self.world_size == 1:
+            self._update = self.accelerator.capture("minibatch update", self._take_steps)
+
+    def _take_steps(self, batch: Minibatch, old_steps: Tensor) -> dict[str, Tensor]:
         metrics = self._critic_step(batch)
         actor_metrics = self._actor_step(batch, old_steps)
         self._dual_step(actor_metrics["entropy"], actor_metrics["path_kl"])
         return metrics | actor_metrics
 
     def _critic_step(self, batch: Minibatch) -> dict[str, Tensor]:
-        critic = self.actor_critic.critic
-        output = critic(batch.critic_obs, batch.actions)
-        value_loss, feature_loss = critic_losses(
-            output,
-            critic.hl_gauss.encode(batch.targets),
-            batch.next_features,
-            batch.target_valid,
-            batch.features_valid,
-        )
-        grad_norm = self._descend("critic", value_loss + self.cfg.aux_loss_coef * feature_loss)
-        with torch.no_grad():
-            values = critic.decode(output.logits)
-            td_error = masked_mean((values - batch.targets).abs(), batch.target_valid)
-        return {
-            "critic": value_loss.detach(),
-            "feature": feature_loss.detach(),
-            "q_mean": values.mean(),
-            "td_error": td_error,
-            "critic_grad_norm": grad_norm,
-        }
+        objective, gradient = self._critic_gradient(batch)
+        return objective.metrics | {"critic_grad_norm": self._descend("critic", gradient)}
+
+    def _critic_objective(self, batch: Minibatch) -> Objective:
+        return critic_objective(self.actor_critic.critic, batch, self.cfg.aux_loss_coef)
 
     def _actor_step(self, batch: Minibatch, old_steps: Tensor) -> dict[str, Tensor]:
-        actor, critic = self.actor_critic.actor, self.actor_critic.critic
-        chain = self.actor_critic.sample_chain(batch.actor_obs)
-        log_probs = actor.log_prob_bound(chain)
-        values = critic.value(batch.critic_obs, chain.latents[-1].tanh())
-        kl = self._path_kl(batch, chain, old_steps)
-        gate = kl.detach() <= self.cfg.kl_bound
-        loss = gated_actor_loss(log_probs, values, kl, gate, self.alpha, self.multiplier)
-        grad_norm = self._descend("actor", loss)
-        kl = kl.detach()
-        return {
-            "actor": loss.detach(),
-            "entropy": -log_probs.detach().mean(),
-            "path_kl": kl.mean(),
-            "path_kl_max": kl.max(),
-            "gated_share": 1.0 - gate.float().mean(),
-            "actor_grad_norm": grad_norm,
-        }
+        noise = self.actor_critic.actor.draw_noise(len(batch.actor_obs))
+        old = self._old_chains(batch, old_steps)
+        terms = ActorTerms(batch.actor_obs, batch.critic_obs, noise, old, self.alpha, self.multiplier)
+        objective, gradient = self._actor_gradient(terms)
+        return objective.metrics | {"actor_grad_norm": self._descend("actor", gradient)}
 
-    def _path_kl(self, batch: Minibatch, chain: Chain, old_steps: Tensor) -> Tensor:
-        cfg, actor, old_actor = self.cfg, self.actor_critic.actor, self.actor_critic.old_actor
-        if cfg.kl_estimator == "reverse":
-            return reverse_path_kl(actor, old_actor, batch.actor_obs, chain)
+    def _actor_objective(self, terms: ActorTerms) -> Objective:
+        model, cfg = self.actor_critic, self.cfg
+        # on a GPU, waiting for the number of gated states costs more than computing both branches
+        if terms.old is None or self.accelerator.compiles or terms.obs.is_cuda:
+            return masked_actor_objective(
+                model.actor, model.old_actor, model.critic, terms, cfg.kl_bound, cfg.kl_estimator
+            )
+        return selected_actor_objective(model.actor, model.critic, terms, cfg.kl_bound, cfg.kl_estimator)
+
+    def _old_chains(self, batch: Minibatch, old_steps: Tensor) -> OldChains | None:
+        """Return the chains along which the path KL is taken."""
+        if self.cfg.kl_estimator == "reverse":
+            return None
         if batch.latents is not None and batch.means is not None:
-            return path_kl(actor, batch.actor_obs, batch.latents, batch.means, old_steps, cfg.kl_estimator)
-        return fresh_path_kl(actor, old_actor, batch.actor_obs, cfg.num_kl_chains, cfg.kl_estimator)
+            return OldChains(batch.latents, batch.means, old_steps)
+        return fresh_chains(self.actor_critic.old_actor, batch.actor_obs, self.cfg.num_kl_chains)
 
     def _dual_step(self, entropy: Tensor, mean_kl: Tensor) -> None:
         if self.world_size > 1:
@@ -126,20 +141,19 @@ class PathwiseLearner:
         loss.backward()
         self.optimizers["duals"].step()
 
-    def _descend(self, name: str, loss: Tensor) -> Tensor:
-        """Step one optimiser down ``loss``; gradients are taken for its own parameters only. Return their norm."""
+    def _descend(self, name: str, gradient: Sequence[Tensor]) -> Tensor:
+        """Step one optimiser down the gradient of its parameters, clipped; return its norm before that."""
         optimizer = self.optimizers[name]
         parameters = optimizer.param_groups[0]["params"]
-        gradients = torch.autograd.grad(loss, parameters, materialize_grads=True)
         if self.world_size > 1:
-            gradients = self._average_over_processes(gradients)
-        for parameter, gradient in zip(parameters, gradients, strict=True):
-            parameter.grad = gradient
+            gradient = self._average_over_processes(gradient)
+        for parameter, part in zip(parameters, gradient, strict=True):
+            parameter.grad = part
         norm = nn.utils.clip_grad_norm_(parameters, self.cfg.max_grad_norm)
         optimizer.step()
         return norm
 
-    def _average_over_processes(self, gradients: tuple[Tensor, ...]) -> list[Tensor]:
+    def _average_over_processes(self, gradients: Sequence[Tensor]) -> list[Tensor]:
         flat = torch.cat([g.flatten() for g in gradients])
         torch.distributed.all_reduce(flat)
         parts = (flat / self.world_size).split([g.numel() for g in gradients])
@@ -161,3 +175,5 @@ class PathwiseLearner:
         with torch.no_grad():
             self.log_alpha.copy_(state["log_alpha"])
             self.log_lambda.copy_(state["log_lambda"])
+        # a graph would go on with the optimisers' former state
+        self._capture_update()

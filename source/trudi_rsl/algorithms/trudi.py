@@ -3,7 +3,7 @@
 
 from __future__ import annotations
 
-import warnings
+import math
 from typing import Any
 
 import torch
@@ -11,6 +11,7 @@ from rsl_rl.env import VecEnv
 from tensordict import TensorDict
 from torch import Tensor
 
+from trudi_rsl.acceleration import Accelerator
 from trudi_rsl.algorithms.checkpoint import (
     ACTOR_PARTS,
     CRITIC_PARTS,
@@ -24,19 +25,16 @@ from trudi_rsl.algorithms.checkpoint import (
     rng_state,
     set_rng_state,
 )
+from trudi_rsl.algorithms.checks import raise_if_not_finite, raise_if_replay_differs, warn_of_clipped_targets
 from trudi_rsl.algorithms.config import TruDiCfg
 from trudi_rsl.algorithms.learner import PathwiseLearner
 from trudi_rsl.algorithms.metrics import rollout_metrics
-from trudi_rsl.algorithms.targets import compute_targets, raise_if_not_finite
-from trudi_rsl.algorithms.trust_region import replay_kl
+from trudi_rsl.algorithms.targets import compute_targets
 from trudi_rsl.algorithms.value_range import MAX_CLIPPED_SHARE, initial_range, widened_range
 from trudi_rsl.modules import DiffusionActorCritic
 from trudi_rsl.rsl_rl_compat import action_bounds, request_final_obs, resolve_groups, task_name
 from trudi_rsl.rsl_rl_compat.checkpoint_layout import to_contract_layout
 from trudi_rsl.storage import RolloutBuffer
-
-REPLAY_TOLERANCE = 1e-5
-"""Largest path KL, in nats, that a policy may have to itself."""
 
 
 class TruDi:
@@ -53,6 +51,7 @@ class TruDi:
         env: The environment, asked for its state when saving if it can tell it (``state_dict``).
         device: Training device.
         multi_gpu_cfg: RSL-RL's distributed settings, None on one device.
+        num_updates: Minibatch updates that the training will make, infinite if that is not known.
     """
 
     rnd = None
@@ -67,6 +66,7 @@ class TruDi:
         env: VecEnv | None = None,
         device: str = "cpu",
         multi_gpu_cfg: dict[str, Any] | None = None,
+        num_updates: float = math.inf,
     ) -> None:
         self.device = device
         self.cfg = cfg
@@ -74,8 +74,12 @@ class TruDi:
         self.storage = storage
         self.spec = spec
         self.env = env
-        self.learner = PathwiseLearner(actor_critic, cfg, multi_gpu_cfg["world_size"] if multi_gpu_cfg else 1)
+        accelerator = Accelerator(cfg.compile, device, num_updates)
+        world_size = multi_gpu_cfg["world_size"] if multi_gpu_cfg else 1
+        self.learner = PathwiseLearner(actor_critic, cfg, world_size, accelerator)
+        self._sample = accelerator.capture("sampling", accelerator.compile("sampling", actor_critic.decide))
         self.is_main_process = not multi_gpu_cfg or multi_gpu_cfg["global_rank"] == 0
+        self._told_at_start = accelerator.describe() if self.is_main_process else ""
         self.learning_rate = cfg.learning_rate
         self._value_range_chosen = cfg.value_range != "auto"
         self._collecting = False
@@ -86,7 +90,8 @@ class TruDi:
     def construct_algorithm(obs: TensorDict, env: VecEnv, cfg: dict[str, Any], device: str) -> TruDi:
         """Build TruDi from a runner configuration; RSL-RL's runners call this.
 
-        Reads ``cfg["algorithm"]``, ``cfg["obs_groups"]``, ``cfg["num_steps_per_env"]`` and ``cfg["multi_gpu"]``.
+        Reads ``cfg["algorithm"]``, ``cfg["obs_groups"]``, ``cfg["num_steps_per_env"]``, ``cfg["max_iterations"]`` and
+        ``cfg["multi_gpu"]``.
         The ``actor`` and ``critic`` model sections of a PPO configuration are not used.
 
         Raises:
@@ -123,7 +128,8 @@ class TruDi:
             "action_low": low.cpu(),
             "action_high": high.cpu(),
         }
-        return TruDi(actor_critic, storage, settings, spec, env, device, cfg.get("multi_gpu"))
+        updates = settings.num_learning_epochs * settings.num_mini_batches * cfg.get("max_iterations", math.inf)
+        return TruDi(actor_critic, storage, settings, spec, env, device, cfg.get("multi_gpu"), updates)
 
     # -- collecting -----------------------------------------------------------------------------------------------
 
@@ -138,9 +144,8 @@ class TruDi:
         model = self.actor_critic
         actor_obs = model.actor_obs(obs)
         critic_obs = model.critic_obs(obs) if model.asymmetric else actor_obs
-        chain = model.sample_chain(actor_obs)
-        unit_actions = chain.latents[-1].tanh()
-        self.storage.add_decision(actor_obs, critic_obs, unit_actions, model.actor.log_prob_bound(chain), chain)
+        unit_actions, log_probs, chain = self._sample(actor_obs, model.actor.draw_noise(len(actor_obs)))
+        self.storage.add_decision(actor_obs, critic_obs, unit_actions, log_probs, chain)
         return unit_actions
 
     def process_env_step(self, obs: TensorDict, rewards: Tensor, dones: Tensor, extras: dict[str, Any]) -> None:
@@ -196,7 +201,8 @@ class TruDi:
         model, storage = self.actor_critic, self.storage
         old_steps = model.old_actor.step_sizes()
         if not self._replay_checked:
-            self._check_replay()
+            raise_if_replay_differs(model.actor, storage.actor_obs[0])
+            self._replay_checked = True
         model.entropy_per_dim.copy_(-storage.log_probs.mean() / model.num_actions)
         metrics = rollout_metrics(storage, model.critic.hl_gauss)
         collected = [
@@ -214,34 +220,20 @@ class TruDi:
         metrics["lambda"] = self.learner.multiplier
         metrics["friction"] = model.actor.friction().detach().mean()
         numbers = dict(zip(metrics, torch.stack([v.float() for v in metrics.values()]).tolist(), strict=True))
-        self._warn_if_clipped(numbers["clipped_targets"])
-        return numbers | {"entropy_target_per_dim": self.cfg.entropy_target_per_dim}
-
-    def _warn_if_clipped(self, share: float) -> None:
-        """Say once per run that the configured value range is too narrow; an automatic one mends itself."""
-        if share > MAX_CLIPPED_SHARE and self.cfg.value_range != "auto" and not self._clipping_told:
+        clipped = numbers["clipped_targets"]
+        # an automatic range mends itself
+        if clipped > MAX_CLIPPED_SHARE and self.cfg.value_range != "auto" and not self._clipping_told:
             self._clipping_told = True
-            warnings.warn(
-                f"{100 * share:.1f} % of the targets lie outside the critic's value range {self.cfg.value_range} and "
-                "are clipped. Widen algorithm.value_range, or set it to auto.",
-                stacklevel=2,
-            )
-
-    def _check_replay(self) -> None:
-        largest = replay_kl(self.actor_critic.actor, self.storage.actor_obs[0])
-        # written so that NaN fails
-        if not largest <= REPLAY_TOLERANCE:
-            raise RuntimeError(
-                f"Replaying denoising chains changes the policy by {largest:.1e} nats (at most {REPLAY_TOLERANCE} is "
-                "right), so the trust region would act on rounding. The usual cause is matrix products of reduced "
-                "precision: call torch.set_float32_matmul_precision('highest')."
-            )
-        self._replay_checked = True
+            warn_of_clipped_targets(clipped, self.cfg.value_range)
+        return numbers | {"entropy_target_per_dim": self.cfg.entropy_target_per_dim}
 
     # -- RSL-RL's remaining contract ------------------------------------------------------------------------------
 
     def train_mode(self) -> None:
         """Let the normalisers learn and start a rollout; one that an interrupt left unfinished is dropped."""
+        if self._told_at_start:
+            print(f"[trudi_rsl] {self._told_at_start}", flush=True)
+            self._told_at_start = ""
         self.actor_critic.train()
         self.storage.clear()
         self._collecting = False

@@ -3,7 +3,7 @@
 
 from __future__ import annotations
 
-import copy
+from typing import NamedTuple
 
 import torch
 from torch import Tensor
@@ -12,22 +12,41 @@ from trudi_rsl.diffusion import Chain, DiffusionPolicy
 from trudi_rsl.diffusion.chain import gaussian_kl, log_ratio, mean_only_kl
 
 
-def path_kl(
-    policy: DiffusionPolicy,
-    obs: Tensor,
-    latents: Tensor,
-    old_means: Tensor,
-    old_steps: Tensor,
-    estimator: str = "closed_form",
-) -> Tensor:
+class OldChains(NamedTuple):
+    """Chains drawn from the policy that collected the rollout, ``K`` for each of ``B`` states, constant.
+
+    Column ``k * B + b`` is chain ``k`` of state ``b``.
+    """
+
+    latents: Tensor
+    """``x_0 .. x_N``, ``[N+1, K*B, A]``."""
+    means: Tensor
+    """Their denoising means ``[N, K*B, A]``."""
+    steps: Tensor
+    """Step sizes of that policy, ``[N, A]``."""
+
+    def at(self, rows: Tensor, num_states: int) -> OldChains:
+        """Return the chains of some of the states.
+
+        Args:
+            rows: Indices of the states ``[b]``.
+            num_states: Number ``B`` of states that there are chains of.
+        """
+
+        def select(x: Tensor) -> Tensor:
+            # K is written out, as -1 is ambiguous where there are no states
+            return x.unflatten(1, (x.shape[1] // num_states, num_states))[:, :, rows].flatten(1, 2)
+
+        return OldChains(select(self.latents), select(self.means), self.steps)
+
+
+def path_kl(policy: DiffusionPolicy, obs: Tensor, old: OldChains, estimator: str = "closed_form") -> Tensor:
     """Return ``c(s)`` along chains drawn from the old policy, one network call over all denoising steps.
 
     Args:
         policy: Current policy; gradients reach its means and friction.
         obs: Normalised observations ``[B, O]``.
-        latents: Old chains ``[N+1, B, A]``.
-        old_means: Their denoising means ``[N, B, A]``.
-        old_steps: Step sizes of the old policy ``[N, A]``.
+        old: Chains of these states; where there are several per state, their mean is taken.
         estimator: ``closed_form``, ``mean_only`` or ``log_ratio``.
 
     Returns:
@@ -36,27 +55,26 @@ def path_kl(
     Raises:
         ValueError: If the estimator is unknown.
     """
-    means = policy.means(obs, latents[:-1])
+    num_chains = old.latents.shape[1] // max(obs.shape[0], 1)
+    several = num_chains > 1
+    means = policy.means(obs.repeat(num_chains, 1) if several else obs, old.latents[:-1])
     if estimator == "closed_form":
-        return gaussian_kl(old_means, old_steps, means, policy.step_sizes())
-    if estimator == "mean_only":
-        return mean_only_kl(old_means, old_steps, means)
-    if estimator == "log_ratio":
-        return log_ratio(latents, old_means, old_steps, means, policy.step_sizes())
-    raise ValueError(f"Unknown path KL estimator {estimator!r}.")
+        kl = gaussian_kl(old.means, old.steps, means, policy.step_sizes())
+    elif estimator == "mean_only":
+        kl = mean_only_kl(old.means, old.steps, means)
+    elif estimator == "log_ratio":
+        kl = log_ratio(old.latents, old.means, old.steps, means, policy.step_sizes())
+    else:
+        raise ValueError(f"Unknown path KL estimator {estimator!r}.")
+    return kl.view(num_chains, obs.shape[0]).mean(0) if several else kl
 
 
-def fresh_path_kl(
-    policy: DiffusionPolicy, old_policy: DiffusionPolicy, obs: Tensor, num_chains: int, estimator: str = "closed_form"
-) -> Tensor:
-    """Return ``c(s)`` averaged over ``num_chains`` chains resampled from the old policy, ``[B]`` nats."""
-    batch = obs.shape[0]
+@torch.no_grad()
+def fresh_chains(old_policy: DiffusionPolicy, obs: Tensor, num_chains: int) -> OldChains:
+    """Return ``num_chains`` chains resampled from the old policy at each of the observations ``[B, O]``."""
     repeated = obs.repeat(num_chains, 1)
-    with torch.no_grad():
-        chain = old_policy.sample(repeated, old_policy.draw_noise(num_chains * batch))
-        old_steps = old_policy.step_sizes()
-    kl = path_kl(policy, repeated, chain.latents, chain.means, old_steps, estimator)
-    return kl.view(num_chains, batch).mean(0)
+    chain = old_policy.sample(repeated, old_policy.draw_noise(len(repeated)))
+    return OldChains(chain.latents, chain.means, old_policy.step_sizes())
 
 
 def reverse_path_kl(policy: DiffusionPolicy, old_policy: DiffusionPolicy, obs: Tensor, chain: Chain) -> Tensor:
@@ -66,26 +84,3 @@ def reverse_path_kl(policy: DiffusionPolicy, old_policy: DiffusionPolicy, obs: T
     """
     old_means = old_policy.means(obs, chain.latents[:-1])
     return gaussian_kl(chain.means, policy.step_sizes(), old_means, old_policy.step_sizes())
-
-
-@torch.no_grad()
-def replay_kl(policy: DiffusionPolicy, obs: Tensor) -> Tensor:
-    """Return the largest path KL of a policy to itself: matrix products of other batch shapes must not change means.
-
-    Measured on a copy whose last layer is of order 1. Before the first update the policy's own is near zero, and any
-    product would pass.
-
-    Args:
-        policy: The policy, whose hidden layers and device are probed.
-        obs: Normalised observations ``[B, O]``.
-
-    Returns:
-        Scalar, in nats; 0 up to rounding.
-    """
-    probe = copy.deepcopy(policy)
-    layer = probe.score_network.output_layer
-    generator = torch.Generator().manual_seed(0)
-    layer.weight.copy_(torch.randn(layer.weight.shape, generator=generator) / layer.in_features**0.5)
-    noise = torch.randn(probe.num_steps + 1, obs.shape[0], probe.num_actions, generator=generator).to(obs)
-    chain = probe.sample(obs, noise)
-    return path_kl(probe, obs, chain.latents, chain.means, probe.step_sizes()).abs().max()

@@ -148,6 +148,19 @@ class DiffusionActorCritic(nn.Module):
         """Return fresh chains of the current actor at normalised observations ``[B, O]``."""
         return self.actor.sample(actor_obs, self.actor.draw_noise(actor_obs.shape[0]))
 
+    def decide(self, actor_obs: Tensor, noise: Tensor) -> tuple[Tensor, Tensor, Chain]:
+        """Return what training needs of the decisions at normalised observations ``[B, O]``.
+
+        Args:
+            actor_obs: Normalised observations ``[B, O]``.
+            noise: Standard normal ``[N+1, B, A]``.
+
+        Returns:
+            Unit actions ``[B, A]``, their log-prob bounds ``[B]`` in nats, and the chains.
+        """
+        chain = self.actor.sample(actor_obs, noise)
+        return chain.latents[-1].tanh(), self.actor.log_prob_bound(chain), chain
+
     def to_simulator(self, unit_actions: Tensor) -> Tensor:
         """Return ``offset + scale * unit_actions``, ``[..., A]``."""
         return self.action_offset + self.action_scale * unit_actions
