@@ -3,5 +3,6 @@
 
 from trudi_rsl.acceleration.accelerator import Accelerator, CompileMode
 from trudi_rsl.acceleration.gradient import Gradient
+from trudi_rsl.acceleration.precision import Precision, network_precision, set_matmul_precision
 
-__all__ = ["Accelerator", "CompileMode", "Gradient"]
+__all__ = ["Accelerator", "CompileMode", "Gradient", "Precision", "network_precision", "set_matmul_precision"]

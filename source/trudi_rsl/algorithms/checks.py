@@ -3,14 +3,15 @@
 
 from __future__ import annotations
 
-import copy
 import warnings
+from collections.abc import Callable
 
 import torch
 from torch import Tensor
 
+from trudi_rsl.acceleration import Precision, network_precision
 from trudi_rsl.algorithms.trust_region import OldChains, path_kl
-from trudi_rsl.diffusion import DiffusionPolicy
+from trudi_rsl.diffusion import Chain, DiffusionPolicy
 from trudi_rsl.errors import NonFiniteError
 from trudi_rsl.storage import RolloutBuffer
 
@@ -52,43 +53,46 @@ def raise_if_not_finite(storage: RolloutBuffer) -> None:
     )
 
 
-def raise_if_replay_differs(policy: DiffusionPolicy, obs: Tensor) -> None:
-    """Raise if replaying chains of a policy does not reproduce them; one read from the device.
+@torch.no_grad()
+def raise_if_replay_differs(
+    policy: DiffusionPolicy,
+    obs: Tensor,
+    sample: Callable[[Tensor, Tensor], tuple[Tensor, Tensor, Chain]],
+    precision: Precision,
+) -> None:
+    """Raise if the path KL of a policy to itself is not 0, as it is when its chains are replayed in other batch shapes.
+
+    For the measurement, the policy's last layer is one of order 1. Before the first update its own is near zero, and
+    any product would pass.
+
+    Args:
+        policy: The actor; its weights are the same afterwards.
+        obs: Normalised observations ``[B, O]``.
+        sample: What collects rollouts with it, compiled or not; returns actions, log-prob bounds and chains.
+        precision: Of its matrix products.
 
     Raises:
         RuntimeError: Saying what the usual cause is.
     """
-    largest = replay_kl(policy, obs)
+    weight = policy.score_network.output_layer.weight
+    own = weight.clone()
+    generator = torch.Generator().manual_seed(0)
+    probe = torch.randn(weight.shape, generator=generator) / weight.shape[1] ** 0.5
+    noise = torch.randn(policy.num_steps + 1, len(obs), policy.num_actions, generator=generator)
+    try:
+        weight.copy_(probe)
+        chain = sample(obs, noise.to(obs))[-1]
+        with network_precision(precision, obs.device.type):
+            old = OldChains(chain.latents, chain.means, policy.step_sizes())
+            largest = path_kl(policy, obs, old).abs().max().item()
+    finally:
+        weight.copy_(own)
     # written so that NaN fails
     if not largest <= REPLAY_TOLERANCE:
         raise RuntimeError(
             f"Replaying denoising chains changes the policy by {largest:.1e} nats (at most {REPLAY_TOLERANCE} is "
-            "right), so the trust region would act on rounding. The usual cause is matrix products of reduced "
-            "precision: call torch.set_float32_matmul_precision('highest')."
+            f"right) with algorithm.precision={precision}, so the trust region would act on rounding. Use fp32."
         )
-
-
-@torch.no_grad()
-def replay_kl(policy: DiffusionPolicy, obs: Tensor) -> Tensor:
-    """Return the largest path KL of a policy to itself: matrix products of other batch shapes must not change means.
-
-    Measured on a copy whose last layer is of order 1. Before the first update the policy's own is near zero, and any
-    product would pass.
-
-    Args:
-        policy: The policy, whose hidden layers and device are probed.
-        obs: Normalised observations ``[B, O]``.
-
-    Returns:
-        Scalar, in nats; 0 up to rounding.
-    """
-    probe = copy.deepcopy(policy)
-    layer = probe.score_network.output_layer
-    generator = torch.Generator().manual_seed(0)
-    layer.weight.copy_(torch.randn(layer.weight.shape, generator=generator) / layer.in_features**0.5)
-    noise = torch.randn(probe.num_steps + 1, obs.shape[0], probe.num_actions, generator=generator).to(obs)
-    chain = probe.sample(obs, noise)
-    return path_kl(probe, obs, OldChains(chain.latents, chain.means, probe.step_sizes())).abs().max()
 
 
 def warn_of_clipped_targets(share: float, value_range: object) -> None:

@@ -10,7 +10,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal, Self, get_args
 
-from trudi_rsl.acceleration import CompileMode
+from trudi_rsl.acceleration import CompileMode, Precision
 from trudi_rsl.errors import ConfigError, nearest
 
 KLEstimator = Literal["closed_form", "mean_only", "log_ratio", "reverse"]
@@ -106,6 +106,10 @@ class TruDiCfg:
     """Compile with inductor (`default`), also replay updates as CUDA graphs (`cudagraphs`), or neither (`off`). `auto`
     takes `cudagraphs` on CUDA and `default` elsewhere, and `off` for trainings too short to repay compiling."""
 
+    precision: Precision = "fp32"
+    """Matrix products of the networks: float32, TF32 (CUDA only) or bfloat16. Chains, log-probs, path KLs, targets and
+    the optimisers' state are float32 in any case."""
+
     def __post_init__(self) -> None:
         """Refuse impossible values."""
         for name in (
@@ -130,6 +134,7 @@ class TruDiCfg:
         )
         self._require("kl_estimator", self.kl_estimator in get_args(KLEstimator), f"one of {get_args(KLEstimator)}")
         self._require("compile", self.compile in get_args(CompileMode), f"one of {get_args(CompileMode)}")
+        self._require("precision", self.precision in get_args(Precision), f"one of {get_args(Precision)}")
         self._require("kl_chains", self.kl_chains in get_args(KLChains), f"one of {get_args(KLChains)}")
         self._require(
             "num_kl_chains",

@@ -9,7 +9,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from trudi_rsl.acceleration import Accelerator, Gradient
+from trudi_rsl.acceleration import Accelerator, Gradient, network_precision
 from trudi_rsl.algorithms.config import TruDiCfg
 from trudi_rsl.algorithms.losses import dual_loss
 from trudi_rsl.algorithms.objectives import (
@@ -105,7 +105,8 @@ class PathwiseLearner:
         return objective.metrics | {"critic_grad_norm": self._descend("critic", gradient)}
 
     def _critic_objective(self, batch: Minibatch) -> Objective:
-        return critic_objective(self.actor_critic.critic, batch, self.cfg.aux_loss_coef)
+        with network_precision(self.cfg.precision, batch.actions.device.type):
+            return critic_objective(self.actor_critic.critic, batch, self.cfg.aux_loss_coef)
 
     def _actor_step(self, batch: Minibatch, old_steps: Tensor) -> dict[str, Tensor]:
         noise = self.actor_critic.actor.draw_noise(len(batch.actor_obs))
@@ -116,12 +117,13 @@ class PathwiseLearner:
 
     def _actor_objective(self, terms: ActorTerms) -> Objective:
         model, cfg = self.actor_critic, self.cfg
-        # on a GPU, waiting for the number of gated states costs more than computing both branches
-        if terms.old is None or self.accelerator.compiles or terms.obs.is_cuda:
-            return masked_actor_objective(
-                model.actor, model.old_actor, model.critic, terms, cfg.kl_bound, cfg.kl_estimator
-            )
-        return selected_actor_objective(model.actor, model.critic, terms, cfg.kl_bound, cfg.kl_estimator)
+        with network_precision(cfg.precision, terms.obs.device.type):
+            # on a GPU, waiting for the number of gated states costs more than computing both branches
+            if terms.old is None or self.accelerator.compiles or terms.obs.is_cuda:
+                return masked_actor_objective(
+                    model.actor, model.old_actor, model.critic, terms, cfg.kl_bound, cfg.kl_estimator
+                )
+            return selected_actor_objective(model.actor, model.critic, terms, cfg.kl_bound, cfg.kl_estimator)
 
     def _old_chains(self, batch: Minibatch, old_steps: Tensor) -> OldChains | None:
         """Return the chains along which the path KL is taken."""
@@ -129,7 +131,8 @@ class PathwiseLearner:
             return None
         if batch.latents is not None and batch.means is not None:
             return OldChains(batch.latents, batch.means, old_steps)
-        return fresh_chains(self.actor_critic.old_actor, batch.actor_obs, self.cfg.num_kl_chains)
+        with network_precision(self.cfg.precision, batch.actions.device.type):
+            return fresh_chains(self.actor_critic.old_actor, batch.actor_obs, self.cfg.num_kl_chains)
 
     def _dual_step(self, entropy: Tensor, mean_kl: Tensor) -> None:
         if self.world_size > 1:

@@ -11,7 +11,7 @@ from rsl_rl.env import VecEnv
 from tensordict import TensorDict
 from torch import Tensor
 
-from trudi_rsl.acceleration import Accelerator
+from trudi_rsl.acceleration import Accelerator, network_precision, set_matmul_precision
 from trudi_rsl.algorithms.checkpoint import (
     ACTOR_PARTS,
     CRITIC_PARTS,
@@ -31,6 +31,7 @@ from trudi_rsl.algorithms.learner import PathwiseLearner
 from trudi_rsl.algorithms.metrics import rollout_metrics
 from trudi_rsl.algorithms.targets import compute_targets
 from trudi_rsl.algorithms.value_range import MAX_CLIPPED_SHARE, initial_range, widened_range
+from trudi_rsl.diffusion import Chain
 from trudi_rsl.modules import DiffusionActorCritic
 from trudi_rsl.rsl_rl_compat import action_bounds, request_final_obs, resolve_groups, task_name
 from trudi_rsl.rsl_rl_compat.checkpoint_layout import to_contract_layout
@@ -77,7 +78,7 @@ class TruDi:
         accelerator = Accelerator(cfg.compile, device, num_updates)
         world_size = multi_gpu_cfg["world_size"] if multi_gpu_cfg else 1
         self.learner = PathwiseLearner(actor_critic, cfg, world_size, accelerator)
-        self._sample = accelerator.capture("sampling", accelerator.compile("sampling", actor_critic.decide))
+        self._sample = accelerator.capture("sampling", accelerator.compile("sampling", self._sampled))
         self.is_main_process = not multi_gpu_cfg or multi_gpu_cfg["global_rank"] == 0
         self._told_at_start = accelerator.describe() if self.is_main_process else ""
         self.learning_rate = cfg.learning_rate
@@ -101,9 +102,7 @@ class TruDi:
         # runners up to 5.4 index this key
         cfg["algorithm"].setdefault("rnd_cfg", None)
         groups = resolve_groups(obs, cfg)
-        if torch.device(device).type == "cuda":
-            # hosts turn TF32 on, whose rounding the trust region would take for a change of the policy
-            torch.set_float32_matmul_precision("highest")
+        set_matmul_precision(settings.precision, device)
         low, high = action_bounds(env, settings.action_bounds)
         if settings.final_observations:
             request_final_obs(env)
@@ -148,6 +147,10 @@ class TruDi:
         self.storage.add_decision(actor_obs, critic_obs, unit_actions, log_probs, chain)
         return unit_actions
 
+    def _sampled(self, actor_obs: Tensor, noise: Tensor) -> tuple[Tensor, Tensor, Chain]:
+        with network_precision(self.cfg.precision, actor_obs.device.type):
+            return self.actor_critic.decide(actor_obs, noise)
+
     def process_env_step(self, obs: TensorDict, rewards: Tensor, dones: Tensor, extras: dict[str, Any]) -> None:
         """Store what the simulator answered.
 
@@ -175,16 +178,22 @@ class TruDi:
         Raises:
             NonFiniteError: If the simulator gave NaN or infinity, with environment and step; nothing has been learned
                 from the rollout then.
+            RuntimeError: On the first call, if replaying a policy's chains does not reproduce them.
         """
         self._decide(obs)
         raise_if_not_finite(self.storage)
+        if not self._replay_checked:
+            obs_seen = self.storage.actor_obs[0].clone()
+            raise_if_replay_differs(self.actor_critic.actor, obs_seen, self._sample, self.cfg.precision)
+            self._replay_checked = True
         critic = self.actor_critic.critic
         hl_gauss = critic.hl_gauss
         if not self._value_range_chosen:
             hl_gauss.set_range(*initial_range(self.storage.rewards, self.cfg.gamma))
             critic.zero_code.data.copy_(hl_gauss.encode(torch.zeros_like(hl_gauss.vmin)))
             self._value_range_chosen = True
-        compute_targets(self.actor_critic, self.storage, self.learner.alpha, self.cfg.gamma, self.cfg.lam)
+        with network_precision(self.cfg.precision, self.storage.device.type):
+            compute_targets(self.actor_critic, self.storage, self.learner.alpha, self.cfg.gamma, self.cfg.lam)
         if self.cfg.value_range == "auto":
             vmin, vmax = widened_range(hl_gauss.vmin, hl_gauss.vmax, self.storage.targets, self.storage.target_valid)
             if (vmin < hl_gauss.vmin) | (vmax > hl_gauss.vmax):
@@ -193,16 +202,9 @@ class TruDi:
     # -- learning -------------------------------------------------------------------------------------------------
 
     def update(self) -> dict[str, float]:
-        """Learn from the stored rollout and return the means of what was logged, read from the device once.
-
-        Raises:
-            RuntimeError: On the first call, if replaying a policy's chains does not reproduce them.
-        """
+        """Learn from the stored rollout and return the means of what was logged, read from the device once."""
         model, storage = self.actor_critic, self.storage
         old_steps = model.old_actor.step_sizes()
-        if not self._replay_checked:
-            raise_if_replay_differs(model.actor, storage.actor_obs[0])
-            self._replay_checked = True
         model.entropy_per_dim.copy_(-storage.log_probs.mean() / model.num_actions)
         metrics = rollout_metrics(storage, model.critic.hl_gauss)
         collected = [

@@ -69,7 +69,8 @@ class HLGauss(nn.Module):
 
     def decode(self, probabilities: Tensor) -> Tensor:
         """Return the expectation ``probabilities . centres``, ``[..., num_bins] -> [...]``."""
-        return probabilities @ self.centers()
+        # a sum, as a matrix product may be of reduced precision
+        return (probabilities * self.centers()).sum(-1)
 
     def clipped(self, values: Tensor) -> Tensor:
         """Return which values lie outside the range, bool ``[...]``."""

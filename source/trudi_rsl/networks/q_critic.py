@@ -29,8 +29,16 @@ EMPTY_LOGIT = -12.0
 """Logit, relative to the nearest old bin, of a bin outside the range that the critic was trained on."""
 
 
+class _RMSNorm(nn.RMSNorm):
+    """RMSNorm in float32, also of features that a layer of reduced precision made."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Normalise features ``[..., F]``."""
+        return super().forward(x.float())
+
+
 def _head(dim: int, out_dim: int) -> nn.Sequential:
-    return nn.Sequential(nn.SiLU(), nn.Linear(dim, dim), nn.RMSNorm(dim), nn.SiLU(), nn.Linear(dim, out_dim))
+    return nn.Sequential(nn.SiLU(), nn.Linear(dim, dim), _RMSNorm(dim), nn.SiLU(), nn.Linear(dim, out_dim))
 
 
 class QCritic(nn.Module):
@@ -52,7 +60,7 @@ class QCritic(nn.Module):
         self.hidden_dim = hidden_dim
         self.encoder = nn.Sequential(
             nn.Linear(num_obs + num_actions, hidden_dim),
-            nn.RMSNorm(hidden_dim),
+            _RMSNorm(hidden_dim),
             nn.SiLU(),
             nn.Linear(hidden_dim, hidden_dim),
         )

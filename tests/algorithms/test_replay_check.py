@@ -1,0 +1,42 @@
+# SPDX-License-Identifier: BSD-3-Clause
+"""A policy whose chains do not replay is refused before the trust region could act on rounding."""
+
+import pytest
+import torch
+from torch import Tensor
+
+from tests.algorithms.builders import actor_critic
+from trudi_rsl.acceleration import network_precision
+from trudi_rsl.algorithms.checks import raise_if_replay_differs
+from trudi_rsl.diffusion import Chain, DiffusionPolicy
+
+OBS = torch.linspace(-2.0, 2.0, 48).reshape(16, 3)
+
+
+def test_chains_sampled_and_replayed_in_float32_pass_and_leave_the_policy_as_it_was() -> None:
+    model = actor_critic(perturbed=False)
+    before = {name: value.clone() for name, value in model.state_dict().items()}
+    raise_if_replay_differs(model.actor, OBS, model.decide, "fp32")
+    torch.testing.assert_close(dict(model.state_dict()), before, rtol=0, atol=0)
+
+
+def test_chains_of_another_precision_than_their_replay_are_refused() -> None:
+    policy = DiffusionPolicy(num_obs=3, num_actions=6, hidden_dims=[256, 256])
+
+    def rounded(obs: Tensor, noise: Tensor) -> tuple[Tensor, Tensor, Chain]:
+        with network_precision("bf16", "cpu"):
+            chain = policy.sample(obs, noise)
+        return chain.latents[-1].tanh(), policy.log_prob_bound(chain), chain
+
+    with pytest.raises(RuntimeError, match=r"changes the policy by .* nats .* Use fp32"):
+        raise_if_replay_differs(policy, OBS, rounded, "fp32")
+    # the policy's own last layer, near zero before the first update, would have let it pass
+    assert policy.score_network.output_layer.weight.abs().max() < 1e-6
+
+
+def test_a_policy_that_is_not_finite_is_refused() -> None:
+    model = actor_critic()
+    with torch.no_grad():
+        model.actor.raw_friction.fill_(torch.nan)
+    with pytest.raises(RuntimeError, match="changes the policy by nan"):
+        raise_if_replay_differs(model.actor, OBS, model.decide, "fp32")
