@@ -52,6 +52,7 @@ def runner_cfg() -> dict[str, Any]:
             "class_name": "trudi_rsl.algorithms:TruDi",
             "actor_hidden_dims": [32, 32, 32],
             "critic_hidden_dim": 32,
+            "compile": "off",
             "num_learning_epochs": 1,
         },
     }

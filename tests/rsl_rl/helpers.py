@@ -49,6 +49,7 @@ def runner_cfg(**algorithm: Any) -> dict[str, Any]:
         "num_bins": 21,
         "value_range": [-100.0, 100.0],
         "init_alpha": 0.1,
+        "compile": "off",
     }
     return {
         "num_steps_per_env": 6,

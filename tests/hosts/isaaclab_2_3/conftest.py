@@ -19,7 +19,13 @@ import isaaclab_tasks  # noqa: E402, F401  # pyright: ignore[reportMissingImport
 
 import trudi_rsl.hosts.isaaclab  # noqa: E402, F401  the line that a project adds
 
-SMALL = {"num_denoise_steps": 2, "actor_hidden_dims": [16], "critic_hidden_dim": 16, "num_mini_batches": 2}
+SMALL = {
+    "num_denoise_steps": 2,
+    "actor_hidden_dims": [16],
+    "critic_hidden_dim": 16,
+    "num_mini_batches": 2,
+    "compile": "off",
+}
 
 
 def pytest_configure() -> None:

@@ -29,7 +29,7 @@ ROOT = Path(__file__).parents[3]
 MODULE = "tests.hosts.isaaclab_2_3.isaac_sim_stubs"
 TASK = "tests.hosts.isaaclab_2_3.point_task:Isaac-Point-Direct-v0"
 FLAGS = ("--headless", "--num_envs", "6", "agent.num_steps_per_env=8")
-SMALL = ("num_denoise_steps=2", "actor_hidden_dims=[16]", "critic_hidden_dim=16", "num_mini_batches=2")
+SMALL = ("num_denoise_steps=2", "actor_hidden_dims=[16]", "critic_hidden_dim=16", "num_mini_batches=2", "compile=off")
 
 
 def run(folder: Path, script: str, *args: str) -> str:
