@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 HALF_CHEETAH = "HalfCheetah-v5"
 OTHER_TASKS = ("Hopper-v5", "Walker2d-v5", "Ant-v5")
 ALGORITHMS = ("trudi", "ppo")
+TABLES = ("halfcheetah", "tasks", "ablation", "chains")
 
 ABLATION: dict[str, tuple[str, ...]] = {
     "learning rate 3e-4": ("agent.algorithm.learning_rate=0.0003",),
@@ -29,6 +30,14 @@ ABLATION: dict[str, tuple[str, ...]] = {
 }
 """One change each from the HalfCheetah preset."""
 
+CHAINS: dict[str, tuple[str, ...]] = {
+    "stored": (),
+    "fresh, K = 1": ("agent.algorithm.kl_chains=fresh",),
+    "fresh, K = 4": ("agent.algorithm.kl_chains=fresh", "agent.algorithm.num_kl_chains=4"),
+}
+"""Where the chains of the path KL come from, and how many there are per state."""
+CHAIN_TASKS = (HALF_CHEETAH, "Hopper-v5")
+
 
 @dataclass(frozen=True)
 class Job:
@@ -49,7 +58,7 @@ class Job:
 
 
 def learning_jobs(tables: set[str]) -> list[Job]:
-    """Return the runs of the chosen tables among ``halfcheetah``, ``tasks`` and ``ablation``."""
+    """Return the runs of the chosen tables, :data:`TABLES`."""
     jobs = []
     if "halfcheetah" in tables:
         jobs += [Job("halfcheetah", HALF_CHEETAH, algo, seed) for seed in range(1, 6) for algo in ALGORITHMS]
@@ -61,5 +70,12 @@ def learning_jobs(tables: set[str]) -> list[Job]:
             # seed by seed, so that an interrupted benchmark compares the variants over the same seeds
             for seed in range(1, 6)
             for variant, overrides in ABLATION.items()
+        ]
+    if "chains" in tables:
+        jobs += [
+            Job("chains", task, "trudi", seed, variant, overrides)
+            for seed in range(1, 6)
+            for task in CHAIN_TASKS
+            for variant, overrides in CHAINS.items()
         ]
     return jobs

@@ -22,7 +22,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from jobs import Job, learning_jobs
+from jobs import TABLES, Job, learning_jobs
 from omegaconf import DictConfig, OmegaConf
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
@@ -41,6 +41,7 @@ LOGGED = (
     "Perf/collection_time",
     "Perf/learning_time",
     "Loss/path_kl",
+    "Loss/path_kl_max",
     "Loss/gated_share",
     "Loss/entropy_per_dim",
     "Loss/alpha",
@@ -112,6 +113,7 @@ def measure(job: Job) -> dict[str, Any]:
             "env_steps": log.env_steps(iterations).tolist(),
             "returns": [round(float(v), 3) for v in returns],
             "final": {tag: float(values[-1]) for tag, (_, values) in sorted(log.scalars.items())},
+            "mean": {tag: float(values.mean()) for tag, (_, values) in sorted(log.scalars.items())},
             "clipped_targets_max": None if clipped is None else float(clipped[1].max()),
             "wall_clock_s": round(wall, 1),
             "evaluation": evaluate_run(job, run) if job.algo == "trudi" else {},
@@ -155,8 +157,7 @@ def run_all(jobs: list[Job], workers: int) -> int:
 def main() -> None:
     """Parse the arguments and run."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    tables = ("halfcheetah", "tasks", "ablation")
-    parser.add_argument("--tables", nargs="+", choices=tables, default=tables)
+    parser.add_argument("--tables", nargs="+", choices=TABLES, default=TABLES)
     parser.add_argument("--workers", type=int, default=2, help="runs at the same time, one thread each")
     parser.add_argument("--run", metavar="NAME", help="measure one run in this process")
     args = parser.parse_args()
