@@ -30,11 +30,11 @@ EMPTY_LOGIT = -12.0
 
 
 class _RMSNorm(nn.RMSNorm):
-    """RMSNorm in float32, also of features that a layer of reduced precision made."""
+    """RMSNorm in the precision of its weight, also of features that a layer of reduced precision made."""
 
     def forward(self, x: Tensor) -> Tensor:
         """Normalise features ``[..., F]``."""
-        return super().forward(x.float())
+        return super().forward(x.to(self.weight.dtype))
 
 
 def _head(dim: int, out_dim: int) -> nn.Sequential:
