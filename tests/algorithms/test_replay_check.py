@@ -28,8 +28,15 @@ def test_chains_of_another_precision_than_their_replay_are_refused() -> None:
             chain = policy.sample(obs, noise)
         return chain.latents[-1].tanh(), policy.log_prob_bound(chain), chain
 
-    with pytest.raises(RuntimeError, match=r"changes the policy by .* nats .* Use fp32"):
+    with pytest.raises(RuntimeError, match=r"changes the policy by .* nats .*set_float32_matmul_precision"):
         raise_if_replay_differs(policy, OBS, rounded, "fp32")
+
+    def exact(obs: Tensor, noise: Tensor) -> tuple[Tensor, Tensor, Chain]:
+        chain = policy.sample(obs, noise)
+        return chain.latents[-1].tanh(), policy.log_prob_bound(chain), chain
+
+    with pytest.raises(RuntimeError, match=r"changes the policy by .* nats .*=bf16.* Use fp32"):
+        raise_if_replay_differs(policy, OBS, exact, "bf16")
     # the policy's own last layer, near zero before the first update, would have let it pass
     assert policy.score_network.output_layer.weight.abs().max() < 1e-6
 

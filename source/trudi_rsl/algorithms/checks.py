@@ -89,9 +89,15 @@ def raise_if_replay_differs(
         weight.copy_(own)
     # written so that NaN fails
     if not largest <= REPLAY_TOLERANCE:
+        remedy = (
+            "Products are not of the precision they were set to: after the simulator has started, call "
+            "torch.set_float32_matmul_precision('highest'), or set algorithm.compile=off."
+            if precision == "fp32"
+            else "Use fp32."
+        )
         raise RuntimeError(
             f"Replaying denoising chains changes the policy by {largest:.1e} nats (at most {REPLAY_TOLERANCE} is "
-            f"right) with algorithm.precision={precision}, so the trust region would act on rounding. Use fp32."
+            f"right) with algorithm.precision={precision}, so the trust region would act on rounding. {remedy}"
         )
 
 

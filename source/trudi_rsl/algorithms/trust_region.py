@@ -58,15 +58,32 @@ def path_kl(policy: DiffusionPolicy, obs: Tensor, old: OldChains, estimator: str
     num_chains = old.latents.shape[1] // max(obs.shape[0], 1)
     several = num_chains > 1
     means = policy.means(obs.repeat(num_chains, 1) if several else obs, old.latents[:-1])
-    if estimator == "closed_form":
-        kl = gaussian_kl(old.means, old.steps, means, policy.step_sizes())
-    elif estimator == "mean_only":
-        kl = mean_only_kl(old.means, old.steps, means)
-    elif estimator == "log_ratio":
-        kl = log_ratio(old.latents, old.means, old.steps, means, policy.step_sizes())
-    else:
-        raise ValueError(f"Unknown path KL estimator {estimator!r}.")
+    kl = chain_kl(old, means, policy.step_sizes(), estimator)
     return kl.view(num_chains, obs.shape[0]).mean(0) if several else kl
+
+
+def chain_kl(old: OldChains, means: Tensor, steps: Tensor, estimator: str) -> Tensor:
+    """Return the KL per chain, summed over the steps that ``old`` has.
+
+    Args:
+        old: Chains of the old policy; any of their steps.
+        means: The current policy's denoising means at their latents ``[M, K*B, A]``.
+        steps: The current policy's step sizes ``[M, A]``.
+        estimator: ``closed_form``, ``mean_only`` or ``log_ratio``.
+
+    Returns:
+        ``[K*B]`` in nats.
+
+    Raises:
+        ValueError: If the estimator is unknown.
+    """
+    if estimator == "closed_form":
+        return gaussian_kl(old.means, old.steps, means, steps)
+    if estimator == "mean_only":
+        return mean_only_kl(old.means, old.steps, means)
+    if estimator == "log_ratio":
+        return log_ratio(old.latents[1:], old.means, old.steps, means, steps)
+    raise ValueError(f"Unknown path KL estimator {estimator!r}.")
 
 
 @torch.no_grad()

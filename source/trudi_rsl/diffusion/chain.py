@@ -98,11 +98,11 @@ def mean_only_kl(mean_old: Tensor, step_old: Tensor, mean: Tensor) -> Tensor:
     return ((mean_old - mean).square() / (4.0 * step_old[:, None])).sum((0, 2))
 
 
-def log_ratio(latents: Tensor, mean_old: Tensor, step_old: Tensor, mean: Tensor, step: Tensor) -> Tensor:
+def log_ratio(reached: Tensor, mean_old: Tensor, step_old: Tensor, mean: Tensor, step: Tensor) -> Tensor:
     """Return the sampled ``log p_old(chain) - log p_new(chain)``, whose expectation over old chains is the path KL.
 
     Args:
-        latents: Chains drawn from the old policy, ``[N+1, B, A]``.
+        reached: ``x_1 .. x_N`` of chains drawn from the old policy, ``[N, B, A]``.
         mean_old: Old means ``[N, B, A]``.
         step_old: Old step sizes ``[N, A]``.
         mean: New means at the same latents ``[N, B, A]``.
@@ -111,8 +111,7 @@ def log_ratio(latents: Tensor, mean_old: Tensor, step_old: Tensor, mean: Tensor,
     Returns:
         ``[B]`` in nats; single samples can be negative.
     """
-    target = latents[1:]
-    old = (target - mean_old).square() / (4.0 * step_old[:, None])
-    new = (target - mean).square() / (4.0 * step[:, None])
+    old = (reached - mean_old).square() / (4.0 * step_old[:, None])
+    new = (reached - mean).square() / (4.0 * step[:, None])
     log_std_ratio = 0.5 * (step / step_old).log()[:, None]
     return (new - old + log_std_ratio).sum((0, 2))

@@ -105,6 +105,23 @@ class DiffusionPolicy(nn.Module):
             x = ode_step(x, control, steps[k], self.prior_std, score_scale)
         return x
 
+    def controls(self, obs: Tensor, latents: Tensor, which: Tensor | None = None) -> Tensor:
+        """Return the control at given latents, all steps in one batched network call.
+
+        Args:
+            obs: Normalised observations ``[B, O]``.
+            latents: ``x_k`` of the steps, ``[M, B, A]``.
+            which: Indices of the steps ``[M]``; all ``N`` by default.
+
+        Returns:
+            Controls ``u_k``, ``[M, B, A]``.
+        """
+        net = self.score_network
+        time_features = net.time_features(self.num_steps)
+        if which is not None:
+            time_features = time_features[which]
+        return net(latents, net.obs_features(obs) + time_features[:, None])
+
     def means(self, obs: Tensor, latents: Tensor) -> Tensor:
         """Return the denoising means at given latents, all steps in one batched network call.
 
@@ -115,9 +132,7 @@ class DiffusionPolicy(nn.Module):
         Returns:
             Means ``mu_k``, ``[N, B, A]``.
         """
-        net = self.score_network
-        condition = net.obs_features(obs) + net.time_features(self.num_steps)[:, None]
-        return denoising_mean(latents, net(latents, condition), self.step_sizes()[:, None], self.prior_std)
+        return denoising_mean(latents, self.controls(obs, latents), self.step_sizes()[:, None], self.prior_std)
 
     def log_prob_bound(self, chain: Chain) -> Tensor:
         """Return the bound ``lp`` on the log-density of the unit action, ``[B]`` nats; ``E[-lp]`` <= entropy."""
