@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 HALF_CHEETAH = "HalfCheetah-v5"
 OTHER_TASKS = ("Hopper-v5", "Walker2d-v5", "Ant-v5")
 ALGORITHMS = ("trudi", "ppo")
-TABLES = ("halfcheetah", "tasks", "ablation", "chains")
+TABLES = ("halfcheetah", "tasks", "ablation", "chains", "gradients")
 
 ABLATION: dict[str, tuple[str, ...]] = {
     "learning rate 3e-4": ("agent.algorithm.learning_rate=0.0003",),
@@ -36,7 +36,12 @@ CHAINS: dict[str, tuple[str, ...]] = {
     "fresh, K = 4": ("agent.algorithm.kl_chains=fresh", "agent.algorithm.num_kl_chains=4"),
 }
 """Where the chains of the path KL come from, and how many there are per state."""
-CHAIN_TASKS = (HALF_CHEETAH, "Hopper-v5")
+ACTOR_GRADIENTS: dict[str, tuple[str, ...]] = {
+    "adjoint, 8 steps": ("agent.algorithm.actor_gradient=adjoint",),
+    "adjoint, 4 steps": ("agent.algorithm.actor_gradient=adjoint", "agent.algorithm.num_adjoint_steps=4"),
+}
+"""Beside the stored chains of :data:`CHAINS`, which are the same runs with the pathwise gradient."""
+COMPARED_TASKS = (HALF_CHEETAH, "Hopper-v5")
 
 
 @dataclass(frozen=True)
@@ -75,7 +80,14 @@ def learning_jobs(tables: set[str]) -> list[Job]:
         jobs += [
             Job("chains", task, "trudi", seed, variant, overrides)
             for seed in range(1, 6)
-            for task in CHAIN_TASKS
+            for task in COMPARED_TASKS
             for variant, overrides in CHAINS.items()
+        ]
+    if "gradients" in tables:
+        jobs += [
+            Job("gradients", task, "trudi", seed, variant, overrides)
+            for seed in range(1, 6)
+            for task in COMPARED_TASKS
+            for variant, overrides in ACTOR_GRADIENTS.items()
         ]
     return jobs

@@ -63,6 +63,24 @@ def test_losses_and_gradients_are_those_of_eager_code(pair: Pair) -> None:
 
 
 @pytest.mark.slow
+def test_adjoint_matching_is_that_of_eager_code() -> None:
+    torch.manual_seed(0)
+    eager, batch, old_steps = learner_and_batch(
+        moved(actor_critic()), kl_bound=0.5, actor_gradient="adjoint", num_adjoint_steps=2
+    )
+    compiled = PathwiseLearner(copy.deepcopy(eager.actor_critic), eager.cfg, 1, Accelerator("default", "cpu"))
+    given, results = terms(eager, batch, old_steps), []
+    for learner in (eager, compiled):
+        # the same denoising steps
+        torch.manual_seed(1)
+        results.append(learner._actor_gradient(given))
+    (expected, expected_gradient), (objective, gradient) = results
+    assert 0.0 < expected.metrics["gated_share"] < 1.0, "both branches of the gate must take part"
+    torch.testing.assert_close(objective.metrics, expected.metrics, **EXACT_UP_TO_ROUNDING)
+    torch.testing.assert_close(gradient, expected_gradient, **EXACT_UP_TO_ROUNDING)
+
+
+@pytest.mark.slow
 def test_ten_updates_lead_to_the_same_parameters(pair: Pair) -> None:
     eager, compiled, batch, old_steps = copy.deepcopy(pair[0]), pair[1], pair[2], pair[3]
     before = parameters(eager)

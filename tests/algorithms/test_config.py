@@ -35,6 +35,9 @@ IMPOSSIBLE: list[tuple[str, Any, str]] = [
     ("entropy_target_per_dim", 0.7, r"at most ln 2 = 0\.6931.*without bound"),
     ("kl_estimator", "median", "closed_form"),
     ("kl_chains", "both", "fresh"),
+    ("actor_gradient", "reinforce", "pathwise"),
+    ("num_adjoint_steps", -1, "an integer of at least 0"),
+    ("num_adjoint_steps", 9, "at most num_denoise_steps"),
     ("actor_hidden_dims", [], "a non-empty list of positive widths"),
     ("actor_hidden_dims", [64, 0], "a non-empty list of positive widths"),
     ("actor_hidden_dims", "64", "a non-empty list of positive widths"),
@@ -64,6 +67,13 @@ def test_several_chains_need_fresh_ones() -> None:
     with pytest.raises(ConfigError, match="num_kl_chains"):
         TruDiCfg(num_kl_chains=4, kl_chains="fresh", kl_estimator="reverse")
     assert TruDiCfg(num_kl_chains=4, kl_chains="fresh").num_kl_chains == 4
+
+
+@pytest.mark.parametrize("settings", [{"kl_estimator": "reverse"}, {"kl_chains": "fresh", "num_kl_chains": 4}])
+def test_adjoint_matching_needs_one_old_chain_per_state(settings: dict[str, Any]) -> None:
+    with pytest.raises(ConfigError, match=r"actor_gradient must be pathwise unless .* one old chain per state"):
+        TruDiCfg(actor_gradient="adjoint", **settings)
+    assert TruDiCfg(actor_gradient="adjoint", kl_chains="fresh").actor_gradient == "adjoint"
 
 
 def test_residual_needs_equal_widths() -> None:

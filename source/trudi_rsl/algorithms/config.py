@@ -15,6 +15,7 @@ from trudi_rsl.errors import ConfigError, nearest
 
 KLEstimator = Literal["closed_form", "mean_only", "log_ratio", "reverse"]
 KLChains = Literal["stored", "fresh"]
+ActorGradientKind = Literal["pathwise", "adjoint"]
 
 MAX_ENTROPY_PER_DIM = math.log(2.0)
 """Entropy of the uniform distribution on [-1, 1], the largest any action in it can have."""
@@ -79,6 +80,12 @@ class TruDiCfg:
     init_lambda: float = 0.01
     """Initial multiplier of the trust region, above 0."""
 
+    actor_gradient: ActorGradientKind = "pathwise"
+    """Through the whole denoising chain, or by adjoint matching (arXiv 2409.08861), which differentiates the network at
+    single steps and costs less."""
+    num_adjoint_steps: int = 0
+    """Denoising steps that adjoint matching draws in each minibatch, at most N; 0 for all."""
+
     entropy_target_per_dim: float = -1.665
     """Target of the entropy bound in nats per action dimension, for unit actions in [-1, 1]; at most ln 2."""
     init_alpha: float = 0.01
@@ -140,6 +147,21 @@ class TruDiCfg:
             "num_kl_chains",
             self.num_kl_chains == 1 or (self.kl_chains == "fresh" and self.kl_estimator != "reverse"),
             "1 unless kl_chains is fresh and kl_estimator is not reverse: the rollout stores one chain per state",
+        )
+        self._require(
+            "actor_gradient",
+            self.actor_gradient in get_args(ActorGradientKind),
+            f"one of {get_args(ActorGradientKind)}",
+        )
+        self._require(
+            "actor_gradient",
+            self.actor_gradient == "pathwise" or (self.kl_estimator != "reverse" and self.num_kl_chains == 1),
+            "pathwise unless the path KL runs along one old chain per state: kl_estimator other than reverse and "
+            "num_kl_chains 1",
+        )
+        self._require_int("num_adjoint_steps", 0)
+        self._require(
+            "num_adjoint_steps", self.num_adjoint_steps <= self.num_denoise_steps, "at most num_denoise_steps"
         )
         self._require(
             "actor_hidden_dims", _positive_ints(self.actor_hidden_dims), "a non-empty list of positive widths"

@@ -10,15 +10,10 @@ import torch
 from torch import Tensor, nn
 
 from trudi_rsl.acceleration import Accelerator, Gradient, network_precision
+from trudi_rsl.algorithms.actor_gradients import actor_gradient
 from trudi_rsl.algorithms.config import TruDiCfg
 from trudi_rsl.algorithms.losses import dual_loss
-from trudi_rsl.algorithms.objectives import (
-    ActorTerms,
-    Objective,
-    critic_objective,
-    masked_actor_objective,
-    selected_actor_objective,
-)
+from trudi_rsl.algorithms.objectives import ActorTerms, Objective, critic_objective
 from trudi_rsl.algorithms.trust_region import OldChains, fresh_chains
 from trudi_rsl.modules import DiffusionActorCritic
 from trudi_rsl.storage import Minibatch
@@ -60,9 +55,10 @@ class PathwiseLearner:
             name: torch.optim.Adam(group, lr=cfg.learning_rate, fused=True, capturable=on_gpu)
             for name, group in parameters.items()
         }
-        compiled = self.accelerator.compile
-        self._critic_gradient = compiled("critic step", Gradient(self._critic_objective, parameters["critic"]))
-        self._actor_gradient = compiled("actor step", Gradient(self._actor_objective, parameters["actor"]))
+        self._critic_gradient = self.accelerator.compile(
+            "critic step", Gradient(self._critic_objective, parameters["critic"])
+        )
+        self._actor_gradient = actor_gradient(actor_critic, cfg, self.accelerator)
         self._capture_update()
 
     @property
@@ -114,16 +110,6 @@ class PathwiseLearner:
         terms = ActorTerms(batch.actor_obs, batch.critic_obs, noise, old, self.alpha, self.multiplier)
         objective, gradient = self._actor_gradient(terms)
         return objective.metrics | {"actor_grad_norm": self._descend("actor", gradient)}
-
-    def _actor_objective(self, terms: ActorTerms) -> Objective:
-        model, cfg = self.actor_critic, self.cfg
-        with network_precision(cfg.precision, terms.obs.device.type):
-            # on a GPU, waiting for the number of gated states costs more than computing both branches
-            if terms.old is None or self.accelerator.compiles or terms.obs.is_cuda:
-                return masked_actor_objective(
-                    model.actor, model.old_actor, model.critic, terms, cfg.kl_bound, cfg.kl_estimator
-                )
-            return selected_actor_objective(model.actor, model.critic, terms, cfg.kl_bound, cfg.kl_estimator)
 
     def _old_chains(self, batch: Minibatch, old_steps: Tensor) -> OldChains | None:
         """Return the chains along which the path KL is taken."""

@@ -85,7 +85,7 @@ def masked_actor_objective(
     log_probs, values = _log_probs_and_values(policy, critic, chain, terms.critic_obs)
     gate = kl.detach() <= kl_bound
     loss = gated_actor_loss(log_probs, values, kl, gate, terms.alpha, terms.multiplier)
-    return Objective(loss, _actor_metrics(loss, log_probs.sum(), kl, gate))
+    return Objective(loss, actor_metrics(loss, log_probs.sum(), kl, gate))
 
 
 def selected_actor_objective(
@@ -109,7 +109,7 @@ def selected_actor_objective(
         log_prob_sum = log_probs.sum() + policy.log_prob_bound(elsewhere).sum()
     restricted = path_kl(policy, terms.obs[outside], terms.old.at(outside, len(kl)), estimator)
     loss = ((terms.alpha * log_probs - values).sum() + terms.multiplier * restricted.sum()) / len(kl)
-    return Objective(loss, _actor_metrics(loss, log_prob_sum, kl, gate))
+    return Objective(loss, actor_metrics(loss, log_prob_sum, kl, gate))
 
 
 def _log_probs_and_values(
@@ -118,7 +118,15 @@ def _log_probs_and_values(
     return policy.log_prob_bound(chain), critic.value(critic_obs, chain.latents[-1].tanh())
 
 
-def _actor_metrics(loss: Tensor, log_prob_sum: Tensor, kl: Tensor, gate: Tensor) -> dict[str, Tensor]:
+def actor_metrics(loss: Tensor, log_prob_sum: Tensor, kl: Tensor, gate: Tensor) -> dict[str, Tensor]:
+    """Return what is logged of an actor's minibatch, scalars without gradient.
+
+    Args:
+        loss: The gated loss, scalar.
+        log_prob_sum: Log-prob bounds summed over the states, scalar.
+        kl: Path KL per state ``[B]``.
+        gate: Whether it is within the trust region, bool ``[B]``.
+    """
     kl = kl.detach()
     return {
         "actor": loss.detach(),

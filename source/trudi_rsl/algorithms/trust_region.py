@@ -58,31 +58,35 @@ def path_kl(policy: DiffusionPolicy, obs: Tensor, old: OldChains, estimator: str
     num_chains = old.latents.shape[1] // max(obs.shape[0], 1)
     several = num_chains > 1
     means = policy.means(obs.repeat(num_chains, 1) if several else obs, old.latents[:-1])
-    kl = chain_kl(old, means, policy.step_sizes(), estimator)
+    kl = chain_kl(estimator, old.latents[1:], old.means, old.steps, means, policy.step_sizes())
     return kl.view(num_chains, obs.shape[0]).mean(0) if several else kl
 
 
-def chain_kl(old: OldChains, means: Tensor, steps: Tensor, estimator: str) -> Tensor:
-    """Return the KL per chain, summed over the steps that ``old`` has.
+def chain_kl(
+    estimator: str, reached: Tensor, old_means: Tensor, old_steps: Tensor, means: Tensor, steps: Tensor
+) -> Tensor:
+    """Return the KL along old chains, summed over any ``M`` of their steps.
 
     Args:
-        old: Chains of the old policy; any of their steps.
-        means: The current policy's denoising means at their latents ``[M, K*B, A]``.
-        steps: The current policy's step sizes ``[M, A]``.
         estimator: ``closed_form``, ``mean_only`` or ``log_ratio``.
+        reached: Latents ``x_{k+1}`` that the steps led to, ``[M, B, A]``.
+        old_means: The old policy's denoising means ``[M, B, A]``.
+        old_steps: Its step sizes ``[M, A]``.
+        means: The current policy's means from the same latents ``[M, B, A]``.
+        steps: Its step sizes ``[M, A]``.
 
     Returns:
-        ``[K*B]`` in nats.
+        ``[B]`` in nats.
 
     Raises:
         ValueError: If the estimator is unknown.
     """
     if estimator == "closed_form":
-        return gaussian_kl(old.means, old.steps, means, steps)
+        return gaussian_kl(old_means, old_steps, means, steps)
     if estimator == "mean_only":
-        return mean_only_kl(old.means, old.steps, means)
+        return mean_only_kl(old_means, old_steps, means)
     if estimator == "log_ratio":
-        return log_ratio(old.latents[1:], old.means, old.steps, means, steps)
+        return log_ratio(reached, old_means, old_steps, means, steps)
     raise ValueError(f"Unknown path KL estimator {estimator!r}.")
 
 

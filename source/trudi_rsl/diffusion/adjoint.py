@@ -1,0 +1,72 @@
+# SPDX-License-Identifier: BSD-3-Clause
+"""Adjoint matching: regress the control on where the end of its chain should go, instead of differentiating the chain.
+
+After Domingo-Enrich et al. 2024 (arXiv 2409.08861), for the target density ``exp(Q / alpha) |da/dx|`` of pre-squash
+actions. The base drift ``p(x) = -x / s0^2`` is linear, so the adjoint of the uncontrolled chain has a closed form.
+"""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+
+from trudi_rsl.diffusion.chain import prior_score
+from trudi_rsl.diffusion.squash import log_det_squash
+
+
+def terminal_cost(x: Tensor, values: Tensor, alpha: Tensor, prior_std: float) -> Tensor:
+    """Return ``G(x) = -Q - alpha log|da/dx| + alpha log N(x; 0, s0^2)`` up to a constant, ``[B]``.
+
+    Args:
+        x: Pre-squash actions ``[B, A]``.
+        values: ``Q`` of the unit actions ``tanh(x)``, ``[B]``.
+        alpha: Temperature, scalar.
+        prior_std: Prior standard deviation ``s0``.
+    """
+    log_prior = -0.5 * (x / prior_std).square().sum(-1)
+    return -values + alpha * (log_prior - log_det_squash(x))
+
+
+def adjoints(end: Tensor, steps: Tensor, prior_std: float) -> Tensor:
+    """Return ``A_1 .. A_N`` of ``A_k = (1 - e_k / s0^2) A_{k+1}``, ``[N, B, A]``.
+
+    Args:
+        end: ``A_N = dG / dx_N``, ``[B, A]``.
+        steps: Step sizes ``e_k``, ``[N, A]``.
+        prior_std: Prior standard deviation ``s0``.
+    """
+    decay = 1.0 - steps / prior_std**2
+    # A_{k+1} = A_N times the decays of the steps after k
+    after = torch.cat([decay[1:], torch.ones_like(decay[:1])]).flip(0).cumprod(0).flip(0)
+    return after[:, None] * end
+
+
+def matching_loss(
+    control: Tensor, adjoint: Tensor, latents: Tensor, noise: Tensor, steps: Tensor, alpha: Tensor, prior_std: float
+) -> Tensor:
+    """Return a loss per chain whose gradient moves control and friction towards the target density.
+
+    Its value is not the policy's loss. It adds two sums over steps,
+
+    - for the control ``e_k (alpha u_k^2 / 4 + u_k A_{k+1})`` with ``e_k`` constant, least at ``-2 A_{k+1} / alpha``,
+    - for the friction ``e_k (alpha u_k^2 / 4 + A_{k+1} dx_{k+1}/de_k)`` with all but the leading ``e_k`` constant.
+
+    Args:
+        control: Network output ``u_k`` at the latents, ``[M, B, A]``; any ``M`` steps of the chain.
+        adjoint: ``A_{k+1}``, constant, ``[M, B, A]``.
+        latents: ``x_k`` of chains drawn with these controls, constant, ``[M, B, A]``.
+        noise: The draws that led from ``x_k`` to ``x_{k+1}``, ``[M, B, A]``.
+        steps: Step sizes ``e_k`` of these steps, ``[M, A]``.
+        alpha: Temperature, scalar.
+        prior_std: Prior standard deviation ``s0``.
+
+    Returns:
+        ``[B]``.
+    """
+    step, constant_step = steps[:, None], steps[:, None].detach()
+    for_control = constant_step * (0.25 * alpha * control.square() + control * adjoint)
+    u = control.detach()
+    # dx_{k+1} / de_k = p(x_k) + u_k + noise / sqrt(2 e_k)
+    by_step = prior_score(latents, prior_std) + u + noise / (2.0 * constant_step).sqrt()
+    for_friction = step * (0.25 * alpha * u.square() + adjoint * by_step)
+    return (for_control + for_friction).sum((0, 2))
