@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 HALF_CHEETAH = "HalfCheetah-v5"
 OTHER_TASKS = ("Hopper-v5", "Walker2d-v5", "Ant-v5")
 ALGORITHMS = ("trudi", "ppo")
-TABLES = ("halfcheetah", "tasks", "ablation", "chains", "gradients")
+TABLES = ("halfcheetah", "tasks", "ablation", "chains", "gradients", "amortised")
 
 ABLATION: dict[str, tuple[str, ...]] = {
     "learning rate 3e-4": ("agent.algorithm.learning_rate=0.0003",),
@@ -41,6 +41,13 @@ ACTOR_GRADIENTS: dict[str, tuple[str, ...]] = {
     "adjoint, 4 steps": ("agent.algorithm.actor_gradient=adjoint", "agent.algorithm.num_adjoint_steps=4"),
 }
 """Beside the stored chains of :data:`CHAINS`, which are the same runs with the pathwise gradient."""
+AMORTISED: dict[str, tuple[str, ...]] = {
+    "state encoder": (
+        "agent.algorithm.state_encoder_dims=[128,128,128]",
+        "agent.algorithm.actor_hidden_dims=[64,64]",
+    ),
+}
+"""The preset's network moved into the state encoder, and a small one in front of every denoising step."""
 COMPARED_TASKS = (HALF_CHEETAH, "Hopper-v5")
 
 
@@ -76,18 +83,16 @@ def learning_jobs(tables: set[str]) -> list[Job]:
             for seed in range(1, 6)
             for variant, overrides in ABLATION.items()
         ]
-    if "chains" in tables:
-        jobs += [
-            Job("chains", task, "trudi", seed, variant, overrides)
-            for seed in range(1, 6)
-            for task in COMPARED_TASKS
-            for variant, overrides in CHAINS.items()
-        ]
-    if "gradients" in tables:
-        jobs += [
-            Job("gradients", task, "trudi", seed, variant, overrides)
-            for seed in range(1, 6)
-            for task in COMPARED_TASKS
-            for variant, overrides in ACTOR_GRADIENTS.items()
-        ]
+    for table, variants, seeds in (
+        ("chains", CHAINS, 5),
+        ("gradients", ACTOR_GRADIENTS, 5),
+        ("amortised", AMORTISED, 3),
+    ):
+        if table in tables:
+            jobs += [
+                Job(table, task, "trudi", seed, variant, overrides)
+                for seed in range(1, seeds + 1)
+                for task in COMPARED_TASKS
+                for variant, overrides in variants.items()
+            ]
     return jobs

@@ -42,6 +42,8 @@ IMPOSSIBLE: list[tuple[str, Any, str]] = [
     ("actor_hidden_dims", [64, 0], "a non-empty list of positive widths"),
     ("actor_hidden_dims", "64", "a non-empty list of positive widths"),
     ("actor_hidden_dims", 64, "a non-empty list of positive widths"),
+    ("state_encoder_dims", [64, 0], "a list of positive widths, empty for none"),
+    ("state_encoder_dims", None, "a list of positive widths, empty for none"),
     *((name, value, r"\[low, high\] with low < high")
       for name in ("value_range", "action_bounds")
       for value in ([1.0, 1.0], [2.0, 1.0], [0.0], [0.0, 1.0, 2.0], [0.0, INF], [NAN, 1.0], "automatic", 3.0)),

@@ -42,8 +42,8 @@ class DriftEnv(VecEnv):
         return self.get_observations(), -actions.square().sum(-1), time_outs.float(), {"time_outs": time_outs}
 
 
-def runner_cfg() -> dict[str, Any]:
-    """Return a small configuration of TruDi for :class:`DriftEnv`."""
+def runner_cfg(**algorithm: Any) -> dict[str, Any]:
+    """Return a small configuration of TruDi for :class:`DriftEnv`; ``algorithm`` overrides its settings."""
     return {
         "num_steps_per_env": 16,
         "save_interval": 100,
@@ -54,7 +54,8 @@ def runner_cfg() -> dict[str, Any]:
             "critic_hidden_dim": 32,
             "compile": "off",
             "num_learning_epochs": 1,
-        },
+        }
+        | algorithm,
     }
 
 
@@ -69,10 +70,10 @@ def ppo_cfg() -> dict[str, Any]:
     }
 
 
-def make_trained(runner_class: type) -> Any:
+def make_trained(runner_class: type, **algorithm: Any) -> Any:
     """Return a runner after two real iterations; its score network is then made to matter, as long training would."""
     torch.manual_seed(0)
-    runner = runner_class(DriftEnv(), runner_cfg(), log_dir=None, device="cpu")
+    runner = runner_class(DriftEnv(), runner_cfg(**algorithm), log_dir=None, device="cpu")
     runner.learn(2)
     actor = runner.alg.get_policy().actor
     with torch.no_grad():

@@ -16,9 +16,10 @@ from rsl_rl.modules import EmpiricalNormalization
 from tensordict import TensorDict
 from torch import Tensor
 
-from tests.deploy.drift import LARGEST_ACTION, DriftEnv, difference, onnx_actions
+from tests.deploy.drift import LARGEST_ACTION, DriftEnv, difference, make_trained, onnx_actions
 from trudi_rsl.deploy import ExportError, ExportReport, export_policy, parity
 from trudi_rsl.modules import DiffusionActorCritic
+from trudi_rsl.runners import OnPolicyRunner
 
 
 @pytest.fixture(scope="module")
@@ -51,6 +52,15 @@ def test_both_files_give_pytorchs_actions(
     report: ExportReport, actor_critic: DiffusionActorCritic, obs: TensorDict, raw: Tensor
 ) -> None:
     expected = actor_critic(obs).detach()
+    assert difference(onnx_actions(report.onnx, raw), expected) < parity.TOLERANCE
+    assert difference(torchscript_actions(report.torchscript, raw), expected) < parity.TOLERANCE
+
+
+def test_a_state_encoder_is_exported_with_its_policy(obs: TensorDict, raw: Tensor, tmp_path: Path) -> None:
+    runner = make_trained(OnPolicyRunner, state_encoder_dims=[24, 16], actor_hidden_dims=[8, 8])
+    policy = runner.alg.get_policy()
+    report = export_policy(policy, tmp_path, metadata={"task": "Drift-v0"})
+    expected = policy(obs).detach()
     assert difference(onnx_actions(report.onnx, raw), expected) < parity.TOLERANCE
     assert difference(torchscript_actions(report.torchscript, raw), expected) < parity.TOLERANCE
 

@@ -22,6 +22,22 @@ def test_split_first_layer_equals_one_linear_on_the_concatenated_input() -> None
 
 
 @pytest.mark.usefixtures("float64")
+def test_a_state_encoder_is_evaluated_once_per_state_and_stands_for_the_observation() -> None:
+    policy, obs = DiffusionPolicy(3, 2, hidden_dims=[4, 4], encoder_dims=[8, 6]), torch.randn(5, 3)
+    net = policy.score_network
+    torch.nn.init.normal_(net.output_layer.weight)
+    encoded = torch.nn.functional.gelu(net.encoder[2].norm(net.encoder[2].linear(F.gelu(net.encoder[0](obs)))))  # type: ignore[index, operator, union-attr]
+    x, time = torch.randn(5, 2), net.time_embedding(8)
+    together = net.input_layer(torch.cat([x, encoded, time[3].expand(5, -1)], dim=-1))
+    torch.testing.assert_close(policy.controls(obs, x.expand(8, 5, 2))[3], net.output_layer(net.trunk(together)))
+    states: list[torch.Size] = []
+    net.encoder.register_forward_hook(lambda *args: states.append(args[2].shape))
+    chain = policy.sample(obs, policy.draw_noise(5))
+    torch.testing.assert_close(policy.means(obs, chain.latents[:-1]), chain.means)
+    assert states == [(5, 6), (5, 6)]
+
+
+@pytest.mark.usefixtures("float64")
 def test_means_of_all_steps_in_one_call_are_those_of_the_sequential_chain() -> None:
     policy, obs = DiffusionPolicy(3, 2, hidden_dims=[8, 8]), torch.randn(5, 3)
     torch.nn.init.normal_(policy.score_network.output_layer.weight)

@@ -50,6 +50,7 @@ def build_actor_critic(
         init_friction=cfg.init_friction,
         actor_hidden_dims=cfg.actor_hidden_dims,
         residual=cfg.residual,
+        state_encoder_dims=cfg.state_encoder_dims,
         critic_hidden_dim=cfg.critic_hidden_dim,
         # an automatic range is moved to the first rollout's rewards before it is used
         value_range=(-1.0, 1.0) if cfg.value_range == "auto" else cfg.value_range,

@@ -65,6 +65,9 @@ class TruDiCfg:
     """Initial friction per action dimension, above 0; learned."""
     actor_hidden_dims: Sequence[int] = (512, 512, 512)
     """Widths of the score network: the first layer, then one hidden block each."""
+    state_encoder_dims: Sequence[int] = ()
+    """Widths of an encoder of the observation in front of the score network, none by default. It is evaluated once per
+    state and not in every denoising step, so that `actor_hidden_dims` can be small."""
     residual: bool = False
     """Skip connections around the hidden blocks (the paper's text; the authors' implementation has none)."""
 
@@ -164,7 +167,14 @@ class TruDiCfg:
             "num_adjoint_steps", self.num_adjoint_steps <= self.num_denoise_steps, "at most num_denoise_steps"
         )
         self._require(
-            "actor_hidden_dims", _positive_ints(self.actor_hidden_dims), "a non-empty list of positive widths"
+            "actor_hidden_dims",
+            _positive_ints(self.actor_hidden_dims, at_least=1),
+            "a non-empty list of positive widths",
+        )
+        self._require(
+            "state_encoder_dims",
+            _positive_ints(self.state_encoder_dims, at_least=0),
+            "a list of positive widths, empty for none",
         )
         self._require(
             "residual",
@@ -245,10 +255,10 @@ def _yaml_hint(value: object) -> str:
     return " YAML reads 1.0e4 as text; write 10000.0 or 1.0e+4." if isinstance(value, str) else ""
 
 
-def _positive_ints(values: object) -> bool:
+def _positive_ints(values: object, at_least: int) -> bool:
     return (
         isinstance(values, Sequence)
         and not isinstance(values, str)
-        and len(values) > 0
+        and len(values) >= at_least
         and all(isinstance(v, int) and v > 0 for v in values)
     )

@@ -27,6 +27,7 @@ class DiffusionPolicy(nn.Module):
         init_friction: Initial friction, one learned value per action dimension.
         hidden_dims: Widths of the score network.
         residual: Skip connections in the score network.
+        encoder_dims: Widths of the score network's state encoder, none without one.
     """
 
     weights: Tensor
@@ -40,13 +41,14 @@ class DiffusionPolicy(nn.Module):
         init_friction: float = 1.0,
         hidden_dims: Sequence[int] = (512, 512, 512),
         residual: bool = False,
+        encoder_dims: Sequence[int] = (),
     ) -> None:
         super().__init__()
         self.num_obs = num_obs
         self.num_actions = num_actions
         self.num_steps = num_steps
         self.prior_std = prior_std
-        self.score_network = ScoreNetwork(num_obs, num_actions, hidden_dims, residual)
+        self.score_network = ScoreNetwork(num_obs, num_actions, hidden_dims, residual, encoder_dims)
         # softplus(raw) = init_friction
         self.raw_friction = nn.Parameter(torch.full((num_actions,), math.log(math.expm1(init_friction))))
         self.register_buffer("weights", cosine_weights(num_steps).to(torch.get_default_dtype()), persistent=False)

@@ -52,48 +52,64 @@ class HiddenBlock(nn.Module):
         return h + out if self.residual else out
 
 
+def hidden_layers(dims: Sequence[int], residual: bool) -> nn.Sequential:
+    """Return what follows a first linear layer of width ``dims[0]``: its activation, then a block for each other."""
+    return nn.Sequential(nn.GELU(), *(HiddenBlock(i, o, residual) for i, o in pairwise(dims)))
+
+
 class ScoreNetwork(nn.Module):
     """MLP on (x, observation, step) whose first layer is evaluated in three parts.
 
     The first layer is linear in the concatenated input, so the observation's share is computed once per state and the
-    step's share once per step; only the latent's share is left for every (state, step) pair.
+    step's share once per step; only the latent's share is left for every (state, step) pair. With a state encoder, the
+    observation is replaced by features that are also computed once per state, and the rest can be small.
 
     Args:
         num_obs: Observation dimension ``O``.
         num_actions: Action dimension ``A``.
         hidden_dims: Width of the first layer and of every hidden block.
         residual: Add a skip connection around each hidden block (all widths must then agree).
+        encoder_dims: Widths of the state encoder, none without one.
 
     Raises:
         ValueError: If ``hidden_dims`` is empty, or has unequal widths with ``residual``.
     """
 
-    def __init__(self, num_obs: int, num_actions: int, hidden_dims: Sequence[int], residual: bool = False) -> None:
+    def __init__(
+        self,
+        num_obs: int,
+        num_actions: int,
+        hidden_dims: Sequence[int],
+        residual: bool = False,
+        encoder_dims: Sequence[int] = (),
+    ) -> None:
         super().__init__()
         if not hidden_dims:
             raise ValueError("hidden_dims must name at least one layer.")
         if residual and len(set(hidden_dims)) > 1:
             raise ValueError(f"Residual blocks need equal widths, got hidden_dims={list(hidden_dims)}.")
-        self.input_dims = [num_actions, num_obs, TIME_EMBEDDING_DIM]
+        self.encoder = (
+            nn.Sequential(nn.Linear(num_obs, encoder_dims[0]), *hidden_layers(encoder_dims, residual=False))
+            if encoder_dims
+            else nn.Identity()
+        )
+        self.input_dims = [num_actions, encoder_dims[-1] if encoder_dims else num_obs, TIME_EMBEDDING_DIM]
         self.time_embedding = TimeEmbedding()
         self.input_layer = nn.Linear(sum(self.input_dims), hidden_dims[0])
-        self.trunk = nn.Sequential(
-            nn.GELU(),
-            *(HiddenBlock(i, o, residual) for i, o in pairwise(hidden_dims)),
-        )
+        self.trunk = hidden_layers(hidden_dims, residual)
         self.output_layer = nn.Linear(hidden_dims[-1], num_actions)
         with torch.no_grad():
             self.output_layer.weight.mul_(OUTPUT_SCALE)
             self.output_layer.bias.zero_()
 
     def input_weights(self) -> tuple[Tensor, Tensor, Tensor]:
-        """Return the first layer's weights for the latent ``[H, A]``, the observation ``[H, O]`` and the step."""
+        """Return the first layer's weights for the latent ``[H, A]``, the (encoded) observation and the step."""
         latent, obs, time = self.input_layer.weight.split(self.input_dims, dim=1)
         return latent, obs, time
 
     def obs_features(self, obs: Tensor) -> Tensor:
         """Return the observation's share of the first layer, ``[..., O] -> [..., H]``."""
-        return F.linear(obs, self.input_weights()[1], self.input_layer.bias)
+        return F.linear(self.encoder(obs), self.input_weights()[1], self.input_layer.bias)
 
     def time_features(self, num_steps: int) -> Tensor:
         """Return the step's share of the first layer for all steps, ``[N, H]``."""

@@ -40,6 +40,7 @@ class DiffusionActorCritic(nn.Module):
         init_friction: Initial friction.
         actor_hidden_dims: Widths of the score network.
         residual: Skip connections in the score network.
+        state_encoder_dims: Widths of the score network's state encoder, none without one.
         critic_hidden_dim: Width of the critic.
         value_range: Lower and upper end of the critic's values.
         num_bins: Number of value bins.
@@ -62,6 +63,7 @@ class DiffusionActorCritic(nn.Module):
         init_friction: float = 1.0,
         actor_hidden_dims: Sequence[int] = (512, 512, 512),
         residual: bool = False,
+        state_encoder_dims: Sequence[int] = (),
         critic_hidden_dim: int = 512,
         value_range: tuple[float, float] = (-10.0, 10.0),
         num_bins: int = 151,
@@ -79,7 +81,14 @@ class DiffusionActorCritic(nn.Module):
             ObservationEncoder(critic_groups, num_critic_obs, obs_normalization) if self.asymmetric else self.actor_obs
         )
         self.actor = DiffusionPolicy(
-            num_actor_obs, num_actions, num_denoise_steps, prior_std, init_friction, actor_hidden_dims, residual
+            num_actor_obs,
+            num_actions,
+            num_denoise_steps,
+            prior_std,
+            init_friction,
+            actor_hidden_dims,
+            residual,
+            state_encoder_dims,
         )
         self.old_actor = copy.deepcopy(self.actor).requires_grad_(False)
         self.critic = QCritic(num_critic_obs, num_actions, critic_hidden_dim, *value_range, num_bins)

@@ -73,6 +73,7 @@ class InferencePolicy(nn.Module):
                 self.register_buffer(name, value.detach().clone())
         self.num_steps = actor.num_steps
         self.num_obs = actor.num_obs
+        self.encoder = _detached_copy(net.encoder)
         self.trunk = _detached_copy(net.trunk)
         self.output_layer = _detached_copy(net.output_layer)
         self.eval()
@@ -96,7 +97,7 @@ class InferencePolicy(nn.Module):
     def forward(self, obs: Tensor) -> Tensor:
         """Return simulator actions ``[B, A]`` for raw observations ``[B, O]``."""
         normalized = (obs - self.obs_mean) * self.obs_inverse_std
-        obs_features = F.linear(normalized, self.obs_weight, self.obs_bias)
+        obs_features = F.linear(self.encoder(normalized), self.obs_weight, self.obs_bias)
         x = self.start.expand(obs.shape[0], -1)
         for k in range(self.num_steps):
             hidden = F.linear(x, self.latent_weight) + obs_features + self.time_features[k]
