@@ -11,6 +11,7 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, TypeVar
 
+import numpy as np
 from rich.progress import track
 
 from trudi_rsl.evaluation.event_file import read_run
@@ -49,8 +50,20 @@ def learning_curve(run: Path, steps_per_iteration: int) -> dict[str, Any]:
     return {
         "env_steps": [(int(i) + 1) * steps_per_iteration for i in iterations],
         "returns": [round(float(v), 3) for v in returns],
+        "seconds": elapsed_seconds(scalars),
         "final": {tag: float(values[-1]) for tag, (_, values) in sorted(scalars.items())},
     }
+
+
+def elapsed_seconds(scalars: Mapping[str, tuple[np.ndarray, np.ndarray]]) -> list[float]:
+    """Return the seconds of training by the end of each iteration with a return, compiling included, start-up not.
+
+    Args:
+        scalars: Tag to iterations and values, as :func:`~trudi_rsl.evaluation.event_file.read_run` gives them.
+    """
+    iterations, collecting = scalars["Perf/collection_time"]
+    by_iteration = dict(zip(iterations.tolist(), (collecting + scalars["Perf/learning_time"][1]).cumsum(), strict=True))
+    return [round(float(by_iteration[i]), 2) for i in scalars["Train/mean_reward"][0].tolist()]
 
 
 def measure_missing(files: Mapping[Run, Path], measure: Callable[[Run], dict[str, Any]]) -> None:

@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 HALF_CHEETAH = "HalfCheetah-v5"
 OTHER_TASKS = ("Hopper-v5", "Walker2d-v5", "Ant-v5")
 ALGORITHMS = ("trudi", "ppo")
-TABLES = ("halfcheetah", "tasks", "ablation", "chains", "gradients", "amortised")
+TABLES = ("halfcheetah", "tasks", "ablation", "chains", "gradients", "amortised", "wallclock")
 
 ABLATION: dict[str, tuple[str, ...]] = {
     "learning rate 3e-4": ("agent.algorithm.learning_rate=0.0003",),
@@ -48,6 +48,8 @@ AMORTISED: dict[str, tuple[str, ...]] = {
     ),
 }
 """The preset's network moved into the state encoder, and a small one in front of every denoising step."""
+WALL_CLOCK: dict[str, int] = {"trudi": 200, "reppo": 200, "ppo": 489}
+"""Iterations of 2048 environment steps: a million for PPO."""
 COMPARED_TASKS = (HALF_CHEETAH, "Hopper-v5")
 
 
@@ -82,6 +84,15 @@ def learning_jobs(tables: set[str]) -> list[Job]:
             # seed by seed, so that an interrupted benchmark compares the variants over the same seeds
             for seed in range(1, 6)
             for variant, overrides in ABLATION.items()
+        ]
+    if "wallclock" in tables:
+        jobs += [
+            # seed by seed, so that what is compared ran under the same conditions
+            Job(
+                "wallclock", HALF_CHEETAH, algo, seed, "2 threads", (f"agent.max_iterations={n}", "agent.num_threads=2")
+            )
+            for seed in range(1, 6)
+            for algo, n in WALL_CLOCK.items()
         ]
     for table, variants, seeds in (
         ("chains", CHAINS, 5),

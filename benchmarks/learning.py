@@ -22,6 +22,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from host_runs import elapsed_seconds
 from jobs import TABLES, Job, learning_jobs
 from omegaconf import DictConfig, OmegaConf
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
@@ -112,6 +113,7 @@ def measure(job: Job) -> dict[str, Any]:
             "config": measured_config(params),
             "env_steps": log.env_steps(iterations).tolist(),
             "returns": [round(float(v), 3) for v in returns],
+            "seconds": elapsed_seconds(log.scalars),
             "final": {tag: float(values[-1]) for tag, (_, values) in sorted(log.scalars.items())},
             "mean": {tag: float(values.mean()) for tag, (_, values) in sorted(log.scalars.items())},
             "clipped_targets_max": None if clipped is None else float(clipped[1].max()),
@@ -136,7 +138,7 @@ def run_job(job: Job) -> None:
     (RESULTS / f"{job.name}.json").write_text(json.dumps(record) + "\n")
 
 
-def run_all(jobs: list[Job], workers: int) -> int:
+def run_all(jobs: list[Job], workers: int = 1) -> int:
     """Measure all runs that have no result yet, each in a process of its own; return how many failed."""
     left = [job for job in jobs if not (RESULTS / f"{job.name}.json").exists()]
     columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())

@@ -1,0 +1,65 @@
+# SPDX-License-Identifier: BSD-3-Clause
+"""How long TruDi, its Gaussian sibling and PPO take to the return that PPO has after a million steps.
+
+HalfCheetah-v5 by `scripts/train.py`, one run at a time on all cores. Run it on an otherwise idle machine; results are
+those of `learning.py`'s table `wallclock`, and a run whose result exists is not repeated.
+
+    python benchmarks/wallclock.py
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import statistics
+import sys
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from jobs import learning_jobs
+from learning import RESULTS, run_all
+
+
+def seconds_to(run: dict[str, Any], level: float) -> float:
+    """Return the training seconds until the training return first reaches ``level``; infinity if it never does."""
+    reached = np.asarray(run["returns"]) >= level
+    return run["seconds"][int(reached.argmax())] if reached.any() else float("inf")
+
+
+def summary(runs: list[dict[str, Any]]) -> dict[str, dict[str, Any]]:
+    """Return, by algorithm, its seconds by seed to PPO's median return at its last step, and their median."""
+    by_algo: dict[str, list[dict[str, Any]]] = {}
+    for run in sorted(runs, key=lambda run: run["seed"]):
+        by_algo.setdefault(run["algo"], []).append(run)
+    level = statistics.median(run["returns"][-1] for run in by_algo["ppo"])
+    return {
+        algo: {
+            "level": level,
+            "seconds": [seconds_to(run, level) for run in group],
+            "total_seconds": [run["seconds"][-1] for run in group],
+            "final_returns": [run["returns"][-1] for run in group],
+            "seeds": [run["seed"] for run in group],
+        }
+        for algo, group in by_algo.items()
+    }
+
+
+def stored_runs() -> list[dict[str, Any]]:
+    """Return the runs measured so far."""
+    return [json.loads(path.read_text()) for path in sorted(Path(RESULTS).glob("wallclock_*.json"))]
+
+
+def main() -> None:
+    """Measure what is missing and print the comparison."""
+    argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter).parse_args()
+    failed = run_all(learning_jobs({"wallclock"}))
+    for algo, result in summary(stored_runs()).items():
+        by_seed = ", ".join(f"{s:.0f}" for s in result["seconds"])
+        median = statistics.median(result["seconds"])
+        print(f"{algo}: return {result['level']:.0f} after {median:.0f} s (median), by seed {by_seed}")
+    sys.exit(bool(failed))
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,112 @@
+# SPDX-License-Identifier: BSD-3-Clause
+"""Captured updates do what eager updates do, keep what they returned, wait for nothing and take no more memory."""
+
+import copy
+from typing import Any
+
+import pytest
+import torch
+from torch import Tensor
+from torch.utils._pytree import tree_map
+
+from tests.algorithms.builders import actor_critic, learner_and_batch, moved
+from trudi_rsl.acceleration import Accelerator
+from trudi_rsl.acceleration.accelerator import WARM_UP, Guarded
+from trudi_rsl.algorithms.learner import PathwiseLearner
+from trudi_rsl.modules import DiffusionActorCritic
+from trudi_rsl.storage import Minibatch
+
+pytestmark = [pytest.mark.cuda, pytest.mark.slow]
+
+UPDATES = 10
+CLOSE: dict[str, Any] = {"rtol": 2e-3, "atol": 2e-5}
+
+
+def on_gpu(mode: Any, model: DiffusionActorCritic, **settings: Any) -> tuple[PathwiseLearner, Minibatch, Tensor]:
+    """Return a learner on the GPU, and a minibatch, both made on the CPU from the same random numbers."""
+    cpu, batch, old_steps = learner_and_batch(model, kl_bound=0.5, **settings)
+    learner = PathwiseLearner(copy.deepcopy(model).cuda(), cpu.cfg, 1, Accelerator(mode, "cuda"))
+    return learner, tree_map(lambda t: t if t is None else t.cuda(), batch), old_steps.detach().cuda()
+
+
+def parameters(learner: PathwiseLearner) -> dict[str, Tensor]:
+    duals = {"alpha": learner.log_alpha, "lambda": learner.log_lambda}
+    return {name: p.detach().clone() for name, p in [*learner.actor_critic.named_parameters(), *duals.items()]}
+
+
+@pytest.mark.parametrize("mode", ["default", "cudagraphs"])
+@pytest.mark.parametrize("actor_gradient", ["pathwise", "adjoint"])
+def test_updates_lead_to_the_parameters_of_eager_updates(mode: str, actor_gradient: str) -> None:
+    model = moved(actor_critic())
+    results = []
+    for each in ("off", mode):
+        torch.manual_seed(0)
+        learner, batch, old_steps = on_gpu(each, model, actor_gradient=actor_gradient)
+        torch.cuda.manual_seed(11)
+        metrics = [learner.update(batch, old_steps) for _ in range(UPDATES)]
+        results.append((parameters(learner), metrics))
+    (expected, expected_metrics), (found, found_metrics) = results
+    torch.testing.assert_close(found, expected, **CLOSE)
+    torch.testing.assert_close(found_metrics, expected_metrics, **CLOSE)
+
+
+def test_the_graph_is_what_runs_and_what_it_returned_stays() -> None:
+    learner, batch, old_steps = on_gpu("cudagraphs", moved(actor_critic()))
+    for _ in range(WARM_UP + 1):
+        learner.update(batch, old_steps)
+    assert isinstance(learner._update, Guarded) and learner._update.is_fast
+    kept = learner.update(batch, old_steps)
+    before = {name: value.clone() for name, value in kept.items()}
+    other = batch._replace(targets=batch.targets + 5.0)
+    later = learner.update(other, old_steps)
+    torch.testing.assert_close(kept, before, rtol=0, atol=0)
+    assert not torch.equal(later["critic"], kept["critic"])
+
+
+def test_sampled_chains_stay_when_more_are_drawn() -> None:
+    model = actor_critic().cuda()
+    accelerator = Accelerator("cudagraphs", "cuda")
+    sample = accelerator.capture("sampling", accelerator.compile("sampling", model.decide))
+    obs = torch.randn(5, 3, device="cuda")
+    with torch.no_grad():
+        for _ in range(WARM_UP + 1):
+            sample(obs, model.actor.draw_noise(5))
+        noise = model.actor.draw_noise(5)
+        actions, log_probs, chain = sample(obs, noise)
+        kept = [actions.clone(), log_probs.clone(), chain.latents.clone()]
+        sample(obs + 1.0, model.actor.draw_noise(5))
+        torch.testing.assert_close([actions, log_probs, chain.latents], kept, rtol=0, atol=0)
+        expected = model.decide(obs, noise)
+    torch.testing.assert_close(actions, expected[0], rtol=1e-4, atol=1e-5)
+    assert isinstance(sample, Guarded) and sample.is_fast
+
+
+def test_a_captured_update_neither_waits_for_the_device_nor_takes_more_memory() -> None:
+    learner, batch, old_steps = on_gpu("cudagraphs", moved(actor_critic()))
+    for _ in range(WARM_UP + 2):
+        learner.update(batch, old_steps)
+    torch.cuda.synchronize()
+    used = torch.cuda.memory_allocated()
+    torch.cuda.set_sync_debug_mode("error")
+    try:
+        for _ in range(200):
+            learner.update(batch, old_steps)
+    finally:
+        torch.cuda.set_sync_debug_mode("default")
+    assert torch.cuda.memory_allocated() <= used
+
+
+def test_a_resumed_learner_is_captured_with_the_loaded_state() -> None:
+    torch.manual_seed(0)
+    learner, batch, old_steps = on_gpu("cudagraphs", moved(actor_critic()))
+    for _ in range(WARM_UP + 2):
+        learner.update(batch, old_steps)
+    resumed = PathwiseLearner(copy.deepcopy(learner.actor_critic), learner.cfg, 1, Accelerator("off", "cuda"))
+    state = copy.deepcopy(learner.state_dict())
+    resumed.load_state_dict(copy.deepcopy(state))
+    learner.load_state_dict(state)
+    for each in (learner, resumed):
+        torch.cuda.manual_seed(5)
+        for _ in range(UPDATES):
+            each.update(batch, old_steps)
+    torch.testing.assert_close(parameters(learner), parameters(resumed), **CLOSE)
