@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import report_speed
 import torch
 from speed import Bench, Store, measure_cells
 from speed_plan import Shape, Sizes, Variant, plan
@@ -36,7 +37,7 @@ def _small_ceiling(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 @pytest.mark.slow
-def test_every_planned_cell_is_measured(tmp_path: Path) -> None:
+def test_every_planned_cell_is_measured_and_reported(tmp_path: Path) -> None:
     cells = plan(TINY)
     assert len({(cell.section, cell.name) for cell in cells}) == len(cells)
     store = Store(tmp_path / "speed_cpu.json", "cpu")
@@ -48,6 +49,9 @@ def test_every_planned_cell_is_measured(tmp_path: Path) -> None:
         assert "skipped" not in record, f"{cell.name}: {record}"
         timed = [record[part] for part in ("sampling", "update")] if cell.section == "sweeps" else [record]
         assert all(0 < each["ms"]["q25"] <= each["ms"]["median"] <= each["ms"]["q75"] for each in timed)
+    page = report_speed.sections(tmp_path, tmp_path, lambda header, rows: str([header, *rows]))
+    assert all(cell.name in page for cell in cells if cell.section == "update")
+    assert {path.name for path in tmp_path.glob("*.png")} == {"speed_sampling_cpu.png", "speed_growth_cpu.png"}
 
 
 def test_a_cell_over_its_budget_is_skipped_and_told() -> None:
