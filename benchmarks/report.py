@@ -14,6 +14,7 @@ from typing import Any
 
 import figures
 import numpy as np
+import report_speed
 
 from trudi_rsl.evaluation.statistics import interval
 
@@ -222,6 +223,7 @@ def main() -> None:
         kl_share=" and ".join(kl_parts),
         iterations=speed["iterations"],
         hosts=host_comparison(hosts),
+        speed=report_speed.sections(RESULTS, DOCS, table),
     )
     (DOCS / "results.md").write_text(page)
     update_readme(comparison(everything, all_tasks), host_comparison(hosts))

@@ -16,16 +16,17 @@ import platform
 import statistics
 import time
 from collections import defaultdict
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
 import torch
-from omegaconf import OmegaConf
+from omegaconf import DictConfig, OmegaConf
+from speed_subjects import path_kl_gradient
+from timing import measured
 
 from trudi_rsl.algorithms import TruDi
-from trudi_rsl.algorithms.trust_region import path_kl
 from trudi_rsl.config import compose
 from trudi_rsl.hosts.registry import make_env
 from trudi_rsl.runners import OnPolicyRunner
@@ -36,9 +37,14 @@ WARM_UP, MEASURED = 5, 25
 
 
 class Stopwatch:
-    """Sums the time spent in wrapped methods, per name and iteration."""
+    """Sums the time spent in wrapped methods, per name and iteration.
 
-    def __init__(self) -> None:
+    Args:
+        wait: Called before each look at the clock; on a GPU it must wait for the device.
+    """
+
+    def __init__(self, wait: Callable[[], None] = lambda: None) -> None:
+        self.wait = wait
         self.seconds: dict[str, float] = defaultdict(float)
 
     def wrap(self, holder: Any, method: str, name: str) -> None:
@@ -46,10 +52,12 @@ class Stopwatch:
         inner: Callable[..., Any] = getattr(holder, method)
 
         def timed(*args: Any, **kwargs: Any) -> Any:
+            self.wait()
             start = time.perf_counter()
             try:
                 return inner(*args, **kwargs)
             finally:
+                self.wait()
                 self.seconds[name] += time.perf_counter() - start
 
         setattr(holder, method, timed)
@@ -60,13 +68,28 @@ class Stopwatch:
         return seconds
 
 
+def training(
+    task: str, algo: str, settings: dict[str, Any], overrides: Sequence[str] = ()
+) -> tuple[OnPolicyRunner, DictConfig]:
+    """Return a runner as ``scripts/train.py`` makes it, without a log folder, and its configuration.
+
+    Args:
+        task: Gymnasium name.
+        algo: ``trudi`` or ``ppo``.
+        settings: Settings by dotted name, among them ``agent.seed`` and ``agent.device``.
+        overrides: Further settings, as typed on a command line.
+    """
+    cfg = compose(task, algo, overrides, settings=settings)
+    agent_cfg: dict[str, Any] = OmegaConf.to_container(cfg.agent)  # pyright: ignore[reportAssignmentType]
+    torch.manual_seed(cfg.agent.seed)
+    env = make_env(task, cfg.env, cfg.agent.device, cfg.agent.seed)
+    return OnPolicyRunner(env, agent_cfg, None, cfg.agent.device), cfg
+
+
 def measure(algo: str, seed: int) -> dict[str, Any]:
     """Return medians over iterations of one training run."""
-    cfg = compose(TASK, algo, settings={"agent.seed": seed, "agent.device": "cpu"})
-    agent_cfg: dict[str, Any] = OmegaConf.to_container(cfg.agent)  # pyright: ignore[reportAssignmentType]
-    torch.manual_seed(seed)
-    env = make_env(TASK, cfg.env, seed=seed)
-    runner = OnPolicyRunner(env, agent_cfg, None, "cpu")
+    runner, cfg = training(TASK, algo, {"agent.seed": seed, "agent.device": "cpu"})
+    env = runner.env
     watch = Stopwatch()
     watch.wrap(env, "step", "simulate")
     watch.wrap(runner.alg, "act", "sample")
@@ -102,18 +125,7 @@ def measure(algo: str, seed: int) -> dict[str, Any]:
 
 def path_kl_ms(alg: TruDi) -> float:
     """Return the median time of the path KL alone, forward and backward, on one minibatch of the last rollout."""
-    actor = alg.actor_critic.actor
-    parameters = list(actor.parameters())
-    batch = next(iter(alg.storage.minibatches(1, alg.cfg.num_mini_batches)))
-    old = alg.learner._old_chains(batch, alg.actor_critic.old_actor.step_sizes())
-    assert old is not None
-    times = []
-    for _ in range(40):
-        start = time.perf_counter()
-        kl = path_kl(actor, batch.actor_obs, old, alg.cfg.kl_estimator).mean()
-        torch.autograd.grad(kl, parameters, allow_unused=True)
-        times.append(1e3 * (time.perf_counter() - start))
-    return statistics.median(times)
+    return measured(path_kl_gradient(alg), min_seconds=1.0).median
 
 
 def main() -> None:

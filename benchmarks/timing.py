@@ -1,0 +1,132 @@
+# SPDX-License-Identifier: BSD-3-Clause
+"""Times with quartiles, counted FLOPs, and what matrix products of a device reach."""
+
+from __future__ import annotations
+
+import re
+import time
+from collections.abc import Callable
+from dataclasses import asdict, dataclass
+from functools import cache
+from typing import Any
+
+import numpy as np
+import torch
+from torch.utils.benchmark import Timer
+from torch.utils.flop_counter import FlopCounterMode
+
+from trudi_rsl.acceleration import Precision, set_matmul_precision
+
+WARM_UP = 4
+"""Calls before timing: one compiles, and the third is captured as a CUDA graph."""
+LEAST_REPEATS = 5
+CALLS_OF_A_SLOW_CELL = WARM_UP + 3 + LEAST_REPEATS
+"""Calls that measuring a function takes at least: Timer chooses its block by three."""
+BIG_GEMM = {"cpu": 2048, "cuda": 8192}
+"""Rows and columns of square matrices large enough for a device's best rate."""
+GEMM_SECONDS = 0.5
+"""Repeat a matrix product for so long, at least."""
+
+
+class TooSlowError(Exception):
+    """A function would take longer than its time budget."""
+
+
+@dataclass(frozen=True)
+class Timing:
+    """Milliseconds per call."""
+
+    median: float
+    q25: float
+    q75: float
+    repeats: int
+
+
+def measured(call: Callable[[], Any], min_seconds: float, budget: float = float("inf")) -> Timing:
+    """Time a function after warming it up, waiting for the GPU where there is one.
+
+    Args:
+        call: What to time.
+        min_seconds: Seconds to repeat it for, at least.
+        budget: Seconds that all its calls may take once it is compiled.
+
+    Raises:
+        TooSlowError: Naming the seconds per call, if that is not enough.
+    """
+    once = 0.0
+    for _ in range(WARM_UP):
+        synchronize()
+        start = time.perf_counter()
+        call()
+        synchronize()
+        # the first call may compile
+        if once and (once := time.perf_counter() - start) * CALLS_OF_A_SLOW_CELL > budget:
+            raise TooSlowError(f"one call takes {once:.1f} s, and this cell's budget is {budget:.0f} s")
+        once = once or time.perf_counter() - start
+    timer = Timer("call()", globals={"call": call}, num_threads=torch.get_num_threads())
+    times = timer.blocked_autorange(min_run_time=max(min_seconds, LEAST_REPEATS * once)).times
+    q25, median, q75 = (1e3 * float(q) for q in np.percentile(times, (25, 50, 75)))
+    return Timing(median, q25, q75, len(times))
+
+
+def synchronize() -> None:
+    """Wait for the GPU, if there is one."""
+    if torch.cuda.is_available():
+        torch.cuda.synchronize()
+
+
+def counted_flops(call: Callable[[], Any]) -> int:
+    """Return the FLOPs of a function's matrix products, with whatever is compiled in it run as written."""
+    with torch.compiler.set_stance("force_eager"), FlopCounterMode(display=False) as counter:
+        call()
+    return counter.get_total_flops()
+
+
+@cache
+def gemm_rate(precision: Precision, device: str, threads: int, rows: int, inner: int, columns: int) -> float:
+    """Return the FLOP/s of a matrix product ``[rows, inner] @ [inner, columns]``.
+
+    Args:
+        precision: Of the product.
+        device: Where it runs.
+        threads: Threads it runs with, which are torch's at present.
+        rows: Rows of the left matrix.
+        inner: Columns of the left matrix.
+        columns: Columns of the right matrix.
+    """
+    set_matmul_precision(precision, device)
+    dtype = torch.bfloat16 if precision == "bf16" else torch.float32
+    left = torch.randn(rows, inner, device=device).to(dtype)
+    right = torch.randn(inner, columns, device=device).to(dtype)
+    out = torch.empty(rows, columns, device=device, dtype=dtype)
+    timing = measured(lambda: torch.mm(left, right, out=out), GEMM_SECONDS)
+    return 2e3 * rows * inner * columns / timing.median
+
+
+def reached(timing: Timing, flops: int, precision: Precision, device: str, rows: int, width: int) -> dict[str, Any]:
+    """Return a function's record: its time, its FLOPs, and its rate as a share of what matrix products reach.
+
+    Args:
+        timing: Of the function.
+        flops: That it does.
+        precision: Of its matrix products.
+        device: Where it runs.
+        rows: Rows of the network's largest products.
+        width: Of the network.
+    """
+    side, threads = BIG_GEMM[torch.device(device).type], torch.get_num_threads()
+    rate = 1e3 * flops / timing.median
+    return {
+        "ms": asdict(timing),
+        "flops": flops,
+        "share_of_big_gemm": rate / gemm_rate(precision, device, threads, side, side, side),
+        "share_of_own_gemm": rate / gemm_rate(precision, device, threads, rows, width, width),
+    }
+
+
+def device_name(device: str) -> str:
+    """Return ``cpu``, or the GPU's short name as part of a file name, for example ``h100``."""
+    if torch.device(device).type == "cpu":
+        return "cpu"
+    words = re.split(r"[\s-]+", torch.cuda.get_device_name(device))
+    return next((word for word in words if re.search(r"\d", word)), words[-1]).lower()

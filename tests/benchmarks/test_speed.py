@@ -1,0 +1,77 @@
+# SPDX-License-Identifier: BSD-3-Clause
+"""The speed benchmark measures all that it plans, and counts what the layers' shapes say."""
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+import report_speed
+import torch
+from speed import Bench, Store, measure_cells
+from speed_plan import Shape, Sizes, Variant, plan
+from speed_subjects import parts, trained_trudi
+from timing import counted_flops
+
+from trudi_rsl.diffusion.score_network import NUM_FREQUENCIES, TIME_EMBEDDING_DIM, TIME_HIDDEN_DIM
+
+SHAPE = Shape(4, 2, num_obs=5, num_actions=3, width=8, num_denoise_steps=2, num_mini_batches=2, num_epochs=1)
+TINY = Sizes(
+    acting=SHAPE,
+    learning=SHAPE,
+    env_counts=(1, 4),
+    denoise_steps=(2,),
+    mini_batches=(2, 4),
+    modes=("eager",),
+    precisions=("fp32", "bf16"),
+    factors=(2,),
+    seconds=1e-3,
+    budget=10.0,
+)
+
+
+@pytest.fixture(autouse=True)
+def _small_ceiling(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("timing.BIG_GEMM", {"cpu": 8})
+    monkeypatch.setattr("timing.GEMM_SECONDS", 1e-3)
+
+
+@pytest.mark.slow
+def test_every_planned_cell_is_measured_and_reported(tmp_path: Path) -> None:
+    cells = plan(TINY)
+    assert len({(cell.section, cell.name) for cell in cells}) == len(cells)
+    store = Store(tmp_path / "speed_cpu.json", "cpu")
+    store.begin(1, ["sampling", "update", "sweeps"])
+    measure_cells(cells, Bench("cpu", TINY), lambda cell, record: store.add(1, cell, record), "test")
+    run: dict[str, Any] = json.loads((tmp_path / "speed_cpu.json").read_text())["runs"]["1 thread"]
+    for cell in cells:
+        record = run[cell.section][cell.name]
+        assert "skipped" not in record, f"{cell.name}: {record}"
+        timed = [record[part] for part in ("sampling", "update")] if cell.section == "sweeps" else [record]
+        assert all(0 < each["ms"]["q25"] <= each["ms"]["median"] <= each["ms"]["q75"] for each in timed)
+    page = report_speed.sections(tmp_path, tmp_path, lambda header, rows: str([header, *rows]))
+    assert all(cell.name in page for cell in cells if cell.section == "update")
+    assert {path.name for path in tmp_path.glob("*.png")} == {"speed_sampling_cpu.png", "speed_growth_cpu.png"}
+
+
+def test_a_cell_over_its_budget_is_skipped_and_told() -> None:
+    cell = plan(TINY)[0]
+    record = Bench("cpu", Sizes(**{**TINY.__dict__, "budget": 0.0})).measure(cell)
+    assert "this cell's budget is 0 s" in record["skipped"]
+
+
+def test_flops_of_the_path_kl_are_those_of_its_layers() -> None:
+    states, steps, obs, actions, width = SHAPE.batch, SHAPE.num_denoise_steps, SHAPE.num_obs, SHAPE.num_actions, 8
+    from_data = states * obs * width + steps * states * actions * width
+    inside = steps * (2 * NUM_FREQUENCIES * TIME_HIDDEN_DIM + (TIME_HIDDEN_DIM + width) * TIME_EMBEDDING_DIM)
+    inside += steps * states * (2 * width * width + width * actions)
+    # a product forward, one backward for its weights, and one for its input unless that is data
+    expected = 2 * (2 * from_data + 3 * inside)
+    assert counted_flops(parts(trained_trudi(SHAPE, Variant(), "cpu"))["path KL"]) == expected
+
+
+def test_updates_of_a_subject_change_no_weight() -> None:
+    alg = trained_trudi(SHAPE, Variant(), "cpu")
+    before = [p.clone() for p in alg.actor_critic.parameters()]
+    alg.update()
+    torch.testing.assert_close(list(alg.actor_critic.parameters()), before, rtol=0, atol=1e-10)
