@@ -13,7 +13,7 @@ from typing import get_args
 
 def parse() -> tuple[argparse.Namespace, list[str]]:
     """Return the flags, and what is left: overrides, and flags of the task's simulator."""
-    from trudi_rsl.modules.diffusion_actor_critic import SAMPLERS, InitialLatent
+    from trudi_rsl.modules.actor_critic import SAMPLERS, InitialLatent
 
     parser = argparse.ArgumentParser(
         description=__doc__, allow_abbrev=False, formatter_class=argparse.RawDescriptionHelpFormatter

@@ -2,7 +2,7 @@
 """Algorithms that train under RSL-RL's runners."""
 
 from trudi_rsl.algorithms.checkpoint import load_actor_critic
-from trudi_rsl.algorithms.config import TruDiCfg
+from trudi_rsl.algorithms.config import REPPOCfg, TruDiCfg
 from trudi_rsl.algorithms.trudi import TruDi
 
-__all__ = ["TruDi", "TruDiCfg", "load_actor_critic"]
+__all__ = ["REPPOCfg", "TruDi", "TruDiCfg", "load_actor_critic"]

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: BSD-3-Clause
-"""Configuration of TruDi: one dataclass, from which the schemas of Hydra and of the hosts are made."""
+"""Configuration of TruDi and REPPO: one dataclass, from which the schemas of Hydra and of the hosts are made."""
 
 from __future__ import annotations
 
@@ -13,8 +13,12 @@ from typing import Any, Literal, Self, get_args
 from trudi_rsl.acceleration import CompileMode, Precision
 from trudi_rsl.errors import ConfigError, nearest
 
+Actor = Literal["diffusion", "gaussian"]
 KLEstimator = Literal["closed_form", "mean_only", "log_ratio", "reverse"]
 KLChains = Literal["stored", "fresh"]
+
+ALGORITHM_OF_ACTOR: dict[str, Literal["trudi", "reppo"]] = {"diffusion": "trudi", "gaussian": "reppo"}
+"""What ``--algo`` calls the algorithm that trains each kind of actor."""
 
 MAX_ENTROPY_PER_DIM = math.log(2.0)
 """Entropy of the uniform distribution on [-1, 1], the largest any action in it can have."""
@@ -56,6 +60,9 @@ class TruDiCfg:
     lam: float = 0.95
     """TD(lambda) mixing, in [0, 1]."""
 
+    actor: Actor = "diffusion"
+    """The policy: a denoising chain, or REPPO's tanh-Gaussian (arXiv 2507.11019), whose settings are
+    :class:`REPPOCfg`'s. A Gaussian has no use for `num_denoise_steps`, `prior_std` and `init_friction`."""
     num_denoise_steps: int = 8
     """Denoising steps N, at least 1; the paper finds that 1 fails and 8 saturates."""
     prior_std: float = 2.5
@@ -63,17 +70,19 @@ class TruDiCfg:
     init_friction: float = 1.0
     """Initial friction per action dimension, above 0; learned."""
     actor_hidden_dims: Sequence[int] = (512, 512, 512)
-    """Widths of the score network: the first layer, then one hidden block each."""
+    """Widths of the actor's network: the first layer, then one hidden block each."""
     residual: bool = False
     """Skip connections around the hidden blocks (the paper's text; the authors' implementation has none)."""
 
     kl_bound: float = 0.1
-    """Trust region eps on the path KL per state, nats, above 0; the paper finds 0.1 to 0.4 best."""
+    """Trust region eps on the path KL per state, nats, above 0; the paper finds 0.1 to 0.4 best. For a Gaussian the KL
+    between its distributions before `tanh`."""
     kl_estimator: KLEstimator = "closed_form"
     """Path KL per state: per-step closed form along old chains, means only, sampled log-ratio, or KL(new || old)
-    along the policy's own chain."""
+    along the policy's own chain. A Gaussian has the closed form only."""
     kl_chains: KLChains = "stored"
-    """Where the old chains come from: the rollout's own, or resampled from the old policy in every minibatch."""
+    """Where the old chains come from: the rollout's own, or resampled from the old policy in every minibatch. A
+    Gaussian's old distributions are stored."""
     num_kl_chains: int = 1
     """Chains K per state, at least 1; more than 1 needs fresh chains."""
     init_lambda: float = 0.01
@@ -112,6 +121,7 @@ class TruDiCfg:
 
     def __post_init__(self) -> None:
         """Refuse impossible values."""
+        self._check_actor()
         for name in (
             "num_learning_epochs", "num_mini_batches", "num_denoise_steps", "num_kl_chains", "critic_hidden_dim",
         ):  # fmt: skip
@@ -157,9 +167,14 @@ class TruDiCfg:
         if self.action_bounds is not None:
             self.action_bounds = self._interval("action_bounds")
 
+    def _check_actor(self) -> None:
+        self._require("actor", self.actor in get_args(Actor), f"one of {get_args(Actor)}")
+        # REPPO's entropy target would otherwise be that of a diffusion policy's bound
+        self._require("actor", self.actor == "diffusion", "diffusion in TruDi; a Gaussian is REPPO's (--algo reppo)")
+
     @property
     def stores_chains(self) -> bool:
-        """Whether the rollout must keep its denoising chains."""
+        """Whether the rollout must keep its denoising chains, or a Gaussian's distributions."""
         return self.kl_chains == "stored" and self.kl_estimator != "reverse"
 
     @classmethod
@@ -213,6 +228,49 @@ class TruDiCfg:
                 f"algorithm.{name} must be [low, high] with low < high, both finite{auto}; got {value!r}.{hint}"
             )
         return float(value[0]), float(value[1])
+
+
+@dataclass
+class REPPOCfg(TruDiCfg):
+    """Settings of REPPO (arXiv 2507.11019): those of TruDi, with a Gaussian actor and its entropy target."""
+
+    actor: Actor = "gaussian"
+    """The policy, a tanh-Gaussian."""
+    entropy_target_per_dim: float = -0.5
+    """Target of the entropy in nats per action dimension, for unit actions in [-1, 1]; at most ln 2. The paper's."""
+
+    def _check_actor(self) -> None:
+        self._require("actor", self.actor in get_args(Actor), f"one of {get_args(Actor)}")
+        self._require("actor", self.actor == "gaussian", "gaussian in REPPO; diffusion is TruDi's (--algo trudi)")
+        chains = "for a Gaussian, whose KL needs no denoising chains"
+        self._require("kl_estimator", self.kl_estimator == "closed_form", f"closed_form {chains}")
+        self._require("kl_chains", self.kl_chains == "stored", f"stored {chains}")
+        self._require("num_kl_chains", self.num_kl_chains == 1, f"1 {chains}")
+
+
+SETTINGS: dict[str, type[TruDiCfg]] = {"trudi": TruDiCfg, "reppo": REPPOCfg}
+"""The settings of each algorithm of this package, by what ``--algo`` calls it."""
+
+OF_ACTOR = ("actor", "entropy_target_per_dim", "kl_estimator", "kl_chains", "num_kl_chains")
+"""Settings that belong to one kind of actor: a preset's say nothing of the other kind."""
+
+
+def settings_from_dict(values: Mapping[str, Any]) -> TruDiCfg:
+    """Build the configuration of the algorithm that ``values["actor"]`` belongs to, TruDi's where it is absent.
+
+    Args:
+        values: An RSL-RL ``algorithm`` section; see :meth:`TruDiCfg.from_dict`.
+
+    Raises:
+        ConfigError: If a field does not exist, with the nearest names, or holds an impossible value.
+    """
+    algo = ALGORITHM_OF_ACTOR.get(values.get("actor", TruDiCfg.actor), "trudi")
+    return SETTINGS[algo].from_dict(values)
+
+
+def reppo_overrides() -> dict[str, Any]:
+    """Return what makes a TruDi configuration, such as a task's preset, one of REPPO."""
+    return {name: getattr(REPPOCfg(), name) for name in OF_ACTOR}
 
 
 def _finite(value: object) -> bool:

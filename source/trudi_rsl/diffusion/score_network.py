@@ -4,11 +4,12 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from itertools import pairwise
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
+
+from trudi_rsl.diffusion.trunk import check_widths, hidden_trunk
 
 NUM_FREQUENCIES = 32
 TIME_HIDDEN_DIM = 32
@@ -37,21 +38,6 @@ class TimeEmbedding(nn.Module):
         return self.mlp(torch.cat([angle.sin(), angle.cos()], dim=-1))
 
 
-class HiddenBlock(nn.Module):
-    """``GELU(LayerNorm(Linear(h)))``, added to its input when ``residual``."""
-
-    def __init__(self, in_dim: int, out_dim: int, residual: bool) -> None:
-        super().__init__()
-        self.linear = nn.Linear(in_dim, out_dim)
-        self.norm = nn.LayerNorm(out_dim)
-        self.residual = residual
-
-    def forward(self, h: Tensor) -> Tensor:
-        """Map features ``[..., in_dim]`` to ``[..., out_dim]``."""
-        out = F.gelu(self.norm(self.linear(h)))
-        return h + out if self.residual else out
-
-
 class ScoreNetwork(nn.Module):
     """MLP on (x, observation, step) whose first layer is evaluated in three parts.
 
@@ -70,17 +56,11 @@ class ScoreNetwork(nn.Module):
 
     def __init__(self, num_obs: int, num_actions: int, hidden_dims: Sequence[int], residual: bool = False) -> None:
         super().__init__()
-        if not hidden_dims:
-            raise ValueError("hidden_dims must name at least one layer.")
-        if residual and len(set(hidden_dims)) > 1:
-            raise ValueError(f"Residual blocks need equal widths, got hidden_dims={list(hidden_dims)}.")
+        check_widths(hidden_dims, residual)
         self.input_dims = [num_actions, num_obs, TIME_EMBEDDING_DIM]
         self.time_embedding = TimeEmbedding()
         self.input_layer = nn.Linear(sum(self.input_dims), hidden_dims[0])
-        self.trunk = nn.Sequential(
-            nn.GELU(),
-            *(HiddenBlock(i, o, residual) for i, o in pairwise(hidden_dims)),
-        )
+        self.trunk = hidden_trunk(hidden_dims, residual)
         self.output_layer = nn.Linear(hidden_dims[-1], num_actions)
         with torch.no_grad():
             self.output_layer.weight.mul_(OUTPUT_SCALE)

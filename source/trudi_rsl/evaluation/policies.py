@@ -20,7 +20,7 @@ from trudi_rsl.algorithms import TruDi
 from trudi_rsl.algorithms.checkpoint import check_kind, check_task, load_actor_critic, read_checkpoint
 from trudi_rsl.errors import CheckpointError, ConfigError
 from trudi_rsl.evaluation.episodes import Policy
-from trudi_rsl.modules.diffusion_actor_critic import InitialLatent, Sampler
+from trudi_rsl.modules.actor_critic import InitialLatent, Sampler
 from trudi_rsl.rsl_rl_compat.moved import policy_of
 from trudi_rsl.runners import OnPolicyRunner
 
