@@ -13,13 +13,15 @@ from typing import get_args
 
 def parse() -> tuple[argparse.Namespace, list[str]]:
     """Return the flags, and what is left: overrides, and flags of the task's simulator."""
-    from trudi_rsl.modules.diffusion_actor_critic import SAMPLERS, InitialLatent
+    from trudi_rsl.modules.actor_critic import SAMPLERS, InitialLatent
 
     parser = argparse.ArgumentParser(
         description=__doc__, allow_abbrev=False, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     parser.add_argument("--task", required=True, help="task the policy was trained on")
-    parser.add_argument("--algo", choices=["trudi", "ppo"], help="algorithm of the checkpoint (default: told by it)")
+    parser.add_argument(
+        "--algo", choices=["trudi", "reppo", "ppo"], help="algorithm of the checkpoint (default: told by it)"
+    )
     parser.add_argument(
         "--checkpoint",
         help="a file, a run folder, or a regular expression of file names in the run (default: the newest of the "
@@ -31,7 +33,7 @@ def parse() -> tuple[argparse.Namespace, list[str]]:
         "--sampler",
         choices=SAMPLERS,
         default="ode",
-        help="how to act (default: ode); a PPO policy takes its mean with ode and samples with sde",
+        help="how to act (default: ode); a Gaussian policy takes its mean with ode and samples with sde",
     )
     parser.add_argument("--score_scale", type=float, help="score scale c of ode, above 0 (default: 1)")
     parser.add_argument("--initial_latent", choices=get_args(InitialLatent), help="start of ode (default: random)")

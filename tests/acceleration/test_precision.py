@@ -15,11 +15,11 @@ def test_chains_log_probs_and_values_are_float32_of_rounded_networks() -> None:
     exact = model.decide(obs, noise)
     with network_precision("bf16", "cpu"):
         rounded = model.decide(obs, noise)
-        values = model.critic.value(obs, rounded[0])
+        values = model.critic.value(obs, rounded.action)
         # a network's own output shows the precision
         assert model.actor.score_network(noise[0], model.actor.score_network.obs_features(obs)).dtype == torch.bfloat16
-    assert {t.dtype for t in (*rounded[:2], *rounded[2], values)} == {torch.float32}
-    difference = (rounded[0] - exact[0]).abs()
+    assert {t.dtype for t in (*rounded, values)} == {torch.float32}
+    difference = (rounded.action - exact.action).abs()
     assert 1e-5 < difference.max() < 0.1, "the products must be rounded, and no more than that"
 
 

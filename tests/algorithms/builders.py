@@ -3,16 +3,20 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, TypeVar
 
 import torch
 from tensordict import TensorDict
 from torch import Tensor
 
 from trudi_rsl.algorithms import TruDiCfg
+from trudi_rsl.algorithms.family import settings_from_dict
 from trudi_rsl.algorithms.learner import PathwiseLearner
-from trudi_rsl.modules import DiffusionActorCritic
+from trudi_rsl.algorithms.trust_region import step_sizes_of
+from trudi_rsl.modules import ActorCritic, DiffusionActorCritic, GaussianActorCritic
 from trudi_rsl.storage import Minibatch, RolloutBuffer
+
+ModelT = TypeVar("ModelT", bound=ActorCritic[Any])
 
 NUM_OBS, NUM_PRIVILEGED, NUM_ACTIONS, NUM_DENOISE_STEPS, WIDTH = 3, 2, 2, 4, 8
 
@@ -27,25 +31,36 @@ def observations(batch: int) -> TensorDict:
 def actor_critic(asymmetric: bool = False, perturbed: bool = True) -> DiffusionActorCritic:
     """Return a tiny module with uneven action bounds; ``perturbed`` gives its control and Q values some life."""
     model = DiffusionActorCritic(
-        observations(1),
-        {"actor": ["policy"], "critic": ["policy", "privileged"] if asymmetric else ["policy"]},
-        action_low=torch.tensor([-1.0, 0.0]),
-        action_high=torch.tensor([1.0, 4.0]),
-        num_denoise_steps=NUM_DENOISE_STEPS,
-        actor_hidden_dims=[WIDTH, WIDTH],
-        critic_hidden_dim=WIDTH,
-        num_bins=21,
+        observations(1), **_shared(asymmetric), num_denoise_steps=NUM_DENOISE_STEPS, actor_hidden_dims=[WIDTH, WIDTH]
     )
-    if perturbed:
-        torch.nn.init.normal_(model.actor.score_network.output_layer.weight)
-        torch.nn.init.normal_(model.critic.value_head[-1].weight)  # type: ignore[arg-type]
-        # the learned code of 0 outweighs any fresh head
-        torch.nn.init.zeros_(model.critic.zero_code)
-        model.sync_old_actor()
+    return _perturbed(model) if perturbed else model
+
+
+def gaussian_actor_critic(asymmetric: bool = False) -> GaussianActorCritic:
+    """Return what :func:`actor_critic` does with a Gaussian actor, whose mean and deviation depend on the state."""
+    return _perturbed(GaussianActorCritic(observations(1), **_shared(asymmetric), actor_hidden_dims=[WIDTH, WIDTH]))
+
+
+def _shared(asymmetric: bool) -> dict[str, Any]:
+    return {
+        "obs_groups": {"actor": ["policy"], "critic": ["policy", "privileged"] if asymmetric else ["policy"]},
+        "action_low": torch.tensor([-1.0, 0.0]),
+        "action_high": torch.tensor([1.0, 4.0]),
+        "critic_hidden_dim": WIDTH,
+        "num_bins": 21,
+    }
+
+
+def _perturbed(model: ModelT) -> ModelT:
+    torch.nn.init.normal_(model.actor.output_layer.weight)
+    torch.nn.init.normal_(model.critic.value_head[-1].weight)  # type: ignore[arg-type]
+    # the learned code of 0 outweighs any fresh head
+    torch.nn.init.zeros_(model.critic.zero_code)
+    model.sync_old_actor()
     return model
 
 
-def moved(model: DiffusionActorCritic, scale: float = 0.1) -> DiffusionActorCritic:
+def moved(model: ModelT, scale: float = 0.1) -> ModelT:
     """Move the actor away from the old actor, in place."""
     with torch.no_grad():
         for parameter in model.actor.parameters():
@@ -53,18 +68,17 @@ def moved(model: DiffusionActorCritic, scale: float = 0.1) -> DiffusionActorCrit
     return model
 
 
-def config(**settings: Any) -> TruDiCfg:
+def config(actor: str = "diffusion", **settings: Any) -> TruDiCfg:
     """Return settings for the tiny module; only what the learner reads matters."""
-    return TruDiCfg(num_denoise_steps=NUM_DENOISE_STEPS, critic_hidden_dim=WIDTH, value_range=(-10, 10), **settings)
+    tiny = {"num_denoise_steps": NUM_DENOISE_STEPS, "critic_hidden_dim": WIDTH, "value_range": (-10, 10)}
+    return settings_from_dict({"actor": actor} | tiny | settings)
 
 
-def rollout(
-    model: DiffusionActorCritic, num_steps: int = 4, num_envs: int = 5, store_chains: bool = True
-) -> RolloutBuffer:
+def rollout(model: ActorCritic[Any], num_steps: int = 4, num_envs: int = 5, store_chains: bool = True) -> RolloutBuffer:
     """Return a full rollout of random observations and rewards, without ends of episodes."""
     buffer = RolloutBuffer(
         num_steps, num_envs, model.actor_obs.num_obs, model.critic_obs.num_obs if model.asymmetric else None,
-        NUM_ACTIONS, WIDTH, NUM_DENOISE_STEPS, store_chains, "cpu",
+        NUM_ACTIONS, WIDTH, model.actor.trace_length if store_chains else 0, "cpu",
     )  # fmt: skip
     for t in range(num_steps + 1):
         decide(model, buffer, observations(num_envs))
@@ -75,18 +89,17 @@ def rollout(
 
 
 @torch.no_grad()
-def decide(model: DiffusionActorCritic, buffer: RolloutBuffer, obs: TensorDict) -> Tensor:
+def decide(model: ActorCritic[Any], buffer: RolloutBuffer, obs: TensorDict) -> Tensor:
     """Write one decision of the actor and return its unit actions."""
     actor_obs = model.actor_obs(obs)
-    chain = model.sample_chain(actor_obs)
-    actions = chain.latents[-1].tanh()
-    buffer.add_decision(actor_obs, model.critic_obs(obs), actions, model.actor.log_prob_bound(chain), chain)
-    return actions
+    decision = model.decide(actor_obs)
+    buffer.add_decision(actor_obs, model.critic_obs(obs), decision)
+    return decision.action
 
 
-def learner_and_batch(model: DiffusionActorCritic, **settings: Any) -> tuple[PathwiseLearner, Minibatch, Tensor]:
-    """Return a learner on ``model``, a minibatch that its old actor drew, and the old actor's step sizes."""
-    cfg = config(**settings)
+def learner_and_batch(model: ActorCritic[Any], **settings: Any) -> tuple[PathwiseLearner, Minibatch, Any]:
+    """Return a learner on ``model``, a minibatch that its old actor drew, and the old actor's step sizes or None."""
+    cfg = config("gaussian" if isinstance(model, GaussianActorCritic) else "diffusion", **settings)
     current = model.actor.state_dict()
     current = {name: value.clone() for name, value in current.items()}
     model.actor.load_state_dict(model.old_actor.state_dict())
@@ -94,4 +107,4 @@ def learner_and_batch(model: DiffusionActorCritic, **settings: Any) -> tuple[Pat
     model.actor.load_state_dict(current)
     buffer.targets.normal_()
     buffer.next_features.normal_()
-    return PathwiseLearner(model, cfg), next(buffer.minibatches(1, 1)), model.old_actor.step_sizes()
+    return PathwiseLearner(model, cfg), next(buffer.minibatches(1, 1)), step_sizes_of(model.old_actor)

@@ -10,7 +10,8 @@ from typing import Any
 import pytest
 from rsl_rl.algorithms import PPO
 
-from trudi_rsl.algorithms import TruDiCfg
+from trudi_rsl.algorithms import REPPOCfg, TruDiCfg
+from trudi_rsl.algorithms.family import OF_ACTOR, settings_from_dict
 from trudi_rsl.errors import ConfigError
 
 NAN, INF = float("nan"), float("inf")
@@ -171,3 +172,42 @@ def test_settings_survive_a_round_trip_as_plain_values() -> None:
 )
 def test_chains_are_stored_only_where_the_path_kl_reads_them(settings: dict[str, Any], stores: bool) -> None:
     assert TruDiCfg(**settings).stores_chains == stores
+
+
+def test_the_kind_of_actor_decides_the_entropy_target() -> None:
+    diffusion, gaussian = settings_from_dict({}), settings_from_dict({"actor": "gaussian"})
+    assert (diffusion.actor, gaussian.actor) == ("diffusion", "gaussian")
+    assert (diffusion.entropy_target_per_dim, gaussian.entropy_target_per_dim) == (-1.665, -0.5)
+    assert settings_from_dict({"actor": "gaussian", "entropy_target_per_dim": -1.0}).entropy_target_per_dim == -1.0
+
+
+def test_reppo_differs_from_trudi_in_settings_of_the_actor_only() -> None:
+    trudi, reppo = TruDiCfg().to_dict(), REPPOCfg().to_dict()
+    assert {name for name in trudi if trudi[name] != reppo[name]} == {"actor", "entropy_target_per_dim"} < set(OF_ACTOR)
+    assert reppo == settings_from_dict(reppo).to_dict()
+
+
+@pytest.mark.parametrize(
+    ("settings", "message"),
+    [
+        ({"actor": "gausian"}, r"algorithm\.actor must be one of \('diffusion', 'gaussian'\); got 'gausian'"),
+        (
+            {"actor": "gaussian", "kl_estimator": "reverse"},
+            r"kl_estimator must be closed_form .*'reverse'",
+        ),
+        ({"actor": "gaussian", "kl_estimator": "log_ratio"}, "kl_estimator must be closed_form for a Gaussian"),
+        ({"actor": "gaussian", "kl_chains": "fresh"}, "kl_chains must be stored for a Gaussian.*'fresh'"),
+        ({"actor": "gaussian", "num_kl_chains": 2}, "num_kl_chains must be 1 for a Gaussian.*2"),
+        ({"actor": "gaussian", "kl_bnd": 1.0}, "Did you mean 'kl_bound'"),
+    ],
+)
+def test_what_a_gaussian_has_no_use_for_is_refused(settings: dict[str, Any], message: str) -> None:
+    with pytest.raises(ConfigError, match=message):
+        settings_from_dict(settings)
+
+
+def test_settings_of_one_actor_are_not_taken_for_the_others() -> None:
+    with pytest.raises(ConfigError, match=r"actor must be diffusion in TruDi; .*--algo reppo"):
+        TruDiCfg(actor="gaussian")
+    with pytest.raises(ConfigError, match=r"actor must be gaussian in REPPO; .*--algo trudi"):
+        REPPOCfg(actor="diffusion")

@@ -2,15 +2,17 @@
 """Each of the learner's steps moves its own parameters only, and in the right direction."""
 
 import copy
+from collections.abc import Callable
 from typing import Any
 
 import pytest
 import torch
 from torch import Tensor
 
-from tests.algorithms.builders import actor_critic, learner_and_batch, moved
+from tests.algorithms.builders import actor_critic, gaussian_actor_critic, learner_and_batch, moved
 from trudi_rsl.algorithms.learner import PathwiseLearner
 from trudi_rsl.algorithms.trust_region import path_kl, reverse_path_kl
+from trudi_rsl.modules import ActorCritic
 from trudi_rsl.storage import Minibatch
 
 
@@ -38,11 +40,15 @@ SETTINGS: list[dict[str, Any]] = [
 ]
 
 
-def median_path_kl(learner: PathwiseLearner, batch: Minibatch, old_steps: Tensor) -> float:
+Build = Callable[[], ActorCritic[Any]]
+CASES: list[tuple[Build, dict[str, Any]]] = [*((actor_critic, s) for s in SETTINGS), (gaussian_actor_critic, {})]
+
+
+def median_path_kl(learner: PathwiseLearner, batch: Minibatch, old_steps: Tensor | None) -> float:
     model = learner.actor_critic
     if learner.cfg.kl_estimator == "reverse":
-        chain = model.sample_chain(batch.actor_obs)
-        return reverse_path_kl(model.actor, model.old_actor, batch.actor_obs, chain).median().item()
+        trace = model.decide(batch.actor_obs).trace
+        return reverse_path_kl(model.actor, model.old_actor, batch.actor_obs, trace).median().item()
     old = learner._old_chains(batch, old_steps)
     assert old is not None
     return path_kl(model.actor, batch.actor_obs, old, learner.cfg.kl_estimator).median().item()
@@ -55,9 +61,9 @@ def test_critic_step_moves_the_critic_only() -> None:
     assert moved_names(learner, before) == names(learner, "critic")
 
 
-@pytest.mark.parametrize("settings", SETTINGS, ids=str)
-def test_actor_step_moves_the_actor_only(settings: dict[str, Any]) -> None:
-    learner, batch, old_steps = learner_and_batch(moved(actor_critic()), **settings)
+@pytest.mark.parametrize(("build", "settings"), CASES)
+def test_actor_step_moves_the_actor_only(build: Build, settings: dict[str, Any]) -> None:
+    learner, batch, old_steps = learner_and_batch(moved(build()), **settings)
     learner.cfg.kl_bound = median_path_kl(learner, batch, old_steps)
     before = everything(learner)
     metrics = learner._actor_step(batch, old_steps)
@@ -83,6 +89,16 @@ def test_dual_step_moves_the_other_way_below_target_and_bound() -> None:
     assert learner.multiplier < multiplier
 
 
+def test_the_logged_entropy_of_a_gaussian_is_minus_its_mean_log_prob() -> None:
+    model = gaussian_actor_critic()
+    learner, batch, old_steps = learner_and_batch(model)
+    torch.manual_seed(3)
+    entropy = learner._actor_step(batch, old_steps)["entropy"]
+    model.actor.load_state_dict(model.old_actor.state_dict())
+    torch.manual_seed(3)
+    torch.testing.assert_close(entropy, -model.decide(batch.actor_obs).log_prob.mean().detach())
+
+
 def test_entropy_target_is_per_action_dimension() -> None:
     learner, *_ = learner_and_batch(actor_critic(), entropy_target_per_dim=-1.5)
     assert learner.entropy_target == -3.0
@@ -101,17 +117,18 @@ def test_actor_step_uses_the_critic_just_updated() -> None:
     torch.testing.assert_close(metrics["actor"], expected.detach(), rtol=1e-4, atol=1e-5)
 
 
-def test_first_actor_step_starts_inside_the_trust_region() -> None:
-    learner, batch, old_steps = learner_and_batch(actor_critic())
+@pytest.mark.parametrize("build", [actor_critic, gaussian_actor_critic])
+def test_first_actor_step_starts_inside_the_trust_region(build: Build) -> None:
+    learner, batch, old_steps = learner_and_batch(build())
     metrics = learner._actor_step(batch, old_steps)
     assert metrics["path_kl_max"] < 1e-5
     assert metrics["gated_share"] == 0.0
 
 
-@pytest.mark.parametrize("settings", SETTINGS, ids=str)
-def test_gated_actor_steps_return_to_the_trust_region(settings: dict[str, Any]) -> None:
+@pytest.mark.parametrize(("build", "settings"), CASES)
+def test_gated_actor_steps_return_to_the_trust_region(build: Build, settings: dict[str, Any]) -> None:
     learner, batch, old_steps = learner_and_batch(
-        moved(actor_critic()), kl_bound=1e-6, init_lambda=1.0, learning_rate=0.01, **settings
+        moved(build()), kl_bound=1e-6, init_lambda=1.0, learning_rate=0.01, **settings
     )
     first = learner._actor_step(batch, old_steps)["path_kl"]
     for _ in range(60):
@@ -119,13 +136,14 @@ def test_gated_actor_steps_return_to_the_trust_region(settings: dict[str, Any]) 
     assert learner._actor_step(batch, old_steps)["path_kl"] < 0.3 * first
 
 
-def test_actor_steps_inside_the_trust_region_raise_q() -> None:
-    model = actor_critic()
+@pytest.mark.parametrize("build", [actor_critic, gaussian_actor_critic])
+def test_actor_steps_inside_the_trust_region_raise_q(build: Build) -> None:
+    model = build()
     learner, batch, old_steps = learner_and_batch(model, kl_bound=1e6, init_alpha=1e-8, learning_rate=0.01)
 
     def mean_q() -> Tensor:
         torch.manual_seed(0)
-        actions = model.sample_chain(batch.actor_obs).latents[-1].tanh()
+        actions = model.decide(batch.actor_obs).action
         return model.critic.value(batch.critic_obs, actions).mean()
 
     before = mean_q()
@@ -154,8 +172,9 @@ def test_gradients_are_clipped_for_actor_and_critic_separately_and_logged_unclip
         torch.testing.assert_close(torch.nn.utils.get_total_norm(gradients), torch.tensor(1e-3), rtol=1e-3, atol=0)
 
 
-def test_learner_state_continues_as_if_never_stopped() -> None:
-    model = moved(actor_critic())
+@pytest.mark.parametrize("build", [actor_critic, gaussian_actor_critic])
+def test_learner_state_continues_as_if_never_stopped(build: Build) -> None:
+    model = moved(build())
     learner, batch, old_steps = learner_and_batch(model)
     learner.update(batch, old_steps)
     # the optimisers' state is live, and a checkpoint on disk is not

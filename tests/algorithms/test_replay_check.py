@@ -5,10 +5,11 @@ import pytest
 import torch
 from torch import Tensor
 
-from tests.algorithms.builders import actor_critic
+from tests.algorithms.builders import actor_critic, gaussian_actor_critic
 from trudi_rsl.acceleration import network_precision
 from trudi_rsl.algorithms.checks import raise_if_replay_differs
-from trudi_rsl.diffusion import Chain, DiffusionPolicy
+from trudi_rsl.diffusion import DiffusionPolicy
+from trudi_rsl.policy import Decision
 
 OBS = torch.linspace(-2.0, 2.0, 48).reshape(16, 3)
 
@@ -23,20 +24,15 @@ def test_chains_sampled_and_replayed_in_float32_pass_and_leave_the_policy_as_it_
 def test_chains_of_another_precision_than_their_replay_are_refused() -> None:
     policy = DiffusionPolicy(num_obs=3, num_actions=6, hidden_dims=[256, 256])
 
-    def rounded(obs: Tensor, noise: Tensor) -> tuple[Tensor, Tensor, Chain]:
+    def rounded(obs: Tensor, noise: Tensor) -> Decision:
         with network_precision("bf16", "cpu"):
-            chain = policy.sample(obs, noise)
-        return chain.latents[-1].tanh(), policy.log_prob_bound(chain), chain
+            return policy.decide(obs, noise)
 
     with pytest.raises(RuntimeError, match=r"changes the policy by .* nats .*set_float32_matmul_precision"):
         raise_if_replay_differs(policy, OBS, rounded, "fp32")
 
-    def exact(obs: Tensor, noise: Tensor) -> tuple[Tensor, Tensor, Chain]:
-        chain = policy.sample(obs, noise)
-        return chain.latents[-1].tanh(), policy.log_prob_bound(chain), chain
-
     with pytest.raises(RuntimeError, match=r"changes the policy by .* nats .*=bf16.* Use fp32"):
-        raise_if_replay_differs(policy, OBS, exact, "bf16")
+        raise_if_replay_differs(policy, OBS, policy.decide, "bf16")
     # the policy's own last layer, near zero before the first update, would have let it pass
     assert policy.score_network.output_layer.weight.abs().max() < 1e-6
 
@@ -47,3 +43,15 @@ def test_a_policy_that_is_not_finite_is_refused() -> None:
         model.actor.raw_friction.fill_(torch.nan)
     with pytest.raises(RuntimeError, match="changes the policy by nan"):
         raise_if_replay_differs(model.actor, OBS, model.decide, "fp32")
+
+
+def test_a_gaussian_is_checked_too() -> None:
+    model = gaussian_actor_critic()
+    raise_if_replay_differs(model.actor, OBS, model.decide, "fp32")
+
+    def rounded(obs: Tensor, noise: Tensor) -> Decision:
+        with network_precision("bf16", "cpu"):
+            return model.decide(obs, noise)
+
+    with pytest.raises(RuntimeError, match=r"changes the policy by .* nats"):
+        raise_if_replay_differs(model.actor, OBS, rounded, "fp32")

@@ -83,7 +83,7 @@ def trudi(value_range: Any, rewards: float) -> TruDi:
     model = actor_critic()
     cfg = config(num_learning_epochs=1, num_mini_batches=2)
     cfg.value_range = value_range
-    algorithm = TruDi(model, RolloutBuffer(8, 16, 3, None, 2, 8, 4, True, "cpu"), cfg, spec={})
+    algorithm = TruDi(model, RolloutBuffer(8, 16, 3, None, 2, 8, model.actor.trace_length, "cpu"), cfg, spec={})
     for t in range(8):
         algorithm.act(observations(16))
         dones = torch.zeros(16)

@@ -16,6 +16,13 @@ from trudi_rsl.rsl_rl_compat.version import PPO_MODELS
 
 PRESETS = [(algo, preset) for algo in available("agent") for preset in available(f"preset/{algo}")]
 needs_ppo = pytest.mark.skipif(not PPO_MODELS, reason="the settings of PPO are written for RSL-RL 5")
+REPPO = {
+    "actor": "gaussian",
+    "entropy_target_per_dim": -0.5,
+    "kl_estimator": "closed_form",
+    "kl_chains": "stored",
+    "num_kl_chains": 1,
+}
 LAID_OVER_A_HOSTS_OWN = ("isaaclab", "mjlab")
 """How presets begin that are no whole configurations: the host's configuration of the task comes below them."""
 
@@ -104,8 +111,45 @@ def test_open_sections_take_new_keys() -> None:
 
 @needs_ppo
 def test_runs_of_different_algorithms_lie_apart() -> None:
-    names = {compose("ns/Task-v0", algo).agent.experiment_name for algo in ("trudi", "ppo")}
-    assert names == {"ns_task-v0", "ns_task-v0_ppo"}
+    names = {compose("ns/Task-v0", algo).agent.experiment_name for algo in ("trudi", "reppo", "ppo")}
+    assert names == {"ns_task-v0", "ns_task-v0_reppo", "ns_task-v0_ppo"}
+
+
+@pytest.mark.parametrize(
+    "preset", [p for algo, p in PRESETS if algo == "trudi" and not p.startswith(LAID_OVER_A_HOSTS_OWN)]
+)
+def test_reppo_has_the_tasks_preset_for_trudi_but_for_the_actor(preset: str) -> None:
+    trudi, reppo = (compose("SomeTask-v0", algo, [f"preset={preset}"]) for algo in ("trudi", "reppo"))
+    assert dict(reppo.agent.algorithm) == dict(trudi.agent.algorithm) | REPPO
+    assert reppo.env == trudi.env
+    rest = [{k: v for k, v in cfg.agent.items() if k not in ("algorithm", "experiment_name")} for cfg in (trudi, reppo)]
+    assert rest[0] == rest[1]
+
+
+def test_a_presets_settings_of_a_diffusion_actor_do_not_reach_reppo_but_overrides_do(tmp_path: Path) -> None:
+    shutil.copytree(CONFIG_DIR, tmp_path, dirs_exist_ok=True)
+    with (tmp_path / "preset" / "trudi" / "halfcheetah.yaml").open("a") as file:
+        file.write("    entropy_target_per_dim: -3.0\n    kl_chains: fresh\n    num_kl_chains: 4\n")
+    assert compose("HalfCheetah-v5", config_dir=tmp_path).agent.algorithm.entropy_target_per_dim == -3.0
+    assert compose("HalfCheetah-v5", "reppo", config_dir=tmp_path).agent.algorithm.entropy_target_per_dim == -0.5
+    overridden = compose(
+        "HalfCheetah-v5", "reppo", ["agent.algorithm.entropy_target_per_dim=-1.0"], config_dir=tmp_path
+    )
+    assert overridden.agent.algorithm.entropy_target_per_dim == -1.0
+
+
+@pytest.mark.parametrize(
+    ("algo", "override", "words"),
+    [
+        ("trudi", "actor=gaussian", "actor must be diffusion in TruDi; a Gaussian is REPPO's"),
+        ("reppo", "actor=diffusion", "actor must be gaussian in REPPO; diffusion is TruDi's"),
+        ("reppo", "kl_chains=fresh", "kl_chains must be stored for a Gaussian"),
+        ("reppo", "kl_estimator=reverse", "kl_estimator must be closed_form for a Gaussian"),
+    ],
+)
+def test_an_actor_and_an_algorithm_that_do_not_fit_are_refused(algo: str, override: str, words: str) -> None:
+    with pytest.raises(ConfigError, match=words):
+        compose("HalfCheetah-v5", algo, [f"agent.algorithm.{override}"])
 
 
 @pytest.mark.parametrize(

@@ -12,6 +12,8 @@ from rsl_rl.env import VecEnv
 from tensordict import TensorDict
 from torch import Tensor
 
+from trudi_rsl.diffusion import DiffusionPolicy
+
 OBS_MEAN, OBS_STD = 30.0, 7.0
 LARGEST_ACTION = torch.tensor([1.0, 30.0, 0.5])
 
@@ -71,15 +73,16 @@ def ppo_cfg() -> dict[str, Any]:
 
 
 def make_trained(runner_class: type, **algorithm: Any) -> Any:
-    """Return a runner after two real iterations; its score network is then made to matter, as long training would."""
+    """Return a runner after two real iterations; its actor's network is then made to matter, as long training would."""
     torch.manual_seed(0)
     runner = runner_class(DriftEnv(), runner_cfg(**algorithm), log_dir=None, device="cpu")
     runner.learn(2)
     actor = runner.alg.get_policy().actor
     with torch.no_grad():
-        actor.score_network.output_layer.weight.normal_(std=0.5)
-        actor.score_network.output_layer.bias.normal_(std=0.5)
-        actor.raw_friction.add_(torch.tensor([0.3, -0.2, 0.1]))
+        actor.output_layer.weight.normal_(std=0.5)
+        actor.output_layer.bias.normal_(std=0.5)
+        if isinstance(actor, DiffusionPolicy):
+            actor.raw_friction.add_(torch.tensor([0.3, -0.2, 0.1]))
     return runner
 
 

@@ -75,13 +75,30 @@ def test_ppo_takes_its_mean_with_ode_and_samples_around_it_with_sde(
     assert torch.allclose(draws.mean(0), mean(obs), atol=0.3)
 
 
+def test_reppo_takes_its_mean_with_ode_samples_with_sde_and_chooses_by_its_critic(
+    reppo_checkpoint: Path, env: VecEnv, obs: TensorDict
+) -> None:
+    mean, sample = (policy_of(reppo_checkpoint, "reppo", env, sampler=s) for s in ("ode", "sde"))
+    model, _ = load_actor_critic(reppo_checkpoint)
+    assert torch.equal(mean(obs), model.act_inference(obs))
+    assert not torch.equal(sample(obs), sample(obs))
+    best = policy_of(reppo_checkpoint, "reppo", env, sampler="best_of_k", num_candidates=32)
+    assert model.evaluate(obs, best(obs)).mean() > model.evaluate(obs, sample(obs)).mean()
+    for options in ({"score_scale": 2.0}, {"initial_latent": "zeros"}):
+        with pytest.raises(ConfigError, match="for TruDi's sampler only; a REPPO policy has no denoising chain"):
+            policy_of(reppo_checkpoint, "reppo", env, **options)
+
+
 def test_ppo_acts_with_the_checkpoints_weights(ppo_checkpoint: Path, env: VecEnv, obs: TensorDict) -> None:
     saved = torch.load(ppo_checkpoint, weights_only=False)["actor_state_dict"]
     model = policy_of(ppo_checkpoint, "ppo", env)
     assert all(torch.equal(value, saved[name]) for name, value in model.state_dict().items())
 
 
-def test_a_checkpoint_tells_its_algorithm(trudi_checkpoint: Path, ppo_checkpoint: Path) -> None:
+def test_a_checkpoint_tells_its_algorithm(trudi_checkpoint: Path, reppo_checkpoint: Path, ppo_checkpoint: Path) -> None:
+    assert identify(reppo_checkpoint, TASK) == "reppo"
+    with pytest.raises(CheckpointError, match=r"is a checkpoint of reppo, not of trudi\. Use --algo reppo"):
+        identify(reppo_checkpoint, TASK, "trudi")
     assert identify(trudi_checkpoint, TASK) == "trudi"
     assert identify(ppo_checkpoint, TASK) == "ppo"
     with pytest.raises(CheckpointError, match=r"is a checkpoint of ppo, not of trudi\. Use --algo ppo"):

@@ -15,13 +15,14 @@ from trudi_rsl.runners import OnPolicyRunner
 
 TASK = "InvertedPendulum-v5"
 
+_SMALL_LEARNER = [
+    "agent.algorithm.actor_hidden_dims=[16,16]",
+    "agent.algorithm.critic_hidden_dim=16",
+    "agent.algorithm.value_range=[-10.0,100.0]",
+]
 SMALL = {
-    "trudi": [
-        "agent.algorithm.num_denoise_steps=3",
-        "agent.algorithm.actor_hidden_dims=[16,16]",
-        "agent.algorithm.critic_hidden_dim=16",
-        "agent.algorithm.value_range=[-10.0,100.0]",
-    ],
+    "trudi": ["agent.algorithm.num_denoise_steps=3", *_SMALL_LEARNER],
+    "reppo": _SMALL_LEARNER,
     "ppo": ["agent.actor.hidden_dims=[16]", "agent.critic.hidden_dims=[16]"],
 }
 

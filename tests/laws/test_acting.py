@@ -1,14 +1,15 @@
 # SPDX-License-Identifier: BSD-3-Clause
 """Acting after training: samplers, candidates, bounds and observation groups."""
 
+from collections.abc import Callable
 from typing import Any
 
 import pytest
 import torch
 from tensordict import TensorDict
 
-from tests.algorithms.builders import NUM_OBS, actor_critic, observations
-from trudi_rsl.modules import DiffusionActorCritic
+from tests.algorithms.builders import NUM_OBS, actor_critic, gaussian_actor_critic, observations
+from trudi_rsl.modules import ActorCritic, DiffusionActorCritic
 
 
 def test_actions_fill_the_bounds_and_never_leave_them() -> None:
@@ -29,9 +30,12 @@ def test_evaluate_is_q_of_the_unit_action() -> None:
     )
 
 
+@pytest.mark.parametrize("build", [actor_critic, gaussian_actor_critic])
 @pytest.mark.parametrize("asymmetric", [False, True])
-def test_best_of_k_takes_each_states_candidate_of_largest_q(asymmetric: bool) -> None:
-    model, obs, batch, k = actor_critic(asymmetric), observations(6), 6, 5
+def test_best_of_k_takes_each_states_candidate_of_largest_q(
+    asymmetric: bool, build: Callable[[bool], ActorCritic[Any]]
+) -> None:
+    model, obs, batch, k = build(asymmetric), observations(6), 6, 5
     torch.manual_seed(4)
     chosen = model.act(obs, "best_of_k", num_candidates=k)
     torch.manual_seed(4)
@@ -54,6 +58,34 @@ def test_random_start_and_sde_draw_anew() -> None:
     model, obs = actor_critic(), observations(4)
     assert not torch.equal(model.act(obs, "ode"), model.act(obs, "ode"))
     assert not torch.equal(model(obs, stochastic_output=True), model(obs, stochastic_output=True))
+
+
+def test_a_gaussian_acts_by_its_mean_with_ode_and_around_it_with_sde() -> None:
+    model, obs = gaussian_actor_critic(), observations(4)
+    mean, log_std = model.actor(model.actor_obs(obs))
+    expected = model.to_simulator(mean.tanh())
+    for actions in (
+        model(obs),
+        model.act_inference(obs),
+        model.act(obs, "ode"),
+        model.act(obs, "ode", 1.0, 1, "zeros"),
+    ):
+        torch.testing.assert_close(actions, expected, rtol=0, atol=0)
+    torch.manual_seed(6)
+    actions = model.act(obs, "sde")
+    torch.manual_seed(6)
+    torch.testing.assert_close(actions, model.to_simulator((mean + log_std.exp() * torch.randn(4, 2)).tanh()))
+
+
+def test_a_gaussian_has_no_score_scale_and_no_start() -> None:
+    model, obs = gaussian_actor_critic(), observations(2)
+    for refused in (
+        lambda: model.act(obs, "ode", score_scale=0.5),
+        lambda: model.deterministic_latent(model.actor_obs(obs), start=torch.zeros(2, 2)),
+        lambda: model.deployable(seed=1),
+    ):
+        with pytest.raises(ValueError, match=r"no score scale and no initial latent\. Leave both"):
+            refused()
 
 
 def test_ode_starts_from_the_prior() -> None:

@@ -2,6 +2,7 @@
 """Adjoint matching against the pathwise gradient and against optimal controls that are known."""
 
 from collections.abc import Callable
+from typing import Any
 
 import pytest
 import torch
@@ -15,7 +16,7 @@ from trudi_rsl.diffusion import DiffusionPolicy
 from trudi_rsl.diffusion.adjoint import adjoints, matching_loss, terminal_cost
 from trudi_rsl.diffusion.chain import log_prob_bound, prior_score
 from trudi_rsl.diffusion.squash import log_det_squash
-from trudi_rsl.modules import DiffusionActorCritic
+from trudi_rsl.modules import ActorCritic
 
 pytestmark = pytest.mark.usefixtures("float64")
 
@@ -115,7 +116,7 @@ def test_the_optimal_control_of_a_quadratic_q_draws_its_target_density() -> None
         assert sample.std().item() == pytest.approx(s0, rel=0.03)
 
 
-def model_and_terms() -> tuple[DiffusionActorCritic, ActorTerms]:
+def model_and_terms() -> tuple[ActorCritic[Any], ActorTerms]:
     learner, batch, old_steps = learner_and_batch(moved(actor_critic()), init_alpha=0.3, init_lambda=0.7)
     model = learner.actor_critic
     noise = model.actor.draw_noise(len(batch.actor_obs))

@@ -2,15 +2,18 @@
 """Gradients of the path KL and of the actor's step against finite differences, with the noise fixed."""
 
 from collections.abc import Callable
+from typing import Any
 
 import pytest
 import torch
 from torch import Tensor, nn
 
-from tests.algorithms.builders import NUM_OBS, actor_critic, learner_and_batch, moved
+from tests.algorithms.builders import NUM_OBS, actor_critic, gaussian_actor_critic, learner_and_batch, moved
 from tests.laws.finite_differences import assert_gradients_match
-from trudi_rsl.algorithms.trust_region import OldChains, fresh_chains, path_kl, reverse_path_kl
+from trudi_rsl.algorithms.objectives import ActorTerms, masked_actor_objective, selected_actor_objective
+from trudi_rsl.algorithms.trust_region import OldChains, fresh_chains, from_trace, path_kl, reverse_path_kl
 from trudi_rsl.diffusion import DiffusionPolicy
+from trudi_rsl.modules import ActorCritic
 
 pytestmark = pytest.mark.usefixtures("float64")
 
@@ -54,7 +57,8 @@ def test_reverse_path_kl_gradient_flows_through_the_policys_own_latents() -> Non
     model, obs = moved(actor_critic()), torch.randn(6, NUM_OBS)
     noise = model.actor.draw_noise(6)
     assert_autograd_is_right(
-        lambda: reverse_path_kl(model.actor, model.old_actor, obs, model.actor.sample(obs, noise)).mean(), model.actor
+        lambda: reverse_path_kl(model.actor, model.old_actor, obs, model.actor.decide(obs, noise).trace).mean(),
+        model.actor,
     )
 
 
@@ -66,29 +70,32 @@ def test_log_prob_bound_gradient() -> None:
 
 @pytest.mark.parametrize("share_gated", [0.0, 0.5, 1.0])
 @pytest.mark.parametrize(
-    ("estimator", "chains"),
-    [("closed_form", "stored"), ("mean_only", "stored"), ("log_ratio", "stored"), ("closed_form", "fresh"),
-     ("reverse", "stored")],
+    ("build", "estimator", "chains"),
+    [(actor_critic, "closed_form", "stored"), (actor_critic, "mean_only", "stored"),
+     (actor_critic, "log_ratio", "stored"), (actor_critic, "closed_form", "fresh"), (actor_critic, "reverse", "stored"),
+     (gaussian_actor_critic, "closed_form", "stored")],
 )  # fmt: skip
-def test_actor_step_descends_the_gated_loss(estimator: str, chains: str, share_gated: float) -> None:
+def test_actor_step_descends_the_gated_loss(
+    build: Callable[[], ActorCritic[Any]], estimator: str, chains: str, share_gated: float
+) -> None:
     """The learner's gradient is that of ``c(s) <= eps ? alpha lp - Q : lambda c(s)``, the gate held."""
-    model = moved(actor_critic())
+    model = moved(build())
     learner, batch, old_steps = learner_and_batch(
         model, kl_estimator=estimator, kl_chains=chains, max_grad_norm=1e9, init_alpha=0.3, init_lambda=0.7
     )
 
     def terms() -> tuple[Tensor, Tensor]:
         torch.manual_seed(7)
-        chain = model.sample_chain(batch.actor_obs)
-        q = model.critic.value(batch.critic_obs, chain.latents[-1].tanh())
-        inside = 0.3 * model.actor.log_prob_bound(chain) - q
+        decision = model.decide(batch.actor_obs)
+        q = model.critic.value(batch.critic_obs, decision.latent.tanh())
+        inside = 0.3 * decision.log_prob - q
         if estimator == "reverse":
-            kl = reverse_path_kl(model.actor, model.old_actor, batch.actor_obs, chain)
+            kl = reverse_path_kl(model.actor, model.old_actor, batch.actor_obs, decision.trace)
         elif chains == "fresh":
             kl = path_kl(model.actor, batch.actor_obs, fresh_chains(model.old_actor, batch.actor_obs, 1))
         else:
-            assert batch.latents is not None and batch.means is not None
-            kl = path_kl(model.actor, batch.actor_obs, OldChains(batch.latents, batch.means, old_steps), estimator)
+            assert batch.trace is not None
+            kl = path_kl(model.actor, batch.actor_obs, from_trace(batch.trace, old_steps), estimator)
         return inside, 0.7 * kl
 
     ordered = terms()[1].detach().sort().values / 0.7
@@ -116,6 +123,26 @@ def test_actor_step_descends_the_gated_loss(estimator: str, chains: str, share_g
         metrics["gated_share"].item(), closed / len(ordered), check_dtype=False, rtol=1e-6, atol=0
     )
     assert_gradients_match(loss, parameters, gradients)
+
+
+@pytest.mark.parametrize("build", [actor_critic, gaussian_actor_critic])
+def test_computing_selected_branches_gives_the_loss_and_gradient_of_computing_all(
+    build: Callable[[], ActorCritic[Any]],
+) -> None:
+    model = moved(build())
+    learner, batch, old_steps = learner_and_batch(model)
+    old = learner._old_chains(batch, old_steps)
+    assert old is not None
+    noise = model.actor.draw_noise(len(batch.actor_obs))
+    terms = ActorTerms(batch.actor_obs, batch.critic_obs, noise, old, torch.tensor(0.3), torch.tensor(0.7))
+    bound = path_kl(model.actor, batch.actor_obs, old).median().item()
+    parameters = list(model.actor.parameters())
+    masked = masked_actor_objective(model.actor, model.old_actor, model.critic, terms, bound, "closed_form")
+    selected = selected_actor_objective(model.actor, model.critic, terms, bound, "closed_form")
+    assert 0.0 < masked.metrics["gated_share"] < 1.0
+    torch.testing.assert_close(selected.metrics, masked.metrics)
+    gradients = (torch.autograd.grad(o.loss, parameters, materialize_grads=True) for o in (selected, masked))
+    torch.testing.assert_close(next(gradients), next(gradients))
 
 
 def test_critic_step_descends_cross_entropy_plus_feature_prediction() -> None:

@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -13,10 +14,11 @@ from tensorboard.backend.event_processing.event_accumulator import EventAccumula
 from torch.utils._python_dispatch import TorchDispatchMode
 
 from tests.rsl_rl.helpers import LoadingRunner, PartiallyObserved, algorithm, runner_cfg, stock
-from trudi_rsl.algorithms.checkpoint import check_task
+from trudi_rsl.algorithms.checkpoint import check_task, load_actor_critic
 from trudi_rsl.diffusion import ScoreNetwork
 from trudi_rsl.errors import CheckpointError, ConfigError
 from trudi_rsl.hosts.gymnasium_env import GymnasiumVecEnv
+from trudi_rsl.modules import DiffusionActorCritic
 
 TASK = "InvertedPendulum-v5"
 
@@ -79,6 +81,8 @@ def test_trains_under_the_stock_runner_and_logs_every_promised_number(tmp_path: 
         {"value_range": "auto"},
         {"obs_normalization": False},
         {"num_denoise_steps": 1},
+        {"actor": "gaussian"},
+        {"actor": "gaussian", "residual": True},
     ],
     ids=str,
 )
@@ -120,15 +124,17 @@ def test_load_cfg_chooses_what_is_loaded(tmp_path: Path) -> None:
     assert target.current_learning_iteration == 0 and not algorithm(target).learner.optimizers["actor"].state
 
 
-@pytest.mark.parametrize("task", ["InvertedPendulum-v5", "Hopper-v5"])
-def test_save_load_continue_equals_not_stopping(task: str, tmp_path: Path) -> None:
+@pytest.mark.parametrize(
+    ("task", "actor"), [("InvertedPendulum-v5", "diffusion"), ("Hopper-v5", "diffusion"), ("Hopper-v5", "gaussian")]
+)
+def test_save_load_continue_equals_not_stopping(task: str, actor: str, tmp_path: Path) -> None:
     torch.manual_seed(7)
-    straight = stock_runner(env=GymnasiumVecEnv(task, 4, seed=3), value_range="auto")
+    straight = stock_runner(env=GymnasiumVecEnv(task, 4, seed=3), value_range="auto", actor=actor)
     straight.learn(2, init_at_random_ep_len=True)
     straight.save(str(tmp_path / "model_1.pt"))
     straight.learn(2)
     torch.manual_seed(12345)
-    resumed = stock_runner(env=GymnasiumVecEnv(task, 4, seed=99), value_range="auto")
+    resumed = stock_runner(env=GymnasiumVecEnv(task, 4, seed=99), value_range="auto", actor=actor)
     resumed.load(str(tmp_path / "model_1.pt"))
     resumed.learn(2)
     a, b = state(straight), state(resumed)
@@ -183,7 +189,7 @@ def test_rollout_storage_is_allocated_once() -> None:
     before = addresses()
     runner.learn(2)
     after = addresses()
-    assert {"latents", "means", "actor_obs", "next_features"} <= before.keys()
+    assert {"trace", "actor_obs", "next_features"} <= before.keys()
     assert {k: after[k] for k in before} == before
 
 
@@ -253,6 +259,42 @@ def test_settings_that_would_change_the_policy_are_refused_on_a_resume(changed: 
     name = next(iter(changed))
     with pytest.raises(CheckpointError, match=rf"resume with agent\.algorithm\.{name}="):
         stock_runner(**changed).load(path)
+
+
+def test_a_checkpoint_of_another_actor_is_refused_with_its_algorithm(tmp_path: Path) -> None:
+    path = str(tmp_path / "model_0.pt")
+    source = stock_runner(actor="gaussian")
+    source.learn(1)
+    source.save(path)
+    with pytest.raises(CheckpointError, match=r"resume with --algo reppo\."):
+        stock_runner().load(path)
+
+
+def test_checkpoints_that_do_not_name_their_actor_are_of_diffusion(tmp_path: Path) -> None:
+    path = tmp_path / "model_0.pt"
+    source = stock_runner()
+    source.learn(1)
+    source.save(str(path))
+    saved = torch.load(path, weights_only=False)
+    for spec in _specs(saved):
+        del spec["cfg"]["actor"]
+    torch.save(saved, path)
+    target = stock_runner()
+    target.load(str(path))
+    assert all(torch.equal(v, state(source)[k]) for k, v in state(target).items())
+    rebuilt, _ = load_actor_critic(path)
+    assert isinstance(rebuilt, DiffusionActorCritic)
+    with pytest.raises(CheckpointError, match=r"resume with --algo trudi"):
+        stock_runner(actor="gaussian").load(str(path))
+
+
+def _specs(saved: Any) -> Iterator[dict[str, Any]]:
+    """Yield what any version of RSL-RL saved as the settings and shapes of the policy."""
+    if isinstance(saved, dict):
+        if "obs_dims" in saved:
+            yield saved
+        for value in saved.values():
+            yield from _specs(value)
 
 
 def test_other_settings_may_change_on_a_resume_and_take_effect(tmp_path: Path) -> None:

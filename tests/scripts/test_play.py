@@ -33,6 +33,17 @@ def ppo(project: Path) -> Path:
 
 
 @pytest.fixture
+def reppo(project: Path) -> Path:
+    """A REPPO checkpoint of HalfCheetah-v5, trained as a user does."""
+    flags = ["--algo", "reppo", "--num_envs", "4", "--max_iterations", "2", "--headless"]
+    small = ["agent.num_steps_per_env=8", "agent.algorithm.num_mini_batches=2"]
+    result = run_script("train.py", "--task", "HalfCheetah-v5", *flags, *small, cwd=project)
+    assert result.returncode == 0, result.stderr
+    (checkpoint,) = project.glob("logs/rsl_rl/halfcheetah-v5_reppo/*/model_1.pt")
+    return checkpoint
+
+
+@pytest.fixture
 def play(project: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> ScriptHere:
     return ScriptHere("play.py", project, monkeypatch, capsys)
 
@@ -67,6 +78,17 @@ def test_runs_and_checkpoints_are_named_as_in_isaac_lab(play: ScriptHere) -> Non
 def test_a_checkpoint_tells_the_algorithm(play: ScriptHere, ppo: Path) -> None:
     output = play("--task", TASK, "--checkpoint", ppo, "--sampler", "sde", "--episodes", "2")
     assert f"Returns on {TASK}, ppo, sampler sde" in output
+
+
+def test_reppo_trains_and_plays_halfcheetah(play: ScriptHere, reppo: Path) -> None:
+    limited = ("--episodes", "2", "env.max_episode_steps=5")
+    for arguments in (("--algo", "reppo"), ("--checkpoint", reppo), ("--checkpoint", reppo, "--sampler", "best_of_k")):
+        output = play("--task", "HalfCheetah-v5", *arguments, *limited)
+        assert str(reppo.name) in output
+        assert "Returns on HalfCheetah-v5, reppo, sampler" in output
+        assert numbers(output)[-1] == 2
+    refused = play.error("--task", "HalfCheetah-v5", "--checkpoint", reppo, "--score_scale", "2", *limited)
+    assert "a REPPO policy has no denoising chain" in refused
 
 
 def test_the_simulator_is_set_up_as_in_the_run_unless_overridden(play: ScriptHere, ppo: Path) -> None:

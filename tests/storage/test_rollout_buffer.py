@@ -4,8 +4,8 @@
 import pytest
 import torch
 
-from tests.algorithms.builders import actor_critic, decide, learner_and_batch, observations, rollout
-from trudi_rsl.algorithms.trust_region import OldChains, path_kl
+from tests.algorithms.builders import NUM_DENOISE_STEPS, actor_critic, decide, learner_and_batch, observations, rollout
+from trudi_rsl.algorithms.trust_region import from_trace, path_kl
 from trudi_rsl.storage import RolloutBuffer
 
 
@@ -22,36 +22,35 @@ def test_each_epoch_visits_every_row_once_in_another_order() -> None:
 @pytest.mark.parametrize("asymmetric", [False, True])
 def test_minibatch_rows_belong_to_one_transition(asymmetric: bool) -> None:
     buffer = rollout(actor_critic(asymmetric), num_steps=4, num_envs=6)
-    assert buffer.latents is not None and buffer.means is not None
+    assert buffer.trace is not None
     buffer.targets.copy_(torch.arange(24.0).view(4, 6))
     buffer.next_features.normal_()
     for batch in buffer.minibatches(1, 3):
         t, e = batch.targets.long() // 6, batch.targets.long() % 6
-        assert batch.latents is not None and batch.means is not None
+        assert batch.trace is not None
         for actual, stored in (
             (batch.actor_obs, buffer.actor_obs[t, e]),
             (batch.critic_obs, buffer.critic_obs[t, e]),
             (batch.actions, buffer.actions[t, e]),
             (batch.next_features, buffer.next_features[t, e]),
-            (batch.latents.transpose(0, 1), buffer.latents[t, e]),
-            (batch.means.transpose(0, 1), buffer.means[t, e]),
+            (batch.trace.transpose(0, 1), buffer.trace[t, e]),
         ):
             torch.testing.assert_close(actual, stored, rtol=0, atol=0)
-        torch.testing.assert_close(batch.latents[-1].tanh(), batch.actions)
+        torch.testing.assert_close(batch.trace[NUM_DENOISE_STEPS].tanh(), batch.actions)
 
 
 def test_stored_chains_replay_with_zero_path_kl_in_any_minibatch() -> None:
     model = actor_critic()
     for batch in rollout(model).minibatches(1, 3):
-        assert batch.latents is not None and batch.means is not None
-        kl = path_kl(model.actor, batch.actor_obs, OldChains(batch.latents, batch.means, model.old_actor.step_sizes()))
+        assert batch.trace is not None
+        kl = path_kl(model.actor, batch.actor_obs, from_trace(batch.trace, model.old_actor.step_sizes()))
         assert kl.max() < 1e-5
 
 
-def test_chains_are_kept_only_when_asked_for() -> None:
+def test_traces_are_kept_only_when_asked_for() -> None:
     buffer = rollout(actor_critic(), store_chains=False)
-    assert buffer.latents is None and buffer.means is None
-    assert next(buffer.minibatches(1, 1)).latents is None
+    assert buffer.trace is None
+    assert next(buffer.minibatches(1, 1)).trace is None
 
 
 def test_a_rollout_collected_in_inference_mode_can_be_learned_from() -> None:

@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -12,20 +13,20 @@ from trudi_rsl.acceleration import Accelerator, Gradient, network_precision
 from trudi_rsl.algorithms.adjoint_objective import AdjointStates, adjoint_objective, adjoint_states
 from trudi_rsl.algorithms.config import TruDiCfg
 from trudi_rsl.algorithms.objectives import ActorTerms, Objective, masked_actor_objective, selected_actor_objective
-from trudi_rsl.modules import DiffusionActorCritic
+from trudi_rsl.modules import ActorCritic
 
 ActorGradient = Callable[[ActorTerms], tuple[Objective, tuple[Tensor, ...]]]
 """Returns what is logged and the gradient for each of the actor's parameters."""
 
 
-def actor_gradient(model: DiffusionActorCritic, cfg: TruDiCfg, accelerator: Accelerator) -> ActorGradient:
+def actor_gradient(model: ActorCritic[Any], cfg: TruDiCfg, accelerator: Accelerator) -> ActorGradient:
     """Return the gradient that ``cfg.actor_gradient`` names, compiled where ``accelerator`` does so."""
     if cfg.actor_gradient == "adjoint":
         return _AdjointGradient(model, cfg, accelerator)
     return _pathwise_gradient(model, cfg, accelerator)
 
 
-def _pathwise_gradient(model: DiffusionActorCritic, cfg: TruDiCfg, accelerator: Accelerator) -> ActorGradient:
+def _pathwise_gradient(model: ActorCritic[Any], cfg: TruDiCfg, accelerator: Accelerator) -> ActorGradient:
     def objective(terms: ActorTerms) -> Objective:
         with network_precision(cfg.precision, terms.obs.device.type):
             # on a GPU, waiting for the number of gated states costs more than computing both branches
@@ -41,7 +42,7 @@ def _pathwise_gradient(model: DiffusionActorCritic, cfg: TruDiCfg, accelerator: 
 class _AdjointGradient:
     """Adjoint matching in two stages, each of which is compiled by itself."""
 
-    def __init__(self, model: DiffusionActorCritic, cfg: TruDiCfg, accelerator: Accelerator) -> None:
+    def __init__(self, model: ActorCritic[Any], cfg: TruDiCfg, accelerator: Accelerator) -> None:
         self._model, self._cfg = model, cfg
         self._states = accelerator.compile("actor's chains", self._find_states)
         self._gradient = accelerator.compile("actor step", Gradient(self._objective, list(model.actor.parameters())))

@@ -10,7 +10,7 @@ from torch import Tensor
 
 from trudi_rsl.algorithms.losses import gated_actor_loss
 from trudi_rsl.algorithms.objectives import ActorTerms, Objective, actor_metrics
-from trudi_rsl.algorithms.trust_region import chain_kl, path_kl
+from trudi_rsl.algorithms.trust_region import OldChains, chain_kl, path_kl
 from trudi_rsl.diffusion import DiffusionPolicy
 from trudi_rsl.diffusion.adjoint import adjoints, matching_loss, terminal_cost
 from trudi_rsl.diffusion.chain import denoising_mean
@@ -79,7 +79,7 @@ def adjoint_objective(
         estimator: Of the path KL.
     """
     old = terms.old
-    assert old is not None
+    assert isinstance(old, OldChains)
     own = states.latents[chosen]
     latents = own.where(states.gate[:, None], old.latents[:-1][chosen])
     steps = policy.step_sizes()[chosen]

@@ -9,21 +9,24 @@ from __future__ import annotations
 
 import warnings
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import torch
 from tensordict import TensorDict
 from torch import Tensor
 
 from trudi_rsl.algorithms.config import TruDiCfg
+from trudi_rsl.algorithms.family import ALGORITHM_OF_ACTOR, settings_from_dict
 from trudi_rsl.errors import CheckpointError
-from trudi_rsl.modules import DiffusionActorCritic
+from trudi_rsl.modules import ActorCritic, DiffusionActorCritic, GaussianActorCritic
 from trudi_rsl.rsl_rl_compat.checkpoint_layout import to_contract_layout
 from trudi_rsl.task_names import family
 
+Algorithm = Literal["trudi", "reppo", "ppo"]
+
 FORMAT = 1
 
-FUNCTION_SETTINGS = ("num_denoise_steps", "prior_std", "residual", "obs_normalization", "action_bounds")
+FUNCTION_SETTINGS = ("actor", "num_denoise_steps", "prior_std", "residual", "obs_normalization", "action_bounds")
 """Settings that change what the weights compute without changing their shapes."""
 
 ACTOR_PARTS = ("actor.", "actor_obs.", "action_")
@@ -38,8 +41,19 @@ def build_actor_critic(
     obs_groups: dict[str, list[str]],
     action_low: Tensor,
     action_high: Tensor,
-) -> DiffusionActorCritic:
+) -> ActorCritic[Any]:
     """Build the module that ``cfg`` describes for observations like ``obs`` and the given action bounds ``[A]``."""
+    options: dict[str, Any] = {
+        "actor_hidden_dims": cfg.actor_hidden_dims,
+        "residual": cfg.residual,
+        "critic_hidden_dim": cfg.critic_hidden_dim,
+        # an automatic range is moved to the first rollout's rewards before it is used
+        "value_range": (-1.0, 1.0) if cfg.value_range == "auto" else cfg.value_range,
+        "num_bins": cfg.num_bins,
+        "obs_normalization": cfg.obs_normalization,
+    }
+    if cfg.actor == "gaussian":
+        return GaussianActorCritic(obs, obs_groups, action_low, action_high, **options)
     return DiffusionActorCritic(
         obs,
         obs_groups,
@@ -48,24 +62,18 @@ def build_actor_critic(
         num_denoise_steps=cfg.num_denoise_steps,
         prior_std=cfg.prior_std,
         init_friction=cfg.init_friction,
-        actor_hidden_dims=cfg.actor_hidden_dims,
-        residual=cfg.residual,
         state_encoder_dims=cfg.state_encoder_dims,
-        critic_hidden_dim=cfg.critic_hidden_dim,
-        # an automatic range is moved to the first rollout's rewards before it is used
-        value_range=(-1.0, 1.0) if cfg.value_range == "auto" else cfg.value_range,
-        num_bins=cfg.num_bins,
-        obs_normalization=cfg.obs_normalization,
+        **options,
     )
 
 
-def part_of_state(actor_critic: DiffusionActorCritic, prefixes: tuple[str, ...]) -> dict[str, Tensor]:
+def part_of_state(actor_critic: ActorCritic[Any], prefixes: tuple[str, ...]) -> dict[str, Tensor]:
     """Return the entries of the module's state whose names start with one of ``prefixes``."""
     return {k: v for k, v in actor_critic.state_dict().items() if k.startswith(prefixes)}
 
 
 def load_parts(
-    actor_critic: DiffusionActorCritic, parts: list[tuple[dict[str, Tensor], tuple[str, ...]]], strict: bool
+    actor_critic: ActorCritic[Any], parts: list[tuple[dict[str, Tensor], tuple[str, ...]]], strict: bool
 ) -> None:
     """Load entries saved by :func:`part_of_state`, all or none.
 
@@ -117,7 +125,7 @@ def read_checkpoint(path: str | Path) -> dict[str, Any]:
 
 
 def check_kind(checkpoint: dict[str, Any], task: str | None = None) -> dict[str, Any]:
-    """Return the ``trudi`` section of a checkpoint.
+    """Return the ``trudi`` section of a checkpoint, which those of REPPO have too.
 
     Raises:
         CheckpointError: If the checkpoint is of another algorithm, a newer format, or another task.
@@ -132,6 +140,14 @@ def check_kind(checkpoint: dict[str, Any], task: str | None = None) -> dict[str,
         )
     check_task(spec["task"], task)
     return spec
+
+
+def algorithm_of(checkpoint: dict[str, Any]) -> Algorithm:
+    """Return what ``--algo`` calls the algorithm that wrote a checkpoint of this package or of RSL-RL's PPO."""
+    if "trudi" not in checkpoint:
+        return "ppo"
+    # checkpoints from before there was REPPO do not name their actor
+    return ALGORITHM_OF_ACTOR[checkpoint["trudi"]["cfg"].get("actor", TruDiCfg.actor)]
 
 
 def check_task(saved: str | None, task: str | None) -> None:
@@ -154,12 +170,17 @@ def check_settings(saved: dict[str, Any], here: dict[str, Any]) -> None:
     Raises:
         CheckpointError: Naming the settings to give.
     """
+    # see algorithm_of
+    saved = {"actor": TruDiCfg.actor} | saved
     changed = {k: v for k, v in saved.items() if k in here and here[k] != v}
     fixed = {k: v for k, v in changed.items() if k in FUNCTION_SETTINGS}
     if fixed:
         raise CheckpointError(
             "The checkpoint's weights mean another policy under these settings; resume with "
-            + " ".join(f"agent.algorithm.{k}={v}" for k, v in fixed.items())
+            + " ".join(
+                f"--algo {ALGORITHM_OF_ACTOR[v]}" if k == "actor" else f"agent.algorithm.{k}={v}"
+                for k, v in fixed.items()
+            )
             + "."
         )
     if changed:
@@ -167,7 +188,7 @@ def check_settings(saved: dict[str, Any], here: dict[str, Any]) -> None:
         warnings.warn(f"Settings changed since the checkpoint: {listed}.", stacklevel=3)
 
 
-def load_actor_critic(path: str | Path) -> tuple[DiffusionActorCritic, dict[str, Any]]:
+def load_actor_critic(path: str | Path) -> tuple[ActorCritic[Any], dict[str, Any]]:
     """Rebuild the trained module from a checkpoint alone, on the CPU and in evaluation mode.
 
     Args:
@@ -182,7 +203,7 @@ def load_actor_critic(path: str | Path) -> tuple[DiffusionActorCritic, dict[str,
     checkpoint = read_checkpoint(path)
     spec = check_kind(checkpoint)
     obs = TensorDict({group: torch.zeros(1, dim) for group, dim in spec["obs_dims"].items()}, batch_size=[1])
-    cfg = TruDiCfg.from_dict(spec["cfg"])
+    cfg = settings_from_dict(spec["cfg"])
     actor_critic = build_actor_critic(cfg, obs, spec["obs_groups"], spec["action_low"], spec["action_high"])
     parts = [(checkpoint["actor_state_dict"], ACTOR_PARTS), (checkpoint["critic_state_dict"], CRITIC_PARTS)]
     load_parts(actor_critic, parts, strict=True)

@@ -10,9 +10,9 @@ import torch
 from torch import Tensor
 
 from trudi_rsl.acceleration import Precision, network_precision
-from trudi_rsl.algorithms.trust_region import OldChains, path_kl
-from trudi_rsl.diffusion import Chain, DiffusionPolicy
+from trudi_rsl.algorithms.trust_region import from_trace, path_kl, step_sizes_of
 from trudi_rsl.errors import NonFiniteError
+from trudi_rsl.policy import Decision, Policy
 from trudi_rsl.storage import RolloutBuffer
 
 REPLAY_TOLERANCE = 1e-5
@@ -55,12 +55,12 @@ def raise_if_not_finite(storage: RolloutBuffer) -> None:
 
 @torch.no_grad()
 def raise_if_replay_differs(
-    policy: DiffusionPolicy,
+    policy: Policy,
     obs: Tensor,
-    sample: Callable[[Tensor, Tensor], tuple[Tensor, Tensor, Chain]],
+    sample: Callable[[Tensor, Tensor], Decision],
     precision: Precision,
 ) -> None:
-    """Raise if the path KL of a policy to itself is not 0, as it is when its chains are replayed in other batch shapes.
+    """Raise if a policy's KL to itself is not 0, as it is when its decisions are replayed in other batch shapes.
 
     For the measurement, the policy's last layer is one of order 1. Before the first update its own is near zero, and
     any product would pass.
@@ -68,22 +68,22 @@ def raise_if_replay_differs(
     Args:
         policy: The actor; its weights are the same afterwards.
         obs: Normalised observations ``[B, O]``.
-        sample: What collects rollouts with it, compiled or not; returns actions, log-prob bounds and chains.
+        sample: What collects rollouts with it, compiled or not.
         precision: Of its matrix products.
 
     Raises:
         RuntimeError: Saying what the usual cause is.
     """
-    weight = policy.score_network.output_layer.weight
+    weight = policy.output_layer.weight
     own = weight.clone()
     generator = torch.Generator().manual_seed(0)
     probe = torch.randn(weight.shape, generator=generator) / weight.shape[1] ** 0.5
-    noise = torch.randn(policy.num_steps + 1, len(obs), policy.num_actions, generator=generator)
+    noise = torch.randn(policy.num_draws, len(obs), policy.num_actions, generator=generator)
     try:
         weight.copy_(probe)
-        chain = sample(obs, noise.to(obs))[-1]
+        decision = sample(obs, noise.to(obs))
         with network_precision(precision, obs.device.type):
-            old = OldChains(chain.latents, chain.means, policy.step_sizes())
+            old = from_trace(decision.trace, step_sizes_of(policy))
             largest = path_kl(policy, obs, old).abs().max().item()
     finally:
         weight.copy_(own)
@@ -96,7 +96,7 @@ def raise_if_replay_differs(
             else "Use fp32."
         )
         raise RuntimeError(
-            f"Replaying denoising chains changes the policy by {largest:.1e} nats (at most {REPLAY_TOLERANCE} is "
+            f"Replaying decisions changes the policy by {largest:.1e} nats (at most {REPLAY_TOLERANCE} is "
             f"right) with algorithm.precision={precision}, so the trust region would act on rounding. {remedy}"
         )
 

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: BSD-3-Clause
-"""Configuration of TruDi: one dataclass, from which the schemas of Hydra and of the hosts are made."""
+"""Configuration of TruDi and REPPO: one dataclass, from which the schemas of Hydra and of the hosts are made."""
 
 from __future__ import annotations
 
@@ -13,6 +13,7 @@ from typing import Any, Literal, Self, get_args
 from trudi_rsl.acceleration import CompileMode, Precision
 from trudi_rsl.errors import ConfigError, nearest
 
+Actor = Literal["diffusion", "gaussian"]
 KLEstimator = Literal["closed_form", "mean_only", "log_ratio", "reverse"]
 KLChains = Literal["stored", "fresh"]
 ActorGradientKind = Literal["pathwise", "adjoint"]
@@ -57,6 +58,10 @@ class TruDiCfg:
     lam: float = 0.95
     """TD(lambda) mixing, in [0, 1]."""
 
+    actor: Actor = "diffusion"
+    """The policy: a denoising chain, or REPPO's tanh-Gaussian (arXiv 2507.11019) with the settings of
+    :class:`~trudi_rsl.algorithms.family.REPPOCfg`. A Gaussian has no use for `num_denoise_steps`, `prior_std` and
+    `init_friction`."""
     num_denoise_steps: int = 8
     """Denoising steps N, at least 1; the paper finds that 1 fails and 8 saturates."""
     prior_std: float = 2.5
@@ -64,7 +69,7 @@ class TruDiCfg:
     init_friction: float = 1.0
     """Initial friction per action dimension, above 0; learned."""
     actor_hidden_dims: Sequence[int] = (512, 512, 512)
-    """Widths of the score network: the first layer, then one hidden block each."""
+    """Widths of the actor's network: the first layer, then one hidden block each."""
     state_encoder_dims: Sequence[int] = ()
     """Widths of an encoder of the observation in front of the score network, none by default. It is evaluated once per
     state and not in every denoising step, so that `actor_hidden_dims` can be small."""
@@ -72,12 +77,14 @@ class TruDiCfg:
     """Skip connections around the hidden blocks (the paper's text; the authors' implementation has none)."""
 
     kl_bound: float = 0.1
-    """Trust region eps on the path KL per state, nats, above 0; the paper finds 0.1 to 0.4 best."""
+    """Trust region eps on the path KL per state, nats, above 0; the paper finds 0.1 to 0.4 best. For a Gaussian the KL
+    between its distributions before `tanh`."""
     kl_estimator: KLEstimator = "closed_form"
     """Path KL per state: per-step closed form along old chains, means only, sampled log-ratio, or KL(new || old)
-    along the policy's own chain."""
+    along the policy's own chain. A Gaussian has the closed form only."""
     kl_chains: KLChains = "stored"
-    """Where the old chains come from: the rollout's own, or resampled from the old policy in every minibatch."""
+    """Where the old chains come from: the rollout's own, or resampled from the old policy in every minibatch. A
+    Gaussian's old distributions are stored."""
     num_kl_chains: int = 1
     """Chains K per state, at least 1; more than 1 needs fresh chains."""
     init_lambda: float = 0.01
@@ -122,6 +129,7 @@ class TruDiCfg:
 
     def __post_init__(self) -> None:
         """Refuse impossible values."""
+        self._check_actor()
         for name in (
             "num_learning_epochs", "num_mini_batches", "num_denoise_steps", "num_kl_chains", "critic_hidden_dim",
         ):  # fmt: skip
@@ -189,9 +197,14 @@ class TruDiCfg:
         if self.action_bounds is not None:
             self.action_bounds = self._interval("action_bounds")
 
+    def _check_actor(self) -> None:
+        self._require("actor", self.actor in get_args(Actor), f"one of {get_args(Actor)}")
+        # REPPO's entropy target would otherwise be that of a diffusion policy's bound
+        self._require("actor", self.actor == "diffusion", "diffusion in TruDi; a Gaussian is REPPO's (--algo reppo)")
+
     @property
     def stores_chains(self) -> bool:
-        """Whether the rollout must keep its denoising chains."""
+        """Whether the rollout must keep its denoising chains, or a Gaussian's distributions."""
         return self.kl_chains == "stored" and self.kl_estimator != "reverse"
 
     @classmethod

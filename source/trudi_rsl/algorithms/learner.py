@@ -14,8 +14,8 @@ from trudi_rsl.algorithms.actor_gradients import actor_gradient
 from trudi_rsl.algorithms.config import TruDiCfg
 from trudi_rsl.algorithms.losses import dual_loss
 from trudi_rsl.algorithms.objectives import ActorTerms, Objective, critic_objective
-from trudi_rsl.algorithms.trust_region import OldChains, fresh_chains
-from trudi_rsl.modules import DiffusionActorCritic
+from trudi_rsl.algorithms.trust_region import OldPolicy, fresh_chains, from_trace
+from trudi_rsl.modules import ActorCritic
 from trudi_rsl.storage import Minibatch
 
 
@@ -31,7 +31,7 @@ class PathwiseLearner:
 
     def __init__(
         self,
-        actor_critic: DiffusionActorCritic,
+        actor_critic: ActorCritic[Any],
         cfg: TruDiCfg,
         world_size: int = 1,
         accelerator: Accelerator | None = None,
@@ -71,12 +71,12 @@ class PathwiseLearner:
         """Multiplier ``lambda`` of the trust region, a scalar without gradient."""
         return self.log_lambda.detach().exp()
 
-    def update(self, batch: Minibatch, old_steps: Tensor) -> dict[str, Tensor]:
+    def update(self, batch: Minibatch, old_steps: Tensor | None) -> dict[str, Tensor]:
         """Take one critic, one actor and one dual step.
 
         Args:
             batch: Rows of the rollout.
-            old_steps: Step sizes ``[N, A]`` of the policy that collected it.
+            old_steps: Step sizes ``[N, A]`` of the policy that collected it, None for a Gaussian.
 
         Returns:
             Scalars on the device, without gradient, keyed as they are logged.
@@ -85,12 +85,12 @@ class PathwiseLearner:
 
     def _capture_update(self) -> None:
         """Let the next update be captured anew, with the optimisers' present state."""
-        self._update: Callable[[Minibatch, Tensor], dict[str, Tensor]] = self._take_steps
+        self._update: Callable[[Minibatch, Tensor | None], dict[str, Tensor]] = self._take_steps
         # gradients that processes share are averaged outside of any graph
         if self.world_size == 1:
             self._update = self.accelerator.capture("minibatch update", self._take_steps)
 
-    def _take_steps(self, batch: Minibatch, old_steps: Tensor) -> dict[str, Tensor]:
+    def _take_steps(self, batch: Minibatch, old_steps: Tensor | None) -> dict[str, Tensor]:
         metrics = self._critic_step(batch)
         actor_metrics = self._actor_step(batch, old_steps)
         self._dual_step(actor_metrics["entropy"], actor_metrics["path_kl"])
@@ -104,19 +104,19 @@ class PathwiseLearner:
         with network_precision(self.cfg.precision, batch.actions.device.type):
             return critic_objective(self.actor_critic.critic, batch, self.cfg.aux_loss_coef)
 
-    def _actor_step(self, batch: Minibatch, old_steps: Tensor) -> dict[str, Tensor]:
+    def _actor_step(self, batch: Minibatch, old_steps: Tensor | None) -> dict[str, Tensor]:
         noise = self.actor_critic.actor.draw_noise(len(batch.actor_obs))
         old = self._old_chains(batch, old_steps)
         terms = ActorTerms(batch.actor_obs, batch.critic_obs, noise, old, self.alpha, self.multiplier)
         objective, gradient = self._actor_gradient(terms)
         return objective.metrics | {"actor_grad_norm": self._descend("actor", gradient)}
 
-    def _old_chains(self, batch: Minibatch, old_steps: Tensor) -> OldChains | None:
-        """Return the chains along which the path KL is taken."""
+    def _old_chains(self, batch: Minibatch, old_steps: Tensor | None) -> OldPolicy | None:
+        """Return the chains along which the path KL is taken, or a Gaussian's means and deviations."""
         if self.cfg.kl_estimator == "reverse":
             return None
-        if batch.latents is not None and batch.means is not None:
-            return OldChains(batch.latents, batch.means, old_steps)
+        if batch.trace is not None:
+            return from_trace(batch.trace, old_steps)
         with network_precision(self.cfg.precision, batch.actions.device.type):
             return fresh_chains(self.actor_critic.old_actor, batch.actor_obs, self.cfg.num_kl_chains)
 

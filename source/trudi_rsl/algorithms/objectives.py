@@ -9,9 +9,9 @@ import torch
 from torch import Tensor
 
 from trudi_rsl.algorithms.losses import critic_losses, gated_actor_loss, masked_mean
-from trudi_rsl.algorithms.trust_region import OldChains, path_kl, reverse_path_kl
-from trudi_rsl.diffusion import Chain, DiffusionPolicy
+from trudi_rsl.algorithms.trust_region import OldPolicy, path_kl, reverse_path_kl
 from trudi_rsl.networks import QCritic
+from trudi_rsl.policy import Policy
 from trudi_rsl.storage import Minibatch
 
 
@@ -32,9 +32,9 @@ class ActorTerms(NamedTuple):
     critic_obs: Tensor
     """Normalised critic observations ``[B, Oc]``."""
     noise: Tensor
-    """Standard normal noise of the actor's own chains, ``[N+1, B, A]``."""
-    old: OldChains | None
-    """Chains drawn from the policy that collected the rollout; None for the reverse KL, which needs none."""
+    """Standard normal noise of the actor's own decisions, ``[num_draws, B, A]``."""
+    old: OldPolicy | None
+    """What is known of the policy that collected the rollout; None for the reverse KL, which asks that policy."""
     alpha: Tensor
     """Temperature, scalar, constant."""
     multiplier: Tensor
@@ -58,8 +58,8 @@ def critic_objective(critic: QCritic, batch: Minibatch, aux_loss_coef: float) ->
 
 
 def masked_actor_objective(
-    policy: DiffusionPolicy,
-    old_policy: DiffusionPolicy,
+    policy: Policy,
+    old_policy: Policy,
     critic: QCritic,
     terms: ActorTerms,
     kl_bound: float,
@@ -77,45 +77,39 @@ def masked_actor_objective(
         kl_bound: Trust region ``eps`` in nats.
         estimator: Of the path KL; see :func:`~trudi_rsl.algorithms.trust_region.path_kl`, or ``reverse``.
     """
-    chain = policy.sample(terms.obs, terms.noise)
+    decision = policy.decide(terms.obs, terms.noise)
     if terms.old is None:
-        kl = reverse_path_kl(policy, old_policy, terms.obs, chain)
+        kl = reverse_path_kl(policy, old_policy, terms.obs, decision.trace)
     else:
         kl = path_kl(policy, terms.obs, terms.old, estimator)
-    log_probs, values = _log_probs_and_values(policy, critic, chain, terms.critic_obs)
+    values = critic.value(terms.critic_obs, decision.action)
     gate = kl.detach() <= kl_bound
-    loss = gated_actor_loss(log_probs, values, kl, gate, terms.alpha, terms.multiplier)
-    return Objective(loss, actor_metrics(loss, log_probs.sum(), kl, gate))
+    loss = gated_actor_loss(decision.log_prob, values, kl, gate, terms.alpha, terms.multiplier)
+    return Objective(loss, actor_metrics(loss, decision.log_prob.sum(), kl, gate))
 
 
 def selected_actor_objective(
-    policy: DiffusionPolicy, critic: QCritic, terms: ActorTerms, kl_bound: float, estimator: str
+    policy: Policy, critic: QCritic, terms: ActorTerms, kl_bound: float, estimator: str
 ) -> Objective:
     """Return what :func:`masked_actor_objective` does, computing for each state only the branch that its gate selects.
 
     The path KL's value comes first and without gradient. A state beyond ``eps`` then needs a gradient of its path KL,
-    one within needs that of its chain; the log-prob bounds of the others serve the entropy's estimate alone. Reads the
+    one within needs that of its action; the log-probs of the others serve the entropy's estimate alone. Reads the
     number of gated states, so it waits for the device.
     """
-    assert terms.old is not None, "the reverse KL is computed along chains that need a gradient anyway"
+    assert terms.old is not None, "the reverse KL is computed along decisions that need a gradient anyway"
     with torch.no_grad():
         kl = path_kl(policy, terms.obs, terms.old, estimator)
     gate = kl <= kl_bound
     inside, outside = gate.nonzero().squeeze(-1), (~gate).nonzero().squeeze(-1)
-    chain = policy.sample(terms.obs[inside], terms.noise[:, inside])
-    log_probs, values = _log_probs_and_values(policy, critic, chain, terms.critic_obs[inside])
+    decision = policy.decide(terms.obs[inside], terms.noise[:, inside])
+    values = critic.value(terms.critic_obs[inside], decision.action)
     with torch.no_grad():
-        elsewhere = policy.sample(terms.obs[outside], terms.noise[:, outside])
-        log_prob_sum = log_probs.sum() + policy.log_prob_bound(elsewhere).sum()
+        elsewhere = policy.decide(terms.obs[outside], terms.noise[:, outside])
+        log_prob_sum = decision.log_prob.sum() + elsewhere.log_prob.sum()
     restricted = path_kl(policy, terms.obs[outside], terms.old.at(outside, len(kl)), estimator)
-    loss = ((terms.alpha * log_probs - values).sum() + terms.multiplier * restricted.sum()) / len(kl)
+    loss = ((terms.alpha * decision.log_prob - values).sum() + terms.multiplier * restricted.sum()) / len(kl)
     return Objective(loss, actor_metrics(loss, log_prob_sum, kl, gate))
-
-
-def _log_probs_and_values(
-    policy: DiffusionPolicy, critic: QCritic, chain: Chain, critic_obs: Tensor
-) -> tuple[Tensor, Tensor]:
-    return policy.log_prob_bound(chain), critic.value(critic_obs, chain.latents[-1].tanh())
 
 
 def actor_metrics(loss: Tensor, log_prob_sum: Tensor, kl: Tensor, gate: Tensor) -> dict[str, Tensor]:

@@ -3,21 +3,21 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import torch
 from torch import Tensor
 
-from trudi_rsl.modules import DiffusionActorCritic
+from trudi_rsl.modules import ActorCritic
 from trudi_rsl.storage import RolloutBuffer, td_lambda_targets
 
 
 @torch.no_grad()
-def compute_targets(
-    model: DiffusionActorCritic, storage: RolloutBuffer, alpha: Tensor, gamma: float, lam: float
-) -> None:
+def compute_targets(model: ActorCritic[Any], storage: RolloutBuffer, alpha: Tensor, gamma: float, lam: float) -> None:
     """Fill ``targets``, ``next_features`` and the validity masks of ``storage``.
 
-    The chain drawn at the next observation is both the next action and the bootstrap action, so that only final
-    observations need chains of their own.
+    The decision at the next observation is both the next action and the bootstrap action, so that only final
+    observations need decisions of their own.
 
     Args:
         model: Actor and critic that collected the rollout.
@@ -39,11 +39,9 @@ def compute_targets(
         rows = (ended & storage.has_final).nonzero(as_tuple=True)
         actor_obs = model.actor_obs.normalize(storage.final_actor_obs[rows])
         critic_obs = model.critic_obs.normalize(storage.final_critic_obs[rows]) if model.asymmetric else actor_obs
-        chain = model.sample_chain(actor_obs)
-        next_values[rows], storage.next_features[rows] = model.critic.value_and_features(
-            critic_obs, chain.latents[-1].tanh()
-        )
-        next_log_probs[rows] = model.actor.log_prob_bound(chain)
+        decision = model.decide(actor_obs)
+        next_values[rows], storage.next_features[rows] = model.critic.value_and_features(critic_obs, decision.action)
+        next_log_probs[rows] = decision.log_prob
     # r~_t = r_t - gamma alpha b_t lp(s'), with b_t = 0 at a true termination
     soft_rewards = storage.rewards - gamma * alpha * next_log_probs.masked_fill(storage.terminated, 0.0)
     target_valid = known | storage.terminated

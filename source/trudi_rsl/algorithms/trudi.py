@@ -27,19 +27,21 @@ from trudi_rsl.algorithms.checkpoint import (
 )
 from trudi_rsl.algorithms.checks import raise_if_not_finite, raise_if_replay_differs, warn_of_clipped_targets
 from trudi_rsl.algorithms.config import TruDiCfg
+from trudi_rsl.algorithms.family import settings_from_dict
 from trudi_rsl.algorithms.learner import PathwiseLearner
 from trudi_rsl.algorithms.metrics import rollout_metrics
 from trudi_rsl.algorithms.targets import compute_targets
+from trudi_rsl.algorithms.trust_region import step_sizes_of
 from trudi_rsl.algorithms.value_range import MAX_CLIPPED_SHARE, initial_range, widened_range
-from trudi_rsl.diffusion import Chain
-from trudi_rsl.modules import DiffusionActorCritic
+from trudi_rsl.modules import ActorCritic
+from trudi_rsl.policy import Decision
 from trudi_rsl.rsl_rl_compat import action_bounds, request_final_obs, resolve_groups, task_name
 from trudi_rsl.rsl_rl_compat.checkpoint_layout import to_contract_layout
 from trudi_rsl.storage import RolloutBuffer
 
 
 class TruDi:
-    """Trust-region diffusion policies (arXiv 2606.15260) as an RSL-RL algorithm.
+    """Trust-region diffusion policies (arXiv 2606.15260) as an RSL-RL algorithm, or REPPO if the actor is a Gaussian.
 
     Train it under the stock ``rsl_rl.runners.OnPolicyRunner`` with
     ``algorithm.class_name = "trudi_rsl.algorithms:TruDi"``.
@@ -60,7 +62,7 @@ class TruDi:
 
     def __init__(
         self,
-        actor_critic: DiffusionActorCritic,
+        actor_critic: ActorCritic[Any],
         storage: RolloutBuffer,
         cfg: TruDiCfg,
         spec: dict[str, Any],
@@ -98,7 +100,7 @@ class TruDi:
         Raises:
             ConfigError: If a setting is unknown or impossible, or the environment tells no action bounds.
         """
-        settings = TruDiCfg.from_dict(cfg["algorithm"])
+        settings = settings_from_dict(cfg["algorithm"])
         # runners up to 5.4 index this key
         cfg["algorithm"].setdefault("rnd_cfg", None)
         groups = resolve_groups(obs, cfg)
@@ -114,8 +116,7 @@ class TruDi:
             actor_critic.critic_obs.num_obs if actor_critic.asymmetric else None,
             actor_critic.num_actions,
             settings.critic_hidden_dim,
-            settings.num_denoise_steps,
-            settings.stores_chains,
+            actor_critic.actor.trace_length if settings.stores_chains else 0,
             device,
         )
         spec = {
@@ -143,11 +144,11 @@ class TruDi:
         model = self.actor_critic
         actor_obs = model.actor_obs(obs)
         critic_obs = model.critic_obs(obs) if model.asymmetric else actor_obs
-        unit_actions, log_probs, chain = self._sample(actor_obs, model.actor.draw_noise(len(actor_obs)))
-        self.storage.add_decision(actor_obs, critic_obs, unit_actions, log_probs, chain)
-        return unit_actions
+        decision = self._sample(actor_obs, model.actor.draw_noise(len(actor_obs)))
+        self.storage.add_decision(actor_obs, critic_obs, decision)
+        return decision.action
 
-    def _sampled(self, actor_obs: Tensor, noise: Tensor) -> tuple[Tensor, Tensor, Chain]:
+    def _sampled(self, actor_obs: Tensor, noise: Tensor) -> Decision:
         with network_precision(self.cfg.precision, actor_obs.device.type):
             return self.actor_critic.decide(actor_obs, noise)
 
@@ -178,7 +179,7 @@ class TruDi:
         Raises:
             NonFiniteError: If the simulator gave NaN or infinity, with environment and step; nothing has been learned
                 from the rollout then.
-            RuntimeError: On the first call, if replaying a policy's chains does not reproduce them.
+            RuntimeError: On the first call, if replaying the policy's decisions does not reproduce them.
         """
         self._decide(obs)
         raise_if_not_finite(self.storage)
@@ -204,7 +205,7 @@ class TruDi:
     def update(self) -> dict[str, float]:
         """Learn from the stored rollout and return the means of what was logged, read from the device once."""
         model, storage = self.actor_critic, self.storage
-        old_steps = model.old_actor.step_sizes()
+        old_steps = step_sizes_of(model.old_actor)
         model.entropy_per_dim.copy_(-storage.log_probs.mean() / model.num_actions)
         metrics = rollout_metrics(storage, model.critic.hl_gauss)
         collected = [
@@ -220,7 +221,7 @@ class TruDi:
         metrics["entropy_per_dim"] = metrics.pop("entropy") / model.num_actions
         metrics["alpha"] = self.learner.alpha
         metrics["lambda"] = self.learner.multiplier
-        metrics["friction"] = model.actor.friction().detach().mean()
+        metrics |= model.actor_metrics()
         numbers = dict(zip(metrics, torch.stack([v.float() for v in metrics.values()]).tolist(), strict=True))
         clipped = numbers["clipped_targets"]
         # an automatic range mends itself
@@ -244,7 +245,7 @@ class TruDi:
         """Freeze the normalisers."""
         self.actor_critic.eval()
 
-    def get_policy(self) -> DiffusionActorCritic:
+    def get_policy(self) -> ActorCritic[Any]:
         """Return the module; calling it gives deterministic simulator actions."""
         return self.actor_critic
 

@@ -1,5 +1,8 @@
 # SPDX-License-Identifier: BSD-3-Clause
-"""Path KL between the policy and the one that collected the rollout (paper Eq. 135)."""
+"""The trust region's KL between the policy and the one that collected the rollout, for each kind of policy.
+
+For diffusion it is the path KL (paper Eq. 135), for a Gaussian the KL between the two pre-squash Gaussians of a state.
+"""
 
 from __future__ import annotations
 
@@ -8,8 +11,10 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
-from trudi_rsl.diffusion import Chain, DiffusionPolicy
+from trudi_rsl.diffusion import DiffusionPolicy
 from trudi_rsl.diffusion.chain import gaussian_kl, log_ratio, mean_only_kl
+from trudi_rsl.networks.gaussian_policy import Gaussian, GaussianPolicy, kl_divergence
+from trudi_rsl.policy import Policy
 
 
 class OldChains(NamedTuple):
@@ -40,21 +45,66 @@ class OldChains(NamedTuple):
         return OldChains(select(self.latents), select(self.means), self.steps)
 
 
-def path_kl(policy: DiffusionPolicy, obs: Tensor, old: OldChains, estimator: str = "closed_form") -> Tensor:
-    """Return ``c(s)`` along chains drawn from the old policy, one network call over all denoising steps.
+class OldGaussians(NamedTuple):
+    """What a Gaussian policy that collected the rollout said of ``B`` states, constant."""
+
+    mean: Tensor
+    """Pre-squash means ``[B, A]``."""
+    log_std: Tensor
+    """Logarithms of the standard deviations ``[B, A]``."""
+
+    def at(self, rows: Tensor, num_states: int) -> OldGaussians:
+        """Return the Gaussians of the states ``rows`` ``[b]`` among ``num_states``."""
+        return OldGaussians(self.mean[rows], self.log_std[rows])
+
+
+OldPolicy = OldChains | OldGaussians
+"""What the trust region reads of the policy that collected the rollout."""
+
+
+def step_sizes_of(policy: Policy) -> Tensor | None:
+    """Return the step sizes ``[N, A]`` of a diffusion policy, None for a Gaussian, which has no denoising steps."""
+    return policy.step_sizes() if isinstance(policy, DiffusionPolicy) else None
+
+
+def from_trace(trace: Tensor, steps: Tensor | None) -> OldPolicy:
+    """Return what the traces of decisions tell of the policy that took them.
 
     Args:
-        policy: Current policy; gradients reach its means and friction.
+        trace: Of one decision per state, ``[R, B, A]``.
+        steps: What :func:`step_sizes_of` returned for that policy.
+    """
+    if steps is None:
+        return OldGaussians(*trace)
+    num_steps = len(steps)
+    return OldChains(trace[: num_steps + 1], trace[num_steps + 1 :], steps)
+
+
+def path_kl(policy: Policy, obs: Tensor, old: OldPolicy, estimator: str = "closed_form") -> Tensor:
+    """Return the trust region's ``c(s) = KL(old || new)``; for diffusion, along chains drawn from the old policy.
+
+    Args:
+        policy: Current policy; gradients reach all of its parameters.
         obs: Normalised observations ``[B, O]``.
-        old: Chains of these states; where there are several per state, their mean is taken.
-        estimator: ``closed_form``, ``mean_only`` or ``log_ratio``.
+        old: Of these states; where there are several chains per state, their mean is taken.
+        estimator: ``closed_form``, and for diffusion ``mean_only`` or ``log_ratio``.
 
     Returns:
         ``[B]`` in nats.
 
     Raises:
         ValueError: If the estimator is unknown.
+        TypeError: If the two policies are not of one kind.
     """
+    if isinstance(policy, DiffusionPolicy) and isinstance(old, OldChains):
+        return _diffusion_kl(policy, obs, old, estimator)
+    if isinstance(policy, GaussianPolicy) and isinstance(old, OldGaussians):
+        return kl_divergence(Gaussian(old.mean, old.log_std), policy(obs))
+    raise TypeError(f"No KL between a {type(policy).__name__} and {type(old).__name__}.")
+
+
+def _diffusion_kl(policy: DiffusionPolicy, obs: Tensor, old: OldChains, estimator: str) -> Tensor:
+    """Return the path KL with one network call over all denoising steps."""
     num_chains = old.latents.shape[1] // max(obs.shape[0], 1)
     several = num_chains > 1
     means = policy.means(obs.repeat(num_chains, 1) if several else obs, old.latents[:-1])
@@ -98,10 +148,13 @@ def fresh_chains(old_policy: DiffusionPolicy, obs: Tensor, num_chains: int) -> O
     return OldChains(chain.latents, chain.means, old_policy.step_sizes())
 
 
-def reverse_path_kl(policy: DiffusionPolicy, old_policy: DiffusionPolicy, obs: Tensor, chain: Chain) -> Tensor:
-    """Return ``KL(new || old)`` along the policy's own chain, ``[B]`` nats.
+def reverse_path_kl(policy: Policy, old_policy: Policy, obs: Tensor, trace: Tensor) -> Tensor:
+    """Return ``KL(new || old)`` ``[B]`` nats, for diffusion along the policy's own chains.
 
-    Gradients also flow through the latents, of which the new policy is the author.
+    Args:
+        policy: Current policy; gradients also flow through the trace, of which it is the author.
+        old_policy: Policy that collected the rollout.
+        obs: Normalised observations ``[B, O]``.
+        trace: Of the current policy's decisions there, ``[R, B, A]``.
     """
-    old_means = old_policy.means(obs, chain.latents[:-1])
-    return gaussian_kl(chain.means, policy.step_sizes(), old_means, old_policy.step_sizes())
+    return path_kl(old_policy, obs, from_trace(trace, step_sizes_of(policy)))

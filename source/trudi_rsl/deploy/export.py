@@ -25,8 +25,7 @@ from trudi_rsl.deploy.parity import (
     run_torchscript,
 )
 from trudi_rsl.errors import CheckpointError
-from trudi_rsl.modules import DiffusionActorCritic
-from trudi_rsl.modules.inference_policy import OnnxInferencePolicy
+from trudi_rsl.modules import ActorCritic, DiffusionActorCritic
 
 ONNX_NAME = "policy.onnx"
 TORCHSCRIPT_NAME = "policy.pt"
@@ -49,7 +48,7 @@ class ExportReport:
 
 
 def export_policy(
-    actor_critic: DiffusionActorCritic,
+    actor_critic: ActorCritic[Any],
     directory: str | Path,
     *,
     score_scale: float = 1.0,
@@ -59,21 +58,21 @@ def export_policy(
 ) -> ExportReport:
     """Write ``policy.onnx`` and ``policy.pt``: raw ``obs [1, O]`` in, simulator ``actions [1, A]`` out.
 
-    Both hold the observation normaliser, the unrolled ODE and the action scaling, and are deterministic. The
-    observation is the concatenation of the actor's groups, in the order of the metadata's ``obs_groups``. Files appear
-    under their names only after they were loaded again and gave PyTorch's actions.
+    Both hold the observation normaliser, the unrolled ODE or a Gaussian's mean, and the action scaling, and are
+    deterministic. The observation is the concatenation of the actor's groups, in the order of the metadata's
+    ``obs_groups``. Files appear under their names only after they were loaded again and gave PyTorch's actions.
 
     Args:
         actor_critic: The policy; left as it is.
         directory: Where to write; made if missing.
-        score_scale: Score scale ``c`` of the ODE, above 0.
-        seed: Seed of the fixed initial latent; None starts at zeros.
+        score_scale: Score scale ``c`` of the ODE, above 0; a Gaussian has 1 only.
+        seed: Seed of the fixed initial latent; None starts at zeros. A Gaussian has None only.
         metadata: Further entries for the ONNX metadata.
         overwrite: Replace files of these names.
 
     Raises:
         ExportError: If a file exists already, or an exported policy differs from PyTorch.
-        ValueError: If ``score_scale`` is not above 0.
+        ValueError: If an option is out of range.
     """
     directory = Path(directory)
     onnx_target, torchscript_target = directory / ONNX_NAME, directory / TORCHSCRIPT_NAME
@@ -85,7 +84,7 @@ def export_policy(
         )
     # float32 on the CPU is what deployed runtimes compute in; a GPU may multiply in TF32
     frozen = copy.deepcopy(actor_critic).cpu().eval()
-    policy = OnnxInferencePolicy.from_actor_critic(frozen, score_scale, seed)
+    policy = frozen.deployable(score_scale, seed)
     obs, expected = draw_probes(frozen, policy, score_scale)
 
     directory.mkdir(parents=True, exist_ok=True)
@@ -147,13 +146,17 @@ def export_checkpoint(
     )
 
 
-def _describe(actor_critic: DiffusionActorCritic, score_scale: float, seed: int | None) -> dict[str, Any]:
-    return {
-        "algorithm": "TruDi",
+def _describe(actor_critic: ActorCritic[Any], score_scale: float, seed: int | None) -> dict[str, Any]:
+    chain: dict[str, Any] = {"algorithm": "REPPO"}
+    if isinstance(actor_critic, DiffusionActorCritic):
+        chain = {
+            "algorithm": "TruDi",
+            "num_denoise_steps": actor_critic.actor.num_steps,
+            "score_scale": score_scale,
+            "initial_latent": "zeros" if seed is None else f"normal, seed {seed}",
+        }
+    return chain | {
         "trudi_rsl_version": __version__,
-        "num_denoise_steps": actor_critic.actor.num_steps,
-        "score_scale": score_scale,
-        "initial_latent": "zeros" if seed is None else f"normal, seed {seed}",
         "obs_groups": actor_critic.actor_obs.groups,
         "action_low": (actor_critic.action_offset - actor_critic.action_scale).tolist(),
         "action_high": (actor_critic.action_offset + actor_critic.action_scale).tolist(),

@@ -7,12 +7,13 @@ import copy
 import statistics
 import time
 from pathlib import Path
+from typing import Any
 
 import onnxruntime
 import torch
 from torch import Tensor
 
-from trudi_rsl.modules import DiffusionActorCritic, InferencePolicy
+from trudi_rsl.modules import ActorCritic, DiffusionInferencePolicy, InferencePolicy
 
 TOLERANCE = 1e-5
 """Largest difference allowed between an exported file and PyTorch, as :func:`differences` measures it."""
@@ -33,7 +34,7 @@ class ExportError(RuntimeError):
 
 
 def draw_probes(
-    actor_critic: DiffusionActorCritic, policy: InferencePolicy, score_scale: float, seed: int = 0
+    actor_critic: ActorCritic[Any], policy: InferencePolicy, score_scale: float, seed: int = 0
 ) -> tuple[Tensor, Tensor]:
     """Draw observations to compare at, and the actions that the actor itself takes there.
 
@@ -59,13 +60,15 @@ def draw_probes(
     obs = policy.obs_mean + spreads[:, None] * torch.randn(NUM_PROBES, policy.num_obs, generator=generator) / (
         policy.obs_inverse_std
     )
-    expected = reference_actions(actor_critic, obs, policy.start, score_scale)
-    exact = reference_actions(copy.deepcopy(actor_critic).double(), obs.double(), policy.start.double(), score_scale)
+    start = policy.start if isinstance(policy, DiffusionInferencePolicy) else None
+    expected = reference_actions(actor_critic, obs, start, score_scale)
+    in_double = copy.deepcopy(actor_critic).double()
+    exact = reference_actions(in_double, obs.double(), None if start is None else start.double(), score_scale)
     rounding = differences(expected, exact, policy)
-    for _ in range(ROUNDING_DRAWS):
+    for _ in range(0 if start is None else ROUNDING_DRAWS):
         nudge = torch.randn(expected.shape, generator=generator) * torch.finfo(torch.float32).eps
-        start = policy.start + actor_critic.actor.prior_std * nudge
-        nudged = reference_actions(actor_critic, obs, start, score_scale)
+        nudged_start = start + actor_critic.actor.prior_std * nudge
+        nudged = reference_actions(actor_critic, obs, nudged_start, score_scale)
         rounding = torch.maximum(rounding, differences(nudged, exact, policy))
     comparable = rounding <= ROUNDING_ALLOWED
     if comparable.sum() < MIN_COMPARABLE:
@@ -78,15 +81,20 @@ def draw_probes(
 
 
 @torch.no_grad()
-def reference_actions(actor_critic: DiffusionActorCritic, obs: Tensor, start: Tensor, score_scale: float) -> Tensor:
-    """Return the actor's own ODE actions ``[B, A]`` for raw observations ``[B, O]`` and starts ``[1 or B, A]``.
+def reference_actions(actor_critic: ActorCritic[Any], obs: Tensor, start: Tensor | None, score_scale: float) -> Tensor:
+    """Return the actor's own deterministic actions ``[B, A]``.
+
+    Args:
+        actor_critic: The policy.
+        obs: Raw observations ``[B, O]``.
+        start: Initial latents of the ODE ``[1 or B, A]``, None for a Gaussian.
+        score_scale: Score scale of the ODE.
 
     Raises:
         ExportError: If one is NaN or infinite.
     """
-    latents = actor_critic.actor.solve_ode(
-        actor_critic.actor_obs.normalize(obs), start.expand(len(obs), -1), score_scale
-    )
+    start = None if start is None else start.expand(len(obs), -1)
+    latents = actor_critic.deterministic_latent(actor_critic.actor_obs.normalize(obs), score_scale, start)
     actions = actor_critic.to_simulator(latents.tanh())
     if not torch.isfinite(actions).all():
         raise ExportError(

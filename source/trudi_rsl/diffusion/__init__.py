@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: BSD-3-Clause
-"""The mathematics of the diffusion policy: pure tensor code that imports torch and nothing else."""
+"""The mathematics of the diffusion policy: pure tensor code that imports torch and no other package."""
 
 from trudi_rsl.diffusion.chain import Chain
 from trudi_rsl.diffusion.policy import DiffusionPolicy

@@ -14,9 +14,10 @@ from trudi_rsl.diffusion.chain import Chain, denoising_mean, log_prob_bound, ode
 from trudi_rsl.diffusion.schedule import cosine_weights, step_sizes
 from trudi_rsl.diffusion.score_network import ScoreNetwork
 from trudi_rsl.diffusion.squash import log_det_squash
+from trudi_rsl.policy import Decision, Policy
 
 
-class DiffusionPolicy(nn.Module):
+class DiffusionPolicy(Policy):
     """Distribution over unit actions ``tanh(x_N)`` reached by ``N`` denoising steps from Gaussian noise.
 
     Args:
@@ -43,9 +44,7 @@ class DiffusionPolicy(nn.Module):
         residual: bool = False,
         encoder_dims: Sequence[int] = (),
     ) -> None:
-        super().__init__()
-        self.num_obs = num_obs
-        self.num_actions = num_actions
+        super().__init__(num_obs, num_actions, num_draws=num_steps + 1, trace_length=2 * num_steps + 1)
         self.num_steps = num_steps
         self.prior_std = prior_std
         self.score_network = ScoreNetwork(num_obs, num_actions, hidden_dims, residual, encoder_dims)
@@ -61,10 +60,10 @@ class DiffusionPolicy(nn.Module):
         """Return the step sizes ``e_k``, ``[N, A]``."""
         return step_sizes(self.weights, self.friction())
 
-    def draw_noise(self, batch: int) -> Tensor:
-        """Return fresh standard normal noise for :meth:`sample`, ``[N+1, B, A]``."""
-        param = self.raw_friction
-        return torch.randn(self.num_steps + 1, batch, self.num_actions, device=param.device, dtype=param.dtype)
+    @property
+    def output_layer(self) -> nn.Linear:
+        """The last layer of the score network."""
+        return self.score_network.output_layer
 
     def sample(self, obs: Tensor, noise: Tensor) -> Chain:
         """Run the chain: ``x_0 = s0 noise_0``, ``x_{k+1} = mu_k + sqrt(2 e_k) noise_{k+1}``.
@@ -140,3 +139,16 @@ class DiffusionPolicy(nn.Module):
         """Return the bound ``lp`` on the log-density of the unit action, ``[B]`` nats; ``E[-lp]`` <= entropy."""
         bound = log_prob_bound(chain.latents, chain.noise, self.step_sizes(), self.prior_std)
         return bound - log_det_squash(chain.latents[-1])
+
+    def decide(self, obs: Tensor, noise: Tensor) -> Decision:
+        """Return the decisions that noise leads to, with the bound :meth:`log_prob_bound` for a log-density.
+
+        Args:
+            obs: Normalised observations ``[B, O]``.
+            noise: Standard normal ``[N+1, B, A]``.
+
+        Returns:
+            Decisions whose trace is the chain: latents ``x_0 .. x_N``, then denoising means, ``[2N+1, B, A]``.
+        """
+        chain = self.sample(obs, noise)
+        return Decision(chain.latents[-1], self.log_prob_bound(chain), torch.cat([chain.latents, chain.means]))

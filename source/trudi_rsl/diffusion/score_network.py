@@ -4,11 +4,12 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from itertools import pairwise
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
+
+from trudi_rsl.diffusion.trunk import check_widths, hidden_trunk
 
 NUM_FREQUENCIES = 32
 TIME_HIDDEN_DIM = 32
@@ -35,26 +36,6 @@ class TimeEmbedding(nn.Module):
         steps = torch.arange(num_steps, device=self.phase.device, dtype=self.phase.dtype)
         angle = steps[:, None] * self.frequencies + self.phase
         return self.mlp(torch.cat([angle.sin(), angle.cos()], dim=-1))
-
-
-class HiddenBlock(nn.Module):
-    """``GELU(LayerNorm(Linear(h)))``, added to its input when ``residual``."""
-
-    def __init__(self, in_dim: int, out_dim: int, residual: bool) -> None:
-        super().__init__()
-        self.linear = nn.Linear(in_dim, out_dim)
-        self.norm = nn.LayerNorm(out_dim)
-        self.residual = residual
-
-    def forward(self, h: Tensor) -> Tensor:
-        """Map features ``[..., in_dim]`` to ``[..., out_dim]``."""
-        out = F.gelu(self.norm(self.linear(h)))
-        return h + out if self.residual else out
-
-
-def hidden_layers(dims: Sequence[int], residual: bool) -> nn.Sequential:
-    """Return what follows a first linear layer of width ``dims[0]``: its activation, then a block for each other."""
-    return nn.Sequential(nn.GELU(), *(HiddenBlock(i, o, residual) for i, o in pairwise(dims)))
 
 
 class ScoreNetwork(nn.Module):
@@ -84,19 +65,16 @@ class ScoreNetwork(nn.Module):
         encoder_dims: Sequence[int] = (),
     ) -> None:
         super().__init__()
-        if not hidden_dims:
-            raise ValueError("hidden_dims must name at least one layer.")
-        if residual and len(set(hidden_dims)) > 1:
-            raise ValueError(f"Residual blocks need equal widths, got hidden_dims={list(hidden_dims)}.")
+        check_widths(hidden_dims, residual)
         self.encoder = (
-            nn.Sequential(nn.Linear(num_obs, encoder_dims[0]), *hidden_layers(encoder_dims, residual=False))
+            nn.Sequential(nn.Linear(num_obs, encoder_dims[0]), *hidden_trunk(encoder_dims, residual=False))
             if encoder_dims
             else nn.Identity()
         )
         self.input_dims = [num_actions, encoder_dims[-1] if encoder_dims else num_obs, TIME_EMBEDDING_DIM]
         self.time_embedding = TimeEmbedding()
         self.input_layer = nn.Linear(sum(self.input_dims), hidden_dims[0])
-        self.trunk = hidden_layers(hidden_dims, residual)
+        self.trunk = hidden_trunk(hidden_dims, residual)
         self.output_layer = nn.Linear(hidden_dims[-1], num_actions)
         with torch.no_grad():
             self.output_layer.weight.mul_(OUTPUT_SCALE)

@@ -13,10 +13,10 @@ from rich.console import Console
 from rich.table import Table
 from rsl_rl.env import VecEnv
 
+from trudi_rsl.algorithms.checkpoint import Algorithm
 from trudi_rsl.config import compose, load_params, resume_path
 from trudi_rsl.errors import CheckpointError, ConfigError
 from trudi_rsl.evaluation.episodes import Policy, evaluate
-from trudi_rsl.evaluation.policies import Algorithm
 
 if TYPE_CHECKING:
     from trudi_rsl.evaluation.statistics import Summary
@@ -56,7 +56,7 @@ def find(
 def settings(checkpoint: Path, task: str, algorithm: Algorithm, overrides: Sequence[str] = ()) -> DictConfig:
     """Return ``agent`` and ``env`` settings to play a checkpoint with: those of its run, then the overrides.
 
-    A TruDi checkpoint outside of a run folder gets the task's preset.
+    A TruDi or REPPO checkpoint outside of a run folder gets the task's preset.
 
     Args:
         checkpoint: A ``model_*.pt``.
@@ -74,7 +74,7 @@ def settings(checkpoint: Path, task: str, algorithm: Algorithm, overrides: Seque
                 f"Cannot override {text!r} here: the policy is as it was trained. Override env.* settings."
             )
     preset = compose(task, algorithm, overrides)
-    if algorithm == "trudi" and not (checkpoint.parent / "params").exists():
+    if algorithm != "ppo" and not (checkpoint.parent / "params").exists():
         return preset
     try:
         cfg = load_params(checkpoint.parent)

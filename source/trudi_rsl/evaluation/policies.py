@@ -10,31 +10,36 @@ import io
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any
 
 from rsl_rl.env import VecEnv
 from tensordict import TensorDict
 from torch import Tensor
 
 from trudi_rsl.algorithms import TruDi
-from trudi_rsl.algorithms.checkpoint import check_kind, check_task, load_actor_critic, read_checkpoint
+from trudi_rsl.algorithms.checkpoint import (
+    Algorithm,
+    algorithm_of,
+    check_kind,
+    check_task,
+    load_actor_critic,
+    read_checkpoint,
+)
 from trudi_rsl.errors import CheckpointError, ConfigError
 from trudi_rsl.evaluation.episodes import Policy
-from trudi_rsl.modules.diffusion_actor_critic import InitialLatent, Sampler
+from trudi_rsl.modules.actor_critic import InitialLatent, Sampler
 from trudi_rsl.rsl_rl_compat.moved import policy_of
 from trudi_rsl.runners import OnPolicyRunner
 
 if TYPE_CHECKING:
     from rsl_rl.models import MLPModel
 
-Algorithm = Literal["trudi", "ppo"]
-
 
 @dataclass(frozen=True)
 class SamplerCfg:
     """How a policy acts. None leaves a value at the policy's default.
 
-    PPO's policy is a Gaussian: ``ode`` takes its mean and ``sde`` samples it.
+    REPPO's and PPO's policies are Gaussians: ``ode`` takes the mean and ``sde`` samples.
 
     Raises:
         ConfigError: If a value is out of range, or given for a sampler that does not read it.
@@ -70,15 +75,15 @@ class SamplerCfg:
         Raises:
             ConfigError: If not.
         """
-        if algorithm != "ppo":
-            return
-        if self.sampler == "best_of_k":
+        if algorithm == "ppo" and self.sampler == "best_of_k":
             raise ConfigError(
                 "best_of_k needs TruDi's Q critic; a PPO policy acts with ode (its mean) or sde (a sample)."
             )
-        if self.given():
+        chain_options = [name for name in self.given() if name != "num_candidates"]
+        if algorithm != "trudi" and chain_options:
             raise ConfigError(
-                f"{', '.join(self.given())}: for TruDi's sampler only; a PPO policy has no denoising chain."
+                f"{', '.join(chain_options)}: for TruDi's sampler only; a {algorithm.upper()} policy has no denoising "
+                "chain."
             )
 
 
@@ -97,12 +102,12 @@ def identify(path: Path, task: str, algorithm: Algorithm | None = None) -> Algor
     # the latter: PPO of RSL-RL 3
     if not {"actor_state_dict", "model_state_dict"} & checkpoint.keys():
         raise CheckpointError(f"{path} is not a checkpoint of RSL-RL or TruDi.")
-    found: Algorithm = "trudi" if "trudi" in checkpoint else "ppo"
+    found = algorithm_of(checkpoint)
     if algorithm not in (None, found):
         raise CheckpointError(
             f"{path} is a checkpoint of {found}, not of {algorithm}. Use --algo {found} or leave it out."
         )
-    if found == "trudi":
+    if found != "ppo":
         check_kind(checkpoint, task)
     else:
         check_task((checkpoint.get("infos") or {}).get("task"), task)
@@ -114,13 +119,13 @@ def load_policy(
 ) -> Policy:
     """Return the policy of a checkpoint.
 
-    A TruDi policy is rebuilt from the checkpoint alone, a PPO policy by RSL-RL's runner.
+    A TruDi or REPPO policy is rebuilt from the checkpoint alone, a PPO policy by RSL-RL's runner.
 
     Args:
         path: A ``model_*.pt``.
         algorithm: What :func:`identify` returned for it.
         env: Where it is to act.
-        agent_cfg: The runner configuration that PPO was trained with; not read for TruDi.
+        agent_cfg: The runner configuration that PPO was trained with; not read for the others.
         sampler: How it is to act.
         device: Where to compute.
 
@@ -129,7 +134,7 @@ def load_policy(
         ConfigError: If the sampler is not one of the algorithm's.
     """
     sampler.require_for(algorithm)
-    if algorithm == "trudi":
+    if algorithm != "ppo":
         actor_critic, spec = load_actor_critic(path)
         _require_fit(spec["obs_dims"], actor_critic.num_actions, env)
         return functools.partial(actor_critic.to(device).act, sampler=sampler.sampler, **sampler.given())
@@ -143,7 +148,7 @@ def acting(algorithm: Any, sampler: SamplerCfg) -> Policy:
     """Return the policy that an algorithm of a runner holds, with its normalisers frozen.
 
     Args:
-        algorithm: TruDi, or RSL-RL's PPO.
+        algorithm: TruDi, which also trains REPPO, or RSL-RL's PPO.
         sampler: How it is to act; :meth:`SamplerCfg.require_for` has passed.
     """
     model: Any = policy_of(algorithm)

@@ -21,7 +21,6 @@ from torch import Tensor, nn
 from trudi_rsl import algorithms, modules
 from trudi_rsl.algorithms.checkpoint import STATE_PARTS
 from trudi_rsl.errors import ConfigError
-from trudi_rsl.modules import InferencePolicy
 
 
 class DiffusionActorCritic(nn.Module):
@@ -57,7 +56,7 @@ class DiffusionActorCritic(nn.Module):
         self.num_actions = num_actions
         self.env = env
         self.algorithm: TruDi | None = None
-        self.actor_critic: modules.DiffusionActorCritic | None = None
+        self.actor_critic: modules.ActorCritic[Any] | None = None
 
     @classmethod
     def for_env(cls, env: VecEnv) -> Callable[..., Self]:
@@ -93,7 +92,7 @@ class DiffusionActorCritic(nn.Module):
     @property
     def actor(self) -> nn.Sequential:
         """The deployable policy as Isaac Lab 2.3's exporters take it, normaliser inside: ``[B, O] -> [B, A]``."""
-        return nn.Sequential(_FirstLayer.from_actor_critic(self._module))
+        return nn.Sequential(self._module.deployable())
 
     # -- training and checkpoints ---------------------------------------------------------------------------------
 
@@ -121,7 +120,7 @@ class DiffusionActorCritic(nn.Module):
         return True
 
     @property
-    def _module(self) -> modules.DiffusionActorCritic:
+    def _module(self) -> modules.ActorCritic[Any]:
         return self._trained.actor_critic
 
     @property
@@ -197,11 +196,3 @@ class _ResumeState:
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
         wanted = {"optimizer": True, "iteration": True}
         self._algorithm.load({**state, "trudi": self._algorithm.spec}, wanted, strict=True)
-
-
-class _FirstLayer(InferencePolicy):
-    """The deployable policy with the attribute from which Isaac Lab's exporter reads the input size."""
-
-    def __init__(self, *args: Any) -> None:
-        super().__init__(*args)
-        self.in_features = self.num_obs

@@ -11,7 +11,7 @@ from rsl_rl.env import VecEnv
 from torch.utils.tensorboard import SummaryWriter
 
 from trudi_rsl.algorithms import TruDi
-from trudi_rsl.algorithms.checkpoint import check_kind, check_task, read_checkpoint
+from trudi_rsl.algorithms.checkpoint import algorithm_of, check_kind, check_task, read_checkpoint
 from trudi_rsl.errors import CheckpointError, NonFiniteError
 from trudi_rsl.rsl_rl_compat import task_name
 from trudi_rsl.rsl_rl_compat.moved import policy_of
@@ -94,7 +94,7 @@ class OnPolicyRunner(RslRlOnPolicyRunner):
         if isinstance(self.alg, TruDi):
             check_kind(checkpoint)
         elif "trudi" in checkpoint:
-            raise CheckpointError(f"{path} is a TruDi checkpoint; load it with --algo trudi.")
+            raise CheckpointError(f"{path} is not a PPO checkpoint; load it with --algo {algorithm_of(checkpoint)}.")
         else:
             check_task((checkpoint.get("infos") or {}).get("task"), task_name(self.env))
         try:

@@ -9,7 +9,7 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
-from trudi_rsl.diffusion import Chain
+from trudi_rsl.policy import Decision
 
 
 class Minibatch(NamedTuple):
@@ -29,10 +29,8 @@ class Minibatch(NamedTuple):
     """Whether the target may be used, bool ``[B]``."""
     features_valid: Tensor
     """Whether the next features are those of the true next observation, bool ``[B]``."""
-    latents: Tensor | None
-    """Stored chains ``[N+1, B, A]``, None unless chains are stored."""
-    means: Tensor | None
-    """Denoising means of the stored chains ``[N, B, A]``."""
+    trace: Tensor | None
+    """Traces of the decisions ``[R, B, A]``, None unless they are stored."""
 
 
 class RolloutBuffer:
@@ -49,8 +47,7 @@ class RolloutBuffer:
         num_critic_obs: Critic observation dimension ``Oc``; None when the critic sees the actor's observations.
         num_actions: Action dimension ``A``.
         feature_dim: Width ``F`` of the critic's features.
-        num_denoise_steps: Denoising steps ``N``.
-        store_chains: Keep latents and means of every chain, ``(2N + 1) A`` floats per transition.
+        trace_length: Rows ``R`` of the policy's traces, ``R A`` floats per transition; 0 stores none.
         device: Training device.
     """
 
@@ -62,8 +59,7 @@ class RolloutBuffer:
         num_critic_obs: int | None,
         num_actions: int,
         feature_dim: int,
-        num_denoise_steps: int,
-        store_chains: bool,
+        trace_length: int,
         device: torch.device | str,
     ) -> None:
         t, e = num_steps, num_envs
@@ -81,20 +77,14 @@ class RolloutBuffer:
         self.next_features = torch.zeros(t, e, feature_dim, device=device)
         self.target_valid = torch.ones(t, e, dtype=torch.bool, device=device)
         self.features_valid = torch.ones(t, e, dtype=torch.bool, device=device)
-        self.latents: Tensor | None = None
-        self.means: Tensor | None = None
-        if store_chains:
-            self.latents = torch.zeros(t, e, num_denoise_steps + 1, num_actions, device=device)
-            self.means = torch.zeros(t, e, num_denoise_steps, num_actions, device=device)
+        self.trace = torch.zeros(t, e, trace_length, num_actions, device=device) if trace_length else None
         self.final_actor_obs: Tensor | None = None
         self.final_critic_obs: Tensor | None = None
         self.has_final = torch.zeros(t, e, dtype=torch.bool, device=device)
         self.step = 0
 
-    def add_decision(
-        self, actor_obs: Tensor, critic_obs: Tensor, actions: Tensor, log_probs: Tensor, chain: Chain
-    ) -> None:
-        """Write row ``step``: what the policy saw, ``[E, O]``, drew, ``[E, A]``, and its log-prob bound, ``[E]``.
+    def add_decision(self, actor_obs: Tensor, critic_obs: Tensor, decision: Decision) -> None:
+        """Write row ``step``: what the policy saw, ``[E, O]``, and what it decided.
 
         Raises:
             OverflowError: If the rollout is longer than the buffer.
@@ -104,11 +94,10 @@ class RolloutBuffer:
         self.actor_obs[self.step].copy_(actor_obs)
         if self.critic_obs is not self.actor_obs:
             self.critic_obs[self.step].copy_(critic_obs)
-        self.actions[self.step].copy_(actions)
-        self.log_probs[self.step].copy_(log_probs)
-        if self.latents is not None and self.means is not None and self.step < self.num_steps:
-            self.latents[self.step].copy_(chain.latents.transpose(0, 1))
-            self.means[self.step].copy_(chain.means.transpose(0, 1))
+        self.actions[self.step].copy_(decision.action)
+        self.log_probs[self.step].copy_(decision.log_prob)
+        if self.trace is not None and self.step < self.num_steps:
+            self.trace[self.step].copy_(decision.trace.transpose(0, 1))
 
     def add_outcome(self, rewards: Tensor, terminated: Tensor, truncated: Tensor) -> None:
         """Write what the simulator answered, each ``[E]``, and move to the next row."""
@@ -171,6 +160,5 @@ class RolloutBuffer:
                     next_features=flat(self.next_features)[idx],
                     target_valid=flat(self.target_valid)[idx],
                     features_valid=flat(self.features_valid)[idx],
-                    latents=None if self.latents is None else flat(self.latents)[idx].transpose(0, 1),
-                    means=None if self.means is None else flat(self.means)[idx].transpose(0, 1),
+                    trace=None if self.trace is None else flat(self.trace)[idx].transpose(0, 1),
                 )

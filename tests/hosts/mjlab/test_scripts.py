@@ -111,6 +111,21 @@ def test_play_prints_returns_and_exports_the_policy(flat_run: Path, scripts: Scr
 
 
 @pytest.mark.slow
+def test_reppo_trains_resumes_plays_and_exports(scripts: Scripts) -> None:
+    run = scripts.train("--task", CARTPOLE, "--algo", "reppo", *SMALL_OVERRIDES)
+    assert run.parent.name == "cartpole_reppo"
+    settings = read_checkpoint(run / "model_0.pt")["trudi"]["cfg"]
+    assert (settings["actor"], settings["entropy_target_per_dim"]) == ("gaussian", -0.5)
+    resumed = scripts.train("--task", CARTPOLE, "--algo", "reppo", "--checkpoint", str(run), *SMALL_OVERRIDES)
+    assert read_checkpoint(resumed / "model_0.pt")["infos"]["env_state"]["common_step_counter"] == 16
+    output = scripts.play("--task", CARTPOLE, "--algo", "reppo", "--episodes", "2", EPISODE)
+    assert "reppo, sampler ode" in output
+    assert_acts_as(resumed / "exported" / "policy.onnx", resumed / "model_0.pt")
+    error = scripts.train_error("--task", CARTPOLE, "--checkpoint", str(run), *SMALL_OVERRIDES)
+    assert "is a checkpoint of reppo, not of trudi" in error
+
+
+@pytest.mark.slow
 def test_the_tasks_own_ppo_trains_and_plays(scripts: Scripts) -> None:
     run = scripts.train("--task", CARTPOLE, "--algo", "ppo", "agent.num_steps_per_env=8")
     assert run.parent.name == "cartpole"
@@ -133,6 +148,8 @@ def test_the_tasks_own_ppo_trains_and_plays(scripts: Scripts) -> None:
         ),
         (["--task", CARTPOLE, "--algo", "sac"], r"Unknown algorithm 'sac'"),
         (["--task", CARTPOLE + "-TruDi", "--algo", "ppo"], r"write --task Mjlab-Cartpole-Swingup"),
+        (["--task", CARTPOLE, "agent.algorithm.actor=gaussian"], r"actor must be diffusion in TruDi; .*--algo reppo"),
+        (["--task", CARTPOLE, "--algo", "reppo", "agent.algorithm.kl_chains=fresh"], r"kl_chains must be stored for a"),
         (["--task", "Mjlab-Lift-Cube-Yam-Rgb"], r"its policy sees images"),
         (
             ["--task", CARTPOLE, "agent.algorithm.kl_bond=0.2"],

@@ -15,9 +15,12 @@ from mjlab.tasks.velocity.rl import VelocityOnPolicyRunner
 
 from tests.hosts.mjlab.running import CARTPOLE, FLAT, ROUGH
 from trudi_rsl.algorithms.config import TruDiCfg
+from trudi_rsl.algorithms.family import REPPOCfg
 from trudi_rsl.config.presets import task_preset
+from trudi_rsl.errors import ConfigError
 from trudi_rsl.hosts.mjlab.cfg import TruDiAlgorithmCfg, TruDiRunnerCfg
 from trudi_rsl.hosts.mjlab.registration import SUFFIX, register
+from trudi_rsl.hosts.mjlab.task import find_task
 
 PPO_TASKS = [task for task in registry.list_tasks() if not task.endswith(SUFFIX)]
 SEES_IMAGES = {"Mjlab-Lift-Cube-Yam-Rgb", "Mjlab-Lift-Cube-Yam-Depth", "Mjlab-Multi-Cube-Seg-Yam"}
@@ -59,6 +62,18 @@ def test_the_algorithms_fields_are_those_of_trudi_with_their_types_defaults_and_
     assert TruDiAlgorithmCfg().to_dict() == TruDiCfg().to_dict() | {"class_name": "trudi_rsl.algorithms:TruDi"}
     with pytest.raises(ValueError, match=r"algorithm\.kl_bound must be above 0"):
         TruDiAlgorithmCfg(kl_bound=-1.0)
+
+
+def test_reppo_has_trudis_configuration_but_for_the_actor_and_the_folder_of_its_runs() -> None:
+    trudi, reppo = (find_task(FLAT, algo).agent_cfg() for algo in ("trudi", "reppo"))
+    own = {"actor": "gaussian", "entropy_target_per_dim": REPPOCfg().entropy_target_per_dim}
+    assert reppo.algorithm.to_dict() == trudi.algorithm.to_dict() | own
+    changed = {"algorithm": trudi.algorithm, "experiment_name": trudi.experiment_name}
+    assert dataclasses.replace(reppo, **changed) == trudi
+    assert reppo.experiment_name == trudi.experiment_name.removesuffix("_trudi") + "_reppo"
+    assert find_task(FLAT, "reppo").id == FLAT + SUFFIX
+    with pytest.raises(ConfigError, match=f"With --algo reppo write --task {FLAT}"):
+        find_task(FLAT + SUFFIX, "reppo")
 
 
 def test_the_runner_is_the_tasks_own_with_trudis_additions() -> None:

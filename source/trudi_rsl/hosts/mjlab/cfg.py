@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: BSD-3-Clause
-"""TruDi's configuration as dataclasses that mjlab's command line shows."""
+"""TruDi's and REPPO's configurations as dataclasses that mjlab's command line shows."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 from mjlab.rl import RslRlBaseRunnerCfg  # pyright: ignore[reportMissingImports]
 
 from trudi_rsl.algorithms.config import TruDiCfg
+from trudi_rsl.algorithms.family import REPPOCfg
 from trudi_rsl.rsl_rl_compat import ALGORITHM_CLASS_NAME
 
 
@@ -17,6 +18,11 @@ class TruDiAlgorithmCfg(TruDiCfg):
 
     class_name: str = ALGORITHM_CLASS_NAME
     """Algorithm class name resolved by RSL-RL."""
+
+
+@dataclass
+class REPPOAlgorithmCfg(REPPOCfg, TruDiAlgorithmCfg):
+    """Settings of REPPO; fields, help and checks are those of :class:`trudi_rsl.algorithms.family.REPPOCfg`."""
 
 
 @dataclass

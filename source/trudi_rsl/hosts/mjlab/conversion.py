@@ -10,7 +10,8 @@ from typing import Any
 
 from mjlab.rl import RslRlOnPolicyRunnerCfg  # pyright: ignore[reportMissingImports]
 
-from trudi_rsl.hosts.mjlab.cfg import TruDiAlgorithmCfg, TruDiRunnerCfg
+from trudi_rsl.algorithms.family import reppo_overrides
+from trudi_rsl.hosts.mjlab.cfg import REPPOAlgorithmCfg, TruDiAlgorithmCfg, TruDiRunnerCfg
 from trudi_rsl.hosts.ppo_conversion import trudi_settings
 
 _PPO_SECTIONS = ("actor", "critic", "algorithm")
@@ -34,6 +35,14 @@ def trudi_from_ppo(task: str, ppo: RslRlOnPolicyRunnerCfg) -> TruDiRunnerCfg:
     if "obs_groups" in settings:
         settings["obs_groups"] = {name: tuple(groups) for name, groups in settings["obs_groups"].items()}
     return _runner_class(type(ppo))(**values | settings, algorithm=algorithm)
+
+
+def reppo_from_trudi(trudi: TruDiRunnerCfg) -> TruDiRunnerCfg:
+    """Return the REPPO configuration of a task: that of TruDi, but for the actor and the name of the experiment."""
+    shared = {f.name: getattr(trudi.algorithm, f.name) for f in dataclasses.fields(trudi.algorithm)}
+    algorithm = REPPOAlgorithmCfg(**shared | reppo_overrides())
+    name = trudi.experiment_name.removesuffix("_trudi") + "_reppo"
+    return dataclasses.replace(trudi, algorithm=algorithm, experiment_name=name)
 
 
 def _runner_class(ppo: type) -> Any:

@@ -6,6 +6,7 @@ from __future__ import annotations
 import argparse
 import re
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -22,7 +23,7 @@ from trudi_rsl.hosts.registry import check_device, refuse_flags
 
 
 def train(args: argparse.Namespace, rest: Sequence[str] = ()) -> None:
-    """Train a task of mjlab with TruDi or with the task's own PPO configuration, through mjlab's ``train`` command.
+    """Train a task of mjlab with TruDi, REPPO or the task's own PPO configuration, through mjlab's ``train`` command.
 
     What differs from typing that command: the log writer is TensorBoard unless another is asked for, a machine without
     a GPU trains on its CPU, and where no number of environments is given the preset's is taken, since mjlab's own
@@ -44,7 +45,7 @@ def train(args: argparse.Namespace, rest: Sequence[str] = ()) -> None:
     from trudi_rsl.hosts.mjlab.overrides import apply
 
     task = find_task(args.task, args.algo)
-    default = TrainConfig.from_task(task.id)
+    default = replace(TrainConfig.from_task(task.id), agent=task.agent_cfg())
     settings = {
         "env.scene.num_envs": args.num_envs,
         "agent.max_iterations": args.max_iterations,
@@ -64,7 +65,10 @@ def train(args: argparse.Namespace, rest: Sequence[str] = ()) -> None:
     if args.num_envs is None and default.env.scene.num_envs == 1:
         settings["env.scene.num_envs"] = task_preset(task.name, "mjlab")["env"]["num_envs"]
     cfg = apply(default, settings, rest)
-    print(f"[trudi_rsl] {task.id}: {cfg.env.scene.num_envs} environments (--num_envs), logged to {cfg.agent.logger}.")
+    print(
+        f"[trudi_rsl] {task.name}, {task.algo}: {cfg.env.scene.num_envs} environments (--num_envs), logged to "
+        f"{cfg.agent.logger}."
+    )
     if cfg.agent.resume and cfg.wandb_run_path is None:
         checkpoint = resume_path(OmegaConf.create({"agent": _resume_settings(cfg.agent)}))
         assert checkpoint is not None, "resume is set"

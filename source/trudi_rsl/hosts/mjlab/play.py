@@ -48,7 +48,7 @@ def play(args: argparse.Namespace, overrides: Sequence[str] = ()) -> None:
     """Run a trained policy in mjlab's viewer, or, with ``--episodes`` or ``--headless``, for whole episodes.
 
     Episodes are those of the task's variant for playing (no noise on observations, no pushes), with the time limit of
-    training. A TruDi policy is also exported to ``exported/`` beside its checkpoint, with mjlab's metadata.
+    training. A TruDi or REPPO policy is also exported to ``exported/`` beside its checkpoint, with mjlab's metadata.
 
     Args:
         args: Flags of ``scripts/play.py``.
@@ -79,7 +79,7 @@ def play(args: argparse.Namespace, overrides: Sequence[str] = ()) -> None:
     torch.manual_seed(env_cfg.seed)
 
     print(f"Checkpoint: {checkpoint}")
-    if task.algo == "trudi":
+    if task.algo != "ppo":
         print(f"Exported: {export(checkpoint, env)}")
     if args.video:
         path = video_path(checkpoint.parent / "videos")
@@ -126,7 +126,7 @@ def export(checkpoint: Path, env: RslRlVecEnvWrapper) -> Path:
 def _find(task: Task, args: argparse.Namespace) -> Path:
     named = {
         "resume": True,
-        "experiment_name": args.experiment_name or registry.load_rl_cfg(task.id).experiment_name,
+        "experiment_name": args.experiment_name or task.agent_cfg().experiment_name,
         "load_run": args.load_run or ".*",
         "load_checkpoint": args.checkpoint or ANY_CHECKPOINT,
     }
@@ -139,7 +139,7 @@ def agent_cfg(task: Task, checkpoint: Path) -> dict[str, Any]:
     """Return the runner configuration of the run, or the task's where the checkpoint lies outside of a run folder."""
     params = checkpoint.parent / "params" / "agent.yaml"
     # mjlab writes tuples as Python objects, which yaml's safe loader refuses
-    agent = yaml.full_load(params.read_text()) if params.is_file() else asdict(registry.load_rl_cfg(task.id))
+    agent = yaml.full_load(params.read_text()) if params.is_file() else asdict(task.agent_cfg())
     for name in ("actor", "critic"):
         if name in agent:
             agent[name] = _without_unset(agent[name])

@@ -5,11 +5,12 @@ from __future__ import annotations
 
 import importlib.util
 from dataclasses import dataclass
-from typing import Literal, cast
+from typing import Any, cast
 
+from trudi_rsl.algorithms.checkpoint import Algorithm
 from trudi_rsl.errors import ConfigError, nearest
 
-ALGORITHMS = ("trudi", "ppo")
+ALGORITHMS = ("trudi", "reppo", "ppo")
 INSTALL = 'pip install "mjlab==1.6.0"'
 
 
@@ -19,15 +20,24 @@ class Task:
 
     name: str
     """What the task is called whatever the algorithm; checkpoints carry it."""
-    algo: Literal["trudi", "ppo"]
+    algo: Algorithm
     """The algorithm."""
 
     @property
     def id(self) -> str:
-        """The name under which mjlab has the task with its algorithm."""
+        """The name under which mjlab has the task with its algorithm; REPPO's is that of TruDi."""
         from trudi_rsl.hosts.mjlab.registration import SUFFIX
 
-        return self.name + SUFFIX if self.algo == "trudi" else self.name
+        return self.name if self.algo == "ppo" else self.name + SUFFIX
+
+    def agent_cfg(self) -> Any:
+        """Return the runner configuration that the task is trained with."""
+        from mjlab.tasks import registry  # pyright: ignore[reportMissingImports]
+
+        from trudi_rsl.hosts.mjlab.conversion import reppo_from_trudi
+
+        cfg = registry.load_rl_cfg(self.id)
+        return reppo_from_trudi(cfg) if self.algo == "reppo" else cfg
 
 
 def require_mjlab(task: str) -> None:
@@ -45,7 +55,7 @@ def find_task(name: str, algo: str | None = None) -> Task:
 
     Args:
         name: Its name, with or without ``-TruDi``.
-        algo: ``trudi`` or ``ppo``; None is TruDi.
+        algo: ``trudi``, ``reppo`` or ``ppo``; None is TruDi.
 
     Raises:
         ConfigError: If there is no such task, or the algorithm can't train it.
@@ -63,9 +73,9 @@ def find_task(name: str, algo: str | None = None) -> Task:
         raise ConfigError(f"mjlab has no task {base!r}. {nearest(base, names)}")
     if algo is not None and algo not in ALGORITHMS:
         raise ConfigError(f"Unknown algorithm {algo!r}. {nearest(algo, ALGORITHMS)}")
-    if algo == "ppo" and name != base:
-        raise ConfigError(f"{name!r} is the task for TruDi. With --algo ppo write --task {base}.")
-    task = Task(base, cast(Literal["trudi", "ppo"], algo or "trudi"))
+    if algo not in (None, "trudi") and name != base:
+        raise ConfigError(f"{name!r} is the task for TruDi. With --algo {algo} write --task {base}.")
+    task = Task(base, cast(Algorithm, algo or "trudi"))
     if task.id not in registry.list_tasks():
         raise ConfigError(f"TruDi cannot train {base!r}: {why_not(registry.load_rl_cfg(base))}. Use --algo ppo.")
     return task
