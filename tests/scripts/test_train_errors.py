@@ -45,7 +45,7 @@ def _fails(capsys: pytest.CaptureFixture[str], code: int, *arguments: str) -> st
         (["--task", "CartPole-v1"], ["CartPole-v1", "Discrete", "Box"]),
         (["--task", "Blackjack-v1"], ["Blackjack-v1", "Tuple", "Box"]),
         (["--task", "HalfCheetah-v5", "--video"], ["--video", "play.py"]),
-        (["--task", "HalfCheetah-v5", "--agent", "rsl_rl_cfg_entry_point"], ["--agent", "--algo ppo"]),
+        (["--task", "HalfCheetah-v5", "--agent", "rsl_rl_cfg_entry_point"], ["--agent", "--algo chooses"]),
         (["--task", "InvertedPendulum-v5", "env.env_kwargs.frame_skop=3"], ["'frame_skop'", "'frame_skip'"]),
         (["--task", "InvertedPendulum-v5", "--device", "abacus"], ["'abacus'", "cpu"]),
         (["--task", "CheetahRun"], ["'CheetahRun'", "MuJoCo Playground", "VecEnv"]),

@@ -6,7 +6,7 @@ the robots' assets (tests/hosts/isaaclab_3_0/assets builds one). PPO is the task
 `rsl_rl_trudi_cfg_entry_point` makes of it with networks and rollouts for a CPU. One JSON file per run, in
 benchmarks/results/isaaclab; a run whose result exists is not repeated.
 
-    python benchmarks/isaaclab.py --seeds 1 2 3
+    python benchmarks/isaaclab_tasks.py --seeds 1 2 3
 """
 
 from __future__ import annotations
