@@ -48,7 +48,7 @@ benchmark: $(STAMP)  ## Measure what docs/results.md shows (hours; continues whe
 	$(PY) benchmarks/report.py
 
 test: lint  ## Lint, then all tests: the core, RSL-RL's contract on each supported rsl-rl-lib, the hosts
-	$(PY) -m pytest -n $(PYTEST_WORKERS)
+	$(PY) -m pytest -n $(PYTEST_WORKERS) --dist loadgroup
 	$(PY) -m nox --session core
 	$(PY) -m nox --session hosts
 

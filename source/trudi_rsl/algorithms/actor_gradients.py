@@ -21,22 +21,30 @@ ActorGradient = Callable[[ActorTerms], tuple[Objective, tuple[Tensor, ...]]]
 
 def actor_gradient(model: ActorCritic[Any], cfg: TruDiCfg, accelerator: Accelerator) -> ActorGradient:
     """Return the gradient that ``cfg.actor_gradient`` names, compiled where ``accelerator`` does so."""
-    if cfg.actor_gradient == "adjoint":
-        return _AdjointGradient(model, cfg, accelerator)
-    return _pathwise_gradient(model, cfg, accelerator)
+    kind = _AdjointGradient if cfg.actor_gradient == "adjoint" else _PathwiseGradient
+    return kind(model, cfg, accelerator)
 
 
-def _pathwise_gradient(model: ActorCritic[Any], cfg: TruDiCfg, accelerator: Accelerator) -> ActorGradient:
-    def objective(terms: ActorTerms) -> Objective:
+class _PathwiseGradient:
+    """The gradient through whole chains."""
+
+    def __init__(self, model: ActorCritic[Any], cfg: TruDiCfg, accelerator: Accelerator) -> None:
+        self._model, self._cfg, self._fixed_shapes = model, cfg, accelerator.compiles
+        self._gradient = accelerator.compile("actor step", Gradient(self._objective, list(model.actor.parameters())))
+
+    def __call__(self, terms: ActorTerms) -> tuple[Objective, tuple[Tensor, ...]]:
+        """Return what is logged and the gradient."""
+        return self._gradient(terms)
+
+    def _objective(self, terms: ActorTerms) -> Objective:
+        model, cfg = self._model, self._cfg
         with network_precision(cfg.precision, terms.obs.device.type):
             # on a GPU, waiting for the number of gated states costs more than computing both branches
-            if terms.old is None or accelerator.compiles or terms.obs.is_cuda:
+            if terms.old is None or self._fixed_shapes or terms.obs.is_cuda:
                 return masked_actor_objective(
                     model.actor, model.old_actor, model.critic, terms, cfg.kl_bound, cfg.kl_estimator
                 )
             return selected_actor_objective(model.actor, model.critic, terms, cfg.kl_bound, cfg.kl_estimator)
-
-    return accelerator.compile("actor step", Gradient(objective, list(model.actor.parameters())))
 
 
 class _AdjointGradient:
