@@ -11,16 +11,12 @@ from typing import Any, Literal
 from jobs import HALF_CHEETAH
 
 from trudi_rsl.acceleration import CompileMode, Precision
-from trudi_rsl.algorithms import TruDiCfg
 from trudi_rsl.config import compose
 
 Section = Literal["sampling", "update", "sweeps"]
 Mode = Literal["eager", "compiled", "captured"]
 SECTIONS: tuple[Section, ...] = ("sampling", "update", "sweeps")
 COMPILE: dict[Mode, CompileMode] = {"eager": "off", "compiled": "default", "captured": "cudagraphs"}
-
-HAS_GAUSSIAN = "actor" in {f.name for f in dataclasses.fields(TruDiCfg)}
-"""Whether TruDi can train a Gaussian actor, which is then measured beside the diffusion policy."""
 
 SWEPT = {
     "num_envs": "environments",
@@ -167,9 +163,8 @@ def _sampling(chosen: Sizes) -> Iterator[Cell]:
             for steps in chosen.denoise_steps:
                 shape = dataclasses.replace(chosen.acting, num_envs=envs, num_denoise_steps=steps)
                 yield Cell("sampling", shape, Variant(mode=mode))
-            if HAS_GAUSSIAN:
-                shape = dataclasses.replace(chosen.acting, num_envs=envs)
-                yield Cell("sampling", shape, Variant("gaussian", mode))
+            shape = dataclasses.replace(chosen.acting, num_envs=envs)
+            yield Cell("sampling", shape, Variant("gaussian", mode))
 
 
 def _update(chosen: Sizes) -> Iterator[Cell]:
@@ -178,13 +173,11 @@ def _update(chosen: Sizes) -> Iterator[Cell]:
     for mode in chosen.modes:
         for precision in precisions:
             yield Cell("update", first, Variant("diffusion", mode, "stored", precision))
-            if HAS_GAUSSIAN:
-                yield Cell("update", first, Variant("gaussian", mode, "stored", precision))
+            yield Cell("update", first, Variant("gaussian", mode, "stored", precision))
         yield Cell("update", first, Variant("diffusion", mode, "fresh", plain))
         for shape in others:
             yield Cell("update", shape, Variant("diffusion", mode, "stored", plain))
-            if HAS_GAUSSIAN:
-                yield Cell("update", shape, Variant("gaussian", mode, "stored", plain))
+            yield Cell("update", shape, Variant("gaussian", mode, "stored", plain))
     for shape in (first, *others):
         yield Cell("update", shape, Variant("ppo"))
     yield Cell("update", first, Variant("ppo preset"))

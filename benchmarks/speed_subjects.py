@@ -21,7 +21,7 @@ from torch import Tensor
 
 from trudi_rsl.acceleration import network_precision
 from trudi_rsl.algorithms import TruDi
-from trudi_rsl.algorithms.trust_region import path_kl
+from trudi_rsl.algorithms.trust_region import path_kl, step_sizes_of
 from trudi_rsl.config import compose
 from trudi_rsl.diffusion import DiffusionPolicy
 from trudi_rsl.storage import Minibatch
@@ -129,9 +129,9 @@ def collect(alg: TruDi | PPO, env: RandomEnv, num_steps: int) -> None:
         alg.compute_returns(obs)
 
 
-def update_args(alg: TruDi) -> tuple[Minibatch, Tensor]:
-    """Return what the learner's update is called with: a minibatch, and the old actor's step sizes ``[N, A]``."""
-    return next(alg.storage.minibatches(1, alg.cfg.num_mini_batches)), alg.actor_critic.old_actor.step_sizes()
+def update_args(alg: TruDi) -> tuple[Minibatch, Tensor | None]:
+    """Return what the learner's update is called with: a minibatch, and a diffusion policy's step sizes ``[N, A]``."""
+    return next(alg.storage.minibatches(1, alg.cfg.num_mini_batches)), step_sizes_of(alg.actor_critic.old_actor)
 
 
 def action_batch(alg: TruDi, env: RandomEnv, sample: Callable[..., Any]) -> Callable[[], Any]:
