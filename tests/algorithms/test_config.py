@@ -79,6 +79,11 @@ def test_adjoint_matching_needs_one_old_chain_per_state(settings: dict[str, Any]
     assert TruDiCfg(actor_gradient="adjoint", kl_chains="fresh").actor_gradient == "adjoint"
 
 
+def test_settings_survive_the_way_through_a_checkpoint() -> None:
+    for settings in (TruDiCfg(), TruDiCfg(state_encoder_dims=[64, 32], actor_hidden_dims=[16])):
+        assert TruDiCfg.from_dict(settings.to_dict()).state_encoder_dims == settings.state_encoder_dims
+
+
 def test_residual_needs_equal_widths() -> None:
     with pytest.raises(ConfigError, match="residual must be false unless all actor_hidden_dims are equal"):
         TruDiCfg(residual=True, actor_hidden_dims=[64, 32])

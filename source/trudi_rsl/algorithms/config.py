@@ -184,6 +184,8 @@ class TruDiCfg:
             _positive_ints(self.state_encoder_dims, at_least=0),
             "a list of positive widths, empty for none",
         )
+        # a checkpoint's list and the default must compare equal
+        self.state_encoder_dims = tuple(self.state_encoder_dims)
         self._require(
             "residual",
             not self.residual or len(set(self.actor_hidden_dims)) == 1,
