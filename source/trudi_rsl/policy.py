@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from typing import NamedTuple
 
 import torch
@@ -25,7 +26,7 @@ class Decision(NamedTuple):
         return self.latent.tanh()
 
 
-class Policy(nn.Module):
+class Policy(nn.Module, ABC):
     """A distribution over unit actions ``tanh(x)``, reparametrised by standard normal draws.
 
     Args:
@@ -43,15 +44,16 @@ class Policy(nn.Module):
         self.trace_length = trace_length
 
     @property
+    @abstractmethod
     def output_layer(self) -> nn.Linear:
         """The last layer of the policy's network."""
-        raise NotImplementedError
 
     def draw_noise(self, batch: int) -> Tensor:
         """Return fresh standard normal noise for :meth:`decide`, ``[num_draws, B, A]``."""
         param = next(self.parameters())
         return torch.randn(self.num_draws, batch, self.num_actions, device=param.device, dtype=param.dtype)
 
+    @abstractmethod
     def decide(self, obs: Tensor, noise: Tensor) -> Decision:
         """Return the decisions that noise leads to; gradients reach the parameters through all of it.
 
@@ -59,4 +61,3 @@ class Policy(nn.Module):
             obs: Normalised observations ``[B, O]``.
             noise: Standard normal ``[num_draws, B, A]``.
         """
-        raise NotImplementedError

@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import copy
 import math
+from abc import ABC, abstractmethod
 from collections.abc import Callable
 from typing import Generic, Literal, TypedDict, TypeVar, get_args
 
@@ -35,7 +36,7 @@ class CriticOptions(TypedDict, total=False):
     obs_normalization: bool
 
 
-class ActorCritic(nn.Module, Generic[PolicyT]):
+class ActorCritic(nn.Module, ABC, Generic[PolicyT]):
     """Actor and distributional Q critic over RSL-RL observation groups.
 
     Actions inside the package are unit actions in [-1, 1]; what this module returns to a simulator is
@@ -159,6 +160,7 @@ class ActorCritic(nn.Module, Generic[PolicyT]):
         """
         return self.actor.decide(actor_obs, self.actor.draw_noise(len(actor_obs)) if noise is None else noise)
 
+    @abstractmethod
     def deterministic_latent(self, actor_obs: Tensor, score_scale: float = 1.0, start: Tensor | None = None) -> Tensor:
         """Return the pre-squash actions ``[B, A]`` of the deterministic policy.
 
@@ -170,7 +172,6 @@ class ActorCritic(nn.Module, Generic[PolicyT]):
         Raises:
             ValueError: If an option is out of range.
         """
-        raise NotImplementedError
 
     def _draw_start(self, actor_obs: Tensor) -> Tensor | None:
         """Return random initial latents ``[B, A]``, None for a policy that has no such."""
@@ -218,6 +219,7 @@ class ActorCritic(nn.Module, Generic[PolicyT]):
     def get_hidden_state(self) -> None:
         """Return None: the policy has no memory."""
 
+    @abstractmethod
     def deployable(self, score_scale: float = 1.0, seed: int | None = None) -> InferencePolicy:
         """Freeze the current policy; later training does not reach the copy.
 
@@ -228,7 +230,6 @@ class ActorCritic(nn.Module, Generic[PolicyT]):
         Raises:
             ValueError: If an option is out of range.
         """
-        raise NotImplementedError
 
     def as_jit(self) -> InferencePolicy:
         """Return the deployable policy, ``obs [1, O] -> actions [1, A]``, ready for ``torch.jit.script``."""

@@ -3,6 +3,7 @@
 
 # No `from __future__ import annotations` here: TorchScript reads the class annotations and cannot resolve text.
 import copy
+from abc import ABC, abstractmethod
 from typing import TYPE_CHECKING, Any
 
 import torch
@@ -17,7 +18,7 @@ if TYPE_CHECKING:
     from trudi_rsl.modules.gaussian_actor_critic import GaussianActorCritic
 
 
-class InferencePolicy(nn.Module):
+class InferencePolicy(nn.Module, ABC):
     """``obs [B, O] -> actions [B, A]``, deterministic.
 
     The observation's statistics are constants. Works under ``torch.jit.script`` and both ONNX exporters.
@@ -56,9 +57,9 @@ class InferencePolicy(nn.Module):
         for name, value in constants.items():
             self.register_buffer(name, value.detach().clone())
 
+    @abstractmethod
     def latent(self, normalized: Tensor) -> Tensor:
         """Return pre-squash actions ``[B, A]`` for normalised observations ``[B, O]``."""
-        raise NotImplementedError
 
     def forward(self, obs: Tensor) -> Tensor:
         """Return simulator actions ``[B, A]`` for raw observations ``[B, O]``."""

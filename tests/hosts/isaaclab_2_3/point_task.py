@@ -97,9 +97,6 @@ class PointEnv(DirectRLEnv):
         self.position[env_ids] = torch.rand(len(env_ids), 2) * 2.0 - 1.0
         self.velocity[env_ids] = 0.0
 
-    def _set_debug_vis_impl(self, debug_vis: bool) -> None:
-        raise NotImplementedError
-
 
 @configclass
 class PointPPORunnerCfg(RslRlOnPolicyRunnerCfg):

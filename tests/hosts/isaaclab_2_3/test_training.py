@@ -90,8 +90,12 @@ def test_the_loop_of_the_play_script_runs(make_runner: MakeRunner, tmp_path: Pat
     obs = runner.env.get_observations()
     with torch.inference_mode():
         for _ in range(3):
-            obs, _, dones, _ = runner.env.step(policy(obs))
+            before = obs["policy"].clone()
+            actions = policy(obs)
+            obs, _, dones, _ = runner.env.step(actions)
             runner.alg.policy.reset(dones)
+            assert actions.shape == (runner.env.num_envs, runner.env.num_actions)
+            assert torch.isfinite(actions).all() and not torch.equal(obs["policy"], before)
 
 
 def test_a_checkpoint_of_the_tasks_ppo_is_refused(make_runner: MakeRunner, tmp_path: Path) -> None:

@@ -7,7 +7,6 @@ from pathlib import Path
 
 from trudi_rsl.algorithms import load_actor_critic
 from trudi_rsl.deploy.parity import TOLERANCE, differences, draw_probes, run_onnx, run_torchscript
-from trudi_rsl.modules import InferencePolicy
 
 
 def check_exports_act_as(checkpoint: Path) -> None:
@@ -17,7 +16,7 @@ def check_exports_act_as(checkpoint: Path) -> None:
         AssertionError: A file gives other actions.
     """
     policy, _spec = load_actor_critic(checkpoint)
-    deployable = InferencePolicy(policy)
+    deployable = policy.deployable()
     obs, expected = draw_probes(policy, deployable, score_scale=1.0)
     exported = checkpoint.parent / "exported"
     onnx_actions, _milliseconds = run_onnx(exported / "policy.onnx", obs)
