@@ -70,11 +70,12 @@ def make_trudi(shape: Shape, variant: Variant, device: str) -> tuple[TruDi, Rand
         "actor_hidden_dims": [shape.width] * 3,
         "critic_hidden_dim": shape.width,
         "learning_rate": STANDSTILL,
-        "kl_chains": variant.chains,
         "compile": COMPILE[variant.mode],
         "precision": variant.precision,
     }
-    if variant.actor != "diffusion":
+    if variant.actor == "diffusion":
+        cfg["algorithm"] |= shape.settings_of(variant.option)
+    else:
         cfg["algorithm"]["actor"] = variant.actor
     torch.manual_seed(0)
     env = RandomEnv(shape, device)
@@ -156,7 +157,7 @@ def path_kl_gradient(alg: TruDi) -> Callable[[], Any]:
     actor = alg.actor_critic.actor
     parameters = list(actor.parameters())
     batch, old_steps = update_args(alg)
-    old = alg.learner._old_chains(batch, old_steps)
+    old = alg.learner._old_policy(batch, old_steps)
     assert old is not None, "the reverse KL has no old chains"
 
     def gradient() -> Any:

@@ -40,7 +40,7 @@ def pair() -> Pair:
 
 def terms(learner: PathwiseLearner, batch: Minibatch, old_steps: Tensor) -> ActorTerms:
     noise = learner.actor_critic.actor.draw_noise(len(batch.actor_obs))
-    old = learner._old_chains(batch, old_steps)
+    old = learner._old_policy(batch, old_steps)
     return ActorTerms(batch.actor_obs, batch.critic_obs, noise, old, learner.alpha, learner.multiplier)
 
 

@@ -49,7 +49,7 @@ def median_path_kl(learner: PathwiseLearner, batch: Minibatch, old_steps: Tensor
     if learner.cfg.kl_estimator == "reverse":
         trace = model.decide(batch.actor_obs).trace
         return reverse_path_kl(model.actor, model.old_actor, batch.actor_obs, trace).median().item()
-    old = learner._old_chains(batch, old_steps)
+    old = learner._old_policy(batch, old_steps)
     assert old is not None
     return path_kl(model.actor, batch.actor_obs, old, learner.cfg.kl_estimator).median().item()
 

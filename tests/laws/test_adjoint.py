@@ -120,7 +120,7 @@ def model_and_terms() -> tuple[ActorCritic[Any], ActorTerms]:
     learner, batch, old_steps = learner_and_batch(moved(actor_critic()), init_alpha=0.3, init_lambda=0.7)
     model = learner.actor_critic
     noise = model.actor.draw_noise(len(batch.actor_obs))
-    old = learner._old_chains(batch, old_steps)
+    old = learner._old_policy(batch, old_steps)
     return model, ActorTerms(batch.actor_obs, batch.critic_obs, noise, old, learner.alpha, learner.multiplier)
 
 

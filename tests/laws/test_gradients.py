@@ -49,7 +49,15 @@ def test_path_kl_gradient_on_stored_chains(estimator: str) -> None:
 def test_path_kl_gradient_on_fresh_chains(estimator: str) -> None:
     model, obs = moved(actor_critic()), torch.randn(6, NUM_OBS)
     assert_autograd_is_right(
-        seeded(lambda: path_kl(model.actor, obs, fresh_chains(model.old_actor, obs, 2), estimator).mean()), model.actor
+        seeded(
+            lambda: path_kl(
+                model.actor,
+                obs,
+                fresh_chains(model.old_actor, obs, model.old_actor.draw_noise(2 * len(obs))),
+                estimator,
+            ).mean()
+        ),
+        model.actor,
     )
 
 
@@ -92,7 +100,11 @@ def test_actor_step_descends_the_gated_loss(
         if estimator == "reverse":
             kl = reverse_path_kl(model.actor, model.old_actor, batch.actor_obs, decision.trace)
         elif chains == "fresh":
-            kl = path_kl(model.actor, batch.actor_obs, fresh_chains(model.old_actor, batch.actor_obs, 1))
+            kl = path_kl(
+                model.actor,
+                batch.actor_obs,
+                fresh_chains(model.old_actor, batch.actor_obs, model.old_actor.draw_noise(len(batch.actor_obs))),
+            )
         else:
             assert batch.trace is not None
             kl = path_kl(model.actor, batch.actor_obs, from_trace(batch.trace, old_steps), estimator)
@@ -131,7 +143,7 @@ def test_computing_selected_branches_gives_the_loss_and_gradient_of_computing_al
 ) -> None:
     model = moved(build())
     learner, batch, old_steps = learner_and_batch(model)
-    old = learner._old_chains(batch, old_steps)
+    old = learner._old_policy(batch, old_steps)
     assert old is not None
     noise = model.actor.draw_noise(len(batch.actor_obs))
     terms = ActorTerms(batch.actor_obs, batch.critic_obs, noise, old, torch.tensor(0.3), torch.tensor(0.7))

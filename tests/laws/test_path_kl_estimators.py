@@ -85,7 +85,7 @@ def test_stored_and_fresh_chains_agree_in_expectation(estimator: str) -> None:
     old, new = old_and_new()
     obs, chain = rollout(old)
     stored = path_kl(new, obs, OldChains(chain.latents, chain.means, old.step_sizes()), estimator)
-    fresh = path_kl(new, obs, fresh_chains(old, obs, 1), estimator)
+    fresh = path_kl(new, obs, fresh_chains(old, obs, old.draw_noise(len(obs))), estimator)
     assert not torch.equal(stored, fresh)
     # the two are independent, so their differences are independent samples
     assert_mean_is(stored - fresh, torch.zeros(()))
@@ -95,7 +95,7 @@ def test_more_fresh_chains_average_each_state_over_its_own_chains() -> None:
     old, new = old_and_new()
     obs = torch.randn(5, 3)
     torch.manual_seed(3)
-    averaged = path_kl(new, obs, fresh_chains(old, obs, 4))
+    averaged = path_kl(new, obs, fresh_chains(old, obs, old.draw_noise(4 * len(obs))))
     torch.manual_seed(3)
     # K chains of B states are drawn in one call, chain by chain
     chain = old.sample(obs.repeat(4, 1), old.draw_noise(20))
@@ -109,7 +109,7 @@ def test_fresh_chains_carry_no_gradient_to_the_old_policy() -> None:
     old.requires_grad_(True)
     new.requires_grad_(True)
     obs = torch.randn(4, 3)
-    path_kl(new, obs, fresh_chains(old, obs, 2)).sum().backward()
+    path_kl(new, obs, fresh_chains(old, obs, old.draw_noise(2 * len(obs)))).sum().backward()
     assert all(p.grad is None for p in old.parameters())
     assert new.raw_friction.grad is not None
 

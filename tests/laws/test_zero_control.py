@@ -67,7 +67,7 @@ def test_path_kl_of_a_policy_with_itself_is_exactly_zero(estimator: str) -> None
     chain = policy.sample(obs, policy.draw_noise(16))
     kl = path_kl(policy, obs, OldChains(chain.latents, chain.means, policy.step_sizes()), estimator)
     assert (kl == 0.0).all()
-    assert (path_kl(policy, obs, fresh_chains(policy, obs, 2), estimator) == 0.0).all()
+    assert (path_kl(policy, obs, fresh_chains(policy, obs, policy.draw_noise(2 * len(obs))), estimator) == 0.0).all()
     assert (reverse_path_kl(policy, policy, obs, torch.cat([chain.latents, chain.means])) == 0.0).all()
 
 

@@ -14,7 +14,7 @@ from trudi_rsl.algorithms.actor_gradients import actor_gradient
 from trudi_rsl.algorithms.config import TruDiCfg
 from trudi_rsl.algorithms.losses import dual_loss
 from trudi_rsl.algorithms.objectives import ActorTerms, Objective, critic_objective
-from trudi_rsl.algorithms.trust_region import OldPolicy, fresh_chains, from_trace
+from trudi_rsl.algorithms.trust_region import OldChains, OldPolicy, fresh_chains, from_trace
 from trudi_rsl.modules import ActorCritic
 from trudi_rsl.storage import Minibatch
 
@@ -58,6 +58,9 @@ class PathwiseLearner:
         self._critic_gradient = self.accelerator.compile(
             "critic step", Gradient(self._critic_objective, parameters["critic"])
         )
+        self._fresh_chains = self._draw_chains
+        if cfg.kl_chains == "fresh" and cfg.kl_estimator != "reverse":
+            self._fresh_chains = self.accelerator.compile("old policy's chains", self._draw_chains)
         self._actor_gradient = actor_gradient(actor_critic, cfg, self.accelerator)
         self._capture_update()
 
@@ -106,19 +109,23 @@ class PathwiseLearner:
 
     def _actor_step(self, batch: Minibatch, old_steps: Tensor | None) -> dict[str, Tensor]:
         noise = self.actor_critic.actor.draw_noise(len(batch.actor_obs))
-        old = self._old_chains(batch, old_steps)
+        old = self._old_policy(batch, old_steps)
         terms = ActorTerms(batch.actor_obs, batch.critic_obs, noise, old, self.alpha, self.multiplier)
         objective, gradient = self._actor_gradient(terms)
         return objective.metrics | {"actor_grad_norm": self._descend("actor", gradient)}
 
-    def _old_chains(self, batch: Minibatch, old_steps: Tensor | None) -> OldPolicy | None:
+    def _old_policy(self, batch: Minibatch, old_steps: Tensor | None) -> OldPolicy | None:
         """Return the chains along which the path KL is taken, or a Gaussian's means and deviations."""
         if self.cfg.kl_estimator == "reverse":
             return None
         if batch.trace is not None:
             return from_trace(batch.trace, old_steps)
-        with network_precision(self.cfg.precision, batch.actions.device.type):
-            return fresh_chains(self.actor_critic.old_actor, batch.actor_obs, self.cfg.num_kl_chains)
+        noise = self.actor_critic.old_actor.draw_noise(self.cfg.num_kl_chains * len(batch.actor_obs))
+        return self._fresh_chains(batch.actor_obs, noise)
+
+    def _draw_chains(self, obs: Tensor, noise: Tensor) -> OldChains:
+        with network_precision(self.cfg.precision, obs.device.type):
+            return fresh_chains(self.actor_critic.old_actor, obs, noise)
 
     def _dual_step(self, entropy: Tensor, mean_kl: Tensor) -> None:
         if self.world_size > 1:

@@ -141,10 +141,15 @@ def chain_kl(
 
 
 @torch.no_grad()
-def fresh_chains(old_policy: DiffusionPolicy, obs: Tensor, num_chains: int) -> OldChains:
-    """Return ``num_chains`` chains resampled from the old policy at each of the observations ``[B, O]``."""
-    repeated = obs.repeat(num_chains, 1)
-    chain = old_policy.sample(repeated, old_policy.draw_noise(len(repeated)))
+def fresh_chains(old_policy: DiffusionPolicy, obs: Tensor, noise: Tensor) -> OldChains:
+    """Return ``K`` chains drawn anew from the old policy at each of ``B`` observations.
+
+    Args:
+        old_policy: The policy that collected the rollout.
+        obs: Normalised observations ``[B, O]``.
+        noise: Standard normal ``[N+1, K*B, A]``.
+    """
+    chain = old_policy.sample(obs.repeat(noise.shape[1] // len(obs), 1), noise)
     return OldChains(chain.latents, chain.means, old_policy.step_sizes())
 
 
