@@ -12,9 +12,10 @@ import numpy as np
 
 mpl.use("Agg")
 from matplotlib import pyplot as plt
+from matplotlib.axes import Axes
 
-COLORS = {"trudi": "#1f5fbf", "ppo": "#d9822b"}
-LABELS = {"trudi": "TruDi", "ppo": "PPO (RSL-RL)"}
+COLORS = {"trudi": "#1f5fbf", "reppo": "#3f9b57", "ppo": "#d9822b"}
+LABELS = {"trudi": "TruDi", "reppo": "Gaussian sibling (REPPO)", "ppo": "PPO (RSL-RL)"}
 PARTS = {
     "simulate": "#8a8a8a",
     "sample": "#7fb3e6",
@@ -54,6 +55,51 @@ def learning_curves(
     axes[0][0].legend(frameon=False, fontsize=8)
     fig.savefig(path, dpi=130)
     plt.close(fig)
+
+
+def variants(records: dict[tuple[str, str, str], list[dict[str, Any]]], path: Path) -> None:
+    """Draw the median and the range over seeds of each variant against environment steps, one panel per task."""
+    tasks = sorted({task for task, _, _ in records})
+    names = list(dict.fromkeys(variant for _, _, variant in records))
+    fig, axes = plt.subplots(1, len(tasks), figsize=(4.6 * len(tasks), 3.6), squeeze=False, constrained_layout=True)
+    for axis, task in zip(axes[0], tasks, strict=True):
+        for (of, _, variant), runs in records.items():
+            if of == task:
+                _band(axis, runs, "env_steps", 1e-3, f"C{names.index(variant)}", variant)
+        axis.set(title=task, xlabel="environment steps [thousands]")
+        axis.spines[["top", "right"]].set_visible(False)
+    axes[0][0].set_ylabel("training return (last 100 episodes)")
+    axes[0][0].legend(frameon=False, fontsize=8)
+    fig.savefig(path, dpi=130)
+    plt.close(fig)
+
+
+def wall_clock(runs: list[dict[str, Any]], path: Path) -> None:
+    """Draw returns against seconds of training and against environment steps, one row per task."""
+    tasks = list(dict.fromkeys(run["task"] for run in runs))
+    fig, axes = plt.subplots(len(tasks), 2, figsize=(9.2, 3.4 * len(tasks)), squeeze=False, constrained_layout=True)
+    for row, task in zip(axes, tasks, strict=True):
+        for algo, color in COLORS.items():
+            group = [run for run in runs if run["task"] == task and run["algo"] == algo]
+            _band(row[0], group, "seconds", 1.0, color, LABELS[algo])
+            _band(row[1], group, "env_steps", 1e-3, color, LABELS[algo])
+        row[0].set(title=task, xlabel="seconds of training", ylabel="training return")
+        row[1].set(title=task, xlabel="environment steps [thousands]")
+        for axis in row:
+            axis.spines[["top", "right"]].set_visible(False)
+    axes[0][0].legend(frameon=False, fontsize=8)
+    fig.savefig(path, dpi=130)
+    plt.close(fig)
+
+
+def _band(axis: Axes, runs: list[dict[str, Any]], against: str, scale: float, color: str, label: str) -> None:
+    """Draw the median of runs over a shade from the lowest to the highest of them."""
+    if not runs:
+        return
+    grid = np.linspace(max(run[against][0] for run in runs), min(run[against][-1] for run in runs), 100)
+    curves = [np.interp(grid, run[against], run["returns"]) for run in runs]
+    axis.plot(scale * grid, np.median(curves, axis=0), color=color, lw=1.8, label=label)
+    axis.fill_between(scale * grid, np.min(curves, axis=0), np.max(curves, axis=0), color=color, alpha=0.13, lw=0)
 
 
 def ablation(scores: dict[str, list[float]], path: Path) -> None:

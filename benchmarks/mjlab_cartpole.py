@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: BSD-3-Clause
-"""TruDi against PPO on mjlab's cartpole swing-up, on a CPU, by mjlab's own train command.
+"""TruDi, its Gaussian sibling and PPO on mjlab's cartpole swing-up, on a CPU, by scripts/train.py.
 
 Run it with the Python of an environment that has mjlab and this package. PPO is the task's own configuration, TruDi
-what `Mjlab-Cartpole-Swingup-TruDi` is; both get the same number of environments and of environment steps. One JSON
+what `Mjlab-Cartpole-Swingup-TruDi` is; all get the same number of environments and of environment steps. One JSON
 file per run, in benchmarks/results/mjlab; a run whose result exists is not repeated.
 
     python benchmarks/mjlab_cartpole.py --seeds 1 2 3
@@ -21,7 +21,6 @@ from typing import Any
 import torch
 from host_runs import learning_curve, measure_missing, train
 from mjlab.envs import ManagerBasedRlEnv  # pyright: ignore[reportMissingImports]
-from mjlab.tasks.registry import load_rl_cfg  # pyright: ignore[reportMissingImports]
 
 from trudi_rsl.evaluation import evaluate
 from trudi_rsl.evaluation.policies import SamplerCfg, load_policy
@@ -29,24 +28,29 @@ from trudi_rsl.hosts.mjlab.play import PlayedEnv, agent_cfg, playing_cfg
 from trudi_rsl.hosts.mjlab.task import find_task
 
 TASK = "Mjlab-Cartpole-Swingup"
-RESULTS = Path(__file__).parent / "results" / "mjlab"
+RESULTS = Path(__file__).resolve().parent / "results" / "mjlab"
+TRAIN = Path(__file__).resolve().parents[1] / "scripts" / "train.py"
 NUM_ENVS = 128
 ENV_STEPS = 512_000
 EVALUATION_EPISODES = 32
 EVALUATION_SEED = 1000
-DETERMINISTIC = {"trudi": SamplerCfg("ode", initial_latent="zeros"), "ppo": SamplerCfg("ode")}
+ALGORITHMS = ("trudi", "reppo", "ppo")
+DETERMINISTIC = {
+    "trudi": SamplerCfg("ode", initial_latent="zeros"),
+    "reppo": SamplerCfg("ode"),
+    "ppo": SamplerCfg("ode"),
+}
 """The policy that is exported."""
 
 
 def measure(run: tuple[str, int]) -> dict[str, Any]:
     """Train and evaluate one algorithm with one seed and return the record."""
     algo, seed = run
-    task = find_task(TASK, algo)
-    cfg = load_rl_cfg(task.id)
+    cfg = find_task(TASK, algo).agent_cfg()
     steps_per_iteration = NUM_ENVS * cfg.num_steps_per_env
-    command = [sys.executable, "-m", "mjlab.scripts.train", task.id, "--gpu-ids", "None"]
-    command += ["--env.scene.num-envs", str(NUM_ENVS), "--agent.seed", str(seed), "--agent.logger", "tensorboard"]
-    command += ["--agent.max-iterations", str(ENV_STEPS // steps_per_iteration)]
+    command = [sys.executable, str(TRAIN), "--task", TASK, "--algo", algo, "--device", "cpu", "--headless"]
+    command += ["--num_envs", str(NUM_ENVS), "--seed", str(seed)]
+    command += ["--max_iterations", str(ENV_STEPS // steps_per_iteration)]
     with tempfile.TemporaryDirectory() as folder:
         before = cpu_seconds()
         run_dir, seconds = train(command, Path(folder))
@@ -88,7 +92,7 @@ def main() -> None:
     """Measure the runs that have no result yet."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--seeds", type=int, nargs="+", default=[1, 2, 3])
-    parser.add_argument("--algos", nargs="+", choices=["trudi", "ppo"], default=["trudi", "ppo"])
+    parser.add_argument("--algos", nargs="+", choices=ALGORITHMS, default=ALGORITHMS)
     args = parser.parse_args()
     torch.set_num_threads(1)
     runs = [(algo, seed) for seed in args.seeds for algo in args.algos]

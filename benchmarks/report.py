@@ -14,7 +14,9 @@ from typing import Any
 
 import figures
 import numpy as np
+import report_choices
 import report_speed
+from wallclock import stored_runs
 
 from trudi_rsl.evaluation.statistics import interval
 
@@ -26,7 +28,7 @@ README_END = "<!-- end of results -->"
 BUDGET = 300_000
 """Environment steps at which training returns are compared."""
 
-NAMES = {"trudi": "TruDi", "ppo": "PPO"}
+NAMES = {"trudi": "TruDi", "reppo": "Gaussian sibling (REPPO)", "ppo": "PPO"}
 
 Records = dict[tuple[str, str, str], list[dict[str, Any]]]
 """Runs by (task, algorithm, variant), in order of seed."""
@@ -176,6 +178,19 @@ def throughput(result: dict[str, Any]) -> str:
     return table([*header, "critic step", "actor step", "whole update"], rows)
 
 
+def speedup(result: dict[str, Any]) -> str:
+    """Return a sentence that compares with the commit measured beside it, empty without one."""
+    runs = result["runs"]
+    pairs = [(name.partition(", before (")[0], run) for name, run in runs.items() if ", before (" in name]
+    ratios = [
+        f"{runs[name]['env_steps_per_second'] / run['env_steps_per_second']:.2f} times with {name.partition(', ')[2]}"
+        for name, run in pairs
+    ]
+    if not ratios:
+        return ""
+    return f"TruDi's environment steps per second against those of the first version's code: {', '.join(ratios)}.\n"
+
+
 def update_readme(results: str, host_results: str) -> None:
     """Replace the tables between the README's markers."""
     path = ROOT / "README.md"
@@ -220,9 +235,14 @@ def main() -> None:
         episodes=len(baseline[0]["evaluation"]["sde"]),
         ablation=ablation(changes, baseline),
         throughput=throughput(speed),
+        speedup=speedup(speed),
         kl_share=" and ".join(kl_parts),
         iterations=speed["iterations"],
         hosts=host_comparison(hosts),
+        choices=report_choices.choices(
+            load("chains") | load("gradients") | load("amortised"), everything, return_at_budget, DOCS, table
+        ),
+        wallclock=report_choices.wall_clock(stored_runs(), DOCS, NAMES, table),
         speed=report_speed.sections(RESULTS, DOCS, table),
     )
     (DOCS / "results.md").write_text(page)

@@ -27,6 +27,10 @@ SWEPT = {
 """Fields of a shape that are varied one at a time."""
 
 
+OPTIONS = ("stored", "fresh, K = 1", "fresh, K = 4", "adjoint", "adjoint, half the steps", "state encoder")
+"""Ways in which a diffusion actor learns; the first is the default."""
+
+
 @dataclass(frozen=True)
 class Shape:
     """Sizes of a task, its networks and its rollouts."""
@@ -42,6 +46,22 @@ class Shape:
     num_mini_batches: int
     num_epochs: int
 
+    def settings_of(self, option: str) -> dict[str, Any]:
+        """Return what one of :data:`OPTIONS` sets in the algorithm, at these sizes."""
+        half = self.width // 2
+        settings: dict[str, dict[str, Any]] = {
+            "stored": {},
+            "fresh, K = 1": {"kl_chains": "fresh"},
+            "fresh, K = 4": {"kl_chains": "fresh", "num_kl_chains": 4},
+            "adjoint": {"actor_gradient": "adjoint"},
+            "adjoint, half the steps": {
+                "actor_gradient": "adjoint",
+                "num_adjoint_steps": max(self.num_denoise_steps // 2, 1),
+            },
+            "state encoder": {"state_encoder_dims": [self.width] * 3, "actor_hidden_dims": [half, half]},
+        }
+        return settings[option]
+
     @property
     def batch(self) -> int:
         """Samples per minibatch."""
@@ -55,7 +75,8 @@ class Variant:
     actor: Literal["diffusion", "gaussian", "ppo", "ppo preset"] = "diffusion"
     """TruDi with one of its actors, RSL-RL's PPO with the same networks and minibatches, or with its preset."""
     mode: Mode = "eager"
-    chains: Literal["stored", "fresh"] = "stored"
+    option: str = "stored"
+    """How the diffusion actor learns, one of :data:`OPTIONS`."""
     precision: Precision = "fp32"
 
 
@@ -78,9 +99,9 @@ class Cell:
         if self.section == "sampling":
             steps = f", N = {s.num_denoise_steps}" if v.actor == "diffusion" else ""
             return f"{v.actor}, {v.mode}, {s.num_envs} envs{steps}"
-        chains = f", {v.chains}" if v.actor == "diffusion" else ""
+        option = f", {v.option}" if v.actor == "diffusion" else ""
         minibatches = "" if v.actor == "ppo preset" else f", {s.num_mini_batches} minibatches"
-        return f"{v.actor}, {v.mode}{chains}, {v.precision}{minibatches}"
+        return f"{v.actor}, {v.mode}{option}, {v.precision}{minibatches}"
 
     def to_dict(self) -> dict[str, Any]:
         """Return what the cell is, for the record of it."""
@@ -174,7 +195,10 @@ def _update(chosen: Sizes) -> Iterator[Cell]:
         for precision in precisions:
             yield Cell("update", first, Variant("diffusion", mode, "stored", precision))
             yield Cell("update", first, Variant("gaussian", mode, "stored", precision))
-        yield Cell("update", first, Variant("diffusion", mode, "fresh", plain))
+        # what is between the plain and the best mode tells nothing of these
+        options = OPTIONS[1:] if mode == chosen.modes[-1] else ["fresh, K = 1"]
+        for option in options:
+            yield Cell("update", first, Variant("diffusion", mode, option, plain))
         for shape in others:
             yield Cell("update", shape, Variant("diffusion", mode, "stored", plain))
             yield Cell("update", shape, Variant("gaussian", mode, "stored", plain))

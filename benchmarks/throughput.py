@@ -1,9 +1,10 @@
 # SPDX-License-Identifier: BSD-3-Clause
 """Environment steps per second with learning, and where an iteration's time goes.
 
-    python benchmarks/throughput.py --threads 2
+    python benchmarks/throughput.py --before 14cb52a
 
-Writes ``benchmarks/results/throughput.json``. Run it on an otherwise idle machine.
+Writes ``benchmarks/results/throughput.json``. Run it on an otherwise idle machine. ``--before`` names a commit whose
+own throughput.py is run as well, as it was then, so that both are measured on the same machine in the same hour.
 """
 
 from __future__ import annotations
@@ -12,8 +13,13 @@ import argparse
 import contextlib
 import io
 import json
+import os
 import platform
 import statistics
+import subprocess
+import sys
+import tarfile
+import tempfile
 import time
 from collections import defaultdict
 from collections.abc import Callable, Sequence
@@ -31,7 +37,8 @@ from trudi_rsl.config import compose
 from trudi_rsl.hosts.registry import make_env
 from trudi_rsl.runners import OnPolicyRunner
 
-OUTPUT = Path(__file__).resolve().parent / "results" / "throughput.json"
+ROOT = Path(__file__).resolve().parents[1]
+OUTPUT = ROOT / "benchmarks" / "results" / "throughput.json"
 TASK = "HalfCheetah-v5"
 WARM_UP, MEASURED = 5, 25
 
@@ -123,6 +130,22 @@ def measure(algo: str, seed: int) -> dict[str, Any]:
     return record
 
 
+def measure_commit(commit: str, threads: Sequence[int]) -> dict[str, Any]:
+    """Return the runs that a commit's own throughput.py measures, under names that end with the commit.
+
+    Raises:
+        subprocess.CalledProcessError: If there is no such commit here, or its script fails.
+    """
+    with tempfile.TemporaryDirectory() as folder:
+        archive = subprocess.run(["git", "archive", commit], cwd=ROOT, capture_output=True, check=True).stdout
+        with tarfile.open(fileobj=io.BytesIO(archive)) as files:
+            files.extractall(folder, filter="data")
+        command = [sys.executable, "benchmarks/throughput.py", "--threads", *map(str, threads)]
+        subprocess.run(command, cwd=folder, env=os.environ | {"PYTHONPATH": f"{folder}/source"}, check=True)
+        runs = json.loads((Path(folder) / "benchmarks" / "results" / OUTPUT.name).read_text())["runs"]
+    return {f"{name}, before ({commit})": run for name, run in runs.items() if name.startswith("trudi")}
+
+
 def path_kl_ms(alg: TruDi) -> float:
     """Return the median time of the path KL alone, forward and backward, on one minibatch of the last rollout."""
     return measured(path_kl_gradient(alg), min_seconds=1.0).median
@@ -132,8 +155,9 @@ def main() -> None:
     """Measure both algorithms and store the record."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--threads", type=int, nargs="+", default=[1, 2])
+    parser.add_argument("--before", metavar="COMMIT", help="measure TruDi as it was at this commit too")
     args = parser.parse_args()
-    records = {}
+    records = measure_commit(args.before, args.threads) if args.before else {}
     for threads in args.threads:
         torch.set_num_threads(threads)
         for algo in ("trudi", "ppo"):

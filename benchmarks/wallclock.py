@@ -2,7 +2,8 @@
 """How long TruDi, its Gaussian sibling and PPO take to the return that PPO has after a million steps.
 
 HalfCheetah-v5 by `scripts/train.py`, one run at a time on all cores. Run it on an otherwise idle machine; results are
-those of `learning.py`'s table `wallclock`, and a run whose result exists is not repeated.
+those of `learning.py`'s table `wallclock`, and a run whose result exists is not repeated. What `mjlab_cartpole.py` has
+measured is compared likewise.
 
     python benchmarks/wallclock.py
 """
@@ -13,7 +14,6 @@ import argparse
 import json
 import statistics
 import sys
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -46,18 +46,28 @@ def summary(runs: list[dict[str, Any]]) -> dict[str, dict[str, Any]]:
 
 
 def stored_runs() -> list[dict[str, Any]]:
-    """Return the runs measured so far."""
-    return [json.loads(path.read_text()) for path in sorted(Path(RESULTS).glob("wallclock_*.json"))]
+    """Return the runs measured so far, HalfCheetah's first."""
+    files = [*sorted(RESULTS.glob("wallclock_*.json")), *sorted((RESULTS.parent / "mjlab").glob("*.json"))]
+    return [json.loads(path.read_text()) for path in files]
+
+
+def by_task(runs: list[dict[str, Any]]) -> dict[str, list[dict[str, Any]]]:
+    """Return the runs of each task."""
+    grouped: dict[str, list[dict[str, Any]]] = {}
+    for run in runs:
+        grouped.setdefault(run["task"], []).append(run)
+    return grouped
 
 
 def main() -> None:
     """Measure what is missing and print the comparison."""
     argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter).parse_args()
     failed = run_all(learning_jobs({"wallclock"}))
-    for algo, result in summary(stored_runs()).items():
-        by_seed = ", ".join(f"{s:.0f}" for s in result["seconds"])
-        median = statistics.median(result["seconds"])
-        print(f"{algo}: return {result['level']:.0f} after {median:.0f} s (median), by seed {by_seed}")
+    for task, runs in by_task(stored_runs()).items():
+        for algo, result in summary(runs).items():
+            by_seed = ", ".join(f"{s:.0f}" for s in result["seconds"])
+            median = statistics.median(result["seconds"])
+            print(f"{task}, {algo}: return {result['level']:.0f} after {median:.0f} s (median), by seed {by_seed}")
     sys.exit(bool(failed))
 
 
