@@ -48,7 +48,9 @@ def summary(runs: list[dict[str, Any]]) -> dict[str, dict[str, Any]]:
 def stored_runs() -> list[dict[str, Any]]:
     """Return the runs measured so far, HalfCheetah's first."""
     files = [*sorted(RESULTS.glob("wallclock_*.json")), *sorted((RESULTS.parent / "mjlab").glob("*.json"))]
-    return [json.loads(path.read_text()) for path in files]
+    runs = [json.loads(path.read_text()) for path in files]
+    # runs from before this was asked have not kept their times
+    return [run for run in runs if "seconds" in run]
 
 
 def by_task(runs: list[dict[str, Any]]) -> dict[str, list[dict[str, Any]]]:
