@@ -102,12 +102,12 @@ def _band(axis: Axes, runs: list[dict[str, Any]], against: str, scale: float, co
     axis.fill_between(scale * grid, np.min(curves, axis=0), np.max(curves, axis=0), color=color, alpha=0.13, lw=0)
 
 
-def ablation(scores: dict[str, list[float]], path: Path) -> None:
-    """Draw the returns of every seed by variant, best median on top."""
+def ablation(scores: dict[str, list[float]], path: Path, unchanged: str) -> None:
+    """Draw the returns of every seed by variant, best median on top, that of the unchanged settings in colour."""
     ranked = sorted(scores.items(), key=lambda item: statistics.median(item[1]))
     fig, axis = plt.subplots(figsize=(7, 0.36 * len(ranked) + 1), constrained_layout=True)
     for height, (variant, values) in enumerate(ranked):
-        color = "#1f5fbf" if variant == "preset" else "#555555"
+        color = "#1f5fbf" if variant == unchanged else "#555555"
         axis.plot(values, [height] * len(values), "o", color=color, ms=4.5, alpha=0.7)
         axis.plot([statistics.median(values)], [height], "|", color=color, ms=16, mew=2.2)
     axis.set_yticks(range(len(ranked)), [variant for variant, _ in ranked])

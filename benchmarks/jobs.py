@@ -10,6 +10,9 @@ OTHER_TASKS = ("Hopper-v5", "Walker2d-v5", "Ant-v5")
 ALGORITHMS = ("trudi", "ppo")
 TABLES = ("halfcheetah", "tasks", "ablation", "chains", "gradients", "amortised", "wallclock")
 
+PATHWISE = ("agent.algorithm.actor_gradient=pathwise", "agent.algorithm.num_adjoint_steps=0")
+"""The paper's gradient. All but the preset's own runs have it, so that a table compares one thing."""
+
 ABLATION: dict[str, tuple[str, ...]] = {
     "learning rate 3e-4": ("agent.algorithm.learning_rate=0.0003",),
     "no feature-prediction loss": ("agent.algorithm.aux_loss_coef=0.0",),
@@ -28,21 +31,22 @@ ABLATION: dict[str, tuple[str, ...]] = {
     "mean-only path KL": ("agent.algorithm.kl_estimator=mean_only",),
     "residual score network": ("agent.algorithm.residual=true",),
 }
-"""One change each from the HalfCheetah preset."""
+"""One change each from the HalfCheetah preset with the pathwise gradient."""
 
 CHAINS: dict[str, tuple[str, ...]] = {
-    "stored": (),
-    "fresh, K = 1": ("agent.algorithm.kl_chains=fresh",),
-    "fresh, K = 4": ("agent.algorithm.kl_chains=fresh", "agent.algorithm.num_kl_chains=4"),
+    "stored": PATHWISE,
+    "fresh, K = 1": (*PATHWISE, "agent.algorithm.kl_chains=fresh"),
+    "fresh, K = 4": (*PATHWISE, "agent.algorithm.kl_chains=fresh", "agent.algorithm.num_kl_chains=4"),
 }
 """Where the chains of the path KL come from, and how many there are per state."""
 ACTOR_GRADIENTS: dict[str, tuple[str, ...]] = {
-    "adjoint, 8 steps": ("agent.algorithm.actor_gradient=adjoint",),
+    "adjoint, 8 steps": ("agent.algorithm.actor_gradient=adjoint", "agent.algorithm.num_adjoint_steps=0"),
     "adjoint, 4 steps": ("agent.algorithm.actor_gradient=adjoint", "agent.algorithm.num_adjoint_steps=4"),
 }
 """Beside the stored chains of :data:`CHAINS`, which are the same runs with the pathwise gradient."""
 AMORTISED: dict[str, tuple[str, ...]] = {
     "state encoder": (
+        *PATHWISE,
         "agent.algorithm.state_encoder_dims=[128,128,128]",
         "agent.algorithm.actor_hidden_dims=[64,64]",
     ),
@@ -51,6 +55,8 @@ AMORTISED: dict[str, tuple[str, ...]] = {
 WALL_CLOCK: dict[str, int] = {"trudi": 200, "reppo": 200, "ppo": 489}
 """Iterations of 2048 environment steps: a million for PPO."""
 COMPARED_TASKS = (HALF_CHEETAH, "Hopper-v5")
+THIRD_TASK = "Walker2d-v5"
+"""Where the preset's runs, of the table ``tasks``, are beside stored chains with the pathwise gradient alone."""
 
 
 @dataclass(frozen=True)
@@ -80,7 +86,7 @@ def learning_jobs(tables: set[str]) -> list[Job]:
         jobs += [Job("tasks", task, algo, seed) for task in OTHER_TASKS for seed in range(1, 4) for algo in ALGORITHMS]
     if "ablation" in tables:
         jobs += [
-            Job("ablation", HALF_CHEETAH, "trudi", seed, variant, overrides)
+            Job("ablation", HALF_CHEETAH, "trudi", seed, variant, (*PATHWISE, *overrides))
             # seed by seed, so that an interrupted benchmark compares the variants over the same seeds
             for seed in range(1, 6)
             for variant, overrides in ABLATION.items()
@@ -106,4 +112,6 @@ def learning_jobs(tables: set[str]) -> list[Job]:
                 for task in COMPARED_TASKS
                 for variant, overrides in variants.items()
             ]
+    if "chains" in tables:
+        jobs += [Job("chains", THIRD_TASK, "trudi", seed, "stored", PATHWISE) for seed in range(1, 4)]
     return jobs

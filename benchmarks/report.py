@@ -16,6 +16,7 @@ import figures
 import numpy as np
 import report_choices
 import report_speed
+from jobs import THIRD_TASK
 from wallclock import stored_runs
 
 from trudi_rsl.evaluation.statistics import interval
@@ -30,14 +31,17 @@ BUDGET = 300_000
 
 NAMES = {"trudi": "TruDi", "reppo": "Gaussian sibling (REPPO)", "ppo": "PPO"}
 
+UNCHANGED = "unchanged"
+"""Name of the ablation's baseline: the preset with the paper's gradient."""
+
 Records = dict[tuple[str, str, str], list[dict[str, Any]]]
 """Runs by (task, algorithm, variant), in order of seed."""
 
 
-def load(table: str) -> Records:
+def load(table: str, folder: str = "learning") -> Records:
     """Return the stored runs of one table."""
     grouped: Records = defaultdict(list)
-    for path in sorted((RESULTS / "learning").glob(f"{table}_*.json")):
+    for path in sorted((RESULTS / folder).glob(f"{table}_*.json")):
         record = json.loads(path.read_text())
         grouped[record["task"], record["algo"], record["variant"]].append(record)
     for key, runs in grouped.items():
@@ -140,15 +144,15 @@ def evaluation(records: Records, tasks: list[str]) -> str:
 
 
 def ablation(changes: Records, baseline: list[dict[str, Any]]) -> str:
-    """Return the table of single changes from the preset, each beside the preset's runs of the same seeds."""
-    groups = {"preset": baseline} | {variant: runs for (_, _, variant), runs in changes.items()}
+    """Return the table of single changes from the baseline, each beside the baseline's runs of the same seeds."""
+    groups = {UNCHANGED: baseline} | {variant: runs for (_, _, variant), runs in changes.items()}
     rows = []
     for variant, runs in sorted(groups.items(), key=lambda item: -statistics.median(scores(item[1]))):
         values, seeds = scores(runs), {run["seed"] for run in runs}
         same = scores([run for run in baseline if run["seed"] in seeds])
         rows.append(
             [
-                f"**{variant}**" if variant == "preset" else variant,
+                f"**{variant}**" if variant == UNCHANGED else variant,
                 f"{statistics.median(values):.0f}",
                 f"{statistics.median(same):.0f}",
                 f"{min(values):.0f} to {max(values):.0f}",
@@ -156,7 +160,7 @@ def ablation(changes: Records, baseline: list[dict[str, Any]]) -> str:
                 seeds_of(runs),
             ]
         )
-    return table(["change", "median", "preset, same seeds", "worst to best", "by seed", "seeds"], rows)
+    return table(["change", "median", "unchanged, same seeds", "worst to best", "by seed", "seeds"], rows)
 
 
 def throughput(result: dict[str, Any]) -> str:
@@ -214,25 +218,28 @@ def main() -> None:
     task_names = sorted({task for task, _, _ in tasks})
     speed = json.loads((RESULTS / "throughput.json").read_text())
     hosts = load_hosts()
-    baseline = cheetah["HalfCheetah-v5", "trudi", "preset"]
+    chains, before = load("chains"), load("halfcheetah", "before") | load("tasks", "before")
+    baseline = chains["HalfCheetah-v5", "trudi", "stored"]
+    preset = cheetah["HalfCheetah-v5", "trudi", "preset"]
+    third: Records = {(THIRD_TASK, "trudi", report_choices.PRESET): tasks[THIRD_TASK, "trudi", "preset"]}
     kl_parts = [f"{kl_percent(run):.0f} %" for run in speed["runs"].values() if "path_kl_ms" in run]
     figures.learning_curves(cheetah | tasks, DOCS / "learning_curves.png", BUDGET)
     figures.learning_curves(hosts, DOCS / "host_curves.png")
-    groups = {"preset": baseline} | {variant: runs for (_, _, variant), runs in changes.items()}
-    figures.ablation({variant: scores(runs) for variant, runs in groups.items()}, DOCS / "ablation.png")
+    groups = {UNCHANGED: baseline} | {variant: runs for (_, _, variant), runs in changes.items()}
+    figures.ablation({variant: scores(runs) for variant, runs in groups.items()}, DOCS / "ablation.png", UNCHANGED)
     figures.time_shares(speed, DOCS / "throughput.png")
     all_tasks = ["HalfCheetah-v5", *task_names]
     everything = cheetah | tasks
     page = template.format(
         processor=speed["processor"],
-        versions=", ".join(f"{name} {number}" for name, number in baseline[0]["versions"].items()),
+        versions=", ".join(f"{name} {number}" for name, number in preset[0]["versions"].items()),
         budget=f"{BUDGET // 1000}k",
-        seeds=seeds_of(baseline),
+        seeds=seeds_of(preset),
         task_seeds=seeds_of(tasks[task_names[0], "trudi", "preset"]),
         halfcheetah=comparison(cheetah, ["HalfCheetah-v5"]),
         tasks=comparison(tasks, task_names),
         evaluation=evaluation(everything, all_tasks),
-        episodes=len(baseline[0]["evaluation"]["sde"]),
+        episodes=len(preset[0]["evaluation"]["sde"]),
         ablation=ablation(changes, baseline),
         throughput=throughput(speed),
         speedup=speedup(speed),
@@ -240,7 +247,7 @@ def main() -> None:
         iterations=speed["iterations"],
         hosts=host_comparison(hosts),
         choices=report_choices.choices(
-            load("chains") | load("gradients") | load("amortised"), everything, return_at_budget, DOCS, table
+            chains | load("gradients") | load("amortised") | third, before, return_at_budget, DOCS, table
         ),
         wallclock=report_choices.wall_clock(stored_runs(), DOCS, NAMES, table),
         speed=report_speed.sections(RESULTS, DOCS, table),

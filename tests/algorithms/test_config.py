@@ -38,7 +38,6 @@ IMPOSSIBLE: list[tuple[str, Any, str]] = [
     ("kl_chains", "both", "fresh"),
     ("actor_gradient", "reinforce", "pathwise"),
     ("num_adjoint_steps", -1, "an integer of at least 0"),
-    ("num_adjoint_steps", 9, "at most num_denoise_steps"),
     ("actor_hidden_dims", [], "a non-empty list of positive widths"),
     ("actor_hidden_dims", [64, 0], "a non-empty list of positive widths"),
     ("actor_hidden_dims", "64", "a non-empty list of positive widths"),

@@ -161,6 +161,22 @@ def test_steps_drawn_at_random_give_the_gradient_of_all_steps_on_average() -> No
     torch.testing.assert_close(torch.stack(pairs).mean(0), gradient([0, 1, 2, 3]))
 
 
+def test_more_steps_than_there_are_mean_all() -> None:
+    def gradient(num_steps: int) -> tuple[Tensor, ...]:
+        torch.manual_seed(5)
+        learner, batch, old_steps = learner_and_batch(
+            moved(actor_critic()), actor_gradient="adjoint", num_adjoint_steps=num_steps
+        )
+        actor = learner.actor_critic.actor
+        noise, old = actor.draw_noise(len(batch.actor_obs)), learner._old_policy(batch, old_steps)
+        terms = ActorTerms(batch.actor_obs, batch.critic_obs, noise, old, learner.alpha, learner.multiplier)
+        return learner._actor_gradient(terms)[1]
+
+    every, more, fewer = gradient(0), gradient(9), gradient(1)
+    torch.testing.assert_close(more, every)
+    assert any(not torch.allclose(one, all_of_them) for one, all_of_them in zip(fewer, every, strict=True))
+
+
 def test_the_base_drift_of_the_adjoint_is_that_of_the_chain() -> None:
     """With no control, ``A_k = (dx_N / dx_k)^T A_N``, by differentiating the chain itself."""
     policy = state_independent_policy(6)

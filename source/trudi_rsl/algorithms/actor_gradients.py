@@ -58,7 +58,7 @@ class _AdjointGradient:
     def __call__(self, terms: ActorTerms) -> tuple[Objective, tuple[Tensor, ...]]:
         """Return what is logged and the gradient, on a fresh draw of denoising steps."""
         num_steps = self._model.actor.num_steps
-        num_chosen = self._cfg.num_adjoint_steps or num_steps
+        num_chosen = min(self._cfg.num_adjoint_steps or num_steps, num_steps)
         # topk, since a CUDA graph can hold it
         chosen = torch.rand(num_steps, device=terms.obs.device).topk(num_chosen).indices
         return self._gradient(terms, self._states(terms), chosen)

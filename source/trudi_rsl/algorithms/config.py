@@ -94,7 +94,7 @@ class TruDiCfg:
     """Through the whole denoising chain, or by adjoint matching (arXiv 2409.08861), which differentiates the network at
     single steps and costs less."""
     num_adjoint_steps: int = 0
-    """Denoising steps that adjoint matching draws in each minibatch, at most N; 0 for all."""
+    """Denoising steps that adjoint matching draws in each minibatch, at least 0; all for 0, and for N or more."""
 
     entropy_target_per_dim: float = -1.665
     """Target of the entropy bound in nats per action dimension, for unit actions in [-1, 1]; at most ln 2."""
@@ -171,9 +171,6 @@ class TruDiCfg:
             "num_kl_chains 1",
         )
         self._require_int("num_adjoint_steps", 0)
-        self._require(
-            "num_adjoint_steps", self.num_adjoint_steps <= self.num_denoise_steps, "at most num_denoise_steps"
-        )
         self._require(
             "actor_hidden_dims",
             _positive_ints(self.actor_hidden_dims, at_least=1),
