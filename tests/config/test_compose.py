@@ -20,6 +20,8 @@ REPPO = {
     "actor": "gaussian",
     "entropy_target_per_dim": -0.5,
     "kl_estimator": "closed_form",
+    "actor_gradient": "pathwise",
+    "num_adjoint_steps": 0,
     "kl_chains": "stored",
     "num_kl_chains": 1,
 }
@@ -129,7 +131,7 @@ def test_reppo_has_the_tasks_preset_for_trudi_but_for_the_actor(preset: str) -> 
 def test_a_presets_settings_of_a_diffusion_actor_do_not_reach_reppo_but_overrides_do(tmp_path: Path) -> None:
     shutil.copytree(CONFIG_DIR, tmp_path, dirs_exist_ok=True)
     with (tmp_path / "preset" / "trudi" / "halfcheetah.yaml").open("a") as file:
-        file.write("    entropy_target_per_dim: -3.0\n    kl_chains: fresh\n    num_kl_chains: 4\n")
+        file.write("    entropy_target_per_dim: -3.0\n    kl_chains: fresh\n")
     assert compose("HalfCheetah-v5", config_dir=tmp_path).agent.algorithm.entropy_target_per_dim == -3.0
     assert compose("HalfCheetah-v5", "reppo", config_dir=tmp_path).agent.algorithm.entropy_target_per_dim == -0.5
     overridden = compose(
