@@ -35,12 +35,12 @@ def sections(results: Path, docs: Path, table: TableWriter) -> str:
 def _device_section(path: Path, docs: Path, table: TableWriter) -> str:
     result = json.loads(path.read_text())
     name, runs = path.stem.removeprefix("speed_"), result["runs"]
-    if any(not run.get(section) for run in runs.values() for section in ("sampling", "update", "sweeps")):
+    having = {s: {label: run for label, run in runs.items() if run.get(s)} for s in ("sampling", "update", "sweeps")}
+    if not all(having.values()):
         raise ValueError(f"{path.name} lacks a section; run benchmarks/speed.py without --only, or with what is left.")
-    speed_figures.sampling(runs, docs / f"speed_sampling_{name}.png")
-    speed_figures.growth(runs, docs / f"speed_growth_{name}.png")
-    first = next(iter(runs.values()))
-    acting = next(iter(first["sampling"].values()))["shape"]
+    speed_figures.sampling(having["sampling"], docs / f"speed_sampling_{name}.png")
+    speed_figures.growth(having["sweeps"], docs / f"speed_growth_{name}.png")
+    acting = next(iter(next(iter(having["sampling"].values()))["sampling"].values()))["shape"]
     return TEMPLATE.read_text().format(
         name=name,
         device="a CPU" if result["device"] == "cpu" else result["device"],
@@ -49,7 +49,7 @@ def _device_section(path: Path, docs: Path, table: TableWriter) -> str:
         acting_width=acting["width"],
         acting_obs=acting["num_obs"],
         acting_actions=acting["num_actions"],
-        **first["sweeps"]["base"]["shape"],
+        **next(iter(having["sweeps"].values()))["sweeps"]["base"]["shape"],
         sampling=sampling(runs, table),
         update=update(runs, table),
         parts=parts(runs, table),
@@ -61,7 +61,7 @@ def _device_section(path: Path, docs: Path, table: TableWriter) -> str:
 def _cells(runs: dict[str, Any], section: str) -> Iterator[tuple[str, str, dict[str, Any]]]:
     """Yield run, name and record of every cell that was measured."""
     for label, run in runs.items():
-        yield from ((label, name, cell) for name, cell in run[section].items() if "skipped" not in cell)
+        yield from ((label, name, cell) for name, cell in run.get(section, {}).items() if "skipped" not in cell)
 
 
 def milliseconds(timing: dict[str, float], scale: float = 1.0) -> str:
@@ -144,7 +144,7 @@ def skipped(runs: dict[str, Any]) -> str:
         f"- {label}, {section}: {name}: {cell['skipped']}"
         for label, run in runs.items()
         for section in ("sampling", "update", "sweeps")
-        for name, cell in run[section].items()
+        for name, cell in run.get(section, {}).items()
         if "skipped" in cell
     ]
     return "\n".join(["", "Not measured:", "", *lines, ""]) if lines else ""
