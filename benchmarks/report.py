@@ -16,7 +16,6 @@ import figures
 import numpy as np
 import report_choices
 import report_speed
-from jobs import THIRD_TASK
 from wallclock import stored_runs
 
 from trudi_rsl.evaluation.statistics import interval
@@ -221,7 +220,6 @@ def main() -> None:
     chains, before = load("chains"), load("halfcheetah", "before") | load("tasks", "before")
     baseline = chains["HalfCheetah-v5", "trudi", "stored"]
     preset = cheetah["HalfCheetah-v5", "trudi", "preset"]
-    third: Records = {(THIRD_TASK, "trudi", report_choices.PRESET): tasks[THIRD_TASK, "trudi", "preset"]}
     kl_parts = [f"{kl_percent(run):.0f} %" for run in speed["runs"].values() if "path_kl_ms" in run]
     figures.learning_curves(cheetah | tasks, DOCS / "learning_curves.png", BUDGET)
     figures.learning_curves(hosts, DOCS / "host_curves.png")
@@ -247,7 +245,7 @@ def main() -> None:
         iterations=speed["iterations"],
         hosts=host_comparison(hosts),
         choices=report_choices.choices(
-            chains | load("gradients") | load("amortised") | third, before, return_at_budget, DOCS, table
+            chains | load("gradients") | load("amortised"), before, return_at_budget, DOCS, table
         ),
         wallclock=report_choices.wall_clock(stored_runs(), DOCS, NAMES, table),
         speed=report_speed.sections(RESULTS, DOCS, table),
