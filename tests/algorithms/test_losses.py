@@ -5,7 +5,13 @@ import pytest
 import torch
 from torch import Tensor
 
-from trudi_rsl.algorithms.losses import critic_losses, dual_loss, gated_actor_loss, masked_mean
+from trudi_rsl.algorithms.losses import (
+    critic_losses,
+    gated_actor_loss,
+    masked_mean,
+    multiplier_loss,
+    temperature_loss,
+)
 from trudi_rsl.networks import CriticOutput
 
 ALPHA, LAMBDA, EPS = torch.tensor(0.3), torch.tensor(0.7), 0.1
@@ -34,7 +40,8 @@ def test_infinite_terms_of_the_closed_branch_do_not_reach_the_loss() -> None:
 
 def dual_gradients(entropy: float, kl: float) -> tuple[Tensor, Tensor]:
     log_alpha, log_lambda = (v.log().requires_grad_() for v in (ALPHA, LAMBDA))
-    loss = dual_loss(log_alpha, log_lambda, torch.tensor(entropy), -2.0, torch.tensor(kl), EPS)
+    loss = temperature_loss(log_alpha, torch.tensor(entropy), -2.0)
+    loss = loss + multiplier_loss(log_lambda, torch.tensor(kl), EPS)
     return torch.autograd.grad(loss, [log_alpha, log_lambda])  # type: ignore[return-value]
 
 
@@ -47,6 +54,14 @@ def test_entropy_above_target_lowers_alpha_and_below_raises_it(entropy: float, s
 @pytest.mark.parametrize(("kl", "sign"), [(0.5, -1.0), (EPS, 0.0), (0.0, 1.0)])
 def test_path_kl_above_eps_raises_lambda_and_below_lowers_it(kl: float, sign: float) -> None:
     assert dual_gradients(-2.0, kl)[1].sign() == sign
+
+
+def test_a_dual_loss_is_its_own_derivative_by_the_logarithm() -> None:
+    by_alpha, by_lambda = dual_gradients(-1.0, 0.5)
+    torch.testing.assert_close(by_alpha, temperature_loss(ALPHA.log(), torch.tensor(-1.0), -2.0))
+    torch.testing.assert_close(by_alpha, ALPHA * (-1.0 + 2.0))
+    torch.testing.assert_close(by_lambda, multiplier_loss(LAMBDA.log(), torch.tensor(0.5), EPS))
+    torch.testing.assert_close(by_lambda, -LAMBDA * (0.5 - EPS))
 
 
 def test_masked_mean_counts_only_the_rows_of_the_mask() -> None:

@@ -12,7 +12,7 @@ from torch import Tensor, nn
 from trudi_rsl.acceleration import Accelerator, Gradient, network_precision
 from trudi_rsl.algorithms.actor_gradients import actor_gradient
 from trudi_rsl.algorithms.config import TruDiCfg
-from trudi_rsl.algorithms.losses import dual_loss
+from trudi_rsl.algorithms.losses import multiplier_loss, temperature_loss
 from trudi_rsl.algorithms.objectives import ActorTerms, Objective, critic_objective
 from trudi_rsl.algorithms.trust_region import OldChains, OldPolicy, fresh_chains, from_trace
 from trudi_rsl.modules import ActorCritic
@@ -127,14 +127,15 @@ class PathwiseLearner:
         with network_precision(self.cfg.precision, obs.device.type):
             return fresh_chains(self.actor_critic.old_actor, obs, noise)
 
+    @torch.no_grad()
     def _dual_step(self, entropy: Tensor, mean_kl: Tensor) -> None:
         if self.world_size > 1:
             shared = torch.stack([entropy, mean_kl])
             torch.distributed.all_reduce(shared)
             entropy, mean_kl = shared / self.world_size
-        loss = dual_loss(self.log_alpha, self.log_lambda, entropy, self.entropy_target, mean_kl, self.cfg.kl_bound)
-        self.optimizers["duals"].zero_grad()
-        loss.backward()
+        # each loss is linear in its multiplier, so it is its own derivative by the multiplier's logarithm
+        self.log_alpha.grad = temperature_loss(self.log_alpha, entropy, self.entropy_target)
+        self.log_lambda.grad = multiplier_loss(self.log_lambda, mean_kl, self.cfg.kl_bound)
         self.optimizers["duals"].step()
 
     def _descend(self, name: str, gradient: Sequence[Tensor]) -> Tensor:

@@ -52,17 +52,23 @@ def gated_actor_loss(
     return (alpha * log_probs - values).where(gate, multiplier * path_kl).mean()
 
 
-def dual_loss(
-    log_alpha: Tensor, log_lambda: Tensor, entropy: Tensor, entropy_target: float, path_kl: Tensor, kl_bound: float
-) -> Tensor:
-    """Return ``alpha (l - target) - lambda (mean c - eps)``, whose gradient moves the two multipliers.
+def temperature_loss(log_alpha: Tensor, entropy: Tensor, entropy_target: float) -> Tensor:
+    """Return ``alpha (l - target)``, which is also its derivative by ``log_alpha``.
 
     Args:
         log_alpha: Logarithm of the temperature, scalar.
-        log_lambda: Logarithm of the trust region's multiplier, scalar.
         entropy: Entropy bound ``l`` of the batch, scalar, constant.
         entropy_target: Target of ``l`` in nats, summed over dimensions.
+    """
+    return log_alpha.exp() * (entropy - entropy_target)
+
+
+def multiplier_loss(log_lambda: Tensor, path_kl: Tensor, kl_bound: float) -> Tensor:
+    """Return ``-lambda (mean c - eps)``, which is also its derivative by ``log_lambda``.
+
+    Args:
+        log_lambda: Logarithm of the trust region's multiplier, scalar.
         path_kl: Mean path KL of the batch, scalar, constant.
         kl_bound: Trust region ``eps``.
     """
-    return log_alpha.exp() * (entropy - entropy_target) - log_lambda.exp() * (path_kl - kl_bound)
+    return -log_lambda.exp() * (path_kl - kl_bound)
