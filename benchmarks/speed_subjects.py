@@ -61,7 +61,7 @@ def _preset(algo: str) -> dict[str, Any]:
 
 def make_trudi(shape: Shape, variant: Variant, device: str) -> tuple[TruDi, RandomEnv]:
     """Return TruDi with the preset's settings but these shapes, and weights that no update changes."""
-    cfg = copy.deepcopy(_preset("trudi"))
+    cfg = copy.deepcopy(_preset("trudi" if variant.actor == "diffusion" else "reppo"))
     cfg["num_steps_per_env"] = shape.num_steps
     cfg["algorithm"] |= {
         "num_learning_epochs": shape.num_epochs,
@@ -75,8 +75,6 @@ def make_trudi(shape: Shape, variant: Variant, device: str) -> tuple[TruDi, Rand
     }
     if variant.actor == "diffusion":
         cfg["algorithm"] |= shape.settings_of(variant.option)
-    else:
-        cfg["algorithm"]["actor"] = variant.actor
     torch.manual_seed(0)
     env = RandomEnv(shape, device)
     # RSL-RL prints what it resolved
