@@ -47,6 +47,24 @@ class ShortOrLong(gym.Env):
         return np.full((32, 48, 3), 10 * self.steps, dtype=np.uint8)
 
 
+class Telling(ShortOrLong):
+    """A task of which long episodes succeed, and which says so at their last step under the name ``key``.
+
+    Without ``always`` it says nothing of short episodes.
+    """
+
+    def __init__(self, render_mode: str | None = None, key: str = "is_success", always: bool = True) -> None:
+        super().__init__(render_mode)
+        self.key, self.always = key, always
+
+    def step(self, action: np.ndarray) -> tuple[np.ndarray, float, bool, bool, dict]:
+        obs, reward, terminated, truncated, info = super().step(action)
+        success = self.steps == LONG
+        if success or self.always:
+            info[self.key] = success
+        return obs, reward, terminated, truncated, info
+
+
 class Unrenderable(ShortOrLong):
     """A task whose rendering fails, as without OpenGL."""
 
@@ -55,4 +73,5 @@ class Unrenderable(ShortOrLong):
 
 
 gym.register("trudi-tests/ShortOrLong-v0", f"{__name__}:ShortOrLong")
+gym.register("trudi-tests/Telling-v0", f"{__name__}:Telling")
 gym.register("trudi-tests/Unrenderable-v0", f"{__name__}:Unrenderable")

@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import shutil
 from pathlib import Path
 
 import torch
@@ -27,17 +28,26 @@ SMALL = {
 }
 
 
-def train_tiny(algo: str, folder: Path) -> Path:
+def train_tiny(algo: str, folder: Path, task: str = TASK) -> Path:
     """Train two iterations into the run folder ``folder`` and return the checkpoint."""
     small = [*SMALL[algo], "env.num_envs=4", "agent.num_steps_per_env=16", "agent.algorithm.num_mini_batches=2"]
-    cfg = compose(TASK, algo, small)
+    cfg = compose(task, algo, small)
     folder.mkdir(parents=True)
     save_params(folder, cfg)
     torch.manual_seed(0)
-    env = make_env(TASK, cfg.env, seed=0)
+    env = make_env(task, cfg.env, seed=0)
     agent = OmegaConf.to_container(cfg.agent)
     runner = OnPolicyRunner(env, agent, log_dir=str(folder), device="cpu")  # pyright: ignore[reportArgumentType]
     runner.learn(2)
+    return folder / "model_1.pt"
+
+
+def copy_run(run: Path, folder: Path, seed: int) -> Path:
+    """Copy a run folder, said to be of another seed, and return its checkpoint."""
+    shutil.copytree(run, folder, ignore=shutil.ignore_patterns("evaluations"))
+    agent = OmegaConf.load(folder / "params" / "agent.yaml")
+    OmegaConf.update(agent, "seed", seed)
+    OmegaConf.save(agent, folder / "params" / "agent.yaml")
     return folder / "model_1.pt"
 
 

@@ -13,6 +13,7 @@ from tensordict import TensorDict
 from torch import Tensor
 
 from trudi_rsl.errors import ConfigError
+from trudi_rsl.evaluation.success import successes
 
 Policy = Callable[[TensorDict], Tensor]
 """Observation groups of batch ``[E]`` to simulator actions ``[E, A]``."""
@@ -29,10 +30,22 @@ class EpisodeResults:
     """Undiscounted sums of rewards ``[M]``, float64."""
     lengths: Tensor
     """Steps ``[M]``, long."""
+    success: Tensor | None = None
+    """Whether each episode succeeded at its last step, 0 or 1, ``[M]`` float64; None if no episode tells.
+
+    Where the host tells only a mean over the episodes that ended in one step, each gets that. An episode that tells
+    nothing where others do has failed.
+    """
 
 
 @torch.no_grad()
-def evaluate(env: VecEnv, policy: Policy, num_episodes: int, progress: bool = True) -> EpisodeResults:
+def evaluate(
+    env: VecEnv,
+    policy: Policy,
+    num_episodes: int,
+    progress: bool = True,
+    on_progress: Callable[[float], None] | None = None,
+) -> EpisodeResults:
     """Run whole episodes from fresh resets.
 
     The first M episodes that end would favour short ones, and so failures or quick successes. Each of the E
@@ -44,9 +57,10 @@ def evaluate(env: VecEnv, policy: Policy, num_episodes: int, progress: bool = Tr
             start and where episodes end.
         num_episodes: M, at least 1.
         progress: Show a progress bar with the time left.
+        on_progress: Called now and then with the share that is done, in [0, 1], for bars over several evaluations.
 
     Returns:
-        Returns and lengths of exactly M episodes, on the environment's device, environment by environment.
+        Returns, lengths and successes of exactly M episodes, on the environment's device, environment by environment.
 
     Raises:
         ConfigError: If ``num_episodes`` is below 1.
@@ -60,6 +74,7 @@ def evaluate(env: VecEnv, policy: Policy, num_episodes: int, progress: bool = Tr
     # Columns from the quota on are not counted; the last is none's quota and takes what has not ended.
     returns = torch.zeros(num_envs, overflow + 1, dtype=torch.float64, device=device)
     lengths = torch.zeros(num_envs, overflow + 1, dtype=torch.long, device=device)
+    succeeded = torch.full_like(returns, torch.nan)
     ended = torch.zeros_like(quota)
     running_return, running_length = torch.zeros_like(returns[:, 0]), torch.zeros_like(lengths[:, 0])
     reset_policy = getattr(policy, "reset", None)
@@ -71,13 +86,15 @@ def evaluate(env: VecEnv, policy: Policy, num_episodes: int, progress: bool = Tr
         task, count = bar.add_task("", total=num_episodes, ended=0, episodes=num_episodes), 0.0
         while count < num_episodes:
             for _ in range(STEPS_PER_CHECK):
-                obs, rewards, dones, _ = env.step(policy(obs))
+                obs, rewards, dones, extras = env.step(policy(obs))
                 done = dones.reshape(-1) > 0
                 running_return += rewards.reshape(-1)
                 running_length += 1
                 column = torch.where(done, ended, overflow).unsqueeze(1)
                 returns.scatter_(1, column, running_return.unsqueeze(1))
                 lengths.scatter_(1, column, running_length.unsqueeze(1))
+                if (success := successes(extras, done)) is not None:
+                    succeeded.scatter_(1, column, success.unsqueeze(1))
                 ended = torch.minimum(ended + done.long(), quota)
                 running_return.masked_fill_(done, 0.0)
                 running_length.masked_fill_(done, 0)
@@ -86,9 +103,16 @@ def evaluate(env: VecEnv, policy: Policy, num_episodes: int, progress: bool = Tr
             under_way = (running_length / env.max_episode_length).clamp(max=0.99) * (ended < quota)
             count, partial = torch.stack([ended.sum(), under_way.sum()]).tolist()
             bar.update(task, completed=count + partial, ended=int(count))
+            if on_progress is not None:
+                on_progress((count + partial) / num_episodes)
 
     counted = columns < quota.unsqueeze(1)
-    return EpisodeResults(returns[:, :overflow][counted], lengths[:, :overflow][counted])
+    success = succeeded[:, :overflow][counted]
+    return EpisodeResults(
+        returns[:, :overflow][counted],
+        lengths[:, :overflow][counted],
+        None if bool(success.isnan().all()) else success.nan_to_num(0.0),
+    )
 
 
 def _progress_bar(shown: bool) -> Progress:

@@ -17,6 +17,7 @@ from trudi_rsl.errors import CheckpointError, ConfigError, NonFiniteError
 from trudi_rsl.hosts.gymnasium_make import make_env, try_options, vectorize
 from trudi_rsl.hosts.gymnasium_spaces import action_limits, observation_size
 from trudi_rsl.hosts.gymnasium_state import SimulatorStates, time_limits
+from trudi_rsl.hosts.gymnasium_success import episode_success
 
 NO_TIME_LIMIT = 1_000_000
 """``max_episode_length`` of a task without a time limit.
@@ -188,8 +189,10 @@ class GymnasiumVecEnv(VecEnv):
             - ``"time_outs"``: ``[E]`` bool, truncated and not terminated.
             - ``"final_obs"``: ``{"policy": [E, O]}``, only when an episode ended: the true last observation where one
               ended, the current observation elsewhere.
-            - ``"log"``: only when an episode ended, means over those that did of ``"Episode/return"`` and
-              ``"Episode/length"`` (steps really taken).
+            - ``"success"``: ``[E]`` float32, only when an episode ended whose last ``info`` has ``is_success`` or
+              ``success``: that, NaN elsewhere.
+            - ``"log"``: only when an episode ended, means over those that did of ``"Episode/return"``,
+              ``"Episode/length"`` (steps really taken) and, where told, ``"Episode/success"``.
 
         Raises:
             NonFiniteError: NaN or infinity in the actions, or from the simulator.
@@ -215,6 +218,10 @@ class GymnasiumVecEnv(VecEnv):
                 "Episode/return": float(self._episode_returns[ended].mean()),
                 "Episode/length": float(self._episode_steps[ended].mean()),
             }
+            success = episode_success(infos, self.num_envs)
+            if success is not None:
+                extras["success"] = torch.tensor(success, device=self.device)
+                extras["log"]["Episode/success"] = float(np.nanmean(success))
             self._episode_returns[ended] = 0.0
             self._episode_steps[ended] = 0
             self._lengths[ended] = 0

@@ -1,0 +1,109 @@
+# SPDX-License-Identifier: BSD-3-Clause
+"""An evaluation gives the same numbers whatever ran before, and is not repeated until something changes."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+
+from tests.evaluation.tiny_runs import TASK, copy_run
+from trudi_rsl.errors import ConfigError
+from trudi_rsl.evaluation import evaluate
+from trudi_rsl.evaluation.batch import measure_all
+from trudi_rsl.evaluation.checkpoints import Subject, subject_of
+from trudi_rsl.evaluation.measurement import Evaluation, EvaluationCfg, Measurement, evaluations_of
+from trudi_rsl.evaluation.policies import SamplerCfg, load_policy
+from trudi_rsl.evaluation.provenance import commit, versions
+from trudi_rsl.hosts.registry import make_env
+
+
+@pytest.fixture
+def checkpoint(trudi_checkpoint: Path, tmp_path: Path) -> Path:
+    return copy_run(trudi_checkpoint.parent, tmp_path / "run", 3)
+
+
+def evaluation(checkpoint: Path, sampler: str = "sde", **options: Any) -> Evaluation:
+    cfg = EvaluationCfg(**{"episodes": 3, **options})
+    return Evaluation(subject_of(checkpoint), SamplerCfg(sampler), cfg)  # pyright: ignore[reportArgumentType]
+
+
+def test_an_evaluation_is_that_of_the_policy_in_environments_of_its_own(checkpoint: Path) -> None:
+    found = evaluation(checkpoint, seed=77).run()
+    env = make_env(TASK, {"num_envs": 3}, seed=77)
+    policy = load_policy(checkpoint, "trudi", env, {}, SamplerCfg("sde"), "cpu")
+    torch.manual_seed(77)
+    expected = evaluate(env, policy, 3, progress=False)
+    assert found.returns == expected.returns.tolist()
+    assert found.lengths == expected.lengths.tolist()
+    assert (found.label, found.task, found.seed, found.sampler) == ("trudi", TASK, 3, "SDE")
+
+
+def test_the_numbers_do_not_depend_on_what_ran_before(checkpoint: Path, ppo_checkpoint: Path) -> None:
+    alone = evaluation(checkpoint).run()
+    evaluation(ppo_checkpoint, "ode").run()
+    torch.randn(5)
+    again = evaluation(checkpoint).run()
+    assert (alone.returns, alone.lengths) == (again.returns, again.lengths)
+
+
+def test_what_was_run_is_kept_until_options_settings_or_the_checkpoint_change(checkpoint: Path) -> None:
+    first = evaluation(checkpoint).run()
+    assert evaluation(checkpoint).cached() == first
+    others = [{"episodes": 4}, {"seed": 1}, {"num_envs": 2}, {"overrides": ("env.max_episode_steps=3",)}]
+    assert [evaluation(checkpoint, **other).cached() for other in others] == [None] * 4
+    assert evaluation(checkpoint, "ode").cached() is None
+    content = torch.load(checkpoint, weights_only=False)
+    next(iter(content["actor_state_dict"].values())).add_(1.0)
+    torch.save(content, checkpoint)
+    assert evaluation(checkpoint).cached() is None
+
+
+def test_only_what_is_missing_is_run(checkpoint: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    run: list[str] = []
+    original = Evaluation.run
+
+    def counted(self: Evaluation, *args: Any) -> Measurement:
+        run.append(self.sampler.sampler)
+        return original(self, *args)
+
+    monkeypatch.setattr(Evaluation, "run", counted)
+    both = evaluations_of([subject_of(checkpoint)], [[SamplerCfg("sde"), SamplerCfg("ode")]], EvaluationCfg(episodes=2))
+    first = measure_all(both[:1], progress=False)
+    together = measure_all(both, progress=False)
+    assert run == ["sde", "ode"]
+    assert together[0] == first[0]
+
+
+@pytest.mark.parametrize("content", ["", "{", "[]", '{"key": {}}'])
+def test_a_broken_cache_is_measured_anew(checkpoint: Path, content: str) -> None:
+    one = evaluation(checkpoint)
+    one.run()
+    one.cache.write_text(content)
+    assert one.cached() is None
+
+
+def test_a_result_tells_the_versions_behind_it(checkpoint: Path) -> None:
+    one = evaluation(checkpoint)
+    one.run()
+    stored = json.loads(one.cache.read_text())
+    assert stored["versions"] == versions()
+    assert stored["versions"]["torch"] == torch.__version__
+    assert set(versions()) >= {"python", "trudi_rsl", "rsl-rl-lib", "gymnasium"}
+    assert commit() is None or len(str(commit()).rstrip("+")) == 40
+
+
+@pytest.mark.parametrize("task", ["Mjlab-Cartpole-Swingup", "CheetahRun"])
+def test_a_task_that_does_not_run_here_is_refused_with_what_to_do(checkpoint: Path, task: str) -> None:
+    subject = Subject(checkpoint, "trudi", task, "trudi")
+    with pytest.raises(ConfigError, match=r"scripts/play.py --task Mjlab-Cartpole-Swingup|cannot start"):
+        Evaluation(subject, SamplerCfg("sde"), EvaluationCfg())
+
+
+@pytest.mark.parametrize("options", [{"episodes": 0}, {"num_envs": 0}, {"seed": -1}, {"num_threads": 0}])
+def test_impossible_options_are_refused(options: dict[str, int]) -> None:
+    with pytest.raises(ConfigError, match=f"{next(iter(options))} must be an integer of at least"):
+        EvaluationCfg(**options)  # pyright: ignore[reportArgumentType]
