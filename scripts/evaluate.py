@@ -62,7 +62,7 @@ def parse() -> argparse.Namespace:
 def run(args: argparse.Namespace) -> None:
     """Check everything, run what is missing, compare, and write."""
     from trudi_rsl.evaluation.batch import measure_all
-    from trudi_rsl.evaluation.checkpoints import find_subjects
+    from trudi_rsl.evaluation.checkpoints import find_subjects, mixtures
     from trudi_rsl.evaluation.comparison.groups import compare
     from trudi_rsl.evaluation.comparison.normalization import read_ranges, require_ranges
     from trudi_rsl.evaluation.comparison.tables import as_markdown, require_free, write_comparison
@@ -83,6 +83,7 @@ def run(args: argparse.Namespace) -> None:
 
     measurements = measure_all(evaluations)
     comparison = compare(measurements, ranges, args.by_task, args.metric)
+    comparison.notes.extend(mixtures(subjects))
     comparison.notes.extend(dict.fromkeys(reason for _, reasons in chosen for reason in reasons))
     about = {
         "options": {name: str(value) if isinstance(value, Path) else value for name, value in vars(args).items()},

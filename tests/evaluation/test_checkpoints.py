@@ -10,7 +10,7 @@ import pytest
 
 from tests.evaluation.tiny_runs import TASK, copy_run
 from trudi_rsl.errors import CheckpointError, ConfigError
-from trudi_rsl.evaluation.checkpoints import find_subjects
+from trudi_rsl.evaluation.checkpoints import find_subjects, mixtures
 from trudi_rsl.evaluation.policies import SamplerCfg
 from trudi_rsl.evaluation.samplers import fitting, name_of, samplers_of
 
@@ -54,6 +54,15 @@ def test_two_checkpoints_of_one_seed_do_not_count_as_two_runs(runs: Path) -> Non
     with pytest.raises(CheckpointError, match=r"both seed 1 of 'trudi' on InvertedPendulum-v5.*NAME=PATH"):
         find_subjects(["trudi/1/model_0.pt", "trudi/1/model_1.pt"])
     assert len(find_subjects(["early=trudi/1/model_0.pt", "late=trudi/1/model_1.pt"])) == 2
+
+
+def test_a_group_of_runs_with_different_settings_is_named(runs: Path) -> None:
+    assert mixtures(find_subjects(["trudi", "ppo"])) == []
+    agent = runs / "trudi" / "2" / "params" / "agent.yaml"
+    agent.write_text(agent.read_text().replace("kl_bound: 0.1", "kl_bound: 0.4").replace("device: cpu", "device: x"))
+    (sentence,) = mixtures(find_subjects(["trudi", "ppo"]))
+    assert f"trudi on {TASK} mixes runs of different settings: agent.algorithm.kl_bound (0.1, 0.4)." in sentence
+    assert mixtures(find_subjects(["a=trudi/1", "b=trudi/2"])) == []
 
 
 @pytest.mark.parametrize(

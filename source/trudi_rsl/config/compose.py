@@ -171,6 +171,8 @@ def _check_values(cfg: DictConfig, algo: str) -> None:
         value = OmegaConf.select(cfg, key)
         if value is not None and value < 1:
             raise ConfigError(f"{key} must be an integer of at least 1; got {value}.")
+    if cfg.agent.max_seconds is not None and not cfg.agent.max_seconds > 0.0:
+        raise ConfigError(f"agent.max_seconds must be above 0; got {cfg.agent.max_seconds}.")
     if cfg.agent.seed < 0:
         raise ConfigError(f"agent.seed must be an integer of at least 0; got {cfg.agent.seed}.")
     if "/" in cfg.agent.run_name or "\\" in cfg.agent.run_name:

@@ -42,6 +42,9 @@ class RunnerCfg:
     """Environment steps per iteration, at least 1."""
     max_iterations: int = MISSING
     """Iterations to train, at least 1; after a resume, iterations to add."""
+    max_seconds: float | None = None
+    """Seconds of training, compiling included, after which it ends if `max_iterations` are not over, above 0; None sets
+    no limit."""
     save_interval: int = 50
     """Iterations between checkpoints, at least 1."""
     init_at_random_ep_len: bool = True

@@ -6,11 +6,12 @@ from __future__ import annotations
 import glob
 import os
 import re
-from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
-from omegaconf import OmegaConf
+from omegaconf import DictConfig, OmegaConf
 
 from trudi_rsl.algorithms.checkpoint import read_checkpoint
 from trudi_rsl.config import find_checkpoint, load_params
@@ -18,6 +19,12 @@ from trudi_rsl.errors import CheckpointError, nearest
 from trudi_rsl.evaluation.policies import Algorithm, identify
 
 CHECKPOINTS = "model_*.pt"
+NO_MATTER = (
+    *("seed", "device", "num_threads", "experiment_name", "run_name", "logger", "wandb_project", "neptune_project"),
+    *("resume", "load_run", "load_checkpoint", "save_interval", "check_for_nan"),
+)
+"""Settings of RSL-RL's runner that may differ between the seeds of a group."""
+MOST_NAMED = 4
 LONGEST_HINT = 300
 """Characters; longer lists of names in a folder help nobody."""
 
@@ -33,6 +40,8 @@ class Subject:
     """Name of the group that it is a seed of; the algorithm unless the user gave one."""
     seed: int | None = None
     """Seed that it was trained with; None where no settings lie beside it."""
+    settings: Mapping[str, Any] = field(default_factory=dict, compare=False)
+    """Dotted names to values of what it was trained with, without :data:`NO_MATTER`; empty where unknown."""
 
 
 def find_subjects(named: Sequence[str]) -> list[Subject]:
@@ -70,17 +79,40 @@ def subject_of(checkpoint: Path, label: str | None = None) -> Subject:
     """
     content = read_checkpoint(checkpoint)
     task = (content.get("infos") or {}).get("task") or (content.get("trudi") or {}).get("task")
-    seed = None
+    seed, settings = None, {}
     try:
         params = load_params(checkpoint.parent)
     except CheckpointError:  # outside of a run folder, or another program's settings
         pass
     else:
         task, seed = task or params.task, OmegaConf.select(params, "agent.seed")
+        settings = dict(_flat({"agent": params.agent, "env": params.env}))
     if task is None:
         raise CheckpointError(f"{checkpoint} does not tell the task it was trained on; play it with scripts/play.py.")
     algorithm = identify(checkpoint, task)
-    return Subject(checkpoint, algorithm, task, label or algorithm, seed)
+    kept = {name: value for name, value in settings.items() if name.removeprefix("agent.") not in NO_MATTER}
+    return Subject(checkpoint, algorithm, task, label or algorithm, seed, kept)
+
+
+def mixtures(subjects: Iterable[Subject]) -> list[str]:
+    """Return a sentence for each group whose runs were trained with different settings, naming them."""
+    groups: dict[tuple[str, str], list[Subject]] = {}
+    for subject in subjects:
+        if subject.settings:
+            groups.setdefault((subject.label, subject.task), []).append(subject)
+    sentences = []
+    for (label, task), members in groups.items():
+        values: dict[str, list[str]] = {}
+        for name in dict.fromkeys(name for member in members for name in member.settings):
+            values[name] = list(dict.fromkeys(str(member.settings.get(name)) for member in members))
+        mixed = [f"{name} ({', '.join(found)})" for name, found in values.items() if len(found) > 1]
+        if mixed:
+            more = f" and {len(mixed) - MOST_NAMED} more" if len(mixed) > MOST_NAMED else ""
+            sentences.append(
+                f"{label} on {task} mixes runs of different settings: {', '.join(mixed[:MOST_NAMED])}{more}. NAME=PATH "
+                "keeps them apart."
+            )
+    return sentences
 
 
 def newest_checkpoint(run: Path) -> Path:
@@ -91,6 +123,15 @@ def newest_checkpoint(run: Path) -> Path:
     """
     run = run.absolute()
     return find_checkpoint(run.parent, f"{re.escape(run.name)}$")
+
+
+def _flat(section: Any, prefix: str = "") -> Iterator[tuple[str, Any]]:
+    """Yield the dotted names and values of a nested section."""
+    for name, value in section.items():
+        if isinstance(value, (Mapping, DictConfig)):
+            yield from _flat(value, f"{prefix}{name}.")
+        else:
+            yield f"{prefix}{name}", value
 
 
 def _split(text: str) -> tuple[str | None, str]:

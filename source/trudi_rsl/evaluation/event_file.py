@@ -13,6 +13,9 @@ from omegaconf import OmegaConf
 from trudi_rsl.config import load_params
 from trudi_rsl.errors import CheckpointError
 
+SECONDS_TAGS = ("Perf/collection_time", "Perf/learning_time")
+"""Seconds of each iteration."""
+
 
 class RunError(RuntimeError):
     """A folder that is not a run, or holds nothing to show."""
@@ -39,6 +42,18 @@ class Run:
         if self.steps_per_iteration is None:
             raise RunError(f"{self.name} does not tell its environment steps per iteration.")
         return (iterations + 1) * self.steps_per_iteration
+
+    def elapsed_seconds(self, iterations: np.ndarray) -> np.ndarray:
+        """Return the seconds of training by the end of each iteration ``[n]``, compiling included, start-up not.
+
+        Raises:
+            RunError: If :data:`SECONDS_TAGS` were not logged or not read.
+        """
+        if not all(tag in self.scalars for tag in SECONDS_TAGS):
+            raise RunError(f"{self.name} does not tell its seconds per iteration.")
+        logged, _ = self.scalars[SECONDS_TAGS[0]]
+        seconds = np.sum([self.scalars[tag][1] for tag in SECONDS_TAGS], axis=0, dtype=np.float64).cumsum()
+        return seconds[np.searchsorted(logged, iterations)]
 
 
 def read_run(folder: str | Path, tags: Iterable[str]) -> Run:

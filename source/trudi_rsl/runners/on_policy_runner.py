@@ -16,6 +16,7 @@ from trudi_rsl.errors import CheckpointError, NonFiniteError
 from trudi_rsl.rsl_rl_compat import task_name
 from trudi_rsl.rsl_rl_compat.moved import policy_of
 from trudi_rsl.rsl_rl_compat.version import POLICY_STYLE
+from trudi_rsl.runners.time_limit import TimeIsUp, time_limit
 
 if TYPE_CHECKING or not POLICY_STYLE:
     from rsl_rl.runners import OnPolicyRunner as RslRlOnPolicyRunner
@@ -36,6 +37,7 @@ class OnPolicyRunner(RslRlOnPolicyRunner):
 
     - a checkpoint tells its task, and is refused by another task, algorithm or network shape;
     - a resumed run's log goes on where the checkpoint's ended;
+    - ``max_seconds`` in its configuration ends training after the iteration during which that time has passed;
     - when the simulator gives NaN or infinity, or training is interrupted, the policy so far is saved first;
     - TruDi finds non-finite numbers at the end of a rollout and names the environment, so RSL-RL's own check, which
       waits for the device at every step, is off unless asked for.
@@ -53,7 +55,10 @@ class OnPolicyRunner(RslRlOnPolicyRunner):
             NonFiniteError: If the simulator gives NaN or infinity; names the checkpoint that was kept.
         """
         try:
-            super().learn(num_learning_iterations, init_at_random_ep_len)
+            with time_limit(self.alg, self.cfg.get("max_seconds")):
+                super().learn(num_learning_iterations, init_at_random_ep_len)
+        except TimeIsUp:
+            self._stop()
         except NonFiniteError as error:
             raise NonFiniteError(f"{error} {self._rescue()}") from error
         except KeyboardInterrupt:
@@ -64,6 +69,17 @@ class OnPolicyRunner(RslRlOnPolicyRunner):
             if isinstance(writer := getattr(self.logger, "writer", None), SummaryWriter):
                 writer.close()
 
+    def _stop(self) -> None:
+        """Save the last checkpoint, as the stock runner does when it has trained all iterations."""
+        print(f"\nStopped after iteration {self.current_learning_iteration}: {self.cfg['max_seconds']} s are over.")
+        if getattr(self.logger, "writer", None) is not None and self.logger.log_dir is not None:
+            self.save(str(Path(self.logger.log_dir) / f"model_{self.current_learning_iteration}.pt"))
+            self._stop_logging()
+
+    def _stop_logging(self) -> None:
+        if hasattr(self.logger, "stop_logging_writer"):  # RSL-RL 3 has no such method
+            self.logger.stop_logging_writer()
+
     def _rescue(self) -> str:
         # before the first iteration 5.0.1 has no such attribute
         if getattr(self.logger, "writer", None) is None or self.logger.log_dir is None:
@@ -72,8 +88,7 @@ class OnPolicyRunner(RslRlOnPolicyRunner):
             return "No checkpoint was kept, since the policy's weights are not finite; use an earlier one."
         path = Path(self.logger.log_dir) / f"model_{self.current_learning_iteration}_rescued.pt"
         self.save(str(path))
-        if hasattr(self.logger, "stop_logging_writer"):  # RSL-RL 3 has no such method
-            self.logger.stop_logging_writer()
+        self._stop_logging()
         return f"The policy so far is kept in {path}."
 
     def save(self, path: str, infos: dict[str, Any] | None = None) -> None:

@@ -1,0 +1,167 @@
+# SPDX-License-Identifier: BSD-3-Clause
+"""What an experiment file says: which algorithms are trained on which tasks, with which seeds and variants."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import yaml
+from omegaconf import OmegaConf
+from omegaconf.errors import OmegaConfBaseException
+
+from trudi_rsl.config.presets import CONFIG_DIR, available
+from trudi_rsl.errors import ConfigError, nearest
+
+GROUP = "experiment"
+"""Folder of ``configs/`` that holds the ready experiments."""
+
+
+@dataclass
+class EvaluationSection:
+    """How each finished run is evaluated; see :class:`~trudi_rsl.evaluation.measurement.EvaluationCfg`."""
+
+    samplers: list[str] = field(default_factory=lambda: ["ode"])
+    """Of which each algorithm takes those that it has."""
+    score_scales: list[float] = field(default_factory=lambda: [1.0])
+    """Score scales c of `ode`, above 0."""
+    num_candidates: list[int] = field(default_factory=lambda: [20])
+    """Candidates K of `best_of_k`, at least 1."""
+    initial_latents: list[str] = field(default_factory=lambda: ["random"])
+    """Starts of `ode`: random, zeros."""
+    episodes: int = 32
+    """Episodes per run and sampler, at least 1."""
+    seed: int = 10_000
+    """Seed of simulators and samplers, at least 0."""
+
+
+@dataclass
+class Variant:
+    """A named change of settings."""
+
+    overrides: list[str] = field(default_factory=list)
+    """``name=value``, as on the command line."""
+    algorithms: list[str] | None = None
+    """Those that it is for; None is all of the experiment's."""
+
+
+@dataclass
+class Experiment:
+    """An experiment file; every algorithm is trained on every task with every seed in every variant."""
+
+    name: str = ""
+    """Folder of its runs below ``logs/rsl_rl``; empty takes the file's name."""
+    description: str = ""
+    """Opens the report."""
+    algorithms: list[str] = field(default_factory=lambda: ["trudi"])
+    tasks: list[str] = field(default_factory=list)
+    seeds: list[int] = field(default_factory=list)
+    overrides: list[str] = field(default_factory=list)
+    """``name=value`` for all runs."""
+    algorithm_overrides: dict[str, list[str]] = field(default_factory=dict)
+    """Algorithm to ``name=value`` for its runs, over those for all."""
+    variants: dict[str, Any] = field(default_factory=dict)
+    """Name to a list of ``name=value``, over all others, or to a :class:`Variant`; empty is a single one."""
+    seconds: dict[str, float] = field(default_factory=dict)
+    """Algorithm to seconds of training, compiling included, that end its runs in place of a number of iterations."""
+    normalize: dict[str, Any] = field(default_factory=dict)
+    """Task to the returns that count as 0 and 1; where all tasks have them, the report also aggregates over tasks."""
+    evaluation: EvaluationSection = field(default_factory=EvaluationSection)
+
+    def named_variants(self) -> dict[str, Variant]:
+        """Return the variants, a single one without a name where the file has none.
+
+        Raises:
+            ConfigError: If one is neither a list of overrides nor a section that has them.
+        """
+        if not self.variants:
+            return {"": Variant()}
+        return {str(name): _variant(str(name), value) for name, value in self.variants.items()}
+
+
+def load_experiment(named: str, config_dir: Path = CONFIG_DIR) -> Experiment:
+    """Read an experiment file.
+
+    Args:
+        named: A path, or the name of a file in ``configs/experiment``.
+        config_dir: The folder of configuration files.
+
+    Raises:
+        ConfigError: If there is none (with the nearest names), it is not YAML, or holds an unknown or impossible entry.
+    """
+    path = Path(named)
+    if not path.is_file():
+        ready = available(GROUP, config_dir)
+        if named not in ready:
+            raise ConfigError(
+                f"No experiment {named!r}: neither a file nor one of configs/{GROUP}. {nearest(named, ready)}"
+            )
+        path = config_dir / GROUP / f"{named}.yaml"
+    try:
+        content = yaml.safe_load(path.read_text())
+    except (yaml.YAMLError, UnicodeDecodeError) as error:
+        raise ConfigError(f"{path} is not YAML: {' '.join(str(error).split())}") from error
+    if not isinstance(content, Mapping):
+        raise ConfigError(f"{path} must hold lines as `tasks: [HalfCheetah-v5]`.")
+    experiment = from_mapping(content, str(path))
+    experiment.name = experiment.name or path.stem
+    return experiment
+
+
+def from_mapping(content: Mapping[str, Any], source: str) -> Experiment:
+    """Return the experiment that a mapping describes.
+
+    Args:
+        content: What the file holds.
+        source: Its name, for error messages.
+
+    Raises:
+        ConfigError: If an entry is unknown (with the nearest names) or of another type.
+    """
+    _require_known(content, Experiment, source)
+    _require_known(content.get("evaluation") or {}, EvaluationSection, f"{source}: evaluation")
+    try:
+        merged = OmegaConf.merge(OmegaConf.structured(Experiment), OmegaConf.create(dict(content)))
+        return OmegaConf.to_object(merged)  # pyright: ignore[reportReturnType]
+    except OmegaConfBaseException as error:
+        reason = (error.msg or str(error)).strip().splitlines()[0]
+        raise ConfigError(f"{source}: {error.full_key or 'content'}: {reason}") from error
+
+
+def require_filled(experiment: Experiment) -> None:
+    """Refuse an experiment without runs.
+
+    Raises:
+        ConfigError: Naming the lists that are empty.
+    """
+    empty = [name for name in ("algorithms", "tasks", "seeds") if not getattr(experiment, name)]
+    if empty:
+        what, flags = " and ".join(empty), " ".join(f"--{name}" for name in empty)
+        raise ConfigError(
+            f"The experiment {experiment.name!r} has no runs: {what} {'are' if len(empty) > 1 else 'is'} empty. List "
+            f"some in the file, or give {flags}."
+        )
+
+
+def _variant(name: str, value: Any) -> Variant:
+    if isinstance(value, Sequence) and not isinstance(value, str):
+        value = {"overrides": value}
+    if not isinstance(value, Mapping):
+        raise ConfigError(
+            f"Variant {name!r} must be a list of name=value, or a section with `overrides`, not {value!r}."
+        )
+    _require_known(value, Variant, f"Variant {name!r}")
+    overrides, algorithms = value.get("overrides") or [], value.get("algorithms")
+    return Variant([str(text) for text in overrides], algorithms and [str(text) for text in algorithms])
+
+
+def _require_known(content: Any, section: type, source: str) -> None:
+    if not isinstance(content, Mapping):
+        raise ConfigError(f"{source} must be a section, not {content!r}.")
+    known = [entry.name for entry in dataclasses.fields(section)]
+    for name in content:
+        if name not in known:
+            raise ConfigError(f"{source}: unknown entry {name!r}. {nearest(str(name), known)}")

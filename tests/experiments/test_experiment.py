@@ -1,0 +1,200 @@
+# SPDX-License-Identifier: BSD-3-Clause
+"""Experiment files are read strictly, and become runs that are all checked before one is started."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from trudi_rsl.config import compose
+from trudi_rsl.config.presets import available
+from trudi_rsl.errors import ConfigError
+from trudi_rsl.experiments.experiment import from_mapping, load_experiment
+from trudi_rsl.experiments.job import Job
+from trudi_rsl.experiments.plan import plan
+from trudi_rsl.rsl_rl_compat.version import PPO_MODELS
+
+pytestmark = pytest.mark.skipif(not PPO_MODELS, reason="the settings of PPO are written for RSL-RL 5")
+
+TASK = "Pendulum-v1"
+BASE = {"name": "x", "algorithms": ["trudi", "ppo"], "tasks": [TASK], "seeds": [1, 2]}
+
+
+def planned(content: dict[str, Any], overrides: tuple[str, ...] = ()) -> list[Job]:
+    return plan(from_mapping(BASE | content, "x.yaml"), overrides)
+
+
+def names(jobs: list[Job]) -> list[tuple[str, str, int]]:
+    return [(job.algorithm, job.variant, job.seed) for job in jobs]
+
+
+def known(algorithm: str) -> bool:
+    try:
+        compose(TASK, algorithm)
+    except ConfigError:
+        return False
+    return True
+
+
+@pytest.mark.parametrize("name", available("experiment"))
+def test_every_ready_experiment_passes_all_checks_or_names_an_algorithm_that_is_not_there(name: str) -> None:
+    experiment = load_experiment(name)
+    absent = [algorithm for algorithm in experiment.algorithms if not known(algorithm)]
+    if absent:
+        with pytest.raises(ConfigError, match=f"Unknown algorithm '{absent[0]}'"):
+            plan(experiment)
+        experiment.algorithms = [algorithm for algorithm in experiment.algorithms if algorithm not in absent]
+    jobs = plan(experiment)
+    variants = max(len(experiment.variants), 1)
+    assert len(jobs) == len(experiment.algorithms) * len(experiment.tasks) * len(experiment.seeds) * variants
+
+
+def test_the_papers_ablations_are_ready() -> None:
+    def values(name: str, key: str) -> list[Any]:
+        jobs = plan(load_experiment(name))
+        return list(dict.fromkeys(job.settings["agent"]["algorithm"][key] for job in jobs))
+
+    assert values("denoising_steps", "num_denoise_steps") == [1, 4, 8, 16, 32]
+    assert values("trust_region", "kl_bound") == [0.01, 0.1, 0.2, 0.4, 1.0, 50.0]
+    assert values("chains", "kl_chains") == ["stored", "fresh"]
+    assert load_experiment("algorithms").algorithms == ["trudi", "reppo", "dime", "ppo", "spo", "dppo", "fpo"]
+    budgets = {job.algorithm: job.settings["agent"]["max_seconds"] for job in plan(load_experiment("wall_clock"))}
+    assert set(budgets) == {"trudi", "reppo", "ppo"}
+    assert len(set(budgets.values())) == 1
+    samplers = plan(load_experiment("samplers"))[0].samplers
+    assert {sampler["sampler"] for sampler in samplers} == {"sde", "ode", "best_of_k"}
+    assert {sampler["score_scale"] for sampler in samplers} >= {0.5, None, 1.5, 2.0}
+
+
+def test_runs_are_all_combinations_seed_by_seed() -> None:
+    jobs = planned({"variants": {"a": [], "only trudi": {"algorithms": ["trudi"]}}})
+    one_seed = [("trudi", "a"), ("trudi", "only trudi"), ("ppo", "a")]
+    assert names(jobs) == [(*what, seed) for seed in (1, 2) for what in one_seed]
+    assert [job.label for job in jobs[:3]] == ["trudi a", "trudi only trudi", "ppo a"]
+    assert len({job.folder for job in jobs}) == len(jobs)
+
+
+def test_groups_are_named_by_what_differs() -> None:
+    assert {job.label for job in planned({})} == {"trudi", "ppo"}
+    assert {job.label for job in planned({"algorithms": ["ppo"], "variants": {"a": [], "b": []}})} == {"a", "b"}
+
+
+def test_variants_win_over_the_algorithms_overrides_these_over_the_command_line_and_that_over_the_file() -> None:
+    def gamma(content: dict[str, Any], *overrides: str) -> list[float]:
+        jobs = planned(content | {"seeds": [1]}, overrides)
+        return [job.settings["agent"]["algorithm"]["gamma"] for job in jobs]
+
+    def override(value: float) -> list[str]:
+        return [f"agent.algorithm.gamma={value}"]
+
+    file = {"overrides": override(0.1)}
+    assert gamma(file) == [0.1, 0.1]
+    assert gamma(file, *override(0.2)) == [0.2, 0.2]
+    file |= {"algorithm_overrides": {"ppo": override(0.3)}}
+    assert gamma(file, *override(0.2)) == [0.2, 0.3]
+    assert gamma(file | {"variants": {"v": override(0.4)}}, *override(0.2)) == [0.4, 0.4]
+
+
+def test_a_run_is_the_command_that_a_user_would_type() -> None:
+    job = planned({"overrides": ["env.num_envs=3"]})[0]
+    folder = f"x/{TASK}_trudi_seed1"
+    command = ["--task", TASK, "--algo", "trudi", "--seed", "1", "--experiment_name", folder, "env.num_envs=3"]
+    assert job.arguments == command
+    settings = {"agent.seed": 1, "agent.experiment_name": folder}
+    assert job.settings == compose(TASK, "trudi", ["env.num_envs=3"], settings=settings)
+
+
+def test_seconds_take_the_place_of_iterations_for_their_algorithm() -> None:
+    trudi, ppo = (job.settings["agent"] for job in planned({"seconds": {"ppo": 30}, "seeds": [1]}))
+    assert (ppo["max_seconds"], trudi["max_seconds"]) == (30.0, None)
+    assert ppo["max_iterations"] > 1000 * trudi["max_iterations"]
+
+
+def test_each_algorithm_gets_the_samplers_that_it_has() -> None:
+    trudi, ppo = planned({"seeds": [1], "evaluation": {"samplers": ["sde", "best_of_k"]}})
+    assert [sampler["sampler"] for sampler in trudi.samplers] == ["sde", "best_of_k"]
+    assert [sampler["sampler"] for sampler in ppo.samplers] == ["sde"]
+
+
+@pytest.mark.parametrize(
+    ("content", "message"),
+    [
+        ({"seeds": []}, "has no runs: seeds is empty.*--seeds"),
+        ({"tasks": [], "algorithms": []}, "algorithms and tasks are empty"),
+        ({"variants": {"v": {"algorithms": []}}}, "no variant is for its algorithms"),
+        ({"algorithms": ["trudy"]}, "trudy, Pendulum-v1: Unknown algorithm 'trudy'. Did you mean 'trudi'"),
+        ({"tasks": ["Pendulun-v1"]}, "Pendulun-v1: .* Did you mean 'Pendulum-v1'"),
+        ({"tasks": ["Mjlab-Cartpole-Swingup"]}, "simulator that starts itself"),
+        ({"tasks": ["CheetahRun"]}, "MuJoCo Playground"),
+        ({"tasks": ["CartPole-v1"]}, "Discrete"),
+        ({"overrides": ["agent.algorithm.gama=1"]}, "trudi, Pendulum-v1: Unknown setting .* Did you mean 'gamma'"),
+        ({"variants": {"v": ["agent.algorithm.gamma=2"]}}, "trudi, v, Pendulum-v1: .*gamma"),
+        ({"variants": {"v": ["env.env_kwargs.gg=2"]}}, "no option 'gg'"),
+        ({"overrides": ["agent.device=abacus"]}, "'abacus'"),
+        ({"overrides": ["agent.seed=3"]}, "'agent.seed=3' is not for an experiment"),
+        ({"variants": {"v": ["agent.logger=wandb"]}}, "'agent.logger=wandb' is not for an experiment"),
+        ({"seeds": [1, 2, 1]}, "seeds of 'x' name 1 twice: two runs would write to one folder"),
+        ({"algorithms": ["ppo", "ppo"]}, "algorithms of 'x' name ppo twice"),
+        ({"variants": {"a b": [], "a-b": []}}, "Two runs would write to one folder, .*'a b' and 'a-b'"),
+        ({"variants": {"a": [], "A": []}}, "Two runs would write to one folder"),
+        ({"seeds": [-1]}, "Seeds must be integers of at least 0; got -1"),
+        ({"name": "../x"}, "name is a folder's"),
+        ({"seconds": {"reppo": 3}}, "seconds names 'reppo', which is not among the algorithms"),
+        ({"seconds": {"ppo": 0}}, "agent.max_seconds must be above 0"),
+        ({"variants": {"v": {"algorithms": ["pp"]}}}, "variant 'v' names 'pp'.*Did you mean 'ppo'"),
+        ({"algorithm_overrides": {"reppo": []}}, "algorithm_overrides names 'reppo'"),
+        ({"evaluation": {"samplers": ["best_of_k"]}}, "ppo, Pendulum-v1: ppo has no sampler 'best of 20'"),
+        ({"evaluation": {"samplers": []}}, "list of samplers is empty"),
+        ({"evaluation": {"episodes": 0}}, "episodes must be an integer of at least 1"),
+        ({"normalize": {TASK: [0, 0]}}, "must be finite and differ"),
+    ],
+)
+def test_what_cannot_run_is_named_before_anything_runs(content: dict[str, Any], message: str) -> None:
+    with pytest.raises(ConfigError, match=message):
+        planned(content)
+
+
+def test_a_folder_of_other_runs_is_not_taken_for_an_experiments(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    run = tmp_path / "logs" / "rsl_rl" / "x" / "2026-01-01_00-00-00"
+    run.mkdir(parents=True)
+    planned({})
+    (run / "model_1.pt").touch()
+    with pytest.raises(ConfigError, match=r"rsl_rl/x holds training runs that are no experiment's.*--name"):
+        planned({})
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("seed: [1]", "unknown entry 'seed'. Did you mean 'seeds'"),
+        ("seeds: [one]", "seeds.*one"),
+        ("evaluation: {sampler: [sde]}", "evaluation: unknown entry 'sampler'. Did you mean 'samplers'"),
+        ("evaluation: 3", "evaluation must be a section"),
+        ("- 1", "must hold lines"),
+        ("a: [", "is not YAML"),
+    ],
+)
+def test_files_with_other_entries_are_refused(tmp_path: Path, text: str, message: str) -> None:
+    (tmp_path / "x.yaml").write_text(text)
+    with pytest.raises(ConfigError, match=message):
+        load_experiment(str(tmp_path / "x.yaml"))
+
+
+def test_a_variant_that_is_no_list_is_refused() -> None:
+    with pytest.raises(ConfigError, match="Variant 'v' must be a list of name=value"):
+        planned({"variants": {"v": "agent.algorithm.gamma=0.5"}})
+    with pytest.raises(ConfigError, match=r"Variant 'v': unknown entry 'override'\. Did you mean 'overrides'"):
+        planned({"variants": {"v": {"override": []}}})
+
+
+def test_an_experiment_is_found_by_path_or_name_and_named_after_its_file(tmp_path: Path) -> None:
+    (tmp_path / "mine.yaml").write_text("seeds: [3]")
+    assert load_experiment(str(tmp_path / "mine.yaml")).name == "mine"
+    assert load_experiment("denoising_steps").name == "denoising_steps"
+    with pytest.raises(ConfigError, match=r"No experiment 'denoise': .* Did you mean 'denoising_steps'"):
+        load_experiment("denoise")

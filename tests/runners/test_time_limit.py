@@ -1,0 +1,86 @@
+# SPDX-License-Identifier: BSD-3-Clause
+"""A limit in seconds ends training between two iterations, with a checkpoint of all that was learned."""
+
+from __future__ import annotations
+
+import time
+from pathlib import Path
+
+import pytest
+import torch
+from omegaconf import OmegaConf
+from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
+
+from tests.evaluation.tiny_runs import SMALL, TASK
+from trudi_rsl.config import compose
+from trudi_rsl.errors import ConfigError
+from trudi_rsl.hosts.registry import make_env
+from trudi_rsl.rsl_rl_compat.version import PPO_MODELS
+from trudi_rsl.runners import OnPolicyRunner
+from trudi_rsl.runners.time_limit import TimeIsUp, time_limit
+
+ALGORITHMS = ["trudi", "ppo"] if PPO_MODELS else ["trudi"]
+
+
+def runner_of(algo: str, folder: Path, seconds: float | None) -> OnPolicyRunner:
+    small = [*SMALL[algo], "env.num_envs=2", "agent.num_steps_per_env=4", "agent.algorithm.num_mini_batches=1"]
+    cfg = compose(TASK, algo, [*small, f"agent.max_seconds={'null' if seconds is None else seconds}"])
+    agent = OmegaConf.to_container(cfg.agent)
+    folder.mkdir()
+    return OnPolicyRunner(make_env(TASK, cfg.env), agent, str(folder))  # pyright: ignore[reportArgumentType]
+
+
+@pytest.mark.parametrize("algo", ALGORITHMS)
+def test_the_iteration_in_which_the_time_passes_is_the_last_and_is_saved_and_logged(algo: str, tmp_path: Path) -> None:
+    runner = runner_of(algo, tmp_path / "run", 1e-6)
+    runner.learn(1000)
+    assert torch.load(tmp_path / "run" / "model_0.pt", weights_only=False)["iter"] == 0
+    assert not list((tmp_path / "run").glob("model_[1-9]*"))
+    events = EventAccumulator(str(tmp_path / "run")).Reload()
+    assert [event.step for event in events.Scalars("Perf/total_fps")] == [0]
+
+
+def test_the_last_checkpoint_is_that_of_the_last_iteration(tmp_path: Path) -> None:
+    runner = runner_of("trudi", tmp_path / "run", 3600.0)
+    original, updates = runner.alg.update, []
+
+    def slow_third_update() -> dict[str, float]:
+        updates.append(runner.current_learning_iteration)
+        if len(updates) == 3:
+            runner_clock[0] += 3600.0
+        return original()
+
+    runner_clock = [0.0]
+    runner.alg.update = slow_third_update  # type: ignore[method-assign]
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(time, "monotonic", lambda: runner_clock[0])
+        runner.learn(1000)
+    assert torch.load(tmp_path / "run" / "model_2.pt", weights_only=False)["iter"] == 2
+    assert len(updates) == 3
+
+
+def test_without_a_limit_or_before_it_all_iterations_are_trained(tmp_path: Path) -> None:
+    for name, seconds in (("none", None), ("long", 3600.0)):
+        runner_of("trudi", tmp_path / name, seconds).learn(3)
+        assert (tmp_path / name / "model_2.pt").is_file()
+
+
+def test_the_algorithm_is_left_as_it_was_found() -> None:
+    class Algorithm:
+        def act(self) -> str:
+            return "acted"
+
+        def update(self) -> str:
+            return "updated"
+
+    algorithm = Algorithm()
+    with pytest.raises(TimeIsUp), time_limit(algorithm, 0.0):
+        assert algorithm.act() == "acted"
+        assert algorithm.update() == "updated"
+        algorithm.act()
+    assert algorithm.act() == "acted"
+
+
+def test_a_limit_that_is_over_at_once_is_refused() -> None:
+    with pytest.raises(ConfigError, match=r"agent.max_seconds must be above 0; got 0.0"):
+        compose(TASK, "trudi", ["agent.max_seconds=0"])
