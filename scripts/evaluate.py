@@ -37,8 +37,8 @@ def parse() -> argparse.Namespace:
         "--initial_latent",
         nargs="*",
         choices=get_args(InitialLatent),
-        default=["random"],
-        help="starts of ode (default: random)",
+        default=[None],
+        help="starts of ode (default: the policy's own)",
     )
     parser.add_argument("--episodes", type=int, default=32, help="episodes per checkpoint and sampler (default: 32)")
     parser.add_argument("--num_envs", type=int, help="environments stepped together (default: episodes, at most 64)")

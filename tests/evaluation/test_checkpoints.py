@@ -84,8 +84,9 @@ def test_what_is_not_there_is_named(runs: Path, named: list[str], message: str) 
 
 
 def test_lists_of_options_expand_to_the_samplers_that_read_them() -> None:
-    samplers = samplers_of(["sde", "ode", "best_of_k"], [0.5, 1.0, 0.5], [4, 20], ["random", "zeros"])
+    samplers = samplers_of(["sde", "ode", "best_of_k"], [0.5, 1.0, 0.5], [4, 20], [None, "zeros"])
     names = ["SDE", "ODE c=0.5", "ODE c=0.5 from zeros", "ODE", "ODE from zeros", "best of 4", "best of 20"]
+    assert name_of(samplers_of(initial_latents=["random"])[0]) == "ODE from random starts"
     assert [name_of(sampler) for sampler in samplers] == names
     assert samplers_of() == [SamplerCfg("ode")]
 

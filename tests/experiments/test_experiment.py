@@ -112,6 +112,13 @@ def test_seconds_take_the_place_of_iterations_for_their_algorithm() -> None:
     assert ppo["max_iterations"] > 1000 * trudi["max_iterations"]
 
 
+def test_algorithms_may_be_left_out_of_a_file_that_says_more_about_them() -> None:
+    content = {"seconds": {"ppo": 30}, "variants": {"a": [], "b": {"algorithms": ["ppo"]}}}
+    experiment = from_mapping(BASE | content, "x.yaml")
+    experiment.algorithms = ["trudi"]
+    assert names(plan(experiment)) == [("trudi", "a", 1), ("trudi", "a", 2)]
+
+
 def test_each_algorithm_gets_the_samplers_that_it_has() -> None:
     trudi, ppo = planned({"seeds": [1], "evaluation": {"samplers": ["sde", "best_of_k"]}})
     assert [sampler["sampler"] for sampler in trudi.samplers] == ["sde", "best_of_k"]

@@ -18,17 +18,17 @@ def samplers_of(
     samplers: Sequence[Sampler] = ("ode",),
     score_scales: Sequence[float] = (1.0,),
     num_candidates: Sequence[int] = (DEFAULT_CANDIDATES,),
-    initial_latents: Sequence[InitialLatent] = ("random",),
+    initial_latents: Sequence[InitialLatent | None] = (None,),
 ) -> list[SamplerCfg]:
     """Return every sampler with every combination of the options that it reads, each once.
 
-    Options at their defaults (c = 1 from a random latent) are left unset, as a policy without a chain needs them.
+    A score scale of 1 is left unset, which is the same, and the one way for a policy without a chain.
 
     Args:
         samplers: Names, :data:`~trudi_rsl.modules.actor_critic.SAMPLERS`.
         score_scales: Score scales ``c`` of ``ode``, above 0.
         num_candidates: Numbers of candidates ``K`` of ``best_of_k``, at least 1.
-        initial_latents: Starts of ``ode``.
+        initial_latents: Starts of ``ode``; None is the policy's default.
 
     Raises:
         ConfigError: If a list is empty, a name unknown or a value out of range.
@@ -42,7 +42,8 @@ def samplers_of(
     for what, values in lists.items():
         if not values:
             raise ConfigError(f"The list of {what} is empty.")
-    for names, known in ((samplers, SAMPLERS), (initial_latents, get_args(InitialLatent))):
+    starts = [start for start in initial_latents if start is not None]
+    for names, known in ((samplers, SAMPLERS), (starts, get_args(InitialLatent))):
         for name in names:
             if name not in known:
                 raise ConfigError(f"Unknown sampler option {name!r}. {nearest(name, known)}")
@@ -50,8 +51,8 @@ def samplers_of(
     for sampler in samplers:
         if sampler == "ode":
             for scale, start in itertools.product(score_scales, initial_latents):
-                chosen = (None if scale == 1.0 else float(scale), None if start == "random" else start)
-                found.append(SamplerCfg("ode", score_scale=chosen[0], initial_latent=chosen[1]))
+                scale_or_default = None if scale == 1.0 else float(scale)
+                found.append(SamplerCfg("ode", score_scale=scale_or_default, initial_latent=start))
         elif sampler == "best_of_k":
             found += [SamplerCfg("best_of_k", num_candidates=count) for count in num_candidates]
         else:
@@ -64,7 +65,7 @@ def name_of(sampler: SamplerCfg) -> str:
     if sampler.sampler == "best_of_k":
         return f"best of {sampler.num_candidates or DEFAULT_CANDIDATES}"
     scale = "" if sampler.score_scale is None else f" c={sampler.score_scale:g}"
-    start = " from zeros" if sampler.initial_latent == "zeros" else ""
+    start = {None: "", "zeros": " from zeros", "random": " from random starts"}[sampler.initial_latent]
     return f"{sampler.sampler.upper()}{scale}{start}"
 
 

@@ -15,6 +15,8 @@ from omegaconf.errors import OmegaConfBaseException
 
 from trudi_rsl.config.presets import CONFIG_DIR, available
 from trudi_rsl.errors import ConfigError, nearest
+from trudi_rsl.evaluation.policies import SamplerCfg
+from trudi_rsl.evaluation.samplers import samplers_of
 
 GROUP = "experiment"
 """Folder of ``configs/`` that holds the ready experiments."""
@@ -30,12 +32,21 @@ class EvaluationSection:
     """Score scales c of `ode`, above 0."""
     num_candidates: list[int] = field(default_factory=lambda: [20])
     """Candidates K of `best_of_k`, at least 1."""
-    initial_latents: list[str] = field(default_factory=lambda: ["random"])
-    """Starts of `ode`: random, zeros."""
+    initial_latents: list[str | None] = field(default_factory=lambda: [None])
+    """Starts of `ode`: random, zeros; null is the policy's default."""
     episodes: int = 32
     """Episodes per run and sampler, at least 1."""
     seed: int = 10_000
     """Seed of simulators and samplers, at least 0."""
+
+    def wanted(self) -> list[SamplerCfg]:
+        """Return the samplers.
+
+        Raises:
+            ConfigError: If a list is empty, a name unknown or a value out of range.
+        """
+        lists: Any = (self.samplers, self.score_scales, self.num_candidates, self.initial_latents)
+        return samplers_of(*lists)
 
 
 @dataclass
@@ -119,16 +130,19 @@ def from_mapping(content: Mapping[str, Any], source: str) -> Experiment:
         source: Its name, for error messages.
 
     Raises:
-        ConfigError: If an entry is unknown (with the nearest names) or of another type.
+        ConfigError: If an entry is unknown (with the nearest names), of another type, or for an algorithm that is not
+            listed.
     """
     _require_known(content, Experiment, source)
     _require_known(content.get("evaluation") or {}, EvaluationSection, f"{source}: evaluation")
     try:
         merged = OmegaConf.merge(OmegaConf.structured(Experiment), OmegaConf.create(dict(content)))
-        return OmegaConf.to_object(merged)  # pyright: ignore[reportReturnType]
+        experiment: Any = OmegaConf.to_object(merged)
     except OmegaConfBaseException as error:
         reason = (error.msg or str(error)).strip().splitlines()[0]
         raise ConfigError(f"{source}: {error.full_key or 'content'}: {reason}") from error
+    _require_listed(experiment)
+    return experiment
 
 
 def require_filled(experiment: Experiment) -> None:
@@ -144,6 +158,17 @@ def require_filled(experiment: Experiment) -> None:
             f"The experiment {experiment.name!r} has no runs: {what} {'are' if len(empty) > 1 else 'is'} empty. List "
             f"some in the file, or give {flags}."
         )
+
+
+def _require_listed(experiment: Experiment) -> None:
+    """Refuse entries for algorithms that the file does not list; the command line may leave some of those out."""
+    named = {"algorithm_overrides": experiment.algorithm_overrides, "seconds": experiment.seconds}
+    named |= {f"variant {name!r}": variant.algorithms or [] for name, variant in experiment.named_variants().items()}
+    for where, names in named.items():
+        for name in names:
+            if name not in experiment.algorithms:
+                hint = nearest(name, experiment.algorithms)
+                raise ConfigError(f"{where} names {name!r}, which is not among the algorithms. {hint}")
 
 
 def _variant(name: str, value: Any) -> Variant:

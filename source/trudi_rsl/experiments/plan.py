@@ -13,10 +13,10 @@ from typing import Any
 from omegaconf import DictConfig, OmegaConf
 
 from trudi_rsl.config import check_startable, compose
-from trudi_rsl.errors import ConfigError, nearest
+from trudi_rsl.errors import ConfigError
 from trudi_rsl.evaluation.comparison.normalization import ranges_of
 from trudi_rsl.evaluation.measurement import EvaluationCfg
-from trudi_rsl.evaluation.samplers import fitting, samplers_of
+from trudi_rsl.evaluation.samplers import fitting
 from trudi_rsl.experiments.experiment import Experiment, require_filled
 from trudi_rsl.experiments.job import Job
 from trudi_rsl.hosts.registry import launcher, make_env
@@ -48,19 +48,10 @@ def plan(experiment: Experiment, overrides: Sequence[str] = ()) -> list[Job]:
             f"The experiment's name is a folder's, of letters, digits and . _ - =; got {experiment.name!r}."
         )
     variants = experiment.named_variants()
-    for section in ("algorithm_overrides", "seconds"):
-        _require_listed(getattr(experiment, section), experiment.algorithms, section)
-    for name, variant in variants.items():
-        _require_listed(variant.algorithms or [], experiment.algorithms, f"variant {name!r}")
     ranges_of(experiment.normalize, f"{experiment.name}: normalize")
     evaluation = experiment.evaluation
     EvaluationCfg(evaluation.episodes, seed=evaluation.seed)
-    samplers = samplers_of(
-        evaluation.samplers,  # pyright: ignore[reportArgumentType]
-        evaluation.score_scales,
-        evaluation.num_candidates,
-        evaluation.initial_latents,  # pyright: ignore[reportArgumentType]
-    )
+    samplers = evaluation.wanted()
     jobs: list[Job] = []
     for task in experiment.tasks:
         _require_gymnasium(task)
@@ -152,12 +143,6 @@ def _require_once(values: Sequence[Any], what: str, experiment: Experiment) -> N
             f"The {what} of {experiment.name!r} name {', '.join(map(str, twice))} twice: two runs would write to one "
             "folder."
         )
-
-
-def _require_listed(names: Iterable[str], algorithms: Sequence[str], where: str) -> None:
-    for name in names:
-        if name not in algorithms:
-            raise ConfigError(f"{where} names {name!r}, which is not among the algorithms. {nearest(name, algorithms)}")
 
 
 def _require_own_seed(overrides: Iterable[str]) -> None:

@@ -16,7 +16,7 @@ from trudi_rsl.evaluation.event_file import Run, read_run
 from trudi_rsl.evaluation.measurement import Measurement
 from trudi_rsl.evaluation.plots import RETURN_TAG
 from trudi_rsl.evaluation.provenance import commit, versions
-from trudi_rsl.evaluation.samplers import fitting, samplers_of
+from trudi_rsl.evaluation.samplers import fitting
 from trudi_rsl.experiments.curves import TAGS, Axis, curve_of, curves_figure
 from trudi_rsl.experiments.experiment import Experiment
 from trudi_rsl.experiments.job import Job
@@ -92,13 +92,7 @@ def _comparison(experiment: Experiment, measurements: Sequence[Measurement]) -> 
     ranges = ranges_of(experiment.normalize, experiment.name)
     tasks = {measurement.task for measurement in measurements}
     comparison = compare(measurements, ranges, by_task=not tasks <= ranges.keys())
-    section = experiment.evaluation
-    samplers = samplers_of(
-        section.samplers,  # pyright: ignore[reportArgumentType]
-        section.score_scales,
-        section.num_candidates,
-        section.initial_latents,  # pyright: ignore[reportArgumentType]
-    )
+    samplers = experiment.evaluation.wanted()
     for algorithm in dict.fromkeys(measurement.algorithm for measurement in measurements):
         comparison.notes.extend(fitting(samplers, algorithm)[1])  # pyright: ignore[reportArgumentType]
     return comparison

@@ -28,7 +28,8 @@ from trudi_rsl.experiments.job import LOCK_FILE, OUTPUT_FILE, RECORD_FILE, Job, 
 BUSY = 75
 """Exit status where another process writes to the folder (sysexits.h: try again later)."""
 _running: set[subprocess.Popen[bytes]] = set()
-ONE_THREAD = {"OMP_NUM_THREADS": "1", "MKL_NUM_THREADS": "1"}
+ENVIRONMENT = {"OMP_NUM_THREADS": "1", "MKL_NUM_THREADS": "1", "PYTHONUNBUFFERED": "1"}
+"""One thread, and output that can be read while the run is under way."""
 
 
 def start(folder: str, train_script: str) -> subprocess.Popen[bytes]:
@@ -47,7 +48,7 @@ def start(folder: str, train_script: str) -> subprocess.Popen[bytes]:
             stdout=file,
             stderr=subprocess.STDOUT,
             stdin=subprocess.DEVNULL,
-            env=os.environ | ONE_THREAD | {"PYTHONPATH": paths},
+            env=os.environ | ENVIRONMENT | {"PYTHONPATH": paths},
             start_new_session=True,
         )
 
