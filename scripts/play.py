@@ -20,7 +20,7 @@ def parse() -> tuple[argparse.Namespace, list[str]]:
     )
     parser.add_argument("--task", required=True, help="task the policy was trained on")
     parser.add_argument(
-        "--algo", choices=["trudi", "reppo", "ppo"], help="algorithm of the checkpoint (default: told by it)"
+        "--algo", choices=["trudi", "reppo", "dime", "ppo"], help="algorithm of the checkpoint (default: told by it)"
     )
     parser.add_argument(
         "--checkpoint",

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: BSD-3-Clause
-"""Train TruDi, REPPO or RSL-RL's PPO on a task of Isaac Lab, mjlab or Gymnasium.
+"""Train TruDi, one of its relatives or RSL-RL's PPO on a task of Isaac Lab, mjlab or Gymnasium.
 
 Settings are overridden as in Isaac Lab: agent.algorithm.kl_bound=0.2 env.scene.num_envs=128 (Gymnasium: env.num_envs).
 Presets are weaker than flags, flags weaker than overrides. The resolved settings are saved in the run folder's params/.
@@ -35,7 +35,7 @@ def parse(argv: list[str]) -> tuple[argparse.Namespace, list[str]]:
     parser.add_argument(
         "--task", required=True, help="task name, as Isaac-Velocity-Rough-G1-v0, Mjlab-Cartpole-Swingup, HalfCheetah-v5"
     )
-    parser.add_argument("--algo", default="trudi", help="trudi, reppo or ppo (default: trudi)")
+    parser.add_argument("--algo", default="trudi", help="trudi, reppo, dime or ppo (default: trudi)")
     parser.add_argument("--num_envs", type=int, help="environments stepped together")
     parser.add_argument("--max_iterations", type=int, help="iterations to train; after a resume, iterations to add")
     parser.add_argument("--seed", type=int, help="seed of the simulator and of all random generators")

@@ -4,6 +4,7 @@
 import dataclasses
 import shutil
 from pathlib import Path
+from typing import Any
 
 import pytest
 from omegaconf import OmegaConf
@@ -24,6 +25,15 @@ REPPO = {
     "num_adjoint_steps": 0,
     "kl_chains": "stored",
     "num_kl_chains": 1,
+}
+DIME = {
+    "constraint": "none",
+    "kl_bound": 0.1,
+    "kl_estimator": "closed_form",
+    "kl_chains": "stored",
+    "num_kl_chains": 1,
+    "actor_gradient": "pathwise",
+    "num_adjoint_steps": 0,
 }
 LAID_OVER_A_HOSTS_OWN = ("isaaclab", "mjlab")
 """How presets begin that are no whole configurations: the host's configuration of the task comes below them."""
@@ -113,19 +123,23 @@ def test_open_sections_take_new_keys() -> None:
 
 @needs_ppo
 def test_runs_of_different_algorithms_lie_apart() -> None:
-    names = {compose("ns/Task-v0", algo).agent.experiment_name for algo in ("trudi", "reppo", "ppo")}
-    assert names == {"ns_task-v0", "ns_task-v0_reppo", "ns_task-v0_ppo"}
+    names = {compose("ns/Task-v0", algo).agent.experiment_name for algo in ("trudi", "reppo", "dime", "ppo")}
+    assert names == {"ns_task-v0", "ns_task-v0_reppo", "ns_task-v0_dime", "ns_task-v0_ppo"}
 
 
 @pytest.mark.parametrize(
     "preset", [p for algo, p in PRESETS if algo == "trudi" and not p.startswith(LAID_OVER_A_HOSTS_OWN)]
 )
-def test_reppo_has_the_tasks_preset_for_trudi_but_for_the_actor(preset: str) -> None:
-    trudi, reppo = (compose("SomeTask-v0", algo, [f"preset={preset}"]) for algo in ("trudi", "reppo"))
-    assert dict(reppo.agent.algorithm) == dict(trudi.agent.algorithm) | REPPO
-    assert reppo.env == trudi.env
-    rest = [{k: v for k, v in cfg.agent.items() if k not in ("algorithm", "experiment_name")} for cfg in (trudi, reppo)]
-    assert rest[0] == rest[1]
+@pytest.mark.parametrize(("algo", "own"), [("reppo", REPPO), ("dime", DIME)])
+def test_trudis_relatives_have_the_tasks_preset_but_for_actor_or_constraint(
+    algo: str, own: dict[str, Any], preset: str
+) -> None:
+    trudi, relative = (compose("SomeTask-v0", name, [f"preset={preset}"]) for name in ("trudi", algo))
+    assert dict(relative.agent.algorithm) == dict(trudi.agent.algorithm) | own
+    assert relative.env == trudi.env
+    runners = (cfg.agent.items() for cfg in (trudi, relative))
+    shared = [{k: v for k, v in runner if k not in ("algorithm", "experiment_name")} for runner in runners]
+    assert shared[0] == shared[1]
 
 
 def test_a_presets_settings_of_a_diffusion_actor_do_not_reach_reppo_but_overrides_do(tmp_path: Path) -> None:
@@ -147,9 +161,12 @@ def test_a_presets_settings_of_a_diffusion_actor_do_not_reach_reppo_but_override
         ("reppo", "actor=diffusion", "actor must be gaussian in REPPO; diffusion is TruDi's"),
         ("reppo", "kl_chains=fresh", "kl_chains must be stored for a Gaussian"),
         ("reppo", "kl_estimator=reverse", "kl_estimator must be closed_form for a Gaussian"),
+        ("trudi", "constraint=none", "constraint must be path_kl in TruDi; none is DIME's"),
+        ("dime", "actor=gaussian", "actor must be diffusion in DIME; a Gaussian is REPPO's"),
+        ("dime", "kl_bound=0.2", "kl_bound must be left at 0.1 in DIME"),
     ],
 )
-def test_an_actor_and_an_algorithm_that_do_not_fit_are_refused(algo: str, override: str, words: str) -> None:
+def test_settings_and_an_algorithm_that_do_not_fit_are_refused(algo: str, override: str, words: str) -> None:
     with pytest.raises(ConfigError, match=words):
         compose("HalfCheetah-v5", algo, [f"agent.algorithm.{override}"])
 

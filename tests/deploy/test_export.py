@@ -159,7 +159,6 @@ def test_torchscript_has_reset(report: ExportReport, raw: Tensor) -> None:
 def test_metadata_names_what_a_robot_needs(report: ExportReport) -> None:
     found = onnxruntime.InferenceSession(report.onnx).get_modelmeta().custom_metadata_map
     assert found["task"] == "Drift-v0"
-    assert found["algorithm"] == "TruDi"
     assert json.loads(found["obs_groups"]) == ["joints", "base"]
     assert json.loads(found["num_denoise_steps"]) == 8
     assert json.loads(found["score_scale"]) == 1.0

@@ -88,6 +88,7 @@ def test_flags_reach_the_export(
     meta = onnxruntime.InferenceSession(output / "policy.onnx").get_modelmeta().custom_metadata_map
     assert (meta["task"], meta["obs_dims"]) == ("Drift-v0", '{"joints": 5, "base": 4}')
     assert meta["initial_latent"] == "normal, seed 3"
+    assert meta["algorithm"] == "TruDi"
 
 
 def test_a_missing_checkpoint_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -24,6 +24,7 @@ _SMALL_LEARNER = [
 SMALL = {
     "trudi": ["agent.algorithm.num_denoise_steps=3", *_SMALL_LEARNER],
     "reppo": _SMALL_LEARNER,
+    "dime": ["agent.algorithm.num_denoise_steps=3", *_SMALL_LEARNER],
     "ppo": ["agent.actor.hidden_dims=[16]", "agent.critic.hidden_dims=[16]"],
 }
 

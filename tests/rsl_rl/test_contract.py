@@ -261,23 +261,24 @@ def test_settings_that_would_change_the_policy_are_refused_on_a_resume(changed: 
         stock_runner(**changed).load(path)
 
 
-def test_a_checkpoint_of_another_actor_is_refused_with_its_algorithm(tmp_path: Path) -> None:
+@pytest.mark.parametrize(("algo", "kind"), [("reppo", {"actor": "gaussian"}), ("dime", {"constraint": "none"})])
+def test_a_checkpoint_of_another_algorithm_is_refused_by_name(algo: str, kind: dict[str, str], tmp_path: Path) -> None:
     path = str(tmp_path / "model_0.pt")
-    source = stock_runner(actor="gaussian")
+    source = stock_runner(**kind)
     source.learn(1)
     source.save(path)
-    with pytest.raises(CheckpointError, match=r"resume with --algo reppo\."):
+    with pytest.raises(CheckpointError, match=rf"resume with --algo {algo}\."):
         stock_runner().load(path)
 
 
-def test_checkpoints_that_do_not_name_their_actor_are_of_diffusion(tmp_path: Path) -> None:
+def test_checkpoints_that_name_neither_actor_nor_constraint_are_trudis(tmp_path: Path) -> None:
     path = tmp_path / "model_0.pt"
     source = stock_runner()
     source.learn(1)
     source.save(str(path))
     saved = torch.load(path, weights_only=False)
     for spec in _specs(saved):
-        del spec["cfg"]["actor"]
+        del spec["cfg"]["actor"], spec["cfg"]["constraint"]
     torch.save(saved, path)
     target = stock_runner()
     target.load(str(path))

@@ -12,7 +12,13 @@ from torch import Tensor
 from trudi_rsl.acceleration import Accelerator, Gradient, network_precision
 from trudi_rsl.algorithms.adjoint_objective import AdjointStates, adjoint_objective, adjoint_states
 from trudi_rsl.algorithms.config import TruDiCfg
-from trudi_rsl.algorithms.objectives import ActorTerms, Objective, masked_actor_objective, selected_actor_objective
+from trudi_rsl.algorithms.objectives import (
+    ActorTerms,
+    Objective,
+    free_actor_objective,
+    masked_actor_objective,
+    selected_actor_objective,
+)
 from trudi_rsl.modules import ActorCritic
 
 ActorGradient = Callable[[ActorTerms], tuple[Objective, tuple[Tensor, ...]]]
@@ -39,6 +45,8 @@ class _PathwiseGradient:
     def _objective(self, terms: ActorTerms) -> Objective:
         model, cfg = self._model, self._cfg
         with network_precision(cfg.precision, terms.obs.device.type):
+            if not cfg.has_trust_region:
+                return free_actor_objective(model.actor, model.critic, terms)
             # on a GPU, waiting for the number of gated states costs more than computing both branches
             if terms.old is None or self._fixed_shapes or terms.obs.is_cuda:
                 return masked_actor_objective(

@@ -16,17 +16,17 @@ from tensordict import TensorDict
 from torch import Tensor
 
 from trudi_rsl.algorithms.config import TruDiCfg
-from trudi_rsl.algorithms.family import ALGORITHM_OF_ACTOR, settings_from_dict
+from trudi_rsl.algorithms.family import LearnerAlgorithm, algorithm_of_settings, settings_from_dict
 from trudi_rsl.errors import CheckpointError
 from trudi_rsl.modules import ActorCritic, DiffusionActorCritic, GaussianActorCritic
 from trudi_rsl.rsl_rl_compat.checkpoint_layout import to_contract_layout
 from trudi_rsl.task_names import family
 
-Algorithm = Literal["trudi", "reppo", "ppo"]
+Algorithm = LearnerAlgorithm | Literal["ppo"]
 
 FORMAT = 1
 
-FUNCTION_SETTINGS = ("actor", "num_denoise_steps", "prior_std", "residual", "obs_normalization", "action_bounds")
+FUNCTION_SETTINGS = ("num_denoise_steps", "prior_std", "residual", "obs_normalization", "action_bounds")
 """Settings that change what the weights compute without changing their shapes."""
 
 ACTOR_PARTS = ("actor.", "actor_obs.", "action_")
@@ -125,7 +125,7 @@ def read_checkpoint(path: str | Path) -> dict[str, Any]:
 
 
 def check_kind(checkpoint: dict[str, Any], task: str | None = None) -> dict[str, Any]:
-    """Return the ``trudi`` section of a checkpoint, which those of REPPO have too.
+    """Return the ``trudi`` section of a checkpoint, which those of REPPO and DIME have too.
 
     Raises:
         CheckpointError: If the checkpoint is of another algorithm, a newer format, or another task.
@@ -146,8 +146,7 @@ def algorithm_of(checkpoint: dict[str, Any]) -> Algorithm:
     """Return what ``--algo`` calls the algorithm that wrote a checkpoint of this package or of RSL-RL's PPO."""
     if "trudi" not in checkpoint:
         return "ppo"
-    # checkpoints from before there was REPPO do not name their actor
-    return ALGORITHM_OF_ACTOR[checkpoint["trudi"]["cfg"].get("actor", TruDiCfg.actor)]
+    return algorithm_of_settings(checkpoint["trudi"]["cfg"])
 
 
 def check_task(saved: str | None, task: str | None) -> None:
@@ -161,7 +160,7 @@ def check_task(saved: str | None, task: str | None) -> None:
 
 
 def check_settings(saved: dict[str, Any], here: dict[str, Any]) -> None:
-    """Refuse settings under which the same weights are another function, and name other differences once.
+    """Refuse another algorithm or a setting that makes the weights another function; name other differences once.
 
     Args:
         saved: Settings of the checkpoint, as :meth:`TruDiCfg.to_dict` gave them.
@@ -170,18 +169,15 @@ def check_settings(saved: dict[str, Any], here: dict[str, Any]) -> None:
     Raises:
         CheckpointError: Naming the settings to give.
     """
-    # see algorithm_of
-    saved = {"actor": TruDiCfg.actor} | saved
+    algorithm = algorithm_of_settings(saved)
     changed = {k: v for k, v in saved.items() if k in here and here[k] != v}
-    fixed = {k: v for k, v in changed.items() if k in FUNCTION_SETTINGS}
-    if fixed:
+    remedies = [f"agent.algorithm.{k}={v}" for k, v in changed.items() if k in FUNCTION_SETTINGS]
+    if algorithm != algorithm_of_settings(here):
+        remedies.insert(0, f"--algo {algorithm}")
+    if remedies:
         raise CheckpointError(
-            "The checkpoint's weights mean another policy under these settings; resume with "
-            + " ".join(
-                f"--algo {ALGORITHM_OF_ACTOR[v]}" if k == "actor" else f"agent.algorithm.{k}={v}"
-                for k, v in fixed.items()
-            )
-            + "."
+            "The checkpoint is of another algorithm, or its weights mean another policy under these settings; resume "
+            f"with {' '.join(remedies)}."
         )
     if changed:
         listed = ", ".join(f"{k} {v} -> {here[k]}" for k, v in changed.items())

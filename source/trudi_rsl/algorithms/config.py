@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: BSD-3-Clause
-"""Configuration of TruDi and REPPO: one dataclass, from which the schemas of Hydra and of the hosts are made."""
+"""Configuration of TruDi, REPPO and DIME: one dataclass, from which the schemas of Hydra and of the hosts are made."""
 
 from __future__ import annotations
 
@@ -14,6 +14,7 @@ from trudi_rsl.acceleration import CompileMode, Precision
 from trudi_rsl.errors import ConfigError, nearest
 
 Actor = Literal["diffusion", "gaussian"]
+Constraint = Literal["path_kl", "none"]
 KLEstimator = Literal["closed_form", "mean_only", "log_ratio", "reverse"]
 KLChains = Literal["stored", "fresh"]
 ActorGradientKind = Literal["pathwise", "adjoint"]
@@ -62,6 +63,9 @@ class TruDiCfg:
     """The policy: a denoising chain, or REPPO's tanh-Gaussian (arXiv 2507.11019) with the settings of
     :class:`~trudi_rsl.algorithms.family.REPPOCfg`. A Gaussian has no use for `num_denoise_steps`, `prior_std` and
     `init_friction`."""
+    constraint: Constraint = "path_kl"
+    """Whether the policy stays near the one that collected the rollout: the trust region on the path KL, or none, which
+    is DIME with the settings of :class:`~trudi_rsl.algorithms.family.DIMECfg`."""
     num_denoise_steps: int = 8
     """Denoising steps N, at least 1; the paper finds that 1 fails and 8 saturates."""
     prior_std: float = 2.5
@@ -129,7 +133,7 @@ class TruDiCfg:
 
     def __post_init__(self) -> None:
         """Refuse impossible values."""
-        self._check_actor()
+        self._check_kind()
         for name in (
             "num_learning_epochs", "num_mini_batches", "num_denoise_steps", "num_kl_chains", "critic_hidden_dim",
         ):  # fmt: skip
@@ -196,15 +200,28 @@ class TruDiCfg:
         if self.action_bounds is not None:
             self.action_bounds = self._interval("action_bounds")
 
-    def _check_actor(self) -> None:
+    def _check_kind(self) -> None:
+        """Refuse what makes this another algorithm, and what the algorithm has no use for."""
         self._require("actor", self.actor in get_args(Actor), f"one of {get_args(Actor)}")
+        self._require("constraint", self.constraint in get_args(Constraint), f"one of {get_args(Constraint)}")
         # REPPO's entropy target would otherwise be that of a diffusion policy's bound
         self._require("actor", self.actor == "diffusion", "diffusion in TruDi; a Gaussian is REPPO's (--algo reppo)")
+        self._require("constraint", self.constraint == "path_kl", "path_kl in TruDi; none is DIME's (--algo dime)")
+
+    @property
+    def has_trust_region(self) -> bool:
+        """Whether the actor's loss is gated by the path KL."""
+        return self.constraint == "path_kl"
 
     @property
     def stores_chains(self) -> bool:
         """Whether the rollout must keep its denoising chains, or a Gaussian's distributions."""
-        return self.kl_chains == "stored" and self.kl_estimator != "reverse"
+        return self.has_trust_region and self.kl_chains == "stored" and self.kl_estimator != "reverse"
+
+    @property
+    def draws_old_chains(self) -> bool:
+        """Whether each minibatch draws chains from the old policy."""
+        return self.has_trust_region and self.kl_chains == "fresh" and self.kl_estimator != "reverse"
 
     @classmethod
     def from_dict(cls, values: Mapping[str, Any]) -> Self:

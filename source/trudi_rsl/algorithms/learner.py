@@ -47,7 +47,7 @@ class PathwiseLearner:
         parameters = {
             "actor": list(actor_critic.actor.parameters()),
             "critic": list(actor_critic.critic.parameters()),
-            "duals": [self.log_alpha, self.log_lambda],
+            "duals": [self.log_alpha, self.log_lambda] if cfg.has_trust_region else [self.log_alpha],
         }
         on_gpu = device.type == "cuda"
         self.optimizers = {
@@ -59,7 +59,7 @@ class PathwiseLearner:
             "critic step", Gradient(self._critic_objective, parameters["critic"])
         )
         self._fresh_chains = self._draw_chains
-        if cfg.kl_chains == "fresh" and cfg.kl_estimator != "reverse":
+        if cfg.draws_old_chains:
             self._fresh_chains = self.accelerator.compile("old policy's chains", self._draw_chains)
         self._actor_gradient = actor_gradient(actor_critic, cfg, self.accelerator)
         self._capture_update()
@@ -96,7 +96,7 @@ class PathwiseLearner:
     def _take_steps(self, batch: Minibatch, old_steps: Tensor | None) -> dict[str, Tensor]:
         metrics = self._critic_step(batch)
         actor_metrics = self._actor_step(batch, old_steps)
-        self._dual_step(actor_metrics["entropy"], actor_metrics["path_kl"])
+        self._dual_step(actor_metrics["entropy"], actor_metrics.get("path_kl"))
         return metrics | actor_metrics
 
     def _critic_step(self, batch: Minibatch) -> dict[str, Tensor]:
@@ -116,10 +116,10 @@ class PathwiseLearner:
 
     def _old_policy(self, batch: Minibatch, old_steps: Tensor | None) -> OldPolicy | None:
         """Return the chains along which the path KL is taken, or a Gaussian's means and deviations."""
-        if self.cfg.kl_estimator == "reverse":
-            return None
         if batch.trace is not None:
             return from_trace(batch.trace, old_steps)
+        if not self.cfg.draws_old_chains:
+            return None
         noise = self.actor_critic.old_actor.draw_noise(self.cfg.num_kl_chains * len(batch.actor_obs))
         return self._fresh_chains(batch.actor_obs, noise)
 
@@ -128,14 +128,16 @@ class PathwiseLearner:
             return fresh_chains(self.actor_critic.old_actor, obs, noise)
 
     @torch.no_grad()
-    def _dual_step(self, entropy: Tensor, mean_kl: Tensor) -> None:
+    def _dual_step(self, entropy: Tensor, mean_kl: Tensor | None) -> None:
+        """Move the temperature and, where there is a trust region with a mean path KL, its multiplier."""
+        measured = torch.stack([entropy] if mean_kl is None else [entropy, mean_kl])
         if self.world_size > 1:
-            shared = torch.stack([entropy, mean_kl])
-            torch.distributed.all_reduce(shared)
-            entropy, mean_kl = shared / self.world_size
+            torch.distributed.all_reduce(measured)
+            measured /= self.world_size
         # each loss is linear in its multiplier, so it is its own derivative by the multiplier's logarithm
-        self.log_alpha.grad = temperature_loss(self.log_alpha, entropy, self.entropy_target)
-        self.log_lambda.grad = multiplier_loss(self.log_lambda, mean_kl, self.cfg.kl_bound)
+        self.log_alpha.grad = temperature_loss(self.log_alpha, measured[0], self.entropy_target)
+        if mean_kl is not None:
+            self.log_lambda.grad = multiplier_loss(self.log_lambda, measured[1], self.cfg.kl_bound)
         self.optimizers["duals"].step()
 
     def _descend(self, name: str, gradient: Sequence[Tensor]) -> Tensor:

@@ -34,7 +34,8 @@ class ActorTerms(NamedTuple):
     noise: Tensor
     """Standard normal noise of the actor's own decisions, ``[num_draws, B, A]``."""
     old: OldPolicy | None
-    """What is known of the policy that collected the rollout; None for the reverse KL, which asks that policy."""
+    """What is known of the policy that collected the rollout; None for the reverse KL, which asks that policy, and
+    without a trust region."""
     alpha: Tensor
     """Temperature, scalar, constant."""
     multiplier: Tensor
@@ -110,6 +111,19 @@ def selected_actor_objective(
     restricted = path_kl(policy, terms.obs[outside], terms.old.at(outside, len(kl)), estimator)
     loss = ((terms.alpha * decision.log_prob - values).sum() + terms.multiplier * restricted.sum()) / len(kl)
     return Objective(loss, actor_metrics(loss, log_prob_sum, kl, gate))
+
+
+def free_actor_objective(policy: Policy, critic: QCritic, terms: ActorTerms) -> Objective:
+    """Return the mean over states of ``alpha * lp - Q``, for a policy without a trust region (DIME).
+
+    Args:
+        policy: The actor.
+        critic: Q-function, held constant.
+        terms: The minibatch; ``old`` and ``multiplier`` are not read.
+    """
+    decision = policy.decide(terms.obs, terms.noise)
+    loss = (terms.alpha * decision.log_prob - critic.value(terms.critic_obs, decision.action)).mean()
+    return Objective(loss, {"actor": loss.detach(), "entropy": -decision.log_prob.detach().mean()})
 
 
 def actor_metrics(loss: Tensor, log_prob_sum: Tensor, kl: Tensor, gate: Tensor) -> dict[str, Tensor]:

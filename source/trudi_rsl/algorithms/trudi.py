@@ -41,7 +41,9 @@ from trudi_rsl.storage import RolloutBuffer
 
 
 class TruDi:
-    """Trust-region diffusion policies (arXiv 2606.15260) as an RSL-RL algorithm, or REPPO if the actor is a Gaussian.
+    """Trust-region diffusion policies (arXiv 2606.15260) as an RSL-RL algorithm.
+
+    It is REPPO if the actor is a Gaussian, and DIME if there is no trust region (``trudi_rsl.algorithms.family``).
 
     Train it under the stock ``rsl_rl.runners.OnPolicyRunner`` with
     ``algorithm.class_name = "trudi_rsl.algorithms:TruDi"``.
@@ -183,7 +185,7 @@ class TruDi:
         """
         self._decide(obs)
         raise_if_not_finite(self.storage)
-        if not self._replay_checked:
+        if self.cfg.has_trust_region and not self._replay_checked:
             obs_seen = self.storage.actor_obs[0].clone()
             raise_if_replay_differs(self.actor_critic.actor, obs_seen, self._sample, self.cfg.precision)
             self._replay_checked = True
@@ -220,7 +222,8 @@ class TruDi:
         self._collecting = False
         metrics["entropy_per_dim"] = metrics.pop("entropy") / model.num_actions
         metrics["alpha"] = self.learner.alpha
-        metrics["lambda"] = self.learner.multiplier
+        if self.cfg.has_trust_region:
+            metrics["lambda"] = self.learner.multiplier
         metrics |= model.actor_metrics()
         numbers = dict(zip(metrics, torch.stack([v.float() for v in metrics.values()]).tolist(), strict=True))
         clipped = numbers["clipped_targets"]

@@ -16,7 +16,7 @@ from hydra.errors import HydraException
 from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
-from trudi_rsl.algorithms.family import SETTINGS, reppo_overrides
+from trudi_rsl.algorithms.family import SETTINGS, family_overrides
 from trudi_rsl.config.presets import CONFIG_DIR, available, preset_of
 from trudi_rsl.config.run_folder import LOG_ROOT
 from trudi_rsl.config.schema import register
@@ -47,7 +47,8 @@ def compose(
 
     Args:
         task: Task name; it selects the preset (``configs/tasks.yaml``).
-        algo: Name of a file in ``configs/agent``, or ``reppo``: TruDi's configuration and presets, but for the actor.
+        algo: Name of a file in ``configs/agent``, or another algorithm of TruDi's learner, which has TruDi's
+            configuration and presets but for its actor (``reppo``) or its constraint (``dime``).
         overrides: Isaac Lab's and Hydra's grammar, ``agent.algorithm.kl_bound=0.2``, and ``preset=NAME`` for another
             preset than the task's.
         settings: Dotted names to values; entries of None are ignored. Weaker than ``overrides``.
@@ -65,20 +66,20 @@ def compose(
             f"No configuration files in {config_dir}: this installation of trudi_rsl is incomplete, so install it "
             "again."
         )
-    if algo not in (algos := [*available("agent", config_dir), "reppo"]):
+    if algo not in (algos := {*available("agent", config_dir), *SETTINGS}):
         raise ConfigError(f"Unknown algorithm {algo!r}. {nearest(algo, algos)}")
     if algo == "ppo" and not PPO_MODELS:
         raise ConfigError(
             f"The settings of PPO here are written for rsl-rl-lib 5; installed is {INSTALLED}, where only TruDi trains."
         )
     parsed = parse_overrides(overrides)
-    agent = "trudi" if algo == "reppo" else algo
+    agent = "trudi" if algo in SETTINGS else algo
     preset = next((str(o.value()) for o in parsed if o.key_or_group == "preset"), preset_of(task, agent, config_dir))
     if preset not in (presets := available(f"preset/{agent}", config_dir)):
         raise ConfigError(f"Unknown preset {preset!r} for {algo}. {nearest(preset, presets)}")
     groups = [f"agent={agent}", f"+preset/{agent}={preset}", f"task={_quoted(task)}"]
-    if algo == "reppo":
-        groups += [f"agent.algorithm.{key}={_quoted(value)}" for key, value in reppo_overrides().items()]
+    if algo in SETTINGS:
+        groups += [f"agent.algorithm.{key}={_quoted(value)}" for key, value in family_overrides(algo).items()]
     chosen = [f"{key}={_quoted(value)}" for key, value in (settings or {}).items() if value is not None]
     given = [_opened(o) for o in parsed if o.key_or_group != "preset"]
     with initialize_config_dir(str(config_dir.resolve()), version_base="1.3"):

@@ -14,6 +14,7 @@ import torch
 
 from trudi_rsl import __version__
 from trudi_rsl.algorithms import load_actor_critic
+from trudi_rsl.algorithms.family import algorithm_of_settings
 from trudi_rsl.deploy.onnx_file import write_onnx
 from trudi_rsl.deploy.parity import (
     NUM_PROBES,
@@ -29,6 +30,7 @@ from trudi_rsl.modules import ActorCritic, DiffusionActorCritic
 
 ONNX_NAME = "policy.onnx"
 TORCHSCRIPT_NAME = "policy.pt"
+NAMES = {"trudi": "TruDi", "reppo": "REPPO", "dime": "DIME"}
 
 
 @dataclass(frozen=True)
@@ -135,22 +137,29 @@ def export_checkpoint(
             f"{error} Only TruDi checkpoints hold all that an export needs; PPO is exported by RSL-RL's own exporter: "
             "load the checkpoint into a runner and call runner.export_policy_to_onnx(directory)."
         ) from error
-    metadata = {"task": spec["task"] or "", "obs_dims": {g: spec["obs_dims"][g] for g in spec["obs_groups"]["actor"]}}
     return export_policy(
         actor_critic,
         Path(checkpoint).parent / "exported" if directory is None else directory,
         score_scale=score_scale,
         seed=seed,
-        metadata=metadata,
+        metadata=describe_checkpoint(spec),
         overwrite=overwrite,
     )
 
 
+def describe_checkpoint(spec: Mapping[str, Any]) -> dict[str, Any]:
+    """Return metadata that the ``trudi`` section of a checkpoint tells: its task, algorithm and observations."""
+    return {
+        "task": spec["task"] or "",
+        "algorithm": NAMES[algorithm_of_settings(spec["cfg"])],
+        "obs_dims": {g: spec["obs_dims"][g] for g in spec["obs_groups"]["actor"]},
+    }
+
+
 def _describe(actor_critic: ActorCritic[Any], score_scale: float, seed: int | None) -> dict[str, Any]:
-    chain: dict[str, Any] = {"algorithm": "REPPO"}
+    chain: dict[str, Any] = {}
     if isinstance(actor_critic, DiffusionActorCritic):
         chain = {
-            "algorithm": "TruDi",
             "num_denoise_steps": actor_critic.actor.num_steps,
             "score_scale": score_scale,
             "initial_latent": "zeros" if seed is None else f"normal, seed {seed}",

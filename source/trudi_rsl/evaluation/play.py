@@ -56,7 +56,7 @@ def find(
 def settings(checkpoint: Path, task: str, algorithm: Algorithm, overrides: Sequence[str] = ()) -> DictConfig:
     """Return ``agent`` and ``env`` settings to play a checkpoint with: those of its run, then the overrides.
 
-    A TruDi or REPPO checkpoint outside of a run folder gets the task's preset.
+    A checkpoint of TruDi's learner outside of a run folder gets the task's preset.
 
     Args:
         checkpoint: A ``model_*.pt``.

@@ -80,7 +80,7 @@ class SamplerCfg:
                 "best_of_k needs TruDi's Q critic; a PPO policy acts with ode (its mean) or sde (a sample)."
             )
         chain_options = [name for name in self.given() if name != "num_candidates"]
-        if algorithm != "trudi" and chain_options:
+        if algorithm not in ("trudi", "dime") and chain_options:
             raise ConfigError(
                 f"{', '.join(chain_options)}: for TruDi's sampler only; a {algorithm.upper()} policy has no denoising "
                 "chain."
@@ -119,7 +119,7 @@ def load_policy(
 ) -> Policy:
     """Return the policy of a checkpoint.
 
-    A TruDi or REPPO policy is rebuilt from the checkpoint alone, a PPO policy by RSL-RL's runner.
+    A policy of TruDi's learner is rebuilt from the checkpoint alone, a PPO policy by RSL-RL's runner.
 
     Args:
         path: A ``model_*.pt``.
@@ -148,7 +148,7 @@ def acting(algorithm: Any, sampler: SamplerCfg) -> Policy:
     """Return the policy that an algorithm of a runner holds, with its normalisers frozen.
 
     Args:
-        algorithm: TruDi, which also trains REPPO, or RSL-RL's PPO.
+        algorithm: TruDi, which is also REPPO and DIME, or RSL-RL's PPO.
         sampler: How it is to act; :meth:`SamplerCfg.require_for` has passed.
     """
     model: Any = policy_of(algorithm)

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: BSD-3-Clause
-"""TruDi's and REPPO's configurations as dataclasses that mjlab's command line shows."""
+"""The configurations of TruDi's learner as dataclasses that mjlab's command line shows."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from mjlab.rl import RslRlBaseRunnerCfg  # pyright: ignore[reportMissingImports]
 
 from trudi_rsl.algorithms.config import TruDiCfg
-from trudi_rsl.algorithms.family import REPPOCfg
+from trudi_rsl.algorithms.family import DIMECfg, REPPOCfg
 from trudi_rsl.rsl_rl_compat import ALGORITHM_CLASS_NAME
 
 
@@ -23,6 +23,11 @@ class TruDiAlgorithmCfg(TruDiCfg):
 @dataclass
 class REPPOAlgorithmCfg(REPPOCfg, TruDiAlgorithmCfg):
     """Settings of REPPO; fields, help and checks are those of :class:`trudi_rsl.algorithms.family.REPPOCfg`."""
+
+
+@dataclass
+class DIMEAlgorithmCfg(DIMECfg, TruDiAlgorithmCfg):
+    """Settings of DIME; fields, help and checks are those of :class:`trudi_rsl.algorithms.family.DIMECfg`."""
 
 
 @dataclass

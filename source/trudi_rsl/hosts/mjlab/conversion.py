@@ -10,11 +10,12 @@ from typing import Any
 
 from mjlab.rl import RslRlOnPolicyRunnerCfg  # pyright: ignore[reportMissingImports]
 
-from trudi_rsl.algorithms.family import reppo_overrides
-from trudi_rsl.hosts.mjlab.cfg import REPPOAlgorithmCfg, TruDiAlgorithmCfg, TruDiRunnerCfg
+from trudi_rsl.algorithms.family import LearnerAlgorithm, family_overrides
+from trudi_rsl.hosts.mjlab.cfg import DIMEAlgorithmCfg, REPPOAlgorithmCfg, TruDiAlgorithmCfg, TruDiRunnerCfg
 from trudi_rsl.hosts.ppo_conversion import trudi_settings
 
 _PPO_SECTIONS = ("actor", "critic", "algorithm")
+_SETTINGS = {"reppo": REPPOAlgorithmCfg, "dime": DIMEAlgorithmCfg}
 
 
 def trudi_from_ppo(task: str, ppo: RslRlOnPolicyRunnerCfg) -> TruDiRunnerCfg:
@@ -37,11 +38,16 @@ def trudi_from_ppo(task: str, ppo: RslRlOnPolicyRunnerCfg) -> TruDiRunnerCfg:
     return _runner_class(type(ppo))(**values | settings, algorithm=algorithm)
 
 
-def reppo_from_trudi(trudi: TruDiRunnerCfg) -> TruDiRunnerCfg:
-    """Return the REPPO configuration of a task: that of TruDi, but for the actor and the name of the experiment."""
+def sibling_from_trudi(trudi: TruDiRunnerCfg, algo: LearnerAlgorithm) -> TruDiRunnerCfg:
+    """Return a task's configuration for another algorithm of TruDi's learner.
+
+    Args:
+        trudi: Its configuration for TruDi, from which the actor or the constraint and the experiment's name differ.
+        algo: ``reppo`` or ``dime``.
+    """
     shared = {f.name: getattr(trudi.algorithm, f.name) for f in dataclasses.fields(trudi.algorithm)}
-    algorithm = REPPOAlgorithmCfg(**shared | reppo_overrides())
-    name = trudi.experiment_name.removesuffix("_trudi") + "_reppo"
+    algorithm = _SETTINGS[algo](**shared | family_overrides(algo))
+    name = f"{trudi.experiment_name.removesuffix('_trudi')}_{algo}"
     return dataclasses.replace(trudi, algorithm=algorithm, experiment_name=name)
 
 

@@ -23,7 +23,7 @@ from trudi_rsl.hosts.registry import check_device, refuse_flags
 
 
 def train(args: argparse.Namespace, rest: Sequence[str] = ()) -> None:
-    """Train a task of mjlab with TruDi, REPPO or the task's own PPO configuration, through mjlab's ``train`` command.
+    """Train a task of mjlab through mjlab's ``train`` command, PPO with the task's own configuration.
 
     What differs from typing that command: the log writer is TensorBoard unless another is asked for, a machine without
     a GPU trains on its CPU, and where no number of environments is given the preset's is taken, since mjlab's own

@@ -23,6 +23,7 @@ from trudi_rsl.algorithms import load_actor_critic
 from trudi_rsl.config import resume_path
 from trudi_rsl.config.schema import ANY_CHECKPOINT
 from trudi_rsl.deploy import export_policy
+from trudi_rsl.deploy.export import describe_checkpoint
 from trudi_rsl.evaluation.play import evaluate_and_print
 from trudi_rsl.evaluation.policies import SamplerCfg, identify, load_policy
 from trudi_rsl.evaluation.video import record_episode, video_path
@@ -48,7 +49,8 @@ def play(args: argparse.Namespace, overrides: Sequence[str] = ()) -> None:
     """Run a trained policy in mjlab's viewer, or, with ``--episodes`` or ``--headless``, for whole episodes.
 
     Episodes are those of the task's variant for playing (no noise on observations, no pushes), with the time limit of
-    training. A TruDi or REPPO policy is also exported to ``exported/`` beside its checkpoint, with mjlab's metadata.
+    training. A policy of TruDi's learner is also exported, to ``exported/`` beside its checkpoint and with
+    mjlab's metadata.
 
     Args:
         args: Flags of ``scripts/play.py``.
@@ -119,7 +121,7 @@ def export(checkpoint: Path, env: RslRlVecEnvWrapper) -> Path:
         ExportError: If an exported file does not act as the policy does.
     """
     actor_critic, spec = load_actor_critic(checkpoint)
-    metadata = {"task": spec["task"] or ""} | as_text(robot_metadata(env.unwrapped, checkpoint.parent.name) or {})
+    metadata = describe_checkpoint(spec) | as_text(robot_metadata(env.unwrapped, checkpoint.parent.name) or {})
     return export_policy(actor_critic, checkpoint.parent / "exported", metadata=metadata, overwrite=True).onnx
 
 

@@ -10,7 +10,7 @@ from typing import Any, cast
 from trudi_rsl.algorithms.checkpoint import Algorithm
 from trudi_rsl.errors import ConfigError, nearest
 
-ALGORITHMS = ("trudi", "reppo", "ppo")
+ALGORITHMS = ("trudi", "reppo", "dime", "ppo")
 INSTALL = 'pip install "mjlab==1.6.0"'
 
 
@@ -25,7 +25,7 @@ class Task:
 
     @property
     def id(self) -> str:
-        """The name under which mjlab has the task with its algorithm; REPPO's is that of TruDi."""
+        """The name under which mjlab has the task with its algorithm; those of its learner share one."""
         from trudi_rsl.hosts.mjlab.registration import SUFFIX
 
         return self.name if self.algo == "ppo" else self.name + SUFFIX
@@ -34,10 +34,10 @@ class Task:
         """Return the runner configuration that the task is trained with."""
         from mjlab.tasks import registry  # pyright: ignore[reportMissingImports]
 
-        from trudi_rsl.hosts.mjlab.conversion import reppo_from_trudi
+        from trudi_rsl.hosts.mjlab.conversion import sibling_from_trudi
 
         cfg = registry.load_rl_cfg(self.id)
-        return reppo_from_trudi(cfg) if self.algo == "reppo" else cfg
+        return sibling_from_trudi(cfg, self.algo) if self.algo in ("reppo", "dime") else cfg
 
 
 def require_mjlab(task: str) -> None:
@@ -55,7 +55,7 @@ def find_task(name: str, algo: str | None = None) -> Task:
 
     Args:
         name: Its name, with or without ``-TruDi``.
-        algo: ``trudi``, ``reppo`` or ``ppo``; None is TruDi.
+        algo: One of :data:`ALGORITHMS`; None is TruDi.
 
     Raises:
         ConfigError: If there is no such task, or the algorithm can't train it.
