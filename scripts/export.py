@@ -10,7 +10,7 @@ from pathlib import Path
 def main() -> None:
     """Parse the flags, export, and print what was written."""
     parser = argparse.ArgumentParser(description=__doc__, allow_abbrev=False)
-    parser.add_argument("--checkpoint", type=Path, required=True, help="a model_*.pt written by TruDi")
+    parser.add_argument("--checkpoint", type=Path, required=True, help="a model_*.pt of any algorithm")
     parser.add_argument("--output", type=Path, help="folder to write to (default: exported/ beside the checkpoint)")
     parser.add_argument("--score_scale", type=float, default=1.0, help="score scale c of the ODE, above 0 (default: 1)")
     parser.add_argument("--latent_seed", type=int, help="seed of a fixed initial latent (default: start from zeros)")

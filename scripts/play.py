@@ -13,15 +13,14 @@ from typing import get_args
 
 def parse() -> tuple[argparse.Namespace, list[str]]:
     """Return the flags, and what is left: overrides, and flags of the task's simulator."""
+    from trudi_rsl.algorithms.checkpoint import NAMES
     from trudi_rsl.modules.actor_critic import SAMPLERS, InitialLatent
 
     parser = argparse.ArgumentParser(
         description=__doc__, allow_abbrev=False, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     parser.add_argument("--task", required=True, help="task the policy was trained on")
-    parser.add_argument(
-        "--algo", choices=["trudi", "reppo", "dime", "ppo"], help="algorithm of the checkpoint (default: told by it)"
-    )
+    parser.add_argument("--algo", choices=list(NAMES), help="algorithm of the checkpoint (default: told by it)")
     parser.add_argument(
         "--checkpoint",
         help="a file, a run folder, or a regular expression of file names in the run (default: the newest of the "
@@ -36,7 +35,11 @@ def parse() -> tuple[argparse.Namespace, list[str]]:
         help="how to act (default: ode); a Gaussian policy takes its mean with ode and samples with sde",
     )
     parser.add_argument("--score_scale", type=float, help="score scale c of ode, above 0 (default: 1)")
-    parser.add_argument("--initial_latent", choices=get_args(InitialLatent), help="start of ode (default: random)")
+    parser.add_argument(
+        "--initial_latent",
+        choices=get_args(InitialLatent),
+        help="start of ode (default: random; zeros for dppo and fpo)",
+    )
     parser.add_argument("--num_candidates", type=int, help="candidates K of best_of_k, at least 1 (default: 20)")
     parser.add_argument("--episodes", type=int, help="episodes to run (Gymnasium: 10 unless given)")
     parser.add_argument("--num_envs", type=int, help="environments stepped together (default: episodes, at most 64)")

@@ -35,7 +35,7 @@ def parse(argv: list[str]) -> tuple[argparse.Namespace, list[str]]:
     parser.add_argument(
         "--task", required=True, help="task name, as Isaac-Velocity-Rough-G1-v0, Mjlab-Cartpole-Swingup, HalfCheetah-v5"
     )
-    parser.add_argument("--algo", default="trudi", help="trudi, reppo, dime or ppo (default: trudi)")
+    parser.add_argument("--algo", default="trudi", help="trudi, reppo, dime, ppo, spo, dppo or fpo (default: trudi)")
     parser.add_argument("--num_envs", type=int, help="environments stepped together")
     parser.add_argument("--max_iterations", type=int, help="iterations to train; after a resume, iterations to add")
     parser.add_argument("--seed", type=int, help="seed of the simulator and of all random generators")

@@ -85,7 +85,7 @@ def test_reppo_takes_its_mean_with_ode_samples_with_sde_and_chooses_by_its_criti
     best = policy_of(reppo_checkpoint, "reppo", env, sampler="best_of_k", num_candidates=32)
     assert model.evaluate(obs, best(obs)).mean() > model.evaluate(obs, sample(obs)).mean()
     for options in ({"score_scale": 2.0}, {"initial_latent": "zeros"}):
-        with pytest.raises(ConfigError, match="for TruDi's sampler only; a REPPO policy has no denoising chain"):
+        with pytest.raises(ConfigError, match="a REPPO policy has no chain; it is a Gaussian"):
             policy_of(reppo_checkpoint, "reppo", env, **options)
 
 

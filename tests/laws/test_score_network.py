@@ -15,7 +15,7 @@ def test_split_first_layer_equals_one_linear_on_the_concatenated_input() -> None
     net = ScoreNetwork(3, 2, [8, 8])
     torch.nn.init.normal_(net.output_layer.weight)
     obs, x = torch.randn(5, 3), torch.randn(5, 2)
-    for k, time in enumerate(net.time_embedding(4)):
+    for k, time in enumerate(net.time_embedding(torch.arange(4.0))):
         together = net.input_layer(torch.cat([x, obs, time.expand(5, -1)], dim=-1))
         split = net(x, net.obs_features(obs) + net.time_features(4)[k])
         torch.testing.assert_close(split, net.output_layer(net.trunk(together)))
@@ -27,7 +27,7 @@ def test_a_state_encoder_is_evaluated_once_per_state_and_stands_for_the_observat
     net = policy.score_network
     torch.nn.init.normal_(net.output_layer.weight)
     encoded = torch.nn.functional.gelu(net.encoder[2].norm(net.encoder[2].linear(F.gelu(net.encoder[0](obs)))))  # type: ignore[index, operator, union-attr]
-    x, time = torch.randn(5, 2), net.time_embedding(8)
+    x, time = torch.randn(5, 2), net.time_embedding(torch.arange(8.0))
     together = net.input_layer(torch.cat([x, encoded, time[3].expand(5, -1)], dim=-1))
     torch.testing.assert_close(policy.controls(obs, x.expand(8, 5, 2))[3], net.output_layer(net.trunk(together)))
     states: list[torch.Size] = []
@@ -55,7 +55,7 @@ def test_chain_steps_are_mean_plus_sigma_times_noise() -> None:
 
 
 def test_every_step_index_has_its_own_embedding() -> None:
-    embeddings = ScoreNetwork(1, 1, [4]).time_embedding(16)
+    embeddings = ScoreNetwork(1, 1, [4]).time_embedding(torch.arange(16.0))
     distances = torch.cdist(embeddings, embeddings) + torch.eye(16)
     assert distances.min() > 1e-3
 
@@ -64,7 +64,7 @@ def test_time_embedding_starts_with_sines_and_cosines_of_the_raw_step() -> None:
     embedding = ScoreNetwork(1, 1, [4]).time_embedding
     frequencies = torch.linspace(0.1, 100.0, 32)
     angle = 3.0 * frequencies
-    torch.testing.assert_close(embedding(5)[3], embedding.mlp(torch.cat([angle.sin(), angle.cos()])))
+    torch.testing.assert_close(embedding(torch.arange(5.0))[3], embedding.mlp(torch.cat([angle.sin(), angle.cos()])))
 
 
 def test_residual_block_adds_its_input() -> None:

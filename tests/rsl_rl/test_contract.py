@@ -262,7 +262,7 @@ def test_settings_that_would_change_the_policy_are_refused_on_a_resume(changed: 
 
 
 @pytest.mark.parametrize(("algo", "kind"), [("reppo", {"actor": "gaussian"}), ("dime", {"constraint": "none"})])
-def test_a_checkpoint_of_another_algorithm_is_refused_by_name(algo: str, kind: dict[str, str], tmp_path: Path) -> None:
+def test_a_checkpoint_of_another_algorithm_is_refused_by_name(algo: str, kind: dict[str, Any], tmp_path: Path) -> None:
     path = str(tmp_path / "model_0.pt")
     source = stock_runner(**kind)
     source.learn(1)

@@ -88,7 +88,7 @@ def test_reppo_trains_and_plays_halfcheetah(play: ScriptHere, reppo: Path) -> No
         assert "Returns on HalfCheetah-v5, reppo, sampler" in output
         assert numbers(output)[-1] == 2
     refused = play.error("--task", "HalfCheetah-v5", "--checkpoint", reppo, "--score_scale", "2", *limited)
-    assert "a REPPO policy has no denoising chain" in refused
+    assert "a REPPO policy has no chain" in refused
 
 
 def test_the_simulator_is_set_up_as_in_the_run_unless_overridden(play: ScriptHere, ppo: Path) -> None:
@@ -142,7 +142,7 @@ def test_without_opengl_a_video_gets_one_line_of_advice(project: Path, monkeypat
         (["--checkpoint", "logs/none.pt"], "Error: No checkpoint at logs/none.pt."),
         (["--load_run", "none"], "matches 'none'"),
         (["--algo", "ppo", "--sampler", "best_of_k"], "Error: best_of_k needs TruDi's Q critic"),
-        (["--algo", "ppo", "--score_scale", "2"], "Error: score_scale: for TruDi's sampler only"),
+        (["--algo", "ppo", "--score_scale", "2"], "Error: score_scale: a PPO policy has no chain"),
         (["agent.algorithm.gamma=0.5"], "Error: Cannot override 'agent.algorithm.gamma=0.5' here"),
         (["env.max_steps=3"], "Did you mean 'max_episode_steps'"),
     ],

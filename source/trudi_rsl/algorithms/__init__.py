@@ -4,6 +4,7 @@
 from trudi_rsl.algorithms.checkpoint import load_actor_critic
 from trudi_rsl.algorithms.config import TruDiCfg
 from trudi_rsl.algorithms.family import DIMECfg, REPPOCfg
+from trudi_rsl.algorithms.policy_gradient import DPPO, FPO, SPO
 from trudi_rsl.algorithms.trudi import TruDi
 
-__all__ = ["DIMECfg", "REPPOCfg", "TruDi", "TruDiCfg", "load_actor_critic"]
+__all__ = ["DPPO", "FPO", "SPO", "DIMECfg", "REPPOCfg", "TruDi", "TruDiCfg", "load_actor_critic"]

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import warnings
 from pathlib import Path
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Any
 
 import torch
 from tensordict import TensorDict
@@ -17,12 +17,23 @@ from torch import Tensor
 
 from trudi_rsl.algorithms.config import TruDiCfg
 from trudi_rsl.algorithms.family import LearnerAlgorithm, algorithm_of_settings, settings_from_dict
+from trudi_rsl.algorithms.model_checkpoint import PolicyGradientAlgorithm, build_policy, spec_of
 from trudi_rsl.errors import CheckpointError
-from trudi_rsl.modules import ActorCritic, DiffusionActorCritic, GaussianActorCritic
+from trudi_rsl.modules import ActorCritic, DeployablePolicy, DiffusionActorCritic, GaussianActorCritic
 from trudi_rsl.rsl_rl_compat.checkpoint_layout import to_contract_layout
 from trudi_rsl.task_names import family
 
-Algorithm = LearnerAlgorithm | Literal["ppo"]
+if TYPE_CHECKING:
+    from rsl_rl.env import VecEnv
+
+Algorithm = LearnerAlgorithm | PolicyGradientAlgorithm
+"""What ``--algo`` calls the algorithms."""
+
+NAMES: dict[Algorithm, str] = {
+    "trudi": "TruDi",
+    **{name: name.upper() for name in ("reppo", "dime", "ppo", "spo", "dppo", "fpo")},
+}
+"""What texts call them."""
 
 FORMAT = 1
 
@@ -132,7 +143,10 @@ def check_kind(checkpoint: dict[str, Any], task: str | None = None) -> dict[str,
     """
     spec = checkpoint.get("trudi")
     if spec is None:
-        kind = "RSL-RL PPO" if "actor_state_dict" in checkpoint or "model_state_dict" in checkpoint else "unknown"
+        kind = "unknown"
+        if {"actor_state_dict", "model_state_dict"} & checkpoint.keys():
+            algorithm = algorithm_of(checkpoint)
+            kind = "RSL-RL PPO" if algorithm == "ppo" else NAMES[algorithm]
         raise CheckpointError(f"Not a TruDi checkpoint but one of kind {kind}; load it with that algorithm.")
     if spec["format"] > FORMAT:
         raise CheckpointError(
@@ -144,9 +158,20 @@ def check_kind(checkpoint: dict[str, Any], task: str | None = None) -> dict[str,
 
 def algorithm_of(checkpoint: dict[str, Any]) -> Algorithm:
     """Return what ``--algo`` calls the algorithm that wrote a checkpoint of this package or of RSL-RL's PPO."""
-    if "trudi" not in checkpoint:
-        return "ppo"
-    return algorithm_of_settings(checkpoint["trudi"]["cfg"])
+    if "trudi" in checkpoint:
+        return algorithm_of_settings(checkpoint["trudi"]["cfg"])
+    spec = spec_of(checkpoint)
+    return "ppo" if spec is None else spec["algorithm"]
+
+
+def check_algorithm(checkpoint: dict[str, Any], algorithm: Algorithm) -> None:
+    """Refuse a checkpoint of another algorithm.
+
+    Raises:
+        CheckpointError: Naming both.
+    """
+    if (found := algorithm_of(checkpoint)) != algorithm:
+        raise CheckpointError(f"The checkpoint is of {found}, not of {algorithm}; load it with --algo {found}.")
 
 
 def check_task(saved: str | None, task: str | None) -> None:
@@ -185,18 +210,42 @@ def check_settings(saved: dict[str, Any], here: dict[str, Any]) -> None:
 
 
 def load_actor_critic(path: str | Path) -> tuple[ActorCritic[Any], dict[str, Any]]:
-    """Rebuild the trained module from a checkpoint alone, on the CPU and in evaluation mode.
+    """Rebuild the trained module from a checkpoint of TruDi, REPPO or DIME alone, on the CPU and in evaluation mode.
 
     Args:
-        path: A ``model_*.pt`` written by TruDi.
+        path: A ``model_*.pt``.
 
     Returns:
         The module and the checkpoint's ``trudi`` section (task, settings, shapes).
 
     Raises:
-        CheckpointError: If the file does not exist or is not a TruDi checkpoint.
+        CheckpointError: If the file does not exist or is not such a checkpoint.
+    """
+    return _rebuilt(read_checkpoint(path))
+
+
+def load_deployable(path: str | Path) -> tuple[DeployablePolicy, dict[str, Any]]:
+    """Rebuild the trained policy from a checkpoint of any algorithm alone, on the CPU and in evaluation mode.
+
+    Args:
+        path: A ``model_*.pt``.
+
+    Returns:
+        The policy, and metadata for its export: task, algorithm and dimensions of the observation groups.
+
+    Raises:
+        CheckpointError: If the file does not exist or does not tell its policy.
     """
     checkpoint = read_checkpoint(path)
+    policy, spec = _rebuilt(checkpoint) if "trudi" in checkpoint else build_policy(checkpoint)
+    return policy, {
+        "task": spec["task"] or "",
+        "algorithm": NAMES[algorithm_of(checkpoint)],
+        "obs_dims": {group: spec["obs_dims"][group] for group in spec["obs_groups"]["actor"]},
+    }
+
+
+def _rebuilt(checkpoint: dict[str, Any]) -> tuple[ActorCritic[Any], dict[str, Any]]:
     spec = check_kind(checkpoint)
     obs = TensorDict({group: torch.zeros(1, dim) for group, dim in spec["obs_dims"].items()}, batch_size=[1])
     cfg = settings_from_dict(spec["cfg"])
@@ -205,6 +254,27 @@ def load_actor_critic(path: str | Path) -> tuple[ActorCritic[Any], dict[str, Any
     load_parts(actor_critic, parts, strict=True)
     actor_critic.sync_old_actor()
     return actor_critic.eval().requires_grad_(False), spec
+
+
+def resume_state(env: VecEnv | None) -> dict[str, Any]:
+    """Return what makes a resume exact beside parameters: the random generators' state and the simulator's.
+
+    Args:
+        env: The environment, if it can tell its state (``state_dict``). None in the middle of a rollout, where the
+            policy is saved because something went wrong: continuing from there would not be exact and may not be
+            wanted.
+    """
+    state = {"rng_state": rng_state()}
+    if hasattr(env, "state_dict"):
+        state["env_state"] = env.state_dict()  # type: ignore[union-attr]
+    return state
+
+
+def set_resume_state(env: VecEnv | None, saved: dict[str, Any]) -> None:
+    """Restore what :func:`resume_state` returned, as far as ``env`` can."""
+    if "env_state" in saved and hasattr(env, "load_state_dict"):
+        env.load_state_dict(saved["env_state"])  # type: ignore[union-attr]
+    set_rng_state(saved["rng_state"])
 
 
 def rng_state() -> dict[str, Any]:

@@ -22,8 +22,8 @@ from trudi_rsl.algorithms.checkpoint import (
     check_settings,
     load_parts,
     part_of_state,
-    rng_state,
-    set_rng_state,
+    resume_state,
+    set_resume_state,
 )
 from trudi_rsl.algorithms.checks import raise_if_not_finite, raise_if_replay_differs, warn_of_clipped_targets
 from trudi_rsl.algorithms.config import TruDiCfg
@@ -253,21 +253,14 @@ class TruDi:
         return self.actor_critic
 
     def save(self) -> dict[str, Any]:
-        """Return all that a resume, an evaluation or an export needs.
-
-        The simulator's state is part of it between iterations only: in the middle of a rollout, where the policy is
-        saved because something went wrong, continuing from it would not be exact and may not be wanted.
-        """
-        state = {
+        """Return all that a resume, an evaluation or an export needs; the simulator's state between rollouts only."""
+        return {
             "actor_state_dict": part_of_state(self.actor_critic, ACTOR_PARTS),
             "critic_state_dict": part_of_state(self.actor_critic, CRITIC_PARTS),
             "optimizer_state_dict": self.learner.state_dict(),
-            "rng_state": rng_state(),
             "trudi": self.spec,
+            **resume_state(None if self._collecting else self.env),
         }
-        if not self._collecting and hasattr(self.env, "state_dict"):
-            state["env_state"] = self.env.state_dict()  # type: ignore[union-attr]
-        return state
 
     def load(self, loaded_dict: dict[str, Any], load_cfg: dict[str, bool] | None, strict: bool) -> bool:
         """Load a checkpoint.
@@ -303,9 +296,7 @@ class TruDi:
             self.learner.load_state_dict(loaded_dict["optimizer_state_dict"])
         # other processes keep their own simulators and random numbers: copies of one would all collect the same
         if wanted.get("iteration") and self.is_main_process:
-            if "env_state" in loaded_dict and hasattr(self.env, "load_state_dict"):
-                self.env.load_state_dict(loaded_dict["env_state"])  # type: ignore[union-attr]
-            set_rng_state(loaded_dict["rng_state"])
+            set_resume_state(self.env, loaded_dict)
         self._replay_checked = False
         return wanted.get("iteration", False)
 

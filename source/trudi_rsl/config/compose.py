@@ -68,9 +68,10 @@ def compose(
         )
     if algo not in (algos := {*available("agent", config_dir), *SETTINGS}):
         raise ConfigError(f"Unknown algorithm {algo!r}. {nearest(algo, algos)}")
-    if algo == "ppo" and not PPO_MODELS:
+    if algo not in SETTINGS and not PPO_MODELS:
         raise ConfigError(
-            f"The settings of PPO here are written for rsl-rl-lib 5; installed is {INSTALLED}, where only TruDi trains."
+            f"The settings of {algo.upper()} here are written for rsl-rl-lib 5; installed is {INSTALLED}, where only "
+            "TruDi, REPPO and DIME train."
         )
     parsed = parse_overrides(overrides)
     agent = "trudi" if algo in SETTINGS else algo

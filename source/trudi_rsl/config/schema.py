@@ -2,7 +2,7 @@
 """Typed schemas of a training configuration, registered with Hydra.
 
 The fields of the algorithms are read from their own definitions (:class:`~trudi_rsl.algorithms.config.TruDiCfg`, and
-the signatures of the installed RSL-RL's PPO), so that no default is written twice.
+the signatures of the installed RSL-RL's PPO and of its relatives), so that no default is written twice.
 """
 
 from __future__ import annotations
@@ -20,8 +20,9 @@ from hydra.core.config_store import ConfigStore
 from omegaconf import MISSING
 from rsl_rl.algorithms import PPO
 
-from trudi_rsl.algorithms import TruDi
+from trudi_rsl.algorithms import DPPO, FPO, SPO, TruDi
 from trudi_rsl.algorithms.config import TruDiCfg
+from trudi_rsl.modules import DenoisingModel, FlowModel
 from trudi_rsl.rsl_rl_compat.version import PPO_MODELS
 
 ANY_CHECKPOINT = "model_.*.pt"
@@ -141,13 +142,24 @@ def _dataclass_fields(cls: type) -> list[tuple[str, Any, Any]]:
     ]
 
 
-def _keyword_arguments(function: Callable[..., Any], without: tuple[str, ...] = ()) -> list[tuple[str, Any, Any]]:
-    hints = typing.get_type_hints(function)
-    return [
-        (name, hints[name], parameter.default)
-        for name, parameter in inspect.signature(function).parameters.items()
-        if parameter.default is not inspect.Parameter.empty and name not in without
-    ]
+def _keyword_arguments(cls: type, without: tuple[str, ...] = ()) -> list[tuple[str, Any, Any]]:
+    """Return name, type hint and default of the optional arguments of a class's constructor and its bases'."""
+    found: dict[str, tuple[str, Any, Any]] = {}
+    for constructor in (vars(base)["__init__"] for base in reversed(cls.__mro__) if "__init__" in vars(base)):
+        optional = [p for p in _parameters(constructor) if p.default is not inspect.Parameter.empty]
+        hints = typing.get_type_hints(constructor) if optional else {}
+        found |= {p.name: (p.name, hints[p.name], p.default) for p in optional if p.name not in without}
+    return list(found.values())
+
+
+def _parameters(function: Callable[..., Any]) -> Iterable[inspect.Parameter]:
+    return inspect.signature(function).parameters.values()
+
+
+def _class_name(cls: type) -> str:
+    """Return the name by which RSL-RL finds a class: a plain one for its own."""
+    package = cls.__module__.partition(".")[0]
+    return cls.__name__ if package == "rsl_rl" else f"{'.'.join(cls.__module__.split('.')[:2])}:{cls.__name__}"
 
 
 def register() -> None:
@@ -157,13 +169,17 @@ def register() -> None:
     if PPO_MODELS:
         from rsl_rl.models import MLPModel
 
-        ppo = algorithm_schema("PPOAlgorithm", "PPO", _keyword_arguments(PPO.__init__, ("device", "multi_gpu_cfg")))
-        model = algorithm_schema("MLPModel", "MLPModel", _keyword_arguments(MLPModel.__init__))
-        agents["ppo"] = [
-            ("algorithm", ppo, field(default_factory=ppo)),
-            ("actor", model, field(default_factory=model)),
-            ("critic", model, field(default_factory=model)),
-        ]
+        actors = {PPO: MLPModel, SPO: MLPModel, DPPO: DenoisingModel, FPO: FlowModel}
+        for algorithm, actor in actors.items():
+            name = algorithm.__name__.lower()
+            sections = {"algorithm": algorithm, "actor": actor, "critic": MLPModel}
+            schemas = {
+                section: algorithm_schema(
+                    f"{name}_{section}", _class_name(cls), _keyword_arguments(cls, ("device", "multi_gpu_cfg"))
+                )
+                for section, cls in sections.items()
+            }
+            agents[name] = [(key, schema, field(default_factory=schema)) for key, schema in schemas.items()]
     store = ConfigStore.instance()
     store.store(name="train_schema", node=TrainCfg)
     store.store(group="env", name="gymnasium_schema", node=GymnasiumEnvCfg)

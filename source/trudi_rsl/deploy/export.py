@@ -13,8 +13,7 @@ from typing import Any
 import torch
 
 from trudi_rsl import __version__
-from trudi_rsl.algorithms import load_actor_critic
-from trudi_rsl.algorithms.family import algorithm_of_settings
+from trudi_rsl.algorithms.checkpoint import load_deployable
 from trudi_rsl.deploy.onnx_file import write_onnx
 from trudi_rsl.deploy.parity import (
     NUM_PROBES,
@@ -25,12 +24,10 @@ from trudi_rsl.deploy.parity import (
     run_onnx,
     run_torchscript,
 )
-from trudi_rsl.errors import CheckpointError
-from trudi_rsl.modules import ActorCritic, DiffusionActorCritic
+from trudi_rsl.modules import DeployablePolicy
 
 ONNX_NAME = "policy.onnx"
 TORCHSCRIPT_NAME = "policy.pt"
-NAMES = {"trudi": "TruDi", "reppo": "REPPO", "dime": "DIME"}
 
 
 @dataclass(frozen=True)
@@ -50,7 +47,7 @@ class ExportReport:
 
 
 def export_policy(
-    actor_critic: ActorCritic[Any],
+    original: DeployablePolicy,
     directory: str | Path,
     *,
     score_scale: float = 1.0,
@@ -60,12 +57,12 @@ def export_policy(
 ) -> ExportReport:
     """Write ``policy.onnx`` and ``policy.pt``: raw ``obs [1, O]`` in, simulator ``actions [1, A]`` out.
 
-    Both hold the observation normaliser, the unrolled ODE or a Gaussian's mean, and the action scaling, and are
+    Both hold the observation normaliser, the unrolled chain or a Gaussian's mean, and the action scaling, and are
     deterministic. The observation is the concatenation of the actor's groups, in the order of the metadata's
     ``obs_groups``. Files appear under their names only after they were loaded again and gave PyTorch's actions.
 
     Args:
-        actor_critic: The policy; left as it is.
+        original: The policy; left as it is.
         directory: Where to write; made if missing.
         score_scale: Score scale ``c`` of the ODE, above 0; a Gaussian has 1 only.
         seed: Seed of the fixed initial latent; None starts at zeros. A Gaussian has None only.
@@ -85,14 +82,15 @@ def export_policy(
             "overwrite=True (--overwrite)."
         )
     # float32 on the CPU is what deployed runtimes compute in; a GPU may multiply in TF32
-    frozen = copy.deepcopy(actor_critic).cpu().eval()
+    frozen = copy.deepcopy(original).cpu().eval()
     policy = frozen.deployable(score_scale, seed)
     obs, expected = draw_probes(frozen, policy, score_scale)
 
     directory.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(prefix=".export-", dir=directory) as temporary:
         onnx_file, torchscript_file = Path(temporary) / ONNX_NAME, Path(temporary) / TORCHSCRIPT_NAME
-        write_onnx(policy, onnx_file, {**_describe(frozen, score_scale, seed), **(metadata or {})})
+        own = {"trudi_rsl_version": __version__, "obs_groups": frozen.actor_obs.groups}
+        write_onnx(policy, onnx_file, {**own, **frozen.describe(score_scale, seed), **(metadata or {})})
         torch.jit.script(policy).save(str(torchscript_file))
         actions, latency_ms = run_onnx(onnx_file, obs)
         onnx_difference = differences(actions, expected, policy).max().item()
@@ -114,59 +112,26 @@ def export_checkpoint(
     seed: int | None = None,
     overwrite: bool = False,
 ) -> ExportReport:
-    """Export the policy of a TruDi checkpoint, which is all that is needed: no simulator, no configuration.
+    """Export the policy of a checkpoint, which is all that is needed: no simulator, no configuration.
 
     Args:
-        checkpoint: A ``model_*.pt`` written by TruDi.
+        checkpoint: A ``model_*.pt`` of any algorithm, of PPO one that this package's runner wrote.
         directory: Where to write; None is ``exported/`` beside the checkpoint, as in Isaac Lab.
         score_scale: As in :func:`export_policy`, like the following.
         seed: Seed of the fixed initial latent.
         overwrite: Replace an earlier export.
 
     Raises:
-        CheckpointError: If the file does not exist or is not a TruDi checkpoint.
+        CheckpointError: If the file does not exist or does not tell its policy.
         ExportError: As in :func:`export_policy`.
         ValueError: As in :func:`export_policy`.
     """
-    try:
-        actor_critic, spec = load_actor_critic(checkpoint)
-    except CheckpointError as error:
-        if not Path(checkpoint).is_file():
-            raise
-        raise CheckpointError(
-            f"{error} Only TruDi checkpoints hold all that an export needs; PPO is exported by RSL-RL's own exporter: "
-            "load the checkpoint into a runner and call runner.export_policy_to_onnx(directory)."
-        ) from error
+    policy, metadata = load_deployable(checkpoint)
     return export_policy(
-        actor_critic,
+        policy,
         Path(checkpoint).parent / "exported" if directory is None else directory,
         score_scale=score_scale,
         seed=seed,
-        metadata=describe_checkpoint(spec),
+        metadata=metadata,
         overwrite=overwrite,
     )
-
-
-def describe_checkpoint(spec: Mapping[str, Any]) -> dict[str, Any]:
-    """Return metadata that the ``trudi`` section of a checkpoint tells: its task, algorithm and observations."""
-    return {
-        "task": spec["task"] or "",
-        "algorithm": NAMES[algorithm_of_settings(spec["cfg"])],
-        "obs_dims": {g: spec["obs_dims"][g] for g in spec["obs_groups"]["actor"]},
-    }
-
-
-def _describe(actor_critic: ActorCritic[Any], score_scale: float, seed: int | None) -> dict[str, Any]:
-    chain: dict[str, Any] = {}
-    if isinstance(actor_critic, DiffusionActorCritic):
-        chain = {
-            "num_denoise_steps": actor_critic.actor.num_steps,
-            "score_scale": score_scale,
-            "initial_latent": "zeros" if seed is None else f"normal, seed {seed}",
-        }
-    return chain | {
-        "trudi_rsl_version": __version__,
-        "obs_groups": actor_critic.actor_obs.groups,
-        "action_low": (actor_critic.action_offset - actor_critic.action_scale).tolist(),
-        "action_high": (actor_critic.action_offset + actor_critic.action_scale).tolist(),
-    }

@@ -7,13 +7,12 @@ import copy
 import statistics
 import time
 from pathlib import Path
-from typing import Any
 
 import onnxruntime
 import torch
 from torch import Tensor
 
-from trudi_rsl.modules import ActorCritic, DiffusionInferencePolicy, InferencePolicy
+from trudi_rsl.modules import ChainInferencePolicy, DeployablePolicy, InferencePolicy
 
 TOLERANCE = 1e-5
 """Largest difference allowed between an exported file and PyTorch, as :func:`differences` measures it."""
@@ -34,7 +33,7 @@ class ExportError(RuntimeError):
 
 
 def draw_probes(
-    actor_critic: ActorCritic[Any], policy: InferencePolicy, score_scale: float, seed: int = 0
+    original: DeployablePolicy, policy: InferencePolicy, score_scale: float, seed: int = 0
 ) -> tuple[Tensor, Tensor]:
     """Draw observations to compare at, and the actions that the actor itself takes there.
 
@@ -43,7 +42,7 @@ def draw_probes(
     resolution, or computing in float64, moves the action by more than :data:`ROUNDING_ALLOWED`.
 
     Args:
-        actor_critic: The policy in float32, on the CPU.
+        original: The policy in float32, on the CPU.
         policy: Its deployable form.
         score_scale: Score scale of the deployable form.
         seed: Seed of the draw.
@@ -60,16 +59,17 @@ def draw_probes(
     obs = policy.obs_mean + spreads[:, None] * torch.randn(NUM_PROBES, policy.num_obs, generator=generator) / (
         policy.obs_inverse_std
     )
-    start = policy.start if isinstance(policy, DiffusionInferencePolicy) else None
-    expected = reference_actions(actor_critic, obs, start, score_scale)
-    in_double = copy.deepcopy(actor_critic).double()
+    chain = policy if isinstance(policy, ChainInferencePolicy) else None
+    start = None if chain is None else chain.start
+    expected = reference_actions(original, obs, start, score_scale)
+    in_double = copy.deepcopy(original).double()
     exact = reference_actions(in_double, obs.double(), None if start is None else start.double(), score_scale)
     rounding = differences(expected, exact, policy)
-    for _ in range(0 if start is None else ROUNDING_DRAWS):
-        nudge = torch.randn(expected.shape, generator=generator) * torch.finfo(torch.float32).eps
-        nudged_start = start + actor_critic.actor.prior_std * nudge
-        nudged = reference_actions(actor_critic, obs, nudged_start, score_scale)
-        rounding = torch.maximum(rounding, differences(nudged, exact, policy))
+    if chain is not None:
+        for _ in range(ROUNDING_DRAWS):
+            nudge = torch.randn(expected.shape, generator=generator) * torch.finfo(torch.float32).eps
+            nudged = reference_actions(original, obs, chain.start + chain.start_std * nudge, score_scale)
+            rounding = torch.maximum(rounding, differences(nudged, exact, policy))
     comparable = rounding <= ROUNDING_ALLOWED
     if comparable.sum() < MIN_COMPARABLE:
         raise ExportError(
@@ -81,21 +81,20 @@ def draw_probes(
 
 
 @torch.no_grad()
-def reference_actions(actor_critic: ActorCritic[Any], obs: Tensor, start: Tensor | None, score_scale: float) -> Tensor:
+def reference_actions(original: DeployablePolicy, obs: Tensor, start: Tensor | None, score_scale: float) -> Tensor:
     """Return the actor's own deterministic actions ``[B, A]``.
 
     Args:
-        actor_critic: The policy.
+        original: The policy.
         obs: Raw observations ``[B, O]``.
-        start: Initial latents of the ODE ``[1 or B, A]``, None for a Gaussian.
+        start: Initial latents of the chain ``[1 or B, A]``, None for a Gaussian.
         score_scale: Score scale of the ODE.
 
     Raises:
         ExportError: If one is NaN or infinite.
     """
     start = None if start is None else start.expand(len(obs), -1)
-    latents = actor_critic.deterministic_latent(actor_critic.actor_obs.normalize(obs), score_scale, start)
-    actions = actor_critic.to_simulator(latents.tanh())
+    actions = original.deterministic_actions(original.actor_obs.normalize(obs), score_scale, start)
     if not torch.isfinite(actions).all():
         raise ExportError(
             "The policy gives NaN or infinite actions: its weights or observation statistics are damaged. Nothing was "
@@ -134,9 +133,10 @@ def differences(actions: Tensor, reference: Tensor, policy: InferencePolicy) -> 
     """Return the differences between two sets of actions ``[B, A]``, the largest dimension of each, ``[B]``.
 
     A dimension is measured in units of its largest possible action, ``max(|low|, |high|)``, so that the rounding of
-    float32 weighs the same for an action in radians and one in newtons.
+    float32 weighs the same for an action in radians and one in newtons. Without bounds the action itself is the unit,
+    or 1 where it is smaller.
     """
-    unit = policy.action_scale + policy.action_offset.abs()
+    unit = policy.action_scale + policy.action_offset.abs() if policy.bounded else reference.abs().clamp(min=1.0)
     return ((actions - reference).abs() / unit).amax(-1)
 
 

@@ -111,7 +111,26 @@ def log_ratio(reached: Tensor, mean_old: Tensor, step_old: Tensor, mean: Tensor,
     Returns:
         ``[B]`` in nats; single samples can be negative.
     """
+    return step_log_ratios(reached, mean_old, step_old, mean, step).sum(0)
+
+
+def step_log_ratios(reached: Tensor, mean_old: Tensor, step_old: Tensor, mean: Tensor, step: Tensor) -> Tensor:
+    """Return ``log p_old(x_{k+1} | x_k) - log p_new(x_{k+1} | x_k)`` of each step, ``[N, B]`` nats.
+
+    Args:
+        reached: ``x_1 .. x_N``, ``[N, B, A]``.
+        mean_old: Old means ``[N, B, A]``.
+        step_old: Old step sizes ``[N, A]``.
+        mean: New means at the same latents ``[N, B, A]``.
+        step: New step sizes ``[N, A]``.
+    """
     old = (reached - mean_old).square() / (4.0 * step_old[:, None])
     new = (reached - mean).square() / (4.0 * step[:, None])
     log_std_ratio = 0.5 * (step / step_old).log()[:, None]
-    return (new - old + log_std_ratio).sum((0, 2))
+    return (new - old + log_std_ratio).sum(-1)
+
+
+def step_entropies(step: Tensor) -> Tensor:
+    """Return the entropies of the kernels ``N(mu_k, 2 e_k)``, summed over dimensions, ``[N, A] -> [N]`` nats."""
+    # 1/2 log(2 pi e sigma^2) with sigma^2 = 2 e
+    return (LOG_SQRT_2PI + 0.5 + 0.5 * (2.0 * step).log()).sum(-1)

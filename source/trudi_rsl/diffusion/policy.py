@@ -29,6 +29,7 @@ class DiffusionPolicy(Policy):
         hidden_dims: Widths of the score network.
         residual: Skip connections in the score network.
         encoder_dims: Widths of the score network's state encoder, none without one.
+        activation: Class of the score network's activations.
     """
 
     weights: Tensor
@@ -43,11 +44,12 @@ class DiffusionPolicy(Policy):
         hidden_dims: Sequence[int] = (512, 512, 512),
         residual: bool = False,
         encoder_dims: Sequence[int] = (),
+        activation: type[nn.Module] = nn.GELU,
     ) -> None:
         super().__init__(num_obs, num_actions, num_draws=num_steps + 1, trace_length=2 * num_steps + 1)
         self.num_steps = num_steps
         self.prior_std = prior_std
-        self.score_network = ScoreNetwork(num_obs, num_actions, hidden_dims, residual, encoder_dims)
+        self.score_network = ScoreNetwork(num_obs, num_actions, hidden_dims, residual, encoder_dims, activation)
         # softplus(raw) = init_friction
         self.raw_friction = nn.Parameter(torch.full((num_actions,), math.log(math.expm1(init_friction))))
         self.register_buffer("weights", cosine_weights(num_steps).to(torch.get_default_dtype()), persistent=False)
@@ -85,6 +87,11 @@ class DiffusionPolicy(Policy):
             means.append(denoising_mean(latents[k], control, steps[k], self.prior_std))
             latents.append(means[k] + sigmas[k] * noise[k + 1])
         return Chain(torch.stack(latents), torch.stack(means), noise)
+
+    def draw_start(self, batch: int) -> Tensor:
+        """Return draws of ``x_0``, ``[B, A]``."""
+        param = next(self.parameters())
+        return self.prior_std * torch.randn(batch, self.num_actions, device=param.device, dtype=param.dtype)
 
     def solve_ode(self, obs: Tensor, x0: Tensor, score_scale: float = 1.0) -> Tensor:
         """Return ``x_N`` of the deterministic chain from ``x0``.

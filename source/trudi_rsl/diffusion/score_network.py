@@ -19,7 +19,7 @@ OUTPUT_SCALE = 1e-8
 
 
 class TimeEmbedding(nn.Module):
-    """Embedding of the raw step index: sines and cosines at fixed frequencies and learned phases, then a small MLP."""
+    """Embedding of a time: sines and cosines at fixed frequencies and learned phases, then a small MLP."""
 
     frequencies: Tensor
 
@@ -31,10 +31,9 @@ class TimeEmbedding(nn.Module):
             nn.Linear(2 * NUM_FREQUENCIES, TIME_HIDDEN_DIM), nn.GELU(), nn.Linear(TIME_HIDDEN_DIM, TIME_EMBEDDING_DIM)
         )
 
-    def forward(self, num_steps: int) -> Tensor:
-        """Return the embeddings ``[N, 16]`` of steps ``0 .. N-1``."""
-        steps = torch.arange(num_steps, device=self.phase.device, dtype=self.phase.dtype)
-        angle = steps[:, None] * self.frequencies + self.phase
+    def forward(self, times: Tensor) -> Tensor:
+        """Return the embeddings ``[..., 16]`` of times ``[...]``, such as raw step indices."""
+        angle = times[..., None] * self.frequencies + self.phase
         return self.mlp(torch.cat([angle.sin(), angle.cos()], dim=-1))
 
 
@@ -51,6 +50,7 @@ class ScoreNetwork(nn.Module):
         hidden_dims: Width of the first layer and of every hidden block.
         residual: Add a skip connection around each hidden block (all widths must then agree).
         encoder_dims: Widths of the state encoder, none without one.
+        activation: Class of the hidden layers' activations.
 
     Raises:
         ValueError: If ``hidden_dims`` is empty, or has unequal widths with ``residual``.
@@ -63,18 +63,18 @@ class ScoreNetwork(nn.Module):
         hidden_dims: Sequence[int],
         residual: bool = False,
         encoder_dims: Sequence[int] = (),
+        activation: type[nn.Module] = nn.GELU,
     ) -> None:
         super().__init__()
         check_widths(hidden_dims, residual)
-        self.encoder = (
-            nn.Sequential(nn.Linear(num_obs, encoder_dims[0]), *hidden_trunk(encoder_dims, residual=False))
-            if encoder_dims
-            else nn.Identity()
-        )
+        self.encoder: nn.Module = nn.Identity()
+        if encoder_dims:
+            trunk = hidden_trunk(encoder_dims, residual=False, activation=activation)
+            self.encoder = nn.Sequential(nn.Linear(num_obs, encoder_dims[0]), *trunk)
         self.input_dims = [num_actions, encoder_dims[-1] if encoder_dims else num_obs, TIME_EMBEDDING_DIM]
         self.time_embedding = TimeEmbedding()
         self.input_layer = nn.Linear(sum(self.input_dims), hidden_dims[0])
-        self.trunk = hidden_trunk(hidden_dims, residual)
+        self.trunk = hidden_trunk(hidden_dims, residual, activation)
         self.output_layer = nn.Linear(hidden_dims[-1], num_actions)
         with torch.no_grad():
             self.output_layer.weight.mul_(OUTPUT_SCALE)
@@ -90,8 +90,13 @@ class ScoreNetwork(nn.Module):
         return F.linear(self.encoder(obs), self.input_weights()[1], self.input_layer.bias)
 
     def time_features(self, num_steps: int) -> Tensor:
-        """Return the step's share of the first layer for all steps, ``[N, H]``."""
-        return F.linear(self.time_embedding(num_steps), self.input_weights()[2])
+        """Return the step's share of the first layer for steps ``0 .. N-1``, ``[N, H]``."""
+        phase = self.time_embedding.phase
+        return self.features_at(torch.arange(num_steps, device=phase.device, dtype=phase.dtype))
+
+    def features_at(self, times: Tensor) -> Tensor:
+        """Return the time's share of the first layer, ``[...] -> [..., H]``."""
+        return F.linear(self.time_embedding(times), self.input_weights()[2])
 
     def forward(self, x: Tensor, condition: Tensor) -> Tensor:
         """Return the control ``u``.

@@ -7,21 +7,21 @@ from collections.abc import Sequence
 from itertools import pairwise
 
 from torch import Tensor, nn
-from torch.nn import functional as F
 
 
 class HiddenBlock(nn.Module):
-    """``GELU(LayerNorm(Linear(h)))``, added to its input when ``residual``."""
+    """``activation(LayerNorm(Linear(h)))``, added to its input when ``residual``."""
 
-    def __init__(self, in_dim: int, out_dim: int, residual: bool) -> None:
+    def __init__(self, in_dim: int, out_dim: int, residual: bool, activation: type[nn.Module] = nn.GELU) -> None:
         super().__init__()
         self.linear = nn.Linear(in_dim, out_dim)
         self.norm = nn.LayerNorm(out_dim)
+        self.activation = activation()
         self.residual = residual
 
     def forward(self, h: Tensor) -> Tensor:
         """Map features ``[..., in_dim]`` to ``[..., out_dim]``."""
-        out = F.gelu(self.norm(self.linear(h)))
+        out = self.activation(self.norm(self.linear(h)))
         return h + out if self.residual else out
 
 
@@ -41,11 +41,13 @@ def check_widths(hidden_dims: Sequence[int], residual: bool) -> None:
         raise ValueError(f"Residual blocks need equal widths, got hidden_dims={list(hidden_dims)}.")
 
 
-def hidden_trunk(hidden_dims: Sequence[int], residual: bool) -> nn.Sequential:
-    """Return what lies between a network's first and last layer: GELU, then a hidden block per further width.
+def hidden_trunk(hidden_dims: Sequence[int], residual: bool, activation: type[nn.Module] = nn.GELU) -> nn.Sequential:
+    """Return what lies between a network's first and last layer: the activation, then a block per further width.
 
     Args:
         hidden_dims: Widths that :func:`check_widths` lets pass.
         residual: Add a skip connection around each hidden block.
+        activation: Class of the activations.
     """
-    return nn.Sequential(nn.GELU(), *(HiddenBlock(i, o, residual) for i, o in pairwise(hidden_dims)))
+    blocks = (HiddenBlock(i, o, residual, activation) for i, o in pairwise(hidden_dims))
+    return nn.Sequential(activation(), *blocks)

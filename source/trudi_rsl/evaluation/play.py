@@ -13,7 +13,8 @@ from rich.console import Console
 from rich.table import Table
 from rsl_rl.env import VecEnv
 
-from trudi_rsl.algorithms.checkpoint import Algorithm
+from trudi_rsl.algorithms.checkpoint import NAMES, Algorithm
+from trudi_rsl.algorithms.family import SETTINGS
 from trudi_rsl.config import compose, load_params, resume_path
 from trudi_rsl.errors import CheckpointError, ConfigError
 from trudi_rsl.evaluation.episodes import Policy, evaluate
@@ -65,7 +66,8 @@ def settings(checkpoint: Path, task: str, algorithm: Algorithm, overrides: Seque
         overrides: ``env.name=value``; an agent is as it was trained.
 
     Raises:
-        CheckpointError: If a PPO checkpoint lies outside of a run folder, or the run's settings cannot be read.
+        CheckpointError: If a checkpoint of PPO or a relative lies outside of a run folder, or the run's settings cannot
+            be read.
         ConfigError: If an override is not one of ``env``, or its name or value is refused by the configuration.
     """
     for text in overrides:
@@ -74,13 +76,15 @@ def settings(checkpoint: Path, task: str, algorithm: Algorithm, overrides: Seque
                 f"Cannot override {text!r} here: the policy is as it was trained. Override env.* settings."
             )
     preset = compose(task, algorithm, overrides)
-    if algorithm != "ppo" and not (checkpoint.parent / "params").exists():
+    if algorithm in SETTINGS and not (checkpoint.parent / "params").exists():
         return preset
     try:
         cfg = load_params(checkpoint.parent)
     except CheckpointError as error:
-        if algorithm == "ppo":
-            raise CheckpointError(f"{error} A PPO policy can only be rebuilt with the settings of its run.") from error
+        if algorithm not in SETTINGS:
+            raise CheckpointError(
+                f"{error} A {NAMES[algorithm]} policy can only be rebuilt with the settings of its run."
+            ) from error
         raise CheckpointError(f"{error} Copy the checkpoint elsewhere to play it with the task's preset.") from error
     for text in overrides:
         key = text.lstrip("+").partition("=")[0]

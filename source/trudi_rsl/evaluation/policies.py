@@ -18,6 +18,7 @@ from torch import Tensor
 
 from trudi_rsl.algorithms import TruDi
 from trudi_rsl.algorithms.checkpoint import (
+    NAMES,
     Algorithm,
     algorithm_of,
     check_kind,
@@ -25,8 +26,11 @@ from trudi_rsl.algorithms.checkpoint import (
     load_actor_critic,
     read_checkpoint,
 )
+from trudi_rsl.algorithms.family import SETTINGS
+from trudi_rsl.algorithms.model_checkpoint import spec_of
 from trudi_rsl.errors import CheckpointError, ConfigError
 from trudi_rsl.evaluation.episodes import Policy
+from trudi_rsl.modules import GenerativeModel
 from trudi_rsl.modules.actor_critic import InitialLatent, Sampler
 from trudi_rsl.rsl_rl_compat.moved import policy_of
 from trudi_rsl.runners import OnPolicyRunner
@@ -35,11 +39,16 @@ if TYPE_CHECKING:
     from rsl_rl.models import MLPModel
 
 
+HAVE_NO_CHAIN = ("reppo", "ppo", "spo")
+"""Algorithms whose policy is a Gaussian."""
+
+
 @dataclass(frozen=True)
 class SamplerCfg:
     """How a policy acts. None leaves a value at the policy's default.
 
-    REPPO's and PPO's policies are Gaussians: ``ode`` takes the mean and ``sde`` samples.
+    REPPO's, PPO's and SPO's policies are Gaussians: ``ode`` takes the mean and ``sde`` samples. Those of DPPO and FPO
+    act with ``ode`` from zeros unless asked for random starts.
 
     Raises:
         ConfigError: If a value is out of range, or given for a sampler that does not read it.
@@ -75,16 +84,15 @@ class SamplerCfg:
         Raises:
             ConfigError: If not.
         """
-        if algorithm == "ppo" and self.sampler == "best_of_k":
+        name = NAMES[algorithm]
+        if algorithm not in SETTINGS and self.sampler == "best_of_k":
             raise ConfigError(
-                "best_of_k needs TruDi's Q critic; a PPO policy acts with ode (its mean) or sde (a sample)."
+                f"best_of_k needs TruDi's Q critic; a {name} policy acts with ode (without noise) or sde (a sample)."
             )
-        chain_options = [name for name in self.given() if name != "num_candidates"]
-        if algorithm not in ("trudi", "dime") and chain_options:
-            raise ConfigError(
-                f"{', '.join(chain_options)}: for TruDi's sampler only; a {algorithm.upper()} policy has no denoising "
-                "chain."
-            )
+        if algorithm in HAVE_NO_CHAIN and (options := [o for o in self.given() if o != "num_candidates"]):
+            raise ConfigError(f"{', '.join(options)}: a {name} policy has no chain; it is a Gaussian.")
+        if algorithm in ("dppo", "fpo") and self.score_scale is not None:
+            raise ConfigError(f"score_scale: a {name} policy's network is not trained as a score.")
 
 
 def identify(path: Path, task: str, algorithm: Algorithm | None = None) -> Algorithm:
@@ -107,10 +115,11 @@ def identify(path: Path, task: str, algorithm: Algorithm | None = None) -> Algor
         raise CheckpointError(
             f"{path} is a checkpoint of {found}, not of {algorithm}. Use --algo {found} or leave it out."
         )
-    if found != "ppo":
+    if found in SETTINGS:
         check_kind(checkpoint, task)
     else:
-        check_task((checkpoint.get("infos") or {}).get("task"), task)
+        known = spec_of(checkpoint) or checkpoint.get("infos") or {}
+        check_task(known.get("task"), task)
     return found
 
 
@@ -119,13 +128,13 @@ def load_policy(
 ) -> Policy:
     """Return the policy of a checkpoint.
 
-    A policy of TruDi's learner is rebuilt from the checkpoint alone, a PPO policy by RSL-RL's runner.
+    A policy of TruDi's learner is rebuilt from the checkpoint alone, those of PPO and its relatives by a runner.
 
     Args:
         path: A ``model_*.pt``.
         algorithm: What :func:`identify` returned for it.
         env: Where it is to act.
-        agent_cfg: The runner configuration that PPO was trained with; not read for the others.
+        agent_cfg: The runner configuration that it was trained with; not read for TruDi's learner.
         sampler: How it is to act.
         device: Where to compute.
 
@@ -134,7 +143,7 @@ def load_policy(
         ConfigError: If the sampler is not one of the algorithm's.
     """
     sampler.require_for(algorithm)
-    if algorithm != "ppo":
+    if algorithm in SETTINGS:
         actor_critic, spec = load_actor_critic(path)
         _require_fit(spec["obs_dims"], actor_critic.num_actions, env)
         return functools.partial(actor_critic.to(device).act, sampler=sampler.sampler, **sampler.given())
@@ -148,13 +157,15 @@ def acting(algorithm: Any, sampler: SamplerCfg) -> Policy:
     """Return the policy that an algorithm of a runner holds, with its normalisers frozen.
 
     Args:
-        algorithm: TruDi, which is also REPPO and DIME, or RSL-RL's PPO.
+        algorithm: TruDi, which is also REPPO and DIME, or RSL-RL's PPO or one of its relatives.
         sampler: How it is to act; :meth:`SamplerCfg.require_for` has passed.
     """
     model: Any = policy_of(algorithm)
     model.eval()
     if isinstance(algorithm, TruDi):
         return functools.partial(algorithm.actor_critic.act, sampler=sampler.sampler, **sampler.given())
+    if isinstance(model, GenerativeModel):
+        return functools.partial(model.act, sampler=sampler.sampler, **sampler.given())
     if hasattr(model, "act_inference"):  # RSL-RL 3
         return model.act if sampler.sampler == "sde" else model.act_inference
     return _GaussianSample(model) if sampler.sampler == "sde" else model

@@ -5,15 +5,16 @@ from __future__ import annotations
 
 import copy
 import math
-from abc import ABC, abstractmethod
+from abc import abstractmethod
 from collections.abc import Callable
-from typing import Generic, Literal, TypedDict, TypeVar, get_args
+from typing import Any, Generic, Literal, TypedDict, TypeVar, get_args
 
 import torch
 from tensordict import TensorDict
-from torch import Tensor, nn
+from torch import Tensor
 
-from trudi_rsl.modules.inference_policy import InferencePolicy
+from trudi_rsl.modules.deployable_policy import DeployablePolicy
+from trudi_rsl.modules.inference_policy import Squash
 from trudi_rsl.modules.observations import ObservationEncoder
 from trudi_rsl.networks import QCritic
 from trudi_rsl.policy import Decision, Policy
@@ -36,7 +37,7 @@ class CriticOptions(TypedDict, total=False):
     obs_normalization: bool
 
 
-class ActorCritic(nn.Module, ABC, Generic[PolicyT]):
+class ActorCritic(DeployablePolicy, Generic[PolicyT]):
     """Actor and distributional Q critic over RSL-RL observation groups.
 
     Actions inside the package are unit actions in [-1, 1]; what this module returns to a simulator is
@@ -54,7 +55,6 @@ class ActorCritic(nn.Module, ABC, Generic[PolicyT]):
         obs_normalization: Normalise observations with running statistics.
     """
 
-    is_recurrent = False
     action_scale: Tensor
     action_offset: Tensor
     entropy_per_dim: Tensor
@@ -135,7 +135,7 @@ class ActorCritic(nn.Module, ABC, Generic[PolicyT]):
                 raise ValueError(f"Unknown initial_latent {initial_latent!r}; use one of {get_args(InitialLatent)}.")
             actor_obs = self.actor_obs(obs)
             start = self._draw_start(actor_obs) if initial_latent == "random" else None
-            return self.to_simulator(self.deterministic_latent(actor_obs, score_scale, start).tanh())
+            return self.deterministic_actions(actor_obs, score_scale, start)
         if sampler == "sde":
             return self.to_simulator(self.decide(self.actor_obs(obs)).action)
         if sampler == "best_of_k":
@@ -172,6 +172,10 @@ class ActorCritic(nn.Module, ABC, Generic[PolicyT]):
         Raises:
             ValueError: If an option is out of range.
         """
+
+    def deterministic_actions(self, actor_obs: Tensor, score_scale: float = 1.0, start: Tensor | None = None) -> Tensor:
+        """Return simulator actions ``[B, A]``; see :meth:`deterministic_latent`."""
+        return self.to_simulator(self.deterministic_latent(actor_obs, score_scale, start).tanh())
 
     def _draw_start(self, actor_obs: Tensor) -> Tensor | None:
         """Return random initial latents ``[B, A]``, None for a policy that has no such."""
@@ -211,30 +215,16 @@ class ActorCritic(nn.Module, ABC, Generic[PolicyT]):
         """Standard deviation ``[A]`` of the Gaussian with the same entropy bound per dimension, in simulator units."""
         return self.action_scale * torch.exp(self.entropy_per_dim - ENTROPY_OF_UNIT_GAUSSIAN)
 
-    # -- RSL-RL's model interface ---------------------------------------------------------------------------------
+    # -- deploying ------------------------------------------------------------------------------------------------
 
-    def reset(self, dones: Tensor | None = None, hidden_state: object = None) -> None:
-        """Do nothing: the policy has no memory."""
+    @property
+    def squash(self) -> Squash:
+        """How a pre-squash action becomes one of the simulator."""
+        return Squash(self.action_scale, self.action_offset)
 
-    def get_hidden_state(self) -> None:
-        """Return None: the policy has no memory."""
-
-    @abstractmethod
-    def deployable(self, score_scale: float = 1.0, seed: int | None = None) -> InferencePolicy:
-        """Freeze the current policy; later training does not reach the copy.
-
-        Args:
-            score_scale: Score scale ``c`` of the ODE, above 0; a Gaussian has 1 only.
-            seed: Seed of the ODE's fixed initial latent; None starts at zeros. A Gaussian has None only.
-
-        Raises:
-            ValueError: If an option is out of range.
-        """
-
-    def as_jit(self) -> InferencePolicy:
-        """Return the deployable policy, ``obs [1, O] -> actions [1, A]``, ready for ``torch.jit.script``."""
-        return self.deployable()
-
-    def as_onnx(self, verbose: bool = False) -> InferencePolicy:
-        """Return the deployable policy, with the input and output names that RSL-RL's ONNX exporter reads."""
-        return self.deployable()
+    def describe(self, score_scale: float = 1.0, seed: int | None = None) -> dict[str, Any]:
+        """Return metadata of the policy: its action bounds."""
+        return {
+            "action_low": (self.action_offset - self.action_scale).tolist(),
+            "action_high": (self.action_offset + self.action_scale).tolist(),
+        }

@@ -4,7 +4,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Unpack
+from typing import Any, Unpack
 
 import torch
 from tensordict import TensorDict
@@ -12,7 +12,9 @@ from torch import Tensor
 
 from trudi_rsl.diffusion import Chain, DiffusionPolicy
 from trudi_rsl.modules.actor_critic import ActorCritic, CriticOptions
-from trudi_rsl.modules.inference_policy import DiffusionInferencePolicy
+from trudi_rsl.modules.deployable_policy import describe_chain
+from trudi_rsl.modules.inference_policy import ChainInferencePolicy, Squash, fixed_start
+from trudi_rsl.modules.observations import ObservationEncoder
 
 
 class DiffusionActorCritic(ActorCritic[DiffusionPolicy]):
@@ -66,18 +68,54 @@ class DiffusionActorCritic(ActorCritic[DiffusionPolicy]):
 
     def deterministic_latent(self, actor_obs: Tensor, score_scale: float = 1.0, start: Tensor | None = None) -> Tensor:
         """Return where the ODE leads, pre-squash actions ``[B, A]``; see :class:`ActorCritic`."""
-        if not score_scale > 0.0:
-            raise ValueError(f"score_scale must be above 0, got {score_scale}.")
+        _require_positive(score_scale)
         x0 = actor_obs.new_zeros(len(actor_obs), self.num_actions) if start is None else start
         return self.actor.solve_ode(actor_obs, x0, score_scale)
 
     def _draw_start(self, actor_obs: Tensor) -> Tensor:
-        return self.actor.prior_std * torch.randn_like(actor_obs.new_zeros(len(actor_obs), self.num_actions))
+        return self.actor.draw_start(len(actor_obs))
 
     def actor_metrics(self) -> dict[str, Tensor]:
         """Return the mean friction."""
         return {"friction": self.actor.friction().detach().mean()}
 
-    def deployable(self, score_scale: float = 1.0, seed: int | None = None) -> DiffusionInferencePolicy:
+    def deployable(self, score_scale: float = 1.0, seed: int | None = None) -> ChainInferencePolicy:
         """Freeze the current policy: the ODE from a fixed start; see :class:`ActorCritic`."""
-        return DiffusionInferencePolicy(self, score_scale, seed)
+        _require_positive(score_scale)
+        return frozen_chain(self.actor_obs, self.actor, score_scale, seed, self.squash)
+
+    def describe(self, score_scale: float = 1.0, seed: int | None = None) -> dict[str, Any]:
+        """Return metadata of the policy: its action bounds and its chain."""
+        return super().describe() | describe_chain(self.actor.num_steps, score_scale, seed)
+
+
+def frozen_chain(
+    encoder: ObservationEncoder, actor: DiffusionPolicy, score_scale: float, seed: int | None, squash: Squash | None
+) -> ChainInferencePolicy:
+    """Return a diffusion policy's ODE from a fixed start, frozen.
+
+    Args:
+        encoder: Normaliser of the observation.
+        actor: The policy.
+        score_scale: Score scale ``c`` of the ODE.
+        seed: Seed of the fixed start; None is zeros.
+        squash: Bounds of the actions; None where the chain's end is the action.
+    """
+    with torch.inference_mode(False), torch.no_grad():
+        steps = actor.step_sizes()
+        return ChainInferencePolicy(
+            encoder,
+            actor.score_network,
+            actor.score_network.time_features(actor.num_steps),
+            # x + e ((2c-1) p(x) + c u) = (1 - (2c-1) e / s0^2) x + c e u
+            contraction=1.0 - (2.0 * score_scale - 1.0) * steps / actor.prior_std**2,
+            gain=score_scale * steps,
+            start=fixed_start(actor.num_actions, actor.prior_std, seed).to(steps),
+            start_std=actor.prior_std,
+            squash=squash,
+        )
+
+
+def _require_positive(score_scale: float) -> None:
+    if not score_scale > 0.0:
+        raise ValueError(f"score_scale must be above 0, got {score_scale}.")

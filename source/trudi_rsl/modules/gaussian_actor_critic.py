@@ -7,10 +7,11 @@ from collections.abc import Sequence
 from typing import Unpack
 
 from tensordict import TensorDict
-from torch import Tensor
+from torch import Tensor, nn
 
 from trudi_rsl.modules.actor_critic import ActorCritic, CriticOptions
-from trudi_rsl.modules.inference_policy import GaussianInferencePolicy
+from trudi_rsl.modules.deployable_policy import refuse_ode_options
+from trudi_rsl.modules.inference_policy import FirstColumns, MeanInferencePolicy
 from trudi_rsl.networks import GaussianPolicy
 
 
@@ -44,18 +45,11 @@ class GaussianActorCritic(ActorCritic[GaussianPolicy]):
 
     def deterministic_latent(self, actor_obs: Tensor, score_scale: float = 1.0, start: Tensor | None = None) -> Tensor:
         """Return the Gaussian's mean ``[B, A]``; see :class:`ActorCritic`."""
-        _refuse_ode_options(score_scale, start)
+        refuse_ode_options(score_scale, start)
         return self.actor(actor_obs).mean
 
-    def deployable(self, score_scale: float = 1.0, seed: int | None = None) -> GaussianInferencePolicy:
+    def deployable(self, score_scale: float = 1.0, seed: int | None = None) -> MeanInferencePolicy:
         """Freeze the current policy's mean; see :class:`ActorCritic`."""
-        _refuse_ode_options(score_scale, seed)
-        return GaussianInferencePolicy(self)
-
-
-def _refuse_ode_options(score_scale: float, start: object) -> None:
-    if score_scale != 1.0 or start is not None:
-        raise ValueError(
-            "A Gaussian policy acts by its mean, which has no score scale and no initial latent. Leave both at their "
-            f"defaults; got score_scale={score_scale} and {'no' if start is None else 'an'} initial latent."
-        )
+        refuse_ode_options(score_scale, seed)
+        mean = nn.Sequential(self.actor.network, FirstColumns(self.num_actions))
+        return MeanInferencePolicy(self.actor_obs, mean, self.squash)

@@ -4,18 +4,24 @@
 # No `from __future__ import annotations` here: TorchScript reads the class annotations and cannot resolve text.
 import copy
 from abc import ABC, abstractmethod
-from typing import TYPE_CHECKING, Any
+from typing import NamedTuple
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from trudi_rsl.diffusion import ScoreNetwork
+from trudi_rsl.modules.observations import ObservationEncoder
 from trudi_rsl.rsl_rl_compat.moved import EmpiricalNormalization
 
-if TYPE_CHECKING:
-    from trudi_rsl.modules.actor_critic import ActorCritic
-    from trudi_rsl.modules.diffusion_actor_critic import DiffusionActorCritic
-    from trudi_rsl.modules.gaussian_actor_critic import GaussianActorCritic
+
+class Squash(NamedTuple):
+    """Simulator actions ``offset + scale * tanh(latent)``."""
+
+    scale: Tensor
+    """``[A]``, positive."""
+    offset: Tensor
+    """``[A]``."""
 
 
 class InferencePolicy(nn.Module, ABC):
@@ -24,7 +30,9 @@ class InferencePolicy(nn.Module, ABC):
     The observation's statistics are constants. Works under ``torch.jit.script`` and both ONNX exporters.
 
     Args:
-        actor_critic: The policy to freeze; later training does not reach the copy.
+        encoder: Normaliser of the observation; later training does not reach the copy.
+        device: Where the network is.
+        squash: Bounds of the actions; None where the latent is the action.
     """
 
     input_names = ["obs"]  # noqa: RUF012  RSL-RL's ONNX exporter passes the list on unchanged
@@ -35,22 +43,18 @@ class InferencePolicy(nn.Module, ABC):
     action_scale: Tensor
     action_offset: Tensor
 
-    def __init__(self, actor_critic: "ActorCritic[Any]") -> None:
+    def __init__(self, encoder: ObservationEncoder, device: torch.device, squash: Squash | None) -> None:
         super().__init__()
-        normalizer = actor_critic.actor_obs.normalizer
-        self.num_obs: int = actor_critic.actor.num_obs
+        normalizer = encoder.normalizer
+        self.num_obs: int = encoder.num_obs
+        self.bounded: bool = squash is not None
         with torch.inference_mode(False), torch.no_grad():
-            scale = actor_critic.action_scale
-            mean, inverse_std = scale.new_zeros(self.num_obs), scale.new_ones(self.num_obs)
+            mean, inverse_std = torch.zeros(self.num_obs, device=device), torch.ones(self.num_obs, device=device)
             if isinstance(normalizer, EmpiricalNormalization):
                 mean = normalizer.mean
                 inverse_std = 1.0 / (normalizer.std + normalizer.eps)
-            self._keep(
-                obs_mean=mean,
-                obs_inverse_std=inverse_std,
-                action_scale=scale,
-                action_offset=actor_critic.action_offset,
-            )
+            scale, offset = squash or (torch.ones(1, device=device), torch.zeros(1, device=device))
+            self._keep(obs_mean=mean, obs_inverse_std=inverse_std, action_scale=scale, action_offset=offset)
 
     def _keep(self, **constants: Tensor) -> None:
         """Register copies of constants."""
@@ -59,12 +63,14 @@ class InferencePolicy(nn.Module, ABC):
 
     @abstractmethod
     def latent(self, normalized: Tensor) -> Tensor:
-        """Return pre-squash actions ``[B, A]`` for normalised observations ``[B, O]``."""
+        """Return actions before squashing ``[B, A]`` for normalised observations ``[B, O]``."""
 
     def forward(self, obs: Tensor) -> Tensor:
         """Return simulator actions ``[B, A]`` for raw observations ``[B, O]``."""
-        normalized = (obs - self.obs_mean) * self.obs_inverse_std
-        return self.action_offset + self.action_scale * torch.tanh(self.latent(normalized))
+        latent = self.latent((obs - self.obs_mean) * self.obs_inverse_std)
+        if self.bounded:
+            return self.action_offset + self.action_scale * torch.tanh(latent)
+        return latent
 
     @torch.jit.export
     def reset(self) -> None:
@@ -85,19 +91,21 @@ class InferencePolicy(nn.Module, ABC):
         return (torch.zeros(1, self.num_obs),)
 
 
-class DiffusionInferencePolicy(InferencePolicy):
-    """A diffusion policy's ODE from a fixed start.
+class ChainInferencePolicy(InferencePolicy):
+    """A chain ``x <- contraction_k x + gain_k u(x, s, k)`` from a fixed start.
 
-    All that does not depend on the observation (step sizes, step features) is folded into constants, so that the
-    exported graph holds the score network's layers and little else.
+    All that does not depend on the observation (step sizes, step features) is a constant, so that the exported graph
+    holds the score network's layers and little else.
 
     Args:
-        actor_critic: The policy to freeze.
-        score_scale: Score scale ``c`` of the ODE, above 0.
-        seed: Seed of the fixed initial latent; None starts at zeros.
-
-    Raises:
-        ValueError: If ``score_scale`` is not above 0.
+        encoder: Normaliser of the observation.
+        network: The network ``u``.
+        time_features: Its features of the ``N`` steps, ``[N, H]``.
+        contraction: ``[N, A]``.
+        gain: ``[N, A]``.
+        start: ``x_0``, ``[1, A]``.
+        start_std: Standard deviation that a random start has.
+        squash: Bounds of the actions; None where ``x_N`` is the action.
     """
 
     latent_weight: Tensor
@@ -105,64 +113,86 @@ class DiffusionInferencePolicy(InferencePolicy):
     obs_bias: Tensor
     time_features: Tensor
     contraction: Tensor
-    control_gain: Tensor
+    gain: Tensor
     start: Tensor
+    start_std: float
 
-    def __init__(self, actor_critic: "DiffusionActorCritic", score_scale: float = 1.0, seed: int | None = None) -> None:
-        super().__init__(actor_critic)
-        if not score_scale > 0.0:
-            raise ValueError(f"score_scale must be above 0, got {score_scale}.")
-        actor = actor_critic.actor
-        net = actor.score_network
+    def __init__(
+        self,
+        encoder: ObservationEncoder,
+        network: ScoreNetwork,
+        time_features: Tensor,
+        contraction: Tensor,
+        gain: Tensor,
+        start: Tensor,
+        start_std: float,
+        squash: Squash | None = None,
+    ) -> None:
+        super().__init__(encoder, gain.device, squash)
+        self.start_std = start_std
         with torch.inference_mode(False), torch.no_grad():
-            steps = actor.step_sizes()
-            start = steps.new_zeros(1, actor.num_actions)
-            if seed is not None:
-                generator = torch.Generator().manual_seed(seed)
-                start = actor.prior_std * torch.randn(start.shape, generator=generator).to(start)
-            latent_weight, obs_weight, _ = net.input_weights()
+            latent_weight, obs_weight, _ = network.input_weights()
             self._keep(
                 latent_weight=latent_weight,
                 obs_weight=obs_weight,
-                obs_bias=net.input_layer.bias,
-                time_features=net.time_features(actor.num_steps),
-                # x + e ((2c-1) p(x) + c u) = (1 - (2c-1) e / s0^2) x + c e u
-                contraction=1.0 - (2.0 * score_scale - 1.0) * steps / actor.prior_std**2,
-                control_gain=score_scale * steps,
+                obs_bias=network.input_layer.bias,
+                time_features=time_features,
+                contraction=contraction,
+                gain=gain,
                 start=start,
             )
-        self.num_steps = actor.num_steps
-        self.encoder = _detached_copy(net.encoder)
-        self.trunk = _detached_copy(net.trunk)
-        self.output_layer = _detached_copy(net.output_layer)
+        self.num_steps = len(gain)
+        self.encoder = _detached_copy(network.encoder)
+        self.trunk = _detached_copy(network.trunk)
+        self.output_layer = _detached_copy(network.output_layer)
         self.eval()
 
     def latent(self, normalized: Tensor) -> Tensor:
-        """Return pre-squash actions ``[B, A]`` for normalised observations ``[B, O]``."""
+        """Return ``x_N`` ``[B, A]`` for normalised observations ``[B, O]``."""
         obs_features = F.linear(self.encoder(normalized), self.obs_weight, self.obs_bias)
         x = self.start.expand(normalized.shape[0], -1)
         for k in range(self.num_steps):
             hidden = F.linear(x, self.latent_weight) + obs_features + self.time_features[k]
-            x = self.contraction[k] * x + self.control_gain[k] * self.output_layer(self.trunk(hidden))
+            x = self.contraction[k] * x + self.gain[k] * self.output_layer(self.trunk(hidden))
         return x
 
 
-class GaussianInferencePolicy(InferencePolicy):
+class MeanInferencePolicy(InferencePolicy):
     """A Gaussian policy's mean.
 
     Args:
-        actor_critic: The policy to freeze.
+        encoder: Normaliser of the observation.
+        network: Normalised observations ``[B, O]`` to the mean ``[B, A]``.
+        squash: Bounds of the actions; None where the mean is the action.
     """
 
-    def __init__(self, actor_critic: "GaussianActorCritic") -> None:
-        super().__init__(actor_critic)
-        self.num_actions = actor_critic.num_actions
-        self.network = _detached_copy(actor_critic.actor.network)
+    def __init__(self, encoder: ObservationEncoder, network: nn.Module, squash: Squash | None = None) -> None:
+        super().__init__(encoder, next(network.parameters()).device, squash)
+        self.network = _detached_copy(network)
         self.eval()
 
     def latent(self, normalized: Tensor) -> Tensor:
-        """Return pre-squash actions ``[B, A]`` for normalised observations ``[B, O]``."""
-        return self.network(normalized)[:, : self.num_actions]
+        """Return the mean ``[B, A]`` for normalised observations ``[B, O]``."""
+        return self.network(normalized)
+
+
+class FirstColumns(nn.Module):
+    """Leaves the first ``count`` columns of ``[B, n]``."""
+
+    def __init__(self, count: int) -> None:
+        super().__init__()
+        self.count = count
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Return ``[B, count]``."""
+        return x[:, : self.count]
+
+
+def fixed_start(num_actions: int, std: float, seed: int | None) -> Tensor:
+    """Return the start of a chain for all states, ``[1, A]``: zeros, or with a seed a draw of standard deviation."""
+    if seed is None:
+        return torch.zeros(1, num_actions)
+    return std * torch.randn(1, num_actions, generator=torch.Generator().manual_seed(seed))
 
 
 def _detached_copy(module: nn.Module) -> nn.Module:

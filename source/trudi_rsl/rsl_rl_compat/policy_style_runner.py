@@ -12,6 +12,8 @@ import torch
 from rsl_rl.env import VecEnv
 from tensordict import TensorDict
 
+from trudi_rsl import algorithms
+from trudi_rsl.algorithms.policy_gradient import PolicyGradient
 from trudi_rsl.rsl_rl_compat.moved import policy_sets
 from trudi_rsl.rsl_rl_compat.policy_style import DiffusionActorCritic, TruDi
 
@@ -39,7 +41,11 @@ class OnPolicyRunner(StockRunner):
             self.cfg["save_interval"] = math.nan
 
     def _construct_algorithm(self, obs: TensorDict) -> Any:
-        if not str(self.cfg["algorithm"]["class_name"]).endswith("TruDi"):
+        class_name = str(self.cfg["algorithm"]["class_name"])
+        if not class_name.endswith("TruDi"):
+            relative = getattr(algorithms, class_name.rpartition(":")[2], None)
+            if isinstance(relative, type) and issubclass(relative, PolicyGradient):
+                relative.check_version()
             return super()._construct_algorithm(obs)
         sections = [{k: v for k, v in self.cfg[name].items() if k != "class_name"} for name in ("policy", "algorithm")]
         env = self.env

@@ -20,6 +20,9 @@ on the algorithm builds itself."""
 PPO_MODELS = Version("5") <= INSTALLED
 """Whether PPO has the ``actor`` and ``critic`` sections, with distributions, that its settings here are written for."""
 
+NORMALIZES_IN_UPDATE = Version("5.5") <= INSTALLED
+"""Whether PPO's ``update`` feeds the observation normalisers, once per rollout; before, every environment step did."""
+
 
 def check_version() -> None:
     """Refuse versions of RSL-RL that this package does not know.

@@ -3,15 +3,19 @@
 
 from __future__ import annotations
 
+import copy
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import torch
+from rsl_rl.algorithms import PPO
 from rsl_rl.env import VecEnv
 from torch.utils.tensorboard import SummaryWriter
 
 from trudi_rsl.algorithms import TruDi
-from trudi_rsl.algorithms.checkpoint import algorithm_of, check_kind, check_task, read_checkpoint
+from trudi_rsl.algorithms.checkpoint import check_algorithm, check_kind, check_task, read_checkpoint
+from trudi_rsl.algorithms.model_checkpoint import SECTION, policy_spec
+from trudi_rsl.algorithms.policy_gradient import PolicyGradient
 from trudi_rsl.errors import CheckpointError, NonFiniteError
 from trudi_rsl.rsl_rl_compat import task_name
 from trudi_rsl.rsl_rl_compat.moved import policy_of
@@ -31,11 +35,11 @@ LOG_SUMS = ("rewbuffer", "lenbuffer", "tot_timesteps", "tot_time")
 
 
 class OnPolicyRunner(RslRlOnPolicyRunner):
-    """RSL-RL's on-policy runner, for TruDi and for RSL-RL's own PPO.
+    """RSL-RL's on-policy runner, for TruDi, its relatives and RSL-RL's own PPO.
 
     Trains exactly as the stock runner does. What it adds:
 
-    - a checkpoint tells its task, and is refused by another task, algorithm or network shape;
+    - a checkpoint tells its task and what an export needs, and is refused by another task, algorithm or network shape;
     - a resumed run's log goes on where the checkpoint's ended;
     - ``max_seconds`` in its configuration ends training after the iteration during which that time has passed;
     - when the simulator gives NaN or infinity, or training is interrupted, the policy so far is saved first;
@@ -43,10 +47,16 @@ class OnPolicyRunner(RslRlOnPolicyRunner):
       waits for the device at every step, is off unless asked for.
     """
 
+    _policy_spec: dict[str, Any] | None = None
+
     def __init__(self, env: VecEnv, train_cfg: dict[str, Any], log_dir: str | None = None, device: str = "cpu") -> None:
+        actor = copy.deepcopy(train_cfg.get("actor"))  # RSL-RL up to 5.4 takes the class names out
         super().__init__(env, train_cfg, log_dir, device)
         if isinstance(self.alg, TruDi):
             self.cfg.setdefault("check_for_nan", False)
+        elif actor is not None and type(self.alg) is PPO:
+            obs = self.alg.storage.observations[0]
+            self._policy_spec = policy_spec("ppo", actor, obs, self.cfg["obs_groups"], env)
 
     def learn(self, num_learning_iterations: int, init_at_random_ep_len: bool = False) -> None:
         """Train for a number of iterations; see the stock runner.
@@ -92,10 +102,10 @@ class OnPolicyRunner(RslRlOnPolicyRunner):
         return f"The policy so far is kept in {path}."
 
     def save(self, path: str, infos: dict[str, Any] | None = None) -> None:
-        """Save a checkpoint; ``infos`` also gets the task's name and the log's running sums."""
+        """Save a checkpoint; ``infos`` also gets the task's name, the log's running sums, and what PPO doesn't tell."""
         # RSL-RL 3.0 and 3.1 keep some of them where nobody else can read them
         sums = {name: getattr(self.logger, name) for name in (*EPISODE_SUMS, *LOG_SUMS) if hasattr(self.logger, name)}
-        super().save(path, {"task": task_name(self.env), "logger": sums, **(infos or {})})
+        super().save(path, {"task": task_name(self.env), "logger": sums, SECTION: self._policy_spec, **(infos or {})})
 
     def load(
         self, path: str, load_cfg: dict[str, bool] | None = None, strict: bool = True, map_location: str | None = None
@@ -108,9 +118,8 @@ class OnPolicyRunner(RslRlOnPolicyRunner):
         checkpoint = read_checkpoint(path)
         if isinstance(self.alg, TruDi):
             check_kind(checkpoint)
-        elif "trudi" in checkpoint:
-            raise CheckpointError(f"{path} is not a PPO checkpoint; load it with --algo {algorithm_of(checkpoint)}.")
-        else:
+        elif not isinstance(self.alg, PolicyGradient):
+            check_algorithm(checkpoint, "ppo")
             check_task((checkpoint.get("infos") or {}).get("task"), task_name(self.env))
         try:
             infos = super().load(path, load_cfg, strict, map_location or self.device)

@@ -126,6 +126,20 @@ def test_reppo_trains_resumes_plays_and_exports(scripts: Scripts) -> None:
 
 
 @pytest.mark.slow
+@pytest.mark.parametrize("algo", ["spo", "dppo", "fpo"])
+def test_ppos_relatives_train_resume_play_and_export(scripts: Scripts, algo: str) -> None:
+    flags = ("--task", CARTPOLE, "--algo", algo)
+    run = scripts.train(*flags, "agent.num_steps_per_env=8")
+    assert run.parent.name == f"cartpole_{algo}"
+    resumed = scripts.train(*flags, "--checkpoint", str(run), "agent.num_steps_per_env=8")
+    assert read_checkpoint(resumed / "model_0.pt")["infos"]["env_state"]["common_step_counter"] == 16
+    output = scripts.play(*flags, "--episodes", "2", EPISODE)
+    assert f"{algo}, sampler ode" in output
+    # the export compares its files with PyTorch before it keeps them
+    assert (resumed / "exported" / "policy.onnx").is_file()
+
+
+@pytest.mark.slow
 def test_the_tasks_own_ppo_trains_and_plays(scripts: Scripts) -> None:
     run = scripts.train("--task", CARTPOLE, "--algo", "ppo", "agent.num_steps_per_env=8")
     assert run.parent.name == "cartpole"

@@ -76,6 +76,22 @@ def test_reppo_has_trudis_configuration_but_for_the_actor_and_the_folder_of_its_
         find_task(FLAT + SUFFIX, "reppo")
 
 
+def test_dime_has_trudis_configuration_but_for_the_trust_region() -> None:
+    trudi, dime = (find_task(FLAT, algo).agent_cfg() for algo in ("trudi", "dime"))
+    assert dime.algorithm.to_dict() == trudi.algorithm.to_dict() | {"constraint": "none"}
+    assert dime.experiment_name == trudi.experiment_name.removesuffix("_trudi") + "_dime"
+
+
+@pytest.mark.parametrize("algo", ["spo", "dppo", "fpo"])
+def test_ppos_relatives_have_its_configuration_but_for_the_class_and_the_folder_of_their_runs(algo: str) -> None:
+    ppo, relative = (find_task(FLAT, name).agent_cfg() for name in ("ppo", algo))
+    assert relative.algorithm == dataclasses.replace(ppo.algorithm, class_name=f"trudi_rsl.algorithms:{algo.upper()}")
+    assert relative.experiment_name == f"{ppo.experiment_name}_{algo}"
+    changed = {"algorithm": ppo.algorithm, "experiment_name": ppo.experiment_name}
+    assert dataclasses.replace(relative, **changed) == ppo
+    assert find_task(FLAT, algo).id == FLAT
+
+
 def test_the_runner_is_the_tasks_own_with_trudis_additions() -> None:
     velocity, cartpole = (registry.load_runner_cls(task + SUFFIX) for task in (FLAT, CARTPOLE))
     assert velocity is not None

@@ -11,6 +11,7 @@ from typing import Any
 from mjlab.rl import RslRlOnPolicyRunnerCfg  # pyright: ignore[reportMissingImports]
 
 from trudi_rsl.algorithms.family import LearnerAlgorithm, family_overrides
+from trudi_rsl.algorithms.model_checkpoint import PolicyGradientAlgorithm
 from trudi_rsl.hosts.mjlab.cfg import DIMEAlgorithmCfg, REPPOAlgorithmCfg, TruDiAlgorithmCfg, TruDiRunnerCfg
 from trudi_rsl.hosts.ppo_conversion import trudi_settings
 
@@ -49,6 +50,17 @@ def sibling_from_trudi(trudi: TruDiRunnerCfg, algo: LearnerAlgorithm) -> TruDiRu
     algorithm = _SETTINGS[algo](**shared | family_overrides(algo))
     name = f"{trudi.experiment_name.removesuffix('_trudi')}_{algo}"
     return dataclasses.replace(trudi, algorithm=algorithm, experiment_name=name)
+
+
+def relative_of_ppo(ppo: RslRlOnPolicyRunnerCfg, algo: PolicyGradientAlgorithm) -> RslRlOnPolicyRunnerCfg:
+    """Return a task's configuration for SPO, DPPO or FPO: that of its PPO, but for the algorithm's class.
+
+    Args:
+        ppo: The task's runner configuration, left as it is.
+        algo: ``spo``, ``dppo`` or ``fpo``; the latter two make their actor from PPO's actor section.
+    """
+    algorithm = dataclasses.replace(ppo.algorithm, class_name=f"trudi_rsl.algorithms:{algo.upper()}")
+    return dataclasses.replace(ppo, algorithm=algorithm, experiment_name=f"{ppo.experiment_name}_{algo}")
 
 
 def _runner_class(ppo: type) -> Any:

@@ -37,7 +37,7 @@ def apply(cfg: Any, settings: Mapping[str, Any], overrides: Sequence[str] = ()) 
     said = io.StringIO()
     try:
         with contextlib.redirect_stdout(said), contextlib.redirect_stderr(said):
-            return tyro.cli(type(cfg), args=args, default=cfg, config=mjlab.TYRO_FLAGS)
+            return tyro.cli(type(cfg), args=args, default=cfg, config=mjlab.TYRO_FLAGS)  # pyright: ignore[reportAttributeAccessIssue]
     except SystemExit as error:
         raise ConfigError(_reason(said.getvalue())) from error
 

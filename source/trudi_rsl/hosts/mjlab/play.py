@@ -19,11 +19,10 @@ from mjlab.scripts.train import TrainConfig  # pyright: ignore[reportMissingImpo
 from mjlab.tasks import registry  # pyright: ignore[reportMissingImports]
 from omegaconf import OmegaConf
 
-from trudi_rsl.algorithms import load_actor_critic
+from trudi_rsl.algorithms.checkpoint import load_deployable
 from trudi_rsl.config import resume_path
 from trudi_rsl.config.schema import ANY_CHECKPOINT
 from trudi_rsl.deploy import export_policy
-from trudi_rsl.deploy.export import describe_checkpoint
 from trudi_rsl.evaluation.play import evaluate_and_print
 from trudi_rsl.evaluation.policies import SamplerCfg, identify, load_policy
 from trudi_rsl.evaluation.video import record_episode, video_path
@@ -49,7 +48,7 @@ def play(args: argparse.Namespace, overrides: Sequence[str] = ()) -> None:
     """Run a trained policy in mjlab's viewer, or, with ``--episodes`` or ``--headless``, for whole episodes.
 
     Episodes are those of the task's variant for playing (no noise on observations, no pushes), with the time limit of
-    training. A policy of TruDi's learner is also exported, to ``exported/`` beside its checkpoint and with
+    training. The policy of any algorithm but PPO is also exported, to ``exported/`` beside its checkpoint and with
     mjlab's metadata.
 
     Args:
@@ -115,14 +114,14 @@ def playing_cfg(
 
 
 def export(checkpoint: Path, env: RslRlVecEnvWrapper) -> Path:
-    """Write a TruDi policy to ``exported/policy.{onnx,pt}`` beside its checkpoint and return the ONNX file.
+    """Write a policy to ``exported/policy.{onnx,pt}`` beside its checkpoint and return the ONNX file.
 
     Raises:
         ExportError: If an exported file does not act as the policy does.
     """
-    actor_critic, spec = load_actor_critic(checkpoint)
-    metadata = describe_checkpoint(spec) | as_text(robot_metadata(env.unwrapped, checkpoint.parent.name) or {})
-    return export_policy(actor_critic, checkpoint.parent / "exported", metadata=metadata, overwrite=True).onnx
+    policy, metadata = load_deployable(checkpoint)
+    metadata |= as_text(robot_metadata(env.unwrapped, checkpoint.parent.name) or {})
+    return export_policy(policy, checkpoint.parent / "exported", metadata=metadata, overwrite=True).onnx
 
 
 def _find(task: Task, args: argparse.Namespace) -> Path:

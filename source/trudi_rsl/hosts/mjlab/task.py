@@ -7,10 +7,11 @@ import importlib.util
 from dataclasses import dataclass
 from typing import Any, cast
 
-from trudi_rsl.algorithms.checkpoint import Algorithm
+from trudi_rsl.algorithms.checkpoint import NAMES, Algorithm
+from trudi_rsl.algorithms.family import SETTINGS
 from trudi_rsl.errors import ConfigError, nearest
 
-ALGORITHMS = ("trudi", "reppo", "dime", "ppo")
+ALGORITHMS = tuple(NAMES)
 INSTALL = 'pip install "mjlab==1.6.0"'
 
 
@@ -28,16 +29,20 @@ class Task:
         """The name under which mjlab has the task with its algorithm; those of its learner share one."""
         from trudi_rsl.hosts.mjlab.registration import SUFFIX
 
-        return self.name if self.algo == "ppo" else self.name + SUFFIX
+        return self.name + SUFFIX if self.algo in SETTINGS else self.name
 
     def agent_cfg(self) -> Any:
         """Return the runner configuration that the task is trained with."""
         from mjlab.tasks import registry  # pyright: ignore[reportMissingImports]
 
-        from trudi_rsl.hosts.mjlab.conversion import sibling_from_trudi
+        from trudi_rsl.hosts.mjlab.conversion import relative_of_ppo, sibling_from_trudi
 
         cfg = registry.load_rl_cfg(self.id)
-        return sibling_from_trudi(cfg, self.algo) if self.algo in ("reppo", "dime") else cfg
+        if self.algo in ("trudi", "ppo"):
+            return cfg
+        if self.algo in ("spo", "dppo", "fpo"):
+            return relative_of_ppo(cfg, self.algo)
+        return sibling_from_trudi(cfg, self.algo)
 
 
 def require_mjlab(task: str) -> None:

@@ -1,0 +1,186 @@
+# SPDX-License-Identifier: BSD-3-Clause
+"""RSL-RL's PPO with its update in parts, so that a relative replaces the part in which it differs."""
+
+from __future__ import annotations
+
+import copy
+from typing import TYPE_CHECKING, Any, ClassVar, Self, cast
+
+import torch
+from rsl_rl.algorithms import PPO
+from rsl_rl.env import VecEnv
+from tensordict import TensorDict
+from torch import Tensor, nn
+
+from trudi_rsl.algorithms.checkpoint import check_algorithm, check_task, resume_state, set_resume_state
+from trudi_rsl.algorithms.model_checkpoint import SECTION, PolicyGradientAlgorithm, policy_spec
+from trudi_rsl.algorithms.policy_gradient.surrogates import clipped_surrogate, value_loss
+from trudi_rsl.errors import ConfigError
+from trudi_rsl.rsl_rl_compat.version import INSTALLED, NORMALIZES_IN_UPDATE, PPO_MODELS
+
+if TYPE_CHECKING:
+    from rsl_rl.storage import RolloutStorage
+
+MIN_LEARNING_RATE, MAX_LEARNING_RATE = 1e-5, 1e-2
+"""Ends of the adaptive learning rate, RSL-RL's."""
+
+
+class PolicyGradient(PPO):
+    """PPO as RSL-RL has it: acting, storage, advantages, critic, normalisers and checkpoints are inherited.
+
+    ``update`` is written anew, in parts: :meth:`log_ratios` and :meth:`surrogate` are what relatives replace. With
+    those of this class and a Gaussian model it takes PPO's own steps. Losses are read from the device once per
+    iteration; the adaptive learning rate waits for it in every minibatch, as RSL-RL's does.
+
+    Random network distillation, symmetry and recurrent models are not supported.
+    """
+
+    algo: ClassVar[PolicyGradientAlgorithm] = "ppo"
+    """What ``--algo`` calls the algorithm."""
+    has_closed_forms: ClassVar[bool] = True
+    """Whether the actor has an entropy and a KL in closed form."""
+    spec: dict[str, Any] | None = None
+    """What a checkpoint tells of the policy, if the algorithm was built from a runner configuration."""
+    env: VecEnv | None = None
+    """The environment, asked for its state when saving if it can tell it (``state_dict``)."""
+
+    @classmethod
+    def construct_algorithm(  # pyright: ignore[reportIncompatibleMethodOverride]  RSL-RL's cannot know its subclass
+        cls, obs: TensorDict, env: VecEnv, cfg: dict[str, Any], device: str
+    ) -> Self:
+        """Build the algorithm from the runner configuration of a PPO; RSL-RL's runners call this.
+
+        Raises:
+            ConfigError: If RSL-RL is older than 5, or the configuration asks for what is not supported.
+        """
+        cls.check_version()
+        for extension in ("rnd_cfg", "symmetry_cfg"):
+            if cfg["algorithm"].setdefault(extension, None):
+                raise ConfigError(f"{cls.__name__} does not support algorithm.{extension}; leave it out or use PPO.")
+        actor = copy.deepcopy(cfg["actor"])
+        algorithm = cast(Self, PPO.construct_algorithm(obs, env, cfg, device))
+        if algorithm.actor.is_recurrent or algorithm.critic.is_recurrent:
+            raise ConfigError(f"{cls.__name__} does not support recurrent models; use MLPModel, or PPO.")
+        algorithm.env = env
+        algorithm.spec = policy_spec(cls.algo, actor, obs, cfg["obs_groups"], env)
+        return algorithm
+
+    @classmethod
+    def check_version(cls) -> None:
+        """Refuse versions of RSL-RL whose storage and models are others.
+
+        Raises:
+            ConfigError: Naming the installed version.
+        """
+        if not PPO_MODELS:
+            raise ConfigError(f"{cls.__name__} needs rsl-rl-lib 5; installed is {INSTALLED}, where TruDi trains.")
+
+    # -- what relatives replace -----------------------------------------------------------------------------------
+
+    def log_ratios(self, batch: RolloutStorage.Batch) -> Tensor:
+        """Return ``log pi(a|s) - log pi_old(a|s)``, ``[B]``, or one for each of ``N`` parts of an action, ``[B, N]``.
+
+        Afterwards the actor's ``output_*`` properties tell of the batch.
+        """
+        self.actor(cast(TensorDict, batch.observations), stochastic_output=True)
+        return self.actor.get_output_log_prob(cast(Tensor, batch.actions)) - torch.squeeze(
+            cast(Tensor, batch.old_actions_log_prob), -1
+        )
+
+    def surrogate(self, ratio: Tensor, advantages: Tensor) -> Tensor:
+        """Return the actor's loss, of which the mean counts.
+
+        Args:
+            ratio: Exponentials of what :meth:`log_ratios` returned.
+            advantages: ``[B]``.
+        """
+        return clipped_surrogate(ratio, advantages, self.clip_param)
+
+    # -- learning -------------------------------------------------------------------------------------------------
+
+    def update(self) -> dict[str, float]:
+        """Learn from the stored rollout and return the means of what was logged, read from the device once."""
+        batches = self.storage.mini_batch_generator(self.num_mini_batches, self.num_learning_epochs)
+        logged = [self._learn(batch) for batch in batches]
+        if NORMALIZES_IN_UPDATE:
+            seen = self.storage.observations.flatten(0, 1)
+            self.actor.update_normalization(seen)
+            self.critic.update_normalization(seen)
+        self.storage.clear()
+        means = torch.stack([torch.stack(list(values.values())) for values in logged]).mean(0)
+        return dict(zip(logged[0], means.tolist(), strict=True))
+
+    def _learn(self, batch: RolloutStorage.Batch) -> dict[str, Tensor]:
+        """Take one step of the optimiser and return scalars without gradient."""
+        advantages = torch.squeeze(cast(Tensor, batch.advantages), -1)
+        if self.normalize_advantage_per_mini_batch:
+            advantages = (advantages - advantages.mean()) / (advantages.std() + 1e-8)
+        # up to 5.4 RSL-RL has no such setting
+        mixed = getattr(self, "use_mixed_precision", False)
+        with torch.autocast(torch.device(self.device).type, torch.bfloat16, enabled=mixed):
+            ratio = self.log_ratios(batch).exp()
+            values = self.critic(cast(TensorDict, batch.observations))
+            if self.schedule == "adaptive" and self.desired_kl is not None:
+                self._adapt_learning_rate(batch)
+            losses = {
+                "value": value_loss(
+                    values,
+                    cast(Tensor, batch.values),
+                    cast(Tensor, batch.returns),
+                    self.clip_param if self.use_clipped_value_loss else None,
+                ),
+                "surrogate": self.surrogate(ratio, advantages).mean(),
+            }
+            loss = losses["surrogate"] + self.value_loss_coef * losses["value"]
+            if self.has_closed_forms:
+                losses["entropy"] = self.actor.output_entropy.mean()
+                loss = loss - self.entropy_coef * losses["entropy"]
+        self.optimizer.zero_grad()
+        loss.backward()
+        if self.is_multi_gpu:
+            self.reduce_parameters()
+        nn.utils.clip_grad_norm_(self.actor.parameters(), self.max_grad_norm)
+        nn.utils.clip_grad_norm_(self.critic.parameters(), self.max_grad_norm)
+        self.optimizer.step()
+        losses["ratio_deviation"] = (ratio - 1.0).abs().mean()
+        return {name: value.detach() for name, value in losses.items()}
+
+    @torch.no_grad()
+    def _adapt_learning_rate(self, batch: RolloutStorage.Batch) -> None:
+        """Lower the learning rate where the mean KL is above twice ``desired_kl``, raise it below half of that."""
+        old = cast("tuple[Tensor, ...]", batch.old_distribution_params)
+        kl = self.actor.get_kl_divergence(old, self.actor.output_distribution_params).mean()
+        if self.is_multi_gpu:
+            torch.distributed.all_reduce(kl)
+            kl /= self.gpu_world_size
+        mean_kl = kl.item()
+        if mean_kl > 2.0 * self.desired_kl:
+            self.learning_rate = max(MIN_LEARNING_RATE, self.learning_rate / 1.5)
+        elif 0.0 < mean_kl < 0.5 * self.desired_kl:
+            self.learning_rate = min(MAX_LEARNING_RATE, self.learning_rate * 1.5)
+        for group in self.optimizer.param_groups:
+            group["lr"] = self.learning_rate
+
+    # -- checkpoints ----------------------------------------------------------------------------------------------
+
+    def save(self) -> dict[str, Any]:
+        """Return what RSL-RL saves, and what an exact resume, an evaluation or an export needs beside it."""
+        between_rollouts = self.storage.step == 0
+        return {**super().save(), SECTION: self.spec, **resume_state(self.env if between_rollouts else None)}
+
+    def load(self, loaded_dict: dict[str, Any], load_cfg: dict[str, bool] | None, strict: bool) -> bool:
+        """Load a checkpoint; see RSL-RL's PPO. ``iteration`` also restores random generators and simulator.
+
+        Raises:
+            CheckpointError: If the checkpoint is of another algorithm or task.
+        """
+        check_algorithm(loaded_dict, self.algo)
+        if self.spec is not None:
+            check_task(loaded_dict[SECTION]["task"], self.spec["task"])
+        takes_iteration = super().load(loaded_dict, load_cfg, strict)
+        if load_cfg is None or load_cfg.get("optimizer"):
+            self.learning_rate = self.optimizer.param_groups[0]["lr"]
+        # other processes keep their own simulators and random numbers: copies of one would all collect the same
+        if takes_iteration and self.gpu_global_rank == 0:
+            set_resume_state(self.env, loaded_dict)
+        return takes_iteration

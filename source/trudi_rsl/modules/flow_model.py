@@ -1,0 +1,121 @@
+# SPDX-License-Identifier: BSD-3-Clause
+"""FPO's actor: a flow policy that carries its own flow-matching draws (arXiv 2507.21053)."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import torch
+from tensordict import TensorDict
+from torch import Tensor
+
+from trudi_rsl.diffusion.flow import FlowPolicy
+from trudi_rsl.modules.deployable_policy import describe_start
+from trudi_rsl.modules.generative_model import (
+    GenerativeModel,
+    activation_class,
+    require_at_least_one,
+    require_no_ode_scale,
+    require_positive,
+)
+from trudi_rsl.modules.inference_policy import ChainInferencePolicy, fixed_start
+
+
+class FlowModel(GenerativeModel):
+    """A flow policy whose ratio is estimated by the conditional flow matching (CFM) loss of its own actions.
+
+    With each action it draws ``S`` times and noises and stores them with their losses, so that the loss before and
+    after an update is taken at the same points.
+
+    Args:
+        obs: Example observations, to size the groups.
+        obs_groups: Names of observation sets to names of groups.
+        obs_set: The set that the model sees.
+        output_dim: Action dimension ``A``.
+        hidden_dims: Width of the velocity network's first layer and of every hidden block.
+        activation: RSL-RL's name of the activations; ``swish`` is SiLU.
+        obs_normalization: Normalise observations with running statistics.
+        num_flow_steps: Euler steps, at least 1.
+        num_matching_samples: Draws ``S`` of time and noise for each action, at least 1.
+        prior_std: Standard deviation of the noise that the flow starts from, and of the first policy's actions,
+            above 0.
+
+    Raises:
+        ConfigError: If a setting is out of range.
+    """
+
+    def __init__(
+        self,
+        obs: TensorDict,
+        obs_groups: dict[str, list[str]],
+        obs_set: str,
+        output_dim: int,
+        hidden_dims: Sequence[int] = (32, 32, 32),
+        activation: str = "swish",
+        obs_normalization: bool = False,
+        num_flow_steps: int = 10,
+        num_matching_samples: int = 8,
+        prior_std: float = 1.0,
+    ) -> None:
+        super().__init__(obs, obs_groups, obs_set, output_dim, obs_normalization)
+        require_at_least_one("num_flow_steps", num_flow_steps)
+        require_at_least_one("num_matching_samples", num_matching_samples)
+        require_positive("prior_std", prior_std)
+        self.num_matching_samples = num_matching_samples
+        self.actor = FlowPolicy(
+            self.actor_obs.num_obs, output_dim, num_flow_steps, prior_std, hidden_dims, activation_class(activation)
+        )
+
+    def sample(self, actor_obs: Tensor) -> tuple[Tensor, tuple[Tensor, ...]]:
+        """Return actions ``[B, A]`` from random starts, and what the ratio needs to know of them.
+
+        Returns:
+            Actions, and times ``[B, S]``, noises ``[B, S, A]`` and the CFM losses there ``[B, S]``.
+        """
+        batch = len(actor_obs)
+        actions = self.actor.integrate(actor_obs, self.random_start(actor_obs))
+        times = torch.rand(batch, self.num_matching_samples, device=actor_obs.device, dtype=actor_obs.dtype)
+        noise = self.actor.draw_noise(batch, self.num_matching_samples)
+        return actions, (times, noise, self.actor.matching_losses(actor_obs, actions, times, noise))
+
+    def log_ratios(self, obs: TensorDict, actions: Tensor, old_params: Sequence[Tensor]) -> Tensor:
+        """Return ``cfm_old - cfm``, the mean over the action's draws, ``[B]``."""
+        times, noise, old_losses = old_params
+        losses = self.actor.matching_losses(self.actor_obs(obs), actions, times, noise)
+        self._params = (times, noise, losses.detach())
+        return (old_losses - losses).mean(-1)
+
+    # -- acting deterministically ---------------------------------------------------------------------------------
+
+    def random_start(self, actor_obs: Tensor) -> Tensor:
+        """Return draws of the noise that the flow starts from, ``[B, A]``."""
+        return self.actor.draw_noise(len(actor_obs))
+
+    def deterministic_actions(self, actor_obs: Tensor, score_scale: float = 1.0, start: Tensor | None = None) -> Tensor:
+        """Return where the flow carries ``start``, ``[B, A]``."""
+        require_no_ode_scale(score_scale)
+        x0 = actor_obs.new_zeros(len(actor_obs), self.actor.num_actions) if start is None else start
+        return self.actor.integrate(actor_obs, x0)
+
+    def deployable(self, score_scale: float = 1.0, seed: int | None = None) -> ChainInferencePolicy:
+        """Freeze the current policy: its flow from a fixed start."""
+        require_no_ode_scale(score_scale)
+        with torch.inference_mode(False), torch.no_grad():
+            features = self.actor.time_features()
+            # x + v / N
+            gain = features.new_full((self.actor.num_steps, self.actor.num_actions), 1.0 / self.actor.num_steps)
+            start = fixed_start(self.actor.num_actions, self.actor.prior_std, seed).to(features)
+            return ChainInferencePolicy(
+                self.actor_obs,
+                self.actor.velocity_network,
+                features,
+                contraction=torch.ones_like(gain),
+                gain=gain,
+                start=start,
+                start_std=self.actor.prior_std,
+            )
+
+    def describe(self, score_scale: float = 1.0, seed: int | None = None) -> dict[str, Any]:
+        """Return metadata of the flow."""
+        return {"num_flow_steps": self.actor.num_steps, "initial_latent": describe_start(seed)}

@@ -1,0 +1,142 @@
+# SPDX-License-Identifier: BSD-3-Clause
+"""The update that PPO's relatives share is RSL-RL's PPO, and SPO differs from it by its surrogate."""
+
+from __future__ import annotations
+
+import copy
+from typing import Any
+
+import pytest
+import torch
+from rsl_rl.algorithms import PPO
+
+from tests.rsl_rl.helpers import runner_cfg as trudi_cfg
+from tests.rsl_rl.small_policies import RandomTask, built, collect, observations, runner_cfg, state
+from trudi_rsl.algorithms.policy_gradient import DPPO, FPO, SPO, PolicyGradient
+from trudi_rsl.algorithms.policy_gradient.surrogates import clipped_surrogate, penalised_surrogate
+from trudi_rsl.errors import CheckpointError, ConfigError
+from trudi_rsl.hosts.gymnasium_env import GymnasiumVecEnv
+from trudi_rsl.rsl_rl_compat.version import POLICY_STYLE, PPO_MODELS
+from trudi_rsl.runners import OnPolicyRunner
+
+needs_models = pytest.mark.skipif(not PPO_MODELS, reason="RSL-RL 5 has the models and the storage")
+
+SETTINGS: list[dict[str, Any]] = [
+    {},
+    {"schedule": "fixed", "use_clipped_value_loss": False, "entropy_coef": 0.05},
+    {"normalize_advantage_per_mini_batch": True, "desired_kl": 1e-4, "max_grad_norm": 0.1, "value_loss_coef": 0.3},
+]
+
+
+@needs_models
+@pytest.mark.parametrize("settings", SETTINGS, ids=str)
+def test_the_shared_update_takes_ppos_own_steps(settings: dict[str, Any]) -> None:
+    stock, ours = built(PPO, **settings), built(PolicyGradient, **settings)
+    before = state(stock)
+    for _ in range(2):
+        losses = []
+        for algorithm in (stock, ours):
+            collect(algorithm)
+            losses.append(algorithm.update())
+        torch.testing.assert_close(state(ours), state(stock), rtol=1e-5, atol=1e-6)
+        for name, value in losses[0].items():
+            assert losses[1][name] == pytest.approx(value, rel=1e-4, abs=1e-6)
+    assert ours.learning_rate == pytest.approx(stock.learning_rate)
+    assert not torch.allclose(before["actor.mlp.0.weight"], state(ours)["actor.mlp.0.weight"], atol=1e-3)
+
+
+@needs_models
+def test_spos_steps_are_others() -> None:
+    spo, ppo = built(SPO, schedule="fixed"), built(PPO, schedule="fixed")
+    for algorithm in (spo, ppo):
+        collect(algorithm)
+    deviation = spo.update()["ratio_deviation"]
+    ppo.update()
+    assert 0.0 < deviation < 0.2
+    difference = state(spo)["actor.mlp.0.weight"] - state(ppo)["actor.mlp.0.weight"]
+    assert difference.abs().max() > 1e-4
+
+
+def test_spos_surrogate_is_its_formula_and_best_at_one_plus_eps_sign_a() -> None:
+    eps = 0.2
+    advantages = torch.tensor([2.0, -0.5, 1e-3, -3.0, 0.0], dtype=torch.float64)
+    best = 1.0 + eps * advantages.sign()
+    ratio = best.clone().requires_grad_()
+    (gradient,) = torch.autograd.grad(penalised_surrogate(ratio, advantages, eps).sum(), ratio)
+    torch.testing.assert_close(gradient, torch.zeros_like(gradient), rtol=0, atol=1e-15)
+    for offset in (-0.5, -0.01, 0.01, 1.0):
+        r = best + offset
+        pairs = zip(r.tolist(), advantages.tolist(), strict=True)
+        by_hand = [-(x * a - abs(a) / 0.4 * (x - 1.0) ** 2) for x, a in pairs]
+        loss = penalised_surrogate(r, advantages, eps)
+        torch.testing.assert_close(loss, torch.tensor(by_hand, dtype=torch.float64), rtol=1e-14, atol=0)
+        assert (loss >= penalised_surrogate(best, advantages, eps)).all()
+
+
+def test_ppos_surrogate_is_its_formula() -> None:
+    ratio, advantages = torch.tensor([0.5, 0.9, 1.1, 1.5, 1.5]).double(), torch.tensor([-1.0, 2.0, -3.0, 2.0, -2.0])
+    expected = torch.tensor([0.8, -1.8, 3.3, -2.4, 3.0]).double()
+    torch.testing.assert_close(clipped_surrogate(ratio, advantages.double(), 0.2), expected, rtol=1e-6, atol=0)
+
+
+def test_both_surrogates_have_the_policy_gradient_at_ratio_one() -> None:
+    advantages = torch.randn(7, dtype=torch.float64)
+    for surrogate in (clipped_surrogate, penalised_surrogate):
+        ratio = torch.ones(7, dtype=torch.float64, requires_grad=True)
+        (gradient,) = torch.autograd.grad(surrogate(ratio, advantages, 0.2).sum(), ratio)
+        torch.testing.assert_close(gradient, -advantages)
+
+
+@needs_models
+@pytest.mark.parametrize("algorithm", [SPO, DPPO, FPO])
+@pytest.mark.parametrize("extension", ["rnd_cfg", "symmetry_cfg"])
+def test_extensions_of_ppo_are_refused(algorithm: type[PolicyGradient], extension: str) -> None:
+    with pytest.raises(ConfigError, match=rf"{algorithm.__name__} does not support algorithm\.{extension}"):
+        built(algorithm, **{extension: {"weight": 1.0}})
+
+
+@needs_models
+def test_recurrent_models_are_refused() -> None:
+    cfg = runner_cfg(SPO)
+    cfg["critic"] |= {"class_name": "RNNModel", "rnn_type": "gru", "rnn_hidden_dim": 4, "rnn_num_layers": 1}
+    with pytest.raises(ConfigError, match="SPO does not support recurrent models"):
+        SPO.construct_algorithm(observations(), RandomTask(), cfg, "cpu")  # type: ignore[arg-type]
+
+
+@pytest.mark.skipif(PPO_MODELS, reason="RSL-RL 5 trains them")
+@pytest.mark.parametrize("algorithm", [SPO, DPPO, FPO])
+def test_older_versions_of_rsl_rl_are_refused_in_one_sentence(algorithm: type[PolicyGradient]) -> None:
+    with pytest.raises(ConfigError, match=rf"{algorithm.__name__} needs rsl-rl-lib 5; installed is [34]\."):
+        built(algorithm)
+
+
+@pytest.mark.skipif(not POLICY_STYLE, reason="RSL-RL 3's runner builds the policy itself")
+def test_the_runner_for_rsl_rl_3_refuses_them_too() -> None:
+    cfg = trudi_cfg() | {"algorithm": {"class_name": "trudi_rsl.algorithms:SPO"}}
+    with pytest.raises(ConfigError, match=r"SPO needs rsl-rl-lib 5; installed is 3\."):
+        OnPolicyRunner(GymnasiumVecEnv("InvertedPendulum-v5", 2), cfg)
+
+
+@needs_models
+@pytest.mark.parametrize("algorithm", [SPO, DPPO, FPO])
+@pytest.mark.filterwarnings("ignore:.*(no use for|closed form)")
+def test_a_checkpoint_continues_where_it_was_saved_and_is_refused_by_others(algorithm: type[PolicyGradient]) -> None:
+    first = built(algorithm, schedule="adaptive")
+    collect(first)
+    first.update()
+    saved = copy.deepcopy(first.save())
+    assert saved["policy_gradient"]["algorithm"] == algorithm.algo
+    collect(first)
+    first.update()
+    second = built(algorithm, schedule="adaptive")
+    assert second.load(saved, None, strict=True)
+    assert second.learning_rate == saved["optimizer_state_dict"]["param_groups"][0]["lr"]
+    collect(second)
+    second.update()
+    torch.testing.assert_close(state(second), state(first), rtol=0, atol=0)
+    saved["policy_gradient"]["task"] = "Other-v0"
+    with pytest.raises(CheckpointError, match="trained on task 'Other-v0', not on 'Random-v0'"):
+        second.load(saved, None, strict=True)
+    del saved["policy_gradient"]
+    with pytest.raises(CheckpointError, match=f"is of ppo, not of {algorithm.algo}; load it with --algo ppo"):
+        second.load(saved, None, strict=True)
