@@ -48,7 +48,7 @@ def make_runner() -> Callable[..., Any]:
         env_cfg = load_cfg_from_registry(TASK, "env_cfg_entry_point")
         agent_cfg = load_cfg_from_registry(TASK, agent)
         env_cfg.seed, agent_cfg.device = 1, "cpu"
-        if "trudi" in agent:
+        if agent != "rsl_rl_cfg_entry_point":
             agent_cfg.num_steps_per_env = 8
             agent_cfg.algorithm.from_dict(SMALL)
         env = RslRlVecEnvWrapper(gymnasium.make(TASK, cfg=env_cfg), clip_actions=clip_actions)

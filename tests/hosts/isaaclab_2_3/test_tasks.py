@@ -12,8 +12,11 @@ from isaaclab_tasks.utils.hydra import hydra_task_config  # pyright: ignore[repo
 from isaaclab_tasks.utils.parse_cfg import load_cfg_from_registry  # pyright: ignore[reportMissingImports]
 
 from trudi_rsl.algorithms import TruDiCfg
+from trudi_rsl.algorithms.family import algorithm_of_settings, settings_from_dict
 from trudi_rsl.config import task_preset
+from trudi_rsl.errors import ConfigError
 from trudi_rsl.hosts.isaaclab import PPO_KEY, TRUDI_KEY
+from trudi_rsl.hosts.isaaclab.registration import agent_key
 
 TASKS = [name for name in gymnasium.registry if name.startswith("Isaac-")]
 WITH_PPO = [name for name in TASKS if PPO_KEY in gymnasium.spec(name).kwargs]
@@ -38,6 +41,21 @@ def test_the_tasks_configuration_is_one_that_trudi_and_rsl_rl_take(task: str) ->
     assert values["policy"] == {"class_name": "DiffusionActorCritic.for_env(self.env)"}
     # what is not set stays so, and RSL-RL takes the environment's groups of the sets' names
     assert "actor" not in (values["obs_groups"] or {}) and values["obs_groups"] == ppo.to_dict()["obs_groups"]
+
+
+@pytest.mark.parametrize("algo", ["reppo", "dime"])
+def test_trudis_relatives_have_its_configuration_but_for_actor_or_constraint(algo: str) -> None:
+    trudi, own = (load_cfg_from_registry("Isaac-Velocity-Rough-G1-v0", agent_key(a)).to_dict() for a in ("trudi", algo))
+    settings = settings_from_dict({name: v for name, v in own.pop("algorithm").items() if name != "class_name"})
+    assert algorithm_of_settings(settings.to_dict()) == algo
+    assert settings.gamma == trudi.pop("algorithm")["gamma"]
+    assert own.pop("experiment_name") == trudi.pop("experiment_name").replace("_trudi", f"_{algo}")
+    assert repr(own) == repr(trudi)
+
+
+def test_an_algorithm_that_needs_a_newer_rsl_rl_says_so() -> None:
+    with pytest.raises(ConfigError, match=r"SPO needs rsl-rl-lib 5, as Isaac Lab 3.0 has it; installed is 3"):
+        load_cfg_from_registry("Isaac-Velocity-Rough-G1-v0", agent_key("spo"))
 
 
 def test_overrides_on_the_command_line_reach_trudis_settings(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -15,7 +15,9 @@ from tensordict import TensorDict
 
 from tests.hosts.isaaclab_2_3.point_task import TASK
 from trudi_rsl.algorithms import load_actor_critic
+from trudi_rsl.algorithms.checkpoint import algorithm_of, read_checkpoint
 from trudi_rsl.errors import CheckpointError
+from trudi_rsl.hosts.isaaclab.registration import agent_key
 
 MakeRunner = Callable[..., Any]
 
@@ -36,6 +38,17 @@ def test_two_iterations_train_actor_critic_and_normalisers(make_runner: MakeRunn
     # the time limit is told as such, since the point reaches it before it is out of reach
     assert storage.truncated.any()
     assert (storage.actor_obs.shape[-1], storage.critic_obs.shape[-1]) == (4, 5)
+
+
+@pytest.mark.parametrize("algo", ["reppo", "dime"])
+def test_trudis_relatives_train_and_their_checkpoints_tell_which_they_are(
+    make_runner: MakeRunner, tmp_path: Path, algo: str
+) -> None:
+    runner = make_runner(tmp_path, agent=agent_key(algo))
+    before = weights(runner)
+    runner.learn(1)
+    assert any(not torch.equal(before[name], value) for name, value in weights(runner).items() if "actor" in name)
+    assert algorithm_of(read_checkpoint(tmp_path / "model_0.pt")) == algo
 
 
 @pytest.mark.parametrize(("clip", "bound"), [(None, 1.0), (3.0, 3.0)])

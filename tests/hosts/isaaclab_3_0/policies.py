@@ -5,7 +5,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from trudi_rsl.algorithms import load_actor_critic
+from trudi_rsl.algorithms.checkpoint import load_deployable
 from trudi_rsl.deploy.parity import TOLERANCE, differences, draw_probes, run_onnx, run_torchscript
 
 
@@ -15,7 +15,7 @@ def check_exports_act_as(checkpoint: Path) -> None:
     Raises:
         AssertionError: A file gives other actions.
     """
-    policy, _spec = load_actor_critic(checkpoint)
+    policy, _spec = load_deployable(checkpoint)
     deployable = policy.deployable()
     obs, expected = draw_probes(policy, deployable, score_scale=1.0)
     exported = checkpoint.parent / "exported"

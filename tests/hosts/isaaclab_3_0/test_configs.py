@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 from dataclasses import fields
+from typing import Any
 
 import gymnasium
 import pytest
@@ -11,8 +12,10 @@ from isaaclab.utils import to_dict  # pyright: ignore[reportMissingImports]
 from isaaclab_tasks.utils.parse_cfg import load_cfg_from_registry  # pyright: ignore[reportMissingImports]
 
 from trudi_rsl.algorithms import TruDiCfg
+from trudi_rsl.algorithms.family import algorithm_of_settings, settings_from_dict
 from trudi_rsl.hosts.isaaclab import PPO_KEY, TRUDI_KEY
 from trudi_rsl.hosts.isaaclab.cfg import RslRlTrudiAlgorithmCfg
+from trudi_rsl.hosts.isaaclab.registration import agent_key
 
 
 def test_the_algorithms_configclass_has_the_fields_types_and_defaults_of_trudi() -> None:
@@ -24,8 +27,22 @@ def test_the_algorithms_configclass_has_the_fields_types_and_defaults_of_trudi()
     assert TruDiCfg.from_dict(values).to_dict() == TruDiCfg().to_dict()
 
 
+def load(task: str, algo: str) -> Any:
+    """Return a task's configuration for an algorithm; of alternatives, the default."""
+    cfg = load_cfg_from_registry(task, agent_key(algo))
+    return getattr(cfg, "default", cfg)
+
+
+def assert_same_but_for_the_algorithm(given: Any, algo: str, task: str) -> None:
+    ours, theirs = (to_dict(cfg) for cfg in (load(task, algo), given))
+    assert ours.pop("experiment_name") == f"{theirs.pop('experiment_name').removesuffix('_trudi')}_{algo}"
+    del ours["algorithm"], theirs["algorithm"]
+    # copies of "not set" do not compare equal
+    assert repr(ours) == repr(theirs)
+
+
 @pytest.mark.slow
-def test_every_task_with_a_configuration_for_ppo_has_a_valid_one_for_trudi() -> None:
+def test_every_task_with_a_configuration_for_ppo_has_a_valid_one_for_each_algorithm() -> None:
     import isaaclab_tasks  # noqa: F401  # pyright: ignore[reportMissingImports]
 
     gymnasium.spec("Isaac-Cartpole")
@@ -34,13 +51,21 @@ def test_every_task_with_a_configuration_for_ppo_has_a_valid_one_for_trudi() -> 
         if PPO_KEY not in spec.kwargs:
             assert TRUDI_KEY not in spec.kwargs
             continue
-        ppo, trudi = load_cfg_from_registry(task, PPO_KEY), load_cfg_from_registry(task, TRUDI_KEY)
-        ppo, trudi = getattr(ppo, "default", ppo), getattr(trudi, "default", trudi)
+        ppo, trudi = load(task, "ppo"), load(task, "trudi")
         settings = to_dict(trudi.algorithm)
         assert settings.pop("class_name") == "trudi_rsl.algorithms:TruDi"
         TruDiCfg.from_dict(settings)
         # Copies of "not set" do not compare equal.
         assert to_dict(trudi).get("obs_groups") == to_dict(ppo).get("obs_groups")
         assert trudi.num_steps_per_env >= ppo.num_steps_per_env
+        for algo in ("reppo", "dime"):
+            assert_same_but_for_the_algorithm(trudi, algo, task)
+            own = to_dict(load(task, algo).algorithm)
+            assert algorithm_of_settings(own) == algo
+            settings_from_dict({name: value for name, value in own.items() if name != "class_name"})
+        for algo in ("spo", "dppo", "fpo"):
+            assert_same_but_for_the_algorithm(ppo, algo, task)
+            expected = to_dict(ppo.algorithm) | {"class_name": f"trudi_rsl.algorithms:{algo.upper()}"}
+            assert repr(to_dict(load(task, algo).algorithm)) == repr(expected)
         converted += 1
     assert converted > 50

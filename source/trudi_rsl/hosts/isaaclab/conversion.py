@@ -1,17 +1,20 @@
 # SPDX-License-Identifier: BSD-3-Clause
-"""From a task's PPO configuration to one of TruDi, in Isaac Lab's configuration classes."""
+"""From a task's PPO configuration to those of the other algorithms, in Isaac Lab's configuration classes."""
 
 from __future__ import annotations
 
+import copy
 import dataclasses
 from typing import Any
 
 from isaaclab_rl.rsl_rl import RslRlOnPolicyRunnerCfg  # pyright: ignore[reportMissingImports]
 
+from trudi_rsl.algorithms.family import LearnerAlgorithm, family_overrides
+from trudi_rsl.algorithms.model_checkpoint import PolicyGradientAlgorithm
 from trudi_rsl.errors import ConfigError
 from trudi_rsl.hosts.isaaclab.cfg import RslRlTrudiAlgorithmCfg, RslRlTrudiPolicyCfg, RslRlTrudiRunnerCfg
 from trudi_rsl.hosts.ppo_conversion import trudi_settings
-from trudi_rsl.rsl_rl_compat import POLICY_STYLE
+from trudi_rsl.rsl_rl_compat.version import INSTALLED, POLICY_STYLE, PPO_MODELS
 
 _REPLACED = ("class_name", "actor", "critic", "policy", "algorithm", "torch_compile_mode")
 """Fields of the runner configuration that are about PPO."""
@@ -32,15 +35,8 @@ def trudi_from_ppo(task: str, ppo: Any) -> Any:
         ConfigError: If ``ppo`` is no configuration of RSL-RL's on-policy runner.
     """
     if choices := alternatives(ppo):
-        from isaaclab_tasks.utils import preset  # pyright: ignore[reportMissingImports]
-
-        return preset(**{name: trudi_from_ppo(task, choice) for name, choice in choices.items()})
-    if not isinstance(ppo, RslRlOnPolicyRunnerCfg):
-        raise ConfigError(
-            f"The RSL-RL configuration of {task!r} is a {type(ppo).__name__}, and TruDi starts from an "
-            "RslRlOnPolicyRunnerCfg. Write a configuration of your own with algorithm = RslRlTrudiAlgorithmCfg() "
-            "(trudi_rsl.hosts.isaaclab.cfg)."
-        )
+        return _preset({name: trudi_from_ppo(task, choice) for name, choice in choices.items()})
+    _require_on_policy(task, ppo, "TruDi")
     cfg = RslRlTrudiRunnerCfg()
     for field in dataclasses.fields(RslRlOnPolicyRunnerCfg):
         if field.name not in _REPLACED:
@@ -55,6 +51,59 @@ def trudi_from_ppo(task: str, ppo: Any) -> Any:
         if isinstance(groups := settings.get("obs_groups"), dict):
             cfg.obs_groups = {"policy" if name == "actor" else name: members for name, members in groups.items()}
     return cfg
+
+
+def sibling_of_trudi(trudi: Any, algo: LearnerAlgorithm) -> Any:
+    """Return a task's configuration for another algorithm of TruDi's learner.
+
+    Args:
+        trudi: Its configuration for TruDi, or alternatives of it; left as it is.
+        algo: ``reppo`` or ``dime``.
+    """
+    if choices := alternatives(trudi):
+        return _preset({name: sibling_of_trudi(choice, algo) for name, choice in choices.items()})
+    cfg = copy.deepcopy(trudi)
+    for name, value in family_overrides(algo).items():
+        setattr(cfg.algorithm, name, list(value) if isinstance(value, tuple) else value)
+    cfg.experiment_name = f"{cfg.experiment_name.removesuffix('_trudi')}_{algo}"
+    return cfg
+
+
+def relative_of_ppo(task: str, ppo: Any, algo: PolicyGradientAlgorithm) -> Any:
+    """Return a task's configuration for SPO, DPPO or FPO: that of its PPO, but for the algorithm's class.
+
+    Args:
+        task: Task name.
+        ppo: Its configuration for PPO, or alternatives of it; left as it is.
+        algo: ``spo``, ``dppo`` or ``fpo``; the latter two make their actor from PPO's actor section.
+
+    Raises:
+        ConfigError: If ``ppo`` is no configuration of RSL-RL's on-policy runner, or RSL-RL is older than 5.
+    """
+    if choices := alternatives(ppo):
+        return _preset({name: relative_of_ppo(task, choice, algo) for name, choice in choices.items()})
+    _require_on_policy(task, ppo, algo.upper())
+    if not PPO_MODELS:
+        raise ConfigError(f"{algo.upper()} needs rsl-rl-lib 5, as Isaac Lab 3.0 has it; installed is {INSTALLED}.")
+    cfg = copy.deepcopy(ppo)
+    cfg.algorithm.class_name = f"trudi_rsl.algorithms:{algo.upper()}"
+    cfg.experiment_name = f"{cfg.experiment_name}_{algo}"
+    return cfg
+
+
+def _require_on_policy(task: str, cfg: Any, algorithm: str) -> None:
+    if not isinstance(cfg, RslRlOnPolicyRunnerCfg):
+        raise ConfigError(
+            f"The RSL-RL configuration of {task!r} is a {type(cfg).__name__}, and {algorithm} starts from an "
+            "RslRlOnPolicyRunnerCfg. Write a configuration of your own with algorithm = RslRlTrudiAlgorithmCfg() "
+            "(trudi_rsl.hosts.isaaclab.cfg)."
+        )
+
+
+def _preset(choices: dict[str, Any]) -> Any:
+    from isaaclab_tasks.utils import preset  # pyright: ignore[reportMissingImports]
+
+    return preset(**choices)
 
 
 def _plain(ppo: RslRlOnPolicyRunnerCfg) -> dict[str, Any]:

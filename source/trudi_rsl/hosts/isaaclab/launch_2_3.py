@@ -16,6 +16,7 @@ from typing import Any
 import torch
 from isaaclab.app import AppLauncher  # pyright: ignore[reportMissingImports]
 
+from trudi_rsl.algorithms.family import SETTINGS
 from trudi_rsl.config.run_folder import LOG_ROOT, create_run_folder
 from trudi_rsl.errors import CheckpointError, ConfigError, NonFiniteError
 from trudi_rsl.evaluation.policies import SamplerCfg, acting, identify
@@ -37,7 +38,7 @@ def train(args: argparse.Namespace, host_args: list[str]) -> None:
         checkpoint = find_resume(args, base, overrides)
         if checkpoint is not None:
             identify(checkpoint, task.id, args.algo)
-        if args.num_envs is None and args.algo == "trudi":
+        if args.num_envs is None and args.algo in SETTINGS:
             args.num_envs = preset_num_envs(task, overrides)
 
         def run(env_cfg: Any, agent_cfg: Any) -> None:

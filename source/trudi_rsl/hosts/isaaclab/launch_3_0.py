@@ -20,6 +20,7 @@ from isaaclab_rl.entrypoints.backends import (  # pyright: ignore[reportMissingI
 )
 from rsl_rl.env import VecEnv
 
+from trudi_rsl.algorithms.family import SETTINGS
 from trudi_rsl.evaluation.play import evaluate_and_print
 from trudi_rsl.evaluation.policies import SamplerCfg, acting, identify
 from trudi_rsl.hosts.isaaclab.task import (
@@ -42,7 +43,7 @@ def train(args: argparse.Namespace, host_args: list[str]) -> None:
     load_external_tasks()
     task = find_task(args.task, args.algo)
     checkpoint = _checkpoint(args, task, host_args)
-    if args.num_envs is None and args.algo == "trudi":
+    if args.num_envs is None and args.algo in SETTINGS:
         args.num_envs = preset_num_envs(task, host_args)
     argv = _arguments(args, task, checkpoint, (*PASSED_ON, "video_length", "video_interval"), ("video", "distributed"))
     with _replaced(train_rsl_rl, create_rsl_rl_runner=_create_runner):

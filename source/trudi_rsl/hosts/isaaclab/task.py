@@ -13,16 +13,16 @@ from typing import Any
 import gymnasium
 from omegaconf import OmegaConf
 
-from trudi_rsl.algorithms.checkpoint import read_checkpoint
+from trudi_rsl.algorithms.checkpoint import NAMES, read_checkpoint
 from trudi_rsl.config.compose import check_names, parse_overrides
 from trudi_rsl.config.presets import task_preset
 from trudi_rsl.config.run_folder import resume_path
 from trudi_rsl.config.schema import ANY_CHECKPOINT
 from trudi_rsl.errors import ConfigError, nearest
-from trudi_rsl.hosts.isaaclab.registration import PPO_KEY, TRUDI_KEY, register
+from trudi_rsl.hosts.isaaclab.registration import PPO_KEY, TRUDI_KEY, agent_key, register
 from trudi_rsl.task_names import counterpart
 
-AGENT_KEYS = {"trudi": TRUDI_KEY, "ppo": PPO_KEY}
+AGENT_KEYS = {algo: agent_key(algo) for algo in NAMES}
 """Where a task names its configuration for an algorithm."""
 
 
@@ -57,7 +57,7 @@ def find_task(name: str, algo: str, play: bool = False) -> Task:
 
     Args:
         name: Task name of Isaac Lab 2.3 or 3.0, or ``module:Name`` for a task that importing ``module`` registers.
-        algo: ``trudi`` or ``ppo``.
+        algo: One of :data:`AGENT_KEYS`.
         play: Prefer the variant for playing, where tasks have one.
 
     Raises:
@@ -119,7 +119,7 @@ def use_trained_settings(cfg: Any, checkpoint: Path) -> None:
 
     Args:
         cfg: The task's agent configuration, changed in place.
-        checkpoint: A ``model_*.pt``; one of PPO does not tell its settings and changes nothing.
+        checkpoint: A ``model_*.pt``; one of PPO or its relatives changes nothing.
     """
     spec = read_checkpoint(checkpoint).get("trudi", {})
     for name, value in spec.get("cfg", {}).items():
