@@ -14,8 +14,17 @@ mpl.use("Agg")
 from matplotlib import pyplot as plt
 from matplotlib.axes import Axes
 
-COLORS = {"trudi": "#1f5fbf", "reppo": "#3f9b57", "ppo": "#d9822b"}
-LABELS = {"trudi": "TruDi", "reppo": "Gaussian sibling (REPPO)", "ppo": "PPO (RSL-RL)"}
+COLORS = {
+    "trudi": "#1f5fbf",
+    "reppo": "#3f9b57",
+    "dime": "#8a5cc2",
+    "ppo": "#d9822b",
+    "spo": "#b5a21c",
+    "dppo": "#c2455e",
+    "fpo": "#6b6b6b",
+}
+LABELS = {"trudi": "TruDi", "reppo": "Gaussian sibling (REPPO)", "dime": "DIME", "ppo": "PPO (RSL-RL)"}
+LABELS |= {algo: algo.upper() for algo in ("spo", "dppo", "fpo")}
 PARTS = {
     "simulate": "#8a8a8a",
     "sample": "#7fb3e6",
@@ -40,16 +49,17 @@ def learning_curves(
     tasks = list(dict.fromkeys(task for task, _, _ in records))
     fig, axes = plt.subplots(1, len(tasks), figsize=(3.6 * len(tasks), 3.2), squeeze=False, constrained_layout=True)
     for axis, task in zip(axes[0], tasks, strict=True):
-        for algo in ("trudi", "ppo"):
-            runs = records[task, algo, "preset"]
+        for algo in LABELS:
+            runs = records.get((task, algo, "preset"), [])
+            if not runs:
+                continue
             for run in runs:
                 axis.plot(np.array(run["env_steps"]) / 1e3, run["returns"], color=COLORS[algo], lw=0.6, alpha=0.45)
             start = max(run["env_steps"][0] for run in runs)
             grid = np.linspace(start, budget or min(run["env_steps"][-1] for run in runs), 100)
             curves = [np.interp(grid, run["env_steps"], run["returns"]) for run in runs]
             axis.plot(grid / 1e3, np.median(curves, axis=0), color=COLORS[algo], lw=2, label=LABELS[algo])
-        seeds = len(records[task, "trudi", "preset"])
-        axis.set(title=f"{task}, median of {seeds} seeds", xlabel="environment steps [thousands]")
+        axis.set(title=f"{task}, medians over seeds", xlabel="environment steps [thousands]")
         axis.spines[["top", "right"]].set_visible(False)
     axes[0][0].set_ylabel("training return (last 100 episodes)")
     axes[0][0].legend(frameon=False, fontsize=8)

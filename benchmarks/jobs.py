@@ -7,7 +7,11 @@ from dataclasses import dataclass, field
 
 HALF_CHEETAH = "HalfCheetah-v5"
 OTHER_TASKS = ("Hopper-v5", "Walker2d-v5", "Ant-v5")
-ALGORITHMS = ("trudi", "ppo")
+ALGORITHMS = ("trudi", "reppo", "dime", "ppo", "spo", "dppo", "fpo")
+FIVE_SEEDS = ("trudi", "reppo", "ppo")
+"""Algorithms that have five seeds where all are compared; the others have three."""
+ALL_COMPARED = (HALF_CHEETAH, "Hopper-v5", "Ant-v5")
+"""Tasks on which all algorithms are compared; on the others TruDi and PPO are, with three seeds."""
 TABLES = ("halfcheetah", "tasks", "ablation", "chains", "gradients", "amortised", "wallclock")
 
 PATHWISE = ("agent.algorithm.actor_gradient=pathwise", "agent.algorithm.num_adjoint_steps=0")
@@ -77,13 +81,25 @@ class Job:
         return f"{self.table}_{self.task}_{self.algo}_{variant}_seed{self.seed}"
 
 
+def seeds_of(task: str, algo: str) -> int:
+    """Return how many seeds an algorithm's preset has on a task."""
+    if task not in ALL_COMPARED:
+        return 3 if algo in ("trudi", "ppo") else 0
+    return 5 if algo in FIVE_SEEDS else 3
+
+
 def learning_jobs(tables: set[str]) -> list[Job]:
     """Return the runs of the chosen tables, :data:`TABLES`."""
     jobs = []
-    if "halfcheetah" in tables:
-        jobs += [Job("halfcheetah", HALF_CHEETAH, algo, seed) for seed in range(1, 6) for algo in ALGORITHMS]
-    if "tasks" in tables:
-        jobs += [Job("tasks", task, algo, seed) for task in OTHER_TASKS for seed in range(1, 4) for algo in ALGORITHMS]
+    for table, tasks in (("halfcheetah", (HALF_CHEETAH,)), ("tasks", OTHER_TASKS)):
+        if table in tables:
+            jobs += [
+                Job(table, task, algo, seed)
+                for seed in range(1, 6)
+                for task in tasks
+                for algo in ALGORITHMS
+                if seed <= seeds_of(task, algo)
+            ]
     if "ablation" in tables:
         jobs += [
             Job("ablation", HALF_CHEETAH, "trudi", seed, variant, (*PATHWISE, *overrides))

@@ -27,11 +27,11 @@ from jobs import TABLES, Job, learning_jobs
 from omegaconf import DictConfig, OmegaConf
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
-from trudi_rsl.algorithms import load_actor_critic
 from trudi_rsl.config import load_params
-from trudi_rsl.evaluation import evaluate
+from trudi_rsl.evaluation.checkpoints import newest_checkpoint, subject_of
 from trudi_rsl.evaluation.event_file import read_run
-from trudi_rsl.hosts.registry import make_env
+from trudi_rsl.evaluation.measurement import Evaluation, EvaluationCfg
+from trudi_rsl.evaluation.policies import HAVE_NO_CHAIN, SamplerCfg
 
 ROOT = Path(__file__).resolve().parents[1]
 RESULTS = ROOT / "benchmarks" / "results" / "learning"
@@ -55,11 +55,14 @@ LOGGED = (
     "Loss/action_saturation",
     "Loss/friction",
 )
-SAMPLERS: dict[str, dict[str, Any]] = {
-    "sde": {"sampler": "sde"},
-    "ode": {"sampler": "ode", "initial_latent": "random"},
-    "ode_from_zeros": {"sampler": "ode", "initial_latent": "zeros"},
+EXPORTED = "ode_from_zeros"
+SAMPLERS = {
+    "sde": SamplerCfg("sde"),
+    "ode": SamplerCfg("ode", initial_latent="random"),
+    EXPORTED: SamplerCfg("ode", initial_latent="zeros"),
 }
+GAUSSIANS_SAMPLERS = {"sde": SamplerCfg("sde"), EXPORTED: SamplerCfg("ode")}
+"""A sample and the mean, under the names of what they stand beside."""
 
 
 def train(job: Job, folder: Path) -> Path:
@@ -81,17 +84,11 @@ def one_thread() -> dict[str, str]:
     return os.environ | {"OMP_NUM_THREADS": "1", "MKL_NUM_THREADS": "1"}
 
 
-def evaluate_run(job: Job, run: Path) -> dict[str, list[float]]:
-    """Return the episode returns of the trained TruDi policy under each sampler."""
-    params = load_params(run)
-    policy, _ = load_actor_critic(run / f"model_{params.agent.max_iterations - 1}.pt")
-    returns = {}
-    for name, options in SAMPLERS.items():
-        torch.manual_seed(EVALUATION_SEED)
-        env = make_env(job.task, {**params.env, "num_envs": EVALUATION_EPISODES}, seed=EVALUATION_SEED)
-        results = evaluate(env, lambda obs, o=options: policy.act(obs, **o), EVALUATION_EPISODES, progress=False)
-        returns[name] = results.returns.tolist()
-    return returns
+def evaluate_run(run: Path) -> dict[str, list[float]]:
+    """Return the episode returns of the trained policy under each of its samplers."""
+    subject, cfg = subject_of(newest_checkpoint(run)), EvaluationCfg(EVALUATION_EPISODES, seed=EVALUATION_SEED)
+    samplers = GAUSSIANS_SAMPLERS if subject.algorithm in HAVE_NO_CHAIN else SAMPLERS
+    return {name: Evaluation(subject, sampler, cfg).run().returns for name, sampler in samplers.items()}
 
 
 def measure(job: Job) -> dict[str, Any]:
@@ -118,7 +115,7 @@ def measure(job: Job) -> dict[str, Any]:
             "mean": {tag: float(values.mean()) for tag, (_, values) in sorted(log.scalars.items())},
             "clipped_targets_max": None if clipped is None else float(clipped[1].max()),
             "wall_clock_s": round(wall, 1),
-            "evaluation": evaluate_run(job, run) if job.algo == "trudi" else {},
+            "evaluation": evaluate_run(run),
             "versions": {p: version(p) for p in ("torch", "rsl-rl-lib", "gymnasium", "mujoco")},
         }
 

@@ -16,9 +16,10 @@ import figures
 import numpy as np
 import report_choices
 import report_speed
+from jobs import ALL_COMPARED
 from wallclock import stored_runs
 
-from trudi_rsl.evaluation.statistics import interval
+from trudi_rsl.evaluation.comparison.estimates import improvement_estimate, iqm_estimate, score_matrix
 
 ROOT = Path(__file__).resolve().parents[1]
 RESULTS = ROOT / "benchmarks" / "results"
@@ -28,7 +29,8 @@ README_END = "<!-- end of results -->"
 BUDGET = 300_000
 """Environment steps at which training returns are compared."""
 
-NAMES = {"trudi": "TruDi", "reppo": "Gaussian sibling (REPPO)", "ppo": "PPO"}
+NAMES = {"trudi": "TruDi", "reppo": "Gaussian sibling (REPPO)", "dime": "DIME", "ppo": "PPO"}
+NAMES |= {algo: algo.upper() for algo in ("spo", "dppo", "fpo")}
 
 UNCHANGED = "unchanged"
 """Name of the ablation's baseline: the preset with the paper's gradient."""
@@ -107,39 +109,62 @@ def seeds_of(runs: list[dict[str, Any]]) -> str:
 
 
 def summary_cells(values: list[float]) -> list[str]:
-    """Return median, IQM with its interval, and the values by seed."""
-    estimate = interval(values)
+    """Return median, IQM with its interval where the seeds allow one, and the values by seed."""
+    found = iqm_estimate(score_matrix({"": values}))
+    bounds = f"[{found.interval[0]:.0f}, {found.interval[1]:.0f}]" if found.interval else f"({found.lack})"
     return [
         f"**{statistics.median(values):.0f}**",
-        f"{estimate.iqm:.0f} [{estimate.low:.0f}, {estimate.high:.0f}]",
+        f"{found.value:.0f} {bounds}",
         ", ".join(f"{v:.0f}" for v in values),
     ]
 
 
 def comparison(records: Records, tasks: list[str]) -> str:
-    """Return the table of TruDi against PPO."""
+    """Return the table of what every algorithm that was run on a task reached there."""
     rows = []
     for task in tasks:
-        if seeds_of(records[task, "trudi", "preset"]) != seeds_of(records[task, "ppo", "preset"]):
-            raise ValueError(f"{task}: the algorithms were not run with the same seeds.")
-        ours, ppo = scores(records[task, "trudi", "preset"]), scores(records[task, "ppo", "preset"])
-        ratio = statistics.median(ours) / statistics.median(ppo) if statistics.median(ppo) > 0 else float("nan")
-        rows.append([task, "TruDi", *summary_cells(ours), f"{ratio:.1f}" if ratio > 0 else "-"])
-        rows.append([task, "PPO", *summary_cells(ppo), ""])
-    return table(["task", "algorithm", "median", "IQM [95 %]", "by seed", "TruDi / PPO"], rows)
+        ppo = statistics.median(scores(records[task, "ppo", "preset"]))
+        for algo in NAMES:
+            if not (runs := records.get((task, algo, "preset"), [])):
+                continue
+            values = scores(runs)
+            ratio = statistics.median(values) / ppo if ppo > 0 and algo != "ppo" else float("nan")
+            rows.append([task, NAMES[algo], *summary_cells(values), f"{ratio:.1f}" if ratio > 0 else "-"])
+    return table(["task", "algorithm", "median", "IQM [95 %]", "by seed", "of PPO's"], rows)
+
+
+def improvement(records: Records) -> str:
+    """Return the table of how probable it is that a run of TruDi ends above one of another algorithm."""
+    rows = []
+    for algo in NAMES:
+        shared = [task for task in ALL_COMPARED if algo != "trudi" and (task, algo, "preset") in records]
+        if shared:
+            ours, theirs = (
+                score_matrix({task: scores(records[task, name, "preset"]) for task in shared})
+                for name in ("trudi", algo)
+            )
+            found = improvement_estimate(ours, theirs)
+            bounds = f"[{found.interval[0]:.2f}, {found.interval[1]:.2f}]" if found.interval else f"({found.lack})"
+            rows.append([NAMES[algo], f"{found.value:.2f} {bounds}", ", ".join(shared)])
+    return table(["algorithm", "P(TruDi above it) [95 %]", "tasks"], rows)
 
 
 def evaluation(records: Records, tasks: list[str]) -> str:
     """Return the table of the samplers after training."""
     rows = []
     for task in tasks:
-        runs = records[task, "trudi", "preset"]
-        cells = [
-            ", ".join(f"{statistics.mean(run['evaluation'][sampler]):.0f}" for run in runs)
-            for sampler in ("sde", "ode", "ode_from_zeros")
-        ]
-        rows.append([task, *cells])
-    return table(["task", "SDE", "ODE, random start", "ODE from zeros (exported)"], rows)
+        for algo in NAMES:
+            # PPO's first runs were not evaluated
+            runs = [run for run in records.get((task, algo, "preset"), []) if run["evaluation"]]
+            cells = [
+                ", ".join(
+                    f"{statistics.mean(run['evaluation'][name]):.0f}" for run in runs if name in run["evaluation"]
+                )
+                for name in ("sde", "ode", "ode_from_zeros")
+            ]
+            if runs:
+                rows.append([task, NAMES[algo], *(cell or "-" for cell in cells)])
+    return table(["task", "algorithm", "SDE or sample", "ODE, random start", "as exported"], rows)
 
 
 def ablation(changes: Records, baseline: list[dict[str, Any]]) -> str:
@@ -236,6 +261,7 @@ def main() -> None:
         task_seeds=seeds_of(tasks[task_names[0], "trudi", "preset"]),
         halfcheetah=comparison(cheetah, ["HalfCheetah-v5"]),
         tasks=comparison(tasks, task_names),
+        improvement=improvement(everything),
         evaluation=evaluation(everything, all_tasks),
         episodes=len(preset[0]["evaluation"]["sde"]),
         ablation=ablation(changes, baseline),
