@@ -229,12 +229,6 @@ def update_readme(results: str, host_results: str) -> None:
     path.write_text(f"{before}{start}\n{intro}\n\n{results}\n\n{hosts}\n\n{host_results}\n\n{end}{after}")
 
 
-def kl_percent(run: dict[str, Any]) -> float:
-    """Return the path KL's share of the actor step, in percent."""
-    seconds = 1e-3 * run["path_kl_ms"] * run["minibatch_updates_per_iteration"]
-    return 100 * seconds / run["seconds_per_iteration"]["actor step"]
-
-
 def main() -> None:
     """Write the page and its figures."""
     template = (ROOT / "benchmarks" / "results.md.in").read_text()
@@ -245,7 +239,7 @@ def main() -> None:
     chains, before = load("chains"), load("halfcheetah", "before") | load("tasks", "before")
     baseline = chains["HalfCheetah-v5", "trudi", "stored"]
     preset = cheetah["HalfCheetah-v5", "trudi", "preset"]
-    kl_parts = [f"{kl_percent(run):.0f} %" for run in speed["runs"].values() if "path_kl_ms" in run]
+    kl_parts = [f"{run['path_kl_ms']:.1f} ms ({name})" for name, run in speed["runs"].items() if "path_kl_ms" in run]
     figures.learning_curves(cheetah | tasks, DOCS / "learning_curves.png", BUDGET)
     figures.learning_curves(hosts, DOCS / "host_curves.png")
     groups = {UNCHANGED: baseline} | {variant: runs for (_, _, variant), runs in changes.items()}
@@ -267,7 +261,7 @@ def main() -> None:
         ablation=ablation(changes, baseline),
         throughput=throughput(speed),
         speedup=speedup(speed),
-        kl_share=" and ".join(kl_parts),
+        kl_times=", ".join(kl_parts),
         iterations=speed["iterations"],
         hosts=host_comparison(hosts),
         choices=report_choices.choices(
