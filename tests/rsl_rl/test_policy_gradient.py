@@ -96,6 +96,15 @@ def test_extensions_of_ppo_are_refused(algorithm: type[PolicyGradient], extensio
 
 
 @needs_models
+def test_a_resume_goes_on_with_the_adapted_learning_rate() -> None:
+    saved = built(SPO)
+    saved.learning_rate = saved.optimizer.param_groups[0]["lr"] = 0.0042
+    resumed = built(SPO)
+    resumed.load(saved.save(), None, True)
+    assert resumed.learning_rate == resumed.optimizer.param_groups[0]["lr"] == 0.0042
+
+
+@needs_models
 def test_recurrent_models_are_refused() -> None:
     cfg = runner_cfg(SPO)
     cfg["critic"] |= {"class_name": "RNNModel", "rnn_type": "gru", "rnn_hidden_dim": 4, "rnn_num_layers": 1}
