@@ -16,7 +16,8 @@ import figures
 import numpy as np
 import report_choices
 import report_speed
-from jobs import ALL_COMPARED
+import wallclock
+from jobs import ALL_COMPARED, HALF_CHEETAH
 from wallclock import stored_runs
 
 from trudi_rsl.evaluation.comparison.estimates import improvement_estimate, iqm_estimate, score_matrix
@@ -219,14 +220,26 @@ def speedup(result: dict[str, Any]) -> str:
     return f"TruDi's environment steps per second against those of the first version's code: {', '.join(ratios)}.\n"
 
 
-def update_readme(results: str, host_results: str) -> None:
+def wall_clock_sentence(runs: list[dict[str, Any]]) -> str:
+    """Return how long TruDi and PPO take to PPO's return on HalfCheetah-v5."""
+    summary = wallclock.summary(wallclock.by_task(runs)[HALF_CHEETAH])
+    ours, ppo = (statistics.median(summary[algo]["seconds"]) for algo in ("trudi", "ppo"))
+    return (
+        f"To the return that PPO has after a million steps of {HALF_CHEETAH}, TruDi takes {ours:.0f} s and PPO "
+        f"{ppo:.0f} s: medians of {len(summary['trudi']['seeds'])} seeds on the same two cores, compiling included."
+    )
+
+
+def update_readme(results: str, wall_clock: str, host_results: str) -> None:
     """Replace the tables between the README's markers."""
     path = ROOT / "README.md"
     before, start, rest = path.read_text().partition(README_START)
     _, end, after = rest.partition(README_END)
     intro = f"Training return at {BUDGET // 1000}k environment steps on a CPU, TruDi against RSL-RL's PPO:"
-    hosts = "Under Isaac Lab's and mjlab's own train commands, on a CPU, PPO with the task's own configuration:"
-    path.write_text(f"{before}{start}\n{intro}\n\n{results}\n\n{hosts}\n\n{host_results}\n\n{end}{after}")
+    hosts = "Under Isaac Lab and mjlab, on a CPU, PPO with the task's own configuration:"
+    path.write_text(
+        f"{before}{start}\n{intro}\n\n{results}\n\n{wall_clock}\n\n{hosts}\n\n{host_results}\n\n{end}{after}"
+    )
 
 
 def main() -> None:
@@ -271,7 +284,7 @@ def main() -> None:
         speed=report_speed.sections(RESULTS, DOCS, table),
     )
     (DOCS / "results.md").write_text(page)
-    update_readme(comparison(everything, all_tasks), host_comparison(hosts))
+    update_readme(comparison(everything, all_tasks), wall_clock_sentence(stored_runs()), host_comparison(hosts))
     print(f"Wrote {DOCS / 'results.md'} and its figures.")
 
 
