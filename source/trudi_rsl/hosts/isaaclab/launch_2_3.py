@@ -64,10 +64,11 @@ def play(args: argparse.Namespace, host_args: list[str]) -> None:
             check_agent_overrides,
             find_resume,
             find_task,
+            played_algorithm,
             use_trained_settings,
         )
 
-        task = find_task(args.task, args.algo or "trudi", play=True)
+        task = find_task(args.task, played_algorithm(args), play=True)
         args.resume = True
         base = task.agent_cfg()
         check_agent_overrides(base, overrides)

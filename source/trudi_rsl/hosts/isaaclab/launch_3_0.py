@@ -29,6 +29,7 @@ from trudi_rsl.hosts.isaaclab.task import (
     check_agent_overrides,
     find_resume,
     find_task,
+    played_algorithm,
     preset_num_envs,
     use_trained_settings,
 )
@@ -54,7 +55,7 @@ def play(args: argparse.Namespace, host_args: list[str]) -> None:
     """Play; see :func:`trudi_rsl.hosts.isaaclab.launch.play`."""
     load_external_tasks()
     sampler = SamplerCfg(args.sampler, args.score_scale, args.num_candidates, args.initial_latent)
-    task = find_task(args.task, args.algo or "trudi", play=True)
+    task = find_task(args.task, played_algorithm(args), play=True)
     args.resume = True
     checkpoint = _checkpoint(args, task, host_args)
     assert checkpoint is not None, "resume is set"

@@ -13,7 +13,7 @@ from typing import Any
 import gymnasium
 from omegaconf import OmegaConf
 
-from trudi_rsl.algorithms.checkpoint import NAMES, read_checkpoint
+from trudi_rsl.algorithms.checkpoint import NAMES, algorithm_of, read_checkpoint
 from trudi_rsl.config.compose import check_names, parse_overrides
 from trudi_rsl.config.presets import task_preset
 from trudi_rsl.config.run_folder import resume_path
@@ -86,6 +86,20 @@ def find_task(name: str, algo: str, play: bool = False) -> Task:
             f"Register it with {PPO_KEY}, or give it a configuration for TruDi as {TRUDI_KEY}."
         )
     return Task(found, AGENT_KEYS[algo])
+
+
+def played_algorithm(args: argparse.Namespace) -> str:
+    """Return the algorithm to play: ``--algo``, or that of a checkpoint given as a file, or TruDi.
+
+    Args:
+        args: ``algo`` and ``checkpoint``.
+
+    Raises:
+        CheckpointError: If the file is not a checkpoint.
+    """
+    if args.algo is None and args.checkpoint and Path(args.checkpoint).is_file():
+        return algorithm_of(read_checkpoint(args.checkpoint))
+    return args.algo or "trudi"
 
 
 def check_agent_overrides(cfg: Any, overrides: Sequence[str]) -> None:
