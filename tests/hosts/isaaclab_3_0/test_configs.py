@@ -15,6 +15,7 @@ from trudi_rsl.algorithms import TruDiCfg
 from trudi_rsl.algorithms.family import algorithm_of_settings, settings_from_dict
 from trudi_rsl.hosts.isaaclab import PPO_KEY, TRUDI_KEY
 from trudi_rsl.hosts.isaaclab.cfg import RslRlTrudiAlgorithmCfg
+from trudi_rsl.hosts.isaaclab.conversion import alternatives
 from trudi_rsl.hosts.isaaclab.registration import agent_key
 
 
@@ -30,7 +31,9 @@ def test_the_algorithms_configclass_has_the_fields_types_and_defaults_of_trudi()
 def load(task: str, algo: str) -> Any:
     """Return a task's configuration for an algorithm; of alternatives, the default."""
     cfg = load_cfg_from_registry(task, agent_key(algo))
-    return getattr(cfg, "default", cfg)
+    while choices := alternatives(cfg):
+        cfg = choices["default"]
+    return cfg
 
 
 def assert_same_but_for_the_algorithm(given: Any, algo: str, task: str) -> None:
