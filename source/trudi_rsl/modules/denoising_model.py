@@ -18,7 +18,6 @@ from trudi_rsl.modules.generative_model import (
     GenerativeModel,
     activation_class,
     require_at_least_one,
-    require_no_ode_scale,
     require_positive,
 )
 from trudi_rsl.modules.inference_policy import ChainInferencePolicy
@@ -121,15 +120,12 @@ class DenoisingModel(GenerativeModel):
         """Return draws of ``x_0``, ``[B, A]``."""
         return self.actor.draw_start(len(actor_obs))
 
-    def deterministic_actions(self, actor_obs: Tensor, score_scale: float = 1.0, start: Tensor | None = None) -> Tensor:
+    def follow(self, actor_obs: Tensor, start: Tensor) -> Tensor:
         """Return the ends of chains without noise, ``x_{k+1} = mu_k``, ``[B, A]``."""
-        require_no_ode_scale(score_scale)
-        x0 = actor_obs.new_zeros(len(actor_obs), self.actor.num_actions) if start is None else start
-        return self.actor.solve_ode(actor_obs, x0)
+        return self.actor.solve_ode(actor_obs, start)
 
-    def deployable(self, score_scale: float = 1.0, seed: int | None = None) -> ChainInferencePolicy:
-        """Freeze the current policy: its chain without noise, from a fixed start."""
-        require_no_ode_scale(score_scale)
+    def frozen(self, seed: int | None) -> ChainInferencePolicy:
+        """Return the current policy's chain without noise."""
         return frozen_chain(self.actor_obs, self.actor, 1.0, seed, squash=None)
 
     def describe(self, score_scale: float = 1.0, seed: int | None = None) -> dict[str, Any]:

@@ -16,7 +16,6 @@ from trudi_rsl.modules.generative_model import (
     GenerativeModel,
     activation_class,
     require_at_least_one,
-    require_no_ode_scale,
     require_positive,
 )
 from trudi_rsl.modules.inference_policy import ChainInferencePolicy, fixed_start
@@ -92,15 +91,12 @@ class FlowModel(GenerativeModel):
         """Return draws of the noise that the flow starts from, ``[B, A]``."""
         return self.actor.draw_noise(len(actor_obs))
 
-    def deterministic_actions(self, actor_obs: Tensor, score_scale: float = 1.0, start: Tensor | None = None) -> Tensor:
+    def follow(self, actor_obs: Tensor, start: Tensor) -> Tensor:
         """Return where the flow carries ``start``, ``[B, A]``."""
-        require_no_ode_scale(score_scale)
-        x0 = actor_obs.new_zeros(len(actor_obs), self.actor.num_actions) if start is None else start
-        return self.actor.integrate(actor_obs, x0)
+        return self.actor.integrate(actor_obs, start)
 
-    def deployable(self, score_scale: float = 1.0, seed: int | None = None) -> ChainInferencePolicy:
-        """Freeze the current policy: its flow from a fixed start."""
-        require_no_ode_scale(score_scale)
+    def frozen(self, seed: int | None) -> ChainInferencePolicy:
+        """Return the current policy's flow."""
         with torch.inference_mode(False), torch.no_grad():
             features = self.actor.time_features()
             # x + v / N

@@ -13,6 +13,7 @@ from torch import Tensor, nn
 
 from trudi_rsl.errors import ConfigError
 from trudi_rsl.modules.deployable_policy import DeployablePolicy
+from trudi_rsl.modules.inference_policy import InferencePolicy
 from trudi_rsl.modules.observations import ObservationEncoder
 
 Start = Literal["zeros", "random"]
@@ -22,8 +23,9 @@ Start = Literal["zeros", "random"]
 class GenerativeModel(DeployablePolicy):
     """An RSL-RL actor model without a tractable density, in the simulator's units and without bounds, as PPO's are.
 
-    The interface is that of ``rsl_rl.models.MLPModel`` with a distribution. What the ratio needs to know of a draw
-    travels through RSL-RL's storage as the distribution's parameters.
+    The interface is that of ``rsl_rl.models.MLPModel`` with a distribution, but for entropy and KL, which only models
+    with closed forms of them have. What the ratio needs to know of a draw travels through RSL-RL's storage as the
+    distribution's parameters.
 
     Args:
         obs: Example observations, to size the groups.
@@ -46,6 +48,7 @@ class GenerativeModel(DeployablePolicy):
         super().__init__()
         groups = obs_groups[obs_set]
         num_obs = sum(obs[group].shape[-1] for group in groups)
+        self.num_actions = num_actions
         self.actor_obs = ObservationEncoder(groups, num_obs, obs_normalization)
         self.register_buffer("action_spread", torch.ones(num_actions), persistent=False)
         self._params: tuple[Tensor, ...] = ()
@@ -71,6 +74,14 @@ class GenerativeModel(DeployablePolicy):
     @abstractmethod
     def random_start(self, actor_obs: Tensor) -> Tensor:
         """Return starts of the chain as in training, ``[B, A]``."""
+
+    @abstractmethod
+    def follow(self, actor_obs: Tensor, start: Tensor) -> Tensor:
+        """Return the actions ``[B, A]`` to which the chain leads from ``start`` ``[B, A]`` without noise."""
+
+    @abstractmethod
+    def frozen(self, seed: int | None) -> InferencePolicy:
+        """Return a copy of the current policy that starts where ``seed`` draws, at zeros for None."""
 
     # -- acting ---------------------------------------------------------------------------------------------------
 
@@ -112,6 +123,16 @@ class GenerativeModel(DeployablePolicy):
             return self.deterministic_actions(actor_obs, start=start)
         raise ValueError(f"Unknown sampler {sampler!r}; use ode or sde.")
 
+    def deterministic_actions(self, actor_obs: Tensor, score_scale: float = 1.0, start: Tensor | None = None) -> Tensor:
+        """Return where the chain leads without noise; see :class:`DeployablePolicy`."""
+        _require_no_ode_scale(score_scale)
+        return self.follow(actor_obs, actor_obs.new_zeros(len(actor_obs), self.num_actions) if start is None else start)
+
+    def deployable(self, score_scale: float = 1.0, seed: int | None = None) -> InferencePolicy:
+        """Freeze the current policy from a fixed start; see :class:`DeployablePolicy`."""
+        _require_no_ode_scale(score_scale)
+        return self.frozen(seed)
+
     # -- what RSL-RL reads of the last draw -----------------------------------------------------------------------
 
     @property
@@ -124,26 +145,9 @@ class GenerativeModel(DeployablePolicy):
         """Standard deviation ``[A]`` of the actions last drawn, over the environments."""
         return self.action_spread
 
-    @property
-    def output_entropy(self) -> Tensor:
-        """Entropies ``[B]`` in nats.
-
-        Raises:
-            NotImplementedError: If there is no closed form.
-        """
-        raise NotImplementedError(f"The entropy of a {type(self).__name__} has no closed form.")
-
     def get_output_log_prob(self, outputs: Tensor) -> Tensor:
         """Return zeros ``[B]``: the old policy's part of the ratio travels with the parameters."""
         return outputs.new_zeros(len(outputs))
-
-    def get_kl_divergence(self, old_params: Sequence[Tensor], new_params: Sequence[Tensor]) -> Tensor:
-        """Return ``KL(old || new)`` ``[B]`` in nats.
-
-        Raises:
-            NotImplementedError: If there is no closed form.
-        """
-        raise NotImplementedError(f"The KL of a {type(self).__name__} has no closed form.")
 
     def update_normalization(self, obs: TensorDict) -> None:
         """Fold observations into the normaliser's statistics, each one once."""
@@ -184,7 +188,7 @@ def require_positive(name: str, value: object) -> None:
         raise ConfigError(f"agent.actor.{name} must be a number above 0; got {value!r}.")
 
 
-def require_no_ode_scale(score_scale: float) -> None:
+def _require_no_ode_scale(score_scale: float) -> None:
     """Refuse another score scale than 1.
 
     Raises:
