@@ -64,6 +64,16 @@ def trudi_settings(task: str, ppo: Mapping[str, Any], host: str) -> dict[str, An
     return settings
 
 
+def sibling_name(experiment: str, algo: str) -> str:
+    """Return the experiment's name of another algorithm, from that of TruDi's or PPO's configuration."""
+    return f"{experiment.removesuffix('_trudi')}_{algo}"
+
+
+def relative_class(algo: str) -> str:
+    """Return ``class_name`` of SPO, DPPO or FPO, as RSL-RL resolves it."""
+    return f"trudi_rsl.algorithms:{algo.upper()}"
+
+
 def _tell(
     task: str, settings: Mapping[str, Any], ppo: Mapping[str, Any], given: Mapping[str, Any], ignored: list[str]
 ) -> None:

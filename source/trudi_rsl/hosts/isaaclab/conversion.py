@@ -13,7 +13,7 @@ from trudi_rsl.algorithms.family import LearnerAlgorithm, family_overrides
 from trudi_rsl.algorithms.model_checkpoint import PolicyGradientAlgorithm
 from trudi_rsl.errors import ConfigError
 from trudi_rsl.hosts.isaaclab.cfg import RslRlTrudiAlgorithmCfg, RslRlTrudiPolicyCfg, RslRlTrudiRunnerCfg
-from trudi_rsl.hosts.ppo_conversion import trudi_settings
+from trudi_rsl.hosts.ppo_conversion import relative_class, sibling_name, trudi_settings
 from trudi_rsl.rsl_rl_compat.version import INSTALLED, POLICY_STYLE, PPO_MODELS
 
 _REPLACED = ("class_name", "actor", "critic", "policy", "algorithm", "torch_compile_mode")
@@ -65,7 +65,7 @@ def sibling_of_trudi(trudi: Any, algo: LearnerAlgorithm) -> Any:
     cfg = copy.deepcopy(trudi)
     for name, value in family_overrides(algo).items():
         setattr(cfg.algorithm, name, list(value) if isinstance(value, tuple) else value)
-    cfg.experiment_name = f"{cfg.experiment_name.removesuffix('_trudi')}_{algo}"
+    cfg.experiment_name = sibling_name(cfg.experiment_name, algo)
     return cfg
 
 
@@ -86,8 +86,8 @@ def relative_of_ppo(task: str, ppo: Any, algo: PolicyGradientAlgorithm) -> Any:
     if not PPO_MODELS:
         raise ConfigError(f"{algo.upper()} needs rsl-rl-lib 5, as Isaac Lab 3.0 has it; installed is {INSTALLED}.")
     cfg = copy.deepcopy(ppo)
-    cfg.algorithm.class_name = f"trudi_rsl.algorithms:{algo.upper()}"
-    cfg.experiment_name = f"{cfg.experiment_name}_{algo}"
+    cfg.algorithm.class_name = relative_class(algo)
+    cfg.experiment_name = sibling_name(cfg.experiment_name, algo)
     return cfg
 
 

@@ -13,7 +13,7 @@ from mjlab.rl import RslRlOnPolicyRunnerCfg  # pyright: ignore[reportMissingImpo
 from trudi_rsl.algorithms.family import LearnerAlgorithm, family_overrides
 from trudi_rsl.algorithms.model_checkpoint import PolicyGradientAlgorithm
 from trudi_rsl.hosts.mjlab.cfg import DIMEAlgorithmCfg, REPPOAlgorithmCfg, TruDiAlgorithmCfg, TruDiRunnerCfg
-from trudi_rsl.hosts.ppo_conversion import trudi_settings
+from trudi_rsl.hosts.ppo_conversion import relative_class, sibling_name, trudi_settings
 
 _PPO_SECTIONS = ("actor", "critic", "algorithm")
 _SETTINGS = {"reppo": REPPOAlgorithmCfg, "dime": DIMEAlgorithmCfg}
@@ -48,8 +48,7 @@ def sibling_from_trudi(trudi: TruDiRunnerCfg, algo: LearnerAlgorithm) -> TruDiRu
     """
     shared = {f.name: getattr(trudi.algorithm, f.name) for f in dataclasses.fields(trudi.algorithm)}
     algorithm = _SETTINGS[algo](**shared | family_overrides(algo))
-    name = f"{trudi.experiment_name.removesuffix('_trudi')}_{algo}"
-    return dataclasses.replace(trudi, algorithm=algorithm, experiment_name=name)
+    return dataclasses.replace(trudi, algorithm=algorithm, experiment_name=sibling_name(trudi.experiment_name, algo))
 
 
 def relative_of_ppo(ppo: RslRlOnPolicyRunnerCfg, algo: PolicyGradientAlgorithm) -> RslRlOnPolicyRunnerCfg:
@@ -59,8 +58,8 @@ def relative_of_ppo(ppo: RslRlOnPolicyRunnerCfg, algo: PolicyGradientAlgorithm) 
         ppo: The task's runner configuration, left as it is.
         algo: ``spo``, ``dppo`` or ``fpo``; the latter two make their actor from PPO's actor section.
     """
-    algorithm = dataclasses.replace(ppo.algorithm, class_name=f"trudi_rsl.algorithms:{algo.upper()}")
-    return dataclasses.replace(ppo, algorithm=algorithm, experiment_name=f"{ppo.experiment_name}_{algo}")
+    algorithm = dataclasses.replace(ppo.algorithm, class_name=relative_class(algo))
+    return dataclasses.replace(ppo, algorithm=algorithm, experiment_name=sibling_name(ppo.experiment_name, algo))
 
 
 def _runner_class(ppo: type) -> Any:
