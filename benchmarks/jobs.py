@@ -12,7 +12,7 @@ FIVE_SEEDS = ("trudi", "reppo", "ppo")
 """Algorithms that have five seeds where all are compared; the others have three."""
 ALL_COMPARED = (HALF_CHEETAH, "Hopper-v5", "Ant-v5")
 """Tasks on which all algorithms are compared; on the others TruDi and PPO are, with three seeds."""
-TABLES = ("halfcheetah", "tasks", "ablation", "chains", "gradients", "amortised", "wallclock")
+TABLES = ("halfcheetah", "tasks", "ablation", "chains", "gradients", "amortised", "steps", "eps", "wallclock")
 
 PATHWISE = ("agent.algorithm.actor_gradient=pathwise", "agent.algorithm.num_adjoint_steps=0")
 """The paper's gradient. All but the preset's own runs have it, so that a table compares one thing."""
@@ -56,6 +56,14 @@ AMORTISED: dict[str, tuple[str, ...]] = {
     ),
 }
 """The preset's network moved into the state encoder, and a small one in front of every denoising step."""
+STEPS: dict[str, tuple[str, ...]] = {
+    f"N = {n}": (*PATHWISE, f"agent.algorithm.num_denoise_steps={n}") for n in (1, 4, 16, 32)
+}
+"""Denoising steps; 8 are the stored chains of :data:`CHAINS`."""
+TRUST_REGION: dict[str, tuple[str, ...]] = {
+    f"eps = {eps:g}": (*PATHWISE, f"agent.algorithm.kl_bound={eps}") for eps in (0.01, 0.2, 0.4, 1.0, 50.0)
+}
+"""Bounds on the path KL in nats per state; 0.1 are the stored chains of :data:`CHAINS`."""
 WALL_CLOCK: dict[str, int] = {"trudi": 200, "reppo": 200, "ppo": 489}
 """Iterations of 2048 environment steps: a million for PPO."""
 COMPARED_TASKS = (HALF_CHEETAH, "Hopper-v5")
@@ -120,13 +128,19 @@ def learning_jobs(tables: set[str]) -> list[Job]:
         ("chains", CHAINS, 5),
         ("gradients", ACTOR_GRADIENTS, 5),
         ("amortised", AMORTISED, 3),
+        ("steps", STEPS, 3),
+        ("eps", TRUST_REGION, 3),
     ):
         if table in tables:
             jobs += [
                 Job(table, task, "trudi", seed, variant, overrides)
                 for seed in range(1, seeds + 1)
-                for task in (*COMPARED_TASKS, THIRD_TASK)
+                for task in _tasks_of(table)
                 for variant, overrides in variants.items()
                 if task != THIRD_TASK or variant in ("stored", "adjoint, 4 steps")
             ]
     return jobs
+
+
+def _tasks_of(table: str) -> tuple[str, ...]:
+    return (HALF_CHEETAH,) if table in ("steps", "eps") else (*COMPARED_TASKS, THIRD_TASK)
