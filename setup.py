@@ -29,7 +29,11 @@ setup(
     # A wheel carries the presets; a checkout uses those in configs/.
     package_dir={"": "source", "trudi_rsl.configs": "configs"},
     packages=[*find_packages("source"), "trudi_rsl.configs"],
-    package_data={"trudi_rsl": ["py.typed"], "trudi_rsl.configs": ["**/*.yaml"]},
+    package_data={
+        "trudi_rsl": ["py.typed"],
+        "trudi_rsl.tasks": ["*.xml"],
+        "trudi_rsl.configs": ["**/*.yaml"],
+    },
     entry_points={
         # Loaded by `isaaclab train` and its siblings before they look up a task.
         "isaaclab.tasks": ["trudi_rsl = trudi_rsl.hosts.isaaclab.registration"],

@@ -22,6 +22,8 @@ except ImportError as error:
 
 import numpy as np
 
+import trudi_rsl.tasks  # noqa: F401  registers the built-in tasks
+
 OPTION_ERRORS = (TypeError, ValueError, LookupError, AttributeError, OSError, AssertionError, ArithmeticError)
 """What simulators raise about values that they were given."""
 

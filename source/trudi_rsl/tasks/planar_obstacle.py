@@ -1,0 +1,149 @@
+# SPDX-License-Identifier: BSD-3-Clause
+"""A point in the plane that reaches a goal behind a disc, passing it on either side.
+
+The plane is its own mirror image over the line ``y = 0`` through start, disc and goal: negating every ``y`` negates the
+next ``y`` and leaves the reward as it is, bit by bit. So both sides are worth the same, and a policy that commits to
+one of them loses nothing. The start is so near to the disc that the first step decides: straight on lies the disc.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import gymnasium as gym
+import numpy as np
+from gymnasium.spaces import Box
+from numpy.typing import NDArray
+
+from trudi_rsl.tasks.behaviour_modes import BehaviourModes, circle
+
+START = (-0.65, 0.0)
+"""Where a fixed start puts the point [m]."""
+START_SPREAD = (0.05, 0.3)
+"""Half the sides of the rectangle around :data:`START` from which random starts are drawn [m]."""
+GOAL = (0.65, 0.0)
+"""Centre of the goal [m]."""
+GOAL_RADIUS = 0.15
+"""How near to :data:`GOAL` an episode succeeds [m]."""
+OBSTACLE_RADIUS = 0.5
+"""Radius of the disc around the origin [m]; in it an episode fails."""
+ARENA = (1.0, 1.0)
+"""Half the sides of the rectangle that the point cannot leave [m]."""
+STEP_LENGTH = 0.2
+"""Distance per step and axis at an action of 1 [m]."""
+TIME_COST = 0.1
+"""Cost of a step, in steps of progress."""
+COLLISION_COST = 5.0
+"""Cost of entering the disc, in steps of progress."""
+MAX_EPISODE_STEPS = 25
+"""Time limit in steps; a way round the disc takes 8."""
+PICTURE_SIZE = 240
+"""Sides of rendered pictures in pixels."""
+
+Array = NDArray[np.float64]
+
+
+def advance(position: Array, action: NDArray[np.floating]) -> Array:
+    """Return the next positions ``[..., 2]`` in metres.
+
+    Args:
+        position: Positions ``[..., 2]``.
+        action: Velocities ``[..., 2]`` in :data:`STEP_LENGTH` per step, clipped to [-1, 1].
+    """
+    return np.clip(position + STEP_LENGTH * np.clip(action, -1.0, 1.0), np.negative(ARENA), ARENA)
+
+
+def in_obstacle(position: Array) -> NDArray[np.bool_]:
+    """Return whether positions ``[..., 2]`` lie in the disc, ``[...]``."""
+    return np.hypot(position[..., 0], position[..., 1]) < OBSTACLE_RADIUS
+
+
+def goal_distance(position: Array) -> Array:
+    """Return the distance of positions ``[..., 2]`` to the goal's centre, ``[...]`` in metres."""
+    return np.hypot(position[..., 0] - GOAL[0], position[..., 1] - GOAL[1])
+
+
+def reward(position: Array, reached: Array) -> Array:
+    """Return the progress towards the goal in steps, less the costs of time and of a collision.
+
+    Args:
+        position: Positions before the step, ``[..., 2]``.
+        reached: Positions after it.
+
+    Returns:
+        ``[...]``.
+    """
+    progress = (goal_distance(position) - goal_distance(reached)) / STEP_LENGTH
+    return progress - TIME_COST - COLLISION_COST * in_obstacle(reached)
+
+
+class PlanarObstacleEnv(gym.Env[Array, NDArray[np.float32]]):
+    """The task for Gymnasium.
+
+    Observations are the position ``[2]`` in metres, actions velocities ``[2]`` in [-1, 1]. An episode terminates at the
+    goal, which is its success (``info["is_success"]``), and in the disc.
+
+    Args:
+        fixed_start: Begin every episode at :data:`START`, not anywhere in the rectangle around it.
+        render_mode: ``rgb_array`` or None.
+    """
+
+    metadata = {"render_modes": ["rgb_array"], "render_fps": 10}  # noqa: RUF012
+    action_space = Box(-1.0, 1.0, (2,), np.float32)
+    observation_space = Box(np.negative(ARENA), np.array(ARENA), dtype=np.float64)
+
+    def __init__(self, fixed_start: bool = False, render_mode: str | None = None) -> None:
+        self.render_mode = render_mode
+        self._start_spread = np.zeros(2) if fixed_start else np.array(START_SPREAD)
+        self._position = np.array(START)
+
+    def reset(self, *, seed: int | None = None, options: dict[str, Any] | None = None) -> tuple[Array, dict[str, Any]]:
+        """Start an episode; see :class:`gymnasium.Env`."""
+        super().reset(seed=seed)
+        self._position = START + self._start_spread * self.np_random.uniform(-1.0, 1.0, 2)
+        return self._position, {}
+
+    def step(self, action: NDArray[np.float32]) -> tuple[Array, float, bool, bool, dict[str, Any]]:
+        """Move the point; see :class:`gymnasium.Env`."""
+        before, self._position = self._position, advance(self._position, action)
+        succeeded = bool(goal_distance(self._position) < GOAL_RADIUS)
+        ended = succeeded or bool(in_obstacle(self._position))
+        return self._position, float(reward(before, self._position)), ended, False, {"is_success": succeeded}
+
+    def render(self) -> NDArray[np.uint8]:  # pyright: ignore[reportIncompatibleMethodOverride]
+        """Return a picture of the arena, ``[PICTURE_SIZE, PICTURE_SIZE, 3]``."""
+        x = np.linspace(-ARENA[0], ARENA[0], PICTURE_SIZE)
+        y = np.linspace(ARENA[1], -ARENA[1], PICTURE_SIZE)
+        pixels = np.stack(np.broadcast_arrays(x, y[:, None]), axis=-1)
+        picture = np.full((PICTURE_SIZE, PICTURE_SIZE, 3), 255, np.uint8)
+        picture[in_obstacle(pixels)] = (120, 120, 120)
+        picture[goal_distance(pixels) < GOAL_RADIUS] = (150, 200, 150)
+        picture[np.hypot(*np.moveaxis(pixels - self._position, -1, 0)) < 0.04] = (30, 30, 30)
+        return picture
+
+
+def side(observations: Array) -> int | None:
+    """Return on which side a run passed the disc: 0 left, seen from the start, 1 right, None if it failed.
+
+    What counts is the last crossing of ``x = 0``. A run that reaches the goal has crossed it outside of the disc.
+
+    Args:
+        observations: ``[L + 1, 2]``, the first and the last of the run included.
+    """
+    if not goal_distance(observations[-1]) < GOAL_RADIUS:
+        return None
+    before = np.flatnonzero(observations[:, 0] < 0.0)[-1]
+    a, b = observations[before], observations[before + 1]
+    crossing = a[1] + (b[1] - a[1]) * -a[0] / (b[0] - a[0])
+    return 0 if crossing > 0.0 else 1
+
+
+MODES = BehaviourModes(
+    names=("left", "right"),
+    classify=side,
+    fixed_start={"fixed_start": True},
+    path=lambda observations: observations,
+    coordinate=lambda observations: observations[:, 1],
+    coordinate_name="Lateral position (m)",
+    outlines={"obstacle": circle((0.0, 0.0), OBSTACLE_RADIUS), "goal": circle(GOAL, GOAL_RADIUS)},
+)

@@ -1,0 +1,145 @@
+# SPDX-License-Identifier: BSD-3-Clause
+"""The obstacle task is its own mirror image, and both ways round the disc solve it."""
+
+from __future__ import annotations
+
+import gymnasium as gym
+import numpy as np
+import pytest
+from gymnasium.utils.env_checker import check_env
+
+from tests.tasks.obstacle_paths import AROUND, MIRROR, STRAIGHT
+from trudi_rsl.tasks import modes_of
+from trudi_rsl.tasks.planar_obstacle import (
+    ARENA,
+    COLLISION_COST,
+    GOAL,
+    GOAL_RADIUS,
+    OBSTACLE_RADIUS,
+    START,
+    STEP_LENGTH,
+    TIME_COST,
+    PlanarObstacleEnv,
+    advance,
+    goal_distance,
+    in_obstacle,
+    reward,
+)
+
+TASK = "PlanarObstacle-v0"
+
+
+def run(env: gym.Env, actions: np.ndarray) -> tuple[np.ndarray, np.ndarray, dict]:
+    """Return the observations and rewards of an episode under the actions, and its last ``info``."""
+    obs, info = env.reset(seed=0)
+    seen, rewards = [obs], []
+    for action in actions:
+        obs, value, terminated, truncated, info = env.step(action.astype(np.float32))
+        seen.append(obs)
+        rewards.append(value)
+        if terminated or truncated:
+            break
+    return np.array(seen), np.array(rewards), info
+
+
+def test_mirrored_states_and_actions_lead_bit_by_bit_to_mirrored_states_with_the_same_reward() -> None:
+    generator = np.random.default_rng(0)
+    positions = generator.uniform(np.negative(ARENA), ARENA, (100_000, 2))
+    actions = generator.uniform(-1.5, 1.5, (100_000, 2))
+    reached, mirrored = advance(positions, actions), advance(positions * MIRROR, actions * MIRROR)
+    assert np.array_equal(mirrored, reached * MIRROR)
+    assert np.array_equal(in_obstacle(mirrored), in_obstacle(reached))
+    assert np.array_equal(reward(positions * MIRROR, mirrored), reward(positions, reached))
+    assert in_obstacle(reached).any()
+    assert (goal_distance(reached) < GOAL_RADIUS).any()
+
+
+def test_both_ways_round_the_disc_succeed_with_the_same_return_and_straight_on_lies_the_disc() -> None:
+    env = gym.make(TASK, fixed_start=True)
+    left, right = run(env, AROUND), run(env, AROUND * MIRROR)
+    assert left[2]["is_success"]
+    assert right[2]["is_success"]
+    assert np.array_equal(left[0] * MIRROR, right[0])
+    assert np.array_equal(left[1], right[1])
+    straight = run(env, STRAIGHT)
+    assert not straight[2]["is_success"]
+    assert len(straight[1]) == 1
+    assert straight[1].sum() < left[1].sum() - COLLISION_COST
+
+
+def test_the_reward_is_the_progress_in_steps_less_the_costs() -> None:
+    # 3-4-5 triangle: from 0.5 to 0.3 away from the goal
+    before, after = np.array([GOAL[0] - 0.4, 0.3]), np.array([GOAL[0], 0.3])
+    assert reward(before, after) == pytest.approx(0.2 / STEP_LENGTH - TIME_COST, abs=1e-12)
+    into = np.array([0.0, 0.4])
+    progress = (np.hypot(GOAL[0], 0.6) - np.hypot(GOAL[0], 0.4)) / STEP_LENGTH
+    assert reward(np.array([0.0, 0.6]), into) == pytest.approx(progress - TIME_COST - COLLISION_COST, abs=1e-12)
+
+
+def test_an_episode_ends_at_the_goal_in_the_disc_and_at_the_time_limit() -> None:
+    env = gym.make(TASK, fixed_start=True)
+    env.reset(seed=0)
+    ends = [env.step(np.zeros(2, np.float32))[2:4] for _ in range(25)]
+    assert ends == [(False, False)] * 24 + [(False, True)]
+    env.reset()
+    *_, terminated, truncated, info = env.step(np.array([1.0, 0.0], np.float32))
+    assert (terminated, truncated, info["is_success"]) == (True, False, False)
+    *_, last = run(env, AROUND)
+    assert last["is_success"]
+
+
+def test_a_fixed_start_is_the_mirror_line_and_random_starts_lie_evenly_around_it() -> None:
+    fixed, random = gym.make(TASK, fixed_start=True), gym.make(TASK)
+    assert all(np.array_equal(fixed.reset(seed=seed)[0], START) for seed in range(3))
+    random.reset(seed=0)
+    starts = np.array([random.reset()[0] for _ in range(4000)])
+    assert not in_obstacle(starts).any()
+    spread = np.abs(starts - START).max(0)
+    assert np.abs(starts.mean(0) - START).max() < 0.05 * spread.max()
+    assert spread == pytest.approx((0.05, 0.3), rel=0.01)
+
+
+def test_gymnasiums_own_checks_pass() -> None:
+    check_env(PlanarObstacleEnv(), skip_render_check=True)
+    check_env(PlanarObstacleEnv(render_mode="rgb_array"))
+
+
+def test_a_picture_shows_disc_goal_and_point() -> None:
+    env = PlanarObstacleEnv(fixed_start=True, render_mode="rgb_array")
+    env.reset(seed=0)
+    picture = env.render()
+    size = len(picture)
+
+    def pixel(x: float, y: float) -> list[int]:
+        return picture[round((1 - y) / 2 * (size - 1)), round((x + 1) / 2 * (size - 1))].tolist()
+
+    colors = [pixel(*START), pixel(0.0, 0.0), pixel(*GOAL), pixel(0.0, 0.9)]
+    assert len({tuple(color) for color in colors}) == 4
+
+
+@pytest.mark.parametrize(
+    ("path", "mode"),
+    [
+        ([(-0.6, 0.0), (-0.1, 0.6), (0.1, 0.6), GOAL], 0),
+        ([(-0.6, 0.0), (-0.1, -0.6), (0.1, -0.6), GOAL], 1),
+        # over to the left and back: the last crossing counts
+        ([(-0.6, 0.0), (0.1, 0.6), (-0.1, 0.6), (-0.1, -0.6), (0.1, -0.6), GOAL], 1),
+        # the crossing counts, not the sides of the points before and after it
+        ([(-0.1, -0.5), (0.5, 0.9), GOAL], 1),
+        ([(-0.5, 0.9), (0.1, -0.4), GOAL], 1),
+        ([(-0.6, 0.0), (-0.1, 0.6), (0.1, 0.6)], None),
+        ([(-0.6, 0.0), (-OBSTACLE_RADIUS + 0.1, 0.0)], None),
+    ],
+)
+def test_a_run_is_of_the_side_on_which_it_passed_the_disc_and_of_none_if_it_failed(
+    path: list[tuple[float, float]], mode: int | None
+) -> None:
+    assert modes_of(TASK).classify(np.array(path)) == mode
+
+
+def test_mirrored_runs_are_of_the_other_mode() -> None:
+    modes = modes_of(TASK)
+    env = gym.make(TASK, **modes.fixed_start)
+    seen = run(env, AROUND)[0]
+    assert [modes.classify(seen), modes.classify(seen * MIRROR)] == [0, 1]
+    assert np.array_equal(modes.coordinate(seen), -modes.coordinate(seen * MIRROR))
