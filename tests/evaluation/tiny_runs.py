@@ -26,6 +26,7 @@ SMALL = {
     "reppo": _SMALL_LEARNER,
     "dime": ["agent.algorithm.num_denoise_steps=3", *_SMALL_LEARNER],
     "ppo": ["agent.actor.hidden_dims=[16]", "agent.critic.hidden_dims=[16]"],
+    "fpo": ["agent.actor.hidden_dims=[16]", "agent.critic.hidden_dims=[16]"],
 }
 
 

@@ -60,7 +60,7 @@ def find_subjects(named: Sequence[str]) -> list[Subject]:
     found: dict[Path, Subject] = {}
     for text in named:
         label, pattern = _split(text)
-        for checkpoint in _checkpoints(pattern):
+        for checkpoint in checkpoints_of(pattern):
             found.setdefault(checkpoint.resolve(), subject_of(checkpoint, label))
     subjects = list(found.values())
     _require_distinct(subjects)
@@ -115,6 +115,30 @@ def mixtures(subjects: Iterable[Subject]) -> list[str]:
     return sentences
 
 
+def checkpoints_of(pattern: str) -> list[Path]:
+    """Return the checkpoints that one argument names.
+
+    Args:
+        pattern: A checkpoint, a run folder (its newest checkpoint), a folder above those, or a pattern of such.
+
+    Raises:
+        CheckpointError: If there are none, with the nearest names.
+    """
+    if Path(pattern).is_file():
+        return [Path(pattern)]
+    if Path(pattern).is_dir():
+        return _of_folder(Path(pattern))
+    if not glob.has_magic(pattern):
+        raise CheckpointError(f"Nothing at {pattern}. {_nearest_paths(Path(pattern))}")
+    matches = [Path(path) for path in sorted(glob.glob(pattern, recursive=True))]
+    folders = [newest_checkpoint(path) for path in matches if path.is_dir() and any(path.glob(CHECKPOINTS))]
+    found = folders + [path for path in matches if path.is_file() and path.match(CHECKPOINTS)]
+    if not found:
+        what = f"{len(matches)} paths, of which none is a checkpoint or a run folder" if matches else "nothing"
+        raise CheckpointError(f"The pattern {pattern!r} matches {what}.")
+    return found
+
+
 def newest_checkpoint(run: Path) -> Path:
     """Return the newest checkpoint of a run folder.
 
@@ -140,22 +164,6 @@ def _split(text: str) -> tuple[str | None, str]:
     if not equals or os.path.lexists(text) or "/" in label or not label.strip():
         return None, text
     return label.strip(), pattern
-
-
-def _checkpoints(pattern: str) -> list[Path]:
-    if Path(pattern).is_file():
-        return [Path(pattern)]
-    if Path(pattern).is_dir():
-        return _of_folder(Path(pattern))
-    if not glob.has_magic(pattern):
-        raise CheckpointError(f"Nothing at {pattern}. {_nearest_paths(Path(pattern))}")
-    matches = [Path(path) for path in sorted(glob.glob(pattern, recursive=True))]
-    folders = [newest_checkpoint(path) for path in matches if path.is_dir() and any(path.glob(CHECKPOINTS))]
-    found = folders + [path for path in matches if path.is_file() and path.match(CHECKPOINTS)]
-    if not found:
-        what = f"{len(matches)} paths, of which none is a checkpoint or a run folder" if matches else "nothing"
-        raise CheckpointError(f"The pattern {pattern!r} matches {what}.")
-    return found
 
 
 def _of_folder(folder: Path) -> list[Path]:

@@ -145,7 +145,7 @@ def load_policy(
     sampler.require_for(algorithm)
     if algorithm in SETTINGS:
         actor_critic, spec = load_actor_critic(path)
-        _require_fit(spec["obs_dims"], actor_critic.num_actions, env)
+        require_fit(spec["obs_dims"], actor_critic.num_actions, env)
         return functools.partial(actor_critic.to(device).act, sampler=sampler.sampler, **sampler.given())
     with contextlib.redirect_stdout(io.StringIO()):  # RSL-RL prints the networks
         runner = OnPolicyRunner(env, copy.deepcopy(dict(agent_cfg)), log_dir=None, device=device)
@@ -182,7 +182,17 @@ class _GaussianSample:
         return self._model(obs, stochastic_output=True)
 
 
-def _require_fit(obs_dims: Mapping[str, int], num_actions: int, env: VecEnv) -> None:
+def require_fit(obs_dims: Mapping[str, int], num_actions: int, env: VecEnv) -> None:
+    """Check that a policy reads what an environment gives, and gives what it takes.
+
+    Args:
+        obs_dims: Observation groups that the policy reads, and their sizes.
+        num_actions: Actions that it gives.
+        env: Where it is to act.
+
+    Raises:
+        CheckpointError: If not.
+    """
     given = {group: value.shape[-1] for group, value in env.get_observations().items()}
     for group, size in obs_dims.items():
         if given.get(group) != size:

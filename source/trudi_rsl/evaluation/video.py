@@ -4,7 +4,6 @@
 from __future__ import annotations
 
 import importlib
-import itertools
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -15,6 +14,7 @@ from rsl_rl.env import VecEnv
 
 from trudi_rsl.errors import ConfigError
 from trudi_rsl.evaluation.episodes import Policy
+from trudi_rsl.evaluation.files import unused_stem
 from trudi_rsl.hosts.registry import make_env
 from trudi_rsl.rsl_rl_compat import task_name
 
@@ -52,8 +52,7 @@ def video_path(folder: Path, name: str = "play") -> Path:
     if not _importable("imageio"):
         raise VideoError('Writing a video needs imageio: pip install "trudi_rsl[eval]"')
     suffix = ".mp4" if _importable("imageio_ffmpeg") else ".gif"
-    names = itertools.chain([name], (f"{name}_{i}" for i in itertools.count(1)))
-    return next(path for path in (folder / (stem + suffix) for stem in names) if not path.exists())
+    return folder / f"{unused_stem(folder, name, (suffix,))}{suffix}"
 
 
 @torch.no_grad()

@@ -1,0 +1,69 @@
+# SPDX-License-Identifier: BSD-3-Clause
+"""Measure which of a task's behaviours trained policies show: runs from one fixed start, counted by mode.
+
+Prints the behaviour entropy over the runs that succeed (0 bits: one mode; 1 bit: two in balance), and writes
+modes.json, modes.png and modes.svg into each run folder, numbered where there are such.
+"""
+
+from __future__ import annotations
+
+import argparse
+from pathlib import Path
+
+
+def parse() -> argparse.Namespace:
+    """Return the flags."""
+    from trudi_rsl.evaluation.behaviour_report import NUM_RUNS
+
+    parser = argparse.ArgumentParser(
+        description=__doc__, allow_abbrev=False, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("checkpoints", nargs="+", metavar="CHECKPOINT", help="files, run folders, folders above those")
+    parser.add_argument("--runs", type=int, default=NUM_RUNS, help=f"runs of each policy (default: {NUM_RUNS})")
+    parser.add_argument("--sampler", choices=["ode", "sde"], default="ode", help="how to act (default: ode)")
+    parser.add_argument("--score_scale", type=float, help="score scale c of ode, above 0 (default: 1)")
+    parser.add_argument("--seed", type=int, default=0, help="seed of simulator and sampler (default: 0)")
+    parser.add_argument("--device", default="cpu", help="device to compute on (default: cpu)")
+    parser.add_argument("--output", type=Path, help="folder of what is written (default: the run folder of each)")
+    parser.add_argument("--num_threads", type=int, help="CPU threads of torch")
+    return parser.parse_args()
+
+
+def measure_all(args: argparse.Namespace) -> None:
+    """Measure one policy after the other, and print and store what came out."""
+    import torch
+    from rich.console import Console
+
+    from trudi_rsl.evaluation.behaviour_report import behaviour_table, measure
+    from trudi_rsl.evaluation.checkpoints import checkpoints_of
+    from trudi_rsl.evaluation.policies import SamplerCfg
+
+    if args.num_threads:
+        torch.set_num_threads(args.num_threads)
+    sampler = SamplerCfg(args.sampler, args.score_scale)
+    checkpoints = [checkpoint for named in args.checkpoints for checkpoint in checkpoints_of(named)]
+    measurements = []
+    for checkpoint in checkpoints:
+        measurement = measure(checkpoint, args.runs, sampler, args.seed, args.device)
+        for file in measurement.save(args.output or checkpoint.parent):
+            print(file)
+        measurements.append(measurement)
+    Console().print(behaviour_table(measurements))
+
+
+def main() -> None:
+    """Measure, and tell a user's mistake in one line."""
+    try:
+        from trudi_rsl.errors import CheckpointError, ConfigError, NonFiniteError
+
+        args = parse()
+    except ImportError as error:
+        raise SystemExit(f"Error: {error}") from None
+    try:
+        measure_all(args)
+    except (CheckpointError, ConfigError, NonFiniteError, ImportError, OSError) as error:
+        raise SystemExit(f"Error: {error}") from None
+
+
+if __name__ == "__main__":
+    main()

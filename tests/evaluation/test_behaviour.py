@@ -1,0 +1,111 @@
+# SPDX-License-Identifier: BSD-3-Clause
+"""Runs from one start are recorded whole, sorted by mode, and counted; failures are of no mode."""
+
+from __future__ import annotations
+
+import json
+import math
+
+import numpy as np
+import pytest
+import torch
+from tensordict import TensorDict
+from torch import Tensor
+
+from tests.evaluation import counting_tasks
+from tests.evaluation.counting_tasks import LONG, SHORT
+from tests.tasks.obstacle_paths import Scripted
+from trudi_rsl.errors import ConfigError
+from trudi_rsl.evaluation.behaviour import Behaviour, behaviour_entropy, record
+from trudi_rsl.evaluation.behaviour_plots import behaviour_figure
+from trudi_rsl.hosts.gymnasium_env import GymnasiumVecEnv
+from trudi_rsl.tasks import modes_of
+
+TASK = "PlanarObstacle-v0"
+COUNTING = f"{counting_tasks.__name__}:trudi-tests/ShortOrLong-v0"
+
+
+def idle(obs: TensorDict) -> Tensor:
+    return torch.zeros(obs.batch_size[0], 1)
+
+
+def behaviour(sides: list[int]) -> Behaviour:
+    modes = modes_of(TASK)
+    env = GymnasiumVecEnv(TASK, len(sides), env_kwargs=dict(modes.fixed_start))
+    return Behaviour.of(record(env, Scripted(sides), progress=False), modes)
+
+
+@pytest.mark.parametrize(
+    ("counts", "bits"),
+    [
+        ([200, 0], 0.0),
+        ([0, 7], 0.0),
+        ([100, 100], 1.0),
+        ([50, 150], 0.25 * math.log2(4.0) + 0.75 * math.log2(4.0 / 3.0)),
+        ([5, 5, 5, 5], 2.0),
+        ([3, 3, 0], 1.0),
+    ],
+)
+def test_the_entropy_of_counts_equals_its_closed_form(counts: list[int], bits: float) -> None:
+    assert behaviour_entropy(counts) == pytest.approx(bits, abs=1e-15)
+    assert not math.copysign(1.0, behaviour_entropy(counts)) < 0.0
+
+
+def test_no_runs_have_no_entropy() -> None:
+    assert math.isnan(behaviour_entropy([0, 0]))
+
+
+def test_failures_are_counted_apart_and_leave_the_entropy_as_it_is() -> None:
+    seen = behaviour([1, -1, 0, 0, 0, 1, -1])
+    assert seen.modes == ["left", "right", None, None, None, "left", "right"]
+    assert seen.counts == {"left": 2, "right": 2}
+    assert seen.failures == 3
+    assert seen.entropy == 1.0
+
+
+def test_runs_of_both_sides_have_the_same_return() -> None:
+    left, right = behaviour([1, -1]).returns
+    assert left == right
+
+
+def test_runs_that_all_fail_have_no_entropy_and_still_give_valid_json() -> None:
+    values = behaviour([0, 0]).to_dict()
+    assert values["behaviour_entropy_bits"] is None
+    assert values["counts"] == {"left": 0, "right": 0}
+    assert values["failures"] == 2
+    assert [run["mode"] for run in values["runs"]] == ["failure"] * 2
+    json.dumps(values, allow_nan=False)
+
+
+def test_each_run_is_one_whole_episode_with_its_true_last_observation() -> None:
+    env = GymnasiumVecEnv(COUNTING, 2)
+    short, long = record(env, idle, progress=False)
+    for run, length in ((short, SHORT), (long, LONG)):
+        # the observation is the step, so the last one is not the first of the next episode
+        assert run.observations[:, 0].tolist() == list(range(length + 1))
+        assert run.episode_return == length
+
+
+def test_an_environment_that_hides_its_last_observations_is_refused() -> None:
+    class Hiding(GymnasiumVecEnv):
+        def step(self, actions: Tensor) -> tuple:
+            obs, rewards, dones, extras = super().step(actions)
+            return obs, rewards, dones, {k: v for k, v in extras.items() if k != "final_obs"}
+
+    with pytest.raises(ConfigError, match="does not tell where its episodes ended"):
+        record(Hiding(COUNTING, 1), idle, progress=False)
+
+
+def test_the_picture_has_every_run_in_the_color_of_its_mode() -> None:
+    seen = behaviour([1, -1, -1, 0])
+    plane, over_time = behaviour_figure(seen, modes_of(TASK), "title").axes
+    colors = ["C0", "C1", "C1", "0.55"]
+    assert [line.get_color() for line in over_time.get_lines()[:4]] == colors
+    paths = [line for line in plane.get_lines() if len(np.asarray(line.get_xydata())) > 1]
+    for line, run, color in zip(paths, seen.trajectories, colors, strict=True):
+        assert line.get_color() == color
+        assert np.array_equal(line.get_xydata(), run.observations)
+    legend = plane.get_legend()
+    assert legend is not None
+    labels = [text.get_text() for text in legend.get_texts()]
+    assert labels == ["obstacle", "goal", "left: 1 runs", "right: 2 runs", "failure: 1 runs"]
