@@ -93,8 +93,8 @@ class DiffusionPolicy(Policy):
         param = next(self.parameters())
         return self.prior_std * torch.randn(batch, self.num_actions, device=param.device, dtype=param.dtype)
 
-    def solve_ode(self, obs: Tensor, x0: Tensor, score_scale: float = 1.0) -> Tensor:
-        """Return ``x_N`` of the deterministic chain from ``x0``.
+    def ode_path(self, obs: Tensor, x0: Tensor, score_scale: float = 1.0) -> list[Tensor]:
+        """Return the latents of the deterministic chain from ``x0``.
 
         Args:
             obs: Normalised observations ``[B, O]``.
@@ -102,16 +102,20 @@ class DiffusionPolicy(Policy):
             score_scale: Score scale ``c``; 1 is the SDE's mean path, 1/2 the probability-flow ODE.
 
         Returns:
-            Pre-squash actions ``[B, A]``.
+            ``x_0 .. x_N``, ``N + 1`` times ``[B, A]``; the last are the pre-squash actions.
         """
         net = self.score_network
         obs_features, time_features = net.obs_features(obs), net.time_features(self.num_steps)
         steps = self.step_sizes()
-        x = x0
+        path = [x0]
         for k in range(self.num_steps):
-            control = net(x, obs_features + time_features[k])
-            x = ode_step(x, control, steps[k], self.prior_std, score_scale)
-        return x
+            control = net(path[k], obs_features + time_features[k])
+            path.append(ode_step(path[k], control, steps[k], self.prior_std, score_scale))
+        return path
+
+    def solve_ode(self, obs: Tensor, x0: Tensor, score_scale: float = 1.0) -> Tensor:
+        """Return ``x_N`` of the deterministic chain, pre-squash actions ``[B, A]``; see :meth:`ode_path`."""
+        return self.ode_path(obs, x0, score_scale)[-1]
 
     def controls(self, obs: Tensor, latents: Tensor, which: Tensor | None = None) -> Tensor:
         """Return the control at given latents, all steps in one batched network call.

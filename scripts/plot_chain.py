@@ -1,0 +1,94 @@
+# SPDX-License-Identifier: BSD-3-Clause
+"""Draw the denoising chains of a TruDi checkpoint at one observation, by the SDE and by the ODE with c = 0.5 and c = 1.
+
+The observation is the first one of an episode of the checkpoint's task, or that of a file. env.name=value overrides a
+setting of the simulator, as env.env_kwargs.fixed_start=true. Writes a PNG and an SVG.
+"""
+
+from __future__ import annotations
+
+import argparse
+from pathlib import Path
+
+SUFFIXES = (".png", ".svg")
+
+
+def parse() -> argparse.Namespace:
+    """Return the flags and overrides."""
+    parser = argparse.ArgumentParser(
+        description=__doc__, allow_abbrev=False, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("--checkpoint", required=True, help="a file, or a run folder for its newest")
+    parser.add_argument(
+        "--obs", type=Path, help="a .npy file with all numbers that the actor sees (default: those of the task's reset)"
+    )
+    parser.add_argument("--seed", type=int, default=0, help="seed of the reset and of the chains (default: 0)")
+    parser.add_argument("--dims", type=int, nargs="+", help="action dimensions to draw (default: the first two)")
+    parser.add_argument("--num_paths", type=int, default=4000, help="chains per sampler, at least 2 (default: 4000)")
+    parser.add_argument(
+        "--output",
+        type=Path,
+        help="pictures to write, without suffix, which must not exist (default: chain beside the checkpoint, replaced "
+        "if it exists)",
+    )
+    parser.add_argument("overrides", nargs="*", metavar="env.name=value", help="settings of the simulator")
+    return parser.parse_intermixed_args()
+
+
+def draw(args: argparse.Namespace) -> list[Path]:
+    """Draw the chains and return the pictures."""
+    import torch
+
+    from trudi_rsl.errors import ConfigError
+    from trudi_rsl.evaluation.chain_paths import (
+        chain_paths,
+        first_observation,
+        load_diffusion_policy,
+        observation_from_file,
+    )
+    from trudi_rsl.evaluation.chain_plots import chain_figure
+    from trudi_rsl.evaluation.checkpoints import checkpoints_of
+
+    checkpoint, *others = checkpoints_of(args.checkpoint)
+    if others:
+        raise ConfigError(f"{args.checkpoint} names {1 + len(others)} checkpoints; the chains of one are drawn.")
+    actor_critic, spec = load_diffusion_policy(checkpoint)
+    dims = list(range(min(2, actor_critic.num_actions))) if args.dims is None else args.dims
+    if not all(0 <= dim < actor_critic.num_actions for dim in dims):
+        raise ConfigError(f"--dims must be among 0 .. {actor_critic.num_actions - 1}; got {dims}.")
+    stem = args.output or checkpoint.with_name("chain")
+    files = [stem.with_name(f"{stem.name}{suffix}") for suffix in SUFFIXES]
+    for file in files if args.output else []:
+        if file.exists():
+            raise ConfigError(f"{file} exists and was kept. Choose another --output, or delete it first.")
+    if args.obs is None:
+        obs = first_observation(checkpoint, actor_critic, spec, args.seed, args.overrides)
+        where = f"first observation of seed {args.seed}"
+    elif args.overrides:
+        raise ConfigError("With --obs there is no simulator whose settings could be overridden.")
+    else:
+        obs, where = observation_from_file(args.obs, actor_critic.actor.num_obs), args.obs.name
+    torch.manual_seed(args.seed)
+    figure = chain_figure(chain_paths(actor_critic, obs, args.num_paths), dims, f"{spec['task']}, {where}")
+    stem.parent.mkdir(parents=True, exist_ok=True)
+    for file in files:
+        figure.savefig(file, dpi=150)
+    return files
+
+
+def main() -> None:
+    """Draw, and tell a user's mistake in one line."""
+    try:
+        from trudi_rsl.errors import CheckpointError, ConfigError, NonFiniteError
+    except ImportError as error:
+        raise SystemExit(f"Error: {error}") from None
+    try:
+        files = draw(parse())
+    except (CheckpointError, ConfigError, NonFiniteError, ImportError, OSError) as error:
+        raise SystemExit(f"Error: {error}") from None
+    for file in files:
+        print(f"Denoising chains: {file}")
+
+
+if __name__ == "__main__":
+    main()
