@@ -16,11 +16,10 @@ from typing import get_args
 
 def parse() -> argparse.Namespace:
     """Return the flags; ``overrides`` are those of the simulator."""
+    from trudi_rsl.command_line import Parser
     from trudi_rsl.modules.actor_critic import SAMPLERS, InitialLatent
 
-    parser = argparse.ArgumentParser(
-        description=__doc__, allow_abbrev=False, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
+    parser = Parser(__doc__)
     parser.add_argument("paths", nargs="*", metavar="[NAME=]PATH", help="what to evaluate, and env.name=value")
     parser.add_argument("--sampler", nargs="*", choices=SAMPLERS, default=["ode"], help="how to act (default: ode)")
     parser.add_argument(
@@ -52,8 +51,7 @@ def parse() -> argparse.Namespace:
     parser.add_argument("--reference", type=Path, help="YAML or JSON file of TASK: [low, high]")
     parser.add_argument("--by_task", "--by-task", action="store_true", help="statistics of each task alone")
     parser.add_argument("--output", type=Path, help="folder of the results (default: logs/evaluation/<timestamp>)")
-    # what is left may stand before, between and behind the flags
-    args = parser.parse_intermixed_args()
+    args = parser.parse_all()
     args.overrides = [text for text in args.paths if text.lstrip("+").startswith("env.") and "=" in text]
     args.paths = [text for text in args.paths if text not in args.overrides]
     return args

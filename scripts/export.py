@@ -7,16 +7,23 @@ import argparse
 from pathlib import Path
 
 
-def main() -> None:
-    """Parse the flags, export, and print what was written."""
-    parser = argparse.ArgumentParser(description=__doc__, allow_abbrev=False)
+def parse() -> argparse.Namespace:
+    """Return the flags."""
+    from trudi_rsl.command_line import Parser
+
+    parser = Parser(__doc__)
     parser.add_argument("--checkpoint", type=Path, required=True, help="a model_*.pt of any algorithm")
     parser.add_argument("--output", type=Path, help="folder to write to (default: exported/ beside the checkpoint)")
     parser.add_argument("--score_scale", type=float, default=1.0, help="score scale c of the ODE, above 0 (default: 1)")
     parser.add_argument("--latent_seed", type=int, help="seed of a fixed initial latent (default: start from zeros)")
     parser.add_argument("--overwrite", action="store_true", help="replace an earlier export")
-    args = parser.parse_args()
+    return parser.parse_all()
+
+
+def main() -> None:
+    """Export, and print what was written."""
     try:
+        args = parse()
         from trudi_rsl.deploy import ExportError, export_checkpoint
         from trudi_rsl.errors import CheckpointError
     except ImportError as error:

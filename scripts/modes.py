@@ -13,11 +13,10 @@ from pathlib import Path
 
 def parse() -> argparse.Namespace:
     """Return the flags."""
+    from trudi_rsl.command_line import Parser
     from trudi_rsl.evaluation.behaviour_report import NUM_RUNS
 
-    parser = argparse.ArgumentParser(
-        description=__doc__, allow_abbrev=False, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
+    parser = Parser(__doc__)
     parser.add_argument("checkpoints", nargs="+", metavar="CHECKPOINT", help="files, run folders, folders above those")
     parser.add_argument("--runs", type=int, default=NUM_RUNS, help=f"runs of each policy (default: {NUM_RUNS})")
     parser.add_argument("--sampler", choices=["ode", "sde"], default="ode", help="how to act (default: ode)")
@@ -26,7 +25,7 @@ def parse() -> argparse.Namespace:
     parser.add_argument("--device", default="cpu", help="device to compute on (default: cpu)")
     parser.add_argument("--output", type=Path, help="folder of what is written (default: the run folder of each)")
     parser.add_argument("--num_threads", type=int, help="CPU threads of torch")
-    return parser.parse_args()
+    return parser.parse_all()
 
 
 def measure_all(args: argparse.Namespace) -> None:

@@ -14,11 +14,10 @@ from typing import get_args
 def parse() -> tuple[argparse.Namespace, list[str]]:
     """Return the flags, and what is left: overrides, and flags of the task's simulator."""
     from trudi_rsl.algorithms.checkpoint import NAMES
+    from trudi_rsl.command_line import Parser
     from trudi_rsl.modules.actor_critic import SAMPLERS, InitialLatent
 
-    parser = argparse.ArgumentParser(
-        description=__doc__, allow_abbrev=False, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
+    parser = Parser(__doc__)
     parser.add_argument("--task", required=True, help="task the policy was trained on")
     parser.add_argument("--algo", choices=list(NAMES), help="algorithm of the checkpoint (default: told by it)")
     parser.add_argument(
@@ -50,13 +49,14 @@ def parse() -> tuple[argparse.Namespace, list[str]]:
     parser.add_argument("--headless", action="store_true", help="open no window; Gymnasium tasks never do")
     parser.add_argument("--num_threads", type=int, help="CPU threads of torch")
     args, rest = parser.parse_known_args()
-    args.flags = [option for action in parser._actions for option in action.option_strings]
+    args.flags = parser.flags
     return args, rest
 
 
 def play(args: argparse.Namespace, rest: list[str]) -> None:
     """Play on the simulator that the task belongs to."""
-    from trudi_rsl.hosts.registry import launcher, refuse_flags
+    from trudi_rsl.command_line import refuse_flags
+    from trudi_rsl.hosts.registry import launcher
 
     if (launch := launcher(args.task)) is not None:
         launch.play(args, rest)

@@ -7,9 +7,11 @@ import argparse
 from pathlib import Path
 
 
-def main() -> None:
-    """Parse the flags, draw, and print where the picture lies."""
-    parser = argparse.ArgumentParser(description=__doc__)
+def parse() -> argparse.Namespace:
+    """Return the flags."""
+    from trudi_rsl.command_line import Parser
+
+    parser = Parser(__doc__)
     parser.add_argument("runs", type=Path, nargs="+", metavar="RUN_DIR", help="run folders; several are overlaid")
     parser.add_argument(
         "--output",
@@ -17,8 +19,13 @@ def main() -> None:
         help="picture to write, png, pdf or svg, which must not exist (default: learning_curve.png in the first run, "
         "replaced if it exists)",
     )
-    args = parser.parse_args()
+    return parser.parse_all()
+
+
+def main() -> None:
+    """Draw, and print where the picture lies."""
     try:
+        args = parse()
         from trudi_rsl.evaluation.event_file import RunError, read_run
         from trudi_rsl.evaluation.plots import TAGS, draw_learning_curves
     except ImportError as error:

@@ -15,9 +15,9 @@ SUFFIXES = (".png", ".svg")
 
 def parse() -> argparse.Namespace:
     """Return the flags and overrides."""
-    parser = argparse.ArgumentParser(
-        description=__doc__, allow_abbrev=False, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
+    from trudi_rsl.command_line import Parser
+
+    parser = Parser(__doc__)
     parser.add_argument("--checkpoint", required=True, help="a file, or a run folder for its newest")
     parser.add_argument(
         "--obs", type=Path, help="a .npy file with all numbers that the actor sees (default: those of the task's reset)"
@@ -32,7 +32,7 @@ def parse() -> argparse.Namespace:
         "if it exists)",
     )
     parser.add_argument("overrides", nargs="*", metavar="env.name=value", help="settings of the simulator")
-    return parser.parse_intermixed_args()
+    return parser.parse_all()
 
 
 def draw(args: argparse.Namespace) -> list[Path]:

@@ -21,11 +21,10 @@ if TYPE_CHECKING:
 
 def parse(argv: list[str]) -> argparse.Namespace:
     """Return the flags."""
+    from trudi_rsl.command_line import Parser
     from trudi_rsl.experiments.launchers import LAUNCHERS
 
-    parser = argparse.ArgumentParser(
-        description=__doc__, allow_abbrev=False, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
+    parser = Parser(__doc__)
     parser.add_argument("experiment", help="a YAML file, or the name of one in configs/experiment")
     parser.add_argument("overrides", nargs="*", metavar="name=value", help="settings of all runs")
     parser.add_argument("--algorithms", nargs="+", help="in place of the file's")
@@ -38,7 +37,7 @@ def parse(argv: list[str]) -> argparse.Namespace:
         "--launcher_options", nargs="+", default=[], metavar="KEY=VALUE", help="of submitit, as timeout_min=240"
     )
     parser.add_argument("--dry_run", action="store_true", help="check, and list the runs and their commands")
-    return parser.parse_intermixed_args(argv)
+    return parser.parse_all(argv)
 
 
 def experiment_of(args: argparse.Namespace) -> Experiment:

@@ -10,28 +10,17 @@ from __future__ import annotations
 
 import argparse
 import sys
-from typing import TYPE_CHECKING, NoReturn
+from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from omegaconf import DictConfig
 
 
-class Parser(argparse.ArgumentParser):
-    """An argument parser whose errors are one line."""
-
-    def error(self, message: str) -> NoReturn:
-        """Print the message and leave with exit code 2."""
-        self.exit(2, f"Error: {message} (--help lists the flags)\n")
-
-
 def parse(argv: list[str]) -> tuple[argparse.Namespace, list[str]]:
     """Return the flags, and what is left: overrides, and flags of the task's simulator."""
-    parser = Parser(
-        description=__doc__,
-        usage="%(prog)s --task TASK [flags] [name=value ...]",
-        allow_abbrev=False,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
-    )
+    from trudi_rsl.command_line import Parser
+
+    parser = Parser(__doc__, usage="%(prog)s --task TASK [flags] [name=value ...]")
     parser.add_argument(
         "--task", required=True, help="task name, as Isaac-Velocity-Rough-G1-v0, Mjlab-Cartpole-Swingup, HalfCheetah-v5"
     )
@@ -58,7 +47,7 @@ def parse(argv: list[str]) -> tuple[argparse.Namespace, list[str]]:
     args, rest = parser.parse_known_args(argv)
     if args.agent is not None:
         parser.error("--agent is Isaac Lab's; here --algo chooses the agent")
-    args.flags = [option for action in parser._actions for option in action.option_strings]
+    args.flags = parser.flags
     return args, rest
 
 
@@ -81,9 +70,10 @@ def settings(args: argparse.Namespace) -> dict[str, object]:
 
 def train(args: argparse.Namespace, rest: list[str]) -> None:
     """Train on the simulator that the task belongs to."""
+    from trudi_rsl.command_line import refuse_flags
     from trudi_rsl.config import compose
     from trudi_rsl.errors import ConfigError
-    from trudi_rsl.hosts.registry import launcher, refuse_flags
+    from trudi_rsl.hosts.registry import launcher
 
     if (launch := launcher(args.task)) is not None:
         launch.train(args, rest)
@@ -138,8 +128,8 @@ def main(argv: list[str]) -> int:
     Returns:
         0, 2 for flags and settings that cannot work, 1 for what goes wrong later, 130 when interrupted.
     """
-    args, rest = parse(argv)
     try:
+        args, rest = parse(argv)
         import trudi_rsl.config  # noqa: F401  what cannot be imported is told apart from what goes wrong later
         from trudi_rsl.errors import CheckpointError, ConfigError, NonFiniteError
     except ImportError as error:

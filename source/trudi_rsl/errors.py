@@ -19,16 +19,18 @@ class NonFiniteError(RuntimeError):
     """NaN or infinity in the simulator's observations or rewards, or in the policy's actions."""
 
 
-def nearest(name: str, known: Iterable[str], limit: int = 3) -> str:
+def nearest(name: str, known: Iterable[str], limit: int = 3, prefix: str = "") -> str:
     """Return a sentence naming the known names closest to ``name``, or all of them when none is close.
 
     Args:
         name: What the user wrote.
         known: The names that would have worked.
         limit: Largest number of suggestions.
+        prefix: What all names begin with, which therefore makes none of them closer.
     """
     names = sorted(known)
-    close = difflib.get_close_matches(name, names, n=limit, cutoff=0.5)
+    endings = [n.removeprefix(prefix) for n in names]
+    close = [prefix + end for end in difflib.get_close_matches(name.removeprefix(prefix), endings, n=limit, cutoff=0.5)]
     if close:
         return f"Did you mean {', '.join(repr(c) for c in close)}?"
     return f"Known: {', '.join(names)}."

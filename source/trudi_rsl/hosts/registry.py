@@ -5,7 +5,7 @@ from __future__ import annotations
 
 import importlib
 import importlib.util
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from importlib.metadata import entry_points
 from types import ModuleType
 from typing import Any
@@ -13,7 +13,7 @@ from typing import Any
 import torch
 from rsl_rl.env import VecEnv
 
-from trudi_rsl.errors import ConfigError, nearest
+from trudi_rsl.errors import ConfigError
 from trudi_rsl.task_names import counterpart
 
 PREFIXES = {"Isaac-": "isaaclab", "IsaacContrib-": "isaaclab", "Mjlab-": "mjlab"}
@@ -63,17 +63,6 @@ def _registered_host(task: str) -> str | None:
         tasks = {n for n, spec in gymnasium.registry.items() if "env_cfg_entry_point" in spec.kwargs}
         return "isaaclab" if counterpart(name, tasks) else None
     return None
-
-
-def refuse_flags(rest: Iterable[str], known: Iterable[str]) -> None:
-    """Refuse flags among the arguments that are left when a script has taken its own.
-
-    Raises:
-        ConfigError: With the nearest flags.
-    """
-    for text in rest:
-        if text.startswith("-"):
-            raise ConfigError(f"Unknown flag {text}. {nearest(text, known)} --help lists them.")
 
 
 def make_env(

@@ -13,13 +13,14 @@ from typing import Any
 import torch
 from omegaconf import OmegaConf
 
+from trudi_rsl.command_line import refuse_flags
 from trudi_rsl.config import resume_path
 from trudi_rsl.config.presets import task_preset
 from trudi_rsl.config.run_folder import LOG_ROOT
 from trudi_rsl.errors import ConfigError
 from trudi_rsl.evaluation.policies import identify
 from trudi_rsl.hosts.mjlab.task import Task, find_task, require_mjlab
-from trudi_rsl.hosts.registry import check_device, refuse_flags
+from trudi_rsl.hosts.registry import check_device
 
 
 def train(args: argparse.Namespace, rest: Sequence[str] = ()) -> None:
