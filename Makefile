@@ -42,9 +42,12 @@ train: $(STAMP)  ## Train HalfCheetah-v5 with TruDi on the CPU, then evaluate, e
 	echo "Watch the curves: $(VENV)/bin/tensorboard --logdir $(RUNS)"
 
 benchmark: $(STAMP)  ## Measure what docs/results.md shows (hours; continues where it was interrupted)
-	$(PY) benchmarks/throughput.py
+	$(PY) benchmarks/throughput.py --before 14cb52a
 	$(PY) benchmarks/speed.py --threads 1 2
+	$(PY) benchmarks/profile_iteration.py --label after
+	$(PY) benchmarks/wallclock.py
 	$(PY) benchmarks/learning.py
+	$(PY) benchmarks/multimodality.py
 	$(PY) benchmarks/report.py
 
 test: lint  ## Lint, then all tests: the core, RSL-RL's contract on each supported rsl-rl-lib, the hosts
