@@ -43,6 +43,7 @@ train: $(STAMP)  ## Train HalfCheetah-v5 with TruDi on the CPU, then evaluate, e
 
 benchmark: $(STAMP)  ## Measure what docs/results.md shows (hours; continues where it was interrupted)
 	$(PY) benchmarks/throughput.py --before 14cb52a
+	$(PY) benchmarks/throughput.py --threads 1 --algos reppo dime spo dppo fpo
 	$(PY) benchmarks/speed.py --threads 1 2
 	$(PY) benchmarks/profile_iteration.py --label after
 	$(PY) benchmarks/wallclock.py

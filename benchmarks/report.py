@@ -120,8 +120,14 @@ def summary_cells(values: list[float]) -> list[str]:
     ]
 
 
-def comparison(records: Records, tasks: list[str]) -> str:
-    """Return the table of what every algorithm that was run on a task reached there."""
+def comparison(records: Records, tasks: list[str], speeds: dict[str, float] | None = None) -> str:
+    """Return the table of what every algorithm that was run on a task reached there.
+
+    Args:
+        records: Runs by task, algorithm and variant.
+        tasks: Those to show.
+        speeds: Environment steps per second by algorithm, for a column with the seconds of a run.
+    """
     rows = []
     for task in tasks:
         ppo = statistics.median(scores(records[task, "ppo", "preset"]))
@@ -130,8 +136,10 @@ def comparison(records: Records, tasks: list[str]) -> str:
                 continue
             values = scores(runs)
             ratio = statistics.median(values) / ppo if ppo > 0 and algo != "ppo" else float("nan")
-            rows.append([task, NAMES[algo], *summary_cells(values), f"{ratio:.1f}" if ratio > 0 else "-"])
-    return table(["task", "algorithm", "median", "IQM [95 %]", "by seed", "of PPO's"], rows)
+            cells = [task, NAMES[algo], *summary_cells(values), f"{ratio:.1f}" if ratio > 0 else "-"]
+            rows.append(cells + ([] if speeds is None else [f"{BUDGET / speeds[algo]:.0f}" if algo in speeds else "-"]))
+    header = ["task", "algorithm", "median", "IQM [95 %]", "by seed", "of PPO's"]
+    return table(header + ([] if speeds is None else ["seconds"]), rows)
 
 
 def improvement(records: Records) -> str:
@@ -207,6 +215,15 @@ def throughput(result: dict[str, Any]) -> str:
     return table([*header, "critic step", "actor step", "whole update"], rows)
 
 
+def one_thread_speeds(result: dict[str, Any]) -> dict[str, float]:
+    """Return environment steps per second by algorithm, on one thread."""
+    return {
+        algo: result["runs"][f"{algo}, 1 thread"]["env_steps_per_second"]
+        for algo in NAMES
+        if f"{algo}, 1 thread" in result["runs"]
+    }
+
+
 def speedup(result: dict[str, Any]) -> str:
     """Return a sentence that compares with the commit measured beside it, empty without one."""
     runs = result["runs"]
@@ -265,8 +282,7 @@ def main() -> None:
         versions=", ".join(f"{name} {number}" for name, number in preset[0]["versions"].items()),
         budget=f"{BUDGET // 1000}k",
         seeds=seeds_of(preset),
-        task_seeds=seeds_of(tasks[task_names[0], "trudi", "preset"]),
-        halfcheetah=comparison(cheetah, ["HalfCheetah-v5"]),
+        halfcheetah=comparison(cheetah, ["HalfCheetah-v5"], one_thread_speeds(speed)),
         tasks=comparison(tasks, task_names),
         improvement=improvement(everything),
         evaluation=evaluation(everything, all_tasks),
@@ -279,6 +295,9 @@ def main() -> None:
         hosts=host_comparison(hosts),
         choices=report_choices.choices(
             chains | load("gradients") | load("amortised"), before, return_at_budget, DOCS, table
+        ),
+        paper_ablations=report_choices.paper_ablations(
+            load("steps"), load("eps"), baseline, return_at_budget, DOCS, table
         ),
         wallclock=report_choices.wall_clock(stored_runs(), DOCS, NAMES, table),
         speed=report_speed.sections(RESULTS, DOCS, table),

@@ -16,28 +16,37 @@ Records = dict[tuple[str, str, str], Runs]
 TableWriter = Callable[[list[str], list[list[str]]], str]
 
 TEMPLATE = Path(__file__).with_name("choices.md.in")
+PAPER_TEMPLATE = Path(__file__).with_name("paper_ablations.md.in")
 WALL_CLOCK_TEMPLATE = Path(__file__).with_name("wallclock.md.in")
 BASELINE, PRESET = "stored", "adjoint, 4 steps"
 """The variant that every other one is compared with, and the preset's."""
 
 
-def variants(records: Records, score: Callable[[dict[str, Any]], float], table: TableWriter) -> str:
+def variants(
+    records: Records,
+    score: Callable[[dict[str, Any]], float],
+    table: TableWriter,
+    baseline: str = BASELINE,
+    preset: str = PRESET,
+) -> str:
     """Return the table of variants by task, each beside the baseline's runs of the same seeds.
 
     Args:
         records: Runs by task, algorithm and variant.
         score: Training return of a run.
         table: Makes a Markdown table of a header and rows.
+        baseline: The variant that every other one is compared with.
+        preset: The variant to print in bold.
     """
     rows = []
     for (task, algo, variant), runs in sorted(records.items(), key=lambda item: item[0][0]):
         seeds = {run["seed"] for run in runs}
-        same = [score(run) for run in records[task, algo, BASELINE] if run["seed"] in seeds]
+        same = [score(run) for run in records[task, algo, baseline] if run["seed"] in seeds]
         values = [score(run) for run in runs]
         rows.append(
             [
                 task,
-                f"**{variant}**" if variant == PRESET else variant,
+                f"**{variant}**" if variant == preset else variant,
                 f"{statistics.median(values):.0f}",
                 f"{statistics.median(same):.0f}",
                 ", ".join(f"{v:.0f}" for v in values),
@@ -47,7 +56,7 @@ def variants(records: Records, score: Callable[[dict[str, Any]], float], table: 
                 ", ".join(str(run["seed"]) for run in runs),
             ]
         )
-    header = ["task", "variant", "median", "stored, same seeds", "by seed", "ODE afterwards, by seed"]
+    header = ["task", "variant", "median", f"{baseline}, same seeds", "by seed", "ODE afterwards, by seed"]
     return table([*header, "mean KL [nats]", "beyond eps", "seeds"], rows)
 
 
@@ -78,6 +87,37 @@ def choices(
     }
     figures.variants(compared, docs / "before_and_now.png")
     return TEMPLATE.read_text().format(variants=variants(records, score, table))
+
+
+def paper_ablations(
+    steps: Records,
+    bounds: Records,
+    baseline: Runs,
+    score: Callable[[dict[str, Any]], float],
+    docs: Path,
+    table: TableWriter,
+) -> str:
+    """Return the section on denoising steps and the trust region, and draw its figures; an empty text without runs.
+
+    Args:
+        steps: Runs of other numbers of denoising steps than 8.
+        bounds: Runs of other trust regions than 0.1 nats.
+        baseline: Runs with 8 steps and 0.1 nats.
+        score: Training return of a run.
+        docs: Folder of the figures.
+        table: Makes a Markdown table of a header and rows.
+    """
+    if not steps or not bounds:
+        return ""
+    tables = {}
+    for name, changed, unchanged in (("steps", steps, "N = 8"), ("eps", bounds, "eps = 0.1")):
+        (task, algo, _), *_ = changed
+        records = changed | {(task, algo, unchanged): baseline}
+        # "N = 16" after "N = 8"
+        records = dict(sorted(records.items(), key=lambda item: float(item[0][2].rpartition(" ")[2])))
+        figures.variants(records, docs / f"ablation_{name}.png")
+        tables[name] = variants(records, score, table, unchanged, unchanged)
+    return PAPER_TEMPLATE.read_text().format(**tables)
 
 
 def wall_clock(runs: Runs, docs: Path, names: dict[str, str], table: TableWriter) -> str:

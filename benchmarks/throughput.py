@@ -28,6 +28,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from jobs import ALGORITHMS
 from omegaconf import DictConfig, OmegaConf
 from speed_subjects import path_kl_gradient
 from timing import measured
@@ -82,7 +83,7 @@ def training(
 
     Args:
         task: Gymnasium name.
-        algo: ``trudi`` or ``ppo``.
+        algo: One of ``jobs.ALGORITHMS``.
         settings: Settings by dotted name, among them ``agent.seed`` and ``agent.device``.
         overrides: Further settings, as typed on a command line.
     """
@@ -124,7 +125,8 @@ def measure(algo: str, seed: int) -> dict[str, Any]:
         "env_steps_per_iteration": steps,
     }
     if isinstance(runner.alg, TruDi):
-        record["path_kl_ms"] = path_kl_ms(runner.alg)
+        if algo == "trudi":
+            record["path_kl_ms"] = path_kl_ms(runner.alg)
         updates = runner.alg.cfg.num_learning_epochs * runner.alg.cfg.num_mini_batches
         record["minibatch_updates_per_iteration"] = updates
     return record
@@ -152,15 +154,16 @@ def path_kl_ms(alg: TruDi) -> float:
 
 
 def main() -> None:
-    """Measure both algorithms and store the record."""
+    """Measure the algorithms and store the record, beside what was measured of others on this machine."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--threads", type=int, nargs="+", default=[1, 2])
     parser.add_argument("--before", metavar="COMMIT", help="measure TruDi as it was at this commit too")
+    parser.add_argument("--algos", nargs="+", choices=ALGORITHMS, default=["trudi", "ppo"])
     args = parser.parse_args()
     records = measure_commit(args.before, args.threads) if args.before else {}
     for threads in args.threads:
         torch.set_num_threads(threads)
-        for algo in ("trudi", "ppo"):
+        for algo in args.algos:
             with contextlib.redirect_stdout(io.StringIO()):
                 records[f"{algo}, {threads} thread{'s' * (threads > 1)}"] = measure(algo, seed=1)
     result = {
@@ -171,6 +174,10 @@ def main() -> None:
         "versions": {p: version(p) for p in ("torch", "rsl-rl-lib", "gymnasium", "mujoco")},
         "runs": records,
     }
+    if OUTPUT.exists():
+        stored = json.loads(OUTPUT.read_text())
+        if all(stored[name] == result[name] for name in result if name != "runs"):
+            result["runs"] = stored["runs"] | records
     OUTPUT.parent.mkdir(parents=True, exist_ok=True)
     OUTPUT.write_text(json.dumps(result, indent=1) + "\n")
     for name, record in records.items():
