@@ -20,17 +20,25 @@ COMMON = (*ON_CPU, "physics=newton_mjwarp", *FEW_STEPS)
 SMALL_MODELS = ("agent.actor.hidden_dims=[16]", "agent.critic.hidden_dims=[16]")
 
 
-@pytest.mark.parametrize("algo", ["reppo", "dime", "spo", "dppo", "fpo"])
-def test_an_algorithm_trains_plays_and_exports_by_our_scripts(algo: str, tmp_path: Path) -> None:
+def train(algo: str, folder: Path) -> tuple[Path, tuple[str, ...]]:
+    """Train by our script and return the checkpoint, and the settings to play it with."""
     settings = ("--task", TASK, "--headless", *COMMON, *(SMALL_TRUDI if algo in SETTINGS else SMALL_MODELS))
-    trained = script("train.py", "--algo", algo, "--max_iterations", "2", *settings, folder=tmp_path)
+    trained = script("train.py", "--algo", algo, "--max_iterations", "2", *settings, folder=folder)
     assert trained.returncode == 0, trained.output
-    checkpoint = trained.checkpoint
+    return trained.checkpoint, settings
+
+
+@pytest.mark.parametrize("algo", ["reppo", "dime", "fpo"])
+def test_an_algorithm_trains_by_our_script_into_a_checkpoint_that_tells_it(algo: str, tmp_path: Path) -> None:
+    checkpoint, _ = train(algo, tmp_path)
     assert algorithm_of(read_checkpoint(checkpoint)) == algo
     assert load_deployable(checkpoint)[1]["task"] == TASK
     assert checkpoint.parents[1].name.endswith(f"_{algo}")
 
-    # the checkpoint tells its algorithm
+
+@pytest.mark.parametrize("algo", ["spo", "dppo"])
+def test_an_algorithm_plays_and_exports_by_our_script_from_its_checkpoint_alone(algo: str, tmp_path: Path) -> None:
+    checkpoint, settings = train(algo, tmp_path)
     played = script("play.py", "--checkpoint", checkpoint, "--episodes", "2", *settings, folder=tmp_path)
     assert played.returncode == 0, played.output
     assert f"Returns on {TASK}, {algo}, sampler ode" in played.output
