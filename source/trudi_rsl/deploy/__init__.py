@@ -1,8 +1,44 @@
 # SPDX-License-Identifier: BSD-3-Clause
-"""From a trained policy to files that a robot's software loads; needs the ``export`` extra."""
+"""From a trained policy to files that a robot's software loads, and the runtime that runs them without PyTorch.
 
-from trudi_rsl.deploy.export import ExportReport, export_checkpoint, export_policy
-from trudi_rsl.deploy.onnx_file import write_onnx
-from trudi_rsl.deploy.parity import ExportError
+Importing this imports no torch: what exports a policy, which needs torch and the ``export`` extra, is loaded when it is
+first used; :class:`Policy` needs numpy and onnxruntime alone.
+"""
 
-__all__ = ["ExportError", "ExportReport", "export_checkpoint", "export_policy", "write_onnx"]
+from __future__ import annotations
+
+import importlib
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from trudi_rsl.deploy.contract import Contract, ContractError, ObservationTerm
+    from trudi_rsl.deploy.export import ExportError, ExportReport, export_checkpoint, export_policy
+    from trudi_rsl.deploy.onnx_file import write_onnx
+    from trudi_rsl.deploy.runtime import Policy, PolicyStoppedError
+
+_HOMES = {
+    "contract": ("Contract", "ContractError", "ObservationTerm"),
+    "export": ("ExportError", "ExportReport", "export_checkpoint", "export_policy"),
+    "onnx_file": ("write_onnx",),
+    "runtime": ("Policy", "PolicyStoppedError"),
+}
+
+__all__ = [
+    "Contract",
+    "ContractError",
+    "ExportError",
+    "ExportReport",
+    "ObservationTerm",
+    "Policy",
+    "PolicyStoppedError",
+    "export_checkpoint",
+    "export_policy",
+    "write_onnx",
+]
+
+
+def __getattr__(name: str) -> Any:
+    for module, names in _HOMES.items():
+        if name in names:
+            return getattr(importlib.import_module(f"{__name__}.{module}"), name)
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

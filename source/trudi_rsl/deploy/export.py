@@ -14,7 +14,7 @@ import torch
 
 from trudi_rsl import __version__
 from trudi_rsl.algorithms.checkpoint import load_deployable
-from trudi_rsl.deploy.onnx_file import write_onnx
+from trudi_rsl.deploy.onnx_file import add_metadata, write_onnx
 from trudi_rsl.deploy.parity import (
     NUM_PROBES,
     ExportError,
@@ -24,7 +24,9 @@ from trudi_rsl.deploy.parity import (
     run_onnx,
     run_torchscript,
 )
-from trudi_rsl.modules import DeployablePolicy
+from trudi_rsl.evaluation.provenance import commit, versions
+from trudi_rsl.modules import DeployablePolicy, InferencePolicy
+from trudi_rsl.rsl_rl_compat.moved import EmpiricalNormalization
 
 ONNX_NAME = "policy.onnx"
 TORCHSCRIPT_NAME = "policy.pt"
@@ -89,19 +91,29 @@ def export_policy(
     directory.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(prefix=".export-", dir=directory) as temporary:
         onnx_file, torchscript_file = Path(temporary) / ONNX_NAME, Path(temporary) / TORCHSCRIPT_NAME
-        own = {"trudi_rsl_version": __version__, "obs_groups": frozen.actor_obs.groups}
+        own = {"trudi_rsl_version": __version__, "obs_groups": frozen.actor_obs.groups, **_statistics(policy, frozen)}
         write_onnx(policy, onnx_file, {**own, **frozen.describe(score_scale, seed), **(metadata or {})})
         torch.jit.script(policy).save(str(torchscript_file))
-        actions, latency_ms = run_onnx(onnx_file, obs)
+        actions, (latency_ms, p99_ms) = run_onnx(onnx_file, obs)
         onnx_difference = differences(actions, expected, policy).max().item()
         torchscript_difference = differences(run_torchscript(torchscript_file, obs), expected, policy).max().item()
         for name, difference in ((ONNX_NAME, onnx_difference), (TORCHSCRIPT_NAME, torchscript_difference)):
             require_equal(name, difference)
+        measured = {"parity_error": onnx_difference, "latency_ms_p50": latency_ms, "latency_ms_p99": p99_ms}
+        add_metadata(onnx_file, {**measured, "versions": versions(), "commit": commit() or ""})
         onnx_file.replace(onnx_target)
         torchscript_file.replace(torchscript_target)
     return ExportReport(
         onnx_target, torchscript_target, onnx_difference, torchscript_difference, NUM_PROBES, len(obs), latency_ms
     )
+
+
+def _statistics(policy: InferencePolicy, original: DeployablePolicy) -> dict[str, list[float]]:
+    """Return mean and standard deviation of the observations in training, as the normaliser takes them."""
+    if not isinstance(original.actor_obs.normalizer, EmpiricalNormalization):
+        return {}
+    mean, std = policy.obs_mean.flatten(), 1.0 / policy.obs_inverse_std.flatten()
+    return {"obs_mean": mean.tolist(), "obs_std": std.tolist()}
 
 
 def export_checkpoint(

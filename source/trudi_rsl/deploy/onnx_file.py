@@ -55,11 +55,21 @@ def write_onnx(
     for node in proto.graph.node:
         # stack traces, with the paths of the machine that exported
         node.ClearField("metadata_props")
-    onnx.helper.set_model_props(
-        proto, {k: v if isinstance(v, str) else json.dumps(v) for k, v in (metadata or {}).items()}
-    )
+    onnx.helper.set_model_props(proto, _as_text(metadata or {}))
     Path(path).parent.mkdir(parents=True, exist_ok=True)
     onnx.save(proto, path)
+
+
+def add_metadata(path: Path, metadata: Mapping[str, Any]) -> None:
+    """Add entries to the metadata of a file, as :func:`write_onnx` writes them."""
+    proto = onnx.load(path)
+    kept = {entry.key: entry.value for entry in proto.metadata_props}
+    onnx.helper.set_model_props(proto, kept | _as_text(metadata))
+    onnx.save(proto, path)
+
+
+def _as_text(metadata: Mapping[str, Any]) -> dict[str, str]:
+    return {k: v if isinstance(v, str) else json.dumps(v) for k, v in metadata.items()}
 
 
 @contextlib.contextmanager

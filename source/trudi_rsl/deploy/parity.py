@@ -4,7 +4,6 @@
 from __future__ import annotations
 
 import copy
-import statistics
 import time
 from pathlib import Path
 
@@ -103,11 +102,11 @@ def reference_actions(original: DeployablePolicy, obs: Tensor, start: Tensor | N
     return actions
 
 
-def run_onnx(path: Path, obs: Tensor) -> tuple[Tensor, float]:
+def run_onnx(path: Path, obs: Tensor) -> tuple[Tensor, tuple[float, float]]:
     """Run an ONNX policy on raw observations ``[B, O]``, one at a time, in onnxruntime with one CPU thread.
 
     Returns:
-        Actions ``[B, A]`` and the median time of one call in milliseconds.
+        Actions ``[B, A]``, and the median and the 99th percentile of the time of one call in milliseconds.
     """
     options = onnxruntime.SessionOptions()
     options.intra_op_num_threads = options.inter_op_num_threads = 1
@@ -118,7 +117,8 @@ def run_onnx(path: Path, obs: Tensor) -> tuple[Tensor, float]:
         (action,) = session.run(["actions"], {"obs": row[None]})
         seconds.append(time.perf_counter() - begin)
         actions.append(torch.as_tensor(action))
-    return torch.cat(actions), 1e3 * statistics.median(seconds)
+    p50, p99 = 1e3 * torch.tensor(seconds, dtype=torch.float64).quantile(torch.tensor([0.5, 0.99]).double())
+    return torch.cat(actions), (p50.item(), p99.item())
 
 
 @torch.no_grad()

@@ -1,0 +1,72 @@
+# SPDX-License-Identifier: BSD-3-Clause
+"""Building the observation that a policy reads from its parts. Needs numpy alone."""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Mapping, Sequence
+
+import numpy as np
+from numpy.typing import ArrayLike
+
+from trudi_rsl.deploy.contract import Array, ContractError, ObservationTerm
+from trudi_rsl.errors import nearest
+
+
+class ObservationBuilder:
+    """Scales the terms of an observation, keeps their histories and puts them in order.
+
+    Args:
+        terms: Those of the policy, in order.
+    """
+
+    def __init__(self, terms: Sequence[ObservationTerm]) -> None:
+        self._terms = {term.name: term for term in terms}
+        self._histories: dict[str, deque[Array]] = {}
+        self._built: dict[str, Array] = {}
+        self.reset()
+
+    def reset(self) -> None:
+        """Forget all frames; the next one fills its whole history."""
+        self._histories = {name: deque(maxlen=term.history) for name, term in self._terms.items()}
+
+    def build(self, values: Mapping[str, ArrayLike]) -> Array:
+        """Return the observation ``[O]`` with one more frame, which is kept once :meth:`keep` is called.
+
+        Args:
+            values: One frame of each term, not scaled; the order of the names does not matter.
+
+        Raises:
+            ContractError: If a term is missing, unknown or of another size.
+        """
+        frames = {name: self._frame(term, values) for name, term in self._terms.items()}
+        for name in values:
+            if name not in self._terms:
+                raise ContractError(f"Unknown observation term {name!r}. {nearest(name, self._terms)}")
+        self._built = frames
+        return np.concatenate([np.concatenate(self._with(name, frame)) for name, frame in frames.items()])
+
+    def keep(self) -> None:
+        """Take the last observation's frame into the histories."""
+        for name, frame in self._built.items():
+            self._histories[name].extend(self._with(name, frame))
+
+    def repeat(self) -> None:
+        """Take the newest frame of the histories into them once more, in place of one that cannot be used."""
+        for history in self._histories.values():
+            history.extend(list(history)[-1:])
+
+    def _with(self, name: str, frame: Array) -> list[Array]:
+        """Return the frames of a term's observation, of which ``frame`` is the newest."""
+        length = self._terms[name].history
+        return ([*self._histories[name], frame] if self._histories[name] else [frame] * length)[-length:]
+
+    def _frame(self, term: ObservationTerm, values: Mapping[str, ArrayLike]) -> Array:
+        if term.name not in values:
+            raise ContractError(
+                f"The observation term {term.name!r} is missing; the policy reads {', '.join(self._terms)}."
+            )
+        frame = np.asarray(values[term.name], np.float32).reshape(-1)
+        if len(frame) != term.size:
+            raise ContractError(f"The observation term {term.name!r} has {len(frame)} numbers instead of {term.size}.")
+        return frame * np.asarray(term.scale, np.float32)
