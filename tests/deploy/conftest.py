@@ -11,6 +11,8 @@ from tensordict import TensorDict
 from torch import Tensor
 
 from tests.deploy.drift import OBS_MEAN, OBS_STD, make_trained
+from tests.deploy.exported import METADATA
+from trudi_rsl.deploy import export_policy
 from trudi_rsl.modules import DiffusionActorCritic
 from trudi_rsl.runners import OnPolicyRunner
 
@@ -50,3 +52,9 @@ def obs() -> TensorDict:
 def raw(obs: TensorDict) -> Tensor:
     """What a robot feeds the exported policy: the groups side by side, `[B, 9]`."""
     return torch.cat([obs["joints"], obs["base"]], dim=-1)
+
+
+@pytest.fixture(scope="session")
+def exported(actor_critic: DiffusionActorCritic, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The policy as an ONNX file."""
+    return export_policy(actor_critic, tmp_path_factory.mktemp("exported"), metadata=METADATA).onnx

@@ -18,33 +18,16 @@ from tensordict import TensorDict
 from torch import Tensor
 
 from tests.deploy.drift import LARGEST_ACTION, DriftEnv
-from trudi_rsl.deploy import Contract, ContractError, ObservationTerm, Policy, PolicyStoppedError, export_policy
+from tests.deploy.exported import BAD, GOOD, changed
+from trudi_rsl.deploy import Contract, ContractError, ObservationTerm, Policy, PolicyStoppedError
 from trudi_rsl.deploy.observation import ObservationBuilder
 from trudi_rsl.modules import DiffusionActorCritic
 
-METADATA = {"task": "Drift-v0", "algorithm": "TruDi", "obs_dims": {"joints": 5, "base": 4}}
-GOOD = np.full(9, 30.0, np.float32)
-BAD = np.where(np.arange(9) == 3, np.nan, GOOD)
 
-
-@pytest.fixture(scope="module")
-def file(actor_critic: DiffusionActorCritic, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return export_policy(actor_critic, tmp_path_factory.mktemp("runtime"), metadata=METADATA).onnx
-
-
-def changed(file: Path, folder: Path, **entries: Any) -> Path:
-    """Return a copy of an exported policy with other metadata; None removes an entry."""
-    proto = onnx.load(file)
-    kept = {e.key: e.value for e in proto.metadata_props} | {k: json.dumps(v) for k, v in entries.items()}
-    onnx.helper.set_model_props(proto, {k: v for k, v in kept.items() if v != "null"})
-    onnx.save(proto, folder / "changed.onnx")
-    return folder / "changed.onnx"
-
-
-def test_importing_and_running_a_policy_imports_no_torch(file: Path) -> None:
+def test_importing_and_running_a_policy_imports_no_torch(exported: Path) -> None:
     code = (
         "import sys, numpy; from trudi_rsl.deploy import Policy; "
-        f"Policy({str(file)!r})(numpy.full(9, 30.0)); "
+        f"Policy({str(exported)!r})(numpy.full(9, 30.0)); "
         "print([m for m in ('torch', 'rsl_rl', 'tensordict', 'onnx') if m in sys.modules])"
     )
     run = [sys.executable, "-c", code]
@@ -54,9 +37,9 @@ def test_importing_and_running_a_policy_imports_no_torch(file: Path) -> None:
 
 
 def test_it_acts_as_pytorch_does_on_the_whole_observation_and_on_its_terms(
-    file: Path, actor_critic: DiffusionActorCritic, obs: TensorDict, raw: Tensor
+    exported: Path, actor_critic: DiffusionActorCritic, obs: TensorDict, raw: Tensor
 ) -> None:
-    policy, expected = Policy(file), actor_critic(obs).detach()
+    policy, expected = Policy(exported), actor_critic(obs).detach()
     whole = np.stack([policy(row) for row in raw.numpy()])
     terms = np.stack([policy({"base": row[5:], "joints": row[:5]}) for row in raw.numpy()])
     assert ((torch.as_tensor(whole) - expected).abs() / LARGEST_ACTION).max().item() < 1e-5
@@ -65,9 +48,9 @@ def test_it_acts_as_pytorch_does_on_the_whole_observation_and_on_its_terms(
 
 
 def test_the_file_tells_its_bounds_statistics_parity_latency_and_versions(
-    file: Path, actor_critic: DiffusionActorCritic
+    exported: Path, actor_critic: DiffusionActorCritic
 ) -> None:
-    contract = Policy(file).contract
+    contract = Policy(exported).contract
     assert contract.terms == (ObservationTerm("joints", 5), ObservationTerm("base", 4))
     assert contract.action_low is not None and contract.action_high is not None
     np.testing.assert_allclose(contract.action_low, DriftEnv.action_low, atol=1e-6)
@@ -77,14 +60,14 @@ def test_the_file_tells_its_bounds_statistics_parity_latency_and_versions(
     assert isinstance(normalizer, EmpiricalNormalization)
     np.testing.assert_allclose(contract.obs_mean, normalizer.mean.flatten().numpy(), rtol=1e-6)
     np.testing.assert_allclose(contract.obs_std, (normalizer.std + normalizer.eps).flatten().numpy(), rtol=1e-5)
-    stored = {e.key: e.value for e in onnx.load(file).metadata_props}
+    stored = {e.key: e.value for e in onnx.load(exported).metadata_props}
     assert 0.0 <= json.loads(stored["parity_error"]) < 1e-5
     assert 0.0 < json.loads(stored["latency_ms_p50"]) <= json.loads(stored["latency_ms_p99"])
     assert json.loads(stored["versions"])["torch"] == torch.__version__
 
 
-def test_an_unusable_observation_holds_the_last_action_and_too_many_stop_the_policy(file: Path) -> None:
-    policy = Policy(file, max_held=2)
+def test_an_unusable_observation_holds_the_last_action_and_too_many_stop_the_policy(exported: Path) -> None:
+    policy = Policy(exported, max_held=2)
     first = policy(GOOD)
     for _ in range(2):
         with pytest.warns(RuntimeWarning, match="Holding the last action.*NaN or infinity at positions 3"):
@@ -96,8 +79,8 @@ def test_an_unusable_observation_holds_the_last_action_and_too_many_stop_the_pol
     assert np.array_equal(policy(GOOD), first)
 
 
-def test_a_usable_observation_ends_the_count(file: Path) -> None:
-    policy = Policy(file, max_held=1)
+def test_a_usable_observation_ends_the_count(exported: Path) -> None:
+    policy = Policy(exported, max_held=1)
     for _ in range(3):
         policy(GOOD)
         with pytest.warns(RuntimeWarning):
@@ -105,13 +88,13 @@ def test_a_usable_observation_ends_the_count(file: Path) -> None:
     assert policy.num_held == 3
 
 
-def test_there_is_nothing_to_hold_at_first(file: Path) -> None:
+def test_there_is_nothing_to_hold_at_first(exported: Path) -> None:
     with pytest.raises(PolicyStoppedError, match="no action yet to hold"):
-        Policy(file)(BAD)
+        Policy(exported)(BAD)
 
 
-def test_an_observation_far_from_training_is_unusable(file: Path) -> None:
-    policy = Policy(file, max_deviation=10.0)
+def test_an_observation_far_from_training_is_unusable(exported: Path) -> None:
+    policy = Policy(exported, max_deviation=10.0)
     contract = policy.contract
     assert contract.obs_mean is not None and contract.obs_std is not None
     policy(contract.obs_mean + 9.9 * contract.obs_std)
@@ -121,10 +104,10 @@ def test_an_observation_far_from_training_is_unusable(file: Path) -> None:
         policy(far)
 
 
-def test_actions_beyond_the_bounds_are_clipped_and_counted(file: Path, tmp_path: Path) -> None:
-    action = Policy(file)(GOOD)
+def test_actions_beyond_the_bounds_are_clipped_and_counted(exported: Path, tmp_path: Path) -> None:
+    action = Policy(exported)(GOOD)
     low, high = action + np.array([0.0, 1.0, -0.2]), action + np.array([1.0, 2.0, -0.1])
-    policy = Policy(changed(file, tmp_path, action_low=low.tolist(), action_high=high.tolist()))
+    policy = Policy(changed(exported, tmp_path, action_low=low.tolist(), action_high=high.tolist()))
     np.testing.assert_allclose(policy(GOOD), action + np.array([0.0, 1.0, -0.1]), rtol=1e-6)
     assert policy.num_clipped == 1
 
@@ -138,9 +121,9 @@ def test_actions_beyond_the_bounds_are_clipped_and_counted(file: Path, tmp_path:
         ({"joints": np.zeros(5), "base": np.zeros(4), "bases": np.zeros(4)}, "Unknown .* 'bases'. Did you mean 'base'"),
     ],
 )
-def test_other_observations_than_the_policys_are_refused(file: Path, obs: Any, message: str) -> None:
+def test_other_observations_than_the_policys_are_refused(exported: Path, obs: Any, message: str) -> None:
     with pytest.raises(ContractError, match=message):
-        Policy(file)(obs)
+        Policy(exported)(obs)
 
 
 @pytest.mark.parametrize(
@@ -155,18 +138,18 @@ def test_other_observations_than_the_policys_are_refused(file: Path, obs: Any, m
     ],
 )
 def test_a_file_without_a_contract_that_fits_it_is_refused(
-    file: Path, tmp_path: Path, entries: dict[str, Any], message: str
+    exported: Path, tmp_path: Path, entries: dict[str, Any], message: str
 ) -> None:
     with pytest.raises(ContractError, match=message):
-        Policy(changed(file, tmp_path, **entries))
+        Policy(changed(exported, tmp_path, **entries))
 
 
-def test_options_out_of_range_and_missing_files_are_refused(file: Path, tmp_path: Path) -> None:
+def test_options_out_of_range_and_missing_files_are_refused(exported: Path, tmp_path: Path) -> None:
     with pytest.raises(ValueError, match="max_held"):
-        Policy(file, max_held=-1)
+        Policy(exported, max_held=-1)
     for value in (0.0, float("nan")):
         with pytest.raises(ValueError, match="max_deviation"):
-            Policy(file, max_deviation=value)
+            Policy(exported, max_deviation=value)
     with pytest.raises(FileNotFoundError, match=r"none\.onnx"):
         Policy(tmp_path / "none.onnx")
 
@@ -183,16 +166,16 @@ def test_histories_begin_with_the_first_frame_and_hold_the_oldest_first() -> Non
     assert builder.build({"a": [5.0], "b": [0.0, 0.0]}).tolist() == [10, 10, 10, 0, 0]
 
 
-def test_an_unusable_frame_does_not_stay_in_a_history(file: Path, tmp_path: Path) -> None:
+def test_an_unusable_frame_does_not_stay_in_a_history(exported: Path, tmp_path: Path) -> None:
     terms = [{"name": "joints", "size": 5}, {"name": "base", "size": 1, "history": 4}]
-    policy = Policy(changed(file, tmp_path, obs_terms=terms))
+    policy = Policy(changed(exported, tmp_path, obs_terms=terms))
     joints = np.full(5, 30.0)
     for base in (28.0, 29.0, 30.0, 31.0):
         policy({"joints": joints, "base": [base]})
     with pytest.warns(RuntimeWarning):
         policy({"joints": joints, "base": [np.nan]})
     after = policy({"joints": joints, "base": [32.0]})
-    assert np.array_equal(after, Policy(file)(np.concatenate([joints, [30.0, 31.0, 31.0, 32.0]])))
+    assert np.array_equal(after, Policy(exported)(np.concatenate([joints, [30.0, 31.0, 31.0, 32.0]])))
 
 
 def test_a_contract_reads_the_text_of_metadata() -> None:

@@ -12,15 +12,17 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from trudi_rsl.deploy.contract import Contract, ContractError, ObservationTerm
+    from trudi_rsl.deploy.control import LoopReport, control_loop
     from trudi_rsl.deploy.export import ExportError, ExportReport, export_checkpoint, export_policy
     from trudi_rsl.deploy.onnx_file import write_onnx
-    from trudi_rsl.deploy.runtime import Policy, PolicyStoppedError
+    from trudi_rsl.deploy.runtime import Latency, Policy, PolicyStoppedError
 
 _HOMES = {
     "contract": ("Contract", "ContractError", "ObservationTerm"),
+    "control": ("LoopReport", "control_loop"),
     "export": ("ExportError", "ExportReport", "export_checkpoint", "export_policy"),
     "onnx_file": ("write_onnx",),
-    "runtime": ("Policy", "PolicyStoppedError"),
+    "runtime": ("Latency", "Policy", "PolicyStoppedError"),
 }
 
 __all__ = [
@@ -28,9 +30,12 @@ __all__ = [
     "ContractError",
     "ExportError",
     "ExportReport",
+    "Latency",
+    "LoopReport",
     "ObservationTerm",
     "Policy",
     "PolicyStoppedError",
+    "control_loop",
     "export_checkpoint",
     "export_policy",
     "write_onnx",
