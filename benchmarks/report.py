@@ -6,6 +6,7 @@ python benchmarks/report.py
 
 from __future__ import annotations
 
+import dataclasses
 import json
 import statistics
 from collections import defaultdict
@@ -20,6 +21,7 @@ import wallclock
 from jobs import ALL_COMPARED, HALF_CHEETAH
 from wallclock import stored_runs
 
+from trudi_rsl.algorithms.family import SETTINGS
 from trudi_rsl.evaluation.comparison.estimates import improvement_estimate, iqm_estimate, score_matrix
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -47,9 +49,17 @@ def load(table: str, folder: str = "learning") -> Records:
         record = json.loads(path.read_text())
         grouped[record["task"], record["algo"], record["variant"]].append(record)
     for key, runs in grouped.items():
-        if any(run["config"] != runs[0]["config"] for run in runs):
+        if any(completed(run) != completed(runs[0]) for run in runs):
             raise ValueError(f"The runs of {key} were made with different settings; measure them again.")
     return {key: sorted(runs, key=lambda run: run["seed"]) for key, runs in grouped.items()}
+
+
+def completed(run: dict[str, Any]) -> dict[str, Any]:
+    """Return a run's settings, with the defaults of those that did not exist yet when it was made."""
+    if run["algo"] not in SETTINGS:
+        return run["config"]
+    defaults = json.loads(json.dumps(dataclasses.asdict(SETTINGS[run["algo"]]())))
+    return run["config"] | {"algorithm": defaults | run["config"]["algorithm"]}
 
 
 def load_hosts() -> Records:
