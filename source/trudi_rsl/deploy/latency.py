@@ -1,0 +1,136 @@
+# SPDX-License-Identifier: BSD-3-Clause
+"""How long exported policies take for one action, on one CPU thread."""
+
+from __future__ import annotations
+
+import json
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import onnxruntime
+import torch
+
+from trudi_rsl.deploy.parity import ExportError
+
+NUM_CALLS = 2000
+WARM_UP = 200
+SUFFIXES = {".onnx": "ONNX Runtime", ".pt": "TorchScript"}
+"""Exported files, and what runs them."""
+
+
+@dataclass(frozen=True)
+class Timing:
+    """Times of single calls of one file with batch 1."""
+
+    file: Path
+    runtime: str
+    milliseconds: tuple[float, ...]
+    """Every call."""
+    control_period_ms: float | None = None
+    """Milliseconds from one action to the next, if known."""
+
+    @property
+    def p50(self) -> float:
+        """Median in milliseconds."""
+        return float(np.quantile(self.milliseconds, 0.5))
+
+    @property
+    def p99(self) -> float:
+        """99th percentile in milliseconds."""
+        return float(np.quantile(self.milliseconds, 0.99))
+
+    @property
+    def worst(self) -> float:
+        """Longest call in milliseconds."""
+        return max(self.milliseconds)
+
+    @property
+    def warning(self) -> str | None:
+        """What to tell of a policy that is too slow for its control period, None of another."""
+        if self.control_period_ms is None or self.p99 <= self.control_period_ms:
+            return None
+        return (
+            f"{self.file}: one call in a hundred takes {self.p99:.2f} ms or more, longer than the control period of "
+            f"{self.control_period_ms:.2f} ms. Export fewer denoising steps or a smaller network."
+        )
+
+
+def exported_files(paths: Sequence[Path]) -> list[Path]:
+    """Return the exported policies that paths name.
+
+    Args:
+        paths: Files, or folders that hold some.
+
+    Raises:
+        ExportError: If one names none.
+    """
+    found: list[Path] = []
+    for path in paths:
+        files = [path] if path.is_file() else sorted(file for file in path.glob("*") if file.suffix in SUFFIXES)
+        files = [file for file in files if file.suffix in SUFFIXES]
+        if not files:
+            raise ExportError(f"There is no exported policy ({' or '.join(SUFFIXES)}) at {path}.")
+        found += files
+    return found
+
+
+def measure(file: Path, num_calls: int = NUM_CALLS, control_period_ms: float | None = None) -> Timing:
+    """Time calls of an exported policy, after some that are not counted.
+
+    torch is set to one thread, in this process and for good.
+
+    Args:
+        file: A ``policy.onnx`` or ``policy.pt``.
+        num_calls: Calls to time, at least 100, so that there is a 99th percentile.
+        control_period_ms: Milliseconds from one action to the next; None takes what an ONNX file tells.
+
+    Raises:
+        ExportError: If the file is no exported policy.
+        ValueError: If ``num_calls`` is too small, or the period is not above 0.
+    """
+    if num_calls < 100:
+        raise ValueError(f"The number of calls must be at least 100, got {num_calls}.")
+    if control_period_ms is not None and not control_period_ms > 0.0:
+        raise ValueError(f"The control period must be above 0 ms, got {control_period_ms}.")
+    try:
+        if file.suffix == ".onnx":
+            call, told_s = _onnx_call(file)
+        else:
+            call, told_s = _torchscript_call(file), None
+    # neither library has one kind of error for a file that it cannot read
+    except Exception as error:
+        raise ExportError(f"{file} cannot be run: {error}") from error
+    for _ in range(WARM_UP):
+        call()
+    taken = []
+    for _ in range(num_calls):
+        begin = time.perf_counter()
+        call()
+        taken.append(1e3 * (time.perf_counter() - begin))
+    period = 1e3 * told_s if control_period_ms is None and told_s is not None else control_period_ms
+    return Timing(file, SUFFIXES[file.suffix], tuple(taken), period)
+
+
+def _onnx_call(file: Path) -> tuple[Callable[[], object], float | None]:
+    options = onnxruntime.SessionOptions()
+    options.intra_op_num_threads = options.inter_op_num_threads = 1
+    session = onnxruntime.InferenceSession(str(file), options, providers=["CPUExecutionProvider"])
+    (node,) = session.get_inputs()
+    obs = {node.name: np.random.default_rng(0).standard_normal(node.shape).astype(np.float32)}
+    told = session.get_modelmeta().custom_metadata_map.get("control_period_s")
+    return lambda: session.run(None, obs), None if told is None else json.loads(told)
+
+
+def _torchscript_call(file: Path) -> Callable[[], object]:
+    torch.set_num_threads(1)
+    policy = torch.jit.load(file)
+    obs = torch.randn(1, policy.num_obs, generator=torch.Generator().manual_seed(0))
+
+    def call() -> object:
+        with torch.inference_mode():
+            return policy(obs)
+
+    return call

@@ -1,0 +1,84 @@
+# SPDX-License-Identifier: BSD-3-Clause
+"""Exported policies are timed call by call, and what is too slow for its control period is told."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from tests.deploy.exported import changed
+from tests.scripts.running import run_script
+from trudi_rsl.deploy import ExportError
+from trudi_rsl.deploy.latency import Timing, exported_files, measure
+from trudi_rsl.deploy.latency_plot import latency_figure
+
+
+def test_percentiles_are_those_of_the_calls() -> None:
+    timing = Timing(Path("policy.onnx"), "ONNX Runtime", tuple(float(i) for i in range(1, 102)))
+    assert (timing.p50, timing.p99, timing.worst) == (51.0, 100.0, 101.0)
+
+
+def test_every_call_of_both_files_is_timed(exported: Path) -> None:
+    for file, runtime in ((exported, "ONNX Runtime"), (exported.with_suffix(".pt"), "TorchScript")):
+        timing = measure(file, 100)
+        assert (timing.file, timing.runtime, len(timing.milliseconds)) == (file, runtime, 100)
+        assert 0.0 < timing.p50 <= timing.p99 <= timing.worst
+
+
+def test_the_control_period_is_the_files_unless_given(exported: Path, tmp_path: Path) -> None:
+    file = changed(exported, tmp_path, control_period_s=0.02)
+    assert measure(file, 100).control_period_ms == 20.0
+    assert measure(file, 100, 5.0).control_period_ms == 5.0
+    assert measure(exported, 100).control_period_ms is None
+
+
+def test_a_policy_too_slow_for_its_period_is_told() -> None:
+    times = (1.0,) * 90 + (3.0,) * 10
+    assert Timing(Path("policy.onnx"), "ONNX Runtime", times).warning is None
+    assert Timing(Path("policy.onnx"), "ONNX Runtime", times, 3.0).warning is None
+    warning = Timing(Path("policy.onnx"), "ONNX Runtime", times, 2.9).warning
+    assert warning is not None
+    assert "takes 3.00 ms or more, longer than the control period of 2.90 ms" in warning
+
+
+def test_a_folder_stands_for_its_exported_files(exported: Path, tmp_path: Path) -> None:
+    assert exported_files([exported.parent, exported]) == [exported, exported.with_suffix(".pt"), exported]
+    (tmp_path / "notes.txt").touch()
+    for path in (tmp_path, tmp_path / "notes.txt", tmp_path / "none"):
+        with pytest.raises(ExportError, match="no exported policy"):
+            exported_files([path])
+
+
+def test_files_that_are_no_policies_and_too_few_calls_are_refused(exported: Path, tmp_path: Path) -> None:
+    for name in ("policy.onnx", "policy.pt"):
+        (tmp_path / name).write_bytes(b"nothing")
+        with pytest.raises(ExportError, match=f"{name} cannot be run"):
+            measure(tmp_path / name)
+    with pytest.raises(ValueError, match="at least 100, got 99"):
+        measure(exported, 99)
+    for period in (0.0, float("nan")):
+        with pytest.raises(ValueError, match="above 0 ms"):
+            measure(exported, 100, period)
+
+
+def test_the_picture_has_a_curve_of_every_file_and_the_period() -> None:
+    timings = [Timing(Path("a/policy.onnx"), "ONNX Runtime", (2.0, 1.0, 4.0, 3.0), 20.0)]
+    (axes,) = latency_figure(timings).axes
+    curve, period, _ = axes.get_lines()
+    assert np.array_equal(np.asarray(curve.get_xydata()), [[1.0, 1.0], [2.0, 0.75], [3.0, 0.5], [4.0, 0.25]])
+    assert list(np.asarray(period.get_xdata())) == [20.0, 20.0]
+
+
+def test_the_script_prints_a_row_for_each_file_draws_them_and_warns(exported: Path, tmp_path: Path) -> None:
+    arguments = ("--calls", "100", "--period_ms", "0.000001", "--output", "latency.png")
+    done = run_script("latency.py", exported.parent, *arguments, cwd=tmp_path)
+    assert done.returncode == 0, done.stderr
+    assert "ONNX Runtime" in done.stdout
+    assert "TorchScript" in done.stdout
+    assert done.stderr.count("longer than the control period of 0.00 ms") == 2
+    assert (tmp_path / "latency.png").stat().st_size > 0
+    again = run_script("latency.py", exported.parent, *arguments, cwd=tmp_path)
+    assert again.returncode == 1
+    assert again.stderr == "Error: latency.png exists and was kept. Choose another --output, or delete it first.\n"
