@@ -253,3 +253,15 @@ def test_an_impossible_score_scale_is_refused(
 ) -> None:
     with pytest.raises(ValueError, match="score_scale must be above 0"):
         export_policy(actor_critic, tmp_path, score_scale=score_scale)
+
+
+def test_onnxruntime_fuses_every_gelu(report: ExportReport, actor_critic: DiffusionActorCritic, tmp_path: Path) -> None:
+    options = onnxruntime.SessionOptions()
+    options.graph_optimization_level = onnxruntime.GraphOptimizationLevel.ORT_ENABLE_EXTENDED
+    options.optimized_model_filepath = str(tmp_path / "optimized.onnx")
+    onnxruntime.InferenceSession(report.onnx, options, providers=["CPUExecutionProvider"])
+    kinds = [node.op_type for node in onnx.load(tmp_path / "optimized.onnx").graph.node]
+    assert "Erf" not in kinds
+    actor = actor_critic.actor
+    each_step = sum(isinstance(module, torch.nn.GELU) for module in actor.score_network.trunk.modules())
+    assert sum("Gelu" in kind for kind in kinds) == actor.num_steps * each_step > 0
