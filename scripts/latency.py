@@ -26,25 +26,19 @@ def parse() -> argparse.Namespace:
     return parser.parse_all()
 
 
-def main() -> None:
-    """Measure, and tell a user's mistake in one line."""
-    try:
-        args = parse()
-        from rich.console import Console
-        from rich.progress import track
-        from rich.table import Table
+def time_and_print(args: argparse.Namespace) -> None:
+    """Time one file after the other, and print and draw what came out."""
+    from rich.console import Console
+    from rich.progress import track
+    from rich.table import Table
 
-        from trudi_rsl.deploy.latency import exported_files, measure
-        from trudi_rsl.deploy.parity import ExportError
-    except ImportError as error:
-        raise SystemExit(f"Error: {error}") from None
-    if args.output is not None and args.output.exists():
-        raise SystemExit(f"Error: {args.output} exists and was kept. Choose another --output, or delete it first.")
-    try:
-        files = exported_files(args.paths)
-        timings = [measure(file, args.calls, args.period_ms) for file in track(files, "Timing", transient=True)]
-    except (ExportError, ValueError) as error:
-        raise SystemExit(f"Error: {error}") from None
+    from trudi_rsl.command_line import require_new
+    from trudi_rsl.deploy.latency import exported_files, measure
+
+    if args.output is not None:
+        require_new(args.output)
+    files = exported_files(args.paths)
+    timings = [measure(file, args.calls, args.period_ms) for file in track(files, "Timing", transient=True)]
     table = Table("file", "runtime", title=f"Milliseconds per action, {args.calls} calls")
     for name in ("p50", "p99", "longest"):
         table.add_column(name, justify="right")
@@ -52,14 +46,28 @@ def main() -> None:
         times = (f"{value:.3f}" for value in (timing.p50, timing.p99, timing.worst))
         table.add_row(str(timing.file), timing.runtime, *times)
     Console().print(table)
+    for warning in filter(None, (timing.warning for timing in timings)):
+        print(f"Warning: {warning}", file=sys.stderr)
     if args.output is not None:
         from trudi_rsl.deploy.latency_plot import latency_figure
 
         args.output.parent.mkdir(parents=True, exist_ok=True)
         latency_figure(timings).savefig(args.output, dpi=150)
         print(f"Picture: {args.output}")
-    for warning in filter(None, (timing.warning for timing in timings)):
-        print(f"Warning: {warning}", file=sys.stderr)
+
+
+def main() -> None:
+    """Time, and tell a user's mistake in one line."""
+    try:
+        args = parse()
+        from trudi_rsl.deploy import ExportError
+        from trudi_rsl.errors import ConfigError
+    except ImportError as error:
+        raise SystemExit(f"Error: {error}") from None
+    try:
+        time_and_print(args)
+    except (ConfigError, ExportError, ImportError, OSError, ValueError) as error:
+        raise SystemExit(f"Error: {error}") from None
 
 
 if __name__ == "__main__":

@@ -26,16 +26,18 @@ def main() -> None:
     """Draw, and print where the picture lies."""
     try:
         args = parse()
+        from trudi_rsl.command_line import require_new
+        from trudi_rsl.errors import ConfigError
         from trudi_rsl.evaluation.event_file import RunError, read_run
         from trudi_rsl.evaluation.plots import TAGS, draw_learning_curves
     except ImportError as error:
         raise SystemExit(f"Error: {error}") from None
-    if args.output is not None and args.output.exists():
-        raise SystemExit(f"Error: {args.output} exists and was kept. Choose another --output, or delete it first.")
     try:
+        if args.output is not None:
+            require_new(args.output)
         runs = [read_run(folder, TAGS) for folder in args.runs]
         output = draw_learning_curves(runs, args.output or args.runs[0] / "learning_curve.png")
-    except (RunError, OSError) as error:
+    except (ConfigError, RunError, OSError) as error:
         raise SystemExit(f"Error: {error}") from None
     print(f"Learning curve: {output}")
 

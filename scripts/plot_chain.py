@@ -39,6 +39,7 @@ def draw(args: argparse.Namespace) -> list[Path]:
     """Draw the chains and return the pictures."""
     import torch
 
+    from trudi_rsl.command_line import require_new
     from trudi_rsl.errors import ConfigError
     from trudi_rsl.evaluation.chain_paths import (
         chain_paths,
@@ -58,9 +59,8 @@ def draw(args: argparse.Namespace) -> list[Path]:
         raise ConfigError(f"--dims must be among 0 .. {actor_critic.num_actions - 1}; got {dims}.")
     stem = args.output or checkpoint.with_name("chain")
     files = [stem.with_name(f"{stem.name}{suffix}") for suffix in SUFFIXES]
-    for file in files if args.output else []:
-        if file.exists():
-            raise ConfigError(f"{file} exists and was kept. Choose another --output, or delete it first.")
+    if args.output:
+        require_new(*files)
     if args.obs is None:
         obs = first_observation(checkpoint, actor_critic, spec, args.seed, args.overrides)
         where = f"first observation of seed {args.seed}"

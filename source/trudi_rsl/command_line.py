@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import argparse
 from collections.abc import Iterable, Sequence
+from pathlib import Path
 from typing import Any, NoReturn
 
 from trudi_rsl.errors import ConfigError, nearest
@@ -48,6 +49,17 @@ class Parser(argparse.ArgumentParser):
         """Print the message and leave with exit code 2."""
         advice = "" if "--help" in message else " (--help lists the flags)"
         self.exit(2, f"Error: {message}{advice}\n")
+
+
+def require_new(*files: Path) -> None:
+    """Refuse to write where something is.
+
+    Raises:
+        ConfigError: Naming the first file that exists.
+    """
+    for file in files:
+        if file.exists():
+            raise ConfigError(f"{file} exists and was kept. Choose another --output, or delete it first.")
 
 
 def refuse_flags(rest: Iterable[str], known: Iterable[str]) -> None:
