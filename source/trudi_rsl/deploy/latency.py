@@ -10,10 +10,10 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
-import onnxruntime
 import torch
 
 from trudi_rsl.deploy.parity import ExportError
+from trudi_rsl.deploy.session import open_session
 
 NUM_CALLS = 2000
 WARM_UP = 200
@@ -115,9 +115,7 @@ def measure(file: Path, num_calls: int = NUM_CALLS, control_period_ms: float | N
 
 
 def _onnx_call(file: Path) -> tuple[Callable[[], object], float | None]:
-    options = onnxruntime.SessionOptions()
-    options.intra_op_num_threads = options.inter_op_num_threads = 1
-    session = onnxruntime.InferenceSession(str(file), options, providers=["CPUExecutionProvider"])
+    session = open_session(file)
     (node,) = session.get_inputs()
     obs = {node.name: np.random.default_rng(0).standard_normal(node.shape).astype(np.float32)}
     told = session.get_modelmeta().custom_metadata_map.get("control_period_s")

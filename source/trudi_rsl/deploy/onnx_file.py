@@ -64,8 +64,8 @@ def write_onnx(
 def _order_gelus(graph: onnx.GraphProto) -> None:
     """Let onnxruntime fuse GELUs: write ``(x (1 + erf)) 0.5`` for ``x (0.5 (1 + erf))``, which rounds the same.
 
-    torch decomposes GELU into the second order of its factors, for which onnxruntime has no pattern; five nodes on each
-    of a chain's activations then take as long as its matrix products.
+    torch decomposes GELU into the second order of its factors, for which onnxruntime has no pattern, so that it would
+    run five nodes for every activation.
     """
     halves = {
         tensor.name
@@ -76,13 +76,16 @@ def _order_gelus(graph: onnx.GraphProto) -> None:
     for node in graph.node:
         for name in node.input:
             users.setdefault(name, []).append(node)
+    known = {tensor.name for tensor in (*graph.input, *graph.initializer)}
     for inner in graph.node:
-        if inner.op_type != "Mul" or inner.input[0] not in halves:
-            continue
-        (half, factor), after = inner.input, users.get(inner.output[0], [])
-        if len(after) == 1 and after[0].op_type == "Mul" and after[0].input[1] == inner.output[0]:
-            inner.input[:] = [after[0].input[0], factor]
-            after[0].input[:] = [inner.output[0], half]
+        users_of = users.get(inner.output[0], [])
+        if inner.op_type == "Mul" and inner.input[0] in halves and len(users_of) == 1:
+            (half, factor), (outer,) = inner.input, users_of
+            # nodes stand in the order in which they run: the other factor must be there already
+            if outer.op_type == "Mul" and outer.input[1] == inner.output[0] and outer.input[0] in known:
+                inner.input[:] = [outer.input[0], factor]
+                outer.input[:] = [inner.output[0], half]
+        known.update(inner.output)
 
 
 def add_metadata(path: Path, metadata: Mapping[str, Any]) -> None:

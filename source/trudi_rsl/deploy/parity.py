@@ -11,6 +11,7 @@ import onnxruntime
 import torch
 from torch import Tensor
 
+from trudi_rsl.deploy.session import open_session
 from trudi_rsl.modules import ChainInferencePolicy, DeployablePolicy, InferencePolicy
 
 TOLERANCE = 1e-5
@@ -108,9 +109,7 @@ def run_onnx(path: Path, obs: Tensor) -> tuple[Tensor, tuple[float, float]]:
     Returns:
         Actions ``[B, A]``, and the median and the 99th percentile of the time of one call in milliseconds.
     """
-    options = onnxruntime.SessionOptions()
-    options.intra_op_num_threads = options.inter_op_num_threads = 1
-    session = onnxruntime.InferenceSession(path, options, providers=["CPUExecutionProvider"])
+    session = open_session(path)
     actions, seconds = [], []
     for row in obs.numpy():
         begin = time.perf_counter()

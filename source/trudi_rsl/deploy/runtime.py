@@ -7,18 +7,17 @@ import time
 import warnings
 from collections.abc import Mapping
 from pathlib import Path
-from typing import NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 from numpy.typing import ArrayLike
 
 from trudi_rsl.deploy.contract import Array, Contract, ContractError
 from trudi_rsl.deploy.observation import ObservationBuilder
+from trudi_rsl.deploy.session import open_session
 
-try:
-    import onnxruntime
-except ImportError as error:
-    raise ImportError(f"Running a policy needs onnxruntime ({error}). Run: pip install onnxruntime") from error
+if TYPE_CHECKING:
+    from onnxruntime import InferenceSession
 
 
 class Latency(NamedTuple):
@@ -62,9 +61,7 @@ class Policy:
             raise ValueError(f"max_deviation must be above 0 or None, got {max_deviation}.")
         if not Path(file).is_file():
             raise FileNotFoundError(f"There is no policy at {file}.")
-        options = onnxruntime.SessionOptions()
-        options.intra_op_num_threads = options.inter_op_num_threads = num_threads
-        self._session = onnxruntime.InferenceSession(str(file), options, providers=["CPUExecutionProvider"])
+        self._session = open_session(file, num_threads)
         self.contract = Contract.from_metadata(self._session.get_modelmeta().custom_metadata_map)
         self.num_actions = _checked_sizes(self._session, self.contract)
         self._builder = ObservationBuilder(self.contract.terms)
@@ -161,7 +158,7 @@ class Policy:
         return bounded
 
 
-def _checked_sizes(session: onnxruntime.InferenceSession, contract: Contract) -> int:
+def _checked_sizes(session: InferenceSession, contract: Contract) -> int:
     """Return the number of actions, having compared the file's shapes with its contract."""
     inputs, outputs = session.get_inputs(), session.get_outputs()
     names = [[node.name for node in nodes] for nodes in (inputs, outputs)]
