@@ -15,7 +15,11 @@ def parse() -> argparse.Namespace:
     parser.add_argument("--checkpoint", type=Path, required=True, help="a model_*.pt of any algorithm")
     parser.add_argument("--output", type=Path, help="folder to write to (default: exported/ beside the checkpoint)")
     parser.add_argument("--score_scale", type=float, default=1.0, help="score scale c of the ODE, above 0 (default: 1)")
+    parser.add_argument("--steps", type=int, help="denoising steps, merged out of those trained (default: all)")
     parser.add_argument("--latent_seed", type=int, help="seed of a fixed initial latent (default: start from zeros)")
+    parser.add_argument("--latent_input", action="store_true", help="also write policy_latent.onnx, which is given it")
+    parser.add_argument("--precision", choices=("fp32", "fp16", "int8"), default="fp32", help="(default: fp32)")
+    parser.add_argument("--batch_size", type=int, default=1, help="observations per call (default: 1)")
     parser.add_argument("--overwrite", action="store_true", help="replace an earlier export")
     return parser.parse_all()
 
@@ -24,26 +28,24 @@ def main() -> None:
     """Export, and print what was written."""
     try:
         args = parse()
-        from trudi_rsl.deploy import ExportError, export_checkpoint
+        from trudi_rsl.deploy import ExportError, ExportOptions, export_checkpoint
         from trudi_rsl.errors import CheckpointError
+        from trudi_rsl.modules import ChainOptions
     except ImportError as error:
         raise SystemExit(f"Error: {error}") from None
     try:
-        report = export_checkpoint(
-            args.checkpoint,
-            args.output,
-            score_scale=args.score_scale,
-            seed=args.latent_seed,
-            overwrite=args.overwrite,
-        )
+        chain = ChainOptions(args.score_scale, args.steps, args.latent_seed)
+        options = ExportOptions(chain, args.precision, args.batch_size, args.latent_input)
+        report = export_checkpoint(args.checkpoint, args.output, options, overwrite=args.overwrite)
     except (CheckpointError, ExportError, ValueError, OSError) as error:
         raise SystemExit(f"Error: {error}") from None
-    for path, difference in (
-        (report.onnx, report.onnx_difference),
-        (report.torchscript, report.torchscript_difference),
-    ):
-        size = path.stat().st_size / 1e6
-        print(f"{path}  {size:.2f} MB, largest difference from PyTorch {difference:.1e} of the largest action")
+    written = [(report.onnx, report.onnx_difference), (report.latent_onnx, report.onnx_difference)]
+    for path, difference in [*written, (report.torchscript, report.torchscript_difference)]:
+        if path is not None:
+            size = path.stat().st_size / 1e6
+            print(f"{path}  {size:.2f} MB, largest difference from PyTorch {difference:.1e} of the largest action")
+    if report.deploy_yaml is not None:
+        print(f"{report.deploy_yaml}  for unitree_rl_lab's runner")
     left_out = report.num_probes - report.num_compared
     print(
         f"Compared at {report.num_compared} of {report.num_probes} random observations; {left_out} left out, where "

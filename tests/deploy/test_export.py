@@ -17,9 +17,11 @@ from tensordict import TensorDict
 from torch import Tensor
 
 from tests.deploy.drift import LARGEST_ACTION, DriftEnv, difference, make_trained, onnx_actions
-from trudi_rsl.deploy import ExportError, ExportReport, export_policy, parity
-from trudi_rsl.modules import DiffusionActorCritic
+from trudi_rsl.deploy import ExportError, ExportOptions, ExportReport, export_policy, parity
+from trudi_rsl.modules import ChainOptions, DiffusionActorCritic
 from trudi_rsl.runners import OnPolicyRunner
+
+SEEDED = ExportOptions(ChainOptions(seed=5))
 
 
 @pytest.fixture(scope="module")
@@ -80,9 +82,12 @@ def test_the_report_tells_the_real_differences(report: ExportReport, actor_criti
     # measured against another policy, the same files differ
     other = copy.deepcopy(actor_critic)
     other.actor.score_network.output_layer.bias.data.add_(0.5)
-    probes, expected = parity.draw_probes(other, other.as_jit(), 1.0)
-    assert parity.differences(parity.run_onnx(report.onnx, probes)[0], expected, other.as_jit()).max() > 1e-3
-    assert parity.differences(parity.run_torchscript(report.torchscript, probes), expected, other.as_jit()).max() > 1e-3
+    probes = parity.draw_probes(other, other.as_jit(), ChainOptions())
+    assert parity.differences(parity.run_onnx(report.onnx, probes)[0], probes.actions, other.as_jit()).max() > 1e-3
+    assert (
+        parity.differences(parity.run_torchscript(report.torchscript, probes), probes.actions, other.as_jit()).max()
+        > 1e-3
+    )
 
 
 def test_differences_weigh_each_dimension_by_its_largest_action(actor_critic: DiffusionActorCritic) -> None:
@@ -94,7 +99,7 @@ def test_differences_weigh_each_dimension_by_its_largest_action(actor_critic: Di
 
 
 def test_probes_cover_what_the_normaliser_has_seen_and_far_beyond(actor_critic: DiffusionActorCritic) -> None:
-    probes, _ = parity.draw_probes(actor_critic, actor_critic.as_jit(), 1.0)
+    probes = parity.draw_probes(actor_critic, actor_critic.as_jit(), ChainOptions()).obs
     distance = actor_critic.actor_obs.normalize(probes).abs()
     assert len(probes) > 300
     assert (distance < 3.0).all(1).float().mean() > 0.3
@@ -106,7 +111,7 @@ def test_a_sharp_policy_is_compared_where_float32_settles_its_action(
 ) -> None:
     sharp = copy.deepcopy(actor_critic)
     sharp.actor.score_network.output_layer.weight.data.mul_(32.0)
-    probes, _ = parity.draw_probes(sharp, sharp.as_jit(), 1.0)
+    probes = parity.draw_probes(sharp, sharp.as_jit(), ChainOptions()).obs
     assert parity.MIN_COMPARABLE <= len(probes) < parity.NUM_PROBES
     assert export_policy(sharp, tmp_path).onnx_difference <= parity.TOLERANCE
 
@@ -169,7 +174,7 @@ def test_metadata_names_what_a_robot_needs(report: ExportReport) -> None:
 def test_score_scale_changes_the_export_as_it_changes_the_policy(
     report: ExportReport, actor_critic: DiffusionActorCritic, obs: TensorDict, raw: Tensor, tmp_path: Path
 ) -> None:
-    half = export_policy(actor_critic, tmp_path, score_scale=0.5)
+    half = export_policy(actor_critic, tmp_path, ExportOptions(ChainOptions(score_scale=0.5)))
     expected = actor_critic.act(obs, "ode", score_scale=0.5, initial_latent="zeros").detach()
     assert difference(onnx_actions(half.onnx, raw), expected) < parity.TOLERANCE
     assert difference(torchscript_actions(half.torchscript, raw), expected) < parity.TOLERANCE
@@ -179,7 +184,7 @@ def test_score_scale_changes_the_export_as_it_changes_the_policy(
 def test_seed_fixes_the_initial_latent(
     actor_critic: DiffusionActorCritic, obs: TensorDict, raw: Tensor, tmp_path: Path
 ) -> None:
-    seeded = export_policy(actor_critic, tmp_path, seed=5)
+    seeded = export_policy(actor_critic, tmp_path, SEEDED)
     x0 = 2.5 * torch.randn(1, 3, generator=torch.Generator().manual_seed(5))
     expected = plain_actions(actor_critic, raw, x0)
     assert difference(onnx_actions(seeded.onnx, raw), expected) < parity.TOLERANCE
@@ -210,13 +215,13 @@ def test_an_earlier_export_is_replaced_only_when_asked(actor_critic: DiffusionAc
     report = export_policy(actor_critic, tmp_path)
     first = report.onnx.read_bytes()
     with pytest.raises(ExportError, match=r"policy.onnx and .*policy.pt exist already.*--overwrite"):
-        export_policy(actor_critic, tmp_path, seed=1)
+        export_policy(actor_critic, tmp_path, SEEDED)
     report.torchscript.unlink()
     with pytest.raises(ExportError, match=r"policy.onnx exist already"):
-        export_policy(actor_critic, tmp_path, seed=1)
+        export_policy(actor_critic, tmp_path, SEEDED)
     assert report.onnx.read_bytes() == first
     assert not report.torchscript.exists()
-    export_policy(actor_critic, tmp_path, seed=1, overwrite=True)
+    export_policy(actor_critic, tmp_path, SEEDED, overwrite=True)
     assert report.onnx.read_bytes() != first
 
 
@@ -230,7 +235,7 @@ def test_an_unfaithful_export_leaves_nothing_and_keeps_the_earlier_one(
         export_policy(actor_critic, tmp_path / "new")
     assert list((tmp_path / "new").iterdir()) == []
     with pytest.raises(ExportError, match="differs"):
-        export_policy(actor_critic, report.onnx.parent, seed=1, overwrite=True)
+        export_policy(actor_critic, report.onnx.parent, SEEDED, overwrite=True)
     assert {p.name: p.read_bytes() for p in (tmp_path / "old").iterdir()} == before
 
 
@@ -244,7 +249,7 @@ def test_a_damaged_policy_is_not_exported(actor_critic: DiffusionActorCritic, tm
 
 def test_a_difference_of_nan_is_refused() -> None:
     with pytest.raises(ExportError, match="nan"):
-        parity.require_equal("policy.onnx", float("nan"))
+        parity.require_equal("policy.onnx", torch.tensor([0.0, float("nan"), 0.0]))
 
 
 @pytest.mark.parametrize("score_scale", [0.0, -1.0, float("nan")])
@@ -252,7 +257,7 @@ def test_an_impossible_score_scale_is_refused(
     actor_critic: DiffusionActorCritic, tmp_path: Path, score_scale: float
 ) -> None:
     with pytest.raises(ValueError, match="score_scale must be above 0"):
-        export_policy(actor_critic, tmp_path, score_scale=score_scale)
+        export_policy(actor_critic, tmp_path, ExportOptions(ChainOptions(score_scale)))
 
 
 def test_onnxruntime_fuses_every_gelu(report: ExportReport, actor_critic: DiffusionActorCritic, tmp_path: Path) -> None:

@@ -13,8 +13,8 @@ from tensordict import TensorDict
 from torch import Tensor
 
 from tests.deploy.drift import DriftEnv, difference, make_trained, onnx_actions
-from trudi_rsl.deploy import ExportError, export_checkpoint, export_policy, parity
-from trudi_rsl.modules import GaussianActorCritic
+from trudi_rsl.deploy import ExportError, ExportOptions, export_checkpoint, export_policy, parity
+from trudi_rsl.modules import ChainOptions, GaussianActorCritic
 from trudi_rsl.runners import OnPolicyRunner
 
 
@@ -58,8 +58,8 @@ def test_rsl_rls_own_exporters_take_it(runner: OnPolicyRunner, obs: TensorDict, 
 
 
 def test_options_of_the_ode_are_refused(gaussian: GaussianActorCritic, tmp_path: Path) -> None:
-    with pytest.raises(ValueError, match="no score scale and no initial latent"):
-        export_policy(gaussian, tmp_path / "new", score_scale=0.5)
+    with pytest.raises(ValueError, match="no score scale, no steps and no initial latent"):
+        export_policy(gaussian, tmp_path / "new", ExportOptions(ChainOptions(score_scale=0.5)))
     assert not (tmp_path / "new").exists()
 
 

@@ -20,7 +20,7 @@ from trudi_rsl.evaluation.chain_paths import (
 )
 from trudi_rsl.evaluation.chain_plots import NUM_LINES, chain_figure
 from trudi_rsl.hosts.registry import make_env
-from trudi_rsl.modules import DiffusionActorCritic
+from trudi_rsl.modules import ChainOptions, DiffusionActorCritic
 
 OBS = torch.tensor([0.1, -0.2, 0.3, 0.0])
 
@@ -48,7 +48,7 @@ def test_the_odes_end_where_acting_from_the_same_start_ends(
 ) -> None:
     paths = chain_paths(actor_critic, OBS, 50)[column]
     obs = TensorDict({"policy": OBS.expand(50, -1)}, batch_size=[50])
-    latent = actor_critic.deterministic_latent(actor_critic.actor_obs(obs), scale, paths.latents[0])
+    latent = actor_critic.deterministic_latent(actor_critic.actor_obs(obs), ChainOptions(scale), paths.latents[0])
     torch.testing.assert_close(paths.latents[-1], latent)
     torch.testing.assert_close(paths.actions, actor_critic.to_simulator(latent.tanh()))
 

@@ -9,7 +9,7 @@ import torch
 from tensordict import TensorDict
 
 from tests.algorithms.builders import NUM_OBS, actor_critic, gaussian_actor_critic, observations
-from trudi_rsl.modules import ActorCritic, DiffusionActorCritic
+from trudi_rsl.modules import ActorCritic, ChainOptions, DiffusionActorCritic
 
 
 def test_actions_fill_the_bounds_and_never_leave_them() -> None:
@@ -82,9 +82,9 @@ def test_a_gaussian_has_no_score_scale_and_no_start() -> None:
     for refused in (
         lambda: model.act(obs, "ode", score_scale=0.5),
         lambda: model.deterministic_latent(model.actor_obs(obs), start=torch.zeros(2, 2)),
-        lambda: model.deployable(seed=1),
+        lambda: model.deployable(ChainOptions(seed=1)),
     ):
-        with pytest.raises(ValueError, match=r"no score scale and no initial latent\. Leave both"):
+        with pytest.raises(ValueError, match="no score scale, no steps and no initial latent"):
             refused()
 
 

@@ -231,7 +231,8 @@ def load_deployable(path: str | Path) -> tuple[DeployablePolicy, dict[str, Any]]
         path: A ``model_*.pt``.
 
     Returns:
-        The policy, and metadata for its export: task, algorithm and dimensions of the observation groups.
+        The policy, and metadata for its export: task, algorithm, dimensions of the observation groups, and what the
+        checkpoint tells of its environment.
 
     Raises:
         CheckpointError: If the file does not exist or does not tell its policy.
@@ -242,6 +243,7 @@ def load_deployable(path: str | Path) -> tuple[DeployablePolicy, dict[str, Any]]
         "task": spec["task"] or "",
         "algorithm": NAMES[algorithm_of(checkpoint)],
         "obs_dims": {group: spec["obs_dims"][group] for group in spec["obs_groups"]["actor"]},
+        **spec.get("environment", {}),
     }
 
 

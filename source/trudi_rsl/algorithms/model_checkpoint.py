@@ -16,7 +16,7 @@ from tensordict import TensorDict
 
 from trudi_rsl.errors import CheckpointError
 from trudi_rsl.modules import DeployablePolicy, MLPPolicy
-from trudi_rsl.rsl_rl_compat import task_name
+from trudi_rsl.rsl_rl_compat import describe_environment, task_name
 from trudi_rsl.rsl_rl_compat.moved import resolve_callable
 from trudi_rsl.rsl_rl_compat.version import INSTALLED, PPO_MODELS
 
@@ -51,6 +51,7 @@ def policy_spec(
         "format": FORMAT,
         "algorithm": algorithm,
         "task": task_name(env),
+        "environment": describe_environment(env, groups),
         "actor": copy.deepcopy(dict(actor)),
         "obs_groups": {"actor": groups},
         "obs_dims": {group: obs[group].shape[-1] for group in groups},

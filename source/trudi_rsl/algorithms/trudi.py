@@ -35,7 +35,7 @@ from trudi_rsl.algorithms.trust_region import step_sizes_of
 from trudi_rsl.algorithms.value_range import MAX_CLIPPED_SHARE, initial_range, widened_range
 from trudi_rsl.modules import ActorCritic
 from trudi_rsl.policy import Decision
-from trudi_rsl.rsl_rl_compat import action_bounds, request_final_obs, resolve_groups, task_name
+from trudi_rsl.rsl_rl_compat import action_bounds, describe_environment, request_final_obs, resolve_groups, task_name
 from trudi_rsl.rsl_rl_compat.checkpoint_layout import to_contract_layout
 from trudi_rsl.storage import RolloutBuffer
 
@@ -124,6 +124,7 @@ class TruDi:
         spec = {
             "format": FORMAT,
             "task": task_name(env),
+            "environment": describe_environment(env, groups["actor"]),
             "cfg": settings.to_dict(),
             "obs_groups": {name: list(groups[name]) for name in ("actor", "critic")},
             "obs_dims": {g: obs[g].shape[-1] for g in {*groups["actor"], *groups["critic"]}},

@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from trudi_rsl.deploy.control import LoopReport, control_loop
     from trudi_rsl.deploy.export import ExportError, ExportReport, export_checkpoint, export_policy
     from trudi_rsl.deploy.onnx_file import write_onnx
+    from trudi_rsl.deploy.options import ExportOptions
     from trudi_rsl.deploy.runtime import Latency, Policy, PolicyStoppedError
 
 _HOMES = {
@@ -22,6 +23,7 @@ _HOMES = {
     "control": ("LoopReport", "control_loop"),
     "export": ("ExportError", "ExportReport", "export_checkpoint", "export_policy"),
     "onnx_file": ("write_onnx",),
+    "options": ("ExportOptions",),
     "runtime": ("Latency", "Policy", "PolicyStoppedError"),
 }
 
@@ -29,6 +31,7 @@ __all__ = [
     "Contract",
     "ContractError",
     "ExportError",
+    "ExportOptions",
     "ExportReport",
     "Latency",
     "LoopReport",

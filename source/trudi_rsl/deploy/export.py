@@ -11,25 +11,34 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from torch import nn
 
 from trudi_rsl import __version__
 from trudi_rsl.algorithms.checkpoint import load_deployable
+from trudi_rsl.deploy.deploy_yaml import deploy_yaml
 from trudi_rsl.deploy.onnx_file import add_metadata, write_onnx
+from trudi_rsl.deploy.options import ExportOptions
 from trudi_rsl.deploy.parity import (
     NUM_PROBES,
     ExportError,
+    Probes,
     differences,
     draw_probes,
     require_equal,
     run_onnx,
     run_torchscript,
 )
+from trudi_rsl.deploy.precision import reduce_precision
 from trudi_rsl.evaluation.provenance import commit, versions
-from trudi_rsl.modules import DeployablePolicy, InferencePolicy
+from trudi_rsl.modules import ChainInferencePolicy, DeployablePolicy, InferencePolicy, LatentInputPolicy
 from trudi_rsl.rsl_rl_compat.moved import EmpiricalNormalization
 
 ONNX_NAME = "policy.onnx"
 TORCHSCRIPT_NAME = "policy.pt"
+LATENT_NAME = "policy_latent.onnx"
+YAML_NAME = "deploy.yaml"
+NAMES = (ONNX_NAME, TORCHSCRIPT_NAME, LATENT_NAME, YAML_NAME)
+"""What an export may hold; an earlier export's are replaced together."""
 
 
 @dataclass(frozen=True)
@@ -38,26 +47,30 @@ class ExportReport:
 
     onnx: Path
     torchscript: Path
+    latent_onnx: Path | None
+    """The file whose chain starts at an input, if it was asked for."""
+    deploy_yaml: Path | None
+    """What Unitree's runner reads; None where the policy's robot is not known."""
     onnx_difference: float
+    """The larger one, where there are two ONNX files."""
     torchscript_difference: float
     num_probes: int
     """Observations drawn to compare at."""
     num_compared: int
     """Those compared at; ``parity.draw_probes`` tells which are left out."""
     latency_ms: float
-    """Median time of one action in onnxruntime on one CPU thread, measured during the comparison."""
+    """Median time of one call in onnxruntime on one CPU thread, measured during the comparison."""
 
 
 def export_policy(
     original: DeployablePolicy,
     directory: str | Path,
+    options: ExportOptions | None = None,
     *,
-    score_scale: float = 1.0,
-    seed: int | None = None,
     metadata: Mapping[str, Any] | None = None,
     overwrite: bool = False,
 ) -> ExportReport:
-    """Write ``policy.onnx`` and ``policy.pt``: raw ``obs [1, O]`` in, simulator ``actions [1, A]`` out.
+    """Write ``policy.onnx`` and ``policy.pt``: raw ``obs [B, O]`` in, simulator ``actions [B, A]`` out.
 
     Both hold the observation normaliser, the unrolled chain or a Gaussian's mean, and the action scaling, and are
     deterministic. The observation is the concatenation of the actor's groups, in the order of the metadata's
@@ -66,46 +79,81 @@ def export_policy(
     Args:
         original: The policy; left as it is.
         directory: Where to write; made if missing.
-        score_scale: Score scale ``c`` of the ODE, above 0; a Gaussian has 1 only.
-        seed: Seed of the fixed initial latent; None starts at zeros. A Gaussian has None only.
-        metadata: Further entries for the ONNX metadata.
+        options: What to write; None is one observation per call, in float32, by the whole chain from zeros.
+        metadata: Further entries for the ONNX metadata, among them what ``Contract`` reads; where they tell the robot,
+            ``deploy.yaml`` is written too.
         overwrite: Replace files of these names.
 
     Raises:
         ExportError: If a file exists already, or an exported policy differs from PyTorch.
-        ValueError: If an option is out of range.
+        ValueError: If the policy has no such options.
     """
-    directory = Path(directory)
-    onnx_target, torchscript_target = directory / ONNX_NAME, directory / TORCHSCRIPT_NAME
-    existing = [str(path) for path in (onnx_target, torchscript_target) if path.exists()]
+    options, directory = options or ExportOptions(), Path(directory)
+    existing = [directory / name for name in NAMES if (directory / name).exists()]
     if existing and not overwrite:
         raise ExportError(
-            f"{' and '.join(existing)} exist already and were kept. Choose another folder (--output), or pass "
-            "overwrite=True (--overwrite)."
+            f"{' and '.join(map(str, existing))} exist already and were kept. Choose another folder (--output), or "
+            "pass overwrite=True (--overwrite)."
         )
     # float32 on the CPU is what deployed runtimes compute in; a GPU may multiply in TF32
     frozen = copy.deepcopy(original).cpu().eval()
-    policy = frozen.deployable(score_scale, seed)
-    obs, expected = draw_probes(frozen, policy, score_scale)
-
+    policy = frozen.deployable(options.chain)
+    if options.latent_input and not isinstance(policy, ChainInferencePolicy):
+        raise ValueError("A Gaussian policy has no chain, so that no file can take its initial latent.")
+    own = {"trudi_rsl_version": __version__, "obs_groups": frozen.actor_obs.groups, **_statistics(policy, frozen)}
+    entries = {**own, **frozen.describe(options.chain), "precision": options.precision, **(metadata or {})}
+    probes = draw_probes(frozen, policy, options.chain)
     directory.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(prefix=".export-", dir=directory) as temporary:
-        onnx_file, torchscript_file = Path(temporary) / ONNX_NAME, Path(temporary) / TORCHSCRIPT_NAME
-        own = {"trudi_rsl_version": __version__, "obs_groups": frozen.actor_obs.groups, **_statistics(policy, frozen)}
-        write_onnx(policy, onnx_file, {**own, **frozen.describe(score_scale, seed), **(metadata or {})})
-        torch.jit.script(policy).save(str(torchscript_file))
-        actions, (latency_ms, p99_ms) = run_onnx(onnx_file, obs)
-        onnx_difference = differences(actions, expected, policy).max().item()
-        torchscript_difference = differences(run_torchscript(torchscript_file, obs), expected, policy).max().item()
-        for name, difference in ((ONNX_NAME, onnx_difference), (TORCHSCRIPT_NAME, torchscript_difference)):
-            require_equal(name, difference)
-        measured = {"parity_error": onnx_difference, "latency_ms_p50": latency_ms, "latency_ms_p99": p99_ms}
-        add_metadata(onnx_file, {**measured, "versions": versions(), "commit": commit() or ""})
-        onnx_file.replace(onnx_target)
-        torchscript_file.replace(torchscript_target)
+        folder = Path(temporary)
+        onnx_difference, latency_ms = _write_checked(folder / ONNX_NAME, policy, policy, probes, entries, options)
+        if isinstance(policy, ChainInferencePolicy) and options.latent_input:
+            free = draw_probes(frozen, policy, options.chain, latent_input=True)
+            entries |= {"initial_latent": "input"}
+            difference, _ = _write_checked(
+                folder / LATENT_NAME, LatentInputPolicy(policy), policy, free, entries, options
+            )
+            onnx_difference = max(onnx_difference, difference)
+        torch.jit.script(policy).save(str(folder / TORCHSCRIPT_NAME))
+        scripted = differences(run_torchscript(folder / TORCHSCRIPT_NAME, probes), probes.actions, policy)
+        torchscript_difference = require_equal(TORCHSCRIPT_NAME, scripted)
+        if (text := deploy_yaml(entries)) is not None:
+            (folder / YAML_NAME).write_text(text)
+        written = {path.name: path.replace(directory / path.name) for path in folder.iterdir()}
+    for path in existing:
+        if path.name not in written:
+            path.unlink()  # it would go with another policy
     return ExportReport(
-        onnx_target, torchscript_target, onnx_difference, torchscript_difference, NUM_PROBES, len(obs), latency_ms
+        written[ONNX_NAME],
+        written[TORCHSCRIPT_NAME],
+        written.get(LATENT_NAME),
+        written.get(YAML_NAME),
+        onnx_difference,
+        torchscript_difference,
+        NUM_PROBES,
+        len(probes.obs),
+        latency_ms,
     )
+
+
+def _write_checked(
+    file: Path,
+    model: nn.Module,
+    policy: InferencePolicy,
+    probes: Probes,
+    metadata: Mapping[str, Any],
+    options: ExportOptions,
+) -> tuple[float, float]:
+    """Write an ONNX file, run it, and return its largest difference and the median time of a call in milliseconds."""
+    write_onnx(model, file, metadata, batch_size=options.batch_size)
+    reduce_precision(file, options.precision)
+    actions, (latency_ms, p99_ms) = run_onnx(file, probes, options.batch_size)
+    found = differences(actions, probes.actions, policy)
+    largest = require_equal(file.name, found, options.precision)
+    measured = {"parity_error": largest, "parity_error_median": found.median().item()}
+    measured |= {"latency_ms_p50": latency_ms, "latency_ms_p99": p99_ms}
+    add_metadata(file, {**measured, "versions": versions(), "commit": commit() or ""})
+    return largest, latency_ms
 
 
 def _statistics(policy: InferencePolicy, original: DeployablePolicy) -> dict[str, list[float]]:
@@ -119,9 +167,8 @@ def _statistics(policy: InferencePolicy, original: DeployablePolicy) -> dict[str
 def export_checkpoint(
     checkpoint: str | Path,
     directory: str | Path | None = None,
+    options: ExportOptions | None = None,
     *,
-    score_scale: float = 1.0,
-    seed: int | None = None,
     overwrite: bool = False,
 ) -> ExportReport:
     """Export the policy of a checkpoint, which is all that is needed: no simulator, no configuration.
@@ -129,8 +176,7 @@ def export_checkpoint(
     Args:
         checkpoint: A ``model_*.pt`` of any algorithm, of PPO one that this package's runner wrote.
         directory: Where to write; None is ``exported/`` beside the checkpoint, as in Isaac Lab.
-        score_scale: As in :func:`export_policy`, like the following.
-        seed: Seed of the fixed initial latent.
+        options: As in :func:`export_policy`.
         overwrite: Replace an earlier export.
 
     Raises:
@@ -139,11 +185,5 @@ def export_checkpoint(
         ValueError: As in :func:`export_policy`.
     """
     policy, metadata = load_deployable(checkpoint)
-    return export_policy(
-        policy,
-        Path(checkpoint).parent / "exported" if directory is None else directory,
-        score_scale=score_scale,
-        seed=seed,
-        metadata=metadata,
-        overwrite=overwrite,
-    )
+    folder = Path(checkpoint).parent / "exported" if directory is None else directory
+    return export_policy(policy, folder, options, metadata=metadata, overwrite=overwrite)

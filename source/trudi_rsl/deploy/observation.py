@@ -14,7 +14,7 @@ from trudi_rsl.errors import nearest
 
 
 class ObservationBuilder:
-    """Scales the terms of an observation, keeps their histories and puts them in order.
+    """Clips and scales the terms of an observation, keeps their histories and puts them in order.
 
     Args:
         terms: Those of the policy, in order.
@@ -69,4 +69,6 @@ class ObservationBuilder:
         frame = np.asarray(values[term.name], np.float32).reshape(-1)
         if len(frame) != term.size:
             raise ContractError(f"The observation term {term.name!r} has {len(frame)} numbers instead of {term.size}.")
+        if term.clip is not None:
+            frame = np.clip(frame, *term.clip)
         return frame * np.asarray(term.scale, np.float32)

@@ -27,7 +27,11 @@ OPSET = 18
 
 
 def write_onnx(
-    model: nn.Module, path: str | Path, metadata: Mapping[str, Any] | None = None, verbose: bool = False
+    model: nn.Module,
+    path: str | Path,
+    metadata: Mapping[str, Any] | None = None,
+    verbose: bool = False,
+    batch_size: int | None = None,
 ) -> None:
     """Write a model as one ONNX file, weights inside; an existing file is replaced.
 
@@ -39,11 +43,12 @@ def write_onnx(
         path: The file; its folder is made.
         metadata: Entries for the file's metadata; all but text is written as JSON.
         verbose: Let torch report its progress.
+        batch_size: Rows of the inputs; None leaves it to the model, which other packages' give no choice.
     """
     with contextlib.nullcontext() if verbose else _quiet():
         program = torch.onnx.export(
             model.eval(),
-            model.get_dummy_inputs(),  # type: ignore[operator]
+            model.get_dummy_inputs(*([] if batch_size is None else [batch_size])),  # type: ignore[operator]
             input_names=model.input_names,  # type: ignore[arg-type]
             output_names=model.output_names,  # type: ignore[arg-type]
             opset_version=OPSET,

@@ -6,16 +6,21 @@ from __future__ import annotations
 import copy
 import time
 from pathlib import Path
+from typing import NamedTuple
 
 import onnxruntime
 import torch
 from torch import Tensor
 
+from trudi_rsl.deploy.options import Precision
 from trudi_rsl.deploy.session import open_session
-from trudi_rsl.modules import ChainInferencePolicy, DeployablePolicy, InferencePolicy
+from trudi_rsl.modules import ChainInferencePolicy, ChainOptions, DeployablePolicy, InferencePolicy
 
 TOLERANCE = 1e-5
-"""Largest difference allowed between an exported file and PyTorch, as :func:`differences` measures it."""
+"""Largest difference allowed between an exported file in float32 and PyTorch, as :func:`differences` measures it."""
+
+MEDIAN_TOLERANCES = {"fp16": 1e-2, "int8": 1e-1}
+"""Median differences allowed in few bits; the largest lies where the chain multiplies rounding, and says little."""
 
 NUM_PROBES = 400
 MIN_COMPARABLE = 40
@@ -32,9 +37,29 @@ class ExportError(RuntimeError):
     """A policy that cannot be exported, or an export that would replace files or does not act as the policy does."""
 
 
+class Probes(NamedTuple):
+    """Observations at which an exported file is compared with the policy."""
+
+    obs: Tensor
+    """Raw, ``[B, O]``."""
+    latents: Tensor | None
+    """Where the chains start, in standard deviations, ``[B, A]``; None where the file holds the start."""
+    actions: Tensor
+    """What the policy itself does there, ``[B, A]``."""
+
+    def inputs(self, rows: Tensor) -> dict[str, Tensor]:
+        """Return what a file is given for the probes of these indices."""
+        given = {"obs": self.obs[rows]}
+        return given if self.latents is None else given | {"latent": self.latents[rows]}
+
+
 def draw_probes(
-    original: DeployablePolicy, policy: InferencePolicy, score_scale: float, seed: int = 0
-) -> tuple[Tensor, Tensor]:
+    original: DeployablePolicy,
+    policy: InferencePolicy,
+    options: ChainOptions,
+    latent_input: bool = False,
+    seed: int = 0,
+) -> Probes:
     """Draw observations to compare at, and the actions that the actor itself takes there.
 
     Where the ODE starts between two modes, it multiplies float32 rounding, and two correct programs differ. Such
@@ -44,12 +69,12 @@ def draw_probes(
     Args:
         original: The policy in float32, on the CPU.
         policy: Its deployable form.
-        score_scale: Score scale of the deployable form.
+        options: How that runs its chain.
+        latent_input: Draw starts of the chain too.
         seed: Seed of the draw.
 
     Returns:
-        Raw observations ``[B, O]`` around the normaliser's statistics, about one in four far outside, and actions
-        ``[B, A]``; ``B`` is at most :data:`NUM_PROBES`.
+        At most :data:`NUM_PROBES` around the normaliser's statistics, about one in four far outside.
 
     Raises:
         ExportError: If an action is NaN or infinite, or fewer than :data:`MIN_COMPARABLE` observations remain.
@@ -60,15 +85,18 @@ def draw_probes(
         policy.obs_inverse_std
     )
     chain = policy if isinstance(policy, ChainInferencePolicy) else None
-    start = None if chain is None else chain.start
-    expected = reference_actions(original, obs, start, score_scale)
+    latents = None
+    if chain is not None and latent_input:
+        latents = torch.randn(NUM_PROBES, chain.start.shape[1], generator=generator)
+    start = None if chain is None else chain.start if latents is None else chain.start_std * latents
+    expected = reference_actions(original, obs, start, options)
     in_double = copy.deepcopy(original).double()
-    exact = reference_actions(in_double, obs.double(), None if start is None else start.double(), score_scale)
+    exact = reference_actions(in_double, obs.double(), None if start is None else start.double(), options)
     rounding = differences(expected, exact, policy)
-    if chain is not None:
+    if chain is not None and start is not None:
         for _ in range(ROUNDING_DRAWS):
             nudge = torch.randn(expected.shape, generator=generator) * torch.finfo(torch.float32).eps
-            nudged = reference_actions(original, obs, chain.start + chain.start_std * nudge, score_scale)
+            nudged = reference_actions(original, obs, start + chain.start_std * nudge, options)
             rounding = torch.maximum(rounding, differences(nudged, exact, policy))
     comparable = rounding <= ROUNDING_ALLOWED
     if comparable.sum() < MIN_COMPARABLE:
@@ -77,24 +105,24 @@ def draw_probes(
             "observations, so an export could not be checked, and a robot would act on rounding noise. Nothing was "
             "written; export an earlier checkpoint."
         )
-    return obs[comparable], expected[comparable]
+    return Probes(obs[comparable], None if latents is None else latents[comparable], expected[comparable])
 
 
 @torch.no_grad()
-def reference_actions(original: DeployablePolicy, obs: Tensor, start: Tensor | None, score_scale: float) -> Tensor:
+def reference_actions(original: DeployablePolicy, obs: Tensor, start: Tensor | None, options: ChainOptions) -> Tensor:
     """Return the actor's own deterministic actions ``[B, A]``.
 
     Args:
         original: The policy.
         obs: Raw observations ``[B, O]``.
         start: Initial latents of the chain ``[1 or B, A]``, None for a Gaussian.
-        score_scale: Score scale of the ODE.
+        options: How the chain runs.
 
     Raises:
         ExportError: If one is NaN or infinite.
     """
     start = None if start is None else start.expand(len(obs), -1)
-    actions = original.deterministic_actions(original.actor_obs.normalize(obs), score_scale, start)
+    actions = original.deterministic_actions(original.actor_obs.normalize(obs), options, start)
     if not torch.isfinite(actions).all():
         raise ExportError(
             "The policy gives NaN or infinite actions: its weights or observation statistics are damaged. Nothing was "
@@ -103,29 +131,31 @@ def reference_actions(original: DeployablePolicy, obs: Tensor, start: Tensor | N
     return actions
 
 
-def run_onnx(path: Path, obs: Tensor) -> tuple[Tensor, tuple[float, float]]:
-    """Run an ONNX policy on raw observations ``[B, O]``, one at a time, in onnxruntime with one CPU thread.
+def run_onnx(path: Path, probes: Probes, batch_size: int = 1) -> tuple[Tensor, tuple[float, float]]:
+    """Run an ONNX policy at the probes, ``batch_size`` at a time, in onnxruntime with one CPU thread.
 
     Returns:
         Actions ``[B, A]``, and the median and the 99th percentile of the time of one call in milliseconds.
     """
-    session = open_session(path)
+    session, count = open_session(path), len(probes.obs)
     actions, seconds = [], []
-    for row in obs.numpy():
+    # the last call is filled up from the front
+    for rows in (torch.arange(-(-count // batch_size) * batch_size) % count).split(batch_size):
+        given = {name: value.numpy() for name, value in probes.inputs(rows).items()}
         begin = time.perf_counter()
-        (action,) = session.run(["actions"], {"obs": row[None]})
+        (action,) = session.run(["actions"], given)
         seconds.append(time.perf_counter() - begin)
         actions.append(torch.as_tensor(action))
     p50, p99 = 1e3 * torch.tensor(seconds, dtype=torch.float64).quantile(torch.tensor([0.5, 0.99]).double())
-    return torch.cat(actions), (p50.item(), p99.item())
+    return torch.cat(actions)[:count], (p50.item(), p99.item())
 
 
 @torch.no_grad()
-def run_torchscript(path: Path, obs: Tensor) -> Tensor:
-    """Return the actions ``[B, A]`` of a TorchScript policy for raw observations ``[B, O]``, one at a time."""
+def run_torchscript(path: Path, probes: Probes) -> Tensor:
+    """Return the actions ``[B, A]`` of a TorchScript policy at the probes, one at a time."""
     policy = torch.jit.load(path)
     policy.reset()
-    return torch.cat([policy(row[None]) for row in obs])
+    return torch.cat([policy(row[None]) for row in probes.obs])
 
 
 def differences(actions: Tensor, reference: Tensor, policy: InferencePolicy) -> Tensor:
@@ -139,16 +169,32 @@ def differences(actions: Tensor, reference: Tensor, policy: InferencePolicy) -> 
     return ((actions - reference).abs() / unit).amax(-1)
 
 
-def require_equal(name: str, difference: float) -> None:
-    """Refuse a difference above :data:`TOLERANCE`.
+def require_equal(name: str, found: Tensor, precision: Precision = "fp32") -> float:
+    """Return the largest of some differences, having refused what no rounding explains.
+
+    Args:
+        name: What differs.
+        found: Its differences ``[B]``.
+        precision: What it computes in.
 
     Raises:
-        ExportError: Naming the file, the difference and the versions at work.
+        ExportError: If, in float32, one is above :data:`TOLERANCE`, or, in fewer bits, their median is above
+            :data:`MEDIAN_TOLERANCES` or one is not a number; names the file, the difference and the versions at work.
     """
-    # written so that NaN fails
-    if not difference <= TOLERANCE:
-        raise ExportError(
-            f"{name} differs from PyTorch by {difference:.1e} of the largest action (allowed: {TOLERANCE:.0e}), so "
-            f"nothing was written. These versions do not export this policy faithfully: torch {torch.__version__}, "
-            f"onnxruntime {onnxruntime.__version__}; try others."
+    largest = found.max().item()
+    if precision == "fp32":
+        deciding, allowed = largest, TOLERANCE
+        advice = (
+            f"These versions do not export this policy faithfully: torch {torch.__version__}, onnxruntime "
+            f"{onnxruntime.__version__}; try others."
         )
+    else:
+        deciding, allowed = found.median().item(), MEDIAN_TOLERANCES[precision]
+        advice = f"This is the median over observations; the policy does not bear {precision}. Export fp32."
+    # written so that NaN fails
+    if not (deciding <= allowed and largest < float("inf")):
+        raise ExportError(
+            f"{name} differs from PyTorch by {deciding:.1e} of the largest action (allowed: {allowed:.0e}), so nothing "
+            f"was written. {advice}"
+        )
+    return largest

@@ -80,6 +80,27 @@ class Policy:
         self._builder.reset()
         self._held_in_a_row, self._last = 0, None
 
+    @property
+    def last_action(self) -> Array:
+        """The action before the next one ``[A]``, which many policies observe; zeros at the start of an episode."""
+        return np.zeros(self.num_actions, np.float32) if self._last is None else self._last.copy()
+
+    def joint_commands(self, action: Array) -> dict[str, float]:
+        """Return what an action ``[A]`` commands, in radians or metres for positions, by the joints' names.
+
+        Raises:
+            ContractError: If the file does not tell what its actions command.
+        """
+        if not self.contract.actions:
+            raise ContractError("The file does not tell which joints its actions command.")
+        commands, begin = {}, 0
+        for term in self.contract.actions:
+            end = begin + len(term.joint_names)
+            values = term.commands(action[begin:end]).tolist()
+            commands |= dict(zip(term.joint_names, values, strict=True))
+            begin = end
+        return commands
+
     def latency_ms(self, num_calls: int = 200) -> Latency:
         """Return how long the network takes for one action, measured now; histories and counts stay as they are.
 
@@ -164,11 +185,17 @@ def _checked_sizes(session: InferenceSession, contract: Contract) -> int:
     names = [[node.name for node in nodes] for nodes in (inputs, outputs)]
     if names != [["obs"], ["actions"]]:
         raise ContractError(f"The file maps {names[0]} to {names[1]} instead of ['obs'] to ['actions'].")
+    if inputs[0].shape[0] != 1:
+        raise ContractError(
+            f"The file takes {inputs[0].shape[0]} observations per call, a robot has one. Export batch 1."
+        )
     if inputs[0].shape != [1, contract.num_obs]:
         raise ContractError(
             f"The file's metadata tells of {contract.num_obs} observations, its input has shape {inputs[0].shape}."
         )
     num_actions = outputs[0].shape[-1]
+    if contract.actions and sum(len(action.joint_names) for action in contract.actions) != num_actions:
+        raise ContractError(f"The file gives {num_actions} actions, its metadata tells of others.")
     for name, values, size in (
         ("action_low", contract.action_low, num_actions),
         ("action_high", contract.action_high, num_actions),

@@ -19,5 +19,6 @@ def open_session(file: str | Path, num_threads: int = 1) -> onnxruntime.Inferenc
         num_threads: Threads; more than one makes networks of a policy's size slower.
     """
     options = onnxruntime.SessionOptions()
+    options.log_severity_level = 3  # it warns of every half-precision layer that a CPU computes in float32
     options.intra_op_num_threads = options.inter_op_num_threads = num_threads
     return onnxruntime.InferenceSession(str(file), options, providers=["CPUExecutionProvider"])

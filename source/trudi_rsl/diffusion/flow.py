@@ -11,6 +11,7 @@ from collections.abc import Callable, Sequence
 import torch
 from torch import Tensor, nn
 
+from trudi_rsl.diffusion.schedule import first_steps
 from trudi_rsl.diffusion.score_network import ScoreNetwork
 
 
@@ -37,17 +38,21 @@ def matching_losses(velocity: Tensor, actions: Tensor, noise: Tensor) -> Tensor:
     return (velocity - (actions - noise)).square().sum(-1)
 
 
-def euler(velocity: Callable[[Tensor, int], Tensor], start: Tensor, num_steps: int) -> Tensor:
+def euler(
+    velocity: Callable[[Tensor, int], Tensor], start: Tensor, num_steps: int, num_groups: int | None = None
+) -> Tensor:
     """Return ``x(1)`` by Euler's method, ``x_{k+1} = x_k + v(x_k, k/N) / N``.
 
     Args:
         velocity: Given ``x`` and the number ``k`` of the step, returns ``v(x, k/N)``.
         start: ``x(0)``.
         num_steps: ``N``.
+        num_groups: Groups of consecutive steps, each taken in one with the velocity at its first; None takes all
+            steps singly.
     """
-    x = start
-    for k in range(num_steps):
-        x = x + velocity(x, k) / num_steps
+    x, firsts = start, first_steps(num_steps, num_groups or num_steps)
+    for k, end in zip(firsts, [*firsts[1:], num_steps], strict=True):
+        x = x + (end - k) * velocity(x, k) / num_steps
     return x
 
 
@@ -91,16 +96,17 @@ class FlowPolicy(nn.Module):
         times = torch.arange(self.num_steps, device=param.device, dtype=param.dtype) / self.num_steps
         return self.velocity_network.features_at(times)
 
-    def integrate(self, obs: Tensor, start: Tensor) -> Tensor:
+    def integrate(self, obs: Tensor, start: Tensor, num_steps: int | None = None) -> Tensor:
         """Return the actions ``[B, A]`` that ``start`` is carried to.
 
         Args:
             obs: Normalised observations ``[B, O]``.
             start: Noise ``[B, A]``, or zeros.
+            num_steps: Steps to take, merged out of the ``N``; None takes all.
         """
         net = self.velocity_network
         obs_features, time_features = net.obs_features(obs), self.time_features()
-        return euler(lambda x, k: net(x, obs_features + time_features[k]), start, self.num_steps)
+        return euler(lambda x, k: net(x, obs_features + time_features[k]), start, self.num_steps, num_steps)
 
     def matching_losses(self, obs: Tensor, actions: Tensor, times: Tensor, noise: Tensor) -> Tensor:
         """Return the conditional flow matching losses of ``S`` draws for each action, ``[B, S]``.

@@ -11,7 +11,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from trudi_rsl.diffusion.chain import Chain, denoising_mean, log_prob_bound, ode_step
-from trudi_rsl.diffusion.schedule import cosine_weights, step_sizes
+from trudi_rsl.diffusion.schedule import cosine_weights, first_steps, merged_sizes, step_sizes
 from trudi_rsl.diffusion.score_network import ScoreNetwork
 from trudi_rsl.diffusion.squash import log_det_squash
 from trudi_rsl.policy import Decision, Policy
@@ -93,29 +93,32 @@ class DiffusionPolicy(Policy):
         param = next(self.parameters())
         return self.prior_std * torch.randn(batch, self.num_actions, device=param.device, dtype=param.dtype)
 
-    def ode_path(self, obs: Tensor, x0: Tensor, score_scale: float = 1.0) -> list[Tensor]:
+    def ode_path(self, obs: Tensor, x0: Tensor, score_scale: float = 1.0, num_steps: int | None = None) -> list[Tensor]:
         """Return the latents of the deterministic chain from ``x0``.
 
         Args:
             obs: Normalised observations ``[B, O]``.
             x0: Initial latents ``[B, A]`` (``s0`` times a standard normal draw, or zeros).
             score_scale: Score scale ``c``; 1 is the SDE's mean path, 1/2 the probability-flow ODE.
+            num_steps: Steps ``M <= N`` to take: groups of consecutive steps in one, with the control at the first of
+                the group; None takes all ``N`` singly.
 
         Returns:
-            ``x_0 .. x_N``, ``N + 1`` times ``[B, A]``; the last are the pre-squash actions.
+            The latents before, between and after the steps, ``M + 1`` times ``[B, A]``; the last are the pre-squash
+            actions.
         """
         net = self.score_network
         obs_features, time_features = net.obs_features(obs), net.time_features(self.num_steps)
-        steps = self.step_sizes()
+        firsts = first_steps(self.num_steps, num_steps or self.num_steps)
         path = [x0]
-        for k in range(self.num_steps):
-            control = net(path[k], obs_features + time_features[k])
-            path.append(ode_step(path[k], control, steps[k], self.prior_std, score_scale))
+        for k, size in zip(firsts, merged_sizes(self.step_sizes(), firsts), strict=True):
+            control = net(path[-1], obs_features + time_features[k])
+            path.append(ode_step(path[-1], control, size, self.prior_std, score_scale))
         return path
 
-    def solve_ode(self, obs: Tensor, x0: Tensor, score_scale: float = 1.0) -> Tensor:
-        """Return ``x_N`` of the deterministic chain, pre-squash actions ``[B, A]``; see :meth:`ode_path`."""
-        return self.ode_path(obs, x0, score_scale)[-1]
+    def solve_ode(self, obs: Tensor, x0: Tensor, score_scale: float = 1.0, num_steps: int | None = None) -> Tensor:
+        """Return the end of the deterministic chain, pre-squash actions ``[B, A]``; see :meth:`ode_path`."""
+        return self.ode_path(obs, x0, score_scale, num_steps)[-1]
 
     def controls(self, obs: Tensor, latents: Tensor, which: Tensor | None = None) -> Tensor:
         """Return the control at given latents, all steps in one batched network call.

@@ -48,3 +48,26 @@ def step_sizes(weights: Tensor, friction: Tensor) -> Tensor:
         Step sizes ``[N, A]``. The noise of step ``k`` has standard deviation ``sqrt(2 e_k)``.
     """
     return weights[:, None] / (weights.shape[0] * friction)
+
+
+def first_steps(num_steps: int, num_groups: int) -> list[int]:
+    """Return the first step of each of ``num_groups`` groups of consecutive steps, as even as they can be.
+
+    Args:
+        num_steps: Steps ``N``.
+        num_groups: From 1 to ``N``.
+    """
+    return [group * num_steps // num_groups for group in range(num_groups)]
+
+
+def merged_sizes(sizes: Tensor, firsts: list[int]) -> Tensor:
+    """Return the sizes of merged steps, each the sum over its group: the time that the chain covers stays the same.
+
+    Args:
+        sizes: Of the single steps, ``[N, ...]``.
+        firsts: First steps of the ``M`` groups, as :func:`first_steps` gives them.
+
+    Returns:
+        ``[M, ...]``.
+    """
+    return torch.stack([group.sum(0) for group in sizes.tensor_split(firsts[1:])])

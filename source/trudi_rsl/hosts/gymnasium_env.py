@@ -50,6 +50,7 @@ class GymnasiumVecEnv(VecEnv):
         task: The id it was made with.
         action_low: Lowest action ``[A]``, float32, in the environment's units.
         action_high: Highest action ``[A]``.
+        step_dt: Seconds of simulated time in a step, None where the task does not tell its ``dt``.
     """
 
     def __init__(
@@ -97,6 +98,7 @@ class GymnasiumVecEnv(VecEnv):
         self._render_mode = render_mode
 
         self.task = task
+        self.step_dt: float | None = getattr(first.unwrapped, "dt", None)
         self.num_envs = num_envs
         self.num_actions = len(self._low)
         self.device = torch.device(device)

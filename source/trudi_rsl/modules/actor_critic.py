@@ -13,6 +13,7 @@ import torch
 from tensordict import TensorDict
 from torch import Tensor
 
+from trudi_rsl.modules.chain_options import WHOLE_CHAIN, ChainOptions
 from trudi_rsl.modules.deployable_policy import DeployablePolicy
 from trudi_rsl.modules.inference_policy import Squash
 from trudi_rsl.modules.observations import ObservationEncoder
@@ -135,7 +136,7 @@ class ActorCritic(DeployablePolicy, Generic[PolicyT]):
                 raise ValueError(f"Unknown initial_latent {initial_latent!r}; use one of {get_args(InitialLatent)}.")
             actor_obs = self.actor_obs(obs)
             start = self._draw_start(actor_obs) if initial_latent == "random" else None
-            return self.deterministic_actions(actor_obs, score_scale, start)
+            return self.deterministic_actions(actor_obs, ChainOptions(score_scale), start)
         if sampler == "sde":
             return self.to_simulator(self.decide(self.actor_obs(obs)).action)
         if sampler == "best_of_k":
@@ -161,21 +162,25 @@ class ActorCritic(DeployablePolicy, Generic[PolicyT]):
         return self.actor.decide(actor_obs, self.actor.draw_noise(len(actor_obs)) if noise is None else noise)
 
     @abstractmethod
-    def deterministic_latent(self, actor_obs: Tensor, score_scale: float = 1.0, start: Tensor | None = None) -> Tensor:
+    def deterministic_latent(
+        self, actor_obs: Tensor, options: ChainOptions = WHOLE_CHAIN, start: Tensor | None = None
+    ) -> Tensor:
         """Return the pre-squash actions ``[B, A]`` of the deterministic policy.
 
         Args:
             actor_obs: Normalised observations ``[B, O]``.
-            score_scale: Score scale ``c`` of the ODE, above 0; a Gaussian has 1 only.
-            start: Initial latents of the ODE, ``[B, A]``; None is zeros. A Gaussian has none.
+            options: How the ODE runs; a Gaussian has the defaults only.
+            start: Initial latents of the ODE, ``[B, A]``; None is the fixed one of the options. A Gaussian has none.
 
         Raises:
-            ValueError: If an option is out of range.
+            ValueError: If the policy cannot act so.
         """
 
-    def deterministic_actions(self, actor_obs: Tensor, score_scale: float = 1.0, start: Tensor | None = None) -> Tensor:
+    def deterministic_actions(
+        self, actor_obs: Tensor, options: ChainOptions = WHOLE_CHAIN, start: Tensor | None = None
+    ) -> Tensor:
         """Return simulator actions ``[B, A]``; see :meth:`deterministic_latent`."""
-        return self.to_simulator(self.deterministic_latent(actor_obs, score_scale, start).tanh())
+        return self.to_simulator(self.deterministic_latent(actor_obs, options, start).tanh())
 
     def _draw_start(self, actor_obs: Tensor) -> Tensor | None:
         """Return random initial latents ``[B, A]``, None for a policy that has no such."""
@@ -222,7 +227,7 @@ class ActorCritic(DeployablePolicy, Generic[PolicyT]):
         """How a pre-squash action becomes one of the simulator."""
         return Squash(self.action_scale, self.action_offset)
 
-    def describe(self, score_scale: float = 1.0, seed: int | None = None) -> dict[str, Any]:
+    def describe(self, options: ChainOptions = WHOLE_CHAIN) -> dict[str, Any]:
         """Return metadata of the policy: its action bounds."""
         return {
             "action_low": (self.action_offset - self.action_scale).tolist(),

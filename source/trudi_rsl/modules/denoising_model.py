@@ -12,8 +12,8 @@ from torch import Tensor
 from trudi_rsl.diffusion import DiffusionPolicy
 from trudi_rsl.diffusion.chain import gaussian_kl, step_entropies, step_log_ratios
 from trudi_rsl.diffusion.schedule import step_sizes
-from trudi_rsl.modules.deployable_policy import describe_chain
-from trudi_rsl.modules.diffusion_actor_critic import frozen_chain
+from trudi_rsl.modules.chain_options import WHOLE_CHAIN, ChainOptions
+from trudi_rsl.modules.diffusion_actor_critic import frozen_chain, solve_chain
 from trudi_rsl.modules.generative_model import (
     GenerativeModel,
     activation_class,
@@ -120,14 +120,14 @@ class DenoisingModel(GenerativeModel):
         """Return draws of ``x_0``, ``[B, A]``."""
         return self.actor.draw_start(len(actor_obs))
 
-    def follow(self, actor_obs: Tensor, start: Tensor) -> Tensor:
+    def follow(self, actor_obs: Tensor, options: ChainOptions, start: Tensor | None) -> Tensor:
         """Return the ends of chains without noise, ``x_{k+1} = mu_k``, ``[B, A]``."""
-        return self.actor.solve_ode(actor_obs, start)
+        return solve_chain(self.actor, actor_obs, options, start)
 
-    def frozen(self, seed: int | None) -> ChainInferencePolicy:
+    def frozen(self, options: ChainOptions) -> ChainInferencePolicy:
         """Return the current policy's chain without noise."""
-        return frozen_chain(self.actor_obs, self.actor, 1.0, seed, squash=None)
+        return frozen_chain(self.actor_obs, self.actor, options, squash=None)
 
-    def describe(self, score_scale: float = 1.0, seed: int | None = None) -> dict[str, Any]:
+    def describe(self, options: ChainOptions = WHOLE_CHAIN) -> dict[str, Any]:
         """Return metadata of the chain."""
-        return describe_chain(self.num_steps, score_scale, seed)
+        return options.describe(self.num_steps)

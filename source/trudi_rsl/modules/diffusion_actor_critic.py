@@ -11,9 +11,10 @@ from tensordict import TensorDict
 from torch import Tensor
 
 from trudi_rsl.diffusion import Chain, DiffusionPolicy
+from trudi_rsl.diffusion.schedule import first_steps, merged_sizes
 from trudi_rsl.modules.actor_critic import ActorCritic, CriticOptions
-from trudi_rsl.modules.deployable_policy import describe_chain
-from trudi_rsl.modules.inference_policy import ChainInferencePolicy, Squash, fixed_start
+from trudi_rsl.modules.chain_options import WHOLE_CHAIN, ChainOptions
+from trudi_rsl.modules.inference_policy import ChainInferencePolicy, Squash
 from trudi_rsl.modules.observations import ObservationEncoder
 
 
@@ -66,11 +67,11 @@ class DiffusionActorCritic(ActorCritic[DiffusionPolicy]):
         """Return fresh chains of the current actor at normalised observations ``[B, O]``."""
         return self.actor.sample(actor_obs, self.actor.draw_noise(len(actor_obs)))
 
-    def deterministic_latent(self, actor_obs: Tensor, score_scale: float = 1.0, start: Tensor | None = None) -> Tensor:
+    def deterministic_latent(
+        self, actor_obs: Tensor, options: ChainOptions = WHOLE_CHAIN, start: Tensor | None = None
+    ) -> Tensor:
         """Return where the ODE leads, pre-squash actions ``[B, A]``; see :class:`ActorCritic`."""
-        _require_positive(score_scale)
-        x0 = actor_obs.new_zeros(len(actor_obs), self.num_actions) if start is None else start
-        return self.actor.solve_ode(actor_obs, x0, score_scale)
+        return solve_chain(self.actor, actor_obs, options, start)
 
     def _draw_start(self, actor_obs: Tensor) -> Tensor:
         return self.actor.draw_start(len(actor_obs))
@@ -79,43 +80,51 @@ class DiffusionActorCritic(ActorCritic[DiffusionPolicy]):
         """Return the mean friction."""
         return {"friction": self.actor.friction().detach().mean()}
 
-    def deployable(self, score_scale: float = 1.0, seed: int | None = None) -> ChainInferencePolicy:
+    def deployable(self, options: ChainOptions = WHOLE_CHAIN) -> ChainInferencePolicy:
         """Freeze the current policy: the ODE from a fixed start; see :class:`ActorCritic`."""
-        _require_positive(score_scale)
-        return frozen_chain(self.actor_obs, self.actor, score_scale, seed, self.squash)
+        return frozen_chain(self.actor_obs, self.actor, options, self.squash)
 
-    def describe(self, score_scale: float = 1.0, seed: int | None = None) -> dict[str, Any]:
+    def describe(self, options: ChainOptions = WHOLE_CHAIN) -> dict[str, Any]:
         """Return metadata of the policy: its action bounds and its chain."""
-        return super().describe() | describe_chain(self.actor.num_steps, score_scale, seed)
+        return super().describe() | options.describe(self.actor.num_steps)
+
+
+def solve_chain(actor: DiffusionPolicy, actor_obs: Tensor, options: ChainOptions, start: Tensor | None) -> Tensor:
+    """Return where a diffusion policy's ODE leads, pre-squash actions ``[B, A]``.
+
+    Args:
+        actor: The policy.
+        actor_obs: Normalised observations ``[B, O]``.
+        options: How the ODE runs.
+        start: Initial latents ``[B, A]``; None is the fixed one of the options.
+    """
+    if start is None:
+        start = options.starts_for(actor_obs, actor.num_actions, actor.prior_std)
+    return actor.solve_ode(actor_obs, start, options.score_scale, options.steps_of(actor.num_steps))
 
 
 def frozen_chain(
-    encoder: ObservationEncoder, actor: DiffusionPolicy, score_scale: float, seed: int | None, squash: Squash | None
+    encoder: ObservationEncoder, actor: DiffusionPolicy, options: ChainOptions, squash: Squash | None
 ) -> ChainInferencePolicy:
     """Return a diffusion policy's ODE from a fixed start, frozen.
 
     Args:
         encoder: Normaliser of the observation.
         actor: The policy.
-        score_scale: Score scale ``c`` of the ODE.
-        seed: Seed of the fixed start; None is zeros.
+        options: How the ODE runs.
         squash: Bounds of the actions; None where the chain's end is the action.
     """
     with torch.inference_mode(False), torch.no_grad():
-        steps = actor.step_sizes()
+        firsts = first_steps(actor.num_steps, options.steps_of(actor.num_steps))
+        steps, scale = merged_sizes(actor.step_sizes(), firsts), options.score_scale
         return ChainInferencePolicy(
             encoder,
             actor.score_network,
-            actor.score_network.time_features(actor.num_steps),
+            actor.score_network.time_features(actor.num_steps)[firsts],
             # x + e ((2c-1) p(x) + c u) = (1 - (2c-1) e / s0^2) x + c e u
-            contraction=1.0 - (2.0 * score_scale - 1.0) * steps / actor.prior_std**2,
-            gain=score_scale * steps,
-            start=fixed_start(actor.num_actions, actor.prior_std, seed).to(steps),
+            contraction=1.0 - (2.0 * scale - 1.0) * steps / actor.prior_std**2,
+            gain=scale * steps,
+            start=options.start(actor.num_actions, actor.prior_std).to(steps),
             start_std=actor.prior_std,
             squash=squash,
         )
-
-
-def _require_positive(score_scale: float) -> None:
-    if not score_scale > 0.0:
-        raise ValueError(f"score_scale must be above 0, got {score_scale}.")

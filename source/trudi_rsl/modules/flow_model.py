@@ -11,14 +11,15 @@ from tensordict import TensorDict
 from torch import Tensor
 
 from trudi_rsl.diffusion.flow import FlowPolicy
-from trudi_rsl.modules.deployable_policy import describe_start
+from trudi_rsl.diffusion.schedule import first_steps, merged_sizes
+from trudi_rsl.modules.chain_options import WHOLE_CHAIN, ChainOptions
 from trudi_rsl.modules.generative_model import (
     GenerativeModel,
     activation_class,
     require_at_least_one,
     require_positive,
 )
-from trudi_rsl.modules.inference_policy import ChainInferencePolicy, fixed_start
+from trudi_rsl.modules.inference_policy import ChainInferencePolicy
 
 
 class FlowModel(GenerativeModel):
@@ -91,17 +92,21 @@ class FlowModel(GenerativeModel):
         """Return draws of the noise that the flow starts from, ``[B, A]``."""
         return self.actor.draw_noise(len(actor_obs))
 
-    def follow(self, actor_obs: Tensor, start: Tensor) -> Tensor:
+    def follow(self, actor_obs: Tensor, options: ChainOptions, start: Tensor | None) -> Tensor:
         """Return where the flow carries ``start``, ``[B, A]``."""
-        return self.actor.integrate(actor_obs, start)
+        if start is None:
+            start = options.starts_for(actor_obs, self.actor.num_actions, self.actor.prior_std)
+        return self.actor.integrate(actor_obs, start, options.steps_of(self.actor.num_steps))
 
-    def frozen(self, seed: int | None) -> ChainInferencePolicy:
+    def frozen(self, options: ChainOptions) -> ChainInferencePolicy:
         """Return the current policy's flow."""
+        num_steps = self.actor.num_steps
         with torch.inference_mode(False), torch.no_grad():
-            features = self.actor.time_features()
+            firsts = first_steps(num_steps, options.steps_of(num_steps))
+            features = self.actor.time_features()[firsts]
             # x + v / N
-            gain = features.new_full((self.actor.num_steps, self.actor.num_actions), 1.0 / self.actor.num_steps)
-            start = fixed_start(self.actor.num_actions, self.actor.prior_std, seed).to(features)
+            gain = merged_sizes(features.new_full((num_steps, self.actor.num_actions), 1.0 / num_steps), firsts)
+            start = options.start(self.actor.num_actions, self.actor.prior_std).to(features)
             return ChainInferencePolicy(
                 self.actor_obs,
                 self.actor.velocity_network,
@@ -112,6 +117,6 @@ class FlowModel(GenerativeModel):
                 start_std=self.actor.prior_std,
             )
 
-    def describe(self, score_scale: float = 1.0, seed: int | None = None) -> dict[str, Any]:
+    def describe(self, options: ChainOptions = WHOLE_CHAIN) -> dict[str, Any]:
         """Return metadata of the flow."""
-        return {"num_flow_steps": self.actor.num_steps, "initial_latent": describe_start(seed)}
+        return options.describe(self.actor.num_steps)

@@ -10,7 +10,7 @@ from tensordict import TensorDict
 from torch import Tensor, nn
 
 from trudi_rsl.modules.actor_critic import ActorCritic, CriticOptions
-from trudi_rsl.modules.deployable_policy import refuse_ode_options
+from trudi_rsl.modules.chain_options import WHOLE_CHAIN, ChainOptions, refuse_chain_options
 from trudi_rsl.modules.inference_policy import FirstColumns, MeanInferencePolicy
 from trudi_rsl.networks import GaussianPolicy
 
@@ -43,13 +43,15 @@ class GaussianActorCritic(ActorCritic[GaussianPolicy]):
 
         super().__init__(obs, obs_groups, action_low, action_high, make_actor, **options)
 
-    def deterministic_latent(self, actor_obs: Tensor, score_scale: float = 1.0, start: Tensor | None = None) -> Tensor:
+    def deterministic_latent(
+        self, actor_obs: Tensor, options: ChainOptions = WHOLE_CHAIN, start: Tensor | None = None
+    ) -> Tensor:
         """Return the Gaussian's mean ``[B, A]``; see :class:`ActorCritic`."""
-        refuse_ode_options(score_scale, start)
+        refuse_chain_options(options, start)
         return self.actor(actor_obs).mean
 
-    def deployable(self, score_scale: float = 1.0, seed: int | None = None) -> MeanInferencePolicy:
+    def deployable(self, options: ChainOptions = WHOLE_CHAIN) -> MeanInferencePolicy:
         """Freeze the current policy's mean; see :class:`ActorCritic`."""
-        refuse_ode_options(score_scale, seed)
+        refuse_chain_options(options)
         mean = nn.Sequential(self.actor.network, FirstColumns(self.num_actions))
         return MeanInferencePolicy(self.actor_obs, mean, self.squash)

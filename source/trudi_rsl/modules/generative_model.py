@@ -12,6 +12,7 @@ from tensordict import TensorDict
 from torch import Tensor, nn
 
 from trudi_rsl.errors import ConfigError
+from trudi_rsl.modules.chain_options import WHOLE_CHAIN, ChainOptions
 from trudi_rsl.modules.deployable_policy import DeployablePolicy
 from trudi_rsl.modules.inference_policy import InferencePolicy
 from trudi_rsl.modules.observations import ObservationEncoder
@@ -76,12 +77,12 @@ class GenerativeModel(DeployablePolicy):
         """Return starts of the chain as in training, ``[B, A]``."""
 
     @abstractmethod
-    def follow(self, actor_obs: Tensor, start: Tensor) -> Tensor:
-        """Return the actions ``[B, A]`` to which the chain leads from ``start`` ``[B, A]`` without noise."""
+    def follow(self, actor_obs: Tensor, options: ChainOptions, start: Tensor | None) -> Tensor:
+        """Return the actions ``[B, A]`` to which the chain leads without noise from ``start`` or the options' start."""
 
     @abstractmethod
-    def frozen(self, seed: int | None) -> InferencePolicy:
-        """Return a copy of the current policy that starts where ``seed`` draws, at zeros for None."""
+    def frozen(self, options: ChainOptions) -> InferencePolicy:
+        """Return a copy of the current policy."""
 
     # -- acting ---------------------------------------------------------------------------------------------------
 
@@ -123,15 +124,17 @@ class GenerativeModel(DeployablePolicy):
             return self.deterministic_actions(actor_obs, start=start)
         raise ValueError(f"Unknown sampler {sampler!r}; use ode or sde.")
 
-    def deterministic_actions(self, actor_obs: Tensor, score_scale: float = 1.0, start: Tensor | None = None) -> Tensor:
+    def deterministic_actions(
+        self, actor_obs: Tensor, options: ChainOptions = WHOLE_CHAIN, start: Tensor | None = None
+    ) -> Tensor:
         """Return where the chain leads without noise; see :class:`DeployablePolicy`."""
-        _require_no_ode_scale(score_scale)
-        return self.follow(actor_obs, actor_obs.new_zeros(len(actor_obs), self.num_actions) if start is None else start)
+        _require_no_ode_scale(options)
+        return self.follow(actor_obs, options, start)
 
-    def deployable(self, score_scale: float = 1.0, seed: int | None = None) -> InferencePolicy:
+    def deployable(self, options: ChainOptions = WHOLE_CHAIN) -> InferencePolicy:
         """Freeze the current policy from a fixed start; see :class:`DeployablePolicy`."""
-        _require_no_ode_scale(score_scale)
-        return self.frozen(seed)
+        _require_no_ode_scale(options)
+        return self.frozen(options)
 
     # -- what RSL-RL reads of the last draw -----------------------------------------------------------------------
 
@@ -188,14 +191,14 @@ def require_positive(name: str, value: object) -> None:
         raise ConfigError(f"agent.actor.{name} must be a number above 0; got {value!r}.")
 
 
-def _require_no_ode_scale(score_scale: float) -> None:
+def _require_no_ode_scale(options: ChainOptions) -> None:
     """Refuse another score scale than 1.
 
     Raises:
         ValueError: If it is another.
     """
-    if score_scale != 1.0:
+    if options.score_scale != 1.0:
         raise ValueError(
             "This policy's network is not trained as a score, so there is nothing to scale; got "
-            f"score_scale={score_scale}."
+            f"score_scale={options.score_scale}."
         )

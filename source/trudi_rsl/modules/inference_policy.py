@@ -67,7 +67,14 @@ class InferencePolicy(nn.Module, ABC):
 
     def forward(self, obs: Tensor) -> Tensor:
         """Return simulator actions ``[B, A]`` for raw observations ``[B, O]``."""
-        latent = self.latent((obs - self.obs_mean) * self.obs_inverse_std)
+        return self.to_simulator(self.latent(self.normalized(obs)))
+
+    def normalized(self, obs: Tensor) -> Tensor:
+        """Return what the network sees of raw observations ``[B, O]``."""
+        return (obs - self.obs_mean) * self.obs_inverse_std
+
+    def to_simulator(self, latent: Tensor) -> Tensor:
+        """Return the simulator actions of actions before squashing, ``[B, A]`` both."""
         if self.bounded:
             return self.action_offset + self.action_scale * torch.tanh(latent)
         return latent
@@ -86,9 +93,9 @@ class InferencePolicy(nn.Module, ABC):
         """Size ``O`` of the observation, under the name that Isaac Lab 2.3's exporter reads."""
         return self.num_obs
 
-    def get_dummy_inputs(self) -> tuple[Tensor]:
-        """Return an example input, ``[1, O]``."""
-        return (torch.zeros(1, self.num_obs),)
+    def get_dummy_inputs(self, batch_size: int = 1) -> tuple[Tensor, ...]:
+        """Return example inputs: observations ``[B, O]``."""
+        return (torch.zeros(batch_size, self.num_obs),)
 
 
 class ChainInferencePolicy(InferencePolicy):
@@ -149,12 +156,45 @@ class ChainInferencePolicy(InferencePolicy):
 
     def latent(self, normalized: Tensor) -> Tensor:
         """Return ``x_N`` ``[B, A]`` for normalised observations ``[B, O]``."""
+        return self.follow(normalized, self.start.expand(normalized.shape[0], -1))
+
+    def follow(self, normalized: Tensor, x: Tensor) -> Tensor:
+        """Return ``x_N`` ``[B, A]`` for normalised observations ``[B, O]`` and ``x_0`` ``[B, A]``."""
         obs_features = F.linear(self.encoder(normalized), self.obs_weight, self.obs_bias)
-        x = self.start.expand(normalized.shape[0], -1)
         for k in range(self.num_steps):
             hidden = F.linear(x, self.latent_weight) + obs_features + self.time_features[k]
             x = self.contraction[k] * x + self.gain[k] * self.output_layer(self.trunk(hidden))
         return x
+
+
+class LatentInputPolicy(nn.Module):
+    """A chain that starts where its caller wants: ``obs [B, O]``, ``latent [B, A] -> actions [B, A]``.
+
+    Args:
+        policy: The chain; shared.
+    """
+
+    input_names = ["obs", "latent"]  # noqa: RUF012  as in InferencePolicy
+    output_names = ["actions"]  # noqa: RUF012
+
+    def __init__(self, policy: ChainInferencePolicy) -> None:
+        super().__init__()
+        self.policy = policy
+
+    def forward(self, obs: Tensor, latent: Tensor) -> Tensor:
+        """Return simulator actions ``[B, A]``.
+
+        Args:
+            obs: Raw observations ``[B, O]``.
+            latent: Where the chain starts in standard deviations of its start, ``[B, A]``: a standard normal draw is a
+                start as in training.
+        """
+        policy = self.policy
+        return policy.to_simulator(policy.follow(policy.normalized(obs), policy.start_std * latent))
+
+    def get_dummy_inputs(self, batch_size: int = 1) -> tuple[Tensor, ...]:
+        """Return example inputs: observations ``[B, O]`` and initial latents ``[B, A]``."""
+        return (torch.zeros(batch_size, self.policy.num_obs), torch.zeros(batch_size, self.policy.start.shape[1]))
 
 
 class MeanInferencePolicy(InferencePolicy):
@@ -186,13 +226,6 @@ class FirstColumns(nn.Module):
     def forward(self, x: Tensor) -> Tensor:
         """Return ``[B, count]``."""
         return x[:, : self.count]
-
-
-def fixed_start(num_actions: int, std: float, seed: int | None) -> Tensor:
-    """Return the start of a chain for all states, ``[1, A]``: zeros, or with a seed a draw of standard deviation."""
-    if seed is None:
-        return torch.zeros(1, num_actions)
-    return std * torch.randn(1, num_actions, generator=torch.Generator().manual_seed(seed))
 
 
 def _detached_copy(module: nn.Module) -> nn.Module:

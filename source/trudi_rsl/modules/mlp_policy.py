@@ -7,7 +7,8 @@ from typing import TYPE_CHECKING, Any
 
 from torch import Tensor, nn
 
-from trudi_rsl.modules.deployable_policy import DeployablePolicy, refuse_ode_options
+from trudi_rsl.modules.chain_options import WHOLE_CHAIN, ChainOptions, refuse_chain_options
+from trudi_rsl.modules.deployable_policy import DeployablePolicy
 from trudi_rsl.modules.inference_policy import MeanInferencePolicy
 from trudi_rsl.modules.observations import ObservationEncoder
 
@@ -29,16 +30,18 @@ class MLPPolicy(DeployablePolicy):
         output = nn.Identity() if model.distribution is None else model.distribution.as_deterministic_output_module()
         self.network = nn.Sequential(model.mlp, output)
 
-    def deterministic_actions(self, actor_obs: Tensor, score_scale: float = 1.0, start: Tensor | None = None) -> Tensor:
+    def deterministic_actions(
+        self, actor_obs: Tensor, options: ChainOptions = WHOLE_CHAIN, start: Tensor | None = None
+    ) -> Tensor:
         """Return the mean ``[B, A]``; see :class:`DeployablePolicy`."""
-        refuse_ode_options(score_scale, start)
+        refuse_chain_options(options, start)
         return self.network(actor_obs)
 
-    def deployable(self, score_scale: float = 1.0, seed: int | None = None) -> MeanInferencePolicy:
+    def deployable(self, options: ChainOptions = WHOLE_CHAIN) -> MeanInferencePolicy:
         """Freeze the current policy's mean; see :class:`DeployablePolicy`."""
-        refuse_ode_options(score_scale, seed)
+        refuse_chain_options(options)
         return MeanInferencePolicy(self.actor_obs, self.network)
 
-    def describe(self, score_scale: float = 1.0, seed: int | None = None) -> dict[str, Any]:
+    def describe(self, options: ChainOptions = WHOLE_CHAIN) -> dict[str, Any]:
         """Return no metadata: there are no bounds and no chain."""
         return {}

@@ -14,6 +14,7 @@ from trudi_rsl.rsl_rl_compat.contract import (  # noqa: E402
     resolve_groups,
     task_name,
 )
+from trudi_rsl.rsl_rl_compat.deployment import describe_environment  # noqa: E402
 from trudi_rsl.rsl_rl_compat.register import register_in_runner  # noqa: E402
 
 __all__ = [
@@ -24,6 +25,7 @@ __all__ = [
     "check_groups",
     "check_logger",
     "check_version",
+    "describe_environment",
     "register_in_runner",
     "request_final_obs",
     "resolve_groups",

@@ -3,7 +3,6 @@
 
 from __future__ import annotations
 
-import importlib
 from collections.abc import Iterator
 from typing import Any
 
@@ -12,9 +11,7 @@ from rsl_rl.env import VecEnv
 from torch import Tensor
 
 from trudi_rsl.errors import ConfigError
-
-TERM_BOUNDS = {"isaaclab": "trudi_rsl.hosts.isaaclab.action_terms", "mjlab": "trudi_rsl.hosts.mjlab.action_terms"}
-"""Where ``term_bounds(term)`` is found for the action managers of a host, by the host's package."""
+from trudi_rsl.rsl_rl_compat.host_modules import host_module
 
 
 def action_bounds(env: VecEnv, configured: tuple[float, float] | None) -> tuple[Tensor, Tensor]:
@@ -65,12 +62,10 @@ def _boxes(*holders: Any) -> Iterator[tuple[Any, Any]]:
 
 def _manager_bounds(manager: Any) -> tuple[Tensor, Tensor]:
     """Return the bounds ``[A]`` of an action manager, term after term."""
-    # projects derive managers of their own
-    packages = [cls.__module__.partition(".")[0] for cls in type(manager).__mro__]
-    host = next((TERM_BOUNDS[package] for package in packages if package in TERM_BOUNDS), None)
+    host = host_module(manager, "action_terms")
     lows, highs, without = [], [], []
     for name, dim in zip(manager.active_terms, manager.action_term_dim, strict=True):
-        bounds = importlib.import_module(host).term_bounds(manager.get_term(name)) if host else None
+        bounds = host.term_bounds(manager.get_term(name)) if host else None
         if bounds is None:
             without.append(name)
         low, high = bounds or (-torch.ones(dim), torch.ones(dim))

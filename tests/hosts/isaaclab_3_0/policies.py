@@ -7,6 +7,7 @@ from pathlib import Path
 
 from trudi_rsl.algorithms.checkpoint import load_deployable
 from trudi_rsl.deploy.parity import TOLERANCE, differences, draw_probes, run_onnx, run_torchscript
+from trudi_rsl.modules import ChainOptions
 
 
 def check_exports_act_as(checkpoint: Path) -> None:
@@ -17,9 +18,9 @@ def check_exports_act_as(checkpoint: Path) -> None:
     """
     policy, _spec = load_deployable(checkpoint)
     deployable = policy.deployable()
-    obs, expected = draw_probes(policy, deployable, score_scale=1.0)
+    probes = draw_probes(policy, deployable, ChainOptions())
     exported = checkpoint.parent / "exported"
-    onnx_actions, _milliseconds = run_onnx(exported / "policy.onnx", obs)
-    for actions in (onnx_actions, run_torchscript(exported / "policy.pt", obs)):
-        assert actions.shape == expected.shape
-        assert differences(actions, expected, deployable).max() < TOLERANCE
+    onnx_actions, _milliseconds = run_onnx(exported / "policy.onnx", probes)
+    for actions in (onnx_actions, run_torchscript(exported / "policy.pt", probes)):
+        assert actions.shape == probes.actions.shape
+        assert differences(actions, probes.actions, deployable).max() < TOLERANCE

@@ -26,12 +26,12 @@ def term_bounds(term: Any) -> tuple[Tensor, Tensor] | None:
     """
     if not any(cls.__name__ == "JointPositionAction" for cls in type(term).__mro__):
         return None
-    limits = _torch(term._asset.data.joint_pos_limits)[0][term._joint_ids]
+    limits = as_tensor(term._asset.data.joint_pos_limits)[0][term._joint_ids]
     turn = first_row(term._offset, limits)[:, None] + limits.new_tensor([-math.pi, math.pi])
     low, high = torch.where(limits.abs() < NO_LIMIT, limits, turn).unbind(-1)
     return raw_ends(low, high, term._offset, term._scale, None if term.cfg.clip is None else term._clip)
 
 
-def _torch(values: Any) -> Tensor:
+def as_tensor(values: Any) -> Tensor:
     """Return simulator data as a tensor; Isaac Lab 3.0 wraps it, 2.3 does not."""
     return values if isinstance(values, Tensor) else values.torch

@@ -1,0 +1,112 @@
+# SPDX-License-Identifier: BSD-3-Clause
+"""``deploy.yaml``: a policy's contract in the shape that the C++ runner of unitree_rl_lab reads.
+
+Facts about that shape: ``joint_ids_map`` gives the motor of each joint of the simulator, stiffness and damping stand in
+the order of the motors, all else in that of the simulator's joints; observations and actions have the names of the
+runner's own functions and classes, observations in the order of the policy.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+import yaml
+
+from trudi_rsl.deploy.contract import Array, Contract, JointAction, ObservationTerm, Robot, as_numbers
+
+OBSERVATIONS = (
+    *("base_ang_vel", "projected_gravity", "velocity_commands"),
+    *("joint_pos_rel", "joint_vel_rel", "last_action", "gait_phase"),
+)
+"""What the runner can observe."""
+
+ACTIONS = ("JointPositionAction", "JointVelocityAction")
+"""What it can command."""
+
+COMMAND = "base_velocity"
+"""The one command that it has, from a joystick."""
+
+
+def deploy_yaml(metadata: Mapping[str, Any]) -> str | None:
+    """Return the text of ``deploy.yaml``, None for a policy whose robot or control period is not known.
+
+    What the runner has no function or class for is named at the top.
+
+    Args:
+        metadata: Entries of an ONNX file, as values or as text.
+    """
+    if not metadata.get("robot") or not metadata.get("actions") or "obs_dims" not in metadata:
+        return None
+    contract = Contract.from_metadata(metadata)
+    if contract.robot is None or contract.control_period_s is None:
+        return None
+    motors = motor_of_joint(contract.robot)
+    observations = {observation_name(term): _observation(term) for term in contract.terms}
+    actions = {action.kind: _action(action, contract.robot) for action in contract.actions}
+    content = {
+        "joint_ids_map": motors,
+        "step_dt": contract.control_period_s,
+        "stiffness": _in_motor_order(contract.robot.stiffness, motors),
+        "damping": _in_motor_order(contract.robot.damping, motors),
+        "default_joint_pos": as_numbers(contract.robot.default_joint_pos),
+        "commands": _commands(contract.commands),
+        "actions": actions,
+        "observations": observations,
+    }
+    notes = [f"# {contract.algorithm} on {contract.task}"]
+    unknown = [name for name in observations if name not in OBSERVATIONS] + [a for a in actions if a not in ACTIONS]
+    if unknown:
+        notes.append(f"# unitree_rl_lab's runner does not have: {', '.join(unknown)}. Add it there.")
+    if contract.robot.motor_names is None:
+        notes.append("# The task does not tell the order of the motors; joint_ids_map is that of its joints.")
+    return "\n".join(notes) + "\n" + yaml.safe_dump(content, default_flow_style=None, sort_keys=False, width=120)
+
+
+def motor_of_joint(robot: Robot) -> list[int]:
+    """Return the number of the motor of each joint.
+
+    Raises:
+        ValueError: If a joint has no motor.
+    """
+    if robot.motor_names is None:
+        return list(range(len(robot.joint_names)))
+    return [robot.motor_names.index(name) for name in robot.joint_names]
+
+
+def observation_name(term: ObservationTerm) -> str:
+    """Return what the runner calls an observation, or the task's own name where it has none."""
+    if term.function == "generated_commands":
+        return "velocity_commands"
+    return term.function if term.function in OBSERVATIONS else term.name
+
+
+def _observation(term: ObservationTerm) -> dict[str, Any]:
+    params = {name: COMMAND if name == "command_name" else value for name, value in term.params.items()}
+    scales = term.scale if isinstance(term.scale, tuple) else (term.scale,) * term.size
+    clip = None if term.clip is None else list(term.clip)
+    return {"params": params, "clip": clip, "scale": list(scales), "history_length": term.history}
+
+
+def _action(action: JointAction, robot: Robot) -> dict[str, Any]:
+    everything = action.joint_ids == tuple(range(len(robot.joint_names)))
+    return {
+        "clip": None if action.clip is None else as_numbers(action.clip),
+        "joint_names": list(action.joint_names),
+        "scale": as_numbers(action.scale),
+        "offset": as_numbers(action.offset),
+        "joint_ids": None if everything else list(action.joint_ids),
+    }
+
+
+def _commands(ranges: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the ranges of the command that the runner has, whatever the task calls it."""
+    found = next((dict(parts) for parts in ranges.values() if "lin_vel_x" in parts), None)
+    return {} if found is None else {COMMAND: {"ranges": found}}
+
+
+def _in_motor_order(values: Array, motors: list[int]) -> list[float]:
+    ordered = np.zeros(max(motors) + 1, np.float32)
+    ordered[motors] = values
+    return as_numbers(ordered)

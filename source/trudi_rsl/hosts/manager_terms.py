@@ -1,0 +1,114 @@
+# SPDX-License-Identifier: BSD-3-Clause
+"""What the managers of Isaac Lab and mjlab, which are alike, tell of what a policy reads and sets.
+
+All values are plain numbers, lists and texts, so that they can go into checkpoints and exported files.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import math
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from trudi_rsl.deploy.contract import as_numbers
+
+
+def numbers(values: Any) -> Any:
+    """Return float32 values as the shortest Python numbers that mean the same, in lists as the tensor is nested."""
+    tensor = values if isinstance(values, Tensor) else getattr(values, "torch", None)  # Isaac Lab 3.0 wraps tensors
+    return as_numbers(np.asarray(values if tensor is None else tensor.detach().cpu().numpy(), np.float32))
+
+
+def observation_terms(manager: Any, groups: Sequence[str]) -> list[dict[str, Any]]:
+    """Return the terms of observation groups in their order in the observation, as ``deploy.Contract`` reads them.
+
+    A group whose terms are not one after the other, each with its history, is told as one term of its own.
+
+    Args:
+        manager: The environment's observation manager.
+        groups: What the policy sees.
+    """
+    found = []
+    for group in groups:
+        cfgs, dims = manager._group_obs_term_cfgs[group], manager.group_obs_term_dim[group]
+        time_major = getattr(manager, "_group_obs_time_major", {}).get(group, False)
+        flat = all(len(dim) == 1 for dim in dims) and not time_major
+        if not manager.group_obs_concatenate[group] or not flat:
+            total = sum(math.prod(dim) for dim in dims)
+            found.append({"name": group, "size": total})
+            continue
+        names = manager.active_terms[group]
+        found += [_term(name, cfg, dim[0]) for name, cfg, dim in zip(names, cfgs, dims, strict=True)]
+    return found
+
+
+def _term(name: str, cfg: Any, total: int) -> dict[str, Any]:
+    history = max(1, cfg.history_length or 0)
+    term: dict[str, Any] = {"name": name, "size": total // history, "history": history}
+    if cfg.scale is not None:
+        scale = numbers(cfg.scale if isinstance(cfg.scale, Tensor) else torch.tensor(cfg.scale))
+        # one number stands for all entries
+        term["scale"] = scale[0] if isinstance(scale, list) and len(scale) == 1 != term["size"] else scale
+    if cfg.clip is not None:
+        term["clip"] = [float(end) for end in cfg.clip]
+    function = getattr(cfg.func, "__name__", type(cfg.func).__name__)
+    return term | {"function": function, "params": _plain(cfg.params or {})}
+
+
+def _plain(params: dict[str, Any]) -> dict[str, Any]:
+    """Return those parameters of a term that are texts or numbers, and which joints it is of."""
+    plain: dict[str, Any] = {k: v for k, v in params.items() if isinstance(v, (str, int, float, bool))}
+    joints = getattr(params.get("asset_cfg"), "joint_ids", None)
+    if joints is not None and not isinstance(joints, slice):
+        plain["asset_cfg"] = {"joint_ids": [int(joint) for joint in joints]}
+    return plain
+
+
+def command_ranges(manager: Any) -> dict[str, Any]:
+    """Return the ranges from which commands are drawn, by the command's name; of those that have ranges."""
+    found = {}
+    for name in manager.active_terms:
+        cfg = manager.get_term(name).cfg
+        ranges = getattr(cfg, "limit_ranges", None) or getattr(cfg, "ranges", None)
+        if dataclasses.is_dataclass(ranges) and not isinstance(ranges, type):
+            ends = dataclasses.asdict(ranges)
+            found[name] = {part: None if pair is None else [float(end) for end in pair] for part, pair in ends.items()}
+    return found
+
+
+def affine_action(
+    name: str,
+    term: Any,
+    joint_names: Sequence[str],
+    joint_ids: Sequence[int],
+    limits: tuple[Tensor, Tensor] | None,
+) -> dict[str, Any]:
+    """Return what an action term commands, ``offset + scale * action`` of its joints.
+
+    Args:
+        name: Its name.
+        term: The term, with ``_offset``, ``_scale`` and ``_clip`` as both hosts' have.
+        joint_names: Its joints.
+        joint_ids: Their positions among the robot's.
+        limits: The lowest and highest action ``[A]`` that its joints can follow, None where it has none.
+    """
+    like = torch.zeros(len(joint_names))
+
+    def of_each(values: Any) -> list[float]:
+        return numbers(values[0] if isinstance(values, Tensor) else torch.full_like(like, values))
+
+    return {
+        "name": name,
+        "kind": type(term).__name__,
+        "joint_names": list(joint_names),
+        "joint_ids": [int(joint) for joint in joint_ids],
+        "scale": of_each(term._scale),
+        "offset": of_each(term._offset),
+        "clip": None if term.cfg.clip is None else numbers(term._clip[0]),
+        "limits": None if limits is None else [numbers(limits[0]), numbers(limits[1])],
+    }

@@ -1,0 +1,197 @@
+# SPDX-License-Identifier: BSD-3-Clause
+"""A checkpoint tells its environment, and what is read from it means the same on the robot."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+import yaml
+
+from tests.deploy.drift import DriftEnv, make_trained, runner_cfg
+from tests.deploy.exported import GOOD, changed
+from trudi_rsl.deploy import Contract, ContractError, ObservationTerm, Policy, export_checkpoint
+from trudi_rsl.deploy.contract import as_numbers
+from trudi_rsl.deploy.deploy_yaml import deploy_yaml
+from trudi_rsl.deploy.observation import ObservationBuilder
+from trudi_rsl.hosts.registry import make_env
+from trudi_rsl.rsl_rl_compat import describe_environment
+from trudi_rsl.runners import OnPolicyRunner
+
+ROBOT = {
+    "joint_names": ["hip", "knee", "ankle"],
+    "motor_names": ["ankle", "spare", "hip", "knee"],
+    "default_joint_pos": [0.1, 0.2, 0.3],
+    "stiffness": [10.0, 20.0, 30.0],
+    "damping": [1.0, 2.0, 3.0],
+}
+ACTION = {
+    "name": "joint_pos",
+    "kind": "JointPositionAction",
+    "joint_names": ["hip", "knee", "ankle"],
+    "joint_ids": [0, 1, 2],
+    "scale": [0.5, 0.25, 1.0],
+    "offset": [0.1, 0.2, 0.3],
+    "clip": None,
+    "limits": [[-1.0, -2.0, -3.0], [1.0, 2.0, 3.0]],
+}
+TERMS = [
+    {"name": "gyro", "size": 3, "scale": 0.2, "history": 2, "function": "base_ang_vel"},
+    {"name": "command", "size": 3, "function": "generated_commands", "params": {"command_name": "twist"}},
+    {"name": "joint_vel", "size": 3, "scale": [0.05, 0.1, 0.2], "clip": [-10.0, 10.0], "function": "joint_vel_rel"},
+    {"name": "heights", "size": 2, "function": "height_scan"},
+]
+METADATA: dict[str, Any] = {
+    "task": "Leg-v0",
+    "algorithm": "TruDi",
+    "obs_dims": {"policy": 14},
+    "obs_terms": TERMS,
+    "control_period_s": 0.02,
+    "commands": {"twist": {"lin_vel_x": [-0.5, 1.0], "lin_vel_y": [-0.3, 0.3], "ang_vel_z": [-1.0, 1.0]}, "gait": {}},
+    "actions": [ACTION],
+    "robot": ROBOT,
+}
+
+
+def read_yaml(**changes: Any) -> tuple[dict[str, Any], str]:
+    text = deploy_yaml(METADATA | changes)
+    assert text is not None
+    return yaml.safe_load(text), text
+
+
+def test_gains_stand_in_the_order_of_the_motors_and_all_else_in_that_of_the_joints() -> None:
+    content, text = read_yaml()
+    assert content["joint_ids_map"] == [2, 3, 0]
+    for name in ("stiffness", "damping"):
+        assert [content[name][motor] for motor in content["joint_ids_map"]] == ROBOT[name]
+        assert content[name][1] == 0.0, "a motor without a joint"
+    assert content["default_joint_pos"] == ROBOT["default_joint_pos"]
+    assert content["actions"] == {
+        "JointPositionAction": {
+            "clip": None,
+            "joint_names": ["hip", "knee", "ankle"],
+            "scale": [0.5, 0.25, 1.0],
+            "offset": [0.1, 0.2, 0.3],
+            "joint_ids": None,
+        }
+    }
+    assert content["step_dt"] == 0.02
+    assert "order of the motors" not in text
+    unnamed, text = read_yaml(robot={k: v for k, v in ROBOT.items() if k != "motor_names"})
+    assert (unnamed["joint_ids_map"], unnamed["stiffness"]) == ([0, 1, 2], ROBOT["stiffness"])
+    assert "does not tell the order of the motors" in text
+
+
+def test_observations_have_the_runners_names_in_the_policys_order() -> None:
+    content, text = read_yaml()
+    assert list(content["observations"]) == ["base_ang_vel", "velocity_commands", "joint_vel_rel", "heights"]
+    assert content["observations"]["base_ang_vel"] == {
+        "params": {},
+        "clip": None,
+        "scale": [0.2, 0.2, 0.2],
+        "history_length": 2,
+    }
+    assert content["observations"]["velocity_commands"]["params"] == {"command_name": "base_velocity"}
+    assert content["observations"]["joint_vel_rel"]["scale"] == [0.05, 0.1, 0.2]
+    assert content["observations"]["joint_vel_rel"]["clip"] == [-10.0, 10.0]
+    assert content["commands"] == {"base_velocity": {"ranges": METADATA["commands"]["twist"]}}
+    assert "runner does not have: heights. Add it there" in text
+
+
+def test_actions_of_some_joints_name_them() -> None:
+    some = ACTION | {"joint_names": ["knee"], "joint_ids": [1], "scale": [1.0], "offset": [0.0], "clip": [[-1.0, 1.0]]}
+    content, text = read_yaml(actions=[some | {"kind": "JointEffortAction", "limits": None}])
+    assert content["actions"]["JointEffortAction"]["joint_ids"] == [1]
+    assert content["actions"]["JointEffortAction"]["clip"] == [[-1.0, 1.0]]
+    assert "heights, JointEffortAction" in text
+
+
+@pytest.mark.parametrize("missing", ["robot", "actions", "control_period_s", "obs_dims"])
+def test_there_is_no_deploy_yaml_of_what_is_not_known(missing: str) -> None:
+    assert deploy_yaml({name: value for name, value in METADATA.items() if name != missing}) is None
+
+
+def test_frames_are_clipped_before_they_are_scaled() -> None:
+    builder = ObservationBuilder([ObservationTerm("a", 2, scale=(0.5, 2.0), clip=(-1.0, 3.0))])
+    assert builder.build({"a": [-4.0, 4.0]}).tolist() == [-0.5, 6.0]
+
+
+def test_joint_limits_bound_a_policy_that_has_no_bounds_of_its_own() -> None:
+    contract = Contract.from_metadata(METADATA)
+    assert contract.action_low is not None and contract.action_high is not None
+    assert contract.action_low.tolist() == [-1.0, -2.0, -3.0] and contract.action_high.tolist() == [1.0, 2.0, 3.0]
+    own = Contract.from_metadata(METADATA | {"action_low": [-9.0] * 3, "action_high": [9.0] * 3})
+    assert own.action_low is not None and own.action_low.tolist() == [-9.0] * 3
+    without = Contract.from_metadata(METADATA | {"actions": [ACTION | {"limits": None}]})
+    assert without.action_low is None
+
+
+def test_commands_of_an_action_are_offset_and_scaled_and_clipped(exported: Path, tmp_path: Path) -> None:
+    clip = [[-9.0, 9.0], [-9.0, 9.0], [0.0, 0.31]]
+    policy = Policy(changed(exported, tmp_path, actions=[ACTION | {"clip": clip}]))
+    assert policy.last_action.tolist() == [0.0, 0.0, 0.0]
+    action = policy(GOOD)
+    assert np.array_equal(policy.last_action, action)
+    commands = policy.joint_commands(np.array([2.0, -4.0, 0.5], np.float32))
+    assert commands == pytest.approx({"hip": 1.1, "knee": -0.8, "ankle": 0.31})
+    policy.reset()
+    assert policy.last_action.tolist() == [0.0, 0.0, 0.0]
+    with pytest.raises(ContractError, match="does not tell which joints"):
+        Policy(exported).joint_commands(action)
+    half = ACTION | {"joint_names": ["hip"], "joint_ids": [0]}
+    with pytest.raises(ContractError, match="gives 3 actions, its metadata tells of others"):
+        Policy(changed(exported, tmp_path, actions=[half]))
+
+
+def test_float32_values_become_the_shortest_numbers_that_mean_the_same() -> None:
+    assert as_numbers(np.array([[0.1, 20.0], [-1e-7, 1 / 3]], np.float32)) == [[0.1, 20.0], [-1e-7, 0.33333334]]
+
+
+def test_a_gymnasium_run_tells_its_control_period_in_the_exported_file(tmp_path: Path) -> None:
+    pytest.importorskip("mujoco")
+    cfg = runner_cfg() | {"obs_groups": {"actor": ["policy"], "critic": ["policy"]}}
+    env = make_env("HalfCheetah-v5", {"num_envs": 2}, seed=1)
+    OnPolicyRunner(env, cfg, log_dir=None, device="cpu").save(str(tmp_path / "model_0.pt"))
+    contract = Policy(export_checkpoint(tmp_path / "model_0.pt").onnx).contract
+    assert contract.control_period_s == pytest.approx(5 * 0.01)
+    assert contract.terms == (ObservationTerm("policy", 17),)
+
+
+def test_an_environment_that_tells_nothing_trains_and_exports(tmp_path: Path) -> None:
+    assert describe_environment(DriftEnv(), ["joints"]) == {}
+    make_trained(OnPolicyRunner).save(str(tmp_path / "model_0.pt"))
+    report = export_checkpoint(tmp_path / "model_0.pt")
+    assert report.deploy_yaml is None
+    assert Policy(report.onnx).contract.control_period_s is None
+
+
+def test_managers_that_cannot_be_read_are_told_and_training_goes_on(capsys: pytest.CaptureFixture[str]) -> None:
+    class ActionManager:
+        active_terms = ("joint_pos",)
+
+    ActionManager.__module__ = "isaaclab.managers.action_manager"
+    env: Any = DriftEnv()
+    env.action_manager, env.step_dt = ActionManager(), 0.02
+    assert describe_environment(env, ["joints"]) == {"control_period_s": 0.02}
+    told = capsys.readouterr().out
+    assert "Exports will not tell the robot's joints and observations" in told and "get_term" in told
+
+
+def test_what_a_checkpoint_tells_is_in_both_files_and_beside_them(tmp_path: Path) -> None:
+    runner = make_trained(OnPolicyRunner)
+    terms = [{"name": "joints", "size": 5, "function": "joint_pos_rel"}, {"name": "base", "size": 2, "history": 2}]
+    runner.alg.spec["environment"] = {**METADATA, "obs_terms": terms, "obs_dims": {"joints": 5, "base": 4}}
+    runner.save(str(tmp_path / "model_0.pt"))
+    report = export_checkpoint(tmp_path / "model_0.pt")
+    assert report.deploy_yaml is not None
+    content = yaml.safe_load(report.deploy_yaml.read_text())
+    assert list(content["observations"]) == ["joint_pos_rel", "base"]
+    contract = Policy(report.onnx).contract
+    assert contract.robot is not None and contract.robot.motor_names == tuple(ROBOT["motor_names"])
+    assert [(term.name, term.total) for term in contract.terms] == [("joints", 5), ("base", 4)]
+    bounds = torch.stack([DriftEnv.action_low, DriftEnv.action_high]).numpy()
+    assert contract.action_low is not None
+    np.testing.assert_allclose(contract.action_low, bounds[0], atol=1e-6)

@@ -1,0 +1,146 @@
+# SPDX-License-Identifier: BSD-3-Clause
+"""What a user chooses at an export is in the file: steps, precision, batch and start."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import numpy as np
+import onnx
+import onnxruntime
+import pytest
+import torch
+from tensordict import TensorDict
+from torch import Tensor
+
+from tests.deploy.drift import DriftEnv, difference, make_trained, onnx_actions
+from trudi_rsl.deploy import ContractError, ExportError, ExportOptions, Policy, export_policy, parity
+from trudi_rsl.modules import ChainOptions, DiffusionActorCritic
+from trudi_rsl.runners import OnPolicyRunner
+
+METADATA = {"task": "Drift-v0", "algorithm": "TruDi", "obs_dims": {"joints": 5, "base": 4}}
+
+
+@torch.no_grad()
+def merged_by_hand(policy: DiffusionActorCritic, obs: TensorDict, firsts: list[int]) -> Tensor:
+    """Take the steps of each group in one, with the control of its first."""
+    actor, normalized = policy.actor, policy.actor_obs(obs)
+    sizes, x = actor.step_sizes(), torch.zeros(len(normalized), 3)
+    for first, end in zip(firsts, [*firsts[1:], 8], strict=True):
+        control = actor.controls(normalized, x[None], torch.tensor([first]))[0]
+        x = x + sizes[first:end].sum(0) * (control - x / actor.prior_std**2)
+    low, high = DriftEnv.action_low, DriftEnv.action_high
+    return low + (high - low) * (x.tanh() + 1.0) / 2.0
+
+
+@pytest.mark.parametrize(
+    ("steps", "firsts"), [(1, [0]), (2, [0, 4]), (3, [0, 2, 5]), (4, [0, 2, 4, 6]), (8, list(range(8)))]
+)
+def test_fewer_steps_cover_the_same_time(
+    actor_critic: DiffusionActorCritic, obs: TensorDict, raw: Tensor, tmp_path: Path, steps: int, firsts: list[int]
+) -> None:
+    report = export_policy(actor_critic, tmp_path, ExportOptions(ChainOptions(num_steps=steps)))
+    expected = merged_by_hand(actor_critic, obs, firsts)
+    assert difference(onnx_actions(report.onnx, raw), expected) < parity.TOLERANCE
+    assert difference(torch.jit.load(report.torchscript)(raw).detach(), expected) < parity.TOLERANCE
+    graph = onnx.load(report.onnx).graph
+    # each step has two hidden layers, an output and a latent's product, of which the first is of zeros; one is of obs
+    assert sum(node.op_type in ("Gemm", "MatMul") for node in graph.node) == 4 * steps
+
+
+def test_more_steps_than_trained_are_refused(actor_critic: DiffusionActorCritic, tmp_path: Path) -> None:
+    with pytest.raises(ValueError, match="num_steps is 9, but the policy was trained with 8 steps"):
+        export_policy(actor_critic, tmp_path / "new", ExportOptions(ChainOptions(num_steps=9)))
+    with pytest.raises(ValueError, match="num_steps must be at least 1, got 0"):
+        ChainOptions(num_steps=0)
+    assert not (tmp_path / "new").exists()
+
+
+def test_a_second_file_starts_where_it_is_told(
+    actor_critic: DiffusionActorCritic, obs: TensorDict, raw: Tensor, tmp_path: Path
+) -> None:
+    report = export_policy(actor_critic, tmp_path, ExportOptions(latent_input=True))
+    assert report.latent_onnx is not None
+    session = onnxruntime.InferenceSession(report.latent_onnx)
+    assert [(node.name, node.shape) for node in session.get_inputs()] == [("obs", [1, 9]), ("latent", [1, 3])]
+    latents = torch.randn(20, 3, generator=torch.Generator().manual_seed(3))
+    actions = [
+        torch.as_tensor(session.run(["actions"], {"obs": row[None], "latent": latent[None]})[0])
+        for row, latent in zip(raw[:20].numpy(), latents.numpy(), strict=True)
+    ]
+    normalized = actor_critic.actor_obs(obs)[:20]
+    expected = actor_critic.deterministic_actions(normalized, start=actor_critic.actor.prior_std * latents).detach()
+    assert difference(torch.cat(actions), expected) < parity.TOLERANCE
+    assert difference(expected, actor_critic.deterministic_actions(normalized).detach()) > 0.01
+    assert session.get_modelmeta().custom_metadata_map["initial_latent"] == "input"
+
+
+def test_a_later_export_takes_the_second_file_away(actor_critic: DiffusionActorCritic, tmp_path: Path) -> None:
+    export_policy(actor_critic, tmp_path, ExportOptions(latent_input=True))
+    export_policy(actor_critic, tmp_path, overwrite=True)
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["policy.onnx", "policy.pt"]
+
+
+def test_a_gaussian_has_no_initial_latent(tmp_path: Path) -> None:
+    gaussian = make_trained(OnPolicyRunner, actor="gaussian").alg.get_policy()
+    with pytest.raises(ValueError, match="has no chain, so that no file can take its initial latent"):
+        export_policy(gaussian, tmp_path / "new", ExportOptions(latent_input=True))
+    assert not (tmp_path / "new").exists()
+
+
+@pytest.mark.parametrize("batch_size", [7, 1000])
+def test_a_file_for_many_observations_gives_each_its_action(
+    actor_critic: DiffusionActorCritic, obs: TensorDict, raw: Tensor, tmp_path: Path, batch_size: int
+) -> None:
+    report = export_policy(actor_critic, tmp_path, ExportOptions(batch_size=batch_size), metadata=METADATA)
+    session = onnxruntime.InferenceSession(report.onnx)
+    assert session.get_inputs()[0].shape == [batch_size, 9]
+    rows = torch.arange(batch_size) % len(raw)
+    (actions,) = session.run(["actions"], {"obs": raw[rows].numpy()})
+    assert difference(torch.as_tensor(actions), actor_critic(obs).detach()[rows]) < parity.TOLERANCE
+    with pytest.raises(ContractError, match=f"takes {batch_size} observations per call, a robot has one"):
+        Policy(report.onnx)
+
+
+@pytest.fixture(scope="module")
+def wide(raw: Tensor) -> DiffusionActorCritic:
+    """A policy whose layers are wide enough for 8 bits."""
+    policy = make_trained(OnPolicyRunner, actor_hidden_dims=[128, 128, 128]).alg.get_policy()
+    with torch.no_grad():
+        policy.actor.output_layer.weight.mul_(0.2)
+    return policy
+
+
+@pytest.mark.parametrize(("precision", "bits", "median"), [("fp16", 16, 1e-2), ("int8", 8, 1e-1)])
+def test_fewer_bits_make_a_smaller_file_of_about_the_same_policy(
+    wide: DiffusionActorCritic, obs: TensorDict, raw: Tensor, tmp_path: Path, precision: str, bits: int, median: float
+) -> None:
+    whole = export_policy(wide, tmp_path / "fp32")
+    report = export_policy(wide, tmp_path / precision, ExportOptions(precision=precision), metadata=METADATA)  # type: ignore[arg-type]
+    kinds = {16: (onnx.TensorProto.FLOAT16,), 8: (onnx.TensorProto.INT8,)}[bits]
+    weights = [tensor for tensor in onnx.load(report.onnx).graph.initializer if list(tensor.dims) == [128, 128]]
+    assert weights and all(tensor.data_type in kinds for tensor in weights)
+    assert report.onnx.stat().st_size < 0.75 * whole.onnx.stat().st_size
+    expected, largest = wide(obs).detach(), torch.tensor([1.0, 30.0, 0.5])
+    errors = ((onnx_actions(report.onnx, raw) - expected).abs() / largest).amax(-1)
+    assert 1e-6 < errors.median() < median
+    stored = json.loads(onnxruntime.InferenceSession(report.onnx).get_modelmeta().custom_metadata_map["parity_error"])
+    assert stored == report.onnx_difference > 1e-5
+    assert Policy(report.onnx)(raw[0].numpy()).dtype == np.float32
+
+
+def test_a_policy_that_does_not_bear_few_bits_is_not_exported(
+    wide: DiffusionActorCritic, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setitem(parity.MEDIAN_TOLERANCES, "int8", 1e-9)
+    with pytest.raises(ExportError, match="median over observations; the policy does not bear int8"):
+        export_policy(wide, tmp_path, ExportOptions(precision="int8"))
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_choices_out_of_range_are_refused() -> None:
+    with pytest.raises(ValueError, match="Unknown precision 'fp8'"):
+        ExportOptions(precision="fp8")  # type: ignore[arg-type]
+    with pytest.raises(ValueError, match="batch_size must be at least 1, got 0"):
+        ExportOptions(batch_size=0)
