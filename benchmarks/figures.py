@@ -158,12 +158,13 @@ def latency(runs: dict[str, Any], runtimes: Sequence[str], path: Path) -> None:
     """Draw median, 99th percentile and longest call of every policy and runtime."""
     fig, axis = plt.subplots(figsize=(6.4, 3.6), constrained_layout=True)
     for i, runtime in enumerate(runtimes):
-        places = np.arange(len(runs)) + 0.16 * (2 * i - 1)
-        times = {part: [run[runtime][part] for run in runs.values()] for part in ("p50", "p99", "worst")}
+        timed = {place: run[runtime] for place, run in enumerate(runs.values()) if runtime in run}
+        places = np.array(list(timed)) + 0.16 * (2 * i - 1)
+        times = {part: [of[part] for of in timed.values()] for part in ("p50", "p99", "worst")}
         axis.vlines(places, times["p50"], times["worst"], color=f"C{i}", lw=1)
         axis.plot(places, times["p50"], "o", color=f"C{i}", ms=5, label=f"{runtime}, median")
         axis.plot(places, times["p99"], "_", color=f"C{i}", ms=12, mew=2, label=f"{runtime}, 99 %; line: longest")
-    axis.set_xticks(range(len(runs)), list(runs))
+    axis.set_xticks(range(len(runs)), [name.replace(", ", "\n") for name in runs])
     axis.set(yscale="log", ylabel="milliseconds per action")
     axis.grid(axis="y", lw=0.4)
     axis.spines[["top", "right"]].set_visible(False)

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: BSD-3-Clause
-"""Time exported policies of a humanoid's size by their number of denoising steps; needs an otherwise idle machine.
+"""Time exported policies of a humanoid's size by denoising steps and precision; needs an otherwise idle machine.
 
 python benchmarks/latency.py
 """
@@ -17,14 +17,17 @@ import torch
 from tensordict import TensorDict
 from throughput import processor
 
-from trudi_rsl.deploy import export_policy
-from trudi_rsl.deploy.latency import NUM_CALLS, Timing, measure
+from trudi_rsl.deploy import ExportOptions, ExportReport, export_policy
+from trudi_rsl.deploy.latency import NUM_CALLS, SUFFIXES, Timing, measure
+from trudi_rsl.deploy.options import Precision
 from trudi_rsl.modules import ActorCritic, DiffusionActorCritic, GaussianActorCritic
 
 OUTPUT = Path(__file__).resolve().parent / "results" / "latency.json"
 NUM_OBS, NUM_ACTIONS, WIDTH = 99, 29, 512
 """Unitree G1."""
 STEPS = (1, 2, 4, 8, 16)
+LOW_PRECISIONS: tuple[Precision, ...] = ("fp16", "int8")
+"""What the policy of 8 steps is exported in besides float32."""
 GAUSSIAN = "Gaussian"
 
 
@@ -43,6 +46,16 @@ def policies() -> dict[str, ActorCritic[Any]]:
     return made | {GAUSSIAN: GaussianActorCritic(*given, actor_hidden_dims=hidden)}
 
 
+def exported(folder: Path) -> dict[str, ExportReport]:
+    """Return what every row of the table was exported to."""
+    made = policies()
+    reports = {name: export_policy(policy, folder / name) for name, policy in made.items()}
+    for precision in LOW_PRECISIONS:
+        name = f"N = 8, {precision}"
+        reports[name] = export_policy(made["N = 8"], folder / name, ExportOptions(precision=precision))
+    return reports
+
+
 def as_dict(timing: Timing) -> dict[str, float]:
     """Return what is stored of a file's times, in milliseconds."""
     return {"p50": timing.p50, "p99": timing.p99, "worst": timing.worst}
@@ -52,17 +65,17 @@ def main() -> None:
     """Export, time and store."""
     argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter).parse_args()
     torch.set_num_threads(1)
-    runs = {}
-    for name, policy in policies().items():
-        with tempfile.TemporaryDirectory() as folder:
-            report = export_policy(policy, folder)
-            onnx, torchscript = measure(report.onnx), measure(report.torchscript)
-        runs[name] = {
-            onnx.runtime: as_dict(onnx),
-            torchscript.runtime: as_dict(torchscript),
-            "parity_error": max(report.onnx_difference, report.torchscript_difference),
-        }
-        print(f"{name}: {onnx.p50:.3f} ms, 99 % within {onnx.p99:.3f} ms")
+    with tempfile.TemporaryDirectory() as folder:
+        reports = exported(Path(folder))
+        # the TorchScript file of a policy in fewer bits is the one in float32
+        files = [report.onnx for report in reports.values()]
+        files += [report.torchscript for name, report in reports.items() if "," not in name]
+        timings = measure(files, progress=True)
+    runs: dict[str, dict[str, Any]] = {name: {} for name in reports}
+    for timing in timings:
+        runs[timing.file.parent.name][SUFFIXES[timing.file.suffix]] = as_dict(timing)
+    for name, report in reports.items():
+        runs[name]["parity_error"] = report.onnx_difference
     result = {
         "processor": processor(),
         "versions": {p: version(p) for p in ("torch", "onnxruntime")},

@@ -29,7 +29,6 @@ def parse() -> argparse.Namespace:
 def time_and_print(args: argparse.Namespace) -> None:
     """Time one file after the other, and print and draw what came out."""
     from rich.console import Console
-    from rich.progress import track
     from rich.table import Table
 
     from trudi_rsl.command_line import require_new
@@ -38,7 +37,7 @@ def time_and_print(args: argparse.Namespace) -> None:
     if args.output is not None:
         require_new(args.output)
     files = exported_files(args.paths)
-    timings = [measure(file, args.calls, args.period_ms) for file in track(files, "Timing", transient=True)]
+    timings = measure(files, args.calls, args.period_ms, progress=True)
     table = Table("file", "runtime", title=f"Milliseconds per action, {args.calls} calls")
     for name in ("p50", "p99", "longest"):
         table.add_column(name, justify="right")

@@ -21,17 +21,19 @@ def test_percentiles_are_those_of_the_calls() -> None:
 
 
 def test_every_call_of_both_files_is_timed(exported: Path) -> None:
-    for file, runtime in ((exported, "ONNX Runtime"), (exported.with_suffix(".pt"), "TorchScript")):
-        timing = measure(file, 100)
-        assert (timing.file, timing.runtime, len(timing.milliseconds)) == (file, runtime, 100)
+    files = [exported, exported.with_suffix(".pt")]
+    timings = measure(files, 101)
+    assert [timing.file for timing in timings] == files
+    assert [timing.runtime for timing in timings] == ["ONNX Runtime", "TorchScript"]
+    for timing in timings:
+        assert len(timing.milliseconds) == 200, "whole turns"
         assert 0.0 < timing.p50 <= timing.p99 <= timing.worst
 
 
 def test_the_control_period_is_the_files_unless_given(exported: Path, tmp_path: Path) -> None:
     file = changed(exported, tmp_path, control_period_s=0.02)
-    assert measure(file, 100).control_period_ms == 20.0
-    assert measure(file, 100, 5.0).control_period_ms == 5.0
-    assert measure(exported, 100).control_period_ms is None
+    assert [timing.control_period_ms for timing in measure([file, exported], 100)] == [20.0, None]
+    assert [timing.control_period_ms for timing in measure([file, exported], 100, 5.0)] == [5.0, 5.0]
 
 
 def test_a_policy_too_slow_for_its_period_is_told() -> None:
@@ -55,12 +57,12 @@ def test_files_that_are_no_policies_and_too_few_calls_are_refused(exported: Path
     for name in ("policy.onnx", "policy.pt"):
         (tmp_path / name).write_bytes(b"nothing")
         with pytest.raises(ExportError, match=f"{name} cannot be run"):
-            measure(tmp_path / name)
+            measure([tmp_path / name])
     with pytest.raises(ValueError, match="at least 100, got 99"):
-        measure(exported, 99)
+        measure([exported], 99)
     for period in (0.0, float("nan")):
         with pytest.raises(ValueError, match="above 0 ms"):
-            measure(exported, 100, period)
+            measure([exported], 100, period)
 
 
 def test_the_picture_has_a_curve_of_every_file_and_the_period() -> None:

@@ -48,6 +48,8 @@ class RunnerCfg:
     no limit."""
     save_interval: int = 50
     """Iterations between checkpoints, at least 1."""
+    export_checkpoints: bool = False
+    """Export the policy of every checkpoint, to `exported/model_<iteration>/`; takes seconds each."""
     init_at_random_ep_len: bool = True
     """Let the first episodes end at random steps, so that the environments do not move in lockstep."""
     check_for_nan: bool = True

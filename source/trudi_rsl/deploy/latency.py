@@ -11,12 +11,14 @@ from pathlib import Path
 
 import numpy as np
 import torch
+from rich.progress import track
 
 from trudi_rsl.deploy.parity import ExportError
 from trudi_rsl.deploy.session import open_session
 
 NUM_CALLS = 2000
-WARM_UP = 200
+TURN = 100
+WARM_UP = 20
 SUFFIXES = {".onnx": "ONNX Runtime", ".pt": "TorchScript"}
 """Exported files, and what runs them."""
 
@@ -77,47 +79,62 @@ def exported_files(paths: Sequence[Path]) -> list[Path]:
     return found
 
 
-def measure(file: Path, num_calls: int = NUM_CALLS, control_period_ms: float | None = None) -> Timing:
-    """Time calls of an exported policy, after some that are not counted.
+def measure(
+    files: Sequence[Path],
+    num_calls: int = NUM_CALLS,
+    control_period_ms: float | None = None,
+    progress: bool = False,
+) -> list[Timing]:
+    """Time calls of exported policies.
 
-    torch is set to one thread, in this process and for good.
+    The files take turns of :data:`TURN` calls, each after some that are not counted, so that what else the machine does
+    meets them all. torch is set to one thread, in this process and for good.
 
     Args:
-        file: A ``policy.onnx`` or ``policy.pt``.
-        num_calls: Calls to time, at least 100, so that there is a 99th percentile.
+        files: ``policy.onnx`` or ``policy.pt``.
+        num_calls: Calls of each file to time, at least :data:`TURN`, and rounded up to whole turns.
         control_period_ms: Milliseconds from one action to the next; None takes what an ONNX file tells.
+        progress: Show a progress bar with the time left.
 
     Raises:
-        ExportError: If the file is no exported policy.
+        ExportError: If a file is no exported policy.
         ValueError: If ``num_calls`` is too small, or the period is not above 0.
     """
-    if num_calls < 100:
-        raise ValueError(f"The number of calls must be at least 100, got {num_calls}.")
+    if num_calls < TURN:
+        raise ValueError(f"The number of calls must be at least {TURN}, got {num_calls}.")
     if control_period_ms is not None and not control_period_ms > 0.0:
         raise ValueError(f"The control period must be above 0 ms, got {control_period_ms}.")
+    opened = [_open(file) for file in files]
+    taken: list[list[float]] = [[] for _ in files]
+    turns = range(-(-num_calls // TURN))
+    for _ in track(turns, "Timing", transient=True, disable=not progress):
+        for (call, _), times in zip(opened, taken, strict=True):
+            for i in range(-WARM_UP, TURN):
+                begin = time.perf_counter()
+                call()
+                if i >= 0:
+                    times.append(1e3 * (time.perf_counter() - begin))
+    timings = []
+    for file, times, (_, told_s) in zip(files, taken, opened, strict=True):
+        told_ms = None if told_s is None else 1e3 * told_s
+        period = told_ms if control_period_ms is None else control_period_ms
+        timings.append(Timing(file, SUFFIXES[file.suffix], tuple(times), period))
+    return timings
+
+
+def _open(file: Path) -> tuple[Callable[[], object], float | None]:
+    """Return what takes one action, and the control period that the file tells in seconds."""
     try:
-        if file.suffix == ".onnx":
-            call, told_s = _onnx_call(file)
-        else:
-            call, told_s = _torchscript_call(file), None
+        return _onnx_call(file) if file.suffix == ".onnx" else (_torchscript_call(file), None)
     # neither library has one kind of error for a file that it cannot read
     except Exception as error:
         raise ExportError(f"{file} cannot be run: {error}") from error
-    for _ in range(WARM_UP):
-        call()
-    taken = []
-    for _ in range(num_calls):
-        begin = time.perf_counter()
-        call()
-        taken.append(1e3 * (time.perf_counter() - begin))
-    period = 1e3 * told_s if control_period_ms is None and told_s is not None else control_period_ms
-    return Timing(file, SUFFIXES[file.suffix], tuple(taken), period)
 
 
 def _onnx_call(file: Path) -> tuple[Callable[[], object], float | None]:
     session = open_session(file)
-    (node,) = session.get_inputs()
-    obs = {node.name: np.random.default_rng(0).standard_normal(node.shape).astype(np.float32)}
+    draw = np.random.default_rng(0).standard_normal
+    obs = {node.name: draw(node.shape).astype(np.float32) for node in session.get_inputs()}
     told = session.get_modelmeta().custom_metadata_map.get("control_period_s")
     return lambda: session.run(None, obs), None if told is None else json.loads(told)
 

@@ -42,6 +42,7 @@ class OnPolicyRunner(RslRlOnPolicyRunner):
     - a checkpoint tells its task and what an export needs, and is refused by another task, algorithm or network shape;
     - a resumed run's log goes on where the checkpoint's ended;
     - ``max_seconds`` in its configuration ends training after the iteration during which that time has passed;
+    - ``export_checkpoints`` in its configuration exports the policy of every checkpoint beside it;
     - when the simulator gives NaN or infinity, or training is interrupted, the policy so far is saved first;
     - TruDi finds non-finite numbers at the end of a rollout and names the environment, so RSL-RL's own check, which
       waits for the device at every step, is off unless asked for.
@@ -106,6 +107,17 @@ class OnPolicyRunner(RslRlOnPolicyRunner):
         # RSL-RL 3.0 and 3.1 keep some of them where nobody else can read them
         sums = {name: getattr(self.logger, name) for name in (*EPISODE_SUMS, *LOG_SUMS) if hasattr(self.logger, name)}
         super().save(path, {"task": task_name(self.env), "logger": sums, SECTION: self._policy_spec, **(infos or {})})
+        if self.cfg.get("export_checkpoints"):
+            self._export(Path(path))
+
+    def _export(self, checkpoint: Path) -> None:
+        """Export a checkpoint; what goes wrong is told, and training goes on."""
+        try:
+            from trudi_rsl.deploy import export_checkpoint  # needs the `export` extra
+
+            export_checkpoint(checkpoint, checkpoint.parent / "exported" / checkpoint.stem, overwrite=True)
+        except Exception as error:
+            print(f"[trudi_rsl] Could not export {checkpoint.name}; training goes on: {error}", flush=True)
 
     def load(
         self, path: str, load_cfg: dict[str, bool] | None = None, strict: bool = True, map_location: str | None = None

@@ -41,5 +41,7 @@ class RslRlTrudiPolicyCfg:
 class RslRlTrudiRunnerCfg(RslRlOnPolicyRunnerCfg):
     """Runner settings for TruDi; the model sections of PPO stay unset."""
 
+    export_checkpoints: bool = False
+    """Let this package's runner export the policy of every checkpoint, to ``exported/model_<iteration>/``."""
     algorithm: RslRlTrudiAlgorithmCfg = RslRlTrudiAlgorithmCfg()  # pyright: ignore[reportInvalidTypeForm]
     """Settings of TruDi."""
