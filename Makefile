@@ -50,6 +50,7 @@ benchmark: $(STAMP)  ## Measure what docs/results.md shows (hours; continues whe
 	$(PY) benchmarks/wallclock.py
 	$(PY) benchmarks/learning.py
 	$(PY) benchmarks/multimodality.py
+	$(PY) benchmarks/deployed.py --tasks HalfCheetah-v5 PlanarObstacle-v0
 	$(PY) benchmarks/report.py
 
 test: lint  ## Lint, then all tests: the core, RSL-RL's contract on each supported rsl-rl-lib, the hosts

@@ -15,6 +15,8 @@ mpl.use("Agg")
 from matplotlib import pyplot as plt
 from matplotlib.axes import Axes
 
+from trudi_rsl.evaluation.comparison.estimates import Estimate
+
 COLORS = {
     "trudi": "#1f5fbf",
     "reppo": "#3f9b57",
@@ -166,6 +168,29 @@ def latency(runs: dict[str, Any], runtimes: Sequence[str], path: Path) -> None:
         axis.plot(places, times["p99"], "_", color=f"C{i}", ms=12, mew=2, label=f"{runtime}, 99 %; line: longest")
     axis.set_xticks(range(len(runs)), [name.replace(", ", "\n") for name in runs])
     axis.set(yscale="log", ylabel="milliseconds per action")
+    axis.grid(axis="y", lw=0.4)
+    axis.spines[["top", "right"]].set_visible(False)
+    axis.legend(frameon=False, fontsize=8)
+    fig.savefig(path, dpi=130)
+    plt.close(fig)
+
+
+def return_against_latency(kept: dict[str, dict[str, Estimate]], milliseconds: dict[str, float], path: Path) -> None:
+    """Draw the share of the return that exported variants keep against the time of all but one call in a hundred."""
+    fig, axis = plt.subplots(figsize=(6.4, 3.6), constrained_layout=True)
+    order = sorted(milliseconds, key=lambda name: milliseconds[name])
+    for i, (task, shares) in enumerate(kept.items()):
+        # side by side, or their intervals would hide each other
+        places = np.array([milliseconds[name] for name in order]) * (1.0 + 0.02 * i)
+        for place, name in zip(places, order, strict=True):
+            bounds = shares[name].bounds
+            if bounds is not None:
+                axis.vlines(place, *bounds, color=f"C{i}", lw=1)
+        axis.plot(places, [shares[name].iqm for name in order], "o", color=f"C{i}", ms=5, label=task)
+    axis.set_xscale("log")
+    axis.set_xticks([milliseconds[name] for name in order], [name.replace(", ", "\n") for name in order], fontsize=7)
+    axis.minorticks_off()
+    axis.set(xlabel="milliseconds per action, 99 % within (positions to scale)", ylabel="share of the return kept")
     axis.grid(axis="y", lw=0.4)
     axis.spines[["top", "right"]].set_visible(False)
     axis.legend(frameon=False, fontsize=8)

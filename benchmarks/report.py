@@ -16,6 +16,7 @@ from typing import Any
 import figures
 import numpy as np
 import report_choices
+import report_deployed
 import report_latency
 import report_speed
 import wallclock
@@ -313,6 +314,7 @@ def main() -> None:
         wallclock=report_choices.wall_clock(stored_runs(), DOCS, NAMES, table),
         speed=report_speed.sections(RESULTS, DOCS, table),
         latency=report_latency.section(RESULTS / "latency.json", DOCS, table),
+        deployed=report_deployed.section(RESULTS / "deployed", RESULTS / "latency.json", DOCS, table),
     )
     (DOCS / "results.md").write_text(page)
     update_readme(comparison(everything, all_tasks), wall_clock_sentence(stored_runs()), host_comparison(hosts))

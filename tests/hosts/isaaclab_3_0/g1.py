@@ -9,6 +9,7 @@ from typing import ClassVar
 
 import pytest
 import torch
+import yaml
 
 from tests.hosts.isaaclab_3_0.commands import (
     FEW_STEPS,
@@ -23,6 +24,7 @@ from tests.hosts.isaaclab_3_0.commands import (
 from tests.hosts.isaaclab_3_0.policies import check_exports_act_as
 from trudi_rsl.algorithms import TruDiCfg, load_actor_critic
 from trudi_rsl.config.presets import task_preset
+from trudi_rsl.deploy import Policy, export_checkpoint
 
 KL_BOUND = 0.2
 TWO = ("--max_iterations", "2")
@@ -81,6 +83,32 @@ class G1Claims:
         done = self.stock("play", "--checkpoint", checkpoint, folder=stock_run.folder, until=exported)
         assert "Traceback" not in done.output, done.output
         check_exports_act_as(checkpoint)
+
+    def test_the_checkpoint_tells_the_robot_without_the_simulator(self, stock_run: Done, tmp_path: Path) -> None:
+        report = export_checkpoint(stock_run.checkpoint, tmp_path)
+        contract = Policy(report.onnx).contract
+        assert contract.control_period_s == pytest.approx(0.02)
+        names = [term.name for term in contract.terms]
+        assert names[:3] == ["base_lin_vel", "base_ang_vel", "projected_gravity"]
+        assert ("height_scan" in names) == ("Rough" in self.task)
+        robot = contract.robot
+        assert robot is not None and len(robot.joint_names) == 37
+        gains = dict(zip(robot.joint_names, zip(robot.stiffness, robot.damping, strict=True), strict=True))
+        # Isaac Lab's G1_CFG
+        assert gains["left_hip_pitch_joint"] == (200.0, 5.0)
+        assert gains["right_hip_yaw_joint"] == (150.0, 5.0)
+        assert gains["right_ankle_roll_joint"] == (20.0, 2.0)
+        assert gains["left_elbow_pitch_joint"] == (40.0, 10.0)
+        pose = dict(zip(robot.joint_names, robot.default_joint_pos.tolist(), strict=True))
+        assert (pose["left_knee_joint"], pose["right_one_joint"]) == pytest.approx((0.42, -1.0))
+        (action,) = contract.actions
+        assert (action.joint_names, action.joint_ids) == (robot.joint_names, tuple(range(37)))
+        assert set(action.scale.tolist()) == {0.5}
+        assert action.offset.tolist() == robot.default_joint_pos.tolist()
+        assert report.deploy_yaml is not None
+        content = yaml.safe_load(report.deploy_yaml.read_text())
+        assert set(content["commands"]["base_velocity"]["ranges"]) >= {"lin_vel_x", "lin_vel_y", "ang_vel_z"}
+        assert content["observations"]["velocity_commands"]["params"] == {"command_name": "base_velocity"}
 
     def test_isaac_labs_command_resumes(self, stock_run: Done) -> None:
         before, checkpoint = iterations(stock_run), stock_run.checkpoint
