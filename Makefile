@@ -50,6 +50,7 @@ benchmark: $(STAMP)  ## Measure what docs/results.md shows (hours; continues whe
 	$(PY) benchmarks/wallclock.py
 	$(PY) benchmarks/learning.py
 	$(PY) benchmarks/multimodality.py
+	$(PY) benchmarks/sim_to_sim.py
 	$(PY) benchmarks/deployed.py --tasks HalfCheetah-v5 PlanarObstacle-v0
 	$(PY) benchmarks/report.py
 

@@ -183,10 +183,10 @@ def return_against_latency(kept: dict[str, dict[str, Estimate]], milliseconds: d
         # side by side, or their intervals would hide each other
         places = np.array([milliseconds[name] for name in order]) * (1.0 + 0.02 * i)
         for place, name in zip(places, order, strict=True):
-            bounds = shares[name].bounds
+            bounds = shares[name].interval
             if bounds is not None:
                 axis.vlines(place, *bounds, color=f"C{i}", lw=1)
-        axis.plot(places, [shares[name].iqm for name in order], "o", color=f"C{i}", ms=5, label=task)
+        axis.plot(places, [shares[name].value for name in order], "o", color=f"C{i}", ms=5, label=task)
     axis.set_xscale("log")
     axis.set_xticks([milliseconds[name] for name in order], [name.replace(", ", "\n") for name in order], fontsize=7)
     axis.minorticks_off()

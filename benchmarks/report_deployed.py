@@ -72,8 +72,8 @@ def returns_rows(runs: dict[str, list[dict[str, Any]]], milliseconds: dict[str, 
             by_seed = mean_returns(found, name)
             digits = 0 if max(map(abs, by_seed)) >= 100 else 2
             share = kept[task][name]
-            bounds = "" if share.bounds is None else f" [{share.bounds[0]:.2f}, {share.bounds[1]:.2f}]"
-            cells.append(f"{', '.join(f'{value:.{digits}f}' for value in by_seed)}: **{share.iqm:.2f}**{bounds}")
+            bounds = "" if share.interval is None else f" [{share.interval[0]:.2f}, {share.interval[1]:.2f}]"
+            cells.append(f"{', '.join(f'{value:.{digits}f}' for value in by_seed)}: **{share.value:.2f}**{bounds}")
         rows.append([name, f"{milliseconds[name]:.2f}", *cells])
     return rows
 

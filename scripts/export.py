@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import argparse
+import sys
 from pathlib import Path
 
 
@@ -51,7 +52,10 @@ def main() -> None:
         f"Compared at {report.num_compared} of {report.num_probes} random observations; {left_out} left out, where "
         "float32 rounding alone moves PyTorch's own action."
     )
-    print(f"onnxruntime, one thread: {report.latency_ms:.2f} ms per action (median)")
+    p50, p99 = report.latency_ms
+    print(f"onnxruntime, one thread: {p50:.2f} ms per call (median), {p99:.2f} ms (99 %)")
+    if report.warning is not None:
+        print(f"Warning: {report.warning}", file=sys.stderr)
 
 
 if __name__ == "__main__":

@@ -19,9 +19,11 @@ from tensordict import TensorDict
 from torch import Tensor
 
 from tests.deploy.drift import DriftEnv, difference, onnx_actions, ppo_cfg
+from trudi_rsl.algorithms import TruDi
 from trudi_rsl.deploy import export_checkpoint, parity
 from trudi_rsl.errors import CheckpointError
 from trudi_rsl.modules import DiffusionActorCritic
+from trudi_rsl.runners import OnPolicyRunner
 
 ROOT = Path(__file__).parents[2]
 SCRIPT = ROOT / "scripts" / "export.py"
@@ -89,6 +91,34 @@ def test_flags_reach_the_export(
     assert (meta["task"], meta["obs_dims"]) == ("Drift-v0", '{"joints": 5, "base": 4}')
     assert meta["initial_latent"] == "normal, seed 3"
     assert meta["algorithm"] == "TruDi"
+
+
+def test_choices_reach_the_export(checkpoint: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    flags = ("--steps", "2", "--precision", "fp16", "--batch_size", "3", "--latent_input")
+    run_here(monkeypatch, "--checkpoint", str(checkpoint), "--output", str(tmp_path), *flags)
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["policy.onnx", "policy.pt", "policy_latent.onnx"]
+    session = onnxruntime.InferenceSession(tmp_path / "policy_latent.onnx")
+    assert [node.shape for node in session.get_inputs()] == [[3, 9], [3, 3]]
+    meta = session.get_modelmeta().custom_metadata_map
+    assert (meta["num_denoise_steps"], meta["num_trained_steps"], meta["precision"]) == ("2", "8", "fp16")
+
+
+def test_a_policy_slower_than_its_control_period_is_told(
+    runner: OnPolicyRunner, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert isinstance(runner.alg, TruDi)
+    monkeypatch.setitem(runner.alg.spec, "environment", {"control_period_s": 1e-9})
+    runner.save(str(tmp_path / "model_0.pt"))
+    run_here(monkeypatch, "--checkpoint", str(tmp_path / "model_0.pt"))
+    assert "longer than the control period of 0.00 ms. Export fewer steps" in capsys.readouterr().err
+
+
+def test_a_folder_that_cannot_be_written_is_told_in_one_line(
+    checkpoint: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "file").touch()
+    with pytest.raises(SystemExit, match=r"Error: .*Not a directory: .*file/robot"):
+        run_here(monkeypatch, "--checkpoint", str(checkpoint), "--output", str(tmp_path / "file" / "robot"))
 
 
 def test_a_missing_checkpoint_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

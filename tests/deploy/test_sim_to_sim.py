@@ -4,7 +4,6 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any
 
 import gymnasium
 import numpy as np
@@ -18,31 +17,11 @@ from trudi_rsl.hosts.registry import make_env
 from trudi_rsl.modules import DiffusionActorCritic
 from trudi_rsl.runners import OnPolicyRunner
 
-mujoco: Any = pytest.importorskip("mujoco")  # its types are not told
-FRAME_SKIP = 5
+pytest.importorskip("mujoco")
+from plain_mujoco import PlainCheetah
+
 NUM_STEPS, NUM_ALIKE = 60, 20
 """Contacts make the motion chaotic, so that float32's rounding grows; observations compare for the first steps only."""
-
-
-class PlainCheetah:
-    """MuJoCo's model and data, and nothing of Gymnasium but the file of the robot."""
-
-    def __init__(self, qpos: np.ndarray, qvel: np.ndarray) -> None:
-        file = Path(gymnasium.__file__).parent / "envs" / "mujoco" / "assets" / "half_cheetah.xml"
-        self.model = mujoco.MjModel.from_xml_path(str(file))
-        self.data = mujoco.MjData(self.model)
-        self.data.qpos[:], self.data.qvel[:] = qpos, qvel
-        mujoco.mj_forward(self.model, self.data)
-
-    def read(self) -> np.ndarray:
-        return np.concatenate([self.data.qpos[1:], self.data.qvel])
-
-    def write(self, action: np.ndarray) -> float:
-        before = self.data.qpos[0]
-        self.data.ctrl[:] = action
-        mujoco.mj_step(self.model, self.data, FRAME_SKIP)
-        velocity = (self.data.qpos[0] - before) / (FRAME_SKIP * self.model.opt.timestep)
-        return velocity - 0.1 * float(np.square(action).sum())
 
 
 @pytest.fixture(scope="module")

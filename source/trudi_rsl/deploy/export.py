@@ -58,8 +58,21 @@ class ExportReport:
     """Observations drawn to compare at."""
     num_compared: int
     """Those compared at; ``parity.draw_probes`` tells which are left out."""
-    latency_ms: float
-    """Median time of one call in onnxruntime on one CPU thread, measured during the comparison."""
+    latency_ms: tuple[float, float]
+    """Median and 99th percentile of the time of one call in onnxruntime on one CPU thread, during the comparison."""
+    control_period_ms: float | None
+    """Time from one action to the next in training; None where the metadata does not tell."""
+
+    @property
+    def warning(self) -> str | None:
+        """What to tell of a policy that is too slow for its control period, None of another."""
+        p99 = self.latency_ms[1]
+        if self.control_period_ms is None or p99 <= self.control_period_ms:
+            return None
+        return (
+            f"One call in a hundred took {p99:.2f} ms or more here, longer than the control period of "
+            f"{self.control_period_ms:.2f} ms. Export fewer steps (--steps) or int8 (--precision)."
+        )
 
 
 def export_policy(
@@ -133,6 +146,7 @@ def export_policy(
         NUM_PROBES,
         len(probes.obs),
         latency_ms,
+        None if (period_s := entries.get("control_period_s")) is None else 1e3 * period_s,
     )
 
 
@@ -143,15 +157,15 @@ def _write_checked(
     probes: Probes,
     metadata: Mapping[str, Any],
     options: ExportOptions,
-) -> tuple[float, float]:
-    """Write an ONNX file, run it, and return its largest difference and the median time of a call in milliseconds."""
+) -> tuple[float, tuple[float, float]]:
+    """Write an ONNX file, run it, and return its largest difference and two quantiles of the milliseconds of a call."""
     write_onnx(model, file, metadata, batch_size=options.batch_size)
     reduce_precision(file, options.precision)
-    actions, (latency_ms, p99_ms) = run_onnx(file, probes, options.batch_size)
+    actions, latency_ms = run_onnx(file, probes, options.batch_size)
     found = differences(actions, probes.actions, policy)
     largest = require_equal(file.name, found, options.precision)
     measured = {"parity_error": largest, "parity_error_median": found.median().item()}
-    measured |= {"latency_ms_p50": latency_ms, "latency_ms_p99": p99_ms}
+    measured |= {"latency_ms_p50": latency_ms[0], "latency_ms_p99": latency_ms[1]}
     add_metadata(file, {**measured, "versions": versions(), "commit": commit() or ""})
     return largest, latency_ms
 
