@@ -24,17 +24,10 @@ from rsl_rl.env import VecEnv
 from tensordict import TensorDict
 from torch import Tensor
 
-from trudi_rsl.config import load_params
 from trudi_rsl.deploy import ExportOptions, export_checkpoint
 from trudi_rsl.deploy.session import open_session
 from trudi_rsl.evaluation import evaluate
-from trudi_rsl.evaluation.behaviour import Behaviour, record
-from trudi_rsl.evaluation.behaviour_report import NUM_RUNS
-from trudi_rsl.evaluation.checkpoints import newest_checkpoint
-from trudi_rsl.evaluation.play import settings
-from trudi_rsl.hosts.registry import make_env
 from trudi_rsl.modules import ChainOptions
-from trudi_rsl.tasks import modes_of
 
 ROOT = Path(__file__).resolve().parents[1]
 RESULTS = ROOT / "benchmarks" / "results" / "deployed"
@@ -85,6 +78,10 @@ def environments(task: str, checkpoint: Path, num_envs: int, fixed_start: bool =
         from trudi_rsl.hosts.mjlab.task import find_task
 
         return PlayedEnv(ManagerBasedRlEnv(playing_cfg(find_task(task, "trudi"), num_envs, SEED), "cpu"), task)
+    from trudi_rsl.evaluation.play import settings
+    from trudi_rsl.hosts.registry import make_env
+    from trudi_rsl.tasks import modes_of
+
     cfg = settings(checkpoint, task, "trudi", [f"env.num_envs={num_envs}"])
     if fixed_start:
         cfg.env.env_kwargs = {**(cfg.env.env_kwargs or {}), **modes_of(task).fixed_start}
@@ -101,15 +98,24 @@ def drive(task: str, checkpoint: Path, options: dict[str, Any]) -> dict[str, Any
         env.close()  # pyright: ignore[reportAttributeAccessIssue]
         found: dict[str, Any] = {"returns": results.returns.tolist(), "parity_error": report.onnx_difference}
         if task == MULTIMODAL:
-            free = ExportOptions(batch_size=NUM_RUNS, latent_input=True, **options)
-            file = export_checkpoint(checkpoint, Path(folder, "free"), free).latent_onnx
-            assert file is not None
-            env = environments(task, checkpoint, NUM_RUNS, fixed_start=True)
-            torch.manual_seed(SEED)
-            found["behaviour"] = Behaviour.of(
-                record(env, ExportedPolicy(file), progress=False), modes_of(task)
-            ).to_dict()
-            del found["behaviour"]["runs"]
+            found["behaviour"] = behaviour(checkpoint, Path(folder, "free"), options)
+    return found
+
+
+def behaviour(checkpoint: Path, folder: Path, options: dict[str, Any]) -> dict[str, Any]:
+    """Return which behaviours a variant of the multimodal task's policy shows."""
+    from trudi_rsl.evaluation.behaviour import Behaviour, record
+    from trudi_rsl.evaluation.behaviour_report import NUM_RUNS
+    from trudi_rsl.tasks import modes_of
+
+    file = export_checkpoint(
+        checkpoint, folder, ExportOptions(batch_size=NUM_RUNS, latent_input=True, **options)
+    ).latent_onnx
+    assert file is not None
+    env = environments(MULTIMODAL, checkpoint, NUM_RUNS, fixed_start=True)
+    torch.manual_seed(SEED)
+    found = Behaviour.of(record(env, ExportedPolicy(file), progress=False), modes_of(MULTIMODAL)).to_dict()
+    del found["runs"]
     return found
 
 
@@ -127,17 +133,12 @@ def measure(run: tuple[str, int]) -> dict[str, Any]:
     ]
     with tempfile.TemporaryDirectory() as folder:
         trained, _ = train(command, Path(folder))
-        checkpoint = newest_checkpoint(trained) if not task.startswith("Mjlab-") else newest(trained)
+        checkpoint = newest(trained)
         variants = {name: drive(task, checkpoint, options) for name, options in VARIANTS.items()}
-        env_steps = None
-        if not task.startswith("Mjlab-"):
-            params = load_params(trained)
-            env_steps = params.agent.max_iterations * params.agent.num_steps_per_env * params.env.num_envs
     packages = ("torch", "onnxruntime", "rsl-rl-lib")
     return {
         "task": task,
         "seed": seed,
-        "env_steps": env_steps,
         "episodes": EPISODES,
         "variants": variants,
         "versions": {package: version(package) for package in packages},
@@ -145,7 +146,7 @@ def measure(run: tuple[str, int]) -> dict[str, Any]:
 
 
 def newest(run: Path) -> Path:
-    """Return the last checkpoint of a run of mjlab."""
+    """Return the last checkpoint of a run."""
     return max(run.glob("model_*.pt"), key=lambda path: int(path.stem.removeprefix("model_")))
 
 
