@@ -5,6 +5,7 @@ import re
 from pathlib import Path
 
 import pytest
+import torch
 
 from trudi_rsl.config import compose, create_run_folder, find_checkpoint, load_params, resume_path, save_params
 from trudi_rsl.errors import CheckpointError, ConfigError
@@ -14,7 +15,7 @@ from trudi_rsl.rsl_rl_compat.version import PPO_MODELS
 def _run(experiment: Path, name: str, *files: str) -> Path:
     (experiment / name).mkdir(parents=True)
     for file in files:
-        (experiment / name / file).touch()
+        torch.save({}, experiment / name / file)
     return experiment / name
 
 

@@ -7,7 +7,10 @@ adds the shapes and settings that rebuild the module, and ``rng_state`` and ``en
 
 from __future__ import annotations
 
+import pickle
+import re
 import warnings
+from collections import OrderedDict, deque
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -19,6 +22,7 @@ from trudi_rsl.algorithms.config import TruDiCfg
 from trudi_rsl.algorithms.family import LearnerAlgorithm, algorithm_of_settings, settings_from_dict
 from trudi_rsl.algorithms.model_checkpoint import PolicyGradientAlgorithm, build_policy, spec_of
 from trudi_rsl.errors import CheckpointError
+from trudi_rsl.files import ARCHIVE, is_whole
 from trudi_rsl.modules import ActorCritic, DeployablePolicy, DiffusionActorCritic, GaussianActorCritic
 from trudi_rsl.rsl_rl_compat.checkpoint_layout import to_contract_layout
 from trudi_rsl.task_names import family
@@ -44,6 +48,10 @@ ACTOR_PARTS = ("actor.", "actor_obs.", "action_")
 CRITIC_PARTS = ("critic.", "critic_obs.")
 STATE_PARTS = {"actor_state_dict": ACTOR_PARTS, "critic_state_dict": CRITIC_PARTS}
 """Keys of a checkpoint to the prefixes of the module's entries under them."""
+
+
+PLAIN_CLASSES = [deque, OrderedDict]
+"""Classes of plain values that checkpoints of this package's earlier versions and of RSL-RL hold."""
 
 
 def build_actor_critic(
@@ -121,14 +129,26 @@ def load_parts(
 def read_checkpoint(path: str | Path) -> dict[str, Any]:
     """Return what a checkpoint file holds, on the CPU, in the layout above whatever version of RSL-RL wrote it.
 
+    Only tensors and plain Python values are read; a file that holds code to run, as any pickle can, is refused.
+
     Raises:
-        CheckpointError: If there is no such file, or it is not a checkpoint.
+        CheckpointError: If there is no such file, it is damaged, or it is not a checkpoint.
     """
     if not Path(path).is_file():
         raise CheckpointError(f"No checkpoint at {path}.")
     try:
-        checkpoint = torch.load(path, map_location="cpu", weights_only=False)
+        with torch.serialization.safe_globals(PLAIN_CLASSES):
+            checkpoint = torch.load(path, map_location="cpu", weights_only=True)
+    except pickle.UnpicklingError as error:
+        found = re.search(r"GLOBAL (\S+)", str(error))
+        what = f"the class or function {found[1]}" if found else "more than tensors and plain values"
+        raise CheckpointError(
+            f"{path} holds {what}, which a checkpoint of RSL-RL or TruDi does not, and was not loaded: it could run "
+            "code. If you trust who made it, save it again without that."
+        ) from error
     except Exception as error:  # what unpickling foreign bytes raises is not limited to a few classes
+        if Path(path).read_bytes()[: len(ARCHIVE)] == ARCHIVE and not is_whole(Path(path)):
+            raise CheckpointError(f"{path} is damaged or only half there; use another checkpoint.") from error
         raise CheckpointError(f"{path} is not a checkpoint (model_*.pt): {type(error).__name__}.") from error
     if not isinstance(checkpoint, dict):
         raise CheckpointError(f"{path} is not a checkpoint (model_*.pt) but a {type(checkpoint).__name__}.")

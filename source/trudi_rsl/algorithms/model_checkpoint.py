@@ -8,6 +8,7 @@ runner, among the ``infos``.
 from __future__ import annotations
 
 import copy
+import re
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any, Literal
 
@@ -88,7 +89,7 @@ def build_policy(checkpoint: Mapping[str, Any]) -> tuple[DeployablePolicy, dict[
     if not PPO_MODELS:
         raise CheckpointError(f"The checkpoint's policy needs rsl-rl-lib 5; installed is {INSTALLED}.")
     section = copy.deepcopy(spec["actor"])
-    model_class: Any = resolve_callable(section.pop("class_name"))
+    model_class: Any = resolve_callable(_allowed(section.pop("class_name")))
     if getattr(model_class, "__name__", "") != "MLPModel" and not issubclass(model_class, DeployablePolicy):
         raise CheckpointError(
             f"The policy is a {model_class.__name__}, and only MLPs can be deployed from a checkpoint. Load it into a "
@@ -99,3 +100,17 @@ def build_policy(checkpoint: Mapping[str, Any]) -> tuple[DeployablePolicy, dict[
     model.load_state_dict(checkpoint["actor_state_dict"])
     policy = model if isinstance(model, DeployablePolicy) else MLPPolicy(model)
     return policy.eval().requires_grad_(False), spec
+
+
+def _allowed(name: Any) -> str:
+    """Return the name of a model's class, which is one of RSL-RL's or of this package's.
+
+    Raises:
+        CheckpointError: If it is another: importing what a file names would run its code.
+    """
+    if isinstance(name, str) and re.fullmatch(r"\w+|(rsl_rl|trudi_rsl)(\.\w+)*[.:]\w+", name):
+        return name
+    raise CheckpointError(
+        f"The checkpoint's policy is of class {name!r}, which is neither RSL-RL's nor trudi_rsl's, and was not "
+        "imported. Load it into a runner and call runner.export_policy_to_onnx(directory)."
+    )

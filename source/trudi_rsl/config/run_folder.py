@@ -15,6 +15,7 @@ from omegaconf.errors import OmegaConfBaseException
 
 from trudi_rsl.config.schema import ANY_CHECKPOINT
 from trudi_rsl.errors import CheckpointError, ConfigError
+from trudi_rsl.files import is_whole
 
 LOG_ROOT = Path("logs", "rsl_rl")
 """Where experiments lie, relative to the working directory."""
@@ -52,7 +53,7 @@ def create_run_folder(experiment: Path, run_name: str = "") -> Iterator[Path]:
 
 
 def find_checkpoint(experiment: Path, run_regex: str = ".*", checkpoint_regex: str = ANY_CHECKPOINT) -> Path:
-    """Return the newest checkpoint of the newest run that has one.
+    """Return the newest checkpoint of the newest run that has one; damaged ones are passed over with a message.
 
     Args:
         experiment: Folder of runs.
@@ -65,9 +66,11 @@ def find_checkpoint(experiment: Path, run_regex: str = ".*", checkpoint_regex: s
     """
     runs = [p for p in _matching(experiment, run_regex) if p.is_dir()]
     for run in reversed(runs):
-        files = [p for p in _matching(run, checkpoint_regex) if p.is_file()]
-        if files:
-            return files[-1]
+        files = [p for p in _matching(run, checkpoint_regex) if p.is_file() and not p.is_symlink()]
+        for file in reversed(files):
+            if is_whole(file):
+                return file
+            print(f"[trudi_rsl] {file} is damaged or only half there, and was passed over.", flush=True)
     if not runs:
         raise CheckpointError(f"No run in {experiment} matches {run_regex!r}.")
     raise CheckpointError(

@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import copy
+from collections import deque
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -20,6 +21,7 @@ from trudi_rsl.errors import CheckpointError, NonFiniteError
 from trudi_rsl.rsl_rl_compat import task_name
 from trudi_rsl.rsl_rl_compat.moved import policy_of
 from trudi_rsl.rsl_rl_compat.version import POLICY_STYLE
+from trudi_rsl.runners.checkpoint_writer import saved, whole_checkpoints
 from trudi_rsl.runners.time_limit import TimeIsUp, time_limit
 
 if TYPE_CHECKING or not POLICY_STYLE:
@@ -100,13 +102,27 @@ class OnPolicyRunner(RslRlOnPolicyRunner):
         path = Path(self.logger.log_dir) / f"model_{self.current_learning_iteration}_rescued.pt"
         self.save(str(path))
         self._stop_logging()
+        if not path.is_file():
+            return "No checkpoint was kept, since it could not be written."
         return f"The policy so far is kept in {path}."
 
     def save(self, path: str, infos: dict[str, Any] | None = None) -> None:
-        """Save a checkpoint; ``infos`` also gets the task's name, the log's running sums, and what PPO doesn't tell."""
+        """Save a checkpoint, whole or not at all; ``latest.pt`` beside it then names it.
+
+        ``infos`` also gets the task's name, the log's running sums, and what PPO doesn't tell. A checkpoint that cannot
+        be written (disk full, folder gone or read-only) is told and training goes on; the next one is tried as usual.
+        """
         # RSL-RL 3.0 and 3.1 keep some of them where nobody else can read them
         sums = {name: getattr(self.logger, name) for name in (*EPISODE_SUMS, *LOG_SUMS) if hasattr(self.logger, name)}
-        super().save(path, {"task": task_name(self.env), "logger": sums, SECTION: self._policy_spec, **(infos or {})})
+        sums = {name: list(value) if isinstance(value, deque) else value for name, value in sums.items()}
+        told = {"task": task_name(self.env), "logger": sums, SECTION: self._policy_spec}
+        try:
+            with whole_checkpoints():
+                super().save(path, {**told, **(infos or {})})
+        except OSError as error:
+            print(f"[trudi_rsl] {path} could not be written, and training goes on: {error}", flush=True)
+            return
+        saved(Path(path))
         if self.cfg.get("export_checkpoints"):
             self._export(Path(path))
 
@@ -153,6 +169,8 @@ class OnPolicyRunner(RslRlOnPolicyRunner):
                 value = value.to(self.device)
                 if value.shape != getattr(self.logger, name).shape:
                     continue
+            if isinstance(value, list) and isinstance(own := getattr(self.logger, name), deque):
+                value = deque(value, own.maxlen)
             if value is not None:
                 setattr(self.logger, name, value)
 

@@ -1,0 +1,81 @@
+# SPDX-License-Identifier: BSD-3-Clause
+"""Files that are either whole or not there."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import zipfile
+from collections.abc import Iterator
+from pathlib import Path
+from typing import IO
+
+PICKLE, ARCHIVE = b"\x80", b"PK"
+"""How pickles and torch's archives begin."""
+
+
+@contextlib.contextmanager
+def replacing(path: str | Path) -> Iterator[IO[bytes]]:
+    """Yield a file to write, which takes the place of ``path`` once it is written and on the disk.
+
+    Whatever stops the writing (a full disk, an error, the process's end) leaves an earlier file as it was.
+
+    Args:
+        path: Where the file goes; its folder is made if missing.
+
+    Raises:
+        OSError: If it cannot be written.
+    """
+    path = Path(path)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    part = path.with_name(f".{path.name}.{os.getpid()}.part")
+    try:
+        with part.open("wb") as file:
+            yield file
+            file.flush()
+            os.fsync(file.fileno())
+        part.replace(path)
+    except BaseException:
+        with contextlib.suppress(OSError):
+            part.unlink(missing_ok=True)
+        raise
+    _sync_folder(path.parent)
+
+
+def point(link: Path, target: Path) -> None:
+    """Let a symbolic link name a file of its folder, in one step; where there are no links, leave it out.
+
+    Args:
+        link: The link, replaced if there is one.
+        target: What it is to name.
+    """
+    part = link.with_name(f".{link.name}.{os.getpid()}.part")
+    with contextlib.suppress(OSError):
+        part.unlink(missing_ok=True)
+        part.symlink_to(target.name)
+        part.replace(link)
+
+
+def is_whole(path: Path) -> bool:
+    """Return whether a checkpoint's checksums are right: torch writes a zip archive with one for every part.
+
+    Plain pickles, as torch wrote before version 1.6, have none and count as whole.
+    """
+    try:
+        with path.open("rb") as file:
+            if file.read(len(PICKLE)) == PICKLE:
+                return True
+        with zipfile.ZipFile(path) as archive:
+            return archive.testzip() is None
+    except (OSError, zipfile.BadZipFile, EOFError):
+        return False
+
+
+def _sync_folder(folder: Path) -> None:
+    """Put a folder's entries on the disk; not every system lets a folder be opened."""
+    with contextlib.suppress(OSError):
+        descriptor = os.open(folder, os.O_RDONLY)
+        try:
+            os.fsync(descriptor)
+        finally:
+            os.close(descriptor)

@@ -1,0 +1,44 @@
+# SPDX-License-Identifier: BSD-3-Clause
+"""Checkpoints that are written whole or not at all, whatever runner writes them."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+from unittest import mock
+
+import torch
+
+from trudi_rsl.files import point, replacing
+
+LATEST = "latest.pt"
+"""Link to the newest checkpoint of a run folder."""
+
+_torch_save = torch.save
+
+
+@contextlib.contextmanager
+def whole_checkpoints() -> Iterator[None]:
+    """Let ``torch.save`` write files aside and move them to their names, inside the block.
+
+    RSL-RL's runners of all versions, and those that hosts derive, save by ``torch.save(content, path)`` and leave no
+    other way in.
+    """
+    with mock.patch.object(torch, "save", _save_whole):
+        yield
+
+
+def _save_whole(content: Any, file: Any, *args: Any, **kwargs: Any) -> None:
+    if not isinstance(file, (str, os.PathLike)):
+        _torch_save(content, file, *args, **kwargs)
+        return
+    with replacing(os.fspath(file)) as part:
+        _torch_save(content, part, *args, **kwargs)
+
+
+def saved(path: Path) -> None:
+    """Let ``latest.pt`` name a checkpoint that has just been written."""
+    point(path.with_name(LATEST), path)
