@@ -21,6 +21,7 @@ from filelock import FileLock
 
 from scripts.sweep import main
 from tests.scripts.running import SCRIPTS
+from trudi_rsl.algorithms.checkpoint import read_checkpoint
 from trudi_rsl.evaluation.checkpoints import subject_of
 from trudi_rsl.evaluation.measurement import Evaluation, EvaluationCfg
 from trudi_rsl.evaluation.policies import SamplerCfg
@@ -206,7 +207,8 @@ def test_an_interrupted_sweep_ends_its_runs(tmp_path: Path) -> None:
     assert process.returncode == 130
     assert "The same command continues" in error
     (run,) = runs_of(tmp_path).glob("*_ppo_*")
-    assert list(run.glob("*/model_*_rescued.pt"))
+    (latest,) = run.glob("*/latest.pt")
+    assert read_checkpoint(latest)["iter"] >= 1
     with FileLock(run / LOCK_FILE, timeout=0):  # no process holds it any more
         pass
 

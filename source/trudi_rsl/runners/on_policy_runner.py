@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import copy
+import signal
 from collections import deque
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -22,7 +23,7 @@ from trudi_rsl.rsl_rl_compat import task_name
 from trudi_rsl.rsl_rl_compat.moved import policy_of
 from trudi_rsl.rsl_rl_compat.version import POLICY_STYLE
 from trudi_rsl.runners.checkpoint_writer import saved, whole_checkpoints
-from trudi_rsl.runners.time_limit import TimeIsUp, time_limit
+from trudi_rsl.runners.ending import Requests, TrainingEnds, ending
 
 if TYPE_CHECKING or not POLICY_STYLE:
     from rsl_rl.runners import OnPolicyRunner as RslRlOnPolicyRunner
@@ -45,7 +46,8 @@ class OnPolicyRunner(RslRlOnPolicyRunner):
     - a resumed run's log goes on where the checkpoint's ended;
     - ``max_seconds`` in its configuration ends training after the iteration during which that time has passed;
     - ``export_checkpoints`` in its configuration exports the policy of every checkpoint beside it;
-    - when the simulator gives NaN or infinity, or training is interrupted, the policy so far is saved first;
+    - SIGINT and SIGTERM end training after the iteration, with a checkpoint; a second one ends it at once;
+    - when the simulator gives NaN or infinity, the policy so far is saved first;
     - TruDi finds non-finite numbers at the end of a rollout and names the environment, so RSL-RL's own check, which
       waits for the device at every step, is off unless asked for.
     """
@@ -65,26 +67,34 @@ class OnPolicyRunner(RslRlOnPolicyRunner):
         """Train for a number of iterations; see the stock runner.
 
         Raises:
+            KeyboardInterrupt: After SIGINT, when the last checkpoint is written.
             NonFiniteError: If the simulator gives NaN or infinity; names the checkpoint that was kept.
+            SystemExit: After SIGTERM, likewise.
         """
+        requests = Requests()
         try:
-            with time_limit(self.alg, self.cfg.get("max_seconds")):
+            with ending(self.alg, self.cfg.get("max_seconds")) as requests:
                 super().learn(num_learning_iterations, init_at_random_ep_len)
-        except TimeIsUp:
-            self._stop()
+        except TrainingEnds as end:
+            self._stop(str(end))
+            if end.signal_number == signal.SIGINT:
+                raise KeyboardInterrupt from None
+            if end.signal_number is not None:
+                raise SystemExit(128 + end.signal_number) from None
         except NonFiniteError as error:
             raise NonFiniteError(f"{error} {self._rescue()}") from error
         except KeyboardInterrupt:
-            print(f"\nInterrupted. {self._rescue()}")
+            if requests.signal_number is None:
+                print(f"\nInterrupted. {self._rescue()}")
             raise
         finally:
             # RSL-RL leaves this writer open, and what its thread has not written is lost when the process ends
             if isinstance(writer := getattr(self.logger, "writer", None), SummaryWriter):
                 writer.close()
 
-    def _stop(self) -> None:
+    def _stop(self, reason: str) -> None:
         """Save the last checkpoint, as the stock runner does when it has trained all iterations."""
-        print(f"\nStopped after iteration {self.current_learning_iteration}: {self.cfg['max_seconds']} s are over.")
+        print(f"\nStopped after iteration {self.current_learning_iteration}: {reason}.", flush=True)
         if getattr(self.logger, "writer", None) is not None and self.logger.log_dir is not None:
             self.save(str(Path(self.logger.log_dir) / f"model_{self.current_learning_iteration}.pt"))
             self._stop_logging()

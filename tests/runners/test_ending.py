@@ -1,8 +1,9 @@
 # SPDX-License-Identifier: BSD-3-Clause
-"""A limit in seconds ends training between two iterations, with a checkpoint of all that was learned."""
+"""A limit in seconds or a signal ends training between two iterations, with a checkpoint of all that was learned."""
 
 from __future__ import annotations
 
+import signal
 import time
 from pathlib import Path
 
@@ -17,7 +18,7 @@ from trudi_rsl.errors import ConfigError
 from trudi_rsl.hosts.registry import make_env
 from trudi_rsl.rsl_rl_compat.version import PPO_MODELS
 from trudi_rsl.runners import OnPolicyRunner
-from trudi_rsl.runners.time_limit import TimeIsUp, time_limit
+from trudi_rsl.runners.ending import TrainingEnds, ending
 
 ALGORITHMS = ["trudi", "ppo"] if PPO_MODELS else ["trudi"]
 
@@ -74,7 +75,7 @@ def test_the_algorithm_is_left_as_it_was_found() -> None:
             return "updated"
 
     algorithm = Algorithm()
-    with pytest.raises(TimeIsUp), time_limit(algorithm, 0.0):
+    with pytest.raises(TrainingEnds), ending(algorithm, 0.0):
         assert algorithm.act() == "acted"
         assert algorithm.update() == "updated"
         algorithm.act()
@@ -84,3 +85,61 @@ def test_the_algorithm_is_left_as_it_was_found() -> None:
 def test_a_limit_that_is_over_at_once_is_refused() -> None:
     with pytest.raises(ConfigError, match=r"agent.max_seconds must be above 0; got 0.0"):
         compose(TASK, "trudi", ["agent.max_seconds=0"])
+
+
+@pytest.mark.parametrize(("number", "raised"), [(signal.SIGINT, KeyboardInterrupt), (signal.SIGTERM, SystemExit)])
+def test_a_signal_ends_training_after_its_iteration_with_a_checkpoint_that_resumes(
+    tmp_path: Path, number: signal.Signals, raised: type[BaseException], capsys: pytest.CaptureFixture[str]
+) -> None:
+    runner = runner_of("trudi", tmp_path / "run", None)
+    original, updates = runner.alg.update, []
+
+    def update() -> dict[str, float]:
+        updates.append(runner.current_learning_iteration)
+        if len(updates) == 3:
+            signal.raise_signal(number)
+        return original()
+
+    runner.alg.update = update  # type: ignore[method-assign]
+    before = signal.getsignal(number)
+    with pytest.raises(raised) as end:
+        runner.learn(1000)
+    assert raised is KeyboardInterrupt or end.value.args == (143,)
+    assert len(updates) == 3
+    assert signal.getsignal(number) is before
+    assert f"{number.name}: training ends with a checkpoint after this iteration" in capsys.readouterr().out
+    assert not list((tmp_path / "run").glob("*rescued*"))
+    resumed = runner_of("trudi", tmp_path / "resumed", None)
+    resumed.load(str(tmp_path / "run" / "latest.pt"))
+    assert resumed.current_learning_iteration == 2
+
+
+def test_a_second_signal_ends_training_at_once(tmp_path: Path) -> None:
+    runner = runner_of("trudi", tmp_path / "run", None)
+    steps, step = [], runner.env.step
+
+    def stepped(actions: torch.Tensor) -> object:
+        steps.append(actions)
+        if len(steps) in (2, 3):
+            signal.raise_signal(signal.SIGINT)
+        return step(actions)
+
+    runner.env.step = stepped  # type: ignore[method-assign]
+    with pytest.raises(KeyboardInterrupt):
+        runner.learn(1000)
+    assert len(steps) == 3
+    assert not list((tmp_path / "run").glob("*rescued*"))
+
+
+def test_signals_that_somebody_handles_are_left_to_them() -> None:
+    class Algorithm:
+        act = update = staticmethod(lambda: None)
+
+    seen: list[int] = []
+    before = signal.signal(signal.SIGTERM, lambda number, _: seen.append(number))
+    try:
+        with ending(Algorithm(), None) as requests:
+            signal.raise_signal(signal.SIGTERM)
+        assert (seen, requests.signal_number) == ([signal.SIGTERM], None)
+    finally:
+        signal.signal(signal.SIGTERM, before)
