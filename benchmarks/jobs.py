@@ -12,7 +12,7 @@ FIVE_SEEDS = ("trudi", "reppo", "ppo")
 """Algorithms that have five seeds where all are compared; the others have three."""
 ALL_COMPARED = (HALF_CHEETAH, "Hopper-v5", "Ant-v5")
 """Tasks on which all algorithms are compared; on the others TruDi and PPO are, with three seeds."""
-TABLES = ("halfcheetah", "tasks", "ablation", "chains", "gradients", "amortised", "steps", "eps", "wallclock")
+TABLES = ("halfcheetah", "tasks", "ablation", "chains", "gradients", "amortised", "steps", "eps", "wallclock", "long")
 
 PATHWISE = ("agent.algorithm.actor_gradient=pathwise", "agent.algorithm.num_adjoint_steps=0")
 """The paper's gradient. All but the preset's own runs have it, so that a table compares one thing."""
@@ -66,6 +66,9 @@ TRUST_REGION: dict[str, tuple[str, ...]] = {
 """Bounds on the path KL in nats per state; 0.1 are the stored chains of :data:`CHAINS`."""
 WALL_CLOCK: dict[str, int] = {"trudi": 200, "reppo": 200, "ppo": 489}
 """Iterations of 2048 environment steps: a million for PPO."""
+LONG_TASK, LONG_ITERATIONS = "Ant-v5", 489
+"""A million environment steps of the task on which nothing walks after 300k."""
+LONG_ALGORITHMS = ("trudi", "reppo", "ppo")
 COMPARED_TASKS = (HALF_CHEETAH, "Hopper-v5")
 THIRD_TASK = "Walker2d-v5"
 """Where the preset's gradient and the pathwise one alone are compared."""
@@ -114,6 +117,13 @@ def learning_jobs(tables: set[str]) -> list[Job]:
             # seed by seed, so that an interrupted benchmark compares the variants over the same seeds
             for seed in range(1, 6)
             for variant, overrides in ABLATION.items()
+        ]
+    if "long" in tables:
+        iterations = (f"agent.max_iterations={LONG_ITERATIONS}",)
+        jobs += [
+            Job("long", LONG_TASK, algo, seed, "1M steps", iterations)
+            for seed in range(1, 4)
+            for algo in LONG_ALGORITHMS
         ]
     if "wallclock" in tables:
         jobs += [
