@@ -26,6 +26,7 @@ from trudi_rsl.errors import CheckpointError
 from trudi_rsl.files import is_whole, replacing
 from trudi_rsl.rsl_rl_compat.version import PPO_MODELS
 from trudi_rsl.runners import OnPolicyRunner
+from trudi_rsl.runners.kept_checkpoints import KeptCheckpoints
 
 
 @pytest.fixture(scope="module")
@@ -104,6 +105,27 @@ def test_latest_names_the_newest_checkpoint(tmp_path: Path) -> None:
     newest = max(tmp_path.glob("model_*.pt"), key=lambda path: int(path.stem.removeprefix("model_")))
     assert (tmp_path / "latest.pt").resolve() == newest
     assert all(is_whole(path) for path in tmp_path.glob("model_*.pt"))
+
+
+def test_the_newest_and_the_best_checkpoints_stay(tmp_path: Path) -> None:
+    kept = KeptCheckpoints(2)
+    (tmp_path / "model_99.pt").write_text("somebody else's")
+    for number, mean_return in enumerate((None, 3.0, 9.0, 1.0, 2.0, 9.0)):
+        path = tmp_path / f"model_{number}.pt"
+        path.write_text(str(number))
+        kept.add(path, mean_return)
+    names = sorted(path.name for path in tmp_path.iterdir())
+    assert names == ["best.pt", "latest.pt", "model_2.pt", "model_4.pt", "model_5.pt", "model_99.pt"]
+    assert (tmp_path / "best.pt").read_text() == "2"
+    assert (tmp_path / "latest.pt").read_text() == "5"
+
+
+def test_a_run_keeps_as_many_checkpoints_as_it_is_told(tmp_path: Path) -> None:
+    cfg = runner_cfg() | {"save_interval": 1, "keep_checkpoints": 1}
+    runner = OnPolicyRunner(DriftEnv(), cfg, log_dir=str(tmp_path), device="cpu")
+    runner.learn(4)
+    stay = {path.name for path in tmp_path.glob("model_*.pt")}
+    assert stay == {(tmp_path / link).resolve().name for link in ("latest.pt", "best.pt")}
 
 
 def test_a_damaged_checkpoint_is_passed_over_for_the_one_before(

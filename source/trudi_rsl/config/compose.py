@@ -29,7 +29,7 @@ OPEN_SECTIONS = ("env.env_kwargs", "agent.obs_groups", "agent.actor.distribution
 
 _AT_LEAST_ONE = (
     *("env.num_envs", "agent.num_steps_per_env", "agent.max_iterations", "agent.save_interval", "agent.num_threads"),
-    *("agent.algorithm.num_learning_epochs", "agent.algorithm.num_mini_batches"),
+    *("agent.keep_checkpoints", "agent.algorithm.num_learning_epochs", "agent.algorithm.num_mini_batches"),
 )
 
 register()

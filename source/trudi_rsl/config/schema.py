@@ -48,6 +48,9 @@ class RunnerCfg:
     no limit."""
     save_interval: int = 50
     """Iterations between checkpoints, at least 1."""
+    keep_checkpoints: int | None = None
+    """Newest checkpoints that stay in the run folder, beside the best by training return, at least 1; None keeps
+    all."""
     export_checkpoints: bool = False
     """Export the policy of every checkpoint, to `exported/model_<iteration>/`; takes seconds each."""
     init_at_random_ep_len: bool = True

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import dataclasses
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import numpy as np
@@ -22,6 +22,32 @@ def numbers(values: Any) -> Any:
     """Return float32 values as the shortest Python numbers that mean the same, in lists as the tensor is nested."""
     tensor = values if isinstance(values, Tensor) else getattr(values, "torch", None)  # Isaac Lab 3.0 wraps tensors
     return as_numbers(np.asarray(values if tensor is None else tensor.detach().cpu().numpy(), np.float32))
+
+
+def describe_managers(
+    env: Any,
+    groups: Sequence[str],
+    describe_action: Callable[[str, Any], dict[str, Any] | None],
+    describe_robot: Callable[[Any], dict[str, Any]],
+) -> dict[str, Any]:
+    """Return what an environment with managers tells, as metadata of an exported policy.
+
+    Args:
+        env: The unwrapped environment.
+        groups: Observation groups that the policy sees.
+        describe_action: Given an action term's name and the term, returns what it commands, None if it is not joints.
+        describe_robot: Given an action term of joints, returns their robot.
+    """
+    manager = env.action_manager
+    terms = [(name, manager.get_term(name)) for name in manager.active_terms]
+    actions = [describe_action(name, term) for name, term in terms]
+    told: dict[str, Any] = {
+        "obs_terms": observation_terms(env.observation_manager, groups),
+        "commands": command_ranges(env.command_manager),
+    }
+    if actions and None not in actions:
+        told |= {"actions": actions, "robot": describe_robot(terms[0][1])}
+    return told
 
 
 def observation_terms(manager: Any, groups: Sequence[str]) -> list[dict[str, Any]]:

@@ -6,16 +6,12 @@ from __future__ import annotations
 import contextlib
 import os
 from collections.abc import Iterator
-from pathlib import Path
 from typing import Any
 from unittest import mock
 
 import torch
 
-from trudi_rsl.files import point, replacing
-
-LATEST = "latest.pt"
-"""Link to the newest checkpoint of a run folder."""
+from trudi_rsl.files import replacing
 
 _torch_save = torch.save
 
@@ -37,8 +33,3 @@ def _save_whole(content: Any, file: Any, *args: Any, **kwargs: Any) -> None:
         return
     with replacing(os.fspath(file)) as part:
         _torch_save(content, part, *args, **kwargs)
-
-
-def saved(path: Path) -> None:
-    """Let ``latest.pt`` name a checkpoint that has just been written."""
-    point(path.with_name(LATEST), path)

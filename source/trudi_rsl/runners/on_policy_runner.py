@@ -4,7 +4,9 @@
 from __future__ import annotations
 
 import copy
+import functools
 import signal
+import statistics
 from collections import deque
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -22,8 +24,9 @@ from trudi_rsl.errors import CheckpointError, NonFiniteError
 from trudi_rsl.rsl_rl_compat import task_name
 from trudi_rsl.rsl_rl_compat.moved import policy_of
 from trudi_rsl.rsl_rl_compat.version import POLICY_STYLE
-from trudi_rsl.runners.checkpoint_writer import saved, whole_checkpoints
+from trudi_rsl.runners.checkpoint_writer import whole_checkpoints
 from trudi_rsl.runners.ending import Requests, TrainingEnds, ending
+from trudi_rsl.runners.kept_checkpoints import KeptCheckpoints
 
 if TYPE_CHECKING or not POLICY_STYLE:
     from rsl_rl.runners import OnPolicyRunner as RslRlOnPolicyRunner
@@ -45,6 +48,7 @@ class OnPolicyRunner(RslRlOnPolicyRunner):
     - a checkpoint tells its task and what an export needs, and is refused by another task, algorithm or network shape;
     - a resumed run's log goes on where the checkpoint's ended;
     - ``max_seconds`` in its configuration ends training after the iteration during which that time has passed;
+    - ``keep_checkpoints`` in its configuration keeps that many of the newest, and the best by training return;
     - ``export_checkpoints`` in its configuration exports the policy of every checkpoint beside it;
     - SIGINT and SIGTERM end training after the iteration, with a checkpoint; a second one ends it at once;
     - when the simulator gives NaN or infinity, the policy so far is saved first;
@@ -117,7 +121,7 @@ class OnPolicyRunner(RslRlOnPolicyRunner):
         return f"The policy so far is kept in {path}."
 
     def save(self, path: str, infos: dict[str, Any] | None = None) -> None:
-        """Save a checkpoint, whole or not at all; ``latest.pt`` beside it then names it.
+        """Save a checkpoint, whole or not at all; ``latest.pt`` beside it names the newest, ``best.pt`` the best.
 
         ``infos`` also gets the task's name, the log's running sums, and what PPO doesn't tell. A checkpoint that cannot
         be written (disk full, folder gone or read-only) is told and training goes on; the next one is tried as usual.
@@ -132,9 +136,18 @@ class OnPolicyRunner(RslRlOnPolicyRunner):
         except OSError as error:
             print(f"[trudi_rsl] {path} could not be written, and training goes on: {error}", flush=True)
             return
-        saved(Path(path))
+        self._kept.add(Path(path), self._mean_return())
         if self.cfg.get("export_checkpoints"):
             self._export(Path(path))
+
+    @functools.cached_property
+    def _kept(self) -> KeptCheckpoints:
+        return KeptCheckpoints(self.cfg.get("keep_checkpoints"))
+
+    def _mean_return(self) -> float | None:
+        """Return the mean of the last training returns, None before an episode has ended."""
+        returns = getattr(self.logger, "rewbuffer", None)
+        return statistics.mean(returns) if returns else None
 
     def _export(self, checkpoint: Path) -> None:
         """Export a checkpoint; what goes wrong is told, and training goes on."""

@@ -41,6 +41,8 @@ class RslRlTrudiPolicyCfg:
 class RslRlTrudiRunnerCfg(RslRlOnPolicyRunnerCfg):
     """Runner settings for TruDi; the model sections of PPO stay unset."""
 
+    keep_checkpoints: int | None = None
+    """Newest checkpoints that this package's runner keeps, beside the best by training return; None keeps all."""
     export_checkpoints: bool = False
     """Let this package's runner export the policy of every checkpoint, to ``exported/model_<iteration>/``."""
     algorithm: RslRlTrudiAlgorithmCfg = RslRlTrudiAlgorithmCfg()  # pyright: ignore[reportInvalidTypeForm]

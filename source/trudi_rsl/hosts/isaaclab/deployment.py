@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 
 from trudi_rsl.hosts.isaaclab.action_terms import as_tensor, term_bounds
-from trudi_rsl.hosts.manager_terms import affine_action, command_ranges, numbers, observation_terms
+from trudi_rsl.hosts.manager_terms import affine_action, describe_managers, numbers
 
 
 def describe(env: Any, groups: Sequence[str]) -> dict[str, Any]:
@@ -20,23 +20,15 @@ def describe(env: Any, groups: Sequence[str]) -> dict[str, Any]:
         env: The unwrapped environment.
         groups: Observation groups that the policy sees.
     """
-    manager = env.action_manager
-    terms = {name: manager.get_term(name) for name in manager.active_terms}
-    joints = {name: term for name, term in terms.items() if hasattr(term, "_joint_names")}
-    told: dict[str, Any] = {
-        "obs_terms": observation_terms(env.observation_manager, groups),
-        "commands": command_ranges(env.command_manager),
-    }
-    if joints and len(joints) == len(terms):
-        told["actions"] = [_action(name, term) for name, term in joints.items()]
-        told["robot"] = _robot(next(iter(joints.values()))._asset)
-    return told
+    return describe_managers(env, groups, _action, lambda term: _robot(term._asset))
 
 
-def _action(name: str, term: Any) -> dict[str, Any]:
-    ids = (
-        range(len(term._asset.joint_names))[term._joint_ids] if isinstance(term._joint_ids, slice) else term._joint_ids
-    )
+def _action(name: str, term: Any) -> dict[str, Any] | None:
+    if not hasattr(term, "_joint_names"):
+        return None
+    ids = term._joint_ids
+    if isinstance(ids, slice):
+        ids = range(len(term._asset.joint_names))[ids]
     return affine_action(name, term, term._joint_names, list(ids), term_bounds(term))
 
 

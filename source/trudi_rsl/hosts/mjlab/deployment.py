@@ -9,7 +9,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from trudi_rsl.hosts.manager_terms import affine_action, command_ranges, numbers, observation_terms
+from trudi_rsl.hosts.manager_terms import affine_action, describe_managers, numbers
 from trudi_rsl.hosts.mjlab.action_terms import term_bounds
 
 AFFINE_BIAS = 1
@@ -23,20 +23,13 @@ def describe(env: Any, groups: Sequence[str]) -> dict[str, Any]:
         env: The unwrapped environment.
         groups: Observation groups that the policy sees.
     """
-    manager = env.action_manager
-    terms = {name: manager.get_term(name) for name in manager.active_terms}
-    joints = {name: term for name, term in terms.items() if type(term).__name__.startswith("Joint")}
-    told: dict[str, Any] = {
-        "obs_terms": observation_terms(env.observation_manager, groups),
-        "commands": command_ranges(env.command_manager),
-    }
-    if joints and len(joints) == len(terms):
-        told["actions"] = [
-            affine_action(name, term, term.target_names, term.target_ids.tolist(), term_bounds(term))
-            for name, term in joints.items()
-        ]
-        told["robot"] = _robot(next(iter(joints.values()))._entity, env.sim.mj_model)
-    return told
+    return describe_managers(env, groups, _action, lambda term: _robot(term._entity, env.sim.mj_model))
+
+
+def _action(name: str, term: Any) -> dict[str, Any] | None:
+    if not type(term).__name__.startswith("Joint"):
+        return None
+    return affine_action(name, term, term.target_names, term.target_ids.tolist(), term_bounds(term))
 
 
 def _robot(entity: Any, model: Any) -> dict[str, Any]:
