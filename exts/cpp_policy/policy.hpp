@@ -1,12 +1,15 @@
 // SPDX-License-Identifier: BSD-3-Clause
-// An exported policy in C++, with the safety rules of trudi_rsl.deploy.Policy. Needs ONNX Runtime alone.
+// An exported policy in C++: what trudi_rsl.deploy.Policy does at NaN and infinity and beyond the action bounds. Needs
+// ONNX Runtime alone.
 #pragma once
 
 #include <algorithm>
 #include <array>
 #include <cmath>
-#include <cstdlib>
+#include <iterator>
+#include <locale>
 #include <optional>
+#include <sstream>
 #include <stdexcept>
 #include <string>
 #include <vector>
@@ -64,7 +67,6 @@ class Policy {
                                   std::to_string(num_obs_) + ".");
     }
     if (!std::all_of(obs.begin(), obs.end(), [](float value) { return std::isfinite(value); })) return hold();
-    held_in_a_row_ = 0;
     const std::array<int64_t, 2> shape{1, static_cast<int64_t>(num_obs_)};
     const auto memory = Ort::MemoryInfo::CreateCpu(OrtArenaAllocator, OrtMemTypeDefault);
     const auto input = Ort::Value::CreateTensor<float>(memory, obs.data(), obs.size(), shape.data(), shape.size());
@@ -72,6 +74,8 @@ class Policy {
     const char* output_name = "actions";
     const auto output = session_.Run(Ort::RunOptions{nullptr}, &input_name, &input, 1, &output_name, 1);
     const float* actions = output.front().GetTensorData<float>();
+    if (!std::all_of(actions, actions + num_actions_, [](float value) { return std::isfinite(value); })) return hold();
+    held_in_a_row_ = 0;
     last_.assign(actions, actions + num_actions_);
     clip(last_);
     return last_;
@@ -95,18 +99,13 @@ class Policy {
   std::vector<float> numbers(const char* key) {
     Ort::AllocatorWithDefaultOptions allocator;
     const auto text = session_.GetModelMetadata().LookupCustomMetadataMapAllocated(key, allocator);
-    std::vector<float> found;
-    for (const char* at = text ? text.get() : ""; *at != '\0';) {
-      char* end = nullptr;
-      const float value = std::strtof(at, &end);
-      if (end == at) {
-        ++at;  // a bracket, comma or blank
-      } else {
-        found.push_back(value);
-        at = end;
-      }
+    std::string entry = text ? text.get() : "";
+    for (char& mark : entry) {
+      if (mark == '[' || mark == ']' || mark == ',') mark = ' ';
     }
-    return found;
+    std::istringstream stream(entry);
+    stream.imbue(std::locale::classic());  // a program's own may write numbers with a comma
+    return {std::istream_iterator<float>(stream), std::istream_iterator<float>()};
   }
 
   std::vector<float> hold() {

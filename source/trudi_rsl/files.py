@@ -43,12 +43,16 @@ def replacing(path: str | Path) -> Iterator[IO[bytes]]:
 
 
 def point(link: Path, target: Path) -> None:
-    """Let a symbolic link name a file of its folder, in one step; where there are no links, leave it out.
+    """Let a symbolic link name a file of its folder, in one step.
+
+    Where the system has no links, or a file of the link's name lies, nothing is done.
 
     Args:
         link: The link, replaced if there is one.
         target: What it is to name.
     """
+    if link.exists() and not link.is_symlink():
+        return
     part = link.with_name(f".{link.name}.{os.getpid()}.part")
     with contextlib.suppress(OSError):
         part.unlink(missing_ok=True)
@@ -67,7 +71,8 @@ def is_whole(path: Path) -> bool:
                 return True
         with zipfile.ZipFile(path) as archive:
             return archive.testzip() is None
-    except (OSError, zipfile.BadZipFile, EOFError):
+    # damaged headers raise whatever they lead to
+    except Exception:
         return False
 
 

@@ -22,3 +22,14 @@ def changed(file: Path, folder: Path, **entries: Any) -> Path:
     onnx.helper.set_model_props(proto, {k: v for k, v in kept.items() if v != "null"})
     onnx.save(proto, folder / "changed.onnx")
     return folder / "changed.onnx"
+
+
+def damaged(file: Path, folder: Path) -> Path:
+    """Return a copy of an exported policy with NaN among its weights."""
+    proto = onnx.load(file)
+    (weights, *_) = [tensor for tensor in proto.graph.initializer if len(tensor.dims) == 2]
+    values = onnx.numpy_helper.to_array(weights).copy()
+    values[0, 0] = np.nan
+    weights.CopyFrom(onnx.numpy_helper.from_array(values, weights.name))
+    onnx.save(proto, folder / "damaged.onnx")
+    return folder / "damaged.onnx"

@@ -17,6 +17,7 @@ from trudi_rsl.deploy import Contract, ContractError, ObservationTerm, Policy, e
 from trudi_rsl.deploy.contract import as_numbers
 from trudi_rsl.deploy.deploy_yaml import deploy_yaml
 from trudi_rsl.deploy.observation import ObservationBuilder
+from trudi_rsl.hosts.manager_terms import joint_action_kind
 from trudi_rsl.hosts.registry import make_env
 from trudi_rsl.rsl_rl_compat import describe_environment
 from trudi_rsl.runners import OnPolicyRunner
@@ -112,6 +113,45 @@ def test_actions_of_some_joints_name_them() -> None:
 @pytest.mark.parametrize("missing", ["robot", "actions", "control_period_s", "obs_dims"])
 def test_there_is_no_deploy_yaml_of_what_is_not_known(missing: str) -> None:
     assert deploy_yaml({name: value for name, value in METADATA.items() if name != missing}) is None
+
+
+@pytest.mark.parametrize(
+    ("changes", "reason"),
+    [
+        ({"actions": [ACTION, ACTION]}, "room for one JointPositionAction only"),
+        ({"obs_terms": [*TERMS, TERMS[0] | {"name": "second gyro"}]}, "room for one base_ang_vel only"),
+        ({"robot": ROBOT | {"motor_names": ["hip", "ankle"]}}, "names no motor for knee"),
+    ],
+)
+def test_what_has_no_room_in_deploy_yaml_is_told(changes: dict[str, Any], reason: str) -> None:
+    with pytest.raises(ContractError, match=reason):
+        deploy_yaml(METADATA | changes)
+
+
+def test_an_export_without_room_in_deploy_yaml_is_still_written(tmp_path: Path) -> None:
+    runner = make_trained(OnPolicyRunner)
+    runner.alg.spec["environment"] = {k: v for k, v in METADATA.items() if k != "obs_terms"} | {
+        "obs_dims": {"joints": 5, "base": 4},
+        "robot": ROBOT | {"motor_names": ["hip"]},
+    }
+    runner.save(str(tmp_path / "model_0.pt"))
+    with pytest.warns(UserWarning, match=r"There is no deploy\.yaml: the task names no motor for knee, ankle"):
+        report = export_checkpoint(tmp_path / "model_0.pt")
+    assert report.deploy_yaml is None
+    assert Policy(report.onnx).contract.robot is not None
+
+
+def test_only_terms_that_set_joints_by_offset_and_scale_are_joint_actions() -> None:
+    class JointAction: ...
+
+    class JointPositionAction(JointAction): ...
+
+    class MyJointPositionAction(JointPositionAction): ...
+
+    class RelativeJointPositionAction(JointAction): ...
+
+    assert joint_action_kind(MyJointPositionAction()) == "JointPositionAction"
+    assert joint_action_kind(RelativeJointPositionAction()) is None
 
 
 def test_frames_are_clipped_before_they_are_scaled() -> None:

@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 from torch import Tensor
 
-from tests.deploy.exported import changed
+from tests.deploy.exported import changed, damaged
 from tests.deploy.onnxruntime_root import make_root
 from trudi_rsl.deploy import Policy
 
@@ -54,6 +54,11 @@ def test_an_unusable_observation_holds_the_last_action_and_too_many_stop_it(prog
     assert (code, len(actions)) == (1, 6), "five are held"
     assert "Unusable observation for 6 step(s) in a row" in messages
     assert run(program, exported, [bad])[0] == 1
+
+
+def test_an_action_that_is_not_finite_is_not_given_to_the_robot(program: Path, exported: Path, tmp_path: Path) -> None:
+    code, actions, _ = run(program, damaged(exported, tmp_path), [[30.0] * 9])
+    assert (code, len(actions)) == (1, 0)
 
 
 def test_actions_beyond_the_bounds_are_clipped_and_counted(program: Path, exported: Path, tmp_path: Path) -> None:

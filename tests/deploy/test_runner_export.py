@@ -69,3 +69,14 @@ def test_an_export_that_fails_is_told_and_training_goes_on(tmp_path: Path, capsy
     exporting_runner(tmp_path).learn(1)
     assert "Could not export model_0.pt; training goes on" in capsys.readouterr().out
     assert (tmp_path / "model_0.pt").is_file()
+
+
+def test_exports_leave_trainings_random_numbers_alone(tmp_path: Path) -> None:
+    weights = []
+    for name, asked in (("with", True), ("without", False)):
+        torch.manual_seed(0)
+        cfg = runner_cfg(actor_hidden_dims=[8, 8]) | {"save_interval": 1, "export_checkpoints": asked}
+        runner = OnPolicyRunner(DriftEnv(), cfg, log_dir=str(tmp_path / name), device="cpu")
+        runner.learn(2)
+        weights.append(runner.alg.get_policy().state_dict())
+    assert all(torch.equal(weights[0][name], value) for name, value in weights[1].items())

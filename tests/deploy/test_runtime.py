@@ -18,7 +18,7 @@ from tensordict import TensorDict
 from torch import Tensor
 
 from tests.deploy.drift import LARGEST_ACTION, DriftEnv
-from tests.deploy.exported import BAD, GOOD, changed
+from tests.deploy.exported import BAD, GOOD, changed, damaged
 from trudi_rsl.deploy import Contract, ContractError, ObservationTerm, Policy, PolicyStoppedError
 from trudi_rsl.deploy.observation import ObservationBuilder
 from trudi_rsl.modules import DiffusionActorCritic
@@ -77,6 +77,11 @@ def test_an_unusable_observation_holds_the_last_action_and_too_many_stop_the_pol
     assert policy.num_held == 2
     policy.reset()
     assert np.array_equal(policy(GOOD), first)
+
+
+def test_an_action_that_is_not_finite_is_not_given_to_the_robot(exported: Path, tmp_path: Path) -> None:
+    with pytest.raises(PolicyStoppedError, match="NaN or infinity in the action at positions"):
+        Policy(damaged(exported, tmp_path))(GOOD)
 
 
 def test_a_usable_observation_ends_the_count(exported: Path) -> None:

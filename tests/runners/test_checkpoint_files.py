@@ -140,6 +140,8 @@ def test_a_damaged_checkpoint_is_passed_over_for_the_one_before(
     assert "model_10.pt is damaged or only half there, and was passed over" in capsys.readouterr().out
     with pytest.raises(CheckpointError, match=r"model_10\.pt is damaged or only half there; use another"):
         read_checkpoint(run / "model_10.pt")
+    with pytest.raises(CheckpointError, match=r"model_10\.pt is damaged or only half there\. Ask for another"):
+        find_checkpoint(tmp_path, ".*", "model_10")
     (run / "model_5.pt").unlink()
     with pytest.raises(CheckpointError, match="has a file that matches"):
         find_checkpoint(tmp_path)
@@ -152,10 +154,40 @@ def test_a_full_disk_is_told_and_training_goes_on_to_the_next_checkpoint(
     with monkeypatch.context() as disk:
         disk.setattr(os, "fsync", full_disk)
         runner.save(str(tmp_path / "model_0.pt"))
-    assert "model_0.pt could not be written, and training goes on: [Errno 28] No space left" in capsys.readouterr().out
+    assert (
+        "model_0.pt could not be written; training is not ended by that: [Errno 28] No space left"
+        in capsys.readouterr().out
+    )
     assert not [path for path in tmp_path.iterdir() if "model" in path.name or path.suffix == ".part"]
     runner.learn(2)
     assert is_whole(tmp_path / "latest.pt")
+
+
+def test_a_file_that_grows_too_large_is_told_likewise(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    resource = pytest.importorskip("resource")
+    runner = make_trained(OnPolicyRunner)
+    limits, handler = resource.getrlimit(resource.RLIMIT_FSIZE), signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
+    try:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (10_000, limits[1]))
+        runner.save(str(tmp_path / "model_0.pt"))
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, limits)
+        signal.signal(signal.SIGXFSZ, handler)
+    assert "model_0.pt could not be written; training is not ended by that: [Errno 27]" in capsys.readouterr().out
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_files_that_somebody_else_wrote_stay(tmp_path: Path) -> None:
+    cfg = runner_cfg() | {"save_interval": 1, "keep_checkpoints": 1}
+    runner = OnPolicyRunner(DriftEnv(), cfg, log_dir=str(tmp_path / "run"), device="cpu")
+    (tmp_path / "mine").mkdir()
+    (tmp_path / "mine" / "latest.pt").write_text("mine")
+    runner.save(str(tmp_path / "mine" / "phase.pt"))
+    runner.learn(3)
+    assert is_whole(tmp_path / "mine" / "phase.pt")
+    assert (tmp_path / "mine" / "latest.pt").read_text() == "mine"
+    runner.save(str(tmp_path / "run" / "latest.pt"))
+    assert is_whole(tmp_path / "run" / "latest.pt")
 
 
 def test_a_run_folder_that_was_removed_is_made_again(tmp_path: Path) -> None:
@@ -186,11 +218,20 @@ def test_a_checkpoint_that_would_run_code_is_refused_and_runs_nothing(
 
 @pytest.mark.skipif(not PPO_MODELS, reason="rebuilding PPO's policy needs rsl-rl-lib 5")
 @pytest.mark.parametrize(
-    "name", ["os:mkdir", "subprocess.Popen", "trudi_rsl.algorithms:__import__('os')", "rsl_rlx.a:B", 3]
+    "name",
+    ["os:mkdir", "subprocess.Popen", "trudi_rsl.algorithms:__import__('os')", "rsl_rlx.a:B", "trudi_rsl.files:os", 3],
 )
 def test_classes_of_others_are_not_imported(name: object) -> None:
-    spec = {"format": 1, "algorithm": "ppo", "actor": {"class_name": name}, "obs_dims": {}, "obs_groups": {}}
-    with pytest.raises(CheckpointError, match="neither RSL-RL's nor trudi_rsl's, and was not imported"):
+    for actor in ({"class_name": name}, {"class_name": "MLPModel", "distribution_cfg": {"class_name": name}}):
+        spec = {"format": 1, "actor": actor, "obs_dims": {}, "obs_groups": {}, "num_actions": 1}
+        with pytest.raises(CheckpointError, match="neither RSL-RL's nor trudi_rsl's, and was not imported"):
+            build_policy({"policy_gradient": spec})
+
+
+@pytest.mark.skipif(not PPO_MODELS, reason="rebuilding PPO's policy needs rsl-rl-lib 5")
+def test_a_number_of_actions_is_a_number() -> None:
+    spec = {"format": 1, "actor": {"class_name": "MLPModel"}, "obs_dims": {}, "obs_groups": {}, "num_actions": ["sh"]}
+    with pytest.raises(CheckpointError, match=r"\['sh'\] for its number of actions"):
         build_policy({"policy_gradient": spec})
 
 

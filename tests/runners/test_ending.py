@@ -143,3 +143,18 @@ def test_signals_that_somebody_handles_are_left_to_them() -> None:
         assert (seen, requests.signal_number) == ([signal.SIGTERM], None)
     finally:
         signal.signal(signal.SIGTERM, before)
+
+
+def test_a_signal_in_the_last_iteration_is_obeyed_too(tmp_path: Path) -> None:
+    runner = runner_of("trudi", tmp_path / "run", None)
+    original = runner.alg.update
+
+    def update() -> dict[str, float]:
+        signal.raise_signal(signal.SIGTERM)
+        return original()
+
+    runner.alg.update = update  # type: ignore[method-assign]
+    with pytest.raises(SystemExit) as end:
+        runner.learn(1)
+    assert end.value.code == 143
+    assert (tmp_path / "run" / "model_0.pt").is_file()

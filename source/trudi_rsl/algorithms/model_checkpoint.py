@@ -27,6 +27,9 @@ if TYPE_CHECKING:
 PolicyGradientAlgorithm = Literal["ppo", "spo", "dppo", "fpo"]
 """What ``--algo`` calls PPO and its relatives."""
 
+OWN_CLASS = re.compile(r"[A-Z]\w*|(rsl_rl|trudi_rsl)(\.[a-z_0-9]+)*[.:][A-Z]\w*")
+"""Names of classes of RSL-RL and of this package, the former also without their module."""
+
 SECTION = "policy_gradient"
 FORMAT = 1
 
@@ -89,8 +92,12 @@ def build_policy(checkpoint: Mapping[str, Any]) -> tuple[DeployablePolicy, dict[
     if not PPO_MODELS:
         raise CheckpointError(f"The checkpoint's policy needs rsl-rl-lib 5; installed is {INSTALLED}.")
     section = copy.deepcopy(spec["actor"])
-    model_class: Any = resolve_callable(_allowed(section.pop("class_name")))
-    if getattr(model_class, "__name__", "") != "MLPModel" and not issubclass(model_class, DeployablePolicy):
+    _require_own_classes(section)
+    if type(spec["num_actions"]) is not int:
+        raise CheckpointError(f"The checkpoint tells {spec['num_actions']!r} for its number of actions.")
+    model_class: Any = resolve_callable(section.pop("class_name"))
+    is_model = isinstance(model_class, type) and issubclass(model_class, DeployablePolicy)
+    if getattr(model_class, "__name__", "") != "MLPModel" and not is_model:
         raise CheckpointError(
             f"The policy is a {model_class.__name__}, and only MLPs can be deployed from a checkpoint. Load it into a "
             "runner and call runner.export_policy_to_onnx(directory)."
@@ -102,15 +109,17 @@ def build_policy(checkpoint: Mapping[str, Any]) -> tuple[DeployablePolicy, dict[
     return policy.eval().requires_grad_(False), spec
 
 
-def _allowed(name: Any) -> str:
-    """Return the name of a model's class, which is one of RSL-RL's or of this package's.
+def _require_own_classes(section: Mapping[str, Any]) -> None:
+    """Check that a model's section names classes of RSL-RL and of this package alone, at any depth.
 
     Raises:
-        CheckpointError: If it is another: importing what a file names would run its code.
+        CheckpointError: If it names another: importing what a file names would run that code.
     """
-    if isinstance(name, str) and re.fullmatch(r"\w+|(rsl_rl|trudi_rsl)(\.\w+)*[.:]\w+", name):
-        return name
-    raise CheckpointError(
-        f"The checkpoint's policy is of class {name!r}, which is neither RSL-RL's nor trudi_rsl's, and was not "
-        "imported. Load it into a runner and call runner.export_policy_to_onnx(directory)."
-    )
+    for name, value in section.items():
+        if isinstance(value, Mapping):
+            _require_own_classes(value)
+        elif name == "class_name" and not (isinstance(value, str) and OWN_CLASS.fullmatch(value)):
+            raise CheckpointError(
+                f"The checkpoint's policy names the class {value!r}, which is neither RSL-RL's nor trudi_rsl's, and "
+                "was not imported. Load it into a runner and call runner.export_policy_to_onnx(directory)."
+            )

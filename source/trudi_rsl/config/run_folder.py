@@ -66,11 +66,13 @@ def find_checkpoint(experiment: Path, run_regex: str = ".*", checkpoint_regex: s
     """
     runs = [p for p in _matching(experiment, run_regex) if p.is_dir()]
     for run in reversed(runs):
-        files = [p for p in _matching(run, checkpoint_regex) if p.is_file() and not p.is_symlink()]
+        files = [p for p in _matching(run, checkpoint_regex) if p.is_file()]
         for file in reversed(files):
             if is_whole(file):
                 return file
             print(f"[trudi_rsl] {file} is damaged or only half there, and was passed over.", flush=True)
+        if files and checkpoint_regex != ANY_CHECKPOINT:
+            raise CheckpointError(f"{files[-1]} is damaged or only half there. Ask for another checkpoint or run.")
     if not runs:
         raise CheckpointError(f"No run in {experiment} matches {run_regex!r}.")
     raise CheckpointError(

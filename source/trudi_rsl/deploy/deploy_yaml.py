@@ -8,13 +8,13 @@ runner's own functions and classes, observations in the order of the policy.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from typing import Any
 
 import numpy as np
 import yaml
 
-from trudi_rsl.deploy.contract import Array, Contract, JointAction, ObservationTerm, Robot, as_numbers
+from trudi_rsl.deploy.contract import Array, Contract, ContractError, JointAction, ObservationTerm, Robot, as_numbers
 
 OBSERVATIONS = (
     *("base_ang_vel", "projected_gravity", "velocity_commands"),
@@ -36,6 +36,9 @@ def deploy_yaml(metadata: Mapping[str, Any]) -> str | None:
 
     Args:
         metadata: Entries of an ONNX file, as values or as text.
+
+    Raises:
+        ContractError: If the runner's shape has no room for it: two terms of one kind, or a joint without a motor.
     """
     if not metadata.get("robot") or not metadata.get("actions") or "obs_dims" not in metadata:
         return None
@@ -43,8 +46,8 @@ def deploy_yaml(metadata: Mapping[str, Any]) -> str | None:
     if contract.robot is None or contract.control_period_s is None:
         return None
     motors = motor_of_joint(contract.robot)
-    observations = {observation_name(term): _observation(term) for term in contract.terms}
-    actions = {action.kind: _action(action, contract.robot) for action in contract.actions}
+    observations = _named((observation_name(term), _observation(term)) for term in contract.terms)
+    actions = _named((action.kind, _action(action, contract.robot)) for action in contract.actions)
     content = {
         "joint_ids_map": motors,
         "step_dt": contract.control_period_s,
@@ -64,14 +67,26 @@ def deploy_yaml(metadata: Mapping[str, Any]) -> str | None:
     return "\n".join(notes) + "\n" + yaml.safe_dump(content, default_flow_style=None, sort_keys=False, width=120)
 
 
+def _named(entries: Iterable[tuple[str, dict[str, Any]]]) -> dict[str, Any]:
+    named: dict[str, Any] = {}
+    for name, entry in entries:
+        if name in named:
+            raise ContractError(f"unitree_rl_lab's runner has room for one {name} only, the task has several")
+        named[name] = entry
+    return named
+
+
 def motor_of_joint(robot: Robot) -> list[int]:
     """Return the number of the motor of each joint.
 
     Raises:
-        ValueError: If a joint has no motor.
+        ContractError: If a joint has no motor.
     """
     if robot.motor_names is None:
         return list(range(len(robot.joint_names)))
+    missing = [name for name in robot.joint_names if name not in robot.motor_names]
+    if missing:
+        raise ContractError(f"the task names no motor for {', '.join(missing)}")
     return [robot.motor_names.index(name) for name in robot.joint_names]
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import copy
 import tempfile
+import warnings
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -15,6 +16,7 @@ from torch import nn
 
 from trudi_rsl import __version__
 from trudi_rsl.algorithms.checkpoint import load_deployable
+from trudi_rsl.deploy.contract import Contract, ContractError, as_numbers
 from trudi_rsl.deploy.deploy_yaml import deploy_yaml
 from trudi_rsl.deploy.onnx_file import add_metadata, write_onnx
 from trudi_rsl.deploy.options import ExportOptions
@@ -60,6 +62,8 @@ class ExportReport:
     """Those compared at; ``parity.draw_probes`` tells which are left out."""
     latency_ms: tuple[float, float]
     """Median and 99th percentile of the time of one call in onnxruntime on one CPU thread, during the comparison."""
+    batch_size: int
+    """Observations per call."""
     control_period_ms: float | None
     """Time from one action to the next in training; None where the metadata does not tell."""
 
@@ -67,7 +71,7 @@ class ExportReport:
     def warning(self) -> str | None:
         """What to tell of a policy that is too slow for its control period, None of another."""
         p99 = self.latency_ms[1]
-        if self.control_period_ms is None or p99 <= self.control_period_ms:
+        if self.batch_size > 1 or self.control_period_ms is None or p99 <= self.control_period_ms:
             return None
         return (
             f"One call in a hundred took {p99:.2f} ms or more here, longer than the control period of "
@@ -115,6 +119,7 @@ def export_policy(
         raise ValueError("A Gaussian policy has no chain, so that no file can take its initial latent.")
     own = {"trudi_rsl_version": __version__, "obs_groups": frozen.actor_obs.groups, **_statistics(policy, frozen)}
     entries = {**own, **frozen.describe(options.chain), "precision": options.precision, **(metadata or {})}
+    entries |= _joint_bounds(entries)
     probes = draw_probes(frozen, policy, options.chain)
     directory.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(prefix=".export-", dir=directory) as temporary:
@@ -130,8 +135,11 @@ def export_policy(
         torch.jit.script(policy).save(str(folder / TORCHSCRIPT_NAME))
         scripted = differences(run_torchscript(folder / TORCHSCRIPT_NAME, probes), probes.actions, policy)
         torchscript_difference = require_equal(TORCHSCRIPT_NAME, scripted)
-        if (text := deploy_yaml(entries)) is not None:
-            (folder / YAML_NAME).write_text(text)
+        try:
+            if (text := deploy_yaml(entries)) is not None:
+                (folder / YAML_NAME).write_text(text)
+        except ContractError as error:
+            warnings.warn(f"There is no {YAML_NAME}: {error}.", stacklevel=2)
         written = {path.name: path.replace(directory / path.name) for path in folder.iterdir()}
     for path in existing:
         if path.name not in written:
@@ -146,6 +154,7 @@ def export_policy(
         NUM_PROBES,
         len(probes.obs),
         latency_ms,
+        options.batch_size,
         None if (period_s := entries.get("control_period_s")) is None else 1e3 * period_s,
     )
 
@@ -168,6 +177,16 @@ def _write_checked(
     measured |= {"latency_ms_p50": latency_ms[0], "latency_ms_p99": latency_ms[1]}
     add_metadata(file, {**measured, "versions": versions(), "commit": commit() or ""})
     return largest, latency_ms
+
+
+def _joint_bounds(entries: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the joints' limits as the bounds of a policy that has none of its own."""
+    if "action_low" in entries or not entries.get("actions") or "obs_dims" not in entries:
+        return {}
+    contract = Contract.from_metadata(entries)
+    if contract.action_low is None or contract.action_high is None:
+        return {}
+    return {"action_low": as_numbers(contract.action_low), "action_high": as_numbers(contract.action_high)}
 
 
 def _statistics(policy: InferencePolicy, original: DeployablePolicy) -> dict[str, list[float]]:

@@ -36,7 +36,7 @@ class Policy:
     """A policy from an ONNX file, with rules for what goes wrong on a robot.
 
     - An observation that holds NaN or infinity, or lies too far from those of training, is not given to the policy: the
-      last action is held, and after too many in a row the policy stops.
+      last action is held, and after too many in a row the policy stops. So it is where the action would not be finite.
     - Actions are clipped to the bounds that the policy was trained within; what was clipped is counted.
 
     Args:
@@ -140,11 +140,15 @@ class Policy:
         if (reason := self._unusable(whole)) is not None:
             self._builder.repeat()
             return self._hold(reason)
+        (actions,) = self._session.run(["actions"], {"obs": whole[None]})
+        action = np.asarray(actions, np.float32)[0]
+        if not np.isfinite(action).all():
+            self._builder.repeat()
+            return self._hold(f"NaN or infinity in the action at positions {_positions(~np.isfinite(action))}")
         if isinstance(obs, Mapping):
             self._builder.keep()
         self._held_in_a_row = 0
-        (actions,) = self._session.run(["actions"], {"obs": whole[None]})
-        self._last = self._clipped(np.asarray(actions, np.float32)[0])
+        self._last = self._clipped(action)
         return self._last.copy()
 
     def _unusable(self, obs: Array) -> str | None:

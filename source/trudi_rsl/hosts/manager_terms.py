@@ -24,6 +24,11 @@ def numbers(values: Any) -> Any:
     return as_numbers(np.asarray(values if tensor is None else tensor.detach().cpu().numpy(), np.float32))
 
 
+JOINT_ACTIONS = ("JointPositionAction", "JointVelocityAction", "JointEffortAction")
+"""Action terms of both hosts that command ``offset + scale * action`` of joints; others, as those relative to the
+joints' present positions or of an end effector, mean something else by the same attributes."""
+
+
 def describe_managers(
     env: Any,
     groups: Sequence[str],
@@ -53,7 +58,8 @@ def describe_managers(
 def observation_terms(manager: Any, groups: Sequence[str]) -> list[dict[str, Any]]:
     """Return the terms of observation groups in their order in the observation, as ``deploy.Contract`` reads them.
 
-    A group whose terms are not one after the other, each with its history, is told as one term of its own.
+    A group whose terms are not one after the other, each with its history, or are modified by more than clip and scale,
+    is told as one term of its own.
 
     Args:
         manager: The environment's observation manager.
@@ -63,7 +69,9 @@ def observation_terms(manager: Any, groups: Sequence[str]) -> list[dict[str, Any
     for group in groups:
         cfgs, dims = manager._group_obs_term_cfgs[group], manager.group_obs_term_dim[group]
         time_major = getattr(manager, "_group_obs_time_major", {}).get(group, False)
-        flat = all(len(dim) == 1 for dim in dims) and not time_major
+        # a modifier may hold a state of its own, as filters do
+        modified = any(getattr(cfg, "modifiers", None) for cfg in cfgs)
+        flat = all(len(dim) == 1 for dim in dims) and not time_major and not modified
         if not manager.group_obs_concatenate[group] or not flat:
             total = sum(math.prod(dim) for dim in dims)
             found.append({"name": group, "size": total})
@@ -107,6 +115,11 @@ def command_ranges(manager: Any) -> dict[str, Any]:
     return found
 
 
+def joint_action_kind(term: Any) -> str | None:
+    """Return which of :data:`JOINT_ACTIONS` an action term is or is derived from, None of another."""
+    return next((cls.__name__ for cls in type(term).__mro__ if cls.__name__ in JOINT_ACTIONS), None)
+
+
 def affine_action(
     name: str,
     term: Any,
@@ -130,7 +143,7 @@ def affine_action(
 
     return {
         "name": name,
-        "kind": type(term).__name__,
+        "kind": joint_action_kind(term),
         "joint_names": list(joint_names),
         "joint_ids": [int(joint) for joint in joint_ids],
         "scale": of_each(term._scale),

@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import contextlib
+import io
 import os
 from collections.abc import Iterator
 from typing import Any
@@ -31,5 +32,8 @@ def _save_whole(content: Any, file: Any, *args: Any, **kwargs: Any) -> None:
     if not isinstance(file, (str, os.PathLike)):
         _torch_save(content, file, *args, **kwargs)
         return
+    # into memory first: torch's own writer hides a full disk behind another error
+    buffer = io.BytesIO()
+    _torch_save(content, buffer, *args, **kwargs)
     with replacing(os.fspath(file)) as part:
-        _torch_save(content, part, *args, **kwargs)
+        part.write(buffer.getbuffer())

@@ -16,16 +16,7 @@ DEFAULT_HANDLERS = (signal.default_int_handler, signal.SIG_DFL)
 
 
 class TrainingEnds(Exception):  # noqa: N818  no error: the end that was asked for
-    """Raised between two iterations.
-
-    Args:
-        reason: Why, to be told.
-        signal_number: The signal that asked for it, None where the time is over.
-    """
-
-    def __init__(self, reason: str, signal_number: int | None = None) -> None:
-        super().__init__(reason)
-        self.signal_number = signal_number
+    """Raised between two iterations, with the reason."""
 
 
 class Requests:
@@ -33,6 +24,18 @@ class Requests:
 
     signal_number: int | None = None
     """The first signal, None before it."""
+
+    def obey(self) -> None:
+        """End as after the signal, if one came.
+
+        Raises:
+            KeyboardInterrupt: After SIGINT.
+            SystemExit: After SIGTERM.
+        """
+        if self.signal_number == signal.SIGINT:
+            raise KeyboardInterrupt
+        if self.signal_number is not None:
+            raise SystemExit(128 + self.signal_number)
 
 
 @contextlib.contextmanager
@@ -60,7 +63,7 @@ def ending(algorithm: Any, seconds: float | None) -> Iterator[Requests]:
         nonlocal over
         result = update(*args, **kwargs)
         if requests.signal_number is not None:
-            over = TrainingEnds(signal.Signals(requests.signal_number).name, requests.signal_number)
+            over = TrainingEnds(signal.Signals(requests.signal_number).name)
         elif end is not None and time.monotonic() >= end:
             over = TrainingEnds(f"{seconds:g} s are over")
         return result

@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import contextlib
+import math
 from pathlib import Path
 
 from trudi_rsl.files import point
@@ -36,7 +37,11 @@ class KeptCheckpoints:
             self._written.remove(path)
         self._written.append(path)
         point(path.with_name(LATEST), path)
-        if mean_return is not None and (self._best is None or mean_return > self._best[0]):
+        if (
+            mean_return is not None
+            and math.isfinite(mean_return)
+            and (self._best is None or mean_return > self._best[0])
+        ):
             self._best = mean_return, path
             point(path.with_name(BEST), path)
         for old in self._written[: -self._most] if self._most is not None else []:

@@ -5,7 +5,6 @@ from __future__ import annotations
 
 import copy
 import functools
-import signal
 import statistics
 from collections import deque
 from pathlib import Path
@@ -81,10 +80,6 @@ class OnPolicyRunner(RslRlOnPolicyRunner):
                 super().learn(num_learning_iterations, init_at_random_ep_len)
         except TrainingEnds as end:
             self._stop(str(end))
-            if end.signal_number == signal.SIGINT:
-                raise KeyboardInterrupt from None
-            if end.signal_number is not None:
-                raise SystemExit(128 + end.signal_number) from None
         except NonFiniteError as error:
             raise NonFiniteError(f"{error} {self._rescue()}") from error
         except KeyboardInterrupt:
@@ -95,6 +90,7 @@ class OnPolicyRunner(RslRlOnPolicyRunner):
             # RSL-RL leaves this writer open, and what its thread has not written is lost when the process ends
             if isinstance(writer := getattr(self.logger, "writer", None), SummaryWriter):
                 writer.close()
+        requests.obey()
 
     def _stop(self, reason: str) -> None:
         """Save the last checkpoint, as the stock runner does when it has trained all iterations."""
@@ -134,9 +130,11 @@ class OnPolicyRunner(RslRlOnPolicyRunner):
             with whole_checkpoints():
                 super().save(path, {**told, **(infos or {})})
         except OSError as error:
-            print(f"[trudi_rsl] {path} could not be written, and training goes on: {error}", flush=True)
+            print(f"[trudi_rsl] {path} could not be written; training is not ended by that: {error}", flush=True)
             return
-        self._kept.add(Path(path), self._mean_return())
+        # others are a caller's own
+        if self.logger.log_dir is not None and Path(path).parent == Path(self.logger.log_dir):
+            self._kept.add(Path(path), self._mean_return())
         if self.cfg.get("export_checkpoints"):
             self._export(Path(path))
 
@@ -154,7 +152,9 @@ class OnPolicyRunner(RslRlOnPolicyRunner):
         try:
             from trudi_rsl.deploy import export_checkpoint  # needs the `export` extra
 
-            export_checkpoint(checkpoint, checkpoint.parent / "exported" / checkpoint.stem, overwrite=True)
+            # rebuilding the policy draws its first weights, and training must not miss those numbers
+            with torch.random.fork_rng(devices=[]):
+                export_checkpoint(checkpoint, checkpoint.parent / "exported" / checkpoint.stem, overwrite=True)
         except Exception as error:
             print(f"[trudi_rsl] Could not export {checkpoint.name}; training goes on: {error}", flush=True)
 

@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 
 from trudi_rsl.hosts.isaaclab.action_terms import as_tensor, term_bounds
-from trudi_rsl.hosts.manager_terms import affine_action, describe_managers, numbers
+from trudi_rsl.hosts.manager_terms import affine_action, describe_managers, joint_action_kind, numbers
 
 
 def describe(env: Any, groups: Sequence[str]) -> dict[str, Any]:
@@ -24,7 +24,7 @@ def describe(env: Any, groups: Sequence[str]) -> dict[str, Any]:
 
 
 def _action(name: str, term: Any) -> dict[str, Any] | None:
-    if not hasattr(term, "_joint_names"):
+    if joint_action_kind(term) is None:
         return None
     ids = term._joint_ids
     if isinstance(ids, slice):
@@ -51,5 +51,6 @@ def _gains(asset: Any, name: str) -> Tensor:
     for actuator in asset.actuators.values():
         ids = actuator.joint_indices
         ids = ids if isinstance(ids, slice) else torch.as_tensor(ids).long().cpu()
-        gains[ids] = as_tensor(getattr(actuator, name))[0].cpu()
+        # tasks that randomise gains do so around the nominal ones
+        gains[ids] = as_tensor(getattr(actuator, name)).median(0).values.cpu()
     return gains

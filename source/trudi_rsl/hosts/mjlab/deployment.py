@@ -9,7 +9,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from trudi_rsl.hosts.manager_terms import affine_action, describe_managers, numbers
+from trudi_rsl.hosts.manager_terms import affine_action, describe_managers, joint_action_kind, numbers
 from trudi_rsl.hosts.mjlab.action_terms import term_bounds
 
 AFFINE_BIAS = 1
@@ -27,7 +27,7 @@ def describe(env: Any, groups: Sequence[str]) -> dict[str, Any]:
 
 
 def _action(name: str, term: Any) -> dict[str, Any] | None:
-    if not type(term).__name__.startswith("Joint"):
+    if joint_action_kind(term) is None:
         return None
     return affine_action(name, term, term.target_names, term.target_ids.tolist(), term_bounds(term))
 
