@@ -11,8 +11,10 @@ from typing import Any
 
 import figures
 import numpy as np
+import sim_to_sim
 from deployed import EPISODES, MULTIMODAL, SEEDS, VARIANTS
 from latency import NUM_ACTIONS, NUM_OBS
+from scipy.stats import t as student
 
 from trudi_rsl.evaluation.comparison.estimates import Estimate, iqm_estimate
 
@@ -42,13 +44,23 @@ def section(folder: Path, latency_file: Path, docs: Path, table: TableWriter) ->
     figures.return_against_latency(kept, milliseconds, docs / "deployed.png")
     return TEMPLATE.read_text().format(
         episodes=EPISODES,
-        seeds=", ".join(f"{task} {[run['seed'] for run in found]}" for task, found in runs.items()),
+        seeds=", ".join(f"{task} {min(seeds_of(found))} to {max(seeds_of(found))}" for task, found in runs.items()),
         returns=table(["variant", "99 % within, ms", *runs], returns_rows(runs, milliseconds)),
         behaviours=table(
             ["variant", "H in bits, median", "H by seed", "runs that succeed"], behaviour_rows(runs.get(MULTIMODAL, []))
         ),
+        sim_task=sim_to_sim.TASK,
+        sim_episodes=sim_to_sim.EPISODES,
+        sim_to_sim=table(
+            ["seed", "training simulator", "plain MuJoCo"], sim_to_sim_rows(folder.with_name("sim_to_sim"))
+        ),
         shape=f"{NUM_OBS} observations and {NUM_ACTIONS} actions",
     )
+
+
+def seeds_of(runs: list[dict[str, Any]]) -> list[int]:
+    """Return the seeds of the training runs."""
+    return [run["seed"] for run in runs]
 
 
 def mean_returns(runs: list[dict[str, Any]], variant: str) -> list[float]:
@@ -75,6 +87,21 @@ def returns_rows(runs: dict[str, list[dict[str, Any]]], milliseconds: dict[str, 
             bounds = "" if share.interval is None else f" [{share.interval[0]:.2f}, {share.interval[1]:.2f}]"
             cells.append(f"{', '.join(f'{value:.{digits}f}' for value in by_seed)}: **{share.value:.2f}**{bounds}")
         rows.append([name, f"{milliseconds[name]:.2f}", *cells])
+    return rows
+
+
+def sim_to_sim_rows(folder: Path) -> list[list[str]]:
+    """Return a row for each seed: the mean return in both simulators."""
+    rows = []
+    for path in sorted(folder.glob("*.json")):
+        record = json.loads(path.read_text())
+        cells = []
+        for simulator in ("training_simulator", "plain_mujoco"):
+            returns = np.array(record[simulator])
+            # of a normal mean with unknown deviation
+            half = student.ppf(0.975, len(returns) - 1) * returns.std(ddof=1) / np.sqrt(len(returns))
+            cells.append(f"{returns.mean():.0f} [{returns.mean() - half:.0f}, {returns.mean() + half:.0f}]")
+        rows.append([str(record["seed"]), *cells])
     return rows
 
 

@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import signal
 import time
 from pathlib import Path
@@ -11,6 +12,7 @@ import pytest
 import torch
 from omegaconf import OmegaConf
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
+from torch.multiprocessing.spawn import spawn
 
 from tests.evaluation.tiny_runs import SMALL, TASK
 from trudi_rsl.config import compose
@@ -158,3 +160,37 @@ def test_a_signal_in_the_last_iteration_is_obeyed_too(tmp_path: Path) -> None:
         runner.learn(1)
     assert end.value.code == 143
     assert (tmp_path / "run" / "model_0.pt").is_file()
+
+
+class Counting:
+    """An algorithm that counts, and in one process gets a signal while it updates."""
+
+    device = "cpu"
+
+    def __init__(self, signalled: bool) -> None:
+        self.signalled, self.updates = signalled, 0
+
+    def act(self) -> None: ...
+
+    def update(self) -> None:
+        self.updates += 1
+        if self.signalled and self.updates == 2:
+            signal.raise_signal(signal.SIGTERM)
+
+
+def train_in_process(rank: int, folder: str) -> None:
+    """Train until the second process is asked to end, and keep how far that was."""
+    torch.distributed.init_process_group("gloo", init_method=f"file://{folder}/rendezvous", rank=rank, world_size=2)
+    algorithm = Counting(signalled=rank == 1)
+    with contextlib.suppress(TrainingEnds), ending(algorithm, None) as requests:
+        for _ in range(100):
+            algorithm.act()
+            algorithm.update()
+    Path(folder, f"rank{rank}.txt").write_text(f"{algorithm.updates} {requests.signal_number}")
+    torch.distributed.destroy_process_group()
+
+
+@pytest.mark.slow
+def test_all_processes_end_after_the_same_iteration_when_one_is_asked_to(tmp_path: Path) -> None:
+    spawn(train_in_process, (str(tmp_path),), nprocs=2)
+    assert [(tmp_path / f"rank{rank}.txt").read_text() for rank in (0, 1)] == [f"2 {int(signal.SIGTERM)}"] * 2

@@ -7,7 +7,6 @@ adds the shapes and settings that rebuild the module, and ``rng_state`` and ``en
 
 from __future__ import annotations
 
-import pickle
 import re
 import warnings
 from collections import OrderedDict, deque
@@ -139,14 +138,12 @@ def read_checkpoint(path: str | Path) -> dict[str, Any]:
     try:
         with torch.serialization.safe_globals(PLAIN_CLASSES):
             checkpoint = torch.load(path, map_location="cpu", weights_only=True)
-    except pickle.UnpicklingError as error:
-        found = re.search(r"GLOBAL (\S+)", str(error))
-        what = f"the class or function {found[1]}" if found else "more than tensors and plain values"
-        raise CheckpointError(
-            f"{path} holds {what}, which a checkpoint of RSL-RL or TruDi does not, and was not loaded: it could run "
-            "code. If you trust who made it, save it again without that."
-        ) from error
     except Exception as error:  # what unpickling foreign bytes raises is not limited to a few classes
+        if (found := re.search(r"GLOBAL (\S+)", str(error))) is not None:
+            raise CheckpointError(
+                f"{path} holds the class or function {found[1]}, which a checkpoint of RSL-RL or TruDi does not, and "
+                "was not loaded: it could run code. If you trust who made it, save it again without that."
+            ) from error
         if Path(path).read_bytes()[: len(ARCHIVE)] == ARCHIVE and not is_whole(Path(path)):
             raise CheckpointError(f"{path} is damaged or only half there; use another checkpoint.") from error
         raise CheckpointError(f"{path} is not a checkpoint (model_*.pt): {type(error).__name__}.") from error

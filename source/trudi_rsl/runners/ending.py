@@ -10,9 +10,15 @@ import time
 from collections.abc import Iterator
 from typing import Any
 
+import torch
+
 SIGNALS = (signal.SIGINT, signal.SIGTERM)
 DEFAULT_HANDLERS = (signal.default_int_handler, signal.SIG_DFL)
 """Handlers that nobody set for a purpose of his own, nor to have signals ignored."""
+
+
+NOTHING, TIME_OVER = 0, -1
+"""What a process is asked for beside the numbers of signals, which are above 0."""
 
 
 class TrainingEnds(Exception):  # noqa: N818  no error: the end that was asked for
@@ -44,10 +50,11 @@ def ending(algorithm: Any, seconds: float | None) -> Iterator[Requests]:
 
     It ends after the iteration during which the seconds have passed or the first SIGINT or SIGTERM came; a second
     signal acts at once, as without this. RSL-RL's loop has no other way out: its first action after the last update
-    comes when that has been logged.
+    comes when that has been logged. Of several processes all end after the same iteration, when one is asked to:
+    those that went on would wait for it.
 
     Args:
-        algorithm: What the runner trains; its ``act`` and ``update`` are watched.
+        algorithm: What the runner trains, on its ``device``; its ``act`` and ``update`` are watched.
         seconds: Wall-clock time from here on, above 0; None sets no limit.
     """
     end = None if seconds is None else time.monotonic() + seconds
@@ -62,10 +69,13 @@ def ending(algorithm: Any, seconds: float | None) -> Iterator[Requests]:
     def watched_update(*args: Any, **kwargs: Any) -> Any:
         nonlocal over
         result = update(*args, **kwargs)
-        if requests.signal_number is not None:
-            over = TrainingEnds(signal.Signals(requests.signal_number).name)
-        elif end is not None and time.monotonic() >= end:
+        asked = requests.signal_number or (TIME_OVER if end is not None and time.monotonic() >= end else NOTHING)
+        asked = _of_all_processes(asked, algorithm)
+        if asked == TIME_OVER:
             over = TrainingEnds(f"{seconds:g} s are over")
+        elif asked != NOTHING:
+            requests.signal_number = asked
+            over = TrainingEnds(signal.Signals(asked).name)
         return result
 
     algorithm.act, algorithm.update = watched_act, watched_update
@@ -74,6 +84,16 @@ def ending(algorithm: Any, seconds: float | None) -> Iterator[Requests]:
             yield requests
     finally:
         algorithm.act, algorithm.update = act, update
+
+
+def _of_all_processes(asked: int, algorithm: Any) -> int:
+    """Return what any process is asked for; the time's end counts where no process has a signal."""
+    if not torch.distributed.is_initialized():
+        return asked
+    every = torch.tensor([max(asked, NOTHING), int(asked == TIME_OVER)], device=algorithm.device)
+    torch.distributed.all_reduce(every, torch.distributed.ReduceOp.MAX)
+    number, time_over = every.tolist()
+    return number or (TIME_OVER if time_over else NOTHING)
 
 
 @contextlib.contextmanager
