@@ -93,11 +93,22 @@ def run(*command: str | Path, folder: Path, until: Path | None = None) -> Done:
         try:
             if until is not None:
                 _wait_for(until, process)
-                process.send_signal(signal.SIGINT)
+                _interrupt(process)
             process.wait(TIMEOUT)
         finally:
             process.kill()
     return Done(process.returncode, output.read_text(), folder)
+
+
+def _interrupt(process: subprocess.Popen) -> None:
+    """Interrupt a process until it ends: Python drops an interrupt that meets a destructor, as Warp has many."""
+    for _ in range(6):
+        process.send_signal(signal.SIGINT)
+        try:
+            process.wait(10.0)
+        except subprocess.TimeoutExpired:
+            continue
+        return
 
 
 def _wait_for(path: Path, process: subprocess.Popen) -> None:
