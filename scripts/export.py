@@ -6,11 +6,13 @@ from __future__ import annotations
 import argparse
 import sys
 from pathlib import Path
+from typing import get_args
 
 
 def parse() -> argparse.Namespace:
     """Return the flags."""
     from trudi_rsl.command_line import Parser
+    from trudi_rsl.deploy.options import Precision
 
     parser = Parser(__doc__)
     parser.add_argument("--checkpoint", type=Path, required=True, help="a model_*.pt of any algorithm")
@@ -19,7 +21,7 @@ def parse() -> argparse.Namespace:
     parser.add_argument("--steps", type=int, help="denoising steps, merged out of those trained (default: all)")
     parser.add_argument("--latent_seed", type=int, help="seed of a fixed initial latent (default: start from zeros)")
     parser.add_argument("--latent_input", action="store_true", help="also write policy_latent.onnx, which is given it")
-    parser.add_argument("--precision", choices=("fp32", "fp16", "int8"), default="fp32", help="(default: fp32)")
+    parser.add_argument("--precision", choices=get_args(Precision), default="fp32", help="(default: fp32)")
     parser.add_argument("--batch_size", type=int, default=1, help="observations per call (default: 1)")
     parser.add_argument("--overwrite", action="store_true", help="replace an earlier export")
     return parser.parse_all()

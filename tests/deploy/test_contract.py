@@ -3,15 +3,17 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+import onnxruntime
 import pytest
 import torch
 import yaml
 
-from tests.deploy.drift import DriftEnv, make_trained, runner_cfg
+from tests.deploy.drift import DriftEnv, make_trained, ppo_cfg, runner_cfg
 from tests.deploy.exported import GOOD, changed
 from trudi_rsl.deploy import Contract, ContractError, ObservationTerm, Policy, export_checkpoint
 from trudi_rsl.deploy.contract import as_numbers
@@ -20,6 +22,7 @@ from trudi_rsl.deploy.observation import ObservationBuilder
 from trudi_rsl.hosts.manager_terms import joint_action_kind
 from trudi_rsl.hosts.registry import make_env
 from trudi_rsl.rsl_rl_compat import describe_environment
+from trudi_rsl.rsl_rl_compat.version import PPO_MODELS
 from trudi_rsl.runners import OnPolicyRunner
 
 ROBOT = {
@@ -167,6 +170,19 @@ def test_joint_limits_bound_a_policy_that_has_no_bounds_of_its_own() -> None:
     assert own.action_low is not None and own.action_low.tolist() == [-9.0] * 3
     without = Contract.from_metadata(METADATA | {"actions": [ACTION | {"limits": None}]})
     assert without.action_low is None
+
+
+@pytest.mark.skipif(not PPO_MODELS, reason="rebuilding PPO's policy needs rsl-rl-lib 5")
+def test_an_unbounded_policys_file_tells_the_joints_limits_as_its_bounds(tmp_path: Path) -> None:
+    runner = OnPolicyRunner(DriftEnv(), ppo_cfg(), log_dir=None, device="cpu")
+    assert runner._policy_spec is not None
+    runner._policy_spec["environment"] = {"actions": [ACTION]}
+    runner.save(str(tmp_path / "model_0.pt"))
+    file = export_checkpoint(tmp_path / "model_0.pt").onnx
+    told = onnxruntime.InferenceSession(file).get_modelmeta().custom_metadata_map
+    # the C++ example reads these
+    assert json.loads(told["action_low"]) == [-1.0, -2.0, -3.0]
+    assert json.loads(told["action_high"]) == [1.0, 2.0, 3.0]
 
 
 def test_commands_of_an_action_are_offset_and_scaled_and_clipped(exported: Path, tmp_path: Path) -> None:

@@ -11,15 +11,15 @@ import onnx
 
 from trudi_rsl.deploy.options import Precision
 
-MIN_ROWS = 128
-"""Inputs of a product from which on 8 bits are worth the work of finding the input's scale."""
+MIN_WIDTH = 128
+"""Inputs and outputs of a product from which on 8 bits are worth the work of finding the input's scale."""
 
 
 def reduce_precision(path: Path, precision: Precision) -> None:
     """Rewrite an ONNX policy in another precision; its inputs and outputs stay float32.
 
-    In ``int8``, products with fewer than :data:`MIN_ROWS` inputs (that of the latent) stay in float32, as does the last
-    layer, whose rounding would go straight into the action.
+    In ``int8``, products with fewer than :data:`MIN_WIDTH` inputs or outputs stay in float32: those of the latent, and
+    the last layer's, whose rounding would go straight into the action.
 
     Args:
         path: The file.
@@ -47,7 +47,7 @@ def _to_int8(path: Path) -> None:
     kept = [
         node.name
         for node in model.graph.node
-        if node.op_type == "MatMul" and min(shapes.get(node.input[1], (0,))) < MIN_ROWS
+        if node.op_type == "MatMul" and min(shapes.get(node.input[1], (0,))) < MIN_WIDTH
     ]
     root = logging.getLogger()
     level = root.level

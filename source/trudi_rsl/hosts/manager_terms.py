@@ -17,16 +17,15 @@ from torch import Tensor
 
 from trudi_rsl.deploy.contract import as_numbers
 
+JOINT_ACTIONS = ("JointPositionAction", "JointVelocityAction", "JointEffortAction")
+"""Action terms of both hosts that command ``offset + scale * action`` of joints; others, as those relative to the
+joints' present positions or of an end effector, mean something else by the same attributes."""
+
 
 def numbers(values: Any) -> Any:
     """Return float32 values as the shortest Python numbers that mean the same, in lists as the tensor is nested."""
     tensor = values if isinstance(values, Tensor) else getattr(values, "torch", None)  # Isaac Lab 3.0 wraps tensors
     return as_numbers(np.asarray(values if tensor is None else tensor.detach().cpu().numpy(), np.float32))
-
-
-JOINT_ACTIONS = ("JointPositionAction", "JointVelocityAction", "JointEffortAction")
-"""Action terms of both hosts that command ``offset + scale * action`` of joints; others, as those relative to the
-joints' present positions or of an end effector, mean something else by the same attributes."""
 
 
 def describe_managers(

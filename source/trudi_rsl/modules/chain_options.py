@@ -46,7 +46,9 @@ class ChainOptions:
 
     def starts_for(self, obs: Tensor, num_actions: int, std: float) -> Tensor:
         """Return that start for observations ``[B, O]``, as a view ``[B, A]``, where and as exact as they are."""
-        return self.start(num_actions, std).to(obs).expand(len(obs), -1)
+        # made on the device: a copy to it would wait for it at every action
+        start = obs.new_zeros(1, num_actions) if self.seed is None else self.start(num_actions, std).to(obs)
+        return start.expand(len(obs), -1)
 
     def steps_of(self, num_trained: int) -> int:
         """Return the number of steps of a chain that was trained with ``num_trained``.

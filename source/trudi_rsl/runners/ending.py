@@ -16,7 +16,6 @@ SIGNALS = (signal.SIGINT, signal.SIGTERM)
 DEFAULT_HANDLERS = (signal.default_int_handler, signal.SIG_DFL)
 """Handlers that nobody set for a purpose of his own, nor to have signals ignored."""
 
-
 NOTHING, TIME_OVER = 0, -1
 """What a process is asked for beside the numbers of signals, which are above 0."""
 
