@@ -31,7 +31,7 @@ from trudi_rsl.modules import ChainOptions
 
 ROOT = Path(__file__).resolve().parents[1]
 RESULTS = ROOT / "benchmarks" / "results" / "deployed"
-SEEDS = {"HalfCheetah-v5": range(1, 6), "PlanarObstacle-v0": range(1, 6), "Mjlab-Cartpole-Swingup": range(1, 4)}
+SEEDS = {"HalfCheetah-v5": range(1, 6), "PlanarObstacle-v0": range(1, 6), "Mjlab-Cartpole-Swingup": range(1, 6)}
 """Seeds of each task's training."""
 MULTIMODAL = "PlanarObstacle-v0"
 MJLAB_FLAGS = ("--num_envs", "128", "--max_iterations", "125")

@@ -12,7 +12,19 @@ FIVE_SEEDS = ("trudi", "reppo", "ppo")
 """Algorithms that have five seeds where all are compared; the others have three."""
 ALL_COMPARED = (HALF_CHEETAH, "Hopper-v5", "Ant-v5")
 """Tasks on which all algorithms are compared; on the others TruDi and PPO are, with three seeds."""
-TABLES = ("halfcheetah", "tasks", "ablation", "chains", "gradients", "amortised", "steps", "eps", "wallclock", "long")
+TABLES = (
+    "halfcheetah",
+    "tasks",
+    "ablation",
+    "chains",
+    "gradients",
+    "amortised",
+    "steps",
+    "eps",
+    "wallclock",
+    "long",
+    "cost",
+)
 
 PATHWISE = ("agent.algorithm.actor_gradient=pathwise", "agent.algorithm.num_adjoint_steps=0")
 """The paper's gradient. All but the preset's own runs have it, so that a table compares one thing."""
@@ -69,6 +81,8 @@ WALL_CLOCK: dict[str, int] = {"trudi": 200, "reppo": 200, "ppo": 489}
 LONG_TASK, LONG_ITERATIONS = "Ant-v5", 489
 """A million environment steps of the task on which nothing walks after 300k."""
 LONG_ALGORITHMS = ("trudi", "reppo", "ppo")
+FREE_CONTROL = ("env.env_kwargs.ctrl_cost_weight=0.0",)
+"""That task without its control cost, which under wide exploration outweighs the reward for staying up."""
 COMPARED_TASKS = (HALF_CHEETAH, "Hopper-v5")
 THIRD_TASK = "Walker2d-v5"
 """Where the preset's gradient and the pathwise one alone are compared."""
@@ -122,6 +136,12 @@ def learning_jobs(tables: set[str]) -> list[Job]:
         iterations = (f"agent.max_iterations={LONG_ITERATIONS}",)
         jobs += [
             Job("long", LONG_TASK, algo, seed, "1M steps", iterations)
+            for seed in range(1, 4)
+            for algo in LONG_ALGORITHMS
+        ]
+    if "cost" in tables:
+        jobs += [
+            Job("cost", LONG_TASK, algo, seed, "no control cost", FREE_CONTROL)
             for seed in range(1, 4)
             for algo in LONG_ALGORITHMS
         ]
