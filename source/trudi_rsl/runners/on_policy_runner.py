@@ -26,6 +26,7 @@ from trudi_rsl.rsl_rl_compat.version import POLICY_STYLE
 from trudi_rsl.runners.checkpoint_writer import whole_checkpoints
 from trudi_rsl.runners.ending import Requests, TrainingEnds, ending
 from trudi_rsl.runners.kept_checkpoints import KeptCheckpoints
+from trudi_rsl.runners.log_writer import interruptible_logs
 
 if TYPE_CHECKING or not POLICY_STYLE:
     from rsl_rl.runners import OnPolicyRunner as RslRlOnPolicyRunner
@@ -50,9 +51,9 @@ class OnPolicyRunner(RslRlOnPolicyRunner):
     - ``keep_checkpoints`` in its configuration keeps that many of the newest, and the best by training return;
     - ``export_checkpoints`` in its configuration exports the policy of every checkpoint beside it;
     - SIGINT and SIGTERM end training after the iteration, with a checkpoint; a second one ends it at once;
-    - when the simulator gives NaN or infinity, the policy so far is saved first;
-    - TruDi finds non-finite numbers at the end of a rollout and names the environment, so RSL-RL's own check, which
-      waits for the device at every step, is off unless asked for.
+    - when NaN or infinity ends training, the policy so far is saved first;
+    - TruDi learns from nothing that is not finite and keeps what was not (:class:`UpdateGuard`), so RSL-RL's own check,
+      which waits for the device at every step, is off unless asked for.
     """
 
     _policy_spec: dict[str, Any] | None = None
@@ -75,8 +76,13 @@ class OnPolicyRunner(RslRlOnPolicyRunner):
             SystemExit: After SIGTERM, likewise.
         """
         requests = Requests()
+        algorithm: Any = self.alg
+        if hasattr(algorithm, "guard") and self.logger.log_dir is not None and not self.gpu_global_rank:
+            algorithm.guard.folder = Path(self.logger.log_dir)
+        if hasattr(self.env, "restarts_faulty"):
+            self.env.restarts_faulty = True  # type: ignore[attr-defined]
         try:
-            with ending(self.alg, self.cfg.get("max_seconds")) as requests:
+            with ending(self.alg, self.cfg.get("max_seconds")) as requests, interruptible_logs():
                 super().learn(num_learning_iterations, init_at_random_ep_len)
         except TrainingEnds as end:
             self._stop(str(end))
@@ -89,7 +95,8 @@ class OnPolicyRunner(RslRlOnPolicyRunner):
         finally:
             # RSL-RL leaves this writer open, and what its thread has not written is lost when the process ends
             if isinstance(writer := getattr(self.logger, "writer", None), SummaryWriter):
-                writer.close()
+                with interruptible_logs():
+                    writer.close()
         requests.obey()
 
     def _stop(self, reason: str) -> None:
