@@ -91,7 +91,7 @@ def measure(seed: int) -> dict[str, Any]:
         **curve,
         "memory_s_mb": [(round(s), round(mb, 1)) for s, mb in memory],
         "growth_mb_per_1000_iterations": round(growth_per_1000_iterations(memory, ITERATIONS), 2),
-        "behaviour": behaviour.to_dict(),
+        "behaviour": {k: v for k, v in behaviour.to_dict().items() if k != "runs"},
         "versions": {p: version(p) for p in ("torch", "rsl-rl-lib", "gymnasium")},
     }
 
