@@ -15,7 +15,7 @@ from torch.utils.tensorboard import SummaryWriter
 
 from tests.rsl_rl.helpers import runner_cfg
 from trudi_rsl.hosts.gymnasium_env import GymnasiumVecEnv
-from trudi_rsl.runners import OnPolicyRunner, log_writer
+from trudi_rsl.runners import OnPolicyRunner, log_writer, on_policy_runner
 from trudi_rsl.runners.log_writer import interruptible_logs
 
 pytestmark = pytest.mark.filterwarnings("ignore::pytest.PytestUnhandledThreadExceptionWarning")
@@ -60,8 +60,9 @@ def test_the_log_has_a_gap_where_the_disk_was_full_and_goes_on_after_it(
 
 
 def test_training_goes_on_with_a_log_that_cannot_be_written(
-    tmp_path: Path, small_files: Any, capsys: pytest.CaptureFixture[str]
+    tmp_path: Path, small_files: Any, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
+    monkeypatch.setattr(on_policy_runner, "RETRY_SECONDS", (0.0,))
     runner = OnPolicyRunner(GymnasiumVecEnv("Pendulum-v1", 3), runner_cfg(), str(tmp_path), "cpu")
     small_files(100)
     runner.learn(3)

@@ -6,6 +6,7 @@ from __future__ import annotations
 import copy
 import functools
 import statistics
+import time
 from collections import deque
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -36,6 +37,9 @@ else:
 EPISODE_SUMS = ("cur_reward_sum", "cur_episode_length")
 """Attributes of RSL-RL's logger that add up the episodes under way, ``[E]``."""
 
+RETRY_SECONDS = (2.0, 10.0, 30.0, 60.0, 120.0)
+"""Pauses before a training's last checkpoint is tried again."""
+
 LOG_SUMS = ("rewbuffer", "lenbuffer", "tot_timesteps", "tot_time")
 """Attributes of RSL-RL's logger about what is over."""
 
@@ -57,6 +61,8 @@ class OnPolicyRunner(RslRlOnPolicyRunner):
     """
 
     _policy_spec: dict[str, Any] | None = None
+    _unwritten: str | None = None
+    """Where the newest checkpoint should have gone, if it could not be written."""
 
     def __init__(self, env: VecEnv, train_cfg: dict[str, Any], log_dir: str | None = None, device: str = "cpu") -> None:
         actor = copy.deepcopy(train_cfg.get("actor"))  # RSL-RL up to 5.4 takes the class names out
@@ -84,6 +90,7 @@ class OnPolicyRunner(RslRlOnPolicyRunner):
         try:
             with ending(self.alg, self.cfg.get("max_seconds")) as requests, interruptible_logs():
                 super().learn(num_learning_iterations, init_at_random_ep_len)
+            self._retry_last_checkpoint()
         except TrainingEnds as end:
             self._stop(str(end))
         except NonFiniteError as error:
@@ -104,6 +111,7 @@ class OnPolicyRunner(RslRlOnPolicyRunner):
         print(f"\nStopped after iteration {self.current_learning_iteration}: {reason}.", flush=True)
         if getattr(self.logger, "writer", None) is not None and self.logger.log_dir is not None:
             self.save(str(Path(self.logger.log_dir) / f"model_{self.current_learning_iteration}.pt"))
+            self._retry_last_checkpoint()
             self._stop_logging()
 
     def _stop_logging(self) -> None:
@@ -138,12 +146,23 @@ class OnPolicyRunner(RslRlOnPolicyRunner):
                 super().save(path, {**told, **(infos or {})})
         except OSError as error:
             print(f"[trudi_rsl] {path} could not be written; training is not ended by that: {error}", flush=True)
+            self._unwritten = path
             return
+        self._unwritten = None
         # others are a caller's own
         if self.logger.log_dir is not None and Path(path).parent == Path(self.logger.log_dir):
             self._kept.add(Path(path), self._mean_return())
         if self.cfg.get("export_checkpoints"):
             self._export(Path(path))
+
+    def _retry_last_checkpoint(self) -> None:
+        """Try again to write the training's last checkpoint, for a few minutes: no later one will take its place."""
+        for seconds in RETRY_SECONDS:
+            if self._unwritten is None:
+                return
+            print(f"[trudi_rsl] The last checkpoint is tried again in {seconds:g} s.", flush=True)
+            time.sleep(seconds)
+            self.save(self._unwritten)
 
     @functools.cached_property
     def _kept(self) -> KeptCheckpoints:
