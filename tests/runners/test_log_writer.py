@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import resource
 import signal
 from collections.abc import Iterator
@@ -57,6 +58,19 @@ def test_the_log_has_a_gap_where_the_disk_was_full_and_goes_on_after_it(
     assert set(range(61, 80)) <= {*steps}
     assert {*range(20)} <= {*steps} and not {*range(20, 60)} <= {*steps}
     assert capsys.readouterr().out.count("has a gap from here on") == 1
+
+
+def test_what_is_printed_to_a_full_disk_is_lost_and_nothing_else(tmp_path: Path, small_files: Any) -> None:
+    with (tmp_path / "out.txt").open("w") as out, contextlib.redirect_stdout(out):
+        small_files(10)
+        with interruptible_logs():
+            print("x" * 100, flush=True)
+        with pytest.raises(OSError, match="too large"):
+            print("x" * 100, flush=True)
+        small_files(None)
+        with interruptible_logs():
+            print("again", flush=True)
+    assert (tmp_path / "out.txt").read_text().endswith("again\n")
 
 
 def test_training_goes_on_with_a_log_that_cannot_be_written(

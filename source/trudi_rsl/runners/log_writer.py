@@ -1,12 +1,13 @@
 # SPDX-License-Identifier: BSD-3-Clause
-"""TensorBoard logs that a full disk or a lost folder interrupts, and does not end the training with."""
+"""Logs that a full disk interrupts and does not end the training with: TensorBoard's, and what is printed."""
 
 from __future__ import annotations
 
 import contextlib
+import sys
 import time
 from collections.abc import Iterator
-from typing import Any
+from typing import Any, TextIO, cast
 from unittest import mock
 
 from torch.utils.tensorboard import SummaryWriter
@@ -19,10 +20,12 @@ _add_scalar, _close = SummaryWriter.add_scalar, SummaryWriter.close
 
 @contextlib.contextmanager
 def interruptible_logs() -> Iterator[None]:
-    """Let ``SummaryWriter`` leave out the scalars that it cannot write, inside the block, and say so once.
+    """Leave out what cannot be logged, inside the block, and say so once.
 
-    Its thread meets the error and hands it to whichever call comes next; a writer that has met one writes no more. So
-    another takes its place, with a file of its own, which TensorBoard shows as the same run.
+    What is printed may go to a file of that disk as well, and RSL-RL prints in every iteration.
+
+    A ``SummaryWriter``'s thread meets the error and hands it to whichever call comes next, and the writer writes no
+    more. So another takes its place, with a file of its own, which TensorBoard shows as the same run.
     """
     retry_at: dict[int, float] = {}
 
@@ -47,5 +50,30 @@ def interruptible_logs() -> Iterator[None]:
         except OSError as error:
             interrupted(self, error)
 
-    with mock.patch.object(SummaryWriter, "add_scalar", add_scalar), mock.patch.object(SummaryWriter, "close", close):
+    with (
+        mock.patch.object(SummaryWriter, "add_scalar", add_scalar),
+        mock.patch.object(SummaryWriter, "close", close),
+        contextlib.redirect_stdout(cast(TextIO, _Forgiving(sys.stdout))),
+    ):
         yield
+
+
+class _Forgiving:
+    """An output stream that loses what it cannot write."""
+
+    def __init__(self, stream: TextIO) -> None:
+        self._stream = stream
+
+    def write(self, text: str) -> int:
+        """Write a text, or lose it."""
+        with contextlib.suppress(OSError):
+            self._stream.write(text)
+        return len(text)
+
+    def flush(self) -> None:
+        """Write what is buffered, or leave it there."""
+        with contextlib.suppress(OSError):
+            self._stream.flush()
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._stream, name)

@@ -81,6 +81,10 @@ class OnPolicyRunner(RslRlOnPolicyRunner):
             NonFiniteError: If the simulator gives NaN or infinity; names the checkpoint that was kept.
             SystemExit: After SIGTERM, likewise.
         """
+        with interruptible_logs():
+            self._learn(num_learning_iterations, init_at_random_ep_len)
+
+    def _learn(self, num_learning_iterations: int, init_at_random_ep_len: bool) -> None:
         requests = Requests()
         algorithm: Any = self.alg
         if hasattr(algorithm, "guard") and self.logger.log_dir is not None and not self.gpu_global_rank:
@@ -88,7 +92,7 @@ class OnPolicyRunner(RslRlOnPolicyRunner):
         if hasattr(self.env, "restarts_faulty"):
             self.env.restarts_faulty = True  # type: ignore[attr-defined]
         try:
-            with ending(self.alg, self.cfg.get("max_seconds")) as requests, interruptible_logs():
+            with ending(self.alg, self.cfg.get("max_seconds")) as requests:
                 super().learn(num_learning_iterations, init_at_random_ep_len)
             self._retry_last_checkpoint()
         except TrainingEnds as end:
@@ -102,8 +106,7 @@ class OnPolicyRunner(RslRlOnPolicyRunner):
         finally:
             # RSL-RL leaves this writer open, and what its thread has not written is lost when the process ends
             if isinstance(writer := getattr(self.logger, "writer", None), SummaryWriter):
-                with interruptible_logs():
-                    writer.close()
+                writer.close()
         requests.obey()
 
     def _stop(self, reason: str) -> None:
