@@ -41,10 +41,10 @@ def section(long: Records, cost: Records, baselines: Path, names: Mapping[str, s
     return (
         "On Ant-v5 nothing walks within this budget, all algorithms alike, RSL-RL's own PPO too. The task pays "
         f"{drawn['reward_survive']:.2f} per step for staying up and takes {-drawn['reward_ctrl']:.2f} per step for "
-        "uniform random actions (`benchmarks/ant_baselines.py`): while actions are spread widely, the sooner an episode "
-        "ends the better, and that is what is learned first. "
+        "uniform random actions (`benchmarks/ant_baselines.py`): while actions are spread widely, the sooner an "
+        "episode ends the better, and that is what is learned first. "
         f"Doing nothing would give {still['return']:.0f}, random actions {drawn['return']:.0f} in "
-        f"{drawn['length']:.0f} steps. Policies whose mean stays near zero, as SPO's does, therefore stand when they are "
-        "exported without noise (below). A million steps do not lead out of it; without the control cost the same "
+        f"{drawn['length']:.0f} steps. Policies whose mean stays near zero, as SPO's does, therefore stand when they "
+        "are exported without noise (below). A million steps do not lead out of it; without the control cost the same "
         "presets stand and walk within the budget:\n\n" + table(header, rows)
     )
