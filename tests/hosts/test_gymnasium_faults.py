@@ -36,7 +36,8 @@ def steps(env: GymnasiumVecEnv, number: int) -> list[Any]:
     "options", [{}, {"nan_in": "reward"}, {"length": 3}, {"nan_in": "reward", "length": 3}], ids=str
 )
 def test_it_is_truncated_without_reward_and_the_others_do_not_notice(options: dict[str, Any]) -> None:
-    env, healthy = clock(**options), clock(**options | {"nan_at": None})
+    never: dict[str, Any] = options | {"nan_at": None}
+    env, healthy = clock(**options), clock(**never)
     with pytest.warns(UserWarning, match="NaN or infinity in 1 of 3 environments, 3 steps after the start"):
         *_, (obs, rewards, dones, extras) = steps(env, 3)
     *_, (well, paid, ended, _) = steps(healthy, 3)

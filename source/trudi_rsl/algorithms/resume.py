@@ -58,6 +58,13 @@ def set_resume_state(env: VecEnv | None, saved: Mapping[str, Any], is_main_proce
     set_rng_state(saved["rng_state"])
 
 
+def env_state_of(checkpoint: Mapping[str, Any]) -> Mapping[str, Any] | None:
+    """Return the simulator's state that a checkpoint of any algorithm holds, None if it holds none."""
+    # RSL-RL's PPO has no place for it but the infos
+    own = (checkpoint.get("infos") or {}).get("resume", {})
+    return checkpoint.get("env_state") or own.get("env_state")
+
+
 def rng_state() -> dict[str, Any]:
     """Return the state of the random generators of torch, NumPy and Python, as tensors and plain values."""
     algorithm, keys, position, has_gauss, gauss = np.random.get_state(legacy=True)

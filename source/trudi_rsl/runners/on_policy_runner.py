@@ -20,6 +20,7 @@ from trudi_rsl.algorithms import TruDi
 from trudi_rsl.algorithms.checkpoint import check_algorithm, check_kind, check_task, read_checkpoint
 from trudi_rsl.algorithms.model_checkpoint import SECTION, policy_spec
 from trudi_rsl.algorithms.policy_gradient import PolicyGradient
+from trudi_rsl.algorithms.resume import env_state_of, resume_state, set_resume_state
 from trudi_rsl.errors import CheckpointError, NonFiniteError
 from trudi_rsl.rsl_rl_compat import task_name
 from trudi_rsl.rsl_rl_compat.moved import policy_of
@@ -144,6 +145,8 @@ class OnPolicyRunner(RslRlOnPolicyRunner):
         sums = {name: getattr(self.logger, name) for name in (*EPISODE_SUMS, *LOG_SUMS) if hasattr(self.logger, name)}
         sums = {name: list(value) if isinstance(value, deque) else value for name, value in sums.items()}
         told = {"task": task_name(self.env), "logger": sums, SECTION: self._policy_spec}
+        if self._is_stock_ppo():
+            told["resume"] = resume_state(self.env if self.alg.storage.step == 0 else None)
         try:
             with whole_checkpoints():
                 super().save(path, {**told, **(infos or {})})
@@ -198,7 +201,7 @@ class OnPolicyRunner(RslRlOnPolicyRunner):
         checkpoint = read_checkpoint(path)
         if isinstance(self.alg, TruDi):
             check_kind(checkpoint)
-        elif not isinstance(self.alg, PolicyGradient):
+        elif self._is_stock_ppo():
             check_algorithm(checkpoint, "ppo")
             check_task((checkpoint.get("infos") or {}).get("task"), task_name(self.env))
         try:
@@ -208,13 +211,20 @@ class OnPolicyRunner(RslRlOnPolicyRunner):
         except (RuntimeError, ValueError, KeyError) as error:
             raise CheckpointError(f"{path} does not fit this task and these network sizes: {error}") from error
         if load_cfg is None or load_cfg.get("iteration"):
+            if self._is_stock_ppo() and (saved := (checkpoint.get("infos") or {}).get("resume")):
+                # up to version 5.4 RSL-RL goes on with the configured one
+                self.alg.learning_rate = self.alg.optimizer.param_groups[0]["lr"]
+                set_resume_state(self.env, saved, not self.gpu_global_rank)
             self._continue_log(checkpoint)
         return infos
+
+    def _is_stock_ppo(self) -> bool:
+        return not isinstance(self.alg, (TruDi, PolicyGradient))
 
     def _continue_log(self, checkpoint: dict[str, Any]) -> None:
         """Take over the log's sums, those of unfinished episodes only where the simulator goes on with them."""
         sums = (checkpoint.get("infos") or {}).get("logger", {})
-        exact = checkpoint.get("env_state", {}).get("exact", False)
+        exact = (env_state_of(checkpoint) or {}).get("exact", False)
         for name in (*EPISODE_SUMS, *LOG_SUMS) if exact else LOG_SUMS:
             value = sums.get(name) if hasattr(self.logger, name) else None
             if isinstance(value, torch.Tensor):
