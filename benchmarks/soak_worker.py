@@ -26,19 +26,25 @@ from trudi_rsl.algorithms import TruDi
 from trudi_rsl.hosts import gymnasium_env
 
 ROOT = Path(__file__).resolve().parents[1]
-LOG = Path(os.environ["SOAK_LOG"])
+LOG = Path(os.environ.get("SOAK_LOG", os.devnull))
 NAN_STEPS, NAN_UPDATES = 1 / 1500, 1 / 40
 """Chance of NaN in one environment at a step, and in one minibatch of an iteration."""
 FULL_EVERY, FULL_FOR, FULL_SIZE = 40.0, 6.0, 4096
 """Mean seconds between full disks, seconds that one lasts, and bytes that a file may have then."""
 
-random_faults = random.Random(int(os.environ["SOAK_SEED"]))
+random_faults = random.Random(int(os.environ.get("SOAK_SEED", "0")))
 
 
 def note(event: str, **values: Any) -> None:
     """Append what happened to the log; it is written by the system even if this process is killed now."""
-    with LOG.open("a") as log:
-        log.write(json.dumps({"event": event, "time": time.time(), **values}) + "\n")
+    limits = resource.getrlimit(resource.RLIMIT_FSIZE)
+    # this log is the experiment's, and none of what the full disk is to hit
+    resource.setrlimit(resource.RLIMIT_FSIZE, (limits[1], limits[1]))
+    try:
+        with LOG.open("a") as log:
+            log.write(json.dumps({"event": event, "time": time.time(), **values}) + "\n")
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, limits)
 
 
 def nan_in_simulators() -> None:
