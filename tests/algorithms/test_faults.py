@@ -107,6 +107,19 @@ def test_what_follows_a_fault_changes_no_target_before_it_and_no_other_environme
     torch.testing.assert_close(after[[0, 3], ENV], before[[0, 3], ENV], rtol=0, atol=0)
 
 
+def test_a_row_in_front_of_a_lost_one_has_no_target_though_the_host_gave_last_observations_of_others() -> None:
+    model = actor_critic()
+    buffer = rollout(model)
+    buffer.step = ROW
+    buffer.add_final_obs(buffer.actor_obs[0], buffer.critic_obs[0])
+    buffer.step = buffer.num_steps
+    lose(buffer, ROW + 1)
+    assert leave_out_faults(buffer)
+    targets(model, buffer)
+    assert buffer.target_valid[:, ENV].tolist() == [True, False, False, True]
+    assert buffer.target_valid.sum() == buffer.target_valid.numel() - 2
+
+
 def test_lost_rows_are_in_no_minibatch_and_minibatches_keep_their_size() -> None:
     torch.manual_seed(0)
     buffer = rollout(actor_critic())
