@@ -122,11 +122,12 @@ def test_a_file_of_another_program_is_told_and_no_illness(healthy: Trained, tmp_
     assert "Not read: model_5.pt. " in str(checkup) and "but a list" in str(checkup)
 
 
-def test_settings_come_from_the_checkpoints_where_the_run_has_no_file_of_them(tmp_path: Path) -> None:
-    run = train(tmp_path / "run", 8, value_range="auto", gamma=0.95)
-    shutil.rmtree(run.folder / "params")
-    settings = examine_checkpoints(run.folder).settings
-    assert (settings["value_range"], settings["gamma"]) == ("auto", 0.95)
+def test_settings_come_from_the_checkpoints_where_the_run_has_no_file_of_them(
+    ill: Callable[[str], Trained], tmp_path: Path
+) -> None:
+    shutil.copytree(ill("KL above eps").folder, tmp_path / "run")
+    shutil.rmtree(tmp_path / "run" / "params")
+    assert "KL above eps" in examine_run(tmp_path / "run").findings
 
 
 def test_dime_is_examined_by_all_rules_but_that_of_the_trust_region(tmp_path: Path) -> None:

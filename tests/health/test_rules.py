@@ -3,7 +3,6 @@
 
 from __future__ import annotations
 
-import dataclasses
 import re
 from collections.abc import Callable
 from pathlib import Path
@@ -18,7 +17,6 @@ from tests.health.ill_runs import HEALTHY_ITERATIONS, ILLNESSES, Trained
 from trudi_rsl.algorithms import TruDiCfg
 from trudi_rsl.evaluation.checkup import examine_run
 from trudi_rsl.health import RULES, History, examine
-from trudi_rsl.health.critic import CLIPPED_FOR
 from trudi_rsl.health.task import DRIFT_ITERATIONS
 
 PAGE = Path(__file__).resolve().parents[2] / "docs" / "health.md"
@@ -63,25 +61,56 @@ def test_a_rule_is_silent_where_what_it_needs_was_not_logged(healthy: Trained) -
             assert rule.find(History(history.iterations, scalars)) is None
 
 
+def found_on_the_way(history: History) -> set[str]:
+    """Return what is found after any of a history's iterations."""
+    parts = (
+        History(history.iterations[:n], {name: v[:n] for name, v in history.scalars.items()}, history.settings)
+        for n in range(1, len(history) + 1)
+    )
+    return {name for part in parts for name in examine(part)}
+
+
+def replaced(history: History, settings: dict[str, float] | None = None, **scalars: np.ndarray) -> History:
+    return History(history.iterations, {**history.scalars, **scalars}, settings or {})
+
+
 @pytest.mark.slow
 def test_clipped_targets_of_the_first_iterations_alone_are_no_illness(healthy: Trained) -> None:
     history = history_of(healthy)
     clipped = history.scalars["clipped_targets"].copy()
-    clipped[: CLIPPED_FOR - 1] = 0.5
-    ill = dataclasses.replace(history, scalars={**history.scalars, "clipped_targets": clipped})
-    for length in range(1, len(history)):
-        scalars = {name: values[:length] for name, values in ill.scalars.items()}
-        assert "clipped targets" not in examine(History(history.iterations[:length], scalars))
+    clipped[:3] = 0.5
+    assert "clipped targets" not in found_on_the_way(replaced(history, clipped_targets=clipped))
+    clipped[:10] = 0.5
+    assert "clipped targets" in found_on_the_way(replaced(history, clipped_targets=clipped))
+
+
+@pytest.mark.slow
+def test_a_critic_that_learns_is_not_dead_though_its_values_are_near_0(healthy: Trained) -> None:
+    history = history_of(healthy)
+    nothing = np.zeros(len(history))
+    assert "dead critic" not in found_on_the_way(replaced(history, {"num_bins": 21}, q_mean=nothing))
+    assert "dead critic" in found_on_the_way(
+        replaced(history, {"num_bins": 21}, q_mean=nothing, critic_grad_norm=history.scalars["critic_grad_norm"] / 20)
+    )
+
+
+@pytest.mark.slow
+def test_a_kl_that_comes_back_to_its_bound_is_no_illness_however_fast_the_multiplier_can_grow(healthy: Trained) -> None:
+    history = history_of(healthy)
+    fast = {"kl_bound": 0.1, "learning_rate": 1.0, "num_learning_epochs": 2, "num_mini_batches": 4}
+    assert history.scalars["path_kl"].max() > 2.0 * fast["kl_bound"]
+    assert "KL above eps" not in found_on_the_way(replaced(history, fast))
+    assert "KL above eps" in found_on_the_way(replaced(history, fast | {"kl_bound": 0.001}))
 
 
 @pytest.mark.slow
 def test_a_critic_whose_gradient_is_small_because_it_has_learned_its_values_is_not_dead(
     ill: Callable[[str], Trained],
 ) -> None:
-    history = dataclasses.replace(history_of(ill("dead critic")), settings={"num_bins": 21})
+    history = replaced(history_of(ill("dead critic")), {"num_bins": 21})
     assert "dead critic" in examine(history)
     learned = 0.5 * history.scalars["value_range_high"]
-    assert "dead critic" not in examine(dataclasses.replace(history, scalars={**history.scalars, "q_mean": learned}))
+    assert "dead critic" not in examine(replaced(history, {"num_bins": 21}, q_mean=learned))
 
 
 @pytest.mark.slow
@@ -91,11 +120,8 @@ def test_a_temperature_that_falls_for_too_much_entropy_is_as_ill_as_one_that_gro
     history = history_of(ill("entropy target"))
     grown = examine(history)["entropy target"]
     target = history.scalars["entropy_target_per_dim"]
-    mirrored = {
-        "alpha": 1.0 / history.scalars["alpha"],
-        "entropy_per_dim": 2.0 * target - history.scalars["entropy_per_dim"],
-    }
-    fallen = examine(dataclasses.replace(history, scalars={**history.scalars, **mirrored}))["entropy target"]
+    alpha, entropy = 1.0 / history.scalars["alpha"], 2.0 * target - history.scalars["entropy_per_dim"]
+    fallen = examine(replaced(history, alpha=alpha, entropy_per_dim=entropy))["entropy target"]
     assert grown.since == fallen.since
     assert "alpha grew" in grown.what and "alpha fell" in fallen.what
 
