@@ -196,3 +196,21 @@ def return_against_latency(kept: dict[str, dict[str, Estimate]], milliseconds: d
     axis.legend(frameon=False, fontsize=8)
     fig.savefig(path, dpi=130)
     plt.close(fig)
+
+
+def long_runs(records: Sequence[dict[str, Any]], path: Path) -> None:
+    """Draw the training return and the memory of long trainings over iterations."""
+    figure, (top, bottom) = plt.subplots(2, 1, figsize=(7, 4.6), sharex=True)
+    for record in records:
+        iterations = np.linspace(0, record["iterations"], len(record["returns"]))
+        top.plot(iterations, record["returns"], linewidth=0.8, label=f"seed {record['seed']}")
+        seconds, megabytes = np.array([sample for sample in record["memory_s_mb"] if sample[1] > 0.0]).T
+        bottom.plot(seconds / seconds[-1] * record["iterations"], megabytes, linewidth=0.8)
+    top.set_ylabel("training return")
+    top.legend(frameon=False)
+    bottom.set_ylabel("memory, MB")
+    bottom.set_ylim(bottom=0.0)
+    bottom.set_xlabel(f"iteration ({records[0]['task']})")
+    figure.tight_layout()
+    figure.savefig(path, dpi=130)
+    plt.close(figure)

@@ -15,9 +15,11 @@ from typing import Any
 
 import figures
 import numpy as np
+import report_ant
 import report_choices
 import report_deployed
 import report_latency
+import report_robustness
 import report_speed
 import wallclock
 from jobs import ALL_COMPARED, HALF_CHEETAH
@@ -152,22 +154,6 @@ def comparison(records: Records, tasks: list[str], speeds: dict[str, float] | No
             rows.append(cells + ([] if speeds is None else [f"{BUDGET / speeds[algo]:.0f}" if algo in speeds else "-"]))
     header = ["task", "algorithm", "median", "IQM [95 %]", "by seed", "of PPO's"]
     return table(header + ([] if speeds is None else ["seconds"]), rows)
-
-
-def long_runs(records: Records) -> str:
-    """Return the table of the runs beyond the budget: training return at their end, and that of the exported policy."""
-    rows = [
-        [
-            task,
-            NAMES[algo],
-            f"{runs[0]['env_steps'][-1] // 1000}k",
-            ", ".join(f"{run['returns'][-1]:.0f}" for run in runs),
-            ", ".join(f"{statistics.mean(run['evaluation']['ode_from_zeros']):.0f}" for run in runs),
-            seeds_of(runs),
-        ]
-        for (task, algo, _), runs in sorted(records.items(), key=lambda item: list(NAMES).index(item[0][1]))
-    ]
-    return table(["task", "algorithm", "env steps", "training", "exported policy", "seeds"], rows) if rows else ""
 
 
 def improvement(records: Records) -> str:
@@ -312,7 +298,7 @@ def main() -> None:
         seeds=seeds_of(preset),
         halfcheetah=comparison(cheetah, ["HalfCheetah-v5"], one_thread_speeds(speed)),
         tasks=comparison(tasks, task_names),
-        long=long_runs(load("long")),
+        ant=report_ant.section(load("long"), load("cost"), RESULTS / "ant_baselines.json", NAMES, table),
         improvement=improvement(everything),
         evaluation=evaluation(everything, all_tasks),
         episodes=len(preset[0]["evaluation"]["sde"]),
@@ -331,6 +317,7 @@ def main() -> None:
         wallclock=report_choices.wall_clock(stored_runs(), DOCS, NAMES, table),
         speed=report_speed.sections(RESULTS, DOCS, table),
         latency=report_latency.section(RESULTS / "latency.json", DOCS, table),
+        robustness=report_robustness.section(RESULTS, preset, f"{BUDGET // 1000}k", DOCS, table),
         deployed=report_deployed.section(RESULTS / "deployed", RESULTS / "latency.json", DOCS, table),
     )
     (DOCS / "results.md").write_text(page)

@@ -8,9 +8,7 @@ from hypothesis import strategies as st
 from torch import Tensor
 
 from tests.algorithms.builders import actor_critic, rollout
-from trudi_rsl.algorithms.checks import raise_if_not_finite
 from trudi_rsl.algorithms.targets import compute_targets
-from trudi_rsl.errors import NonFiniteError
 from trudi_rsl.modules import DiffusionActorCritic
 from trudi_rsl.storage import RolloutBuffer
 
@@ -138,45 +136,3 @@ def test_targets_carry_no_gradient() -> None:
     buffer = ended(model, "truncated", final=True)
     compute(model, buffer)
     assert not buffer.targets.requires_grad and not buffer.next_features.requires_grad
-
-
-@pytest.mark.parametrize("bad", [float("nan"), float("inf")])
-def test_non_finite_numbers_are_reported_with_environment_and_step(bad: float) -> None:
-    model = actor_critic(asymmetric=True)
-    for name, quantity, rows in (
-        ("actor_obs", "observation", 5),
-        ("critic_obs", "observation", 5),
-        ("rewards", "reward", 4),
-    ):
-        for row in range(rows):
-            buffer = rollout(model)
-            raise_if_not_finite(buffer)
-            getattr(buffer, name)[row, 3] = bad
-            with pytest.raises(NonFiniteError, match=f"{quantity} in environment 3 at step {row} .*1 environments"):
-                raise_if_not_finite(buffer)
-
-
-def test_the_first_of_several_non_finite_numbers_is_named() -> None:
-    buffer = rollout(actor_critic())
-    buffer.rewards[2, 1] = buffer.actor_obs[3, 0, 0] = float("nan")
-    with pytest.raises(NonFiniteError, match=r"reward in environment 1 at step 2 .*\(2 environments"):
-        raise_if_not_finite(buffer)
-
-
-@pytest.mark.parametrize("kind", ["terminated", "truncated"])
-def test_a_non_finite_final_observation_is_named(kind: str) -> None:
-    """Tasks may terminate because their state is no longer finite."""
-    model = actor_critic()
-    buffer = ended(model, kind, final=True)
-    assert buffer.final_actor_obs is not None
-    buffer.final_actor_obs[RESET_ROW, ENV] = float("nan")
-    with pytest.raises(NonFiniteError, match=f"final observation in environment {ENV} at step {RESET_ROW} "):
-        raise_if_not_finite(buffer)
-
-
-def test_a_non_finite_final_observation_of_a_running_episode_does_not_matter() -> None:
-    buffer = rollout(actor_critic())
-    buffer.step = 1
-    buffer.add_final_obs(torch.full_like(buffer.actor_obs[0], float("nan")), buffer.critic_obs[0])
-    raise_if_not_finite(buffer)
-    assert buffer.final_actor_obs is not None and not torch.isfinite(buffer.final_actor_obs).all()

@@ -25,6 +25,7 @@ class Clock(gym.Env):
         length: int | None = None,
         nan_at: int | None = None,
         nan_in: str = "observation",
+        nan_seed: int | None = None,
         one_buffer: bool = False,
         render_mode: str | None = None,
     ) -> None:
@@ -36,12 +37,14 @@ class Clock(gym.Env):
             length: The task terminates itself after so many steps.
             nan_at: Step of every episode that gives NaN; 0 is the reset.
             nan_in: ``"observation"`` or ``"reward"``.
+            nan_seed: Only the environment with this seed gives NaN, and only in its first episode; None for all.
             one_buffer: Hand out the same array at every step and reset.
             render_mode: Gymnasium's render mode.
         """
         self.action_space = action_space
         self.observation_space = observation_space or Box(-np.inf, np.inf, (2,), np.float64)
         self.length, self.nan_at, self.nan_in, self.one_buffer = length, nan_at, nan_in, one_buffer
+        self.nan_seed, self.seeds = nan_seed, []
         self.render_mode = render_mode
         self.steps, self.episode = 0, -1
         self.buffer = np.zeros(2)
@@ -50,21 +53,31 @@ class Clock(gym.Env):
     def _observe(self) -> np.ndarray:
         obs = self.buffer if self.one_buffer else np.zeros(2)
         obs[:] = self.steps, self.episode
-        if self.steps == self.nan_at and self.nan_in == "observation":
+        if self._is_nan("observation"):
             obs[1] = np.nan
         return obs
+
+    def _is_nan(self, quantity: str) -> bool:
+        here = self.nan_seed is None or self.seeds == [self.nan_seed]
+        return here and self.steps == self.nan_at and self.nan_in == quantity
 
     def reset(self, *, seed: int | None = None, options: dict[str, Any] | None = None) -> tuple[np.ndarray, dict]:
         super().reset(seed=seed)
         self.steps = 0
         self.episode += 1
+        self.seeds = [*self.seeds, seed]
         return self._observe(), {}
 
     def step(self, action: np.ndarray) -> tuple[np.ndarray, float, bool, bool, dict]:
         self.actions.append(action)
         self.steps += 1
-        nan = self.steps == self.nan_at and self.nan_in == "reward"
-        return self._observe(), np.nan if nan else float(self.steps), self.steps == self.length, False, {}
+        return (
+            self._observe(),
+            np.nan if self._is_nan("reward") else float(self.steps),
+            self.steps == self.length,
+            False,
+            {},
+        )
 
     def render(self) -> np.ndarray:  # pyright: ignore[reportIncompatibleMethodOverride]
         return np.full((4, 6, 3), self.steps, dtype=np.uint8)

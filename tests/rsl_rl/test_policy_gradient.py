@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import copy
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -14,7 +15,7 @@ from tests.rsl_rl.helpers import runner_cfg as trudi_cfg
 from tests.rsl_rl.small_policies import RandomTask, built, collect, observations, runner_cfg, state
 from trudi_rsl.algorithms.policy_gradient import DPPO, FPO, SPO, PolicyGradient
 from trudi_rsl.algorithms.policy_gradient.surrogates import clipped_surrogate, penalised_surrogate
-from trudi_rsl.errors import CheckpointError, ConfigError
+from trudi_rsl.errors import CheckpointError, ConfigError, NonFiniteError
 from trudi_rsl.hosts.gymnasium_env import GymnasiumVecEnv
 from trudi_rsl.rsl_rl_compat.version import POLICY_STYLE, PPO_MODELS
 from trudi_rsl.runners import OnPolicyRunner
@@ -149,3 +150,39 @@ def test_a_checkpoint_continues_where_it_was_saved_and_is_refused_by_others(algo
     del saved["policy_gradient"]
     with pytest.raises(CheckpointError, match=f"is of ppo, not of {algorithm.algo}; load it with --algo ppo"):
         second.load(saved, None, strict=True)
+
+
+@needs_models
+@pytest.mark.parametrize("algorithm", [SPO, DPPO, FPO])
+@pytest.mark.filterwarnings("ignore:.*(no use for|closed form)")
+def test_a_gradient_that_is_not_finite_ends_the_update_and_after_five_iterations_training(
+    algorithm: type[PolicyGradient], tmp_path: Path
+) -> None:
+    trained = built(algorithm, num_mini_batches=1)
+    trained.guard.folder = tmp_path
+    for iteration in range(1, 6):
+        collect(trained)
+        before = state(trained)
+        trained.storage.returns[3, 2] = torch.nan
+        if iteration == 5:
+            with pytest.raises(NonFiniteError, match=r"gave a non-finite gradient .*5 iterations in a row"):
+                trained.update()
+        else:
+            trained.update()
+        after = state(trained)
+        assert [k for k in before if "normalizer" not in k and not torch.equal(before[k], after[k])] == []
+    kept = torch.load(tmp_path / "skipped_update_1.pt", weights_only=True)
+    assert kept["cause"]["minibatch"]["returns"].isnan().any() and "value" in kept["cause"]["not_finite"]
+
+
+@needs_models
+def test_one_whole_update_forgives_those_that_were_skipped() -> None:
+    trained = built(SPO, num_mini_batches=1)
+    for _ in range(4):
+        collect(trained)
+        trained.storage.returns[3, 2] = torch.nan
+        trained.update()
+    assert trained.guard.in_a_row == 4
+    collect(trained)
+    trained.update()
+    assert trained.guard.in_a_row == 0

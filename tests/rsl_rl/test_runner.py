@@ -25,7 +25,7 @@ TASK = "Pendulum-v1"
 
 
 class Exploding(gymnasium.Wrapper):
-    """A task whose reward becomes infinite at one of its steps."""
+    """A task whose reward becomes infinite at one of its steps and stays so."""
 
     steps = 0
     last = 10
@@ -33,7 +33,7 @@ class Exploding(gymnasium.Wrapper):
     def step(self, action: Any) -> tuple[Any, Any, bool, bool, dict[str, Any]]:
         obs, reward, terminated, truncated, info = super().step(action)
         self.steps += 1
-        return obs, np.inf if self.steps == self.last else reward, terminated, truncated, info
+        return obs, np.inf if self.steps >= self.last else reward, terminated, truncated, info
 
 
 def make_exploding(**kwargs: Any) -> gymnasium.Env:
@@ -41,7 +41,10 @@ def make_exploding(**kwargs: Any) -> gymnasium.Env:
 
 
 class UncheckedVecEnv(GymnasiumVecEnv):
-    """A host that lets non-finite numbers through, as GPU simulators do."""
+    """A host that lets non-finite numbers through and resets nothing, as some GPU simulators do."""
+
+    def _without_faults(self, step: Any, infos: Any) -> Any:
+        return step
 
     def _require_finite(self, values: np.ndarray, what: str) -> None:
         pass
@@ -58,6 +61,13 @@ def ppo_cfg() -> dict[str, Any]:
     return runner_cfg() | {"algorithm": algorithm, "actor": model | actor, "critic": model}
 
 
+def impatient_cfg() -> dict[str, Any]:
+    """Return a configuration under which the first update that cannot be made ends training."""
+    cfg = runner_cfg()
+    cfg["algorithm"]["max_skipped_updates"] = 1
+    return cfg
+
+
 @pytest.fixture
 def exploding() -> Iterator[str]:
     gymnasium.register("ExplodingPendulum-v0", make_exploding, max_episode_steps=200)
@@ -67,10 +77,11 @@ def exploding() -> Iterator[str]:
 
 @pytest.mark.parametrize("host", [GymnasiumVecEnv, UncheckedVecEnv])
 def test_a_checkpoint_is_kept_when_the_simulator_explodes(host: type, exploding: str, tmp_path: Path) -> None:
-    runner = OnPolicyRunner(host(exploding, 3), runner_cfg(), str(tmp_path), "cpu")
-    with pytest.raises(NonFiniteError, match=r"environment 0.*model_0_rescued\.pt"):
+    runner = OnPolicyRunner(host(exploding, 3), impatient_cfg(), str(tmp_path), "cpu")
+    with pytest.raises(NonFiniteError, match=r"environment 0.*model_\d_rescued\.pt"):
         runner.learn(5)
-    kept = read_checkpoint(tmp_path / "model_0_rescued.pt")
+    (rescued,) = tmp_path.glob("*_rescued.pt")
+    kept = read_checkpoint(rescued)
     weights = {**kept["actor_state_dict"], **kept["critic_state_dict"]}
     assert all(torch.isfinite(v).all() for v in weights.values())
     assert "env_state" not in kept
@@ -116,8 +127,8 @@ def test_learning_goes_on_after_an_interrupt(tmp_path: Path, monkeypatch: pytest
 
 
 def test_a_non_finite_rollout_names_environment_and_step(exploding: str) -> None:
-    runner = OnPolicyRunner(UncheckedVecEnv(exploding, 3), runner_cfg(), None, "cpu")
-    with pytest.raises(NonFiniteError, match=r"reward in environment 0 at step 3 of this rollout \(3 environments"):
+    runner = OnPolicyRunner(UncheckedVecEnv(exploding, 3), impatient_cfg(), None, "cpu")
+    with pytest.raises(NonFiniteError, match=r"reward in environment 0 at step 0 of this rollout \(3 environments"):
         runner.learn(5)
 
 

@@ -25,7 +25,7 @@ from trudi_rsl.config.run_folder import find_checkpoint
 from trudi_rsl.errors import CheckpointError
 from trudi_rsl.files import is_whole, replacing
 from trudi_rsl.rsl_rl_compat.version import PPO_MODELS
-from trudi_rsl.runners import OnPolicyRunner
+from trudi_rsl.runners import OnPolicyRunner, on_policy_runner
 from trudi_rsl.runners.kept_checkpoints import KeptCheckpoints
 
 
@@ -161,6 +161,25 @@ def test_a_full_disk_is_told_and_training_goes_on_to_the_next_checkpoint(
     assert not [path for path in tmp_path.iterdir() if "model" in path.name or path.suffix == ".part"]
     runner.learn(2)
     assert is_whole(tmp_path / "latest.pt")
+
+
+def test_the_last_checkpoint_of_a_training_is_tried_again_until_there_is_room(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    runner = OnPolicyRunner(DriftEnv(), runner_cfg(), log_dir=str(tmp_path), device="cpu")
+    sync, full_for = os.fsync, [3]
+
+    def full_at_first(descriptor: int) -> None:
+        full_for[0] -= 1
+        full_disk() if full_for[0] >= 0 else sync(descriptor)
+
+    monkeypatch.setattr(on_policy_runner, "RETRY_SECONDS", (0.0, 0.0, 0.0, 0.0))
+    monkeypatch.setattr(os, "fsync", full_at_first)
+    runner.learn(1)
+    assert is_whole(tmp_path / "model_0.pt")
+    # at the end of the first iteration, at that of training, and at the first of two further tries
+    assert capsys.readouterr().out.count("could not be written") == 3
+    assert full_for[0] < 0
 
 
 def test_a_file_that_grows_too_large_is_told_likewise(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

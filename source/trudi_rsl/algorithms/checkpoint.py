@@ -11,7 +11,7 @@ import re
 import warnings
 from collections import OrderedDict, deque
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import torch
 from tensordict import TensorDict
@@ -25,9 +25,6 @@ from trudi_rsl.files import ARCHIVE, is_whole
 from trudi_rsl.modules import ActorCritic, DeployablePolicy, DiffusionActorCritic, GaussianActorCritic
 from trudi_rsl.rsl_rl_compat.checkpoint_layout import to_contract_layout
 from trudi_rsl.task_names import family
-
-if TYPE_CHECKING:
-    from rsl_rl.env import VecEnv
 
 Algorithm = LearnerAlgorithm | PolicyGradientAlgorithm
 """What ``--algo`` calls the algorithms."""
@@ -273,37 +270,3 @@ def _rebuilt(checkpoint: dict[str, Any]) -> tuple[ActorCritic[Any], dict[str, An
     load_parts(actor_critic, parts, strict=True)
     actor_critic.sync_old_actor()
     return actor_critic.eval().requires_grad_(False), spec
-
-
-def resume_state(env: VecEnv | None) -> dict[str, Any]:
-    """Return what makes a resume exact beside parameters: the random generators' state and the simulator's.
-
-    Args:
-        env: The environment, if it can tell its state (``state_dict``). None in the middle of a rollout, where the
-            policy is saved because something went wrong: continuing from there would not be exact and may not be
-            wanted.
-    """
-    state = {"rng_state": rng_state()}
-    if hasattr(env, "state_dict"):
-        state["env_state"] = env.state_dict()  # type: ignore[union-attr]
-    return state
-
-
-def set_resume_state(env: VecEnv | None, saved: dict[str, Any]) -> None:
-    """Restore what :func:`resume_state` returned, as far as ``env`` can."""
-    if "env_state" in saved and hasattr(env, "load_state_dict"):
-        env.load_state_dict(saved["env_state"])  # type: ignore[union-attr]
-    set_rng_state(saved["rng_state"])
-
-
-def rng_state() -> dict[str, Any]:
-    """Return the state of torch's random generators."""
-    cuda = torch.cuda.get_rng_state_all() if torch.cuda.is_available() else []
-    return {"cpu": torch.get_rng_state(), "cuda": cuda}
-
-
-def set_rng_state(state: dict[str, Any]) -> None:
-    """Restore :func:`rng_state`; CUDA generators only where the same number of devices is present."""
-    torch.set_rng_state(state["cpu"].cpu())
-    if state["cuda"] and torch.cuda.is_available() and len(state["cuda"]) == torch.cuda.device_count():
-        torch.cuda.set_rng_state_all([s.cpu() for s in state["cuda"]])

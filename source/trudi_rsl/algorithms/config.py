@@ -123,6 +123,10 @@ class TruDiCfg:
     """Ask the simulator for the true last observation of each episode where it offers them; costs one more computation
     of observations in steps where an episode ends. Without them, targets stop before an episode's last step."""
 
+    max_skipped_updates: int = 5
+    """Iterations in a row, at least 1, whose update may be skipped because of NaN or infinity in the rollout or in a
+    gradient; after so many training stops."""
+
     compile: CompileMode = "auto"
     """Compile with inductor (`default`), also replay updates as CUDA graphs (`cudagraphs`), or neither (`off`). `auto`
     takes `cudagraphs` on CUDA and `default` elsewhere, and `off` for trainings too short to repay compiling."""
@@ -136,6 +140,7 @@ class TruDiCfg:
         self._check_kind()
         for name in (
             "num_learning_epochs", "num_mini_batches", "num_denoise_steps", "num_kl_chains", "critic_hidden_dim",
+            "max_skipped_updates",
         ):  # fmt: skip
             self._require_int(name, 1)
         for name in (

@@ -55,6 +55,11 @@ class PathwiseLearner:
             name: torch.optim.Adam(group, lr=cfg.learning_rate, fused=True, capturable=on_gpu)
             for name, group in parameters.items()
         }
+        self.skips = torch.zeros((), device=device)
+        """1 once a gradient was not finite: from then on nothing is learned until it is set back to 0."""
+        for optimizer in self.optimizers.values():
+            # fused optimisers read it on the device, as they do torch.amp's
+            optimizer.found_inf = self.skips  # type: ignore[attr-defined]
         self._critic_gradient = self.accelerator.compile(
             "critic step", Gradient(self._critic_objective, parameters["critic"])
         )
@@ -77,12 +82,16 @@ class PathwiseLearner:
     def update(self, batch: Minibatch, old_steps: Tensor | None) -> dict[str, Tensor]:
         """Take one critic, one actor and one dual step.
 
+        A step whose gradient holds NaN or infinity is not taken, nor any after it until ``skips`` is set back. So what
+        the failing minibatch met stays as it was.
+
         Args:
             batch: Rows of the rollout.
             old_steps: Step sizes ``[N, A]`` of the policy that collected it, None for a Gaussian.
 
         Returns:
-            Scalars on the device, without gradient, keyed as they are logged.
+            Scalars on the device, without gradient, keyed as they are logged; ``skipped_max`` is 1 if it took none or
+            not all of them.
         """
         return self._update(batch, old_steps)
 
@@ -97,7 +106,7 @@ class PathwiseLearner:
         metrics = self._critic_step(batch)
         actor_metrics = self._actor_step(batch, old_steps)
         self._dual_step(actor_metrics["entropy"], actor_metrics.get("path_kl"))
-        return metrics | actor_metrics
+        return metrics | actor_metrics | {"skipped_max": self.skips.clone()}
 
     def _critic_step(self, batch: Minibatch) -> dict[str, Tensor]:
         objective, gradient = self._critic_gradient(batch)
@@ -138,6 +147,7 @@ class PathwiseLearner:
         self.log_alpha.grad = temperature_loss(self.log_alpha, measured[0], self.entropy_target)
         if mean_kl is not None:
             self.log_lambda.grad = multiplier_loss(self.log_lambda, measured[1], self.cfg.kl_bound)
+        self._skip_unless_finite(measured)
         self.optimizers["duals"].step()
 
     def _descend(self, name: str, gradient: Sequence[Tensor]) -> Tensor:
@@ -149,8 +159,13 @@ class PathwiseLearner:
         for parameter, part in zip(parameters, gradient, strict=True):
             parameter.grad = part
         norm = nn.utils.clip_grad_norm_(parameters, self.cfg.max_grad_norm)
+        self._skip_unless_finite(norm)
         optimizer.step()
         return norm
+
+    def _skip_unless_finite(self, values: Tensor) -> None:
+        """Skip this step and those after it if one of the values is not finite; the device decides."""
+        self.skips.copy_(torch.maximum(self.skips, (~torch.isfinite(values)).any().float()))
 
     def _average_over_processes(self, gradients: Sequence[Tensor]) -> list[Tensor]:
         flat = torch.cat([g.flatten() for g in gradients])

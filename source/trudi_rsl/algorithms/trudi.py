@@ -22,14 +22,14 @@ from trudi_rsl.algorithms.checkpoint import (
     check_settings,
     load_parts,
     part_of_state,
-    resume_state,
-    set_resume_state,
 )
-from trudi_rsl.algorithms.checks import raise_if_not_finite, raise_if_replay_differs
+from trudi_rsl.algorithms.checks import raise_if_replay_differs
 from trudi_rsl.algorithms.config import TruDiCfg
 from trudi_rsl.algorithms.family import settings_from_dict
+from trudi_rsl.algorithms.guard import UpdateGuard
 from trudi_rsl.algorithms.learner import PathwiseLearner
 from trudi_rsl.algorithms.metrics import rollout_metrics
+from trudi_rsl.algorithms.resume import resume_state, set_resume_state
 from trudi_rsl.algorithms.targets import compute_targets
 from trudi_rsl.algorithms.trust_region import step_sizes_of
 from trudi_rsl.algorithms.value_range import initial_range, widened_range
@@ -85,10 +85,12 @@ class TruDi:
         self.learner = PathwiseLearner(actor_critic, cfg, world_size, accelerator)
         self._sample = accelerator.capture("sampling", accelerator.compile("sampling", self._sampled))
         self.is_main_process = not multi_gpu_cfg or multi_gpu_cfg["global_rank"] == 0
+        self.guard = UpdateGuard(cfg.max_skipped_updates)
         self._told_at_start = accelerator.describe() if self.is_main_process else ""
         self.learning_rate = cfg.learning_rate
         self._value_range_chosen = cfg.value_range != "auto"
         self._collecting = False
+        self._can_learn, self._faulty_envs = True, 0
         self._replay_checked = False
         self._watch = Watch(cfg.to_dict()) if self.is_main_process else None
 
@@ -148,8 +150,15 @@ class TruDi:
         model = self.actor_critic
         actor_obs = model.actor_obs(obs)
         critic_obs = model.critic_obs(obs) if model.asymmetric else actor_obs
+        seen = torch.isfinite(actor_obs).all(-1)
+        if model.asymmetric:
+            seen = seen & torch.isfinite(critic_obs).all(-1)
+            critic_obs = critic_obs.masked_fill(~seen[:, None], 0.0)
+        # an environment that lost its numbers gets the action of a mean observation until it is reset
+        actor_obs = actor_obs.masked_fill(~seen[:, None], 0.0)
+        critic_obs = critic_obs if model.asymmetric else actor_obs
         decision = self._sample(actor_obs, model.actor.draw_noise(len(actor_obs)))
-        self.storage.add_decision(actor_obs, critic_obs, decision)
+        self.storage.add_decision(actor_obs, critic_obs, decision, seen)
         return decision.action
 
     def _sampled(self, actor_obs: Tensor, noise: Tensor) -> Decision:
@@ -176,17 +185,22 @@ class TruDi:
                 raw, model.critic_obs.concatenate(final_obs).to(self.device) if model.asymmetric else raw
             )
         self.storage.add_outcome(rewards.reshape(-1), done & ~truncated, truncated)
+        # RSL-RL adds these up next, and one NaN would stay in the mean of a hundred episodes
+        rewards.nan_to_num_(0.0, 0.0, 0.0)
 
     def compute_returns(self, obs: TensorDict) -> None:
         """Compute the targets of the rollout; ``obs`` are the observations after its last step.
 
+        NaN and infinity are left out, and if too much of the rollout is, so is the next update.
+
         Raises:
-            NonFiniteError: If the simulator gave NaN or infinity, with environment and step; nothing has been learned
-                from the rollout then.
+            NonFiniteError: As :meth:`UpdateGuard.mend` does, with environment and step.
             RuntimeError: On the first call, if replaying the policy's decisions does not reproduce them.
         """
         self._decide(obs)
-        raise_if_not_finite(self.storage)
+        self._can_learn, self._faulty_envs = self.guard.mend(self.storage, self.env, self.save)
+        if not self._everyone_can_learn():
+            return
         if self.cfg.has_trust_region and not self._replay_checked:
             obs_seen = self.storage.actor_obs[0].clone()
             raise_if_replay_differs(self.actor_critic.actor, obs_seen, self._sample, self.cfg.precision)
@@ -204,34 +218,58 @@ class TruDi:
             if (vmin < hl_gauss.vmin) | (vmax > hl_gauss.vmax):
                 critic.widen(vmin, vmax)
 
+    def _everyone_can_learn(self) -> bool:
+        """Return whether every process can learn from its rollout: those that could would wait for the others."""
+        if torch.distributed.is_initialized():
+            able = torch.tensor(float(self._can_learn), device=self.device)
+            torch.distributed.all_reduce(able, torch.distributed.ReduceOp.MIN)
+            self._can_learn = bool(able)
+        return self._can_learn
+
     # -- learning -------------------------------------------------------------------------------------------------
 
     def update(self) -> dict[str, float]:
-        """Learn from the stored rollout and return the means of what was logged, read from the device once."""
+        """Learn from the stored rollout and return the means of what was logged, read from the device twice.
+
+        Raises:
+            NonFiniteError: As :meth:`UpdateGuard.learned` does.
+        """
         model, storage = self.actor_critic, self.storage
+        faults = {"nonfinite_envs": float(self._faulty_envs)}
+        if not self._can_learn:
+            self._start_rollout()
+            return {"skipped_updates": 1.0, **faults}
         old_steps = step_sizes_of(model.old_actor)
         model.entropy_per_dim.copy_(-storage.log_probs.mean() / model.num_actions)
         metrics = rollout_metrics(storage, model.critic.hl_gauss)
-        collected = [
-            self.learner.update(batch, old_steps)
-            for batch in storage.minibatches(self.cfg.num_learning_epochs, self.cfg.num_mini_batches)
-        ]
+        batches, collected = [], []
+        # one after the other: minibatches and denoising noise are drawn from one generator
+        for rows in storage.index_batches(self.cfg.num_learning_epochs, self.cfg.num_mini_batches):
+            batches.append(rows)
+            collected.append(self.learner.update(storage.minibatch(rows), old_steps))
+        weights = torch.nn.utils.get_total_norm([p.detach() for p in model.parameters()])
+        self.guard.learned(collected, weights, lambda i: storage.minibatch(batches[i]), self.save)
+        self.learner.skips.zero_()
         for name in collected[0]:
             values = torch.stack([m[name] for m in collected])
             metrics[name] = values.max() if name.endswith("_max") else values.mean()
         model.sync_old_actor()
-        storage.clear()
-        self._collecting = False
+        self._start_rollout()
+        metrics["skipped_updates"] = metrics.pop("skipped_max")
         metrics["entropy_per_dim"] = metrics.pop("entropy") / model.num_actions
         metrics["alpha"] = self.learner.alpha
         if self.cfg.has_trust_region:
             metrics["lambda"] = self.learner.multiplier
         metrics |= model.actor_metrics()
         numbers = dict(zip(metrics, torch.stack([v.float() for v in metrics.values()]).tolist(), strict=True))
-        numbers["entropy_target_per_dim"] = self.cfg.entropy_target_per_dim
+        numbers |= faults | {"entropy_target_per_dim": self.cfg.entropy_target_per_dim}
         if self._watch is not None:
             self._watch.observe(numbers)
         return numbers
+
+    def _start_rollout(self) -> None:
+        self.storage.clear()
+        self._collecting = False
 
     # -- RSL-RL's remaining contract ------------------------------------------------------------------------------
 
@@ -241,8 +279,7 @@ class TruDi:
             print(f"[trudi_rsl] {self._told_at_start}", flush=True)
             self._told_at_start = ""
         self.actor_critic.train()
-        self.storage.clear()
-        self._collecting = False
+        self._start_rollout()
 
     def eval_mode(self) -> None:
         """Freeze the normalisers."""
@@ -294,9 +331,8 @@ class TruDi:
             self._keep_configured_range()
         if wanted.get("optimizer"):
             self.learner.load_state_dict(loaded_dict["optimizer_state_dict"])
-        # other processes keep their own simulators and random numbers: copies of one would all collect the same
-        if wanted.get("iteration") and self.is_main_process:
-            set_resume_state(self.env, loaded_dict)
+        if wanted.get("iteration"):
+            set_resume_state(self.env, loaded_dict, self.is_main_process)
         self._replay_checked = False
         return wanted.get("iteration", False)
 

@@ -6,7 +6,7 @@ from __future__ import annotations
 import functools
 import warnings
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 import torch
@@ -14,6 +14,7 @@ from rsl_rl.env import VecEnv
 from tensordict import TensorDict
 
 from trudi_rsl.errors import CheckpointError, ConfigError, NonFiniteError
+from trudi_rsl.hosts.gymnasium_faults import Step, faulty_envs, restarted
 from trudi_rsl.hosts.gymnasium_make import make_env, try_options, vectorize
 from trudi_rsl.hosts.gymnasium_spaces import action_limits, observation_size
 from trudi_rsl.hosts.gymnasium_state import SimulatorStates, time_limits
@@ -123,6 +124,11 @@ class GymnasiumVecEnv(VecEnv):
         self._lengths = np.zeros(num_envs, dtype=np.int64)
         self._episode_steps = np.zeros(num_envs, dtype=np.int64)
         self._episode_returns = np.zeros(num_envs)
+        self.restarts_faulty = False
+        """Whether environments that give NaN or infinity begin new episodes while others go on; else that is an error.
+        Trainings set it; an evaluation should not pass over it."""
+        self._restarted = np.zeros(num_envs, dtype=bool)
+        self._told_of_faults = False
         self.seed(seed)
 
     @property
@@ -197,15 +203,15 @@ class GymnasiumVecEnv(VecEnv):
               ``"Episode/length"`` (steps really taken) and, where told, ``"Episode/success"``.
 
         Raises:
-            NonFiniteError: NaN or infinity in the actions, or from the simulator.
+            NonFiniteError: NaN or infinity in the actions, or from the simulator (see :attr:`restarts_faulty`).
             ValueError: ``actions`` has another shape.
         """
-        obs, rewards, terminated, truncated, infos = self._vec.step(self._within_bounds(actions))
+        *step, infos = self._vec.step(self._within_bounds(actions))
         self._total_steps += 1
         self._lengths += 1
         self._episode_steps += 1
+        obs, rewards, terminated, truncated = self._without_faults(cast(Step, tuple(step)), infos)
         self._episode_returns += rewards
-        self._require_finite(rewards, "the simulator's reward")
 
         extras: dict[str, Any] = {"time_outs": torch.tensor(truncated & ~terminated, device=self.device)}
         dones = terminated | truncated
@@ -214,7 +220,6 @@ class GymnasiumVecEnv(VecEnv):
         if len(ended):
             final = self._obs.copy()
             final[ended] = np.stack(infos["final_obs"][ended])
-            self._require_finite(final, "the simulator's observation")
             extras["final_obs"] = self._tensordict(final)
             extras["log"] = {
                 "Episode/return": float(self._episode_returns[ended].mean()),
@@ -227,7 +232,6 @@ class GymnasiumVecEnv(VecEnv):
             self._episode_returns[ended] = 0.0
             self._episode_steps[ended] = 0
             self._lengths[ended] = 0
-        self._require_finite(self._obs, "the simulator's observation")
         return (
             self._tensordict(self._obs),
             torch.tensor(rewards, dtype=torch.float32, device=self.device),
@@ -318,6 +322,36 @@ class GymnasiumVecEnv(VecEnv):
         values = actions.detach().to("cpu", self._action_dtype).numpy()
         self._require_finite(values, "the policy's action")
         return np.clip(values, self._low, self._high)
+
+    def _without_faults(self, step: Step, infos: dict[str, Any]) -> Step:
+        """Return a step free of NaN and infinity.
+
+        Raises:
+            NonFiniteError: If there are some and :attr:`restarts_faulty` is not set, all environments have some, or one
+                has them again at the first step after its restart.
+        """
+        faulty = faulty_envs(step, infos)
+        if not faulty.any():
+            self._restarted[:] = False
+            return step
+        obs, rewards, terminated, truncated = step
+        if not self.restarts_faulty or faulty.all() or (faulty & self._restarted).any():
+            self._require_finite(rewards, "the simulator's reward")
+            last = obs.copy()
+            for env in np.flatnonzero(terminated | truncated):
+                last[env] = infos["final_obs"][env]
+            self._require_finite(last, "the simulator's observation")
+            self._require_finite(obs, "the simulator's observation")
+        if not self._told_of_faults:
+            self._told_of_faults = True
+            warnings.warn(
+                f"{self.task}: the simulator gave NaN or infinity in {int(faulty.sum())} of {self.num_envs} "
+                f"environments, {self._total_steps} steps after the start. They begin new episodes, here and from now "
+                "on.",
+                stacklevel=3,
+            )
+        self._restarted[:] = faulty
+        return restarted(self._vec, step, infos, faulty)
 
     def _require_finite(self, values: np.ndarray, what: str) -> None:
         finite = np.isfinite(values)

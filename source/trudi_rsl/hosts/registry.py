@@ -110,7 +110,9 @@ def continues_episodes(env: VecEnv, checkpoint: Mapping[str, Any]) -> bool:
         env: The environments.
         checkpoint: What a ``model_*.pt`` holds.
     """
-    state = checkpoint.get("env_state")
+    from trudi_rsl.algorithms.resume import env_state_of
+
+    state = env_state_of(checkpoint)
     return state is not None and state["exact"] and state["num_envs"] == env.num_envs
 
 

@@ -6,6 +6,7 @@ from __future__ import annotations
 import copy
 import functools
 import statistics
+import time
 from collections import deque
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -19,6 +20,7 @@ from trudi_rsl.algorithms import TruDi
 from trudi_rsl.algorithms.checkpoint import check_algorithm, check_kind, check_task, read_checkpoint
 from trudi_rsl.algorithms.model_checkpoint import SECTION, policy_spec
 from trudi_rsl.algorithms.policy_gradient import PolicyGradient
+from trudi_rsl.algorithms.resume import env_state_of, resume_state, set_resume_state
 from trudi_rsl.errors import CheckpointError, NonFiniteError
 from trudi_rsl.rsl_rl_compat import task_name
 from trudi_rsl.rsl_rl_compat.moved import policy_of
@@ -26,6 +28,7 @@ from trudi_rsl.rsl_rl_compat.version import POLICY_STYLE
 from trudi_rsl.runners.checkpoint_writer import whole_checkpoints
 from trudi_rsl.runners.ending import Requests, TrainingEnds, ending
 from trudi_rsl.runners.kept_checkpoints import KeptCheckpoints
+from trudi_rsl.runners.log_writer import interruptible_logs
 
 if TYPE_CHECKING or not POLICY_STYLE:
     from rsl_rl.runners import OnPolicyRunner as RslRlOnPolicyRunner
@@ -34,6 +37,9 @@ else:
 
 EPISODE_SUMS = ("cur_reward_sum", "cur_episode_length")
 """Attributes of RSL-RL's logger that add up the episodes under way, ``[E]``."""
+
+RETRY_SECONDS = (2.0, 10.0, 30.0, 60.0, 120.0)
+"""Pauses before a training's last checkpoint is tried again."""
 
 LOG_SUMS = ("rewbuffer", "lenbuffer", "tot_timesteps", "tot_time")
 """Attributes of RSL-RL's logger about what is over."""
@@ -50,12 +56,14 @@ class OnPolicyRunner(RslRlOnPolicyRunner):
     - ``keep_checkpoints`` in its configuration keeps that many of the newest, and the best by training return;
     - ``export_checkpoints`` in its configuration exports the policy of every checkpoint beside it;
     - SIGINT and SIGTERM end training after the iteration, with a checkpoint; a second one ends it at once;
-    - when the simulator gives NaN or infinity, the policy so far is saved first;
-    - TruDi finds non-finite numbers at the end of a rollout and names the environment, so RSL-RL's own check, which
-      waits for the device at every step, is off unless asked for.
+    - when NaN or infinity ends training, the policy so far is saved first;
+    - TruDi learns from nothing that is not finite and keeps what was not (:class:`UpdateGuard`), so RSL-RL's own check,
+      which waits for the device at every step, is off unless asked for.
     """
 
     _policy_spec: dict[str, Any] | None = None
+    _unwritten: str | None = None
+    """Where the newest checkpoint should have gone, if it could not be written."""
 
     def __init__(self, env: VecEnv, train_cfg: dict[str, Any], log_dir: str | None = None, device: str = "cpu") -> None:
         actor = copy.deepcopy(train_cfg.get("actor"))  # RSL-RL up to 5.4 takes the class names out
@@ -74,10 +82,20 @@ class OnPolicyRunner(RslRlOnPolicyRunner):
             NonFiniteError: If the simulator gives NaN or infinity; names the checkpoint that was kept.
             SystemExit: After SIGTERM, likewise.
         """
+        with interruptible_logs():
+            self._learn(num_learning_iterations, init_at_random_ep_len)
+
+    def _learn(self, num_learning_iterations: int, init_at_random_ep_len: bool) -> None:
         requests = Requests()
+        algorithm: Any = self.alg
+        if hasattr(algorithm, "guard") and self.logger.log_dir is not None and not self.gpu_global_rank:
+            algorithm.guard.folder = Path(self.logger.log_dir)
+        if hasattr(self.env, "restarts_faulty"):
+            self.env.restarts_faulty = True  # type: ignore[attr-defined]
         try:
             with ending(self.alg, self.cfg.get("max_seconds")) as requests:
                 super().learn(num_learning_iterations, init_at_random_ep_len)
+            self._retry_last_checkpoint()
         except TrainingEnds as end:
             self._stop(str(end))
         except NonFiniteError as error:
@@ -97,6 +115,7 @@ class OnPolicyRunner(RslRlOnPolicyRunner):
         print(f"\nStopped after iteration {self.current_learning_iteration}: {reason}.", flush=True)
         if getattr(self.logger, "writer", None) is not None and self.logger.log_dir is not None:
             self.save(str(Path(self.logger.log_dir) / f"model_{self.current_learning_iteration}.pt"))
+            self._retry_last_checkpoint()
             self._stop_logging()
 
     def _stop_logging(self) -> None:
@@ -126,17 +145,30 @@ class OnPolicyRunner(RslRlOnPolicyRunner):
         sums = {name: getattr(self.logger, name) for name in (*EPISODE_SUMS, *LOG_SUMS) if hasattr(self.logger, name)}
         sums = {name: list(value) if isinstance(value, deque) else value for name, value in sums.items()}
         told = {"task": task_name(self.env), "logger": sums, SECTION: self._policy_spec}
+        if self._is_stock_ppo():
+            told["resume"] = resume_state(self.env if self.alg.storage.step == 0 else None)
         try:
             with whole_checkpoints():
                 super().save(path, {**told, **(infos or {})})
         except OSError as error:
             print(f"[trudi_rsl] {path} could not be written; training is not ended by that: {error}", flush=True)
+            self._unwritten = path
             return
+        self._unwritten = None
         # others are a caller's own
         if self.logger.log_dir is not None and Path(path).parent == Path(self.logger.log_dir):
             self._kept.add(Path(path), self._mean_return())
         if self.cfg.get("export_checkpoints"):
             self._export(Path(path))
+
+    def _retry_last_checkpoint(self) -> None:
+        """Try again to write the training's last checkpoint, for a few minutes: no later one will take its place."""
+        for seconds in RETRY_SECONDS:
+            if self._unwritten is None:
+                return
+            print(f"[trudi_rsl] The last checkpoint is tried again in {seconds:g} s.", flush=True)
+            time.sleep(seconds)
+            self.save(self._unwritten)
 
     @functools.cached_property
     def _kept(self) -> KeptCheckpoints:
@@ -169,7 +201,7 @@ class OnPolicyRunner(RslRlOnPolicyRunner):
         checkpoint = read_checkpoint(path)
         if isinstance(self.alg, TruDi):
             check_kind(checkpoint)
-        elif not isinstance(self.alg, PolicyGradient):
+        elif self._is_stock_ppo():
             check_algorithm(checkpoint, "ppo")
             check_task((checkpoint.get("infos") or {}).get("task"), task_name(self.env))
         try:
@@ -179,13 +211,20 @@ class OnPolicyRunner(RslRlOnPolicyRunner):
         except (RuntimeError, ValueError, KeyError) as error:
             raise CheckpointError(f"{path} does not fit this task and these network sizes: {error}") from error
         if load_cfg is None or load_cfg.get("iteration"):
+            if self._is_stock_ppo() and (saved := (checkpoint.get("infos") or {}).get("resume")):
+                # up to version 5.4 RSL-RL goes on with the configured one
+                self.alg.learning_rate = self.alg.optimizer.param_groups[0]["lr"]
+                set_resume_state(self.env, saved, not self.gpu_global_rank)
             self._continue_log(checkpoint)
         return infos
+
+    def _is_stock_ppo(self) -> bool:
+        return not isinstance(self.alg, (TruDi, PolicyGradient))
 
     def _continue_log(self, checkpoint: dict[str, Any]) -> None:
         """Take over the log's sums, those of unfinished episodes only where the simulator goes on with them."""
         sums = (checkpoint.get("infos") or {}).get("logger", {})
-        exact = checkpoint.get("env_state", {}).get("exact", False)
+        exact = (env_state_of(checkpoint) or {}).get("exact", False)
         for name in (*EPISODE_SUMS, *LOG_SUMS) if exact else LOG_SUMS:
             value = sums.get(name) if hasattr(self.logger, name) else None
             if isinstance(value, torch.Tensor):

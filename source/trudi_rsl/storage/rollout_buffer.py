@@ -71,6 +71,10 @@ class RolloutBuffer:
         self.actions = torch.zeros(t + 1, e, num_actions, device=device)
         self.log_probs = torch.zeros(t + 1, e, device=device)
         self.rewards = torch.zeros(t, e, device=device)
+        self.seen = torch.ones(t + 1, e, dtype=torch.bool, device=device)
+        """Whether the observations are the simulator's: False where those were not finite, and zeros stand for them."""
+        self.rewarded = torch.ones(t, e, dtype=torch.bool, device=device)
+        """Whether the rewards are the simulator's: False where those were not finite, and 0 stands for them."""
         self.terminated = torch.zeros(t, e, dtype=torch.bool, device=device)
         self.truncated = torch.zeros(t, e, dtype=torch.bool, device=device)
         self.targets = torch.zeros(t, e, device=device)
@@ -81,10 +85,20 @@ class RolloutBuffer:
         self.final_actor_obs: Tensor | None = None
         self.final_critic_obs: Tensor | None = None
         self.has_final = torch.zeros(t, e, dtype=torch.bool, device=device)
+        self.rows: Tensor | None = None
+        """Rows ``t E + e`` to learn from, ``[T E]``, some of them twice where others are left out; None for all."""
         self.step = 0
 
-    def add_decision(self, actor_obs: Tensor, critic_obs: Tensor, decision: Decision) -> None:
+    def add_decision(
+        self, actor_obs: Tensor, critic_obs: Tensor, decision: Decision, seen: Tensor | None = None
+    ) -> None:
         """Write row ``step``: what the policy saw, ``[E, O]``, and what it decided.
+
+        Args:
+            actor_obs: Normalised, finite.
+            critic_obs: Likewise.
+            decision: Of the policy.
+            seen: ``[E]``, see :attr:`seen`; None for all.
 
         Raises:
             OverflowError: If the rollout is longer than the buffer.
@@ -94,14 +108,17 @@ class RolloutBuffer:
         self.actor_obs[self.step].copy_(actor_obs)
         if self.critic_obs is not self.actor_obs:
             self.critic_obs[self.step].copy_(critic_obs)
+        if seen is not None:
+            self.seen[self.step].copy_(seen)
         self.actions[self.step].copy_(decision.action)
         self.log_probs[self.step].copy_(decision.log_prob)
         if self.trace is not None and self.step < self.num_steps:
             self.trace[self.step].copy_(decision.trace.transpose(0, 1))
 
     def add_outcome(self, rewards: Tensor, terminated: Tensor, truncated: Tensor) -> None:
-        """Write what the simulator answered, each ``[E]``, and move to the next row."""
-        self.rewards[self.step].copy_(rewards)
+        """Write what the simulator answered, each ``[E]``, and move to the next row; rewards may be non-finite."""
+        self.rewarded[self.step].copy_(torch.isfinite(rewards))
+        self.rewards[self.step].copy_(rewards.nan_to_num(0.0, 0.0, 0.0))
         self.terminated[self.step].copy_(terminated)
         self.truncated[self.step].copy_(truncated)
         self.step += 1
@@ -128,10 +145,11 @@ class RolloutBuffer:
     def clear(self) -> None:
         """Start the next rollout."""
         self.step = 0
+        self.rows = None
         self.has_final.fill_(False)
 
-    def minibatches(self, num_epochs: int, num_minibatches: int) -> Iterator[Minibatch]:
-        """Yield ``num_epochs * num_minibatches`` batches, each epoch a fresh permutation of all rows.
+    def index_batches(self, num_epochs: int, num_minibatches: int) -> Iterator[Tensor]:
+        """Yield the rows of ``num_epochs * num_minibatches`` batches, each epoch a fresh permutation of all rows.
 
         All have the same size; where it does not divide the rows, each epoch leaves out a few, other ones each time.
 
@@ -142,23 +160,30 @@ class RolloutBuffer:
         if num_minibatches > rows:
             raise ValueError(f"{rows} transitions can't make {num_minibatches} minibatches; lower num_mini_batches.")
         size = rows // num_minibatches
-
-        def flat(x: Tensor) -> Tensor:
-            return x[: self.num_steps].flatten(0, 1)
-
-        shared = self.critic_obs is self.actor_obs
         for _ in range(num_epochs):
             order = torch.randperm(rows, device=self.device)
-            for i in range(num_minibatches):
-                idx = order[i * size : (i + 1) * size]
-                actor_obs = flat(self.actor_obs)[idx]
-                yield Minibatch(
-                    actor_obs=actor_obs,
-                    critic_obs=actor_obs if shared else flat(self.critic_obs)[idx],
-                    actions=flat(self.actions)[idx],
-                    targets=flat(self.targets)[idx],
-                    next_features=flat(self.next_features)[idx],
-                    target_valid=flat(self.target_valid)[idx],
-                    features_valid=flat(self.features_valid)[idx],
-                    trace=None if self.trace is None else flat(self.trace)[idx].transpose(0, 1),
-                )
+            if self.rows is not None:
+                order = self.rows[order]
+            yield from order[: size * num_minibatches].split(size)
+
+    def minibatch(self, rows: Tensor) -> Minibatch:
+        """Return the transitions of rows ``[B]``."""
+
+        def flat(x: Tensor) -> Tensor:
+            return x[: self.num_steps].flatten(0, 1)[rows]
+
+        actor_obs = flat(self.actor_obs)
+        return Minibatch(
+            actor_obs=actor_obs,
+            critic_obs=actor_obs if self.critic_obs is self.actor_obs else flat(self.critic_obs),
+            actions=flat(self.actions),
+            targets=flat(self.targets),
+            next_features=flat(self.next_features),
+            target_valid=flat(self.target_valid),
+            features_valid=flat(self.features_valid),
+            trace=None if self.trace is None else flat(self.trace).transpose(0, 1),
+        )
+
+    def minibatches(self, num_epochs: int, num_minibatches: int) -> Iterator[Minibatch]:
+        """Yield the transitions of :meth:`index_batches`."""
+        return map(self.minibatch, self.index_batches(num_epochs, num_minibatches))

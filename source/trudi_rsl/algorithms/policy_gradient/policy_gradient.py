@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import copy
+import functools
 from typing import TYPE_CHECKING, Any, ClassVar, Self, cast
 
 import torch
@@ -12,9 +13,12 @@ from rsl_rl.env import VecEnv
 from tensordict import TensorDict
 from torch import Tensor, nn
 
-from trudi_rsl.algorithms.checkpoint import check_algorithm, check_task, resume_state, set_resume_state
+from trudi_rsl.algorithms.checkpoint import check_algorithm, check_task
+from trudi_rsl.algorithms.config import TruDiCfg
+from trudi_rsl.algorithms.guard import LOWER_THE_RATE, UpdateGuard
 from trudi_rsl.algorithms.model_checkpoint import SECTION, PolicyGradientAlgorithm, policy_spec
 from trudi_rsl.algorithms.policy_gradient.surrogates import clipped_surrogate, value_loss
+from trudi_rsl.algorithms.resume import resume_state, set_resume_state
 from trudi_rsl.errors import ConfigError
 from trudi_rsl.rsl_rl_compat.version import INSTALLED, NORMALIZES_IN_UPDATE, PPO_MODELS
 
@@ -29,8 +33,8 @@ class PolicyGradient(PPO):
     """PPO as RSL-RL has it: acting, storage, advantages, critic, normalisers and checkpoints are inherited.
 
     ``update`` is written anew, in parts: :meth:`log_ratios` and :meth:`surrogate` are what relatives replace. With
-    those of this class and a Gaussian model it takes PPO's own steps. Losses are read from the device once per
-    iteration; the adaptive learning rate waits for it in every minibatch, as RSL-RL's does.
+    those of this class and a Gaussian model it takes PPO's own steps, but none whose gradient is not finite. For that
+    it waits for the device in every minibatch, as RSL-RL's adaptive learning rate does; losses are read once.
 
     Random network distillation, symmetry and recurrent models are not supported.
     """
@@ -43,6 +47,12 @@ class PolicyGradient(PPO):
     """What a checkpoint tells of the policy, if the algorithm was built from a runner configuration."""
     env: VecEnv | None = None
     """The environment, asked for its state when saving if it can tell it (``state_dict``)."""
+    _failed: bool = False
+
+    @functools.cached_property
+    def guard(self) -> UpdateGuard:
+        """What counts skipped updates."""
+        return UpdateGuard(TruDiCfg.max_skipped_updates)
 
     @classmethod
     def construct_algorithm(  # pyright: ignore[reportIncompatibleMethodOverride]  RSL-RL's cannot know its subclass
@@ -99,9 +109,21 @@ class PolicyGradient(PPO):
     # -- learning -------------------------------------------------------------------------------------------------
 
     def update(self) -> dict[str, float]:
-        """Learn from the stored rollout and return the means of what was logged, read from the device once."""
-        batches = self.storage.mini_batch_generator(self.num_mini_batches, self.num_learning_epochs)
-        logged = [self._learn(batch) for batch in batches]
+        """Learn from the stored rollout and return the means of what was logged, read from the device once.
+
+        What follows a gradient that is not finite is skipped.
+
+        Raises:
+            NonFiniteError: If that happened in too many iterations in a row.
+        """
+        logged: list[dict[str, Tensor]] = []
+        for batch in self.storage.mini_batch_generator(self.num_mini_batches, self.num_learning_epochs):
+            logged.append(self._learn(batch))
+            if self._failed:
+                self._tell_of(batch, logged)
+                break
+        else:
+            self.guard.in_a_row = 0
         if NORMALIZES_IN_UPDATE:
             seen = self.storage.observations.flatten(0, 1)
             self.actor.update_normalization(seen)
@@ -139,11 +161,23 @@ class PolicyGradient(PPO):
         loss.backward()
         if self.is_multi_gpu:
             self.reduce_parameters()
-        nn.utils.clip_grad_norm_(self.actor.parameters(), self.max_grad_norm)
-        nn.utils.clip_grad_norm_(self.critic.parameters(), self.max_grad_norm)
-        self.optimizer.step()
+        norms = [nn.utils.clip_grad_norm_(m.parameters(), self.max_grad_norm) for m in (self.actor, self.critic)]
+        self._failed = not torch.stack(norms).isfinite().all().item()
+        if not self._failed:
+            self.optimizer.step()
         losses["ratio_deviation"] = (ratio - 1.0).abs().mean()
         return {name: value.detach() for name, value in losses.items()}
+
+    def _tell_of(self, batch: RolloutStorage.Batch, logged: list[dict[str, Tensor]]) -> None:
+        bad = sorted(name for name, value in logged[-1].items() if not torch.isfinite(value))
+        observations = cast(TensorDict, batch.observations).to_dict()
+        rest = {name: getattr(batch, name) for name in ("actions", "advantages", "returns", "old_actions_log_prob")}
+        self.guard.skipped(
+            f"Minibatch {len(logged)} gave a non-finite gradient ({', '.join(bad) or 'of finite losses'}).",
+            LOWER_THE_RATE,
+            {"minibatch": {"observations": observations, **rest}, "not_finite": bad},
+            self.save,
+        )
 
     @torch.no_grad()
     def _adapt_learning_rate(self, batch: RolloutStorage.Batch) -> None:
@@ -180,7 +214,6 @@ class PolicyGradient(PPO):
         takes_iteration = super().load(loaded_dict, load_cfg, strict)
         if load_cfg is None or load_cfg.get("optimizer"):
             self.learning_rate = self.optimizer.param_groups[0]["lr"]
-        # other processes keep their own simulators and random numbers: copies of one would all collect the same
-        if takes_iteration and self.gpu_global_rank == 0:
-            set_resume_state(self.env, loaded_dict)
+        if takes_iteration:
+            set_resume_state(self.env, loaded_dict, self.gpu_global_rank == 0)
         return takes_iteration

@@ -1,0 +1,123 @@
+# SPDX-License-Identifier: BSD-3-Clause
+"""Train for an hour while things go wrong, and check that nothing is lost.
+
+Trains HalfCheetah-v5 as ``learning.py`` does, one seed after the other, in processes that are killed and asked to end
+at random times and that resume from what they left (``--resume``). Meanwhile simulators and minibatches give NaN and
+the disk is full (``soak_worker.py``). One JSON file for each seed in ``benchmarks/results/soak``.
+
+    python benchmarks/soak.py --minutes 60
+"""
+
+from __future__ import annotations
+
+import argparse
+import collections
+import json
+import random
+import signal
+import subprocess
+import sys
+import tempfile
+import time
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any
+
+from learning import one_thread
+from rich.progress import Progress
+
+from trudi_rsl.algorithms.checkpoint import read_checkpoint
+from trudi_rsl.config.run_folder import find_checkpoint
+from trudi_rsl.errors import CheckpointError
+
+ROOT = Path(__file__).resolve().parents[1]
+RESULTS = ROOT / "benchmarks" / "results" / "soak"
+TASK, EXPERIMENT = "HalfCheetah-v5", "halfcheetah-v5"
+ITERATIONS, SAVE_INTERVAL, STEPS_PER_ITERATION = 150, 5, 2048
+END_EVERY, KILLED = 50.0, 0.7
+"""Mean seconds until a process is made to end, and the share of those ends that are kills."""
+
+
+def progress_of(experiment: Path) -> tuple[int, float]:
+    """Return the iterations that the newest good checkpoint has behind it, and its mean training return."""
+    try:
+        infos = read_checkpoint(find_checkpoint(experiment))["infos"]["logger"]
+    except CheckpointError:
+        return 0, float("nan")
+    returns = infos["rewbuffer"]
+    return infos["tot_timesteps"] // STEPS_PER_ITERATION, sum(returns) / max(len(returns), 1)
+
+
+def train(seed: int, folder: Path, progress: Progress) -> dict[str, Any]:
+    """Train one seed to its end through all faults, and return the record.
+
+    Raises:
+        RuntimeError: If training ends by itself with an error, or without an iteration.
+    """
+    chance, log, experiment = random.Random(seed), folder / "faults.jsonl", folder / "logs" / "rsl_rl" / EXPERIMENT
+    log.touch()
+    bar = progress.add_task(f"seed {seed}", total=ITERATIONS)
+    segments: list[dict[str, Any]] = []
+    start = time.time()
+    while (done := progress_of(experiment)[0]) < ITERATIONS:
+        progress.update(bar, completed=done)
+        command = [sys.executable, str(ROOT / "benchmarks" / "soak_worker.py"), "--task", TASK, "--headless"]
+        command += ["--seed", str(seed), "--device", "cpu", "--max_iterations", str(ITERATIONS - done)]
+        command += [f"agent.save_interval={SAVE_INTERVAL}", "agent.keep_checkpoints=3", *["--resume"] * bool(done)]
+        environment = one_thread() | {"SOAK_LOG": str(log), "SOAK_SEED": str(1000 * seed + len(segments))}
+        before = len(log.read_text().splitlines())
+        with (folder / f"output{len(segments)}.txt").open("w") as output:
+            process = subprocess.Popen(command, cwd=folder, env=environment, stdout=output, stderr=subprocess.STDOUT)
+            try:
+                process.wait(chance.expovariate(1.0 / END_EVERY))
+                end = "by itself"
+            except subprocess.TimeoutExpired:
+                number = signal.SIGKILL if chance.random() < KILLED else signal.SIGTERM
+                end = number.name
+                process.send_signal(number)
+                process.wait()
+        events = [json.loads(line) for line in log.read_text().splitlines()[before:]]
+        made = sum(event["event"] == "iteration" for event in events)
+        kept = progress_of(experiment)[0]
+        segments.append(
+            {"end": end, "from": done, "made": made, "lost": done + made - kept, "status": process.returncode}
+        )
+        if end == "by itself" and (process.returncode or not made):
+            raise RuntimeError((folder / f"output{len(segments) - 1}.txt").read_text()[-3000:])
+    progress.update(bar, completed=ITERATIONS)
+    events = [json.loads(line) for line in log.read_text().splitlines()]
+    return {
+        "task": TASK,
+        "seed": seed,
+        "iterations": ITERATIONS,
+        "save_interval": SAVE_INTERVAL,
+        "segments": segments,
+        "faults": collections.Counter(e["event"] for e in events if e["event"] != "iteration"),
+        "memory_mb": [e["memory_mb"] for e in events if e["event"] == "iteration"],
+        "return": round(progress_of(experiment)[1], 3),
+        "wall_clock_s": round(time.time() - start, 1),
+        "versions": {p: version(p) for p in ("torch", "rsl-rl-lib", "gymnasium", "mujoco")},
+    }
+
+
+def main() -> None:
+    """Train seed after seed until the time is over; a stored seed is not repeated."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--minutes", type=float, default=60.0, help="no seed is begun after these")
+    minutes = parser.parse_args().minutes
+    RESULTS.mkdir(parents=True, exist_ok=True)
+    end, seed = time.monotonic() + 60.0 * minutes, 1
+    with Progress() as progress:
+        while time.monotonic() < end:
+            file = RESULTS / f"seed{seed}.json"
+            if not file.exists():
+                with tempfile.TemporaryDirectory() as folder:
+                    record = train(seed, Path(folder), progress)
+                # not least: what a kill loses is no more than what comes between two checkpoints
+                assert all(segment["lost"] <= SAVE_INTERVAL + 1 for segment in record["segments"]), record["segments"]
+                file.write_text(json.dumps(record) + "\n")
+            seed += 1
+
+
+if __name__ == "__main__":
+    main()

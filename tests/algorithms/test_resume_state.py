@@ -1,0 +1,101 @@
+# SPDX-License-Identifier: BSD-3-Clause
+"""Random numbers and counters go on where a checkpoint was written."""
+
+from __future__ import annotations
+
+import random
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+
+from trudi_rsl.algorithms.resume import resume_state, rng_state, set_resume_state, set_rng_state
+
+
+def draws() -> list[float]:
+    """Return random numbers of all generators; two normal ones, since NumPy and Python keep every second."""
+    numbers = [*np.random.randn(3), np.random.rand(), *(random.gauss(0.0, 1.0) for _ in range(3)), random.random()]
+    return [*map(float, numbers), *torch.randn(3).tolist()]
+
+
+def test_all_random_numbers_go_on_through_a_file_that_is_read_without_running_code(tmp_path: Path) -> None:
+    np.random.seed(1)
+    random.seed(2)
+    torch.manual_seed(3)
+    draws()
+    torch.save(rng_state(), tmp_path / "state.pt")
+    expected = draws()
+    draws()
+    set_rng_state(torch.load(tmp_path / "state.pt", weights_only=True))
+    assert draws() == expected
+
+
+def test_checkpoints_of_earlier_versions_restore_torchs_numbers_alone() -> None:
+    torch.manual_seed(3)
+    earlier = {"cpu": torch.get_rng_state(), "cuda": []}
+    expected = torch.randn(3)
+    set_rng_state(earlier)
+    torch.testing.assert_close(torch.randn(3), expected, rtol=0, atol=0)
+
+
+class Staged:
+    """What Isaac Lab's and mjlab's environments show of their progress."""
+
+    def __init__(self, envs: int = 4, counter: int = 0) -> None:
+        self.common_step_counter, self._sim_step_counter = counter, 4 * counter
+        self.resets: list[torch.Tensor] = []
+        origins = torch.arange(5.0)[:, None, None] * torch.ones(5, 3, 3)
+        levels = torch.zeros(envs, dtype=torch.long)
+        terrain = SimpleNamespace(terrain_origins=origins, terrain_levels=levels, terrain_types=levels.clone())
+        terrain.env_origins = torch.zeros(envs, 3)
+        self.scene = SimpleNamespace(terrain=terrain)
+        self.curriculum_manager = SimpleNamespace(compute=self._move_down)
+
+    @property
+    def unwrapped(self) -> Any:
+        """Return the environment, as wrappers do."""
+        return self
+
+    def _move_down(self) -> None:
+        self.scene.terrain.terrain_levels -= 1
+
+    def reset(self) -> None:
+        """Reset all, as the hosts do: the curriculum moves first."""
+        self.curriculum_manager.compute()
+        self.resets.append(self.scene.terrain.env_origins.clone())
+
+
+def test_counters_and_terrain_go_on_and_robots_are_put_onto_it_without_moving_the_curriculum(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    saved, fresh = Staged(counter=700), Staged()
+    saved.scene.terrain.terrain_levels += torch.tensor([4, 0, 2, 1])
+    state = resume_state(saved)  # type: ignore[arg-type]
+    saved.scene.terrain.terrain_levels.zero_()
+    set_resume_state(fresh, state)  # type: ignore[arg-type]
+    assert (fresh.common_step_counter, fresh._sim_step_counter) == (700, 2800)
+    assert fresh.scene.terrain.terrain_levels.tolist() == [4, 0, 2, 1]
+    (origins,) = fresh.resets
+    assert origins[:, 0].tolist() == [4.0, 0.0, 2.0, 1.0]
+    (line,) = capsys.readouterr().out.splitlines()
+    assert "common_step_counter 700" in line and "mean terrain level 1.75" in line and "episodes start anew" in line
+
+
+def test_another_number_of_environments_keeps_its_terrain_and_says_so(capsys: pytest.CaptureFixture[str]) -> None:
+    fresh = Staged(envs=2)
+    set_resume_state(fresh, resume_state(Staged(counter=9)))  # type: ignore[arg-type]
+    assert fresh.common_step_counter == 9 and fresh.resets == []
+    assert "terrain levels new, since the checkpoint is of 4 environments" in capsys.readouterr().out
+
+
+def test_other_processes_take_over_counters_but_no_random_numbers(capsys: pytest.CaptureFixture[str]) -> None:
+    fresh = Staged()
+    state = resume_state(Staged(counter=9))  # type: ignore[arg-type]
+    torch.manual_seed(77)
+    before = torch.get_rng_state()
+    set_resume_state(fresh, state, is_main_process=False)  # type: ignore[arg-type]
+    assert fresh.common_step_counter == 9 and torch.equal(torch.get_rng_state(), before)
+    assert capsys.readouterr().out == ""

@@ -1,0 +1,69 @@
+# SPDX-License-Identifier: BSD-3-Clause
+# pyright: reportMissingImports=false
+"""What mjlab's environments count and which terrain they stand on goes on in a resumed run; lost ones are reset."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+import torch
+from mjlab.envs import ManagerBasedRlEnv
+from mjlab.rl import RslRlVecEnvWrapper
+from mjlab.tasks.registry import load_env_cfg
+
+from tests.hosts.mjlab.running import ROUGH
+from trudi_rsl.algorithms.resume import resume_state, set_resume_state
+from trudi_rsl.rsl_rl_compat.resets import reset_envs
+
+pytestmark = pytest.mark.slow
+
+NUM_ENVS = 4
+
+
+@pytest.fixture(scope="module")
+def make() -> Any:
+    """Return environments of the rough G1, made anew at each call."""
+    made = []
+
+    def build() -> RslRlVecEnvWrapper:
+        cfg = load_env_cfg(ROUGH)
+        cfg.scene.num_envs = NUM_ENVS
+        made.append(RslRlVecEnvWrapper(ManagerBasedRlEnv(cfg, device="cpu")))
+        return made[-1]
+
+    yield build
+    for env in made:
+        env.close()
+
+
+def test_counters_and_terrain_go_on_and_robots_stand_on_it(make: Any) -> None:
+    first, second = make(), make()
+    first.unwrapped.common_step_counter = 4321
+    terrain = first.unwrapped.scene.terrain
+    terrain.terrain_levels[:] = torch.arange(NUM_ENVS)
+    state = resume_state(first)
+    set_resume_state(second, state)
+    host = second.unwrapped
+    assert host.common_step_counter == 4321
+    assert host.scene.terrain.terrain_levels.tolist() == list(range(NUM_ENVS))
+    expected = terrain.terrain_origins[torch.arange(NUM_ENVS), state["env_progress"]["terrain_types"]]
+    torch.testing.assert_close(host.scene.terrain.env_origins, expected)
+    distance = (host.scene["robot"].data.root_link_pos_w - expected)[:, :2].norm(dim=-1)
+    # half a tile: nearer to their own origin than to any other
+    assert (distance < terrain.cfg.terrain_generator.size[0] / 2).all()
+
+
+def test_an_environment_whose_state_is_not_finite_is_reset_and_the_others_go_on(make: Any) -> None:
+    env = make()
+    actions = torch.zeros(NUM_ENVS, env.num_actions)
+    env.step(actions)
+    lengths = env.episode_length_buf.clone()
+    env.unwrapped.sim.data.qpos[1] = torch.nan
+    obs, *_ = env.step(actions)
+    lost = ~torch.isfinite(obs["actor"]).all(-1)
+    assert lost.tolist() == [False, True, False, False]
+    assert reset_envs(env, lost.nonzero().flatten())
+    assert env.episode_length_buf.tolist() == [lengths[0] + 1, 0, lengths[2] + 1, lengths[3] + 1]
+    obs, *_ = env.step(actions)
+    assert torch.isfinite(obs["actor"]).all()

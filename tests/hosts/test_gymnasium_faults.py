@@ -1,0 +1,93 @@
+# SPDX-License-Identifier: BSD-3-Clause
+"""While training, an environment whose simulator gives NaN begins a new episode and the others go on."""
+
+from __future__ import annotations
+
+import warnings
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+
+from tests.rsl_rl.helpers import runner_cfg
+from trudi_rsl.errors import NonFiniteError
+from trudi_rsl.hosts.gymnasium_env import GymnasiumVecEnv
+from trudi_rsl.runners import OnPolicyRunner
+
+CLOCK = "tests.hosts.gymnasium_tasks:trudi-tests/Clock-v0"
+FAULTY, NUM_ENVS = 1, 3
+
+
+def clock(restarts_faulty: bool = True, **options: Any) -> GymnasiumVecEnv:
+    """Return environments of which one gives NaN at the third step of its first episode."""
+    kwargs = {"nan_at": 3, "nan_seed": 10 + FAULTY} | options
+    env = GymnasiumVecEnv(CLOCK, NUM_ENVS, seed=10, max_episode_steps=5, env_kwargs=kwargs)
+    env.restarts_faulty = restarts_faulty
+    return env
+
+
+def steps(env: GymnasiumVecEnv, number: int) -> list[Any]:
+    """Step with zero actions and return the answers."""
+    return [env.step(torch.zeros(NUM_ENVS, 2)) for _ in range(number)]
+
+
+@pytest.mark.parametrize(
+    "options", [{}, {"nan_in": "reward"}, {"length": 3}, {"nan_in": "reward", "length": 3}], ids=str
+)
+def test_it_is_truncated_without_reward_and_the_others_do_not_notice(options: dict[str, Any]) -> None:
+    never: dict[str, Any] = options | {"nan_at": None}
+    env, healthy = clock(**options), clock(**never)
+    with pytest.warns(UserWarning, match="NaN or infinity in 1 of 3 environments, 3 steps after the start"):
+        *_, (obs, rewards, dones, extras) = steps(env, 3)
+    *_, (well, paid, ended, _) = steps(healthy, 3)
+    others = [i for i in range(NUM_ENVS) if i != FAULTY]
+    assert torch.equal(obs["policy"][others], well["policy"][others])
+    assert torch.equal(rewards[others], paid[others]) and torch.equal(dones[others], ended[others])
+    assert (dones[FAULTY], extras["time_outs"][FAULTY], rewards[FAULTY]) == (1, True, 0.0)
+    assert obs["policy"][FAULTY].tolist() == [0.0, 1.0]
+    assert not torch.isfinite(extras["final_obs"]["policy"][FAULTY]).any()
+    assert torch.isfinite(extras["final_obs"]["policy"][others]).all()
+    assert env.episode_length_buf[FAULTY] == 0
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        later = steps(env, 6)
+    assert all(torch.isfinite(answer[0]["policy"]).all() for answer in later)
+
+
+def test_outside_of_training_it_is_an_error() -> None:
+    with pytest.raises(NonFiniteError, match="is nan in environment 1, 3 steps"):
+        steps(clock(restarts_faulty=False), 3)
+
+
+def test_nan_in_all_environments_is_an_error() -> None:
+    with pytest.raises(NonFiniteError, match="is nan in environment 0, 3 steps"):
+        steps(clock(nan_seed=None), 3)
+
+
+@pytest.mark.filterwarnings("ignore:.*NaN or infinity in")
+def test_an_environment_that_a_restart_does_not_help_is_an_error(monkeypatch: pytest.MonkeyPatch) -> None:
+    env = clock()
+    task = env.unwrapped.envs[FAULTY].unwrapped
+    answer = task.step
+    steps(env, 2)
+    monkeypatch.setattr(task, "step", lambda action: (answer(action)[0], np.nan, False, False, {}))
+    steps(env, 1)
+    with pytest.raises(NonFiniteError, match="reward is nan in environment 1, 1 steps into its episode"):
+        steps(env, 1)
+
+
+@pytest.mark.filterwarnings("ignore:.*NaN or infinity in")
+def test_training_goes_on_and_learns_nothing_from_it() -> None:
+    env = clock(restarts_faulty=False)
+    runner = OnPolicyRunner(env, runner_cfg(), None, "cpu")
+    algorithm: Any = runner.alg
+    valid = []
+    take = algorithm.learner.update
+    algorithm.learner.update = lambda batch, steps: (valid.append(batch.target_valid.sum().item()), take(batch, steps))[
+        1
+    ]
+    runner.learn(2)
+    rollout = runner_cfg()["num_steps_per_env"] * NUM_ENVS
+    # two passes over two rollouts; one transition of the first has no target
+    assert sum(valid) == 2 * 2 * rollout - 2
