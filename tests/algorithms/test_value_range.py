@@ -11,7 +11,8 @@ from hypothesis import strategies as st
 
 from tests.algorithms.builders import actor_critic, config, observations
 from trudi_rsl.algorithms import TruDi
-from trudi_rsl.algorithms.value_range import CROWDED_SHARE, MAX_CLIPPED_SHARE, initial_range, widened_range
+from trudi_rsl.algorithms.value_range import CROWDED_SHARE, initial_range, widened_range
+from trudi_rsl.health.critic import CLIPPED_FOR, MAX_CLIPPED_SHARE
 from trudi_rsl.storage import RolloutBuffer
 
 FINITE = st.floats(-1e3, 1e3, width=32)
@@ -84,13 +85,17 @@ def trudi(value_range: Any, rewards: float) -> TruDi:
     cfg = config(num_learning_epochs=1, num_mini_batches=2)
     cfg.value_range = value_range
     algorithm = TruDi(model, RolloutBuffer(8, 16, 3, None, 2, 8, model.actor.trace_length, "cpu"), cfg, spec={})
+    collect(algorithm, rewards)
+    return algorithm
+
+
+def collect(algorithm: TruDi, rewards: float) -> None:
     for t in range(8):
         algorithm.act(observations(16))
         dones = torch.zeros(16)
         dones[0] = float(t == 4)
         algorithm.process_env_step(observations(16), rewards + torch.rand(16), dones, {"time_outs": dones})
     algorithm.compute_returns(observations(16))
-    return algorithm
 
 
 @pytest.mark.parametrize("rewards", [0.0, 9.0, 1000.0])
@@ -100,12 +105,25 @@ def test_logged_clipped_share_is_that_of_the_valid_targets(rewards: float) -> No
     valid = storage.target_valid
     assert valid.sum() == valid.numel() - 1
     expected = ((storage.targets[valid] < -10.0) | (storage.targets[valid] > 10.0)).float().mean().item()
+    log = algorithm.update()
+    assert log["clipped_targets"] == pytest.approx(expected)
+    assert (log["value_range_low"], log["value_range_high"]) == (-10.0, 10.0)
+
+
+@pytest.mark.parametrize("rewards", [0.0, 9.0, 1000.0])
+def test_targets_that_stay_clipped_are_warned_of_once_with_their_share(rewards: float) -> None:
+    algorithm = trudi((-10.0, 10.0), rewards)
     with warnings.catch_warnings(record=True) as caught:
         warnings.simplefilter("always")
-        log = algorithm.update()
-    assert log["clipped_targets"] == pytest.approx(expected)
-    assert [f"{100 * expected:.1f} % of the targets" in str(w.message) for w in caught] == [True] * (expected > 0.01)
-    assert (log["value_range_low"], log["value_range_high"]) == (-10.0, 10.0)
+        shares = [algorithm.update()["clipped_targets"]]
+        for _ in range(CLIPPED_FOR + 1):
+            collect(algorithm, rewards)
+            shares.append(algorithm.update()["clipped_targets"])
+    expected = sum(shares[:CLIPPED_FOR]) / CLIPPED_FOR
+    ill = min(shares[:CLIPPED_FOR]) > MAX_CLIPPED_SHARE
+    assert ill == (rewards > 0.0)
+    said = f"{100 * expected:.1f} % of the targets lie outside the critic's value range [-10, 10]"
+    assert [said in str(w.message) for w in caught] == [True] * ill
 
 
 def test_configured_range_is_never_moved() -> None:

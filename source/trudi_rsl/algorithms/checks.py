@@ -3,7 +3,6 @@
 
 from __future__ import annotations
 
-import warnings
 from collections.abc import Callable
 
 import torch
@@ -63,12 +62,3 @@ def raise_if_replay_differs(
             f"Replaying decisions changes the policy by {largest:.1e} nats (at most {REPLAY_TOLERANCE} is "
             f"right) with algorithm.precision={precision}, so the trust region would act on rounding. {remedy}"
         )
-
-
-def warn_of_clipped_targets(share: float, value_range: object) -> None:
-    """Warn that the configured value range is too narrow."""
-    warnings.warn(
-        f"{100 * share:.1f} % of the targets lie outside the critic's value range {value_range} and are clipped. "
-        "Widen algorithm.value_range, or set it to auto.",
-        stacklevel=2,
-    )

@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import torch
 from torch import Tensor
 
 from trudi_rsl.algorithms.losses import masked_mean
@@ -21,11 +22,23 @@ def rollout_metrics(storage: RolloutBuffer, hl_gauss: HLGauss) -> dict[str, Tens
         hl_gauss: The critic's value range.
 
     Returns:
-        The share of usable targets outside the range, the share of saturated action components, and the range.
+        The share of usable targets outside the range, the share of saturated action components, how far off the
+        normaliser is (:func:`observation_shift`), and the range.
     """
     return {
         "clipped_targets": masked_mean(hl_gauss.clipped(storage.targets).float(), storage.target_valid),
         "action_saturation": (storage.actions[: storage.num_steps].abs() > SATURATED).float().mean(),
+        "observation_shift": observation_shift(storage),
         "value_range_low": hl_gauss.vmin,
         "value_range_high": hl_gauss.vmax,
     }
+
+
+def observation_shift(storage: RolloutBuffer) -> Tensor:
+    """Return how far the rollout lies from what its normaliser takes for the centre, in standard deviations, scalar.
+
+    The largest over all entries of an observation of ``|mean over the rollout|``: 0 where the running statistics are
+    those of the rollout.
+    """
+    obs = {id(o): o for o in (storage.actor_obs, storage.critic_obs)}.values()
+    return torch.stack([o[: storage.num_steps].mean((0, 1)).abs().max() for o in obs]).max()

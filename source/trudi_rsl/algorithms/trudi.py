@@ -23,7 +23,7 @@ from trudi_rsl.algorithms.checkpoint import (
     load_parts,
     part_of_state,
 )
-from trudi_rsl.algorithms.checks import raise_if_replay_differs, warn_of_clipped_targets
+from trudi_rsl.algorithms.checks import raise_if_replay_differs
 from trudi_rsl.algorithms.config import TruDiCfg
 from trudi_rsl.algorithms.family import settings_from_dict
 from trudi_rsl.algorithms.guard import UpdateGuard
@@ -32,7 +32,8 @@ from trudi_rsl.algorithms.metrics import rollout_metrics
 from trudi_rsl.algorithms.resume import resume_state, set_resume_state
 from trudi_rsl.algorithms.targets import compute_targets
 from trudi_rsl.algorithms.trust_region import step_sizes_of
-from trudi_rsl.algorithms.value_range import MAX_CLIPPED_SHARE, initial_range, widened_range
+from trudi_rsl.algorithms.value_range import initial_range, widened_range
+from trudi_rsl.health import Watch
 from trudi_rsl.modules import ActorCritic
 from trudi_rsl.policy import Decision
 from trudi_rsl.rsl_rl_compat import action_bounds, describe_environment, request_final_obs, resolve_groups, task_name
@@ -91,7 +92,7 @@ class TruDi:
         self._collecting = False
         self._can_learn, self._faulty_envs = True, 0
         self._replay_checked = False
-        self._clipping_told = False
+        self._watch = Watch(cfg.to_dict()) if self.is_main_process else None
 
     @staticmethod
     def construct_algorithm(obs: TensorDict, env: VecEnv, cfg: dict[str, Any], device: str) -> TruDi:
@@ -261,12 +262,10 @@ class TruDi:
             metrics["lambda"] = self.learner.multiplier
         metrics |= model.actor_metrics()
         numbers = dict(zip(metrics, torch.stack([v.float() for v in metrics.values()]).tolist(), strict=True))
-        clipped = numbers["clipped_targets"]
-        # an automatic range mends itself
-        if clipped > MAX_CLIPPED_SHARE and self.cfg.value_range != "auto" and not self._clipping_told:
-            self._clipping_told = True
-            warn_of_clipped_targets(clipped, self.cfg.value_range)
-        return numbers | faults | {"entropy_target_per_dim": self.cfg.entropy_target_per_dim}
+        numbers |= faults | {"entropy_target_per_dim": self.cfg.entropy_target_per_dim}
+        if self._watch is not None:
+            self._watch.observe(numbers)
+        return numbers
 
     def _start_rollout(self) -> None:
         self.storage.clear()

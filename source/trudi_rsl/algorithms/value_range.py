@@ -6,9 +6,6 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-MAX_CLIPPED_SHARE = 0.01
-"""Share of clipped targets above which a configured range is too narrow."""
-
 CROWDED_SHARE = 0.01
 MARGIN = 0.2
 """An automatic range is widened while more than ``CROWDED_SHARE`` of the targets lie in the outer ``MARGIN`` of it.

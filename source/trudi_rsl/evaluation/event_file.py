@@ -3,9 +3,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
-from dataclasses import dataclass
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any, cast
 
 import numpy as np
 from omegaconf import OmegaConf
@@ -32,6 +33,8 @@ class Run:
     """Environment steps per iteration over all environments, None where the saved configuration does not tell."""
     kl_bound: float | None
     """Trust region on the path KL per state, nats; None where there is none."""
+    settings: Mapping[str, Any] = field(default_factory=dict)
+    """The saved ``agent.algorithm`` section; empty where nothing tells it."""
 
     def env_steps(self, iterations: np.ndarray) -> np.ndarray:
         """Return the environment steps taken by the end of each iteration ``[n]``; iteration 0 is the first.
@@ -91,4 +94,7 @@ def read_run(folder: str | Path, tags: Iterable[str]) -> Run:
         scalars,
         None if steps is None or num_envs is None else steps * num_envs,
         OmegaConf.select(params, "agent.algorithm.kl_bound"),
+        cast(
+            "dict[str, Any]", OmegaConf.to_container(OmegaConf.select(params, "agent.algorithm") or OmegaConf.create())
+        ),
     )

@@ -1,0 +1,51 @@
+# SPDX-License-Identifier: BSD-3-Clause
+"""Say what is wrong with training runs, and which setting to change, from their logs and checkpoints.
+
+Runs may still be training. The exit code is 0 where nothing is wrong, 1 where something is, 2 for what is no run.
+docs/health.md explains each finding.
+"""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from pathlib import Path
+
+
+def parse() -> argparse.Namespace:
+    """Return the flags."""
+    from trudi_rsl.command_line import Parser
+
+    parser = Parser(__doc__)
+    parser.add_argument("runs", type=Path, nargs="+", metavar="RUN", help="run folders")
+    return parser.parse_all()
+
+
+def main() -> int:
+    """Print a report on each run.
+
+    Returns:
+        0, 1 if something is wrong with one of them, 2 for what is no run.
+    """
+    try:
+        args = parse()
+        from trudi_rsl.evaluation.checkup import examine_run
+        from trudi_rsl.evaluation.event_file import RunError
+    except ImportError as error:
+        print(f"Error: {error}", file=sys.stderr)
+        return 2
+    worst = 0
+    for index, run in enumerate(args.runs):
+        try:
+            checkup = examine_run(run)
+        except (RunError, OSError) as error:
+            print(f"Error: {error}", file=sys.stderr)
+            worst = 2
+            continue
+        print(f"{chr(10) if index else ''}{checkup}", flush=True)
+        worst = max(worst, int(bool(checkup.findings)))
+    return worst
+
+
+if __name__ == "__main__":
+    sys.exit(main())

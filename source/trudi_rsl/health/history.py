@@ -1,0 +1,56 @@
+# SPDX-License-Identifier: BSD-3-Clause
+"""What a rule reads and what it answers."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+
+
+@dataclass(frozen=True)
+class History:
+    """Logged scalars of successive iterations."""
+
+    iterations: np.ndarray
+    """Numbers of the iterations ``[n]``, ascending; the run's first is 0."""
+    scalars: Mapping[str, np.ndarray]
+    """Names, as ``TruDi.update`` returns them, to one value per iteration ``[n]``. ``seconds`` is the time that an
+    iteration took. What an algorithm does not log is missing."""
+    settings: Mapping[str, Any] = field(default_factory=dict)
+    """The ``algorithm`` section that the run was trained with; empty where unknown."""
+
+    def __len__(self) -> int:
+        return len(self.iterations)
+
+    def has(self, *names: str) -> bool:
+        """Return whether all these scalars were logged."""
+        return all(name in self.scalars for name in names)
+
+    def tail(self, name: str, length: int) -> np.ndarray:
+        """Return the last values ``[<= length]`` of a scalar."""
+        return self.scalars[name][-length:]
+
+    def start_of(self, ill: np.ndarray) -> int:
+        """Return the iteration since which ``ill``, bool ``[n]``, is true without a break up to the last one."""
+        well = np.flatnonzero(~ill)
+        return int(self.iterations[min(well[-1] + 1, len(ill) - 1) if len(well) else 0])
+
+
+@dataclass(frozen=True)
+class Finding:
+    """Something that is wrong with a run."""
+
+    what: str
+    """One sentence: what was measured."""
+    remedy: str
+    """What to change, with the override that does it where there is one."""
+    since: int | None = None
+    """First iteration of the illness; None where it has none."""
+
+
+def plain(value: float, digits: int = 1) -> str:
+    """Return a number as an override takes it: rounded to significant digits, and without an exponent."""
+    return np.format_float_positional(float(f"{value:.{digits}g}"), trim="-")

@@ -1,0 +1,137 @@
+# SPDX-License-Identifier: BSD-3-Clause
+"""Short real trainings with nothing wrong, or with one thing."""
+
+from __future__ import annotations
+
+import time
+import warnings
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import gymnasium as gym
+import numpy as np
+import pytest
+import torch
+from gymnasium.spaces import Box
+from omegaconf import OmegaConf
+
+from tests.rsl_rl.helpers import runner_cfg
+from trudi_rsl.config import save_params
+from trudi_rsl.hosts.gymnasium_env import GymnasiumVecEnv
+from trudi_rsl.runners import OnPolicyRunner
+
+TASK = "trudi-tests/Follow-v0"
+
+
+class Follow(gym.Env):
+    """Reward for an action like the observation."""
+
+    action_space = Box(-1.0, 1.0, (1,), np.float32)
+    observation_space = Box(-np.inf, np.inf, (2,), np.float64)
+
+    def __init__(self, drift: float = 0.0, push: float = 0.0, sleeps: float = 0.0) -> None:
+        """Make the task.
+
+        Args:
+            drift: What the second entry of the observation grows by in each step, for ever.
+            push: Reward for the action's size, in place of that for following.
+            sleeps: Seconds by which each step takes longer than the one before.
+        """
+        self.drift, self.push, self.sleeps = drift, push, sleeps
+        self.count = 0
+        self.goal = np.zeros(2)
+
+    def _observe(self) -> np.ndarray:
+        self.goal = self.np_random.uniform(-0.5, 0.5, 2)
+        return self.goal + np.array([0.0, self.drift * self.count])
+
+    def reset(self, *, seed: int | None = None, options: dict[str, Any] | None = None) -> tuple[np.ndarray, dict]:
+        super().reset(seed=seed)
+        return self._observe(), {}
+
+    def step(self, action: np.ndarray) -> tuple[np.ndarray, float, bool, bool, dict]:
+        time.sleep(self.sleeps * self.count)
+        self.count += 1
+        reward = self.push * float(action[0]) if self.push else 1.0 - float(action[0] - self.goal[0]) ** 2
+        return self._observe(), reward, False, False, {}
+
+
+gym.register(TASK, f"{__name__}:Follow", max_episode_steps=20)
+
+
+class Clock:
+    """Time in which only what sleeps takes any, and each look at the clock a millisecond."""
+
+    now = 1.0e9
+
+    def time(self) -> float:
+        self.now += 1e-3
+        return self.now
+
+    def sleep(self, seconds: float) -> None:
+        self.now += seconds
+
+
+@dataclass(frozen=True)
+class Trained:
+    """A run and what it was told while it trained."""
+
+    folder: Path
+    """Run folder, as scripts/train.py lays it out."""
+    warnings: list[str]
+    """In their order."""
+    log: list[dict[str, float]]
+    """What each iteration returned."""
+
+
+def train(folder: Path, iterations: int, task: dict[str, Any] | None = None, **settings: Any) -> Trained:
+    """Train TruDi, or what ``settings`` make of it, on :class:`Follow` with the options ``task``."""
+    torch.manual_seed(0)
+    usual = {"learning_rate": 3e-3, "num_learning_epochs": 2, "num_mini_batches": 4, "value_range": "auto"}
+    agent = runner_cfg(**(usual | {"gamma": 0.9, "init_alpha": 0.01} | settings))
+    agent |= {"num_steps_per_env": 8, "save_interval": 10}
+    folder.mkdir(parents=True)
+    save_params(folder, OmegaConf.create({"task": TASK, "agent": agent, "env": {"num_envs": 8}}))
+    log = []
+    with warnings.catch_warnings(record=True) as caught, pytest.MonkeyPatch.context() as patch:
+        warnings.simplefilter("always")
+        clock = Clock()
+        for name in ("time", "monotonic"):
+            patch.setattr(time, name, clock.time)
+        patch.setattr(time, "sleep", clock.sleep)
+        runner = OnPolicyRunner(GymnasiumVecEnv(TASK, 8, seed=1, env_kwargs=task), agent, str(folder))
+        update = runner.alg.update
+        runner.alg.update = lambda: log.append(update()) or log[-1]  # type: ignore[method-assign]
+        runner.learn(iterations)
+    return Trained(folder, [str(warning.message) for warning in caught], log)
+
+
+@dataclass(frozen=True)
+class Illness:
+    """What makes a training ill, and a piece of the sentence that says so."""
+
+    said: str
+    iterations: int
+    task: dict[str, Any] = field(default_factory=dict)
+    settings: dict[str, Any] = field(default_factory=dict)
+
+    def train(self, folder: Path) -> Trained:
+        return train(folder, self.iterations, self.task, **self.settings)
+
+
+HEALTHY_ITERATIONS = 70
+"""As many as the longest of the ill trainings has."""
+
+ILLNESSES = {
+    "clipped targets": Illness("and are clipped", 8, settings={"value_range": [-0.5, 0.5]}),
+    "dead critic": Illness("of the critic's gradient", 45, settings={"value_range": [-1e6, 1e6]}),
+    "KL above eps": Illness("trust region eps", 40, settings={"kl_bound": 1e-4, "learning_rate": 2e-2}),
+    "entropy target": Illness(
+        "off its target", HEALTHY_ITERATIONS, settings={"entropy_target_per_dim": 0.69, "learning_rate": 1e-2}
+    ),
+    "saturated actions": Illness("of their bounds", 45, {"push": 1000.0}, {"init_alpha": 1e-4}),
+    "normaliser drift": Illness("it drifts", 50, {"drift": 0.1}),
+    "throughput": Illness("An iteration takes", 48, {"sleeps": 1e-4}),
+}
+"""Names of all rules to trainings that they find ill."""

@@ -1,0 +1,160 @@
+# SPDX-License-Identifier: BSD-3-Clause
+"""Each rule finds its illness in a training that has it, and nothing in one that is well."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pytest
+import yaml
+from hypothesis import given
+from hypothesis import strategies as st
+
+from tests.health.ill_runs import HEALTHY_ITERATIONS, ILLNESSES, Trained
+from trudi_rsl.algorithms import TruDiCfg
+from trudi_rsl.evaluation.checkup import examine_run
+from trudi_rsl.health import RULES, History, examine
+from trudi_rsl.health.task import DRIFT_ITERATIONS
+
+PAGE = Path(__file__).resolve().parents[2] / "docs" / "health.md"
+
+
+def history_of(run: Trained) -> History:
+    """Return what the training logged, without its settings."""
+    return History(np.arange(len(run.log)), {name: np.array([log[name] for log in run.log]) for name in run.log[0]})
+
+
+@pytest.mark.slow
+def test_a_healthy_training_is_told_nothing_while_every_rule_looks_at_it(healthy: Trained) -> None:
+    assert len(healthy.log) == HEALTHY_ITERATIONS >= max(illness.iterations for illness in ILLNESSES.values())
+    assert healthy.warnings == []
+    checkup = examine_run(healthy.folder)
+    assert checkup.findings == {}
+    assert checkup.looked_at == [rule.name for rule in RULES]
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("rule", [rule.name for rule in RULES])
+def test_an_illness_is_warned_of_once_in_training_and_found_in_the_run(
+    rule: str, ill: Callable[[str], Trained]
+) -> None:
+    illness, run = ILLNESSES[rule], ill(rule)
+    assert [illness.said in warning for warning in run.warnings].count(True) == 1, run.warnings
+    finding = examine_run(run.folder).findings[rule]
+    assert illness.said in finding.what
+    assert finding.since is not None and 0 <= finding.since < illness.iterations
+    for name, value in re.findall(r"agent\.algorithm\.(\w+)=([^\s,;]+?)(?=[\s,;.]*(?:\s|$))", finding.remedy):
+        # raises at a setting that does not exist or cannot have the value
+        TruDiCfg(**{name: yaml.safe_load(value)})
+
+
+@pytest.mark.slow
+def test_a_rule_is_silent_where_what_it_needs_was_not_logged(healthy: Trained) -> None:
+    history = history_of(healthy)
+    for rule in RULES:
+        for missing in rule.needs:
+            scalars = {name: values for name, values in history.scalars.items() if name != missing}
+            assert not rule.applies(History(history.iterations, scalars))
+            assert rule.find(History(history.iterations, scalars)) is None
+
+
+def found_on_the_way(history: History) -> set[str]:
+    """Return what is found after any of a history's iterations."""
+    parts = (
+        History(history.iterations[:n], {name: v[:n] for name, v in history.scalars.items()}, history.settings)
+        for n in range(1, len(history) + 1)
+    )
+    return {name for part in parts for name in examine(part)}
+
+
+def replaced(history: History, settings: dict[str, float] | None = None, **scalars: np.ndarray) -> History:
+    return History(history.iterations, {**history.scalars, **scalars}, settings or {})
+
+
+@pytest.mark.slow
+def test_clipped_targets_of_the_first_iterations_alone_are_no_illness(healthy: Trained) -> None:
+    history = history_of(healthy)
+    clipped = history.scalars["clipped_targets"].copy()
+    clipped[:3] = 0.5
+    assert "clipped targets" not in found_on_the_way(replaced(history, clipped_targets=clipped))
+    clipped[:10] = 0.5
+    assert "clipped targets" in found_on_the_way(replaced(history, clipped_targets=clipped))
+
+
+@pytest.mark.slow
+def test_a_critic_that_learns_is_not_dead_though_its_values_are_near_0(healthy: Trained) -> None:
+    history = history_of(healthy)
+    nothing = np.zeros(len(history))
+    assert "dead critic" not in found_on_the_way(replaced(history, {"num_bins": 21}, q_mean=nothing))
+    assert "dead critic" in found_on_the_way(
+        replaced(history, {"num_bins": 21}, q_mean=nothing, critic_grad_norm=history.scalars["critic_grad_norm"] / 20)
+    )
+
+
+@pytest.mark.slow
+def test_a_kl_that_comes_back_to_its_bound_is_no_illness_however_fast_the_multiplier_can_grow(healthy: Trained) -> None:
+    history = history_of(healthy)
+    fast = {"kl_bound": 0.1, "learning_rate": 1.0, "num_learning_epochs": 2, "num_mini_batches": 4}
+    assert history.scalars["path_kl"].max() > 2.0 * fast["kl_bound"]
+    assert "KL above eps" not in found_on_the_way(replaced(history, fast))
+    assert "KL above eps" in found_on_the_way(replaced(history, fast | {"kl_bound": 0.001}))
+
+
+@pytest.mark.slow
+def test_a_critic_whose_gradient_is_small_because_it_has_learned_its_values_is_not_dead(
+    ill: Callable[[str], Trained],
+) -> None:
+    history = replaced(history_of(ill("dead critic")), {"num_bins": 21})
+    assert "dead critic" in examine(history)
+    learned = 0.5 * history.scalars["value_range_high"]
+    assert "dead critic" not in examine(replaced(history, {"num_bins": 21}, q_mean=learned))
+
+
+@pytest.mark.slow
+def test_a_temperature_that_falls_for_too_much_entropy_is_as_ill_as_one_that_grows(
+    ill: Callable[[str], Trained],
+) -> None:
+    history = history_of(ill("entropy target"))
+    grown = examine(history)["entropy target"]
+    target = history.scalars["entropy_target_per_dim"]
+    alpha, entropy = 1.0 / history.scalars["alpha"], 2.0 * target - history.scalars["entropy_per_dim"]
+    fallen = examine(replaced(history, alpha=alpha, entropy_per_dim=entropy))["entropy target"]
+    assert grown.since == fallen.since
+    assert "alpha grew" in grown.what and "alpha fell" in fallen.what
+
+
+def shifts(values: np.ndarray) -> np.ndarray:
+    """Return how far each value ``[n]`` lies from the mean of all up to it, in their standard deviations."""
+    counts = np.arange(1, len(values) + 1)
+    means = values.cumsum() / counts
+    variances = np.maximum((values**2).cumsum() / counts - means**2, 0.0)
+    return np.abs(values - means) / (np.sqrt(variances) + 1e-2)
+
+
+def drift_found_at(values: np.ndarray) -> list[int]:
+    """Return after which iterations a rollout's mean observations ``[n]`` are called a drift."""
+    series = shifts(values)
+    every = range(1, len(values) + 1)
+    histories = (History(np.arange(n), {"observation_shift": series[:n]}) for n in every)
+    return [n for n, history in zip(every, histories, strict=True) if "normaliser drift" in examine(history)]
+
+
+@given(st.integers(1, 300), st.floats(-1e3, 1e3))
+def test_observations_that_change_once_for_good_do_not_drift(change: int, size: float) -> None:
+    values = np.random.default_rng(0).normal(size=400)
+    values[change:] += size
+    assert drift_found_at(values) == []
+
+
+@given(st.sampled_from([1.0, 1.5, 2.0, 3.0]), st.floats(0.1, 1e3))
+def test_observations_that_grow_for_ever_drift_from_the_first_verdict_on(power: float, slope: float) -> None:
+    values = slope * np.arange(200.0) ** power
+    assert drift_found_at(values) == list(range(DRIFT_ITERATIONS, 201))
+
+
+def test_the_page_on_health_explains_every_rule() -> None:
+    rows = re.findall(r"^\| \*\*(.+?)\*\* \|", PAGE.read_text(), flags=re.MULTILINE)
+    assert rows == [*(rule.name for rule in RULES), "damaged checkpoint", "non-finite weights"]
