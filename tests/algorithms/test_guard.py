@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import signal
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +14,7 @@ from tests.algorithms.builders import actor_critic, gaussian_actor_critic, learn
 from tests.rsl_rl.helpers import runner_cfg
 from trudi_rsl.algorithms import TruDi
 from trudi_rsl.algorithms.checkpoint import load_actor_critic, read_checkpoint
+from trudi_rsl.algorithms.guard import UpdateGuard
 from trudi_rsl.errors import NonFiniteError
 from trudi_rsl.hosts.gymnasium_env import GymnasiumVecEnv
 from trudi_rsl.runners import OnPolicyRunner
@@ -151,6 +153,23 @@ def test_a_failing_minibatch_is_kept_with_the_state_before_it_and_training_goes_
     assert kept["optimizer_state_dict"]["critic"]["state"][0]["step"] == 2
     assert algorithm.guard.in_a_row == 0
     assert algorithm.learner.optimizers["critic"].state_dict()["state"][0]["step"] == 2 + 4
+
+
+def test_what_caused_it_is_lost_where_it_cannot_be_written_and_nothing_else(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    resource = pytest.importorskip("resource")
+    limits, handler = resource.getrlimit(resource.RLIMIT_FSIZE), signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
+    guard = UpdateGuard(2)
+    guard.folder = tmp_path
+    try:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (100, limits[1]))
+        guard.skipped("A reason.", "A remedy.", {"x": torch.zeros(1000)}, dict)
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, limits)
+        signal.signal(signal.SIGXFSZ, handler)
+    assert "A reason." in (out := capsys.readouterr().out) and "could not be written: [Errno 27]" in out
+    assert list(tmp_path.iterdir()) == []
 
 
 def test_damaged_weights_stop_training_at_once(tmp_path: Path) -> None:

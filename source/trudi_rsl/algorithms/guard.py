@@ -12,8 +12,8 @@ import torch
 from torch import Tensor
 
 from trudi_rsl.algorithms.faults import Fault, find_fault, leave_out_faults
+from trudi_rsl.algorithms.whole_file import save_whole
 from trudi_rsl.errors import NonFiniteError
-from trudi_rsl.files import replacing
 from trudi_rsl.rsl_rl_compat.resets import reset_envs
 from trudi_rsl.storage import RolloutBuffer
 
@@ -144,8 +144,7 @@ class UpdateGuard:
         while (path := self.folder / f"skipped_update_{number}.pt").exists():
             number += 1
         try:
-            with replacing(path) as file:
-                torch.save({"cause": dict(cause), **content()}, file)
+            save_whole({"cause": dict(cause), **content()}, path)
         except OSError as error:
             return f" What caused it could not be written: {error}."
         return f" What caused it is kept in {path}."

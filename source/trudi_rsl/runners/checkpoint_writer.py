@@ -4,7 +4,6 @@
 from __future__ import annotations
 
 import contextlib
-import io
 import os
 from collections.abc import Iterator
 from typing import Any
@@ -12,7 +11,7 @@ from unittest import mock
 
 import torch
 
-from trudi_rsl.files import replacing
+from trudi_rsl.algorithms.whole_file import save_whole
 
 _torch_save = torch.save
 
@@ -24,16 +23,10 @@ def whole_checkpoints() -> Iterator[None]:
     RSL-RL's runners of all versions, and those that hosts derive, save by ``torch.save(content, path)`` and leave no
     other way in.
     """
-    with mock.patch.object(torch, "save", _save_whole):
+    with mock.patch.object(torch, "save", _save):
         yield
 
 
-def _save_whole(content: Any, file: Any, *args: Any, **kwargs: Any) -> None:
-    if not isinstance(file, (str, os.PathLike)):
-        _torch_save(content, file, *args, **kwargs)
-        return
-    # into memory first: torch's own writer hides a full disk behind another error
-    buffer = io.BytesIO()
-    _torch_save(content, buffer, *args, **kwargs)
-    with replacing(os.fspath(file)) as part:
-        part.write(buffer.getbuffer())
+def _save(content: Any, file: Any, *args: Any, **kwargs: Any) -> None:
+    write = save_whole if isinstance(file, (str, os.PathLike)) else _torch_save
+    write(content, file, *args, **kwargs)
