@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import io
 import os
+from pathlib import Path
 from typing import Any
 
 import torch
@@ -22,5 +23,5 @@ def save_whole(content: Any, path: str | os.PathLike[str], *args: Any, **kwargs:
     """
     buffer = io.BytesIO()
     _torch_save(content, buffer, *args, **kwargs)
-    with replacing(path) as part:
+    with replacing(Path(path)) as part:
         part.write(buffer.getbuffer())
