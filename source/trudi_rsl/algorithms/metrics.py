@@ -1,11 +1,13 @@
 # SPDX-License-Identifier: BSD-3-Clause
-"""What is logged of a rollout before learning from it."""
+"""What is logged of a rollout before learning from it, and of several processes as one."""
 
 from __future__ import annotations
 
+import torch
 from torch import Tensor
 
 from trudi_rsl.algorithms.losses import masked_mean
+from trudi_rsl.collectives import of_all_processes
 from trudi_rsl.networks import HLGauss
 from trudi_rsl.storage import RolloutBuffer
 
@@ -28,4 +30,14 @@ def rollout_metrics(storage: RolloutBuffer, hl_gauss: HLGauss) -> dict[str, Tens
         "action_saturation": (storage.actions[: storage.num_steps].abs() > SATURATED).float().mean(),
         "value_range_low": hl_gauss.vmin,
         "value_range_high": hl_gauss.vmax,
+    }
+
+
+def of_all(metrics: dict[str, Tensor]) -> dict[str, float]:
+    """Return scalars as numbers, read from the device once: the means over all processes, the largest of ``*_max``."""
+    everyones = of_all_processes(torch.stack([value.float() for value in metrics.values()]))
+    means, largest = torch.stack([everyones.mean(0), everyones.amax(0)]).tolist()
+    return {
+        name: maximum if name.endswith("_max") else mean
+        for name, mean, maximum in zip(metrics, means, largest, strict=True)
     }

@@ -29,10 +29,11 @@ from trudi_rsl.algorithms.checks import raise_if_not_finite, raise_if_replay_dif
 from trudi_rsl.algorithms.config import TruDiCfg
 from trudi_rsl.algorithms.family import settings_from_dict
 from trudi_rsl.algorithms.learner import PathwiseLearner
-from trudi_rsl.algorithms.metrics import rollout_metrics
+from trudi_rsl.algorithms.metrics import of_all, rollout_metrics
 from trudi_rsl.algorithms.targets import compute_targets
 from trudi_rsl.algorithms.trust_region import step_sizes_of
 from trudi_rsl.algorithms.value_range import MAX_CLIPPED_SHARE, initial_range, widened_range
+from trudi_rsl.collectives import mean_over_processes
 from trudi_rsl.modules import ActorCritic
 from trudi_rsl.policy import Decision
 from trudi_rsl.rsl_rl_compat import action_bounds, describe_environment, request_final_obs, resolve_groups, task_name
@@ -209,7 +210,7 @@ class TruDi:
         """Learn from the stored rollout and return the means of what was logged, read from the device once."""
         model, storage = self.actor_critic, self.storage
         old_steps = step_sizes_of(model.old_actor)
-        model.entropy_per_dim.copy_(-storage.log_probs.mean() / model.num_actions)
+        model.entropy_per_dim.copy_(-mean_over_processes(storage.log_probs.mean()) / model.num_actions)
         metrics = rollout_metrics(storage, model.critic.hl_gauss)
         collected = [
             self.learner.update(batch, old_steps)
@@ -226,7 +227,7 @@ class TruDi:
         if self.cfg.has_trust_region:
             metrics["lambda"] = self.learner.multiplier
         metrics |= model.actor_metrics()
-        numbers = dict(zip(metrics, torch.stack([v.float() for v in metrics.values()]).tolist(), strict=True))
+        numbers = of_all(metrics)
         clipped = numbers["clipped_targets"]
         # an automatic range mends itself
         if clipped > MAX_CLIPPED_SHARE and self.cfg.value_range != "auto" and not self._clipping_told:

@@ -9,6 +9,7 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
+from trudi_rsl.collectives import mean_over_processes
 from trudi_rsl.policy import Decision
 
 
@@ -31,6 +32,8 @@ class Minibatch(NamedTuple):
     """Whether the next features are those of the true next observation, bool ``[B]``."""
     trace: Tensor | None
     """Traces of the decisions ``[R, B, A]``, None unless they are stored."""
+    counts: Tensor | None = None
+    """Numbers of usable targets and next features ``[2]``, the means over several processes; None in a single one."""
 
 
 class RolloutBuffer:
@@ -149,6 +152,7 @@ class RolloutBuffer:
         shared = self.critic_obs is self.actor_obs
         for _ in range(num_epochs):
             order = torch.randperm(rows, device=self.device)
+            counts = self._counts(order[: num_minibatches * size].view(num_minibatches, size))
             for i in range(num_minibatches):
                 idx = order[i * size : (i + 1) * size]
                 actor_obs = flat(self.actor_obs)[idx]
@@ -161,4 +165,17 @@ class RolloutBuffer:
                     target_valid=flat(self.target_valid)[idx],
                     features_valid=flat(self.features_valid)[idx],
                     trace=None if self.trace is None else flat(self.trace)[idx].transpose(0, 1),
+                    counts=None if counts is None else counts[i],
                 )
+
+    def _counts(self, batches: Tensor) -> Tensor | None:
+        """Return :attr:`Minibatch.counts` ``[M, 2]`` of the batches with rows ``[M, B]``.
+
+        Usable rows are more in one process than in another, so that a mean of the processes' means would weigh those of
+        the former less.
+        """
+        if not torch.distributed.is_initialized():
+            return None
+        masks = torch.stack([self.target_valid.flatten()[batches], self.features_valid.flatten()[batches]], dim=-1)
+        mean = mean_over_processes(masks.sum(1).to(self.targets.dtype))
+        return mean.clamp(min=1.0 / torch.distributed.get_world_size())
