@@ -45,6 +45,7 @@ benchmark: $(STAMP)  ## Measure what docs/results.md shows (hours; continues whe
 	$(PY) benchmarks/throughput.py --before 14cb52a
 	$(PY) benchmarks/throughput.py --threads 1 --algos reppo dime spo dppo fpo
 	$(PY) benchmarks/speed.py --threads 1 2
+	$(PY) benchmarks/scaling.py
 	$(PY) benchmarks/latency.py
 	$(PY) benchmarks/profile_iteration.py --label after
 	$(PY) benchmarks/wallclock.py

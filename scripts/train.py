@@ -42,7 +42,7 @@ def parse(argv: list[str]) -> tuple[argparse.Namespace, list[str]]:
     parser.add_argument("--video", action="store_true", help="record videos while training (Isaac Lab, mjlab)")
     parser.add_argument("--video_length", type=int, help="length of a video in environment steps")
     parser.add_argument("--video_interval", type=int, help="environment steps from one video to the next")
-    parser.add_argument("--distributed", action="store_true", help="one process per GPU (Isaac Lab, mjlab)")
+    parser.add_argument("--distributed", action="store_true", help="train in several processes: docs/distributed.md")
     parser.add_argument("--agent", help=argparse.SUPPRESS)
     args, rest = parser.parse_known_args(argv)
     if args.agent is not None:
@@ -74,20 +74,30 @@ def train(args: argparse.Namespace, rest: list[str]) -> None:
     from trudi_rsl.config import compose
     from trudi_rsl.errors import ConfigError
     from trudi_rsl.hosts.registry import launcher
+    from trudi_rsl.ranks import check_launch, quiet_unless_main
 
     if (launch := launcher(args.task)) is not None:
         launch.train(args, rest)
         return
     refuse_flags(rest, args.flags)
-    for name in ("video", "distributed"):
-        if getattr(args, name):
-            hint = " scripts/play.py --video records a trained policy." if name == "video" else ""
-            raise ConfigError(f"--{name} is for tasks of Isaac Lab and mjlab, not for Gymnasium's.{hint}")
-    train_gymnasium(compose(args.task, args.algo, rest, settings=settings(args)))
+    if args.video:
+        raise ConfigError(
+            "--video is for tasks of Isaac Lab and mjlab, not for Gymnasium's. scripts/play.py --video records a "
+            "trained policy."
+        )
+    check_launch(args.distributed)
+    with quiet_unless_main():
+        train_gymnasium(compose(args.task, args.algo, rest, settings=settings(args)))
 
 
 def train_gymnasium(cfg: DictConfig) -> None:
-    """Train as a composed configuration says, in a new run folder."""
+    """Train as a composed configuration says, in a new run folder.
+
+    Of several processes each simulates environments of its own, the first alone has a run folder, and its choice of a
+    checkpoint to resume counts for all.
+    """
+    import contextlib
+
     import numpy as np
     import torch
     from omegaconf import OmegaConf
@@ -95,26 +105,35 @@ def train_gymnasium(cfg: DictConfig) -> None:
     from trudi_rsl.algorithms.checkpoint import read_checkpoint
     from trudi_rsl.config import check_startable, create_run_folder, experiment_folder, resume_path, save_params
     from trudi_rsl.hosts.registry import continues_episodes, make_env
+    from trudi_rsl.ranks import this_process
     from trudi_rsl.rsl_rl_compat import check_groups
     from trudi_rsl.runners import OnPolicyRunner
+    from trudi_rsl.runners.partners import of_main_process
 
     check_startable(cfg.task)
-    agent = cfg.agent
+    agent, process = cfg.agent, this_process()
+    if process.world_size > 1 and agent.device.startswith("cuda"):
+        agent.device = f"cuda:{process.local_rank}"
     if agent.num_threads:
         torch.set_num_threads(agent.num_threads)
-    torch.manual_seed(agent.seed)
-    np.random.seed(agent.seed)
-    checkpoint = resume_path(cfg)
-    env = make_env(cfg.task, cfg.env, agent.device, agent.seed)
+    torch.manual_seed(agent.seed + process.rank)
+    np.random.seed(agent.seed + process.rank)
+    checkpoint = resume_path(cfg) if process.is_main else None
+    # environment i gets this number plus i, so that no two of all processes' are alike
+    env = make_env(cfg.task, cfg.env, agent.device, agent.seed + process.rank * cfg.env.num_envs)
     check_groups(env.get_observations(), agent.obs_groups)
-    with create_run_folder(experiment_folder(cfg), agent.run_name) as run_dir:
-        runner = OnPolicyRunner(env, OmegaConf.to_container(agent), str(run_dir), agent.device)  # pyright: ignore
+    new_folder = create_run_folder(experiment_folder(cfg), agent.run_name)
+    with new_folder if process.is_main else contextlib.nullcontext() as run_dir:
+        log_dir = None if run_dir is None else str(run_dir)
+        runner = OnPolicyRunner(env, OmegaConf.to_container(agent), log_dir, agent.device)  # pyright: ignore
         random_lengths = agent.init_at_random_ep_len
-        if checkpoint is not None:
-            print(f"Resuming from: {checkpoint}", flush=True)
-            runner.load(str(checkpoint), map_location=agent.device)
-            random_lengths = random_lengths and not continues_episodes(env, read_checkpoint(checkpoint))
-        save_params(run_dir, cfg)
+        if (resumed := of_main_process(checkpoint and str(checkpoint))) is not None:
+            print(f"Resuming from: {resumed}", flush=True)
+            runner.load(resumed, map_location=agent.device)
+            continues = process.is_main and continues_episodes(env, read_checkpoint(resumed))
+            random_lengths = random_lengths and not continues
+        if run_dir is not None:
+            save_params(run_dir, cfg)
         print(f"Run folder: {run_dir}", flush=True)
         try:
             runner.learn(agent.max_iterations, init_at_random_ep_len=random_lengths)
@@ -131,14 +150,14 @@ def main(argv: list[str]) -> int:
     try:
         args, rest = parse(argv)
         import trudi_rsl.config  # noqa: F401  what cannot be imported is told apart from what goes wrong later
-        from trudi_rsl.errors import CheckpointError, ConfigError, NonFiniteError
+        from trudi_rsl.errors import CheckpointError, ConfigError, NonFiniteError, ProcessLostError
     except ImportError as error:
         advice = ". Install this package: pip install -e ." if isinstance(error, ModuleNotFoundError) else ""
         print(f"Error: {error}{advice}", file=sys.stderr)
         return 1
     try:
         train(args, rest)
-    except (ConfigError, CheckpointError, NonFiniteError, ImportError) as error:
+    except (ConfigError, CheckpointError, NonFiniteError, ProcessLostError, ImportError) as error:
         print(f"Error: {error}", file=sys.stderr)
         return 2 if isinstance(error, ConfigError) else 1
     except KeyboardInterrupt:

@@ -19,6 +19,10 @@ class NonFiniteError(RuntimeError):
     """NaN or infinity in the simulator's observations or rewards, or in the policy's actions."""
 
 
+class ProcessLostError(RuntimeError):
+    """Another process of the same training is gone, so this one cannot go on."""
+
+
 def nearest(name: str, known: Iterable[str], limit: int = 3, prefix: str = "") -> str:
     """Return a sentence naming the known names closest to ``name``, or all of them when none is close.
 

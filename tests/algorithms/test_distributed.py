@@ -35,7 +35,7 @@ def learn(rank: int, folder: str) -> None:
     kept |= {name: value.clone() for name, value in model.actor_obs.state_dict().items()}
     kept |= {"low": low, "high": high, "widened_low": widened[0], "widened_high": widened[1]}
     kept |= {"log_alpha": learner.log_alpha.detach(), "log_lambda": learner.log_lambda.detach()}
-    torch.save({"kept": kept, "entropy": metrics["entropy"]}, f"{folder}/rank{rank}.pt")
+    torch.save({"kept": kept, "critic": metrics["critic"]}, f"{folder}/rank{rank}.pt")
     torch.distributed.destroy_process_group()
 
 
@@ -43,7 +43,7 @@ def learn(rank: int, folder: str) -> None:
 def test_processes_with_different_data_stay_identical(tmp_path: Path) -> None:
     spawn(learn, (str(tmp_path),), nprocs=WORLD_SIZE)
     first, second = (torch.load(tmp_path / f"rank{rank}.pt") for rank in range(WORLD_SIZE))
-    assert first["entropy"] != second["entropy"]
+    assert first["critic"] != second["critic"]
     different = [name for name, value in first["kept"].items() if not torch.equal(value, second["kept"][name])]
     assert different == []
     assert first["kept"]["widened_high"] > first["kept"]["high"] and first["kept"]["normalizer._mean"].abs().min() > 0

@@ -127,12 +127,12 @@ def test_lost_rows_are_in_no_minibatch_and_minibatches_keep_their_size() -> None
     lost = [1, 2]
     lose(buffer, slice(1, 3))
     assert leave_out_faults(buffer)
-    batches = [rows.tolist() for rows in buffer.index_batches(8, 4)]
+    batches = [rows.rows.tolist() for rows in buffer.index_batches(8, 4)]
     drawn = {row for rows in batches for row in rows}
     assert {len(rows) for rows in batches} == {buffer.num_steps * buffer.num_envs // 4}
     assert drawn == set(range(20)) - {t * buffer.num_envs + ENV for t in lost}
     buffer.clear()
-    assert {row for rows in buffer.index_batches(1, 1) for row in rows.tolist()} == set(range(20))
+    assert {row for rows in buffer.index_batches(1, 1) for row in rows.rows.tolist()} == set(range(20))
 
 
 def test_a_rollout_that_is_mostly_lost_is_not_learned_from() -> None:
@@ -149,8 +149,8 @@ def test_a_rollout_that_is_mostly_lost_is_not_learned_from() -> None:
 def test_without_faults_minibatches_are_those_of_a_plain_permutation() -> None:
     buffer = rollout(actor_critic())
     torch.manual_seed(3)
-    rows = torch.cat(list(buffer.index_batches(1, 4)))
+    batches = list(buffer.index_batches(1, 4))
     torch.manual_seed(3)
-    torch.testing.assert_close(rows, torch.randperm(20))
-    batch = buffer.minibatch(rows[:5])
-    torch.testing.assert_close(batch.actions, buffer.actions[:4].flatten(0, 1)[rows[:5]], rtol=0, atol=0)
+    torch.testing.assert_close(torch.cat([rows.rows for rows in batches]), torch.randperm(20))
+    expected = buffer.actions[:4].flatten(0, 1)[batches[0].rows]
+    torch.testing.assert_close(buffer.minibatch(batches[0]).actions, expected, rtol=0, atol=0)

@@ -163,7 +163,7 @@ def test_a_signal_in_the_last_iteration_is_obeyed_too(tmp_path: Path) -> None:
 
 
 class Counting:
-    """An algorithm that counts, and in one process gets a signal while it updates."""
+    """An algorithm that counts, and in one process gets a signal while it updates: twice, from torchrun and Slurm."""
 
     device = "cpu"
 
@@ -175,6 +175,7 @@ class Counting:
     def update(self) -> None:
         self.updates += 1
         if self.signalled and self.updates == 2:
+            signal.raise_signal(signal.SIGTERM)
             signal.raise_signal(signal.SIGTERM)
 
 

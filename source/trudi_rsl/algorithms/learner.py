@@ -15,8 +15,12 @@ from trudi_rsl.algorithms.config import TruDiCfg
 from trudi_rsl.algorithms.losses import multiplier_loss, temperature_loss
 from trudi_rsl.algorithms.objectives import ActorTerms, Objective, critic_objective
 from trudi_rsl.algorithms.trust_region import OldChains, OldPolicy, fresh_chains, from_trace
+from trudi_rsl.collectives import mean_over_processes
 from trudi_rsl.modules import ActorCritic
 from trudi_rsl.storage import Minibatch
+
+MEASURED = ("entropy", "path_kl")
+"""What the temperature and the multiplier are steered by, the means over all processes."""
 
 
 class PathwiseLearner:
@@ -55,7 +59,7 @@ class PathwiseLearner:
             name: torch.optim.Adam(group, lr=cfg.learning_rate, fused=True, capturable=on_gpu)
             for name, group in parameters.items()
         }
-        self.skips = torch.zeros((), device=device)
+        self.skips = torch.zeros((), dtype=torch.float32, device=device)
         """1 once a gradient was not finite: from then on nothing is learned until it is set back to 0."""
         for optimizer in self.optimizers.values():
             # fused optimisers read it on the device, as they do torch.amp's
@@ -110,7 +114,7 @@ class PathwiseLearner:
 
     def _critic_step(self, batch: Minibatch) -> dict[str, Tensor]:
         objective, gradient = self._critic_gradient(batch)
-        return objective.metrics | {"critic_grad_norm": self._descend("critic", gradient)}
+        return objective.metrics | {"critic_grad_norm": self._descend("critic", self._average_over_processes(gradient))}
 
     def _critic_objective(self, batch: Minibatch) -> Objective:
         with network_precision(self.cfg.precision, batch.actions.device.type):
@@ -121,7 +125,12 @@ class PathwiseLearner:
         old = self._old_policy(batch, old_steps)
         terms = ActorTerms(batch.actor_obs, batch.critic_obs, noise, old, self.alpha, self.multiplier)
         objective, gradient = self._actor_gradient(terms)
-        return objective.metrics | {"actor_grad_norm": self._descend("actor", gradient)}
+        # in one message, as each makes the processes wait for each other
+        measured = {name: objective.metrics[name] for name in MEASURED if name in objective.metrics}
+        averages = self._average_over_processes([*gradient, *measured.values()])
+        norm = self._descend("actor", averages[: len(gradient)])
+        averaged = dict(zip(measured, averages[len(gradient) :], strict=True))
+        return objective.metrics | averaged | {"actor_grad_norm": norm}
 
     def _old_policy(self, batch: Minibatch, old_steps: Tensor | None) -> OldPolicy | None:
         """Return the chains along which the path KL is taken, or a Gaussian's means and deviations."""
@@ -139,23 +148,18 @@ class PathwiseLearner:
     @torch.no_grad()
     def _dual_step(self, entropy: Tensor, mean_kl: Tensor | None) -> None:
         """Move the temperature and, where there is a trust region with a mean path KL, its multiplier."""
-        measured = torch.stack([entropy] if mean_kl is None else [entropy, mean_kl])
-        if self.world_size > 1:
-            torch.distributed.all_reduce(measured)
-            measured /= self.world_size
         # each loss is linear in its multiplier, so it is its own derivative by the multiplier's logarithm
-        self.log_alpha.grad = temperature_loss(self.log_alpha, measured[0], self.entropy_target)
+        self.log_alpha.grad = temperature_loss(self.log_alpha, entropy, self.entropy_target)
         if mean_kl is not None:
-            self.log_lambda.grad = multiplier_loss(self.log_lambda, measured[1], self.cfg.kl_bound)
-        self._skip_unless_finite(measured)
+            self.log_lambda.grad = multiplier_loss(self.log_lambda, mean_kl, self.cfg.kl_bound)
+            self._skip_unless_finite(mean_kl)
+        self._skip_unless_finite(entropy)
         self.optimizers["duals"].step()
 
     def _descend(self, name: str, gradient: Sequence[Tensor]) -> Tensor:
         """Step one optimiser down the gradient of its parameters, clipped; return its norm before that."""
         optimizer = self.optimizers[name]
         parameters = optimizer.param_groups[0]["params"]
-        if self.world_size > 1:
-            gradient = self._average_over_processes(gradient)
         for parameter, part in zip(parameters, gradient, strict=True):
             parameter.grad = part
         norm = nn.utils.clip_grad_norm_(parameters, self.cfg.max_grad_norm)
@@ -167,11 +171,12 @@ class PathwiseLearner:
         """Skip this step and those after it if one of the values is not finite; the device decides."""
         self.skips.copy_(torch.maximum(self.skips, (~torch.isfinite(values)).any().float()))
 
-    def _average_over_processes(self, gradients: Sequence[Tensor]) -> list[Tensor]:
-        flat = torch.cat([g.flatten() for g in gradients])
-        torch.distributed.all_reduce(flat)
-        parts = (flat / self.world_size).split([g.numel() for g in gradients])
-        return [part.view_as(g) for part, g in zip(parts, gradients, strict=True)]
+    def _average_over_processes(self, tensors: Sequence[Tensor]) -> Sequence[Tensor]:
+        if self.world_size == 1:
+            return tensors
+        flat = mean_over_processes(torch.cat([x.flatten() for x in tensors]))
+        parts = flat.split([x.numel() for x in tensors])
+        return [part.view_as(x) for part, x in zip(parts, tensors, strict=True)]
 
     def state_dict(self) -> dict[str, Any]:
         """Return the optimisers' states and the multipliers."""

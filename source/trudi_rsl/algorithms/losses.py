@@ -9,9 +9,13 @@ from torch.nn import functional as F
 from trudi_rsl.networks import CriticOutput
 
 
-def masked_mean(values: Tensor, mask: Tensor) -> Tensor:
-    """Return the mean of ``values`` ``[B]`` over rows where ``mask`` ``[B]`` holds; 0 when there are none."""
-    return (values * mask).sum() / mask.sum().clamp(min=1)
+def masked_mean(values: Tensor, mask: Tensor, count: Tensor | None = None) -> Tensor:
+    """Return the mean of ``values`` ``[B]`` over rows where ``mask`` ``[B]`` holds; 0 when there are none.
+
+    ``count`` takes the place of the number of these rows. Where several processes each divide by the mean of their
+    numbers, the mean of what they get is that over the rows of all.
+    """
+    return (values * mask).sum() / (mask.sum().clamp(min=1) if count is None else count)
 
 
 def critic_losses(
@@ -20,6 +24,7 @@ def critic_losses(
     next_features: Tensor,
     target_valid: Tensor,
     features_valid: Tensor,
+    counts: Tensor | None = None,
 ) -> tuple[Tensor, Tensor]:
     """Return the HL-Gauss cross-entropy and the feature-prediction loss, both scalar.
 
@@ -29,10 +34,15 @@ def critic_losses(
         next_features: Critic features of the next pair, constant, ``[B, F]``.
         target_valid: Rows whose target counts, bool ``[B]``.
         features_valid: Rows whose next features count, bool ``[B]``.
+        counts: Numbers of rows ``[2]`` to divide by, for the two losses; None takes those of this batch.
     """
+    num_targets, num_features = (None, None) if counts is None else counts
     cross_entropy = -(target_probabilities * F.log_softmax(output.logits, dim=-1)).sum(-1)
     prediction_error = (output.predicted_features - next_features).square().mean(-1)
-    return masked_mean(cross_entropy, target_valid), masked_mean(prediction_error, features_valid)
+    return (
+        masked_mean(cross_entropy, target_valid, num_targets),
+        masked_mean(prediction_error, features_valid, num_features),
+    )
 
 
 def gated_actor_loss(

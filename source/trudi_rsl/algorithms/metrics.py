@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: BSD-3-Clause
-"""What is logged of a rollout before learning from it."""
+"""What is logged of a rollout before learning from it, and of several processes as one."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ import torch
 from torch import Tensor
 
 from trudi_rsl.algorithms.losses import masked_mean
+from trudi_rsl.collectives import of_all_processes
 from trudi_rsl.networks import HLGauss
 from trudi_rsl.storage import RolloutBuffer
 
@@ -42,3 +43,13 @@ def observation_shift(storage: RolloutBuffer) -> Tensor:
     """
     obs = {id(o): o for o in (storage.actor_obs, storage.critic_obs)}.values()
     return torch.stack([o[: storage.num_steps].mean((0, 1)).abs().max() for o in obs]).max()
+
+
+def of_all(metrics: dict[str, Tensor]) -> dict[str, float]:
+    """Return scalars as numbers, read from the device once: the means over all processes, the largest of ``*_max``."""
+    everyones = of_all_processes(torch.stack([value.float() for value in metrics.values()]))
+    means, largest = torch.stack([everyones.mean(0), everyones.amax(0)]).tolist()
+    return {
+        name: maximum if name.endswith("_max") else mean
+        for name, mean, maximum in zip(metrics, means, largest, strict=True)
+    }

@@ -46,7 +46,12 @@ def critic_objective(critic: QCritic, batch: Minibatch, aux_loss_coef: float) ->
     """Return the critic's cross-entropy plus ``aux_loss_coef`` times its feature-prediction loss."""
     output = critic(batch.critic_obs, batch.actions)
     value_loss, feature_loss = critic_losses(
-        output, critic.hl_gauss.encode(batch.targets), batch.next_features, batch.target_valid, batch.features_valid
+        output,
+        critic.hl_gauss.encode(batch.targets),
+        batch.next_features,
+        batch.target_valid,
+        batch.features_valid,
+        batch.counts,
     )
     values = critic.decode(output.logits.detach())
     metrics = {

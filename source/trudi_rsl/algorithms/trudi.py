@@ -28,11 +28,12 @@ from trudi_rsl.algorithms.config import TruDiCfg
 from trudi_rsl.algorithms.family import settings_from_dict
 from trudi_rsl.algorithms.guard import UpdateGuard
 from trudi_rsl.algorithms.learner import PathwiseLearner
-from trudi_rsl.algorithms.metrics import rollout_metrics
+from trudi_rsl.algorithms.metrics import of_all, rollout_metrics
 from trudi_rsl.algorithms.resume import resume_state, set_resume_state
 from trudi_rsl.algorithms.targets import compute_targets
 from trudi_rsl.algorithms.trust_region import step_sizes_of
 from trudi_rsl.algorithms.value_range import initial_range, widened_range
+from trudi_rsl.collectives import mean_over_processes, of_all_processes
 from trudi_rsl.health import Watch
 from trudi_rsl.modules import ActorCritic
 from trudi_rsl.policy import Decision
@@ -221,9 +222,7 @@ class TruDi:
     def _everyone_can_learn(self) -> bool:
         """Return whether every process can learn from its rollout: those that could would wait for the others."""
         if torch.distributed.is_initialized():
-            able = torch.tensor(float(self._can_learn), device=self.device)
-            torch.distributed.all_reduce(able, torch.distributed.ReduceOp.MIN)
-            self._can_learn = bool(able)
+            self._can_learn = bool(of_all_processes(torch.tensor(float(self._can_learn), device=self.device)).all())
         return self._can_learn
 
     # -- learning -------------------------------------------------------------------------------------------------
@@ -240,7 +239,7 @@ class TruDi:
             self._start_rollout()
             return {"skipped_updates": 1.0, **faults}
         old_steps = step_sizes_of(model.old_actor)
-        model.entropy_per_dim.copy_(-storage.log_probs.mean() / model.num_actions)
+        model.entropy_per_dim.copy_(-mean_over_processes(storage.log_probs.mean()) / model.num_actions)
         metrics = rollout_metrics(storage, model.critic.hl_gauss)
         batches, collected = [], []
         # one after the other: minibatches and denoising noise are drawn from one generator
@@ -261,7 +260,7 @@ class TruDi:
         if self.cfg.has_trust_region:
             metrics["lambda"] = self.learner.multiplier
         metrics |= model.actor_metrics()
-        numbers = dict(zip(metrics, torch.stack([v.float() for v in metrics.values()]).tolist(), strict=True))
+        numbers = of_all(metrics)
         numbers |= faults | {"entropy_target_per_dim": self.cfg.entropy_target_per_dim}
         if self._watch is not None:
             self._watch.observe(numbers)

@@ -6,6 +6,8 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
+from trudi_rsl.collectives import of_all_processes
+
 CROWDED_SHARE = 0.01
 MARGIN = 0.2
 """An automatic range is widened while more than ``CROWDED_SHARE`` of the targets lie in the outer ``MARGIN`` of it.
@@ -23,19 +25,17 @@ def initial_range(rewards: Tensor, gamma: float) -> tuple[Tensor, Tensor]:
     """Return a range that holds the return of earning the first rollout's extreme rewards for ever.
 
     ``[min(q01, 0), max(q99, 0)] / (1 - gamma)``, the shorter side at least half as long as the longer one.
-    Several processes agree on the widest.
+    Several processes take the quantiles of all their rewards.
 
     Args:
         rewards: Rewards of the first rollout ``[T, E]``.
         gamma: Discount per step.
     """
-    low, high = torch.quantile(rewards.flatten()[: 2**24], torch.tensor([0.01, 0.99], device=rewards.device))
+    rewards = of_all_processes(rewards).flatten()[: 2**24]
+    low, high = torch.quantile(rewards, torch.tensor([0.01, 0.99], dtype=rewards.dtype, device=rewards.device))
     low, high = low.clamp(max=0.0) / (1.0 - gamma), high.clamp(min=0.0) / (1.0 - gamma)
     reach = torch.maximum(-low, high).clamp(min=MIN_REACH)
-    ends = torch.stack([torch.minimum(low, -OTHER_SIDE * reach), -torch.maximum(high, OTHER_SIDE * reach)])
-    if torch.distributed.is_initialized():
-        torch.distributed.all_reduce(ends, torch.distributed.ReduceOp.MIN)
-    return ends[0], -ends[1]
+    return torch.minimum(low, -OTHER_SIDE * reach), torch.maximum(high, OTHER_SIDE * reach)
 
 
 def widened_range(vmin: Tensor, vmax: Tensor, targets: Tensor, valid: Tensor) -> tuple[Tensor, Tensor]:

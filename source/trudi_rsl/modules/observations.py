@@ -9,7 +9,9 @@ import torch
 from tensordict import TensorDict
 from torch import Tensor, nn
 
+from trudi_rsl.collectives import of_all_processes
 from trudi_rsl.rsl_rl_compat.moved import EmpiricalNormalization
+from trudi_rsl.rsl_rl_compat.version import SHARES_NORMALIZATION
 
 
 class ObservationEncoder(nn.Module):
@@ -43,7 +45,7 @@ class ObservationEncoder(nn.Module):
         """Fold raw observations ``[E, O]`` into the statistics; a row with NaN or infinity counts as the mean.
 
         Such a rollout is refused at its end; the policy that is saved then must be free of it. Several processes all
-        fold in the observations of all, since RSL-RL's normaliser shares its statistics from version 5.5 on only.
+        fold in the observations of all: from version 5.5 on RSL-RL's normaliser sees to that itself.
 
         Outside inference mode, since the normaliser replaces its buffers and an inference tensor among them could not
         be loaded into later.
@@ -53,8 +55,4 @@ class ObservationEncoder(nn.Module):
         with torch.inference_mode(False), torch.no_grad():
             finite = torch.isfinite(raw).all(-1, keepdim=True)
             rows = torch.where(finite, raw, self.normalizer.mean)
-            if torch.distributed.is_initialized():
-                everyone = [torch.empty_like(rows) for _ in range(torch.distributed.get_world_size())]
-                torch.distributed.all_gather(everyone, rows)
-                rows = torch.cat(everyone)
-            self.normalizer.update(rows)
+            self.normalizer.update(rows if SHARES_NORMALIZATION else of_all_processes(rows).flatten(0, 1))

@@ -23,6 +23,9 @@ PPO_MODELS = Version("5") <= INSTALLED
 NORMALIZES_IN_UPDATE = Version("5.5") <= INSTALLED
 """Whether PPO's ``update`` feeds the observation normalisers, once per rollout; before, every environment step did."""
 
+SHARES_NORMALIZATION = Version("5.5") <= INSTALLED
+"""Whether an observation normaliser, of several processes, folds in what all of them have seen."""
+
 
 def check_version() -> None:
     """Refuse versions of RSL-RL that this package does not know.

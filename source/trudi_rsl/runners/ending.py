@@ -50,7 +50,7 @@ def ending(algorithm: Any, seconds: float | None) -> Iterator[Requests]:
     It ends after the iteration during which the seconds have passed or the first SIGINT or SIGTERM came; a second
     signal acts at once, as without this. RSL-RL's loop has no other way out: its first action after the last update
     comes when that has been logged. Of several processes all end after the same iteration, when one is asked to:
-    those that went on would wait for it.
+    those that went on would wait for it. There a second signal changes nothing, as launcher and cluster each send one.
 
     Args:
         algorithm: What the runner trains, on its ``device``; its ``act`` and ``update`` are watched.
@@ -103,19 +103,22 @@ def _first_signals(requests: Requests) -> Iterator[None]:
         yield
         return
     ours = {number: handler for number, handler in handlers.items() if handler in DEFAULT_HANDLERS}
+    alone = not torch.distributed.is_initialized()
 
     def restore() -> None:
         for number, handler in ours.items():
             signal.signal(number, handler)
 
     def note(number: int, _frame: object) -> None:
+        if requests.signal_number is not None:
+            return
         requests.signal_number = number
-        restore()
-        print(
-            f"\n[trudi_rsl] {signal.Signals(number).name}: training ends with a checkpoint after this iteration; once "
-            "more ends it at once.",
-            flush=True,
-        )
+        advice = ""
+        if alone:
+            restore()
+            advice = "; once more ends it at once"
+        name = signal.Signals(number).name
+        print(f"\n[trudi_rsl] {name}: training ends with a checkpoint after this iteration{advice}.", flush=True)
 
     for number in ours:
         signal.signal(number, note)

@@ -29,6 +29,7 @@ from trudi_rsl.runners.checkpoint_writer import whole_checkpoints
 from trudi_rsl.runners.ending import Requests, TrainingEnds, ending
 from trudi_rsl.runners.kept_checkpoints import KeptCheckpoints
 from trudi_rsl.runners.log_writer import interruptible_logs
+from trudi_rsl.runners.partners import join_on_cpu, with_partners
 
 if TYPE_CHECKING or not POLICY_STYLE:
     from rsl_rl.runners import OnPolicyRunner as RslRlOnPolicyRunner
@@ -56,7 +57,8 @@ class OnPolicyRunner(RslRlOnPolicyRunner):
     - ``keep_checkpoints`` in its configuration keeps that many of the newest, and the best by training return;
     - ``export_checkpoints`` in its configuration exports the policy of every checkpoint beside it;
     - SIGINT and SIGTERM end training after the iteration, with a checkpoint; a second one ends it at once;
-    - when NaN or infinity ends training, the policy so far is saved first;
+    - when NaN or infinity ends training, or another process is gone, the policy so far is saved first;
+    - several processes that torchrun started train together on CPUs too, over gloo;
     - TruDi learns from nothing that is not finite and keeps what was not (:class:`UpdateGuard`), so RSL-RL's own check,
       which waits for the device at every step, is off unless asked for.
     """
@@ -74,12 +76,18 @@ class OnPolicyRunner(RslRlOnPolicyRunner):
             obs = self.alg.storage.observations[0]
             self._policy_spec = policy_spec("ppo", actor, obs, self.cfg["obs_groups"], env)
 
+    def _configure_multi_gpu(self) -> None:
+        """Find the other processes that train: over gloo on CPUs, and as RSL-RL does on GPUs."""
+        if not join_on_cpu(self):
+            super()._configure_multi_gpu()
+
     def learn(self, num_learning_iterations: int, init_at_random_ep_len: bool = False) -> None:
         """Train for a number of iterations; see the stock runner.
 
         Raises:
             KeyboardInterrupt: After SIGINT, when the last checkpoint is written.
             NonFiniteError: If the simulator gives NaN or infinity; names the checkpoint that was kept.
+            ProcessLostError: If another process is gone; names it, and the checkpoint that was kept.
             SystemExit: After SIGTERM, likewise.
         """
         with interruptible_logs():
@@ -93,7 +101,7 @@ class OnPolicyRunner(RslRlOnPolicyRunner):
         if hasattr(self.env, "restarts_faulty"):
             self.env.restarts_faulty = True  # type: ignore[attr-defined]
         try:
-            with ending(self.alg, self.cfg.get("max_seconds")) as requests:
+            with ending(self.alg, self.cfg.get("max_seconds")) as requests, with_partners(self._rescue):
                 super().learn(num_learning_iterations, init_at_random_ep_len)
             self._retry_last_checkpoint()
         except TrainingEnds as end:
@@ -123,6 +131,8 @@ class OnPolicyRunner(RslRlOnPolicyRunner):
             self.logger.stop_logging_writer()
 
     def _rescue(self) -> str:
+        if self.gpu_global_rank != 0:
+            return "Rank 0 writes the checkpoints."
         # before the first iteration 5.0.1 has no such attribute
         if getattr(self.logger, "writer", None) is None or self.logger.log_dir is None:
             return "No checkpoint was kept, since the run has no log folder."

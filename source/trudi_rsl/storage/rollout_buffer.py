@@ -9,6 +9,7 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
+from trudi_rsl.collectives import mean_over_processes
 from trudi_rsl.policy import Decision
 
 
@@ -31,6 +32,17 @@ class Minibatch(NamedTuple):
     """Whether the next features are those of the true next observation, bool ``[B]``."""
     trace: Tensor | None
     """Traces of the decisions ``[R, B, A]``, None unless they are stored."""
+    counts: Tensor | None = None
+    """Numbers of usable targets and next features ``[2]``, the means over several processes; None in a single one."""
+
+
+class BatchRows(NamedTuple):
+    """Which rows of the rollout make a minibatch."""
+
+    rows: Tensor
+    """Rows ``t E + e``, long ``[B]``."""
+    counts: Tensor | None
+    """:attr:`Minibatch.counts`."""
 
 
 class RolloutBuffer:
@@ -148,7 +160,7 @@ class RolloutBuffer:
         self.rows = None
         self.has_final.fill_(False)
 
-    def index_batches(self, num_epochs: int, num_minibatches: int) -> Iterator[Tensor]:
+    def index_batches(self, num_epochs: int, num_minibatches: int) -> Iterator[BatchRows]:
         """Yield the rows of ``num_epochs * num_minibatches`` batches, each epoch a fresh permutation of all rows.
 
         All have the same size; where it does not divide the rows, each epoch leaves out a few, other ones each time.
@@ -164,13 +176,16 @@ class RolloutBuffer:
             order = torch.randperm(rows, device=self.device)
             if self.rows is not None:
                 order = self.rows[order]
-            yield from order[: size * num_minibatches].split(size)
+            batches = order[: num_minibatches * size].view(num_minibatches, size)
+            counts = self._counts(batches)
+            for i in range(num_minibatches):
+                yield BatchRows(batches[i], None if counts is None else counts[i])
 
-    def minibatch(self, rows: Tensor) -> Minibatch:
-        """Return the transitions of rows ``[B]``."""
+    def minibatch(self, batch: BatchRows) -> Minibatch:
+        """Return the transitions of some rows."""
 
         def flat(x: Tensor) -> Tensor:
-            return x[: self.num_steps].flatten(0, 1)[rows]
+            return x[: self.num_steps].flatten(0, 1)[batch.rows]
 
         actor_obs = flat(self.actor_obs)
         return Minibatch(
@@ -182,8 +197,21 @@ class RolloutBuffer:
             target_valid=flat(self.target_valid),
             features_valid=flat(self.features_valid),
             trace=None if self.trace is None else flat(self.trace).transpose(0, 1),
+            counts=batch.counts,
         )
 
     def minibatches(self, num_epochs: int, num_minibatches: int) -> Iterator[Minibatch]:
         """Yield the transitions of :meth:`index_batches`."""
         return map(self.minibatch, self.index_batches(num_epochs, num_minibatches))
+
+    def _counts(self, batches: Tensor) -> Tensor | None:
+        """Return :attr:`Minibatch.counts` ``[M, 2]`` of the batches with rows ``[M, B]``.
+
+        Usable rows are more in one process than in another, so that a mean of the processes' means would weigh those of
+        the former less.
+        """
+        if not torch.distributed.is_initialized():
+            return None
+        masks = torch.stack([self.target_valid.flatten()[batches], self.features_valid.flatten()[batches]], dim=-1)
+        mean = mean_over_processes(masks.sum(1).to(self.targets.dtype))
+        return mean.clamp(min=1.0 / torch.distributed.get_world_size())

@@ -5,7 +5,6 @@ from __future__ import annotations
 
 import argparse
 import importlib.util
-import os
 from collections.abc import Sequence
 from importlib.metadata import PackageNotFoundError, version
 
@@ -13,6 +12,7 @@ import torch
 from packaging.version import Version
 
 from trudi_rsl.errors import ConfigError
+from trudi_rsl.ranks import check_launch
 
 INSTALL = (
     "Isaac Lab 3.0 (Python 3.12): pip install isaaclab. With Isaac Lab from a checkout, run this script as "
@@ -37,11 +37,7 @@ def train(args: argparse.Namespace, host_args: Sequence[str]) -> None:
     else:
         from trudi_rsl.hosts.isaaclab.launch_2_3 import train
     check_gpu(args, host_args)
-    if args.distributed and "WORLD_SIZE" not in os.environ:
-        raise ConfigError(
-            "--distributed needs one process per GPU. Start this script with torch.distributed.run: python -m "
-            "torch.distributed.run --nproc_per_node=GPUS scripts/train.py --distributed ..."
-        )
+    check_launch(args.distributed)
     train(args, list(host_args))
 
 
