@@ -11,13 +11,11 @@ from rsl_rl.env import VecEnv
 from tensordict import TensorDict
 from torch import Tensor
 
-from trudi_rsl.acceleration import Accelerator, network_precision, set_matmul_precision
+from trudi_rsl.acceleration import Accelerator, network_precision
 from trudi_rsl.algorithms.checkpoint import (
     ACTOR_PARTS,
     CRITIC_PARTS,
-    FORMAT,
     STATE_PARTS,
-    build_actor_critic,
     check_kind,
     check_settings,
     load_parts,
@@ -25,7 +23,7 @@ from trudi_rsl.algorithms.checkpoint import (
 )
 from trudi_rsl.algorithms.checks import raise_if_replay_differs
 from trudi_rsl.algorithms.config import TruDiCfg
-from trudi_rsl.algorithms.family import settings_from_dict
+from trudi_rsl.algorithms.construction import components
 from trudi_rsl.algorithms.guard import UpdateGuard
 from trudi_rsl.algorithms.learner import PathwiseLearner
 from trudi_rsl.algorithms.metrics import of_all, rollout_metrics
@@ -37,7 +35,6 @@ from trudi_rsl.collectives import mean_over_processes, of_all_processes
 from trudi_rsl.health import Watch
 from trudi_rsl.modules import ActorCritic
 from trudi_rsl.policy import Decision
-from trudi_rsl.rsl_rl_compat import action_bounds, describe_environment, request_final_obs, resolve_groups, task_name
 from trudi_rsl.rsl_rl_compat.checkpoint_layout import to_contract_layout
 from trudi_rsl.storage import RolloutBuffer
 
@@ -106,37 +103,7 @@ class TruDi:
         Raises:
             ConfigError: If a setting is unknown or impossible, or the environment tells no action bounds.
         """
-        settings = settings_from_dict(cfg["algorithm"])
-        # runners up to 5.4 index this key
-        cfg["algorithm"].setdefault("rnd_cfg", None)
-        groups = resolve_groups(obs, cfg)
-        set_matmul_precision(settings.precision, device)
-        low, high = action_bounds(env, settings.action_bounds)
-        if settings.final_observations:
-            request_final_obs(env)
-        actor_critic = build_actor_critic(settings, obs, groups, low, high).to(device)
-        storage = RolloutBuffer(
-            cfg["num_steps_per_env"],
-            env.num_envs,
-            actor_critic.actor_obs.num_obs,
-            actor_critic.critic_obs.num_obs if actor_critic.asymmetric else None,
-            actor_critic.num_actions,
-            settings.critic_hidden_dim,
-            actor_critic.actor.trace_length if settings.stores_chains else 0,
-            device,
-        )
-        spec = {
-            "format": FORMAT,
-            "task": task_name(env),
-            "environment": describe_environment(env, groups["actor"]),
-            "cfg": settings.to_dict(),
-            "obs_groups": {name: list(groups[name]) for name in ("actor", "critic")},
-            "obs_dims": {g: obs[g].shape[-1] for g in {*groups["actor"], *groups["critic"]}},
-            "action_low": low.cpu(),
-            "action_high": high.cpu(),
-        }
-        updates = settings.num_learning_epochs * settings.num_mini_batches * cfg.get("max_iterations", math.inf)
-        return TruDi(actor_critic, storage, settings, spec, env, device, cfg.get("multi_gpu"), updates)
+        return TruDi(**components(obs, env, cfg, device))
 
     # -- collecting -----------------------------------------------------------------------------------------------
 

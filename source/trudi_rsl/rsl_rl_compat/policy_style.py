@@ -20,6 +20,7 @@ from torch import Tensor, nn
 
 from trudi_rsl import algorithms, modules
 from trudi_rsl.algorithms.checkpoint import STATE_PARTS
+from trudi_rsl.algorithms.construction import components
 from trudi_rsl.errors import ConfigError
 
 
@@ -179,8 +180,8 @@ class TruDi(algorithms.TruDi):
         # without the environment its sizes are all that is known of it
         env = policy.env or cast(VecEnv, SimpleNamespace(num_envs=num_envs, num_actions=policy.num_actions))
         cfg = {"algorithm": self._section, "obs_groups": policy.obs_groups, "num_steps_per_env": num_steps}
-        parts = algorithms.TruDi.construct_algorithm(policy.example, env, cfg, self._placement["device"])
-        super().__init__(parts.actor_critic, parts.storage, parts.cfg, parts.spec, policy.env, **self._placement)
+        parts = components(policy.example, env, cfg, self._placement["device"])
+        super().__init__(**(parts | {"env": policy.env} | self._placement))
         policy.fill(self)
 
 

@@ -23,6 +23,7 @@ from tests.hosts.isaaclab_3_0.commands import (
 )
 from tests.hosts.isaaclab_3_0.policies import check_exports_act_as
 from trudi_rsl.algorithms import TruDiCfg, load_actor_critic
+from trudi_rsl.algorithms.checkpoint import read_checkpoint
 from trudi_rsl.config.presets import task_preset
 from trudi_rsl.deploy import Policy, export_checkpoint
 
@@ -116,6 +117,11 @@ class G1Claims:
         assert done.returncode == 0, done.output
         assert done.run_folder != checkpoint.parent
         assert iterations(done) > before
+        first, second = (read_checkpoint(path)["env_progress"] for path in (checkpoint, done.checkpoint))
+        steps = first["counters"]["common_step_counter"]
+        assert steps > 0 and second["counters"]["common_step_counter"] == 2 * steps
+        assert f"common_step_counter {steps}" in done.output
+        assert ("mean terrain level" in done.output) == ("terrain_levels" in first) == ("Rough" in self.task)
 
     def test_our_script_trains_under_the_old_name_with_the_same_settings(self, our_run: Done) -> None:
         assert our_run.returncode == 0, our_run.output
