@@ -52,6 +52,10 @@ benchmark: $(STAMP)  ## Measure what docs/results.md shows (hours; continues whe
 	$(PY) benchmarks/learning.py
 	$(PY) benchmarks/multimodality.py
 	$(PY) benchmarks/sim_to_sim.py
+	$(PY) benchmarks/ant_baselines.py
+	$(PY) benchmarks/soak.py
+	$(PY) benchmarks/long_run.py
+	$(PY) benchmarks/resume.py
 	$(PY) benchmarks/deployed.py --tasks HalfCheetah-v5 PlanarObstacle-v0
 	$(PY) benchmarks/report.py
 

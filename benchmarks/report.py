@@ -317,7 +317,7 @@ def main() -> None:
         wallclock=report_choices.wall_clock(stored_runs(), DOCS, NAMES, table),
         speed=report_speed.sections(RESULTS, DOCS, table),
         latency=report_latency.section(RESULTS / "latency.json", DOCS, table),
-        robustness=report_robustness.section(RESULTS, preset, f"{BUDGET // 1000}k", DOCS, table),
+        robustness=report_robustness.section(RESULTS, preset, DOCS, table),
         deployed=report_deployed.section(RESULTS / "deployed", RESULTS / "latency.json", DOCS, table),
     )
     (DOCS / "results.md").write_text(page)

@@ -27,13 +27,12 @@ KINDS = {
 }
 
 
-def section(results: Path, undisturbed: Sequence[dict[str, Any]], budget: str, docs: Path, table: TableWriter) -> str:
+def section(results: Path, undisturbed: Sequence[dict[str, Any]], docs: Path, table: TableWriter) -> str:
     """Return the section and draw its figure; an empty text where nothing has been measured.
 
     Args:
         results: Folder of results.
         undisturbed: Records of the same training without faults, as ``learning.py`` writes them.
-        budget: Environment steps, as a text.
         docs: Folder of the figure.
         table: Makes a Markdown table of a header and rows.
     """
@@ -54,13 +53,27 @@ def section(results: Path, undisturbed: Sequence[dict[str, Any]], budget: str, d
         lost=sum(lost),
         made=sum(segment["made"] for segment in segments),
         most_lost=max(lost),
-        budget=budget,
+        iterations=records[0]["iterations"],
+        minutes=f"{sum(record['wall_clock_s'] for record in records) / 60.0:.0f}",
         disturbed=", ".join(f"{record['return']:.0f}" for record in records),
         seeds=_seeds(records),
         undisturbed=", ".join(f"{record['returns'][-1]:.0f}" for record in undisturbed),
         undisturbed_seeds=_seeds(undisturbed),
+        resume=_resume(results / "resume.json"),
         long_run=_long_run(_load(results / "long_run"), docs, table),
         scaling=_scaling(results / "scaling.json"),
+    )
+
+
+def _resume(file: Path) -> str:
+    if not file.exists():
+        return ""
+    result = json.loads(file.read_text())
+    differences = [f"{algo} {value:g}" for algo, value in result["differences"].items()]
+    return (
+        f"\nKilled after {result['killed_after']} of {result['iterations']} iterations and resumed, {result['task']}: the "
+        "largest absolute difference of all parameters and statistics from a training that was not "
+        f"(`benchmarks/resume.py`) is {', '.join(differences)}.\n"
     )
 
 
