@@ -71,8 +71,8 @@ def _resume(file: Path) -> str:
     result = json.loads(file.read_text())
     differences = [f"{algo} {value:g}" for algo, value in result["differences"].items()]
     return (
-        f"\n{result['task']} killed after {result['killed_after']} of {result['iterations']} iterations and resumed: the "
-        "largest absolute difference of all parameters and statistics from a training that was not "
+        f"\n{result['task']} killed after {result['killed_after']} of {result['iterations']} iterations and resumed: "
+        "the largest absolute difference of all parameters and statistics from a training that was not "
         f"(`benchmarks/resume.py`) is {', '.join(differences)}.\n"
     )
 

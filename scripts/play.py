@@ -73,6 +73,7 @@ def play_gymnasium(args: argparse.Namespace, overrides: list[str]) -> None:
     from trudi_rsl.evaluation.play import evaluate_and_print, find, settings
     from trudi_rsl.evaluation.policies import SamplerCfg, identify, load_policy
     from trudi_rsl.evaluation.video import make_env_to_render, record_episode, video_path
+    from trudi_rsl.files import require_inside
     from trudi_rsl.hosts.registry import make_env
 
     check_startable(args.task)
@@ -82,6 +83,7 @@ def play_gymnasium(args: argparse.Namespace, overrides: list[str]) -> None:
     episodes = 10 if args.episodes is None else args.episodes
     num_envs = max(1, min(episodes, 64)) if args.num_envs is None else args.num_envs
     cfg = settings(checkpoint, args.task, algorithm, [f"env.num_envs={num_envs}", *overrides])
+    require_inside(checkpoint.parent / "videos", checkpoint.parent)
     video = video_path(checkpoint.parent / "videos") if args.video else None
 
     seed = cfg.agent.seed if args.seed is None else args.seed

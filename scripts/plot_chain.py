@@ -49,6 +49,7 @@ def draw(args: argparse.Namespace) -> list[Path]:
     )
     from trudi_rsl.evaluation.chain_plots import chain_figure
     from trudi_rsl.evaluation.checkpoints import checkpoints_of
+    from trudi_rsl.evaluation.files import save_picture
 
     checkpoint, *others = checkpoints_of(args.checkpoint)
     if others:
@@ -70,9 +71,8 @@ def draw(args: argparse.Namespace) -> list[Path]:
         obs, where = observation_from_file(args.obs, actor_critic.actor.num_obs), args.obs.name
     torch.manual_seed(args.seed)
     figure = chain_figure(chain_paths(actor_critic, obs, args.num_paths), dims, f"{spec['task']}, {where}")
-    stem.parent.mkdir(parents=True, exist_ok=True)
     for file in files:
-        figure.savefig(file, dpi=150)
+        save_picture(figure, file)
     return files
 
 

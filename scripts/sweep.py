@@ -53,8 +53,7 @@ def experiment_of(args: argparse.Namespace) -> Experiment:
 
 def launcher_options(texts: list[str]) -> dict[str, Any]:
     """Return ``KEY=VALUE`` texts as a mapping, values read as YAML."""
-    import yaml
-
+    from trudi_rsl.config.yaml_file import parse_yaml
     from trudi_rsl.errors import ConfigError
 
     options = {}
@@ -62,7 +61,7 @@ def launcher_options(texts: list[str]) -> dict[str, Any]:
         key, equals, value = text.partition("=")
         if not equals:
             raise ConfigError(f"Cannot read {text!r} as an option of the launcher; write KEY=VALUE.")
-        options[key] = yaml.safe_load(value)
+        options[key] = parse_yaml(value, text)
     return options
 
 

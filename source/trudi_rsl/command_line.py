@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import argparse
+import os
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any, NoReturn
@@ -58,7 +59,7 @@ def require_new(*files: Path) -> None:
         ConfigError: Naming the first file that exists.
     """
     for file in files:
-        if file.exists():
+        if os.path.lexists(file):
             raise ConfigError(f"{file} exists and was kept. Choose another --output, or delete it first.")
 
 

@@ -23,6 +23,18 @@ class ProcessLostError(RuntimeError):
     """Another process of the same training is gone, so this one cannot go on."""
 
 
+def one_line(text: object, longest: int = 300) -> str:
+    """Return a text from somebody else, such as a file's or a library's, as one line that a terminal only shows.
+
+    Args:
+        text: What ``str`` makes a text.
+        longest: Characters that are kept.
+    """
+    line = " ".join(str(text).split())
+    line = "".join(letter if letter.isprintable() else "?" for letter in line)
+    return line if len(line) <= longest else f"{line[: longest - 3]}..."
+
+
 def nearest(name: str, known: Iterable[str], limit: int = 3, prefix: str = "") -> str:
     """Return a sentence naming the known names closest to ``name``, or all of them when none is close.
 

@@ -10,6 +10,8 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import IO
 
+from trudi_rsl.errors import CheckpointError
+
 PICKLE, ARCHIVE = b"\x80", b"PK"
 """How pickles and torch's archives begin."""
 
@@ -30,7 +32,8 @@ def replacing(path: str | Path) -> Iterator[IO[bytes]]:
     path.parent.mkdir(parents=True, exist_ok=True)
     part = path.with_name(f".{path.name}.{os.getpid()}.part")
     try:
-        with part.open("wb") as file:
+        part.unlink(missing_ok=True)
+        with part.open("xb") as file:  # never through a link that lies there
             yield file
             file.flush()
             os.fsync(file.fileno())
@@ -60,11 +63,27 @@ def point(link: Path, target: Path) -> None:
         part.replace(link)
 
 
+def require_inside(folder: Path, run: Path) -> None:
+    """Refuse to write into a folder of a run folder that is a link to somewhere else, as in one from somebody else.
+
+    Args:
+        folder: What is to be written to; it need not exist.
+        run: The run folder, which may itself be reached by links.
+
+    Raises:
+        CheckpointError: If it leads out of the run folder.
+    """
+    if not folder.resolve().is_relative_to(run.resolve()):
+        raise CheckpointError(f"{folder} is a link that leads out of the run folder, so nothing was written there.")
+
+
 def is_whole(path: Path) -> bool:
     """Return whether a checkpoint's checksums are right: torch writes a zip archive with one for every part.
 
     Plain pickles, as torch wrote before version 1.6, have none and count as whole.
     """
+    if not path.is_file():  # a device may have no end
+        return False
     try:
         with path.open("rb") as file:
             if file.read(len(PICKLE)) == PICKLE:

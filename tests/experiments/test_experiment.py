@@ -133,7 +133,7 @@ def test_each_algorithm_gets_the_samplers_that_it_has() -> None:
         ({"algorithms": ["ppo", "ppo"]}, "algorithms of 'x' name ppo twice"),
         ({"variants": {"a b": [], "a-b": []}}, "Two runs would write to one folder, .*'a b' and 'a-b'"),
         ({"variants": {"a": [], "A": []}}, "Two runs would write to one folder"),
-        ({"seeds": [-1]}, "Seeds must be integers of at least 0; got -1"),
+        ({"seeds": [-1]}, "A seed must be an integer of at least 0 and below 2.32; got -1"),
         ({"name": "../x"}, "name is a folder's"),
         ({"seconds": {"reppo": 3}}, "seconds names 'reppo', which is not among the algorithms"),
         ({"seconds": {"ppo": 0}}, "agent.max_seconds must be above 0"),

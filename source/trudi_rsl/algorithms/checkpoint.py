@@ -7,9 +7,8 @@ adds the shapes and settings that rebuild the module, and ``rng_state`` and ``en
 
 from __future__ import annotations
 
-import re
+import json
 import warnings
-from collections import OrderedDict, deque
 from pathlib import Path
 from typing import Any
 
@@ -17,11 +16,12 @@ import torch
 from tensordict import TensorDict
 from torch import Tensor
 
+from trudi_rsl.algorithms.checkpoint_file import read_file, sound
 from trudi_rsl.algorithms.config import TruDiCfg
 from trudi_rsl.algorithms.family import LearnerAlgorithm, algorithm_of_settings, settings_from_dict
 from trudi_rsl.algorithms.model_checkpoint import PolicyGradientAlgorithm, build_policy, spec_of
+from trudi_rsl.algorithms.saved_weights import differences, require_none
 from trudi_rsl.errors import CheckpointError
-from trudi_rsl.files import ARCHIVE, is_whole
 from trudi_rsl.modules import ActorCritic, DeployablePolicy, DiffusionActorCritic, GaussianActorCritic
 from trudi_rsl.rsl_rl_compat.checkpoint_layout import to_contract_layout
 from trudi_rsl.task_names import family
@@ -45,9 +45,8 @@ CRITIC_PARTS = ("critic.", "critic_obs.")
 STATE_PARTS = {"actor_state_dict": ACTOR_PARTS, "critic_state_dict": CRITIC_PARTS}
 """Keys of a checkpoint to the prefixes of the module's entries under them."""
 
-
-PLAIN_CLASSES = [deque, OrderedDict]
-"""Classes of plain values that checkpoints of this package's earlier versions and of RSL-RL hold."""
+MOST_STEPS = 10_000
+"""Denoising steps of a policy that is rebuilt from a file; no weight tells their number."""
 
 
 def build_actor_critic(
@@ -100,26 +99,16 @@ def load_parts(
     Raises:
         CheckpointError: If a shape differs, or, with ``strict``, a name is missing or unknown.
     """
-    wrong: list[str] = []
-    fitting: dict[str, Tensor] = {}
-    for state, prefixes in parts:
-        own = part_of_state(actor_critic, prefixes)
-        wrong += [
-            f"{k}: {tuple(v.shape)} in the checkpoint, {tuple(own[k].shape)} here"
-            for k, v in state.items()
-            if k in own and v.shape != own[k].shape
-        ]
-        if strict:
-            wrong += [f"{k}: missing in the checkpoint" for k in sorted(own.keys() - state.keys())]
-            wrong += [f"{k}: unknown here" for k in sorted(state.keys() - own.keys())]
-        fitting |= {k: v for k, v in state.items() if k in own}
-    if wrong:
-        shown = "; ".join(wrong[:4]) + (f"; and {len(wrong) - 4} more" if len(wrong) > 4 else "")
-        raise CheckpointError(
-            f"The checkpoint is of another task or network shape ({shown}). Load it with the task and settings it was "
-            "trained with; they lie in params/agent.yaml beside it."
-        )
+    require_none(_differences(actor_critic, parts, strict))
+    own = actor_critic.state_dict()
+    fitting = {k: v for state, _ in parts for k, v in state.items() if k in own}
     actor_critic.load_state_dict(fitting, strict=False)
+
+
+def _differences(
+    actor_critic: ActorCritic[Any], parts: list[tuple[dict[str, Tensor], tuple[str, ...]]], strict: bool
+) -> list[str]:
+    return [text for state, p in parts for text in differences(state, part_of_state(actor_critic, p), strict)]
 
 
 def read_checkpoint(path: str | Path) -> dict[str, Any]:
@@ -130,25 +119,12 @@ def read_checkpoint(path: str | Path) -> dict[str, Any]:
     Raises:
         CheckpointError: If there is no such file, it is damaged, or it is not a checkpoint.
     """
-    if not Path(path).is_file():
-        raise CheckpointError(f"No checkpoint at {path}.")
-    try:
-        with torch.serialization.safe_globals(PLAIN_CLASSES):
-            checkpoint = torch.load(path, map_location="cpu", weights_only=True)
-    except Exception as error:  # what unpickling foreign bytes raises is not limited to a few classes
-        if (found := re.search(r"GLOBAL (\S+)", str(error))) is not None:
-            raise CheckpointError(
-                f"{path} holds the class or function {found[1]}, which a checkpoint of RSL-RL or TruDi does not, and "
-                "was not loaded: it could run code. If you trust who made it, save it again without that."
-            ) from error
-        if Path(path).read_bytes()[: len(ARCHIVE)] == ARCHIVE and not is_whole(Path(path)):
-            raise CheckpointError(f"{path} is damaged or only half there; use another checkpoint.") from error
-        raise CheckpointError(f"{path} is not a checkpoint (model_*.pt): {type(error).__name__}.") from error
-    if not isinstance(checkpoint, dict):
-        raise CheckpointError(f"{path} is not a checkpoint (model_*.pt) but a {type(checkpoint).__name__}.")
-    return to_contract_layout(checkpoint, STATE_PARTS)
+    content = read_file(path)
+    with sound():
+        return to_contract_layout(content, STATE_PARTS)
 
 
+@sound()
 def check_kind(checkpoint: dict[str, Any], task: str | None = None) -> dict[str, Any]:
     """Return the ``trudi`` section of a checkpoint, which those of REPPO and DIME have too.
 
@@ -170,12 +146,20 @@ def check_kind(checkpoint: dict[str, Any], task: str | None = None) -> dict[str,
     return spec
 
 
+@sound()
 def algorithm_of(checkpoint: dict[str, Any]) -> Algorithm:
-    """Return what ``--algo`` calls the algorithm that wrote a checkpoint of this package or of RSL-RL's PPO."""
+    """Return what ``--algo`` calls the algorithm that wrote a checkpoint of this package or of RSL-RL's PPO.
+
+    Raises:
+        CheckpointError: If it names another.
+    """
     if "trudi" in checkpoint:
         return algorithm_of_settings(checkpoint["trudi"]["cfg"])
     spec = spec_of(checkpoint)
-    return "ppo" if spec is None else spec["algorithm"]
+    algorithm = "ppo" if spec is None else spec["algorithm"]
+    if algorithm not in NAMES:
+        raise CheckpointError(f"The checkpoint is of an algorithm that this version does not know: {algorithm!r:.40}.")
+    return algorithm
 
 
 def check_algorithm(checkpoint: dict[str, Any], algorithm: Algorithm) -> None:
@@ -194,6 +178,8 @@ def check_task(saved: str | None, task: str | None) -> None:
     Raises:
         CheckpointError: Naming both tasks.
     """
+    if not isinstance(saved, str | None):
+        raise CheckpointError("The checkpoint's task is no name; use another checkpoint.")
     if saved is not None and task is not None and family(saved) != family(task):
         raise CheckpointError(f"The checkpoint was trained on task {saved!r}, not on {task!r}.")
 
@@ -253,20 +239,33 @@ def load_deployable(path: str | Path) -> tuple[DeployablePolicy, dict[str, Any]]
     """
     checkpoint = read_checkpoint(path)
     policy, spec = _rebuilt(checkpoint) if "trudi" in checkpoint else build_policy(checkpoint)
-    return policy, {
-        "task": spec["task"] or "",
-        "algorithm": NAMES[algorithm_of(checkpoint)],
-        "obs_dims": {group: spec["obs_dims"][group] for group in spec["obs_groups"]["actor"]},
-        **spec.get("environment", {}),
-    }
+    with sound():
+        check_task(spec["task"], None)
+        return policy, {
+            **json.loads(json.dumps(spec.get("environment", {}))),  # refuses what no export can hold
+            "task": spec["task"] or "",
+            "algorithm": NAMES[algorithm_of(checkpoint)],
+            "obs_dims": {group: spec["obs_dims"][group] for group in spec["obs_groups"]["actor"]},
+        }
 
 
+@sound()
 def _rebuilt(checkpoint: dict[str, Any]) -> tuple[ActorCritic[Any], dict[str, Any]]:
     spec = check_kind(checkpoint)
-    obs = TensorDict({group: torch.zeros(1, dim) for group, dim in spec["obs_dims"].items()}, batch_size=[1])
     cfg = settings_from_dict(spec["cfg"])
-    actor_critic = build_actor_critic(cfg, obs, spec["obs_groups"], spec["action_low"], spec["action_high"])
+    if cfg.num_denoise_steps > MOST_STEPS:
+        raise CheckpointError(f"The checkpoint tells of {cfg.num_denoise_steps} denoising steps; at most {MOST_STEPS}.")
     parts = [(checkpoint["actor_state_dict"], ACTOR_PARTS), (checkpoint["critic_state_dict"], CRITIC_PARTS)]
+    # sizes are compared before they take memory
+    require_none(_differences(_from_spec(cfg, spec, "meta"), parts, strict=True))
+    actor_critic = _from_spec(cfg, spec, "cpu")
     load_parts(actor_critic, parts, strict=True)
     actor_critic.sync_old_actor()
     return actor_critic.eval().requires_grad_(False), spec
+
+
+def _from_spec(cfg: TruDiCfg, spec: dict[str, Any], device: str) -> ActorCritic[Any]:
+    with torch.device(device):
+        obs = TensorDict({group: torch.zeros(1, dim) for group, dim in spec["obs_dims"].items()}, batch_size=[1])
+        low, high = spec["action_low"].to(device), spec["action_high"].to(device)
+        return build_actor_critic(cfg, obs, spec["obs_groups"], low, high)

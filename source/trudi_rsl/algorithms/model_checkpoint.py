@@ -8,17 +8,19 @@ runner, among the ``infos``.
 from __future__ import annotations
 
 import copy
-import re
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any, Literal
 
 import torch
 from tensordict import TensorDict
 
+from trudi_rsl.algorithms.checkpoint_file import sound
+from trudi_rsl.algorithms.saved_weights import differences, require_none
 from trudi_rsl.errors import CheckpointError
 from trudi_rsl.modules import DeployablePolicy, MLPPolicy
+from trudi_rsl.plain_values import is_count
 from trudi_rsl.rsl_rl_compat import describe_environment, task_name
-from trudi_rsl.rsl_rl_compat.moved import resolve_callable
+from trudi_rsl.rsl_rl_compat.own_classes import own_class, require_own_classes
 from trudi_rsl.rsl_rl_compat.version import INSTALLED, PPO_MODELS
 
 if TYPE_CHECKING:
@@ -27,8 +29,8 @@ if TYPE_CHECKING:
 PolicyGradientAlgorithm = Literal["ppo", "spo", "dppo", "fpo"]
 """What ``--algo`` calls PPO and its relatives."""
 
-OWN_CLASS = re.compile(r"[A-Z]\w*|(rsl_rl|trudi_rsl)(\.[a-z_0-9]+)*[.:][A-Z]\w*")
-"""Names of classes of RSL-RL and of this package, the former also without their module."""
+MOST_STEPS = 10_000
+"""Largest number of steps or samples of a model that is rebuilt from a file; no weight tells it."""
 
 SECTION = "policy_gradient"
 FORMAT = 1
@@ -68,6 +70,7 @@ def spec_of(checkpoint: Mapping[str, Any]) -> dict[str, Any] | None:
     return checkpoint.get(SECTION) or (checkpoint.get("infos") or {}).get(SECTION)
 
 
+@sound()
 def build_policy(checkpoint: Mapping[str, Any]) -> tuple[DeployablePolicy, dict[str, Any]]:
     """Rebuild the trained actor from a checkpoint alone, on the CPU and in evaluation mode.
 
@@ -92,34 +95,29 @@ def build_policy(checkpoint: Mapping[str, Any]) -> tuple[DeployablePolicy, dict[
     if not PPO_MODELS:
         raise CheckpointError(f"The checkpoint's policy needs rsl-rl-lib 5; installed is {INSTALLED}.")
     section = copy.deepcopy(spec["actor"])
-    _require_own_classes(section)
-    if type(spec["num_actions"]) is not int:
-        raise CheckpointError(f"The checkpoint tells {spec['num_actions']!r} for its number of actions.")
-    model_class: Any = resolve_callable(section.pop("class_name"))
-    is_model = isinstance(model_class, type) and issubclass(model_class, DeployablePolicy)
-    if getattr(model_class, "__name__", "") != "MLPModel" and not is_model:
+    require_own_classes(section)
+    if not is_count(spec["num_actions"]):
+        raise CheckpointError(f"The checkpoint tells {spec['num_actions']!r:.80} for its number of actions.")
+    if any(name.startswith("num_") and not (is_count(v) and v <= MOST_STEPS) for name, v in section.items()):
+        raise CheckpointError(
+            f"The checkpoint's policy has a number of steps or samples that is not 1 to {MOST_STEPS}."
+        )
+    model_class: Any = own_class(section.pop("class_name"))
+    if model_class.__name__ != "MLPModel" and not issubclass(model_class, DeployablePolicy):
         raise CheckpointError(
             f"The policy is a {model_class.__name__}, and only MLPs can be deployed from a checkpoint. Load it into a "
             "runner and call runner.export_policy_to_onnx(directory)."
         )
-    obs = TensorDict({group: torch.zeros(1, dim) for group, dim in spec["obs_dims"].items()}, batch_size=[1])
-    model = model_class(obs, spec["obs_groups"], "actor", spec["num_actions"], **section)
-    model.load_state_dict(checkpoint["actor_state_dict"])
+    saved = checkpoint["actor_state_dict"]
+    # sizes are compared before they take memory
+    require_none(differences(saved, _model(model_class, spec, section, "meta").state_dict(), strict=True))
+    model = _model(model_class, spec, section, "cpu")
+    model.load_state_dict(saved)
     policy = model if isinstance(model, DeployablePolicy) else MLPPolicy(model)
     return policy.eval().requires_grad_(False), spec
 
 
-def _require_own_classes(section: Mapping[str, Any]) -> None:
-    """Check that a model's section names classes of RSL-RL and of this package alone, at any depth.
-
-    Raises:
-        CheckpointError: If it names another: importing what a file names would run that code.
-    """
-    for name, value in section.items():
-        if isinstance(value, Mapping):
-            _require_own_classes(value)
-        elif name == "class_name" and not (isinstance(value, str) and OWN_CLASS.fullmatch(value)):
-            raise CheckpointError(
-                f"The checkpoint's policy names the class {value!r}, which is neither RSL-RL's nor trudi_rsl's, and "
-                "was not imported. Load it into a runner and call runner.export_policy_to_onnx(directory)."
-            )
+def _model(model_class: Any, spec: Mapping[str, Any], section: Mapping[str, Any], device: str) -> Any:
+    with torch.device(device):
+        obs = TensorDict({group: torch.zeros(1, dim) for group, dim in spec["obs_dims"].items()}, batch_size=[1])
+        return model_class(obs, spec["obs_groups"], "actor", spec["num_actions"], **section)

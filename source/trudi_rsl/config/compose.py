@@ -27,6 +27,9 @@ from trudi_rsl.rsl_rl_compat.version import INSTALLED, PPO_MODELS
 OPEN_SECTIONS = ("env.env_kwargs", "agent.obs_groups", "agent.actor.distribution_cfg", "agent.critic.distribution_cfg")
 """Sections whose keys belong to others and cannot be listed here."""
 
+LONGEST_NAME = 100
+"""Characters of a folder's name; file systems allow 255 bytes."""
+
 _AT_LEAST_ONE = (
     *("env.num_envs", "agent.num_steps_per_env", "agent.max_iterations", "agent.save_interval", "agent.num_threads"),
     *("agent.keep_checkpoints", "agent.algorithm.num_learning_epochs", "agent.algorithm.num_mini_batches"),
@@ -85,6 +88,8 @@ def compose(
     given = [_opened(o) for o in parsed if o.key_or_group != "preset"]
     with initialize_config_dir(str(config_dir.resolve()), version_base="1.3"):
         try:
+            if any((text.input_line or "").startswith(("+", "hydra")) for text in parsed):
+                check_names(hydra_compose("train", groups), parsed)  # Hydra would add a name, or take it for its own
             cfg = hydra_compose("train", groups + chosen + given)
             OmegaConf.resolve(cfg)
         except (HydraException, OmegaConfBaseException) as error:
@@ -165,6 +170,16 @@ def _reason(error: Exception) -> str:
     return f"{cause.full_key}: {line}" if cause.full_key else line
 
 
+def check_seed(seed: int, name: str) -> None:
+    """Refuse a seed that random generators do not take.
+
+    Raises:
+        ConfigError: Naming it.
+    """
+    if not 0 <= seed < 2**32:
+        raise ConfigError(f"{name} must be an integer of at least 0 and below 2^32; got {seed}.")
+
+
 def _check_values(cfg: DictConfig, algo: str) -> None:
     missing = sorted(OmegaConf.missing_keys(cfg))
     if missing:
@@ -175,12 +190,18 @@ def _check_values(cfg: DictConfig, algo: str) -> None:
             raise ConfigError(f"{key} must be an integer of at least 1; got {value}.")
     if cfg.agent.max_seconds is not None and not cfg.agent.max_seconds > 0.0:
         raise ConfigError(f"agent.max_seconds must be above 0; got {cfg.agent.max_seconds}.")
-    if cfg.agent.seed < 0:
-        raise ConfigError(f"agent.seed must be an integer of at least 0; got {cfg.agent.seed}.")
+    check_seed(cfg.agent.seed, "agent.seed")
     if "/" in cfg.agent.run_name or "\\" in cfg.agent.run_name:
         raise ConfigError(
             f"agent.run_name becomes part of a folder's name, so it has no slashes; got {cfg.agent.run_name!r}."
         )
+    for name in ("run_name", "experiment_name"):
+        value = OmegaConf.select(cfg.agent, name)
+        if not value.isprintable() or max(map(len, value.split("/"))) > LONGEST_NAME:
+            raise ConfigError(
+                f"agent.{name} names a folder: at most {LONGEST_NAME} characters and none that is not shown; got "
+                f"{value[:LONGEST_NAME]!r}."
+            )
     # a Windows path takes both kinds of slashes
     experiment = PureWindowsPath(cfg.agent.experiment_name)
     if experiment.anchor or ".." in experiment.parts:

@@ -4,17 +4,17 @@
 from __future__ import annotations
 
 import contextlib
+import dataclasses
 import re
 from collections.abc import Iterator
 from datetime import datetime
 from pathlib import Path
 
-import yaml
 from omegaconf import DictConfig, OmegaConf
-from omegaconf.errors import OmegaConfBaseException
 
-from trudi_rsl.config.schema import ANY_CHECKPOINT
-from trudi_rsl.errors import CheckpointError, ConfigError
+from trudi_rsl.config.schema import ANY_CHECKPOINT, GymnasiumEnvCfg, RunnerCfg
+from trudi_rsl.config.yaml_file import read_yaml
+from trudi_rsl.errors import CheckpointError, ConfigError, one_line
 from trudi_rsl.files import is_whole
 
 LOG_ROOT = Path("logs", "rsl_rl")
@@ -116,21 +116,29 @@ def load_params(run_dir: Path) -> DictConfig:
     params = Path(run_dir) / "params"
     if not (params / "agent.yaml").is_file() or not (params / "env.yaml").is_file():
         raise CheckpointError(f"{run_dir} is not a run folder: it has no params/agent.yaml and params/env.yaml.")
-    env, agent = _read(params / "env.yaml"), _read(params / "agent.yaml")
-    if "task" not in env:
+    env = _read(params / "env.yaml", GymnasiumEnvCfg)
+    agent = _read(params / "agent.yaml", RunnerCfg)
+    task = env.pop("task", None)
+    if not isinstance(task, str):
         raise CheckpointError(f"{params / 'env.yaml'} does not name a task, so trudi_rsl's train.py did not write it.")
-    task = env.pop("task")
     return OmegaConf.create({"task": task, "agent": agent, "env": env})
 
 
-def _read(path: Path) -> DictConfig:
+def _read(path: Path, schema: type) -> DictConfig:
+    """Return a section of settings, those that ``schema`` has of its types."""
     try:
+        read_yaml(path)  # as a check: OmegaConf reads more texts as numbers
         section = OmegaConf.load(path)
-    except (OmegaConfBaseException, yaml.YAMLError, OSError, ValueError) as error:
-        reason = str(error).partition("\n")[0]
-        raise CheckpointError(f"{path} was not written by trudi_rsl's train.py: {reason}") from error
-    if not isinstance(section, DictConfig):
-        raise CheckpointError(f"{path} was not written by trudi_rsl's train.py: it is a list.")
+        if not isinstance(section, DictConfig):
+            raise ConfigError("it is a list")
+        names = [field.name for field in dataclasses.fields(schema) if field.name in section]
+        typed = OmegaConf.merge(OmegaConf.structured(schema), OmegaConf.masked_copy(section, names))
+        for name in names:
+            section[name] = OmegaConf.to_container(typed)[name]  # pyright: ignore
+        if missing := OmegaConf.missing_keys(section):
+            raise ConfigError(f"no value for {', '.join(sorted(missing))}")
+    except Exception as error:  # OmegaConf's own are not all it raises
+        raise CheckpointError(f"{path} was not written by trudi_rsl's train.py: {one_line(error)}") from error
     return section
 
 

@@ -34,7 +34,7 @@ class RunnerCfg:
     """RSL-RL's runner settings under Isaac Lab's names; the ``agent`` section without algorithm and models."""
 
     seed: int = 42
-    """Seed of the simulator and of all random generators, at least 0."""
+    """Seed of the simulator and of all random generators, at least 0 and below 2^32."""
     device: str = "cuda:0"
     """Where training runs."""
     num_threads: int | None = None

@@ -11,7 +11,15 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from trudi_rsl.errors import one_line
+from trudi_rsl.plain_values import is_count, is_finite
+
 Array = NDArray[np.float32]
+
+MOST_NUMBERS = 1_000_000
+"""Numbers of an observation term with its history; more are no robot's."""
+
+LONGEST_PERIOD_S = 3600.0
 
 
 class ContractError(ValueError):
@@ -119,7 +127,10 @@ class Contract:
         Raises:
             ContractError: If it does not tell the observation, or an entry is not what it should be.
         """
-        values = {name: _value(entry) for name, entry in metadata.items()}
+        try:
+            values = {name: _value(entry) for name, entry in metadata.items()}
+        except (ValueError, RecursionError) as error:
+            raise ContractError(f"The file's metadata cannot be read: {one_line(error)}.") from error
         if "obs_dims" not in values:
             raise ContractError(
                 "The file does not tell which observations its policy reads (no obs_dims in its metadata). Export the "
@@ -128,9 +139,20 @@ class Contract:
         try:
             terms = values.get("obs_terms") or [{"name": n, "size": s} for n, s in values["obs_dims"].items()]
             actions = tuple(_action(**action) for action in values.get("actions") or ())
-            low, high = _array(values.get("action_low")), _array(values.get("action_high"))
+            low, high = (_array(values.get(name), name, infinite=True) for name in ("action_low", "action_high"))
             if low is None and high is None and actions and all(action.limits is not None for action in actions):
                 low, high = np.concatenate([action.limits for action in actions if action.limits is not None], axis=1)
+            if low is not None and high is not None and not (low <= high).all():
+                raise ValueError("a bound action_low is above action_high")
+            std = _array(values.get("obs_std"), "obs_std")
+            if std is not None and not (std >= 0.0).all():
+                raise ValueError("obs_std is below 0")
+            commands = values.get("commands") or {}
+            if not all(isinstance(ranges, Mapping) for ranges in commands.values()):
+                raise ValueError("a command has no ranges by name")
+            period = values.get("control_period_s")
+            if period is not None and not (is_finite(period) and 0.0 < period < LONGEST_PERIOD_S):
+                raise ValueError(f"a control period of {period!r:.40} s")
             return cls(
                 task=str(values.get("task", "")),
                 algorithm=str(values.get("algorithm", "")),
@@ -138,14 +160,14 @@ class Contract:
                 actions=actions,
                 action_low=low,
                 action_high=high,
-                obs_mean=_array(values.get("obs_mean")),
-                obs_std=_array(values.get("obs_std")),
-                control_period_s=values.get("control_period_s"),
+                obs_mean=_array(values.get("obs_mean"), "obs_mean"),
+                obs_std=std,
+                control_period_s=period,
                 robot=_robot(**values["robot"]) if values.get("robot") else None,
-                commands=values.get("commands") or {},
+                commands=commands,
             )
-        except (AttributeError, TypeError, ValueError) as error:
-            raise ContractError(f"The file's metadata cannot be read: {error}.") from error
+        except (ArithmeticError, AttributeError, LookupError, TypeError, ValueError) as error:
+            raise ContractError(f"The file's metadata cannot be read: {one_line(error)}.") from error
 
 
 def as_numbers(values: Array) -> Any:
@@ -162,25 +184,68 @@ def _term(
     function: str = "",
     params: Mapping[str, Any] | None = None,
 ) -> ObservationTerm:
-    if size < 1 or history < 1 or (isinstance(scale, list) and len(scale) != size):
-        raise ValueError(f"observation term {name!r} of size {size}, history {history} and scale {scale}")
     scales = tuple(scale) if isinstance(scale, list) else float(scale)
-    ends = None if clip is None else (float(clip[0]), float(clip[1]))
-    return ObservationTerm(name, int(size), int(history), scales, ends, function, params or {})
+    is_sized = is_count(size) and is_count(history) and size * history <= MOST_NUMBERS
+    is_scaled = all(map(is_finite, scales)) and len(scales) == size if isinstance(scales, tuple) else is_finite(scales)
+    if not (isinstance(name, str) and is_sized and is_scaled):
+        raise ValueError(f"observation term {name!r} of size {size}, history {history} and scale {scale}")
+    ends = None
+    if clip is not None:
+        low, high = map(float, clip)
+        if not low <= high:
+            raise ValueError(f"observation term {name!r} clipped to {clip}")
+        ends = (low, high)
+    if not isinstance(function, str) or not isinstance(params or {}, Mapping):
+        raise ValueError(f"observation term {name!r} of function {function!r} with {params!r}")
+    return ObservationTerm(name, size, history, scales, ends, function, params or {})
 
 
 def _action(joint_names: list[str], joint_ids: list[int], **values: Any) -> JointAction:
-    arrays = {name: _array(values.pop(name, None)) for name in ("scale", "offset", "clip", "limits")}
-    return JointAction(joint_names=tuple(joint_names), joint_ids=tuple(joint_ids), **arrays, **values)
+    count = len(joint_names)
+    scale, offset = (_array(values.pop(name), name, (count,)) for name in ("scale", "offset"))
+    clip = _array(values.pop("clip", None), "clip", (count, 2), infinite=True)
+    limits = _array(values.pop("limits", None), "limits", (2, count), infinite=True)
+    if scale is None or offset is None or len(joint_ids) != count or not all(is_count(i, 0) for i in joint_ids):
+        raise ValueError(f"the action of the joints {joint_names} has no scale, offset or number of each")
+    if not all(isinstance(values.get(what), str) for what in ("name", "kind")):
+        raise ValueError(f"the action of the joints {joint_names} has no name and kind")
+    return JointAction(
+        joint_names=_names(joint_names),
+        joint_ids=tuple(joint_ids),
+        scale=scale,
+        offset=offset,
+        clip=clip,
+        limits=limits,
+        **values,
+    )
 
 
 def _robot(joint_names: list[str], motor_names: list[str] | None = None, **values: Any) -> Robot:
-    arrays = {name: np.asarray(value, np.float32) for name, value in values.items()}
-    return Robot(tuple(joint_names), motor_names=None if motor_names is None else tuple(motor_names), **arrays)
+    arrays: Any = {name: _array(value, name, (len(joint_names),)) for name, value in values.items()}
+    if any(array is None for array in arrays.values()):
+        raise ValueError("a value of the robot's joints is missing")
+    return Robot(_names(joint_names), motor_names=None if motor_names is None else _names(motor_names), **arrays)
 
 
-def _array(values: list[Any] | None) -> Array | None:
-    return None if values is None else np.asarray(values, np.float32)
+def _names(values: list[str]) -> tuple[str, ...]:
+    if not isinstance(values, list | tuple) or not all(isinstance(name, str) for name in values):
+        raise ValueError(f"{values!r} are no names")
+    return tuple(values)
+
+
+def _array(
+    values: list[Any] | None, name: str, shape: tuple[int, ...] | None = None, infinite: bool = False
+) -> Array | None:
+    """Return numbers as an array of a shape, if one is known; infinity is one where it stands for no bound."""
+    if values is None:
+        return None
+    with np.errstate(over="ignore"):
+        array = np.asarray(values, np.float32)
+    if np.isnan(array).any() or not (infinite or np.isfinite(array).all()):
+        raise ValueError(f"{name} holds NaN or infinity")
+    if shape is not None and array.shape != shape:
+        raise ValueError(f"{name} of shape {array.shape} instead of {shape}")
+    return array
 
 
 def _value(entry: Any) -> Any:

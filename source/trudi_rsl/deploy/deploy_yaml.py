@@ -15,6 +15,7 @@ import numpy as np
 import yaml
 
 from trudi_rsl.deploy.contract import Array, Contract, ContractError, JointAction, ObservationTerm, Robot, as_numbers
+from trudi_rsl.errors import one_line
 
 OBSERVATIONS = (
     *("base_ang_vel", "projected_gravity", "velocity_commands"),
@@ -64,7 +65,9 @@ def deploy_yaml(metadata: Mapping[str, Any]) -> str | None:
         notes.append(f"# unitree_rl_lab's runner does not have: {', '.join(unknown)}. Add it there.")
     if contract.robot.motor_names is None:
         notes.append("# The task does not tell the order of the motors; joint_ids_map is that of its joints.")
-    return "\n".join(notes) + "\n" + yaml.safe_dump(content, default_flow_style=None, sort_keys=False, width=120)
+    # names come from a file, and one with a line's end would go on as settings
+    head = "".join(f"{one_line(note)}\n" for note in notes)
+    return head + yaml.safe_dump(content, default_flow_style=None, sort_keys=False, width=120)
 
 
 def _named(entries: Iterable[tuple[str, dict[str, Any]]]) -> dict[str, Any]:

@@ -32,6 +32,7 @@ from trudi_rsl.deploy.parity import (
 )
 from trudi_rsl.deploy.precision import reduce_precision
 from trudi_rsl.evaluation.provenance import commit, versions
+from trudi_rsl.files import require_inside
 from trudi_rsl.modules import ChainInferencePolicy, DeployablePolicy, InferencePolicy, LatentInputPolicy
 from trudi_rsl.rsl_rl_compat.moved import EmpiricalNormalization
 
@@ -219,4 +220,6 @@ def export_checkpoint(
     """
     policy, metadata = load_deployable(checkpoint)
     folder = Path(checkpoint).parent / "exported" if directory is None else directory
+    if directory is None:
+        require_inside(Path(folder), Path(checkpoint).parent)
     return export_policy(policy, folder, options, metadata=metadata, overwrite=overwrite)

@@ -4,7 +4,9 @@
 from __future__ import annotations
 
 import json
+import re
 import time
+import zipfile
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -15,10 +17,18 @@ from rich.progress import track
 
 from trudi_rsl.deploy.parity import ExportError
 from trudi_rsl.deploy.session import open_session
+from trudi_rsl.errors import one_line
+from trudi_rsl.plain_values import is_count, is_finite
 
 NUM_CALLS = 2000
 TURN = 100
 WARM_UP = 20
+MOST_NUMBERS = 1_000_000
+"""Length of an input; more are no robot's."""
+MOST_CODE = 10_000_000
+"""Bytes of a TorchScript program."""
+FILE_FUNCTIONS = re.compile(rb"\b(save|load|from_file)\s*\(")
+"""What TorchScript calls to write and read files, which no policy does."""
 SUFFIXES = {".onnx": "ONNX Runtime", ".pt": "TorchScript"}
 """Exported files, and what runs them."""
 
@@ -128,19 +138,25 @@ def _open(file: Path) -> tuple[Callable[[], object], float | None]:
         return _onnx_call(file) if file.suffix == ".onnx" else (_torchscript_call(file), None)
     # neither library has one kind of error for a file that it cannot read
     except Exception as error:
-        raise ExportError(f"{file} cannot be run: {error}") from error
+        raise ExportError(f"{file} cannot be run: {one_line(error)}") from error
 
 
 def _onnx_call(file: Path) -> tuple[Callable[[], object], float | None]:
     session = open_session(file)
     draw = np.random.default_rng(0).standard_normal
-    obs = {node.name: draw(node.shape).astype(np.float32) for node in session.get_inputs()}
-    told = session.get_modelmeta().custom_metadata_map.get("control_period_s")
-    return lambda: session.run(None, obs), None if told is None else json.loads(told)
+    inputs = session.get_inputs()
+    if any(not is_count(size) or size > MOST_NUMBERS for node in inputs for size in node.shape):
+        raise ValueError(f"its inputs have the shapes {[node.shape for node in inputs]}")
+    obs = {node.name: draw(node.shape).astype(np.float32) for node in inputs}
+    told = json.loads(session.get_modelmeta().custom_metadata_map.get("control_period_s", "null"))
+    if told is not None and not (is_finite(told) and told > 0.0):
+        raise ValueError(f"it tells a control period of {told!r:.40} s")
+    return lambda: session.run(None, obs), told
 
 
 def _torchscript_call(file: Path) -> Callable[[], object]:
     torch.set_num_threads(1)
+    _require_no_files(file)
     policy = torch.jit.load(file)
     obs = torch.randn(1, policy.num_obs, generator=torch.Generator().manual_seed(0))
 
@@ -149,3 +165,14 @@ def _torchscript_call(file: Path) -> Callable[[], object]:
             return policy(obs)
 
     return call
+
+
+def _require_no_files(file: Path) -> None:
+    """Refuse a TorchScript program, which loading already runs parts of, that reads or writes files."""
+    with zipfile.ZipFile(file) as archive:
+        code = [part for part in archive.infolist() if part.filename.endswith(".py")]
+        if sum(part.file_size for part in code) > MOST_CODE:
+            raise ValueError("its program is too long for a policy's")
+        found = next(filter(None, (FILE_FUNCTIONS.search(archive.read(part)) for part in code)), None)
+    if found is not None:
+        raise ValueError(f"its program calls {found[1].decode()}, which a policy does not, and was not loaded")

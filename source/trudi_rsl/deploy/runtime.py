@@ -15,6 +15,8 @@ from numpy.typing import ArrayLike
 from trudi_rsl.deploy.contract import Array, Contract, ContractError
 from trudi_rsl.deploy.observation import ObservationBuilder
 from trudi_rsl.deploy.session import open_session
+from trudi_rsl.errors import one_line
+from trudi_rsl.plain_values import is_count
 
 if TYPE_CHECKING:
     from onnxruntime import InferenceSession
@@ -61,8 +63,12 @@ class Policy:
             raise ValueError(f"max_deviation must be above 0 or None, got {max_deviation}.")
         if not Path(file).is_file():
             raise FileNotFoundError(f"There is no policy at {file}.")
-        self._session = open_session(file, num_threads)
-        self.contract = Contract.from_metadata(self._session.get_modelmeta().custom_metadata_map)
+        try:
+            self._session = open_session(file, num_threads)
+            metadata = self._session.get_modelmeta().custom_metadata_map
+        except Exception as error:  # onnxruntime has a class of its own for each
+            raise ContractError(f"{file} is no policy that onnxruntime can run: {one_line(error)}") from error
+        self.contract = Contract.from_metadata(metadata)
         self.num_actions = _checked_sizes(self._session, self.contract)
         self._builder = ObservationBuilder(self.contract.terms)
         self._max_held, self._max_deviation = max_held, max_deviation
@@ -189,15 +195,20 @@ def _checked_sizes(session: InferenceSession, contract: Contract) -> int:
     names = [[node.name for node in nodes] for nodes in (inputs, outputs)]
     if names != [["obs"], ["actions"]]:
         raise ContractError(f"The file maps {names[0]} to {names[1]} instead of ['obs'] to ['actions'].")
-    if inputs[0].shape[0] != 1:
-        raise ContractError(
-            f"The file takes {inputs[0].shape[0]} observations per call, a robot has one. Export batch 1."
-        )
+    rows = next(iter(inputs[0].shape), "no")
+    if rows != 1:
+        raise ContractError(f"The file takes {one_line(rows)} observations per call, a robot has one. Export batch 1.")
     if inputs[0].shape != [1, contract.num_obs]:
         raise ContractError(
-            f"The file's metadata tells of {contract.num_obs} observations, its input has shape {inputs[0].shape}."
+            f"The file's metadata tells of {contract.num_obs} observations, its input has shape "
+            f"{one_line(inputs[0].shape)}."
         )
-    num_actions = outputs[0].shape[-1]
+    num_actions: int = [0, *outputs[0].shape][-1]
+    if not is_count(num_actions) or outputs[0].shape != [1, num_actions]:
+        raise ContractError(f"The file gives actions of shape {one_line(outputs[0].shape)} instead of [1, A].")
+    for node in (inputs[0], outputs[0]):
+        if node.type != "tensor(float)":
+            raise ContractError(f"The file's {node.name} are {one_line(node.type)}, not float32.")
     if contract.actions and sum(len(action.joint_names) for action in contract.actions) != num_actions:
         raise ContractError(f"The file gives {num_actions} actions, its metadata tells of others.")
     for name, values, size in (

@@ -9,10 +9,11 @@ from pathlib import Path
 from typing import Any, cast
 
 import numpy as np
-from omegaconf import OmegaConf
+from omegaconf import DictConfig, OmegaConf
 
 from trudi_rsl.config import load_params
-from trudi_rsl.errors import CheckpointError
+from trudi_rsl.errors import CheckpointError, one_line
+from trudi_rsl.plain_values import is_count, is_finite
 
 SECONDS_TAGS = ("Perf/collection_time", "Perf/learning_time")
 """Seconds of each iteration."""
@@ -78,23 +79,26 @@ def read_run(folder: str | Path, tags: Iterable[str]) -> Run:
         raise RunError(
             f"{folder} holds no TensorBoard events. Give a run folder, logs/rsl_rl/<experiment>/<timestamp>."
         )
-    events = EventAccumulator(str(folder), size_guidance={"scalars": 0})
-    events.Reload()
     scalars = {}
-    for tag in {*tags} & {*events.Tags()["scalars"]}:
-        points = events.Scalars(tag)
-        scalars[tag] = (np.array([p.step for p in points]), np.array([p.value for p in points]))
+    try:
+        events = EventAccumulator(str(folder), size_guidance={"scalars": 0})
+        events.Reload()
+        for tag in {*tags} & {*events.Tags()["scalars"]}:
+            points = events.Scalars(tag)
+            scalars[tag] = (np.array([p.step for p in points]), np.array([p.value for p in points]))
+    except Exception as error:  # damaged files lead TensorBoard to any
+        raise RunError(f"The TensorBoard events in {folder} are damaged: {one_line(error)}") from error
     try:
         params = load_params(folder)
     except CheckpointError:  # another program's settings, or none
         return Run(folder.resolve().name, scalars, None, None)
+    algorithm = params.agent.get("algorithm")
+    kl_bound = algorithm.get("kl_bound") if isinstance(algorithm, DictConfig) else None
     steps, num_envs = OmegaConf.select(params, "agent.num_steps_per_env"), OmegaConf.select(params, "env.num_envs")
     return Run(
         folder.resolve().name,
         scalars,
-        None if steps is None or num_envs is None else steps * num_envs,
-        OmegaConf.select(params, "agent.algorithm.kl_bound"),
-        cast(
-            "dict[str, Any]", OmegaConf.to_container(OmegaConf.select(params, "agent.algorithm") or OmegaConf.create())
-        ),
+        steps * num_envs if is_count(steps) and is_count(num_envs) else None,
+        kl_bound if is_finite(kl_bound) else None,
+        cast("dict[str, Any]", OmegaConf.to_container(algorithm)) if isinstance(algorithm, DictConfig) else {},
     )

@@ -5,7 +5,6 @@ from __future__ import annotations
 
 import hashlib
 import json
-import os
 import time
 import warnings
 from collections.abc import Callable, Sequence
@@ -16,13 +15,14 @@ import torch
 from omegaconf import DictConfig, OmegaConf
 
 from trudi_rsl.config import check_startable
-from trudi_rsl.errors import ConfigError
+from trudi_rsl.errors import CheckpointError, ConfigError
 from trudi_rsl.evaluation.checkpoints import Subject
 from trudi_rsl.evaluation.episodes import evaluate
 from trudi_rsl.evaluation.play import settings
 from trudi_rsl.evaluation.policies import SamplerCfg, load_policy
 from trudi_rsl.evaluation.provenance import versions
 from trudi_rsl.evaluation.samplers import name_of
+from trudi_rsl.files import replacing, require_inside
 from trudi_rsl.hosts.registry import check_device, launcher, make_env
 
 FORMAT = 1
@@ -125,7 +125,8 @@ class Evaluation:
         try:
             stored = json.loads(self.cache.read_text())
             return self._measurement(stored) if stored["key"] == json.loads(self._key) else None
-        except (OSError, ValueError, KeyError, TypeError):  # not there, half written, or of another version
+        # not there, half written, or of another version
+        except (OSError, ValueError, KeyError, TypeError, RecursionError):
             return None
 
     def run(self, on_progress: Callable[[float], None] | None = None) -> Measurement:
@@ -174,12 +175,11 @@ class Evaluation:
         )
 
     def _keep(self, stored: dict[str, Any]) -> None:
-        part = self.cache.with_suffix(f".{os.getpid()}")
         try:
-            self.cache.parent.mkdir(exist_ok=True)
-            part.write_text(json.dumps(stored) + "\n")
-            part.replace(self.cache)
-        except OSError as error:  # a run folder of someone else; the evaluation is as good
+            require_inside(self.cache.parent, self.subject.checkpoint.parent)
+            with replacing(self.cache) as file:
+                file.write(f"{json.dumps(stored)}\n".encode())
+        except (OSError, CheckpointError) as error:  # a run folder of someone else; the evaluation is as good
             warnings.warn(f"{self.cache} could not be written, so it will be repeated: {error}.", stacklevel=2)
 
 

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from trudi_rsl.evaluation.event_file import Run, RunError
+from trudi_rsl.evaluation.files import save_picture
 
 try:
     from matplotlib.backends.backend_agg import FigureCanvasAgg
@@ -62,8 +63,7 @@ def draw_learning_curves(runs: Sequence[Run], output: Path) -> Path:
     if output.suffix not in SUFFIXES:
         raise RunError(f"The picture's name must end in .png, .pdf or .svg, not {output.name!r}.")
     figure = learning_curve_figure(runs)
-    output.parent.mkdir(parents=True, exist_ok=True)
-    figure.savefig(output, dpi=150)
+    save_picture(figure, output)
     return output
 
 

@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from omegaconf import DictConfig, OmegaConf
 from rsl_rl.env import VecEnv
 from tensordict import TensorDict
 from torch import Tensor
@@ -26,6 +27,7 @@ from trudi_rsl.algorithms.checkpoint import (
     load_actor_critic,
     read_checkpoint,
 )
+from trudi_rsl.algorithms.checkpoint_file import sound
 from trudi_rsl.algorithms.family import SETTINGS
 from trudi_rsl.algorithms.model_checkpoint import spec_of
 from trudi_rsl.errors import CheckpointError, ConfigError
@@ -33,6 +35,7 @@ from trudi_rsl.evaluation.episodes import Policy
 from trudi_rsl.modules import GenerativeModel
 from trudi_rsl.modules.actor_critic import InitialLatent, Sampler
 from trudi_rsl.rsl_rl_compat.moved import policy_of
+from trudi_rsl.rsl_rl_compat.own_classes import require_own_classes
 from trudi_rsl.runners import OnPolicyRunner
 
 if TYPE_CHECKING:
@@ -147,10 +150,22 @@ def load_policy(
         actor_critic, spec = load_actor_critic(path)
         require_fit(spec["obs_dims"], actor_critic.num_actions, env)
         return functools.partial(actor_critic.to(device).act, sampler=sampler.sampler, **sampler.given())
-    with contextlib.redirect_stdout(io.StringIO()):  # RSL-RL prints the networks
-        runner = OnPolicyRunner(env, copy.deepcopy(dict(agent_cfg)), log_dir=None, device=device)
+    cfg = _to_act(agent_cfg)
+    require_own_classes(cfg)
+    # RSL-RL prints the networks; settings may come with the checkpoint, from somebody else
+    with contextlib.redirect_stdout(io.StringIO()), sound():
+        runner = OnPolicyRunner(env, cfg, log_dir=None, device=device)
     runner.load(str(path), load_cfg={"actor": True}, map_location=device)
     return acting(runner.alg, sampler)
+
+
+def _to_act(agent_cfg: Mapping[str, Any]) -> dict[str, Any]:
+    """Return a copy of a runner's configuration without what only training makes use of."""
+    cfg: Any = OmegaConf.to_container(agent_cfg) if isinstance(agent_cfg, DictConfig) else copy.deepcopy(agent_cfg)
+    cfg = dict(cfg) | {"logger": "tensorboard"}
+    for name in {"rnd_cfg", "symmetry_cfg"} & set(cfg.get("algorithm") or ()):
+        cfg["algorithm"][name] = None
+    return cfg
 
 
 def acting(algorithm: Any, sampler: SamplerCfg) -> Policy:

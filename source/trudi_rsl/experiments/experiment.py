@@ -9,12 +9,12 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-import yaml
 from omegaconf import OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
 from trudi_rsl.config.presets import CONFIG_DIR, available
-from trudi_rsl.errors import ConfigError, nearest
+from trudi_rsl.config.yaml_file import read_yaml
+from trudi_rsl.errors import ConfigError, nearest, one_line
 from trudi_rsl.evaluation.policies import SamplerCfg
 from trudi_rsl.evaluation.samplers import samplers_of
 
@@ -111,10 +111,7 @@ def load_experiment(named: str, config_dir: Path = CONFIG_DIR) -> Experiment:
                 f"No experiment {named!r}: neither a file nor one of configs/{GROUP}. {nearest(named, ready)}"
             )
         path = config_dir / GROUP / f"{named}.yaml"
-    try:
-        content = yaml.safe_load(path.read_text())
-    except (yaml.YAMLError, UnicodeDecodeError) as error:
-        raise ConfigError(f"{path} is not YAML: {' '.join(str(error).split())}") from error
+    content = read_yaml(path)
     if not isinstance(content, Mapping):
         raise ConfigError(f"{path} must hold lines as `tasks: [HalfCheetah-v5]`.")
     experiment = from_mapping(content, str(path))
@@ -139,8 +136,9 @@ def from_mapping(content: Mapping[str, Any], source: str) -> Experiment:
         merged = OmegaConf.merge(OmegaConf.structured(Experiment), OmegaConf.create(dict(content)))
         experiment: Any = OmegaConf.to_object(merged)
     except OmegaConfBaseException as error:
-        reason = (error.msg or str(error)).strip().splitlines()[0]
+        reason = one_line((error.msg or str(error)).strip().partition("\n")[0])
         raise ConfigError(f"{source}: {error.full_key or 'content'}: {reason}") from error
+    _require_plain_lists(experiment, source)
     _require_listed(experiment)
     return experiment
 
@@ -158,6 +156,14 @@ def require_filled(experiment: Experiment) -> None:
             f"The experiment {experiment.name!r} has no runs: {what} {'are' if len(empty) > 1 else 'is'} empty. List "
             f"some in the file, or give {flags}."
         )
+
+
+def _require_plain_lists(experiment: Experiment, source: str) -> None:
+    """Refuse lists and sections in place of the entries of a list, which OmegaConf lets through."""
+    lists = {**vars(experiment), **vars(experiment.evaluation), **experiment.algorithm_overrides}
+    for name, values in {**lists, "seconds": list(experiment.seconds.values())}.items():
+        if isinstance(values, list) and any(isinstance(value, list | Mapping) for value in values):
+            raise ConfigError(f"{source}: {name} must list single values, not {values!r:.80}.")
 
 
 def _require_listed(experiment: Experiment) -> None:
@@ -180,6 +186,8 @@ def _variant(name: str, value: Any) -> Variant:
         )
     _require_known(value, Variant, f"Variant {name!r}")
     overrides, algorithms = value.get("overrides") or [], value.get("algorithms")
+    if not all(isinstance(entry, list | None) for entry in (overrides, algorithms)):
+        raise ConfigError(f"Variant {name!r} must have lists of overrides and algorithms, not {value!r}.")
     return Variant([str(text) for text in overrides], algorithms and [str(text) for text in algorithms])
 
 

@@ -62,10 +62,13 @@ class Job:
         for path in sorted(self.folder.glob(f"*/{RECORD_FILE}"), reverse=True):
             try:
                 record = json.loads(path.read_text())
-            except (OSError, ValueError):  # half written
+                # a name alone: whatever the file says, the checkpoint is the attempt's
+                checkpoint = path.parent / Path(record["checkpoint"]).name
+                same = comparable(record["settings"]) == comparable(self.settings)
+            # half written, or another program's
+            except (OSError, ValueError, KeyError, TypeError, AttributeError, RecursionError):
                 continue
-            checkpoint = path.parent / record["checkpoint"]
-            if checkpoint.is_file() and comparable(record["settings"]) == comparable(self.settings):
+            if checkpoint.is_file() and same:
                 return record | {"run": path.parent, "checkpoint": checkpoint}
         return None
 

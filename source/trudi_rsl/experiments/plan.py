@@ -13,6 +13,7 @@ from typing import Any
 from omegaconf import DictConfig, OmegaConf
 
 from trudi_rsl.config import check_startable, compose
+from trudi_rsl.config.compose import check_seed
 from trudi_rsl.errors import ConfigError
 from trudi_rsl.evaluation.comparison.normalization import ranges_of
 from trudi_rsl.evaluation.measurement import EvaluationCfg
@@ -41,9 +42,9 @@ def plan(experiment: Experiment, overrides: Sequence[str] = ()) -> list[Job]:
     require_filled(experiment)
     for what in ("algorithms", "tasks", "seeds"):
         _require_once(getattr(experiment, what), what, experiment)
-    if min(experiment.seeds) < 0:
-        raise ConfigError(f"Seeds must be integers of at least 0; got {min(experiment.seeds)}.")
-    if experiment.name != _folder_name(experiment.name):
+    for seed in experiment.seeds:
+        check_seed(seed, "A seed")
+    if experiment.name != _folder_name(experiment.name) or not experiment.name.strip("."):
         raise ConfigError(
             f"The experiment's name is a folder's, of letters, digits and . _ - =; got {experiment.name!r}."
         )

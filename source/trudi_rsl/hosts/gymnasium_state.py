@@ -163,6 +163,10 @@ def _from_torch(value: Any) -> Any:
 def _set_numbers(layer: gym.Env, values: dict[str, Any]) -> None:
     for name, value in values.items():
         current = getattr(layer, name, None)
+        numeric = int | float | np.ndarray | np.generic
+        # what a file names may be a method
+        if not isinstance(current, numeric | None) or not isinstance(value, numeric):
+            raise CheckpointError(f"The saved simulator state sets {name!r:.80}, which is no number of the task.")
         if isinstance(current, np.ndarray) and current.shape == np.shape(value) and current.flags.writeable:
             # In place: the array may be a view of another one.
             current[...] = value

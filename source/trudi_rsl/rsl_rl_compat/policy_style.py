@@ -181,7 +181,8 @@ class TruDi(algorithms.TruDi):
         env = policy.env or cast(VecEnv, SimpleNamespace(num_envs=num_envs, num_actions=policy.num_actions))
         cfg = {"algorithm": self._section, "obs_groups": policy.obs_groups, "num_steps_per_env": num_steps}
         parts = components(policy.example, env, cfg, self._placement["device"])
-        super().__init__(**(parts | {"env": policy.env} | self._placement))
+        arguments: dict[str, Any] = parts | {"env": policy.env} | self._placement
+        super().__init__(**arguments)
         policy.fill(self)
 
 

@@ -18,13 +18,15 @@ from torch.utils.tensorboard import SummaryWriter
 
 from trudi_rsl.algorithms import TruDi
 from trudi_rsl.algorithms.checkpoint import check_algorithm, check_kind, check_task, read_checkpoint
+from trudi_rsl.algorithms.checkpoint_file import sound
 from trudi_rsl.algorithms.model_checkpoint import SECTION, policy_spec
 from trudi_rsl.algorithms.policy_gradient import PolicyGradient
 from trudi_rsl.algorithms.resume import env_state_of, resume_state, set_resume_state
-from trudi_rsl.errors import CheckpointError, NonFiniteError
+from trudi_rsl.errors import NonFiniteError
 from trudi_rsl.rsl_rl_compat import task_name
 from trudi_rsl.rsl_rl_compat.moved import policy_of
 from trudi_rsl.rsl_rl_compat.version import POLICY_STYLE
+from trudi_rsl.runners.checkpoint_reader import safe_reading
 from trudi_rsl.runners.checkpoint_writer import whole_checkpoints
 from trudi_rsl.runners.ending import Requests, TrainingEnds, ending
 from trudi_rsl.runners.kept_checkpoints import KeptCheckpoints
@@ -214,18 +216,14 @@ class OnPolicyRunner(RslRlOnPolicyRunner):
         elif self._is_stock_ppo():
             check_algorithm(checkpoint, "ppo")
             check_task((checkpoint.get("infos") or {}).get("task"), task_name(self.env))
-        try:
+        with sound(path), safe_reading():
             infos = super().load(path, load_cfg, strict, map_location or self.device)
-        except CheckpointError:
-            raise
-        except (RuntimeError, ValueError, KeyError) as error:
-            raise CheckpointError(f"{path} does not fit this task and these network sizes: {error}") from error
-        if load_cfg is None or load_cfg.get("iteration"):
-            if self._is_stock_ppo() and (saved := (checkpoint.get("infos") or {}).get("resume")):
-                # up to version 5.4 RSL-RL goes on with the configured one
-                self.alg.learning_rate = self.alg.optimizer.param_groups[0]["lr"]
-                set_resume_state(self.env, saved, not self.gpu_global_rank)
-            self._continue_log(checkpoint)
+            if load_cfg is None or load_cfg.get("iteration"):
+                if self._is_stock_ppo() and (saved := (checkpoint.get("infos") or {}).get("resume")):
+                    # up to version 5.4 RSL-RL goes on with the configured one
+                    self.alg.learning_rate = self.alg.optimizer.param_groups[0]["lr"]
+                    set_resume_state(self.env, saved, not self.gpu_global_rank)
+                self._continue_log(checkpoint)
         return infos
 
     def _is_stock_ppo(self) -> bool:
@@ -242,8 +240,8 @@ class OnPolicyRunner(RslRlOnPolicyRunner):
                 if value.shape != getattr(self.logger, name).shape:
                     continue
             if isinstance(value, list) and isinstance(own := getattr(self.logger, name), deque):
-                value = deque(value, own.maxlen)
-            if value is not None:
+                value = deque(map(float, value), own.maxlen)
+            if isinstance(value, (torch.Tensor, deque, int, float)):
                 setattr(self.logger, name, value)
 
     def export_policy_to_onnx(self, path: str, filename: str = "policy.onnx", verbose: bool = False) -> None:

@@ -9,8 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import yaml
-
+from trudi_rsl.config.yaml_file import read_yaml
 from trudi_rsl.errors import ConfigError, nearest
 
 
@@ -39,10 +38,7 @@ def read_ranges(given: Sequence[str] = (), reference: Path | None = None) -> dic
     """
     ranges = {}
     if reference is not None:
-        try:
-            stored = yaml.safe_load(reference.read_text())
-        except (yaml.YAMLError, UnicodeDecodeError) as error:
-            raise ConfigError(f"{reference} is not YAML: {error}") from error
+        stored = read_yaml(reference)
         if not isinstance(stored, Mapping):
             raise ConfigError(f"{reference} must hold lines TASK: [low, high].")
         ranges = ranges_of(stored, str(reference))
@@ -68,7 +64,7 @@ def ranges_of(bounds: Mapping[str, Any], source: str) -> dict[str, Range]:
     for task, entry in bounds.items():
         try:
             low, high = (float(value) for value in entry)
-        except (TypeError, ValueError):
+        except (TypeError, ValueError, OverflowError):
             raise ConfigError(f"{source}: {task} needs two numbers, low and high, not {entry!r}.") from None
         if not (math.isfinite(low) and math.isfinite(high) and low != high):
             raise ConfigError(f"{source}: low and high of {task} must be finite and differ, got {low:g} and {high:g}.")

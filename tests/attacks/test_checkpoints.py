@@ -1,0 +1,243 @@
+# SPDX-License-Identifier: BSD-3-Clause
+"""No checkpoint from somebody else runs code, grows in memory, or ends in anything but one line."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+
+import trudi_rsl.runners.on_policy_runner
+from tests.attacks.hostile import (
+    Payload,
+    as_legacy,
+    as_pickle,
+    as_tar,
+    as_zip,
+    refused,
+    repacked,
+    rewritten,
+)
+from tests.deploy.drift import DriftEnv, runner_cfg
+from trudi_rsl.algorithms.checkpoint import load_actor_critic, load_deployable, read_checkpoint
+from trudi_rsl.deploy import export_checkpoint
+from trudi_rsl.errors import CheckpointError
+from trudi_rsl.evaluation.chain_paths import load_diffusion_policy
+from trudi_rsl.evaluation.checkpoints import find_subjects
+from trudi_rsl.evaluation.policies import identify
+from trudi_rsl.runners import OnPolicyRunner
+
+
+def resume(path: Path, **load_cfg: bool) -> None:
+    runner = OnPolicyRunner(DriftEnv(), runner_cfg(), log_dir=None, device="cpu")
+    runner.load(str(path), load_cfg or None)
+
+
+READERS: dict[str, Callable[[Path], object]] = {
+    "read": read_checkpoint,
+    "rebuild": load_actor_critic,
+    "resume": resume,
+    "export": export_checkpoint,
+    "evaluate": lambda path: find_subjects([str(path)]),
+    "play": lambda path: identify(path, "Drift-v0"),
+    "plot_chain": load_diffusion_policy,
+}
+
+
+@pytest.mark.parametrize("write", [as_zip, as_pickle, as_legacy, as_tar])
+@pytest.mark.parametrize("read", READERS.values(), ids=READERS)
+def test_a_pickle_with_code_runs_in_no_reader_and_no_format(
+    read: Callable[[Path], object], write: Callable[[object, Path], None], tmp_path: Path, marker: Path
+) -> None:
+    write({"iter": 1, "infos": Payload(marker)}, tmp_path / "model_1.pt")
+    with refused(CheckpointError, marker):
+        read(tmp_path / "model_1.pt")
+
+
+def test_the_attack_is_real(tmp_path: Path, marker: Path) -> None:
+    as_zip({"infos": Payload(marker)}, tmp_path / "model_1.pt")
+    torch.load(tmp_path / "model_1.pt", weights_only=False)
+    assert marker.is_dir()
+
+
+def test_a_file_that_takes_the_checkpoints_place_after_it_was_checked_runs_nothing(
+    checkpoint: Path, tmp_path: Path, marker: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = rewritten(checkpoint, tmp_path / "model_1.pt", lambda _: None)
+
+    def checked_then_replaced(file: str) -> dict[str, Any]:
+        content = read_checkpoint(file)
+        as_zip(content | {"infos": Payload(marker)}, path)
+        return content
+
+    monkeypatch.setattr(trudi_rsl.runners.on_policy_runner, "read_checkpoint", checked_then_replaced)
+    with refused(CheckpointError, marker) as message:
+        resume(path)
+    assert "mkdir" in message[0]
+
+
+def test_what_a_class_is_called_cannot_write_to_the_terminal(tmp_path: Path) -> None:
+    (tmp_path / "model_1.pt").write_bytes(b"\x80\x02c\x1b[2Jevil\nos\x1b[1m\n.")
+    with refused(CheckpointError) as message:
+        read_checkpoint(tmp_path / "model_1.pt")
+    assert "?[2Jevil" in message[0]
+
+
+def laughing(levels: int) -> list[Any]:
+    """Return a few lists that stand for ``2 ** levels``."""
+    value: list[Any] = ["ha"]
+    for _ in range(levels):
+        value = [value, value]
+    return value
+
+
+def itself() -> list[Any]:
+    value: list[Any] = []
+    value.append(value)
+    return value
+
+
+def nested(levels: int) -> dict[str, Any]:
+    value: dict[str, Any] = {}
+    for _ in range(levels):
+        value = {"class": value}
+    return value
+
+
+@pytest.mark.parametrize(
+    ("value", "reason"),
+    [
+        (laughing(30), "stands for more than"),
+        (itself(), "levels deep"),
+        (nested(100), "levels deep"),
+        (torch.zeros(1).expand(10**12), "larger than the file"),
+        (torch.sparse_coo_tensor(torch.tensor([[0]]), torch.ones(1), (10**12,)), "memory of its own"),
+        (torch.empty(10**12, device="meta"), "memory of its own"),
+        (torch.nn.Parameter, "it holds <class"),
+        ({(1, 2): 3}, "names values by other than"),
+    ],
+    ids=["shared lists", "cycle", "depth", "expanded", "sparse", "meta", "class", "keys"],
+)
+@pytest.mark.filterwarnings("ignore:Detected pickle protocol")
+def test_values_that_outgrow_the_file_are_refused(checkpoint: Path, tmp_path: Path, value: Any, reason: str) -> None:
+    path = rewritten(checkpoint, tmp_path / "model_1.pt", lambda content: content["infos"].update(extra=value))
+    for read in READERS.values():
+        with refused(CheckpointError) as message:
+            read(path)
+        assert reason in message[0]
+
+
+def test_an_archive_that_unpacks_to_more_than_it_is_is_not_unpacked(checkpoint: Path, tmp_path: Path) -> None:
+    path = repacked(checkpoint, tmp_path / "model_1.pt", extra=300_000_000)
+    assert path.stat().st_size < 1_000_000
+    for read in READERS.values():
+        with refused(CheckpointError) as message:
+            read(path)
+        assert "compressed" in message[0]
+
+
+def test_parts_that_overlap_are_refused(checkpoint: Path, tmp_path: Path) -> None:
+    content = bytearray(checkpoint.read_bytes())
+    begin = content.index(b"PK\x01\x02")
+    for size in (20, 24):  # of the first part, stored and unpacked
+        content[begin + size : begin + size + 4] = (2**31).to_bytes(4, "little")
+    (tmp_path / "model_1.pt").write_bytes(content)
+    with refused(CheckpointError) as message:
+        read_checkpoint(tmp_path / "model_1.pt")
+    assert "larger than the file" in message[0]
+
+
+HUGE = 10**8
+SIZES: list[tuple[str, Any]] = [
+    ("obs_dims", {"joints": 10**12, "base": 4, "hidden": 2}),
+    ("cfg.actor_hidden_dims", [HUGE, HUGE]),
+    ("cfg.critic_hidden_dim", HUGE),
+    ("cfg.num_bins", HUGE),
+    ("action_low", torch.zeros(500_000)),
+]
+
+
+@pytest.mark.parametrize(("name", "value"), SIZES, ids=[name for name, _ in SIZES])
+def test_sizes_are_compared_with_the_weights_before_they_take_memory(
+    checkpoint: Path, tmp_path: Path, name: str, value: Any
+) -> None:
+    def change(content: dict[str, Any]) -> None:
+        *parents, last = name.split(".")
+        section = content["trudi"]
+        for parent in parents:
+            section = section[parent]
+        section[last] = value
+        if name == "action_low":
+            section["action_high"] = value + 1
+
+    path = rewritten(checkpoint, tmp_path / "model_1.pt", change)
+    with refused(CheckpointError) as message:
+        load_deployable(path)
+    assert "in the checkpoint," in message[0]
+
+
+NONSENSE: list[tuple[str, Any]] = [
+    ("trudi", None),
+    ("trudi", []),
+    ("trudi", {"format": 1}),
+    ("trudi.format", "1"),
+    ("trudi.format", None),
+    ("trudi.cfg", 3),
+    ("trudi.cfg.gamma", 10**5000),
+    ("trudi.cfg.actor", ["diffusion"]),
+    ("trudi.cfg.num_denoise_steps", 10**9),
+    ("trudi.cfg.evil", "os.system"),
+    ("trudi.obs_dims", {"joints": -1}),
+    ("trudi.obs_dims", {"joints": "5"}),
+    ("trudi.obs_groups", {"actor": [["joints"]], "critic": "joints"}),
+    ("trudi.obs_groups.actor", ["nobody"]),
+    ("trudi.task", 3),
+    ("trudi.environment", {"robot": torch.zeros(3)}),
+    ("trudi.environment", "robot"),
+    ("trudi.action_low", "low"),
+    ("trudi.action_low", torch.zeros(())),
+    ("actor_state_dict", {"actor.nothing": 1}),
+    ("actor_state_dict", [1]),
+    ("critic_state_dict", None),
+]
+
+
+@pytest.mark.parametrize(("name", "value"), NONSENSE, ids=[f"{name} {type(v).__name__}" for name, v in NONSENSE])
+@pytest.mark.filterwarnings("ignore:Detected pickle protocol")
+def test_nonsense_in_a_checkpoint_is_one_line(checkpoint: Path, tmp_path: Path, name: str, value: Any) -> None:
+    def change(content: dict[str, Any]) -> None:
+        *parents, last = name.split(".")
+        section: Any = content
+        for parent in parents:
+            section = section[parent]
+        section[last] = value
+
+    path = rewritten(checkpoint, tmp_path / "model_1.pt", change)
+    with refused(CheckpointError):
+        load_deployable(path)
+
+
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [
+        ("iter", "1"),
+        ("iter", -1),
+        ("iter", 2**80),
+        ("infos", [1]),
+        ("infos", {"logger": 3}),
+        ("infos", {"logger": {"rewbuffer": ["high"]}}),
+        ("optimizer_state_dict", {}),
+        ("optimizer_state_dict", {"actor": {"param_groups": 3, "state": {}}}),
+        ("rng_state", {"cpu": torch.zeros(3), "cuda": []}),
+        ("rng_state", {}),
+        ("actor_state_dict", {}),
+    ],
+    ids=str,
+)
+def test_nonsense_in_what_a_resume_reads_is_one_line(checkpoint: Path, tmp_path: Path, name: str, value: Any) -> None:
+    path = rewritten(checkpoint, tmp_path / "model_1.pt", lambda content: content.update({name: value}))
+    with refused(CheckpointError):
+        resume(path)

@@ -1,0 +1,132 @@
+# SPDX-License-Identifier: BSD-3-Clause
+"""Links in a run folder from somebody else lead no script to write outside of it."""
+
+from __future__ import annotations
+
+import shutil
+import warnings
+from pathlib import Path
+
+import pytest
+
+from tests.attacks.hostile import refused, snapshot
+from tests.evaluation.tiny_runs import write_run
+from tests.scripts.running import ScriptHere
+from trudi_rsl.command_line import require_new
+from trudi_rsl.deploy import export_checkpoint
+from trudi_rsl.errors import CheckpointError, ConfigError
+from trudi_rsl.evaluation.checkpoints import find_subjects
+from trudi_rsl.evaluation.event_file import read_run
+from trudi_rsl.evaluation.files import unused_stem
+from trudi_rsl.evaluation.measurement import EvaluationCfg, evaluations_of
+from trudi_rsl.evaluation.plots import draw_learning_curves
+from trudi_rsl.evaluation.policies import SamplerCfg
+from trudi_rsl.files import is_whole, point, replacing
+
+
+@pytest.fixture
+def outside(tmp_path: Path) -> Path:
+    """A folder with a file that nobody may touch."""
+    (tmp_path / "outside").mkdir()
+    (tmp_path / "outside" / "precious").write_text("mine")
+    return tmp_path / "outside"
+
+
+def test_a_link_in_a_pictures_place_is_replaced_not_followed(tmp_path: Path, outside: Path) -> None:
+    run = write_run(tmp_path / "run", {"Train/mean_reward": {0: 1.0, 1: 2.0}})
+    (run / "learning_curve.png").symlink_to(outside / "precious")
+    before = snapshot(outside)
+    draw_learning_curves([read_run(run, ("Train/mean_reward",))], run / "learning_curve.png")
+    assert snapshot(outside) == before
+    assert (run / "learning_curve.png").read_bytes().startswith(b"\x89PNG")
+    assert not (run / "learning_curve.png").is_symlink()
+
+
+@pytest.mark.slow
+def test_links_in_the_place_of_chains_are_replaced_not_followed(
+    trudi_run: Path,
+    tmp_path: Path,
+    outside: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    run = shutil.copytree(trudi_run, tmp_path / "run")
+    for name in ("chain.png", "chain.svg"):
+        (run / name).symlink_to(outside / "precious")
+    before = snapshot(outside)
+    ScriptHere("plot_chain.py", tmp_path, monkeypatch, capsys)("--checkpoint", str(run))
+    assert snapshot(outside) == before
+    assert (run / "chain.svg").read_text().startswith("<?xml")
+
+
+def test_a_link_to_nowhere_is_no_free_name(tmp_path: Path, outside: Path) -> None:
+    (tmp_path / "modes.json").symlink_to(outside / "new")
+    assert unused_stem(tmp_path, "modes", (".json", ".png")) == "modes_1"
+    with refused(ConfigError):
+        require_new(tmp_path / "modes.json")
+
+
+def test_a_folder_that_is_a_link_gets_no_export(checkpoint: Path, tmp_path: Path, outside: Path) -> None:
+    run = shutil.copytree(checkpoint.parent, tmp_path / "run")
+    (run / "exported").symlink_to(outside)
+    before = snapshot(outside)
+    with refused(CheckpointError) as message:
+        export_checkpoint(run / checkpoint.name)
+    assert "leads out of the run folder" in message[0]
+    assert snapshot(outside) == before
+
+
+@pytest.mark.slow
+def test_a_folder_that_is_a_link_keeps_no_evaluation_and_no_video(
+    trudi_run: Path,
+    tmp_path: Path,
+    outside: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    run = shutil.copytree(trudi_run, tmp_path / "run")
+    for name in ("evaluations", "videos"):
+        (run / name).symlink_to(outside)
+    before = snapshot(outside)
+    [evaluation] = evaluations_of(find_subjects([str(run)]), [[SamplerCfg()]], EvaluationCfg(1))
+    with pytest.warns(UserWarning, match="leads out of the run folder"):
+        assert len(evaluation.run().returns) == 1
+    task = ["--task", "InvertedPendulum-v5", "--checkpoint", str(run), "--video", "--episodes", "1"]
+    assert "leads out" in ScriptHere("play.py", tmp_path, monkeypatch, capsys).error(*task)
+    assert snapshot(outside) == before
+
+
+def test_a_run_folder_that_is_reached_by_a_link_is_as_good(trudi_run: Path, tmp_path: Path) -> None:
+    run = shutil.copytree(trudi_run, tmp_path / "run")
+    (tmp_path / "link").symlink_to(run)
+    [evaluation] = evaluations_of(find_subjects([str(tmp_path / "link")]), [[SamplerCfg()]], EvaluationCfg(1))
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        evaluation.run()
+    assert evaluation.cached() is not None
+    assert evaluation.cache.is_file()
+
+
+def test_a_checkpoint_that_is_written_follows_no_link(tmp_path: Path, outside: Path) -> None:
+    before = snapshot(outside)
+    with replacing(tmp_path / "probe") as file:
+        part = Path(file.name).name.replace("probe", "model_1.pt")
+    (tmp_path / part).symlink_to(outside / "precious")
+    (tmp_path / "model_1.pt").symlink_to(outside / "precious")
+    with replacing(tmp_path / "model_1.pt") as file:
+        file.write(b"new")
+    assert (tmp_path / "model_1.pt").read_bytes() == b"new"
+    (tmp_path / "latest.pt").symlink_to(outside / "precious")
+    point(tmp_path / "latest.pt", tmp_path / "model_1.pt")
+    assert (tmp_path / "latest.pt").readlink() == Path("model_1.pt")
+    assert snapshot(outside) == before
+
+
+@pytest.mark.parametrize("target", ["precious", "nowhere", ".", "/dev/zero", "/dev/tty", "/proc/self/environ"])
+def test_a_checkpoint_that_is_a_link_to_something_else_is_one_line(tmp_path: Path, outside: Path, target: str) -> None:
+    (tmp_path / "latest.pt").symlink_to(outside / target)
+    for named in (tmp_path / "latest.pt", tmp_path):
+        with refused(CheckpointError) as message:
+            find_subjects([str(named)])
+        assert "mine" not in message[0], "nothing of the file is shown"
+    assert not is_whole(tmp_path / "latest.pt")

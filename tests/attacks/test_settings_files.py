@@ -1,0 +1,240 @@
+# SPDX-License-Identifier: BSD-3-Clause
+"""Settings from somebody else, of a run folder or an experiment: plain values, or one line."""
+
+from __future__ import annotations
+
+import json
+import shutil
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+
+from scripts.sweep import launcher_options
+from tests.attacks.hostile import refused, snapshot
+from trudi_rsl.config import compose, load_params
+from trudi_rsl.errors import CheckpointError, ConfigError
+from trudi_rsl.evaluation.comparison.normalization import read_ranges
+from trudi_rsl.evaluation.event_file import RunError, read_run
+from trudi_rsl.evaluation.play import find
+from trudi_rsl.experiments.experiment import from_mapping, load_experiment
+from trudi_rsl.experiments.job import RECORD_FILE, Job
+from trudi_rsl.experiments.plan import plan
+from trudi_rsl.hosts.registry import make_env
+from trudi_rsl.rsl_rl_compat.version import PPO_MODELS
+
+LAUGHS = "\n".join(["a0: &a0 [ha, ha]", *(f"a{i}: &a{i} [*a{i - 1}, *a{i - 1}]" for i in range(1, 60))])
+TEXTS = {
+    "object": "x: !!python/object/apply:os.mkdir [{marker}]",
+    "object by name": "x: !!python/name:os.system",
+    "new object": "x: !!python/object/new:subprocess.Popen [[mkdir, {marker}]]",
+    "module": "x: !!python/module:antigravity",
+    "own tag": "x: !!os.system mkdir",
+    "laughs": LAUGHS,
+    "itself": "x: &x [*x]",
+    "twice": "x: 1\nx: 2",
+    "depth": "x: " + "[" * 700 + "]" * 700,
+    "long number": "x: " + "9" * 5000,
+    "no day": "x: 2026-99-99",
+    "no number": "x: !!int ''",
+    "no truth": "x: !!bool maybe",
+    "no time": "x: !!timestamp soon",
+    "secret": "x: ${{oc.env:HOME}}",
+    "other key": "x: ${{y}}",
+    "escape": "x: \x1b[2J",
+    "zero bytes": "\0\0\0\0",
+    "not a mapping": "- x",
+    "size": "x: " + "a" * 2_000_000,
+}
+
+
+@pytest.fixture(params=TEXTS)
+def text(request: pytest.FixtureRequest, marker: Path) -> str:
+    return TEXTS[request.param].replace("{marker}", str(marker)).replace("{{", "{").replace("}}", "}")
+
+
+@pytest.mark.parametrize("file", ["agent", "env"])
+def test_hostile_settings_of_a_run_are_refused(
+    text: str, file: str, trudi_run: Path, tmp_path: Path, marker: Path
+) -> None:
+    run = shutil.copytree(trudi_run, tmp_path / "run")
+    with (run / "params" / f"{file}.yaml").open("a") as params:
+        params.write(f"\n{text}\n")
+    with refused(CheckpointError, marker) as message:
+        load_params(run)
+    assert f"{file}.yaml was not written by trudi_rsl" in message[0]
+    assert read_run(run, ()).steps_per_iteration is None
+
+
+def test_hostile_experiment_and_reference_files_are_refused(text: str, tmp_path: Path, marker: Path) -> None:
+    (tmp_path / "x.yaml").write_text(text)
+    with refused(ConfigError, marker):
+        load_experiment(str(tmp_path / "x.yaml"))
+    with refused(ConfigError, marker):
+        read_ranges(reference=tmp_path / "x.yaml")
+
+
+@pytest.mark.parametrize("text", ["x=[", "x=!!python/name:os.system", "x=!!int ''", "x=${oc.env:HOME}"])
+def test_hostile_launcher_options_are_refused(text: str) -> None:
+    with refused(ConfigError):
+        launcher_options([text])
+
+
+@pytest.mark.parametrize(
+    ("file", "name", "value"),
+    [
+        ("env", "task", 3),
+        ("env", "task", ["Pendulum-v1"]),
+        ("env", "num_envs", "many"),
+        ("env", "num_envs", [1]),
+        ("env", "env_kwargs", "none"),
+        ("env", "action_bounds", {"low": 1}),
+        ("agent", "seed", [1]),
+        ("agent", "seed", "???"),
+        ("agent", "num_threads", "all"),
+        ("agent", "obs_groups", {"actor": 3}),
+        ("agent", "experiment_name", {"a": 1}),
+    ],
+)
+def test_settings_of_another_type_are_refused(
+    trudi_run: Path, tmp_path: Path, file: str, name: str, value: Any
+) -> None:
+    run = shutil.copytree(trudi_run, tmp_path / "run")
+    path = run / "params" / f"{file}.yaml"
+    path.write_text(yaml.safe_dump(yaml.safe_load(path.read_text()) | {name: value}))
+    with refused(CheckpointError):
+        load_params(run)
+
+
+def test_a_bound_that_is_no_number_is_not_drawn(trudi_run: Path, tmp_path: Path) -> None:
+    run = shutil.copytree(trudi_run, tmp_path / "run")
+    path = run / "params" / "agent.yaml"
+    for value in ({"algorithm": {"kl_bound": "a" * 100}}, {"algorithm": 3}):
+        path.write_text(yaml.safe_dump(yaml.safe_load(path.read_text()) | value))
+        assert read_run(run, ()).kl_bound is None
+
+
+@pytest.mark.parametrize("damage", ["empty", "zeros", "ones", "half", "flipped"])
+def test_damaged_events_are_read_as_far_as_they_go_or_told_in_one_line(
+    trudi_run: Path, tmp_path: Path, damage: str
+) -> None:
+    run = shutil.copytree(trudi_run, tmp_path / "run")
+    [file] = run.glob("events.out.tfevents.*")
+    events = file.read_bytes()
+    middle = len(events) // 2
+    flipped = events[:middle] + bytes([events[middle] ^ 255]) + events[middle + 1 :]
+    made = {"empty": b"", "zeros": bytes(100), "ones": b"\xff" * 100, "half": events[:middle], "flipped": flipped}
+    file.write_bytes(made[damage])
+    try:
+        assert isinstance(read_run(run, ("Loss/path_kl",)).scalars, dict)
+    except RunError as error:
+        assert str(error).isprintable()
+
+
+@pytest.mark.skipif(not PPO_MODELS, reason="experiments need rsl-rl-lib 5")
+@pytest.mark.parametrize("name", ["..", ".", "../x", "/tmp/x", "a/b", "a\\b", "\x1b", "~"])
+def test_an_experiment_writes_below_the_logs_whatever_its_name(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, name: str
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    content = {"name": name, "algorithms": ["trudi"], "tasks": ["Pendulum-v1"], "seeds": [1]}
+    with refused(ConfigError):
+        plan(from_mapping(content, "x.yaml"))
+    assert snapshot(tmp_path) == {}
+
+
+@pytest.mark.skipif(not PPO_MODELS, reason="experiments need rsl-rl-lib 5")
+@pytest.mark.parametrize(
+    "content",
+    [
+        {"overrides": ["--resume"]},
+        {"overrides": ["agent.experiment_name=../../x"]},
+        {"overrides": ["++agent.run_name=../../x"]},
+        {"overrides": ["hydra.run.dir=/tmp/x"]},
+        {"overrides": ["+agent._target_=os.system"]},
+        {"overrides": ["env.env_kwargs._target_=os.system"]},
+        {"overrides": ["agent.algorithm={_target_: os.system}"]},
+        {"overrides": ["agent.seed=${oc.env:HOME}"]},
+        {"overrides": 3},
+        {"variants": {"v": {"overrides": 3}}},
+        {"variants": {"v": {"algorithms": "trudi"}}},
+        {"variants": {"v": {"overrides": "agent.seed=1"}}},
+        {"seeds": ["../x"]},
+        {"seeds": [2**70]},
+        {"tasks": ["../../../tmp/x"]},
+        {"seconds": {"trudi": "nan"}},
+    ],
+    ids=str,
+)
+def test_an_experiment_sets_nothing_but_settings(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, content: dict[str, Any]
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    base = {"name": "x", "algorithms": ["trudi"], "tasks": ["Pendulum-v1"], "seeds": [1]}
+    (tmp_path / "x.yaml").write_text(yaml.safe_dump(base | content))
+    before = snapshot(tmp_path)
+    with refused(ConfigError):
+        plan(load_experiment("x.yaml"))
+    assert snapshot(tmp_path) == before
+
+
+@pytest.mark.parametrize(
+    "record",
+    [[], 3, {}, {"checkpoint": 3, "settings": {}}, {"checkpoint": "a.pt"}, {"checkpoint": "a.pt", "settings": []}],
+    ids=str,
+)
+def test_a_record_of_another_program_is_no_finished_run(tmp_path: Path, record: Any) -> None:
+    job = Job("x", "run", "trudi", "T-v0", "trudi", "", 1, [], {"agent": {}}, root=str(tmp_path))
+    (job.folder / "attempt").mkdir(parents=True)
+    (job.folder / "attempt" / RECORD_FILE).write_text(json.dumps(record))
+    assert job.record() is None
+
+
+def test_a_record_names_a_checkpoint_of_its_own_attempt(tmp_path: Path) -> None:
+    job = Job("x", "run", "trudi", "T-v0", "trudi", "", 1, [], {"agent": {}}, root=str(tmp_path))
+    (job.folder / "attempt").mkdir(parents=True)
+    (tmp_path / "model_1.pt").touch()
+    for name in ("../../../model_1.pt", str(tmp_path / "model_1.pt")):
+        (job.folder / "attempt" / RECORD_FILE).write_text(json.dumps({"checkpoint": name, "settings": job.settings}))
+        assert job.record() is None
+
+
+@pytest.mark.parametrize("name", ["run_name", "experiment_name"])
+@pytest.mark.parametrize("value", ["x\0y", "x\ny", "\x1b[2J", "x" * 300, "../x", "a/../../x", "/x", "..\\x"])
+def test_a_name_that_is_no_folders_inside_the_logs_is_refused(name: str, value: str) -> None:
+    with refused(ConfigError) as message:
+        compose("Pendulum-v1", settings={f"agent.{name}": value})
+    assert f"agent.{name}" in message[0] or "override" in message[0]
+
+
+@pytest.mark.parametrize("task", ["..", "../x", "a/../../b", "\0", "x" * 1000])
+def test_no_task_name_becomes_a_folder_outside_the_logs(task: str) -> None:
+    try:
+        name = compose(task).agent.experiment_name
+    except ConfigError as error:
+        assert "\n" not in str(error)
+    else:
+        assert "/" not in name and name != ".."
+
+
+@pytest.mark.parametrize("name", ["load_run", "checkpoint"])
+@pytest.mark.parametrize("value", ["../../secret", "/etc/passwd", "..", "logs/../../secret", "[", "(?P<a"])
+def test_what_to_resume_is_found_among_the_runs_or_told_in_one_line(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, name: str, value: str
+) -> None:
+    (tmp_path / "here" / "logs" / "rsl_rl" / "pendulum-v1" / "run").mkdir(parents=True)
+    (tmp_path / "secret").mkdir()
+    (tmp_path / "secret" / "model_1.pt").touch()
+    monkeypatch.chdir(tmp_path / "here")
+    try:
+        assert find("Pendulum-v1", "trudi", **{name: value}) == Path("/etc/passwd")
+    except (CheckpointError, ConfigError) as error:
+        assert str(error).isprintable()
+
+
+def test_what_hydra_would_build_is_an_unknown_option(marker: Path) -> None:
+    cfg = compose("Pendulum-v1", overrides=["env.env_kwargs._target_=os.mkdir", f"env.env_kwargs.path={marker}"])
+    with refused(ConfigError, marker) as message:
+        make_env("Pendulum-v1", cfg.env)
+    assert "'_target_'" in message[0]

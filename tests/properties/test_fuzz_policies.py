@@ -1,0 +1,92 @@
+# SPDX-License-Identifier: BSD-3-Clause
+"""Whatever an ONNX file tells or is made of, its policy acts with finite numbers or is refused."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from tests.attacks.hostile import write_onnx
+from tests.deploy.test_contract import ACTION, ROBOT
+from tests.properties.drawn import FIXED, NONSENSE, spoiled
+from trudi_rsl.deploy import Contract, ContractError, Policy, PolicyStoppedError
+from trudi_rsl.deploy.deploy_yaml import deploy_yaml
+
+MANY = settings(FIXED, max_examples=100)
+TOLD: dict[str, Any] = {
+    "task": "Leg-v0",
+    "algorithm": "TruDi",
+    "obs_dims": {"policy": 3},
+    "obs_terms": [{"name": "a", "size": 1, "history": 2, "scale": 0.5}, {"name": "b", "size": 1, "clip": [-1.0, 1.0]}],
+    "control_period_s": 0.02,
+    "actions": [ACTION],
+    "robot": ROBOT,
+    "action_low": [-1.0, -2.0, -3.0],
+    "action_high": [1.0, 2.0, 3.0],
+    "obs_mean": [0.0, 0.0, 0.0],
+    "obs_std": [1.0, 1.0, 1.0],
+    "commands": {"twist": {"lin_vel_x": [-0.5, 1.0]}},
+}
+JSON = st.recursive(NONSENSE, lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(max_size=3), inner))
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return tmp_path_factory.mktemp("policies")
+
+
+def act(file: Path) -> None:
+    """Open a policy and take an action, where that is possible."""
+    try:
+        policy = Policy(file)
+        action = policy(np.full(policy.contract.num_obs, 0.5, np.float32))
+        assert np.isfinite(action).all() and action.shape == (policy.num_actions,)
+        if policy.contract.actions:
+            assert np.isfinite(list(policy.joint_commands(action).values())).all()
+        frames = {term.name: np.zeros(term.size) for term in policy.contract.terms}
+        if len(frames) == len(policy.contract.terms):
+            assert np.isfinite(policy(frames)).all()
+    except (ContractError, PolicyStoppedError) as error:
+        assert str(error).isprintable()
+
+
+@MANY
+@given(told=spoiled(TOLD, JSON))
+def test_a_file_that_tells_other_values_acts_or_is_refused(told: dict[str, Any], folder: Path) -> None:
+    act(write_onnx(folder / "policy.onnx", **told))
+
+
+@MANY
+@given(told=spoiled(TOLD, JSON))
+def test_deploy_yaml_of_other_values_is_written_or_refused(told: dict[str, Any]) -> None:
+    try:
+        text = deploy_yaml(told)
+        assert text is None or text.startswith("# ")
+    except ContractError:
+        return
+
+
+@MANY
+@given(name=st.sampled_from(sorted(TOLD)), text=st.one_of(st.text(), st.sampled_from(["[" * 9999, "1" * 9999, "NaN"])))
+def test_metadata_that_is_any_text_is_read_or_refused(name: str, text: str) -> None:
+    try:
+        assert Contract.from_metadata({k: json.dumps(v) for k, v in TOLD.items()} | {name: text}).num_obs >= 0
+    except ContractError as error:
+        assert str(error).isprintable()
+
+
+@MANY
+@given(data=st.data())
+def test_a_damaged_file_acts_or_is_refused(data: st.DataObject, folder: Path) -> None:
+    content = bytearray(write_onnx(folder / "whole.onnx", **TOLD).read_bytes())
+    for position in data.draw(st.lists(st.integers(0, len(content) - 1), min_size=1, max_size=4)):
+        content[position] ^= 1 << data.draw(st.integers(0, 7))
+    cut = data.draw(st.one_of(st.just(len(content)), st.integers(0, len(content))))
+    (folder / "damaged.onnx").write_bytes(content[:cut])
+    act(folder / "damaged.onnx")

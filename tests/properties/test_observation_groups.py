@@ -1,0 +1,89 @@
+# SPDX-License-Identifier: BSD-3-Clause
+"""Observation groups are read in the configured order, whatever they are called and in whatever order they come."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from hypothesis import given
+from hypothesis import strategies as st
+from tensordict import TensorDict
+
+from tests.attacks.hostile import write_onnx
+from tests.properties.drawn import FIXED
+from tests.properties.small_env import SmallEnv, make
+from trudi_rsl.algorithms.checkpoint import load_deployable
+from trudi_rsl.deploy import Contract, Policy
+from trudi_rsl.errors import ConfigError
+
+SETTINGS: dict[str, Any] = {"actor_hidden_dims": [4], "critic_hidden_dim": 4, "num_bins": 5, "compile": "off"}
+
+
+@st.composite
+def groups(draw: st.DrawFn) -> tuple[dict[str, int], list[str], list[str]]:
+    """Draw the sizes of observation groups, and which of them actor and critic see, in which order."""
+    names = draw(st.lists(st.text(min_size=1, max_size=8), min_size=1, max_size=5, unique=True))
+    dims = {name: draw(st.integers(1, 4)) for name in names}
+    shuffled = st.permutations(names).flatmap(lambda order: st.integers(1, len(order)).map(lambda n: list(order[:n])))
+    actor = draw(shuffled)
+    return dims, actor, draw(st.one_of(st.just(actor), shuffled))
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return tmp_path_factory.mktemp("groups")
+
+
+@FIXED
+@given(drawn=groups(), seed=st.integers(0, 1000))
+def test_encoders_and_contract_and_runtime_have_the_groups_in_the_configured_order(
+    drawn: tuple[dict[str, int], list[str], list[str]], seed: int, folder: Path
+) -> None:
+    dims, actor, critic = drawn
+    env = SmallEnv(2, 2, dims)
+    torch.manual_seed(seed)
+    algorithm = make(env, 2, SETTINGS, actor, critic)
+    model, obs = algorithm.actor_critic, env.get_observations()
+    arrays = {name: obs[name].numpy() for name in dims}
+    for encoder, order in ((model.actor_obs, actor), (model.critic_obs, critic)):
+        assert np.array_equal(
+            encoder.concatenate(obs).numpy(), np.concatenate([arrays[name] for name in order], axis=1)
+        )
+    assert model.asymmetric == (actor != critic)
+
+    backwards = TensorDict({name: obs[name] for name in reversed(dims)}, batch_size=[2])  # pyright: ignore
+    unused = TensorDict(
+        {**{name: obs[name] for name in dims}, "\0unused": torch.full((2, 3), torch.nan)}, batch_size=[2]
+    )
+    with torch.no_grad():
+        for given_obs in (backwards, unused):
+            assert torch.equal(model(given_obs), model(obs))
+
+    torch.save(algorithm.save(), folder / "model_0.pt")
+    policy, metadata = load_deployable(folder / "model_0.pt")
+    contract = Contract.from_metadata(metadata)
+    assert [(term.name, term.size) for term in contract.terms] == [(name, dims[name]) for name in actor]
+    assert policy.actor_obs.groups == actor
+
+    runtime = Policy(write_onnx(folder / "policy.onnx", contract.num_obs, obs_dims=metadata["obs_dims"]))
+    acted = runtime({name: arrays[name][0] for name in reversed(actor)})
+    assert np.array_equal(acted, np.concatenate([arrays[name][0] for name in actor]))
+
+
+@FIXED
+@given(drawn=groups(), name=st.text(min_size=1, max_size=8), in_actor=st.booleans())
+def test_a_group_that_is_not_there_is_refused_with_those_that_are(
+    drawn: tuple[dict[str, int], list[str], list[str]], name: str, in_actor: bool
+) -> None:
+    dims, actor, critic = drawn
+    if name in dims:
+        name = "".join(dims) + "x"
+    sets = ([*actor, name], critic) if in_actor else (actor, [*critic, name])
+    with pytest.raises(ConfigError) as caught:
+        make(SmallEnv(2, 2, dims), 2, SETTINGS, *sets)
+    assert repr(name) in str(caught.value)
+    assert "actor" in str(caught.value) if in_actor else "critic" in str(caught.value)
