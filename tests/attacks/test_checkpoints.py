@@ -28,6 +28,7 @@ from trudi_rsl.errors import CheckpointError
 from trudi_rsl.evaluation.chain_paths import load_diffusion_policy
 from trudi_rsl.evaluation.checkpoints import find_subjects
 from trudi_rsl.evaluation.policies import identify
+from trudi_rsl.hosts.gymnasium_env import GymnasiumVecEnv
 from trudi_rsl.runners import OnPolicyRunner
 
 
@@ -148,6 +149,32 @@ def test_parts_that_overlap_are_refused(checkpoint: Path, tmp_path: Path) -> Non
     with refused(CheckpointError) as message:
         read_checkpoint(tmp_path / "model_1.pt")
     assert "larger than the file" in message[0]
+
+
+def test_a_changed_weight_is_noticed_before_a_robot_does(checkpoint: Path, tmp_path: Path) -> None:
+    weights = read_checkpoint(checkpoint)["actor_state_dict"]["actor.score_network.output_layer.weight"]
+    content = bytearray(checkpoint.read_bytes())
+    content[content.index(weights.numpy().tobytes()) + 5] ^= 1
+    (tmp_path / "model_1.pt").write_bytes(content)
+    for read in READERS.values():
+        with refused(CheckpointError) as message:
+            read(tmp_path / "model_1.pt")
+        assert "is damaged" in message[0]
+
+
+@pytest.mark.parametrize("name", ["step", "reset", "_np_random", "unwrapped", "__class__", "new"])
+@pytest.mark.parametrize("value", [3.0, "x", torch.zeros(2), None])
+def test_a_simulators_state_replaces_no_method_of_the_task(name: str, value: Any) -> None:
+    env = GymnasiumVecEnv("InvertedPendulum-v5", 1)
+    state = env.state_dict()
+    state["simulators"][0]["attributes"][0][name] = value
+    try:
+        env.load_state_dict(state)
+    except CheckpointError as error:
+        assert repr(name) in str(error)
+    else:
+        assert name == "new" and isinstance(value, float | torch.Tensor)
+    env.step(torch.zeros(1, 1))
 
 
 HUGE = 10**8

@@ -75,8 +75,9 @@ def test_other_classes_that_a_checkpoint_names_are_neither_imported_nor_called(
         path = rewritten(
             ppo_checkpoint, tmp_path / "model_1.pt", lambda c, n=name: place(c["infos"]["policy_gradient"]["actor"], n)
         )
-        with refused(CheckpointError, marker):
+        with refused(CheckpointError, marker) as message:
             load_deployable(path)
+        assert "neither RSL-RL's nor" in message[0] or "There is no class" in message[0], name
 
 
 def test_a_foreign_class_behind_an_own_module_gets_no_number_to_open(ppo_checkpoint: Path, tmp_path: Path) -> None:

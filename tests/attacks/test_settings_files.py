@@ -107,6 +107,13 @@ def test_settings_of_another_type_are_refused(
         load_params(run)
 
 
+def test_a_number_written_as_text_is_a_number(trudi_run: Path, tmp_path: Path) -> None:
+    run = shutil.copytree(trudi_run, tmp_path / "run")
+    path = run / "params" / "agent.yaml"
+    path.write_text(yaml.safe_dump(yaml.safe_load(path.read_text()) | {"seed": "7"}))
+    assert load_params(run).agent.seed == 7
+
+
 def test_a_bound_that_is_no_number_is_not_drawn(trudi_run: Path, tmp_path: Path) -> None:
     run = shutil.copytree(trudi_run, tmp_path / "run")
     path = run / "params" / "agent.yaml"
