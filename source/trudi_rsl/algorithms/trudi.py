@@ -307,8 +307,11 @@ class TruDi:
         self._value_range_chosen = True
         if self.cfg.value_range != "auto":
             critic = self.actor_critic.critic
-            low, high = (critic.hl_gauss.vmin.new_tensor(end) for end in self.cfg.value_range)
-            critic.widen(torch.minimum(low, critic.hl_gauss.vmin), torch.maximum(high, critic.hl_gauss.vmax))
+            vmin, vmax = critic.hl_gauss.vmin, critic.hl_gauss.vmax
+            low, high = (vmin.new_tensor(end) for end in self.cfg.value_range)
+            # widening to the same range would leave a rounding error
+            if (low < vmin) | (high > vmax):
+                critic.widen(torch.minimum(low, vmin), torch.maximum(high, vmax))
 
     def broadcast_parameters(self) -> None:
         """Give every process the parameters, normalisers and multipliers of process 0."""
