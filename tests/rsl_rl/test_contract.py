@@ -124,18 +124,18 @@ def test_load_cfg_chooses_what_is_loaded(tmp_path: Path) -> None:
     assert target.current_learning_iteration == 0 and not algorithm(target).learner.optimizers["actor"].state
 
 
-@pytest.mark.parametrize("value_range", ["auto", [-30.0, 70.0]])
+@pytest.mark.parametrize("value_range", ["auto", [-100.0, 500.0]])
 @pytest.mark.parametrize(
     ("task", "actor"), [("InvertedPendulum-v5", "diffusion"), ("Hopper-v5", "diffusion"), ("Hopper-v5", "gaussian")]
 )
 def test_save_load_continue_equals_not_stopping(task: str, actor: str, value_range: Any, tmp_path: Path) -> None:
     torch.manual_seed(7)
-    straight = stock_runner(env=GymnasiumVecEnv(task, 4, seed=3), value_range=value_range, actor=actor)
+    straight = stock_runner(env=GymnasiumVecEnv(task, 4, seed=3), value_range=value_range, actor=actor, num_bins=151)
     straight.learn(2, init_at_random_ep_len=True)
     straight.save(str(tmp_path / "model_1.pt"))
     straight.learn(2)
     torch.manual_seed(12345)
-    resumed = stock_runner(env=GymnasiumVecEnv(task, 4, seed=99), value_range=value_range, actor=actor)
+    resumed = stock_runner(env=GymnasiumVecEnv(task, 4, seed=99), value_range=value_range, actor=actor, num_bins=151)
     resumed.load(str(tmp_path / "model_1.pt"))
     resumed.learn(2)
     a, b = state(straight), state(resumed)
