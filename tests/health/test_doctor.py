@@ -119,7 +119,7 @@ def test_a_file_of_another_program_is_told_and_no_illness(healthy: Trained, tmp_
     torch.save([1, 2], tmp_path / "run" / "model_5.pt")
     checkup = examine_run(tmp_path / "run")
     assert checkup.findings == {}
-    assert "Not read: model_5.pt. " in str(checkup) and "but a list" in str(checkup)
+    assert "Not read: model_5.pt. " in str(checkup) and "it holds a list" in str(checkup)
 
 
 def test_settings_come_from_the_checkpoints_where_the_run_has_no_file_of_them(
