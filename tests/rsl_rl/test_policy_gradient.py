@@ -13,6 +13,7 @@ from rsl_rl.algorithms import PPO
 
 from tests.rsl_rl.helpers import runner_cfg as trudi_cfg
 from tests.rsl_rl.small_policies import RandomTask, built, collect, observations, runner_cfg, state
+from trudi_rsl.algorithms.model_checkpoint import build_policy
 from trudi_rsl.algorithms.policy_gradient import DPPO, FPO, SPO, PolicyGradient
 from trudi_rsl.algorithms.policy_gradient.surrogates import clipped_surrogate, penalised_surrogate
 from trudi_rsl.errors import CheckpointError, ConfigError, NonFiniteError
@@ -186,3 +187,15 @@ def test_one_whole_update_forgives_those_that_were_skipped() -> None:
     collect(trained)
     trained.update()
     assert trained.guard.in_a_row == 0
+
+
+@needs_models
+def test_a_checkpoint_alone_rebuilds_the_actor_as_often_as_asked() -> None:
+    trained = built(SPO)
+    collect(trained)
+    saved = {**copy.deepcopy(trained.save()), "infos": None}
+    obs = observations()
+    for _ in range(2):
+        policy, _ = build_policy(saved)
+        trained.eval_mode()
+        torch.testing.assert_close(policy.deterministic_actions(policy.actor_obs(obs)), trained.actor(obs))

@@ -120,4 +120,5 @@ def build_policy(checkpoint: Mapping[str, Any]) -> tuple[DeployablePolicy, dict[
 def _model(model_class: Any, spec: Mapping[str, Any], section: Mapping[str, Any], device: str) -> Any:
     with torch.device(device):
         obs = TensorDict({group: torch.zeros(1, dim) for group, dim in spec["obs_dims"].items()}, batch_size=[1])
-        return model_class(obs, spec["obs_groups"], "actor", spec["num_actions"], **section)
+        # RSL-RL up to 5.4 takes class names out of what it is given
+        return model_class(obs, spec["obs_groups"], "actor", spec["num_actions"], **copy.deepcopy(dict(section)))
