@@ -117,7 +117,8 @@ def _scaling(file: Path) -> str:
 
 
 def _load(folder: Path) -> list[dict[str, Any]]:
-    return [json.loads(file.read_text()) for file in sorted(folder.glob("seed*.json"))]
+    records = [json.loads(file.read_text()) for file in folder.glob("seed*.json")]
+    return sorted(records, key=lambda record: record["seed"])
 
 
 def _seeds(records: Sequence[dict[str, Any]]) -> str:
