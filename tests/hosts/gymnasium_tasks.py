@@ -26,6 +26,7 @@ class Clock(gym.Env):
         nan_at: int | None = None,
         nan_in: str = "observation",
         nan_seed: int | None = None,
+        nan: float = np.nan,
         one_buffer: bool = False,
         render_mode: str | None = None,
     ) -> None:
@@ -37,6 +38,7 @@ class Clock(gym.Env):
             length: The task terminates itself after so many steps.
             nan_at: Step of every episode that gives NaN; 0 is the reset.
             nan_in: ``"observation"`` or ``"reward"``.
+            nan: What it gives there.
             nan_seed: Only the environment with this seed gives NaN, and only in its first episode; None for all.
             one_buffer: Hand out the same array at every step and reset.
             render_mode: Gymnasium's render mode.
@@ -44,7 +46,7 @@ class Clock(gym.Env):
         self.action_space = action_space
         self.observation_space = observation_space or Box(-np.inf, np.inf, (2,), np.float64)
         self.length, self.nan_at, self.nan_in, self.one_buffer = length, nan_at, nan_in, one_buffer
-        self.nan_seed, self.seeds = nan_seed, []
+        self.nan_seed, self.seeds, self.nan = nan_seed, [], nan
         self.render_mode = render_mode
         self.steps, self.episode = 0, -1
         self.buffer = np.zeros(2)
@@ -54,7 +56,7 @@ class Clock(gym.Env):
         obs = self.buffer if self.one_buffer else np.zeros(2)
         obs[:] = self.steps, self.episode
         if self._is_nan("observation"):
-            obs[1] = np.nan
+            obs[1] = self.nan
         return obs
 
     def _is_nan(self, quantity: str) -> bool:
@@ -73,7 +75,7 @@ class Clock(gym.Env):
         self.steps += 1
         return (
             self._observe(),
-            np.nan if self._is_nan("reward") else float(self.steps),
+            self.nan if self._is_nan("reward") else float(self.steps),
             self.steps == self.length,
             False,
             {},

@@ -55,6 +55,19 @@ def test_it_is_truncated_without_reward_and_the_others_do_not_notice(options: di
     assert all(torch.isfinite(answer[0]["policy"]).all() for answer in later)
 
 
+@pytest.mark.parametrize("nan_in", ["observation", "reward"])
+@pytest.mark.parametrize("restarts_faulty", [True, False])
+def test_a_number_beyond_float32_counts_as_infinite(nan_in: str, restarts_faulty: bool) -> None:
+    env = clock(restarts_faulty, nan=1e300, nan_in=nan_in)
+    if restarts_faulty:
+        with pytest.warns(UserWarning, match="NaN or infinity in 1 of 3"):
+            *_, (obs, rewards, dones, _) = steps(env, 3)
+        assert torch.isfinite(obs["policy"]).all() and torch.isfinite(rewards).all() and dones[FAULTY] == 1
+    else:
+        with pytest.raises(NonFiniteError, match="is inf in environment 1, 3 steps"):
+            steps(env, 3)
+
+
 def test_outside_of_training_it_is_an_error() -> None:
     with pytest.raises(NonFiniteError, match="is nan in environment 1, 3 steps"):
         steps(clock(restarts_faulty=False), 3)

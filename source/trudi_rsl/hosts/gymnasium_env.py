@@ -14,7 +14,7 @@ from rsl_rl.env import VecEnv
 from tensordict import TensorDict
 
 from trudi_rsl.errors import CheckpointError, ConfigError, NonFiniteError
-from trudi_rsl.hosts.gymnasium_faults import Step, faulty_envs, restarted
+from trudi_rsl.hosts.gymnasium_faults import Step, as_float32, faulty_envs, restarted
 from trudi_rsl.hosts.gymnasium_make import make_env, try_options, vectorize
 from trudi_rsl.hosts.gymnasium_spaces import action_limits, observation_size
 from trudi_rsl.hosts.gymnasium_state import SimulatorStates, time_limits
@@ -336,12 +336,12 @@ class GymnasiumVecEnv(VecEnv):
             return step
         obs, rewards, terminated, truncated = step
         if not self.restarts_faulty or faulty.all() or (faulty & self._restarted).any():
-            self._require_finite(rewards, "the simulator's reward")
+            self._require_finite(as_float32(rewards), "the simulator's reward")
             last = obs.copy()
             for env in np.flatnonzero(terminated | truncated):
                 last[env] = infos["final_obs"][env]
-            self._require_finite(last, "the simulator's observation")
-            self._require_finite(obs, "the simulator's observation")
+            self._require_finite(as_float32(last), "the simulator's observation")
+            self._require_finite(as_float32(obs), "the simulator's observation")
         if not self._told_of_faults:
             self._told_of_faults = True
             warnings.warn(

@@ -15,13 +15,19 @@ Step = tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]
 """Observations ``[E, O]``, rewards, terminations and truncations ``[E]``."""
 
 
+def as_float32(values: np.ndarray) -> np.ndarray:
+    """Return numbers as training gets them: those beyond its range become infinite."""
+    with np.errstate(over="ignore"):
+        return values.astype(np.float32)
+
+
 def faulty_envs(step: Step, infos: Mapping[str, Any]) -> np.ndarray:
     """Return which environments gave a non-finite number in a step, bool ``[E]``; their last observation counts too."""
     obs, rewards, terminated, truncated = step
-    faulty = ~(np.isfinite(rewards) & np.isfinite(obs).all(-1))
+    faulty = ~(np.isfinite(as_float32(rewards)) & np.isfinite(as_float32(obs)).all(-1))
     ended = np.flatnonzero(terminated | truncated)
     if len(ended):
-        faulty[ended] |= ~np.isfinite(np.stack(infos["final_obs"][ended])).all(-1)
+        faulty[ended] |= ~np.isfinite(as_float32(np.stack(infos["final_obs"][ended]))).all(-1)
     return faulty
 
 
