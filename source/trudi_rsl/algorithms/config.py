@@ -12,6 +12,7 @@ from typing import Any, Literal, Self, get_args
 
 from trudi_rsl.acceleration import CompileMode, Precision
 from trudi_rsl.errors import ConfigError, nearest
+from trudi_rsl.plain_values import is_finite
 
 Actor = Literal["diffusion", "gaussian"]
 Constraint = Literal["path_kl", "none"]
@@ -265,24 +266,20 @@ class TruDiCfg:
 
     def _number(self, name: str) -> float:
         value = getattr(self, name)
-        if not _finite(value):
+        if not is_finite(value):
             raise ConfigError(f"algorithm.{name} must be a finite number; got {value!r}.{_yaml_hint(value)}")
         return value
 
     def _interval(self, name: str) -> tuple[float, float]:
         value = getattr(self, name)
         pair = isinstance(value, Sequence) and not isinstance(value, str) and len(value) == 2
-        if not pair or not all(_finite(v) for v in value) or value[0] >= value[1]:
+        if not pair or not all(is_finite(v) for v in value) or value[0] >= value[1]:
             auto = " or 'auto'" if name == "value_range" else ""
             hint = "".join({_yaml_hint(v) for v in value}) if pair else ""
             raise ConfigError(
                 f"algorithm.{name} must be [low, high] with low < high, both finite{auto}; got {value!r}.{hint}"
             )
         return float(value[0]), float(value[1])
-
-
-def _finite(value: object) -> bool:
-    return isinstance(value, (int, float)) and not isinstance(value, bool) and math.isfinite(value)
 
 
 def _yaml_hint(value: object) -> str:
