@@ -59,16 +59,15 @@ def section(results: Path, undisturbed: Sequence[dict[str, Any]], docs: Path, ta
         seeds=_seeds(records),
         undisturbed=", ".join(f"{record['returns'][-1]:.0f}" for record in undisturbed),
         undisturbed_seeds=_seeds(undisturbed),
-        resume=_resume(results / "resume.json"),
+        resume=_resume(_stored(results / "resume.json")),
         long_run=_long_run(_load(results / "long_run"), docs, table),
-        scaling=_scaling(results / "scaling.json"),
+        scaling=_scaling(_stored(results / "scaling.json")),
     )
 
 
-def _resume(file: Path) -> str:
-    if not file.exists():
+def _resume(result: dict[str, Any] | None) -> str:
+    if result is None:
         return ""
-    result = json.loads(file.read_text())
     differences = [f"{algo} {value:g}" for algo, value in result["differences"].items()]
     return (
         f"\n{result['task']} killed after {result['killed_after']} of {result['iterations']} iterations and resumed: "
@@ -105,15 +104,19 @@ def _long_run(records: Sequence[dict[str, Any]], docs: Path, table: TableWriter)
     )
 
 
-def _scaling(file: Path) -> str:
-    if not file.exists():
+def _scaling(result: dict[str, Any] | None) -> str:
+    if result is None:
         return ""
-    result = json.loads(file.read_text())
     shares = [f"{100.0 * share:.0f} % {name}" for name, share in result["efficiency"].items()]
     return (
         f"\n{result['processes']} processes on as many cores ({result['processor']}), {result['task']}, of the "
         f"rate that one process has alone each keeps (`benchmarks/scaling.py`): {'; '.join(shares)}.\n"
     )
+
+
+def _stored(file: Path) -> dict[str, Any] | None:
+    """Return a record, None where nothing has been measured."""
+    return json.loads(file.read_text()) if file.exists() else None
 
 
 def _load(folder: Path) -> list[dict[str, Any]]:

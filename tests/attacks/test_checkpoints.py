@@ -54,8 +54,9 @@ def test_a_pickle_with_code_runs_in_no_reader_and_no_format(
     read: Callable[[Path], object], write: Callable[[object, Path], None], tmp_path: Path, marker: Path
 ) -> None:
     write({"iter": 1, "infos": Payload(marker)}, tmp_path / "model_1.pt")
-    with refused(CheckpointError, marker):
+    with refused(CheckpointError, marker) as message:
         read(tmp_path / "model_1.pt")
+    assert not marker.exists() and "model_1.pt" in message[0]
 
 
 def test_the_attack_is_real(tmp_path: Path, marker: Path) -> None:
@@ -243,8 +244,9 @@ def test_nonsense_in_a_checkpoint_is_one_line(checkpoint: Path, tmp_path: Path, 
         section[last] = value
 
     path = rewritten(checkpoint, tmp_path / "model_1.pt", change)
-    with refused(CheckpointError):
+    with refused(CheckpointError) as message:
         load_deployable(path)
+    assert "checkpoint" in message[0]
 
 
 @pytest.mark.parametrize(
@@ -266,5 +268,6 @@ def test_nonsense_in_a_checkpoint_is_one_line(checkpoint: Path, tmp_path: Path, 
 )
 def test_nonsense_in_what_a_resume_reads_is_one_line(checkpoint: Path, tmp_path: Path, name: str, value: Any) -> None:
     path = rewritten(checkpoint, tmp_path / "model_1.pt", lambda content: content.update({name: value}))
-    with refused(CheckpointError):
+    with refused(CheckpointError) as message:
         resume(path)
+    assert "model_1.pt" in message[0] or message[0].startswith("The checkpoint")

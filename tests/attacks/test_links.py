@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import shutil
 import warnings
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -22,6 +23,14 @@ from trudi_rsl.evaluation.measurement import EvaluationCfg, evaluations_of
 from trudi_rsl.evaluation.plots import draw_learning_curves
 from trudi_rsl.evaluation.policies import SamplerCfg
 from trudi_rsl.files import is_whole, point, replacing
+
+Script = Callable[[str], ScriptHere]
+
+
+@pytest.fixture
+def script(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Script:
+    """Return scripts by their names, to run in the test's folder."""
+    return lambda name: ScriptHere(name, tmp_path, monkeypatch, capsys)
 
 
 @pytest.fixture
@@ -44,17 +53,13 @@ def test_a_link_in_a_pictures_place_is_replaced_not_followed(tmp_path: Path, out
 
 @pytest.mark.slow
 def test_links_in_the_place_of_chains_are_replaced_not_followed(
-    trudi_run: Path,
-    tmp_path: Path,
-    outside: Path,
-    monkeypatch: pytest.MonkeyPatch,
-    capsys: pytest.CaptureFixture[str],
+    trudi_run: Path, tmp_path: Path, outside: Path, script: Script
 ) -> None:
     run = shutil.copytree(trudi_run, tmp_path / "run")
     for name in ("chain.png", "chain.svg"):
         (run / name).symlink_to(outside / "precious")
     before = snapshot(outside)
-    ScriptHere("plot_chain.py", tmp_path, monkeypatch, capsys)("--checkpoint", str(run))
+    script("plot_chain.py")("--checkpoint", str(run))
     assert snapshot(outside) == before
     assert (run / "chain.svg").read_text().startswith("<?xml")
 
@@ -78,11 +83,7 @@ def test_a_folder_that_is_a_link_gets_no_export(checkpoint: Path, tmp_path: Path
 
 @pytest.mark.slow
 def test_a_folder_that_is_a_link_keeps_no_evaluation_and_no_video(
-    trudi_run: Path,
-    tmp_path: Path,
-    outside: Path,
-    monkeypatch: pytest.MonkeyPatch,
-    capsys: pytest.CaptureFixture[str],
+    trudi_run: Path, tmp_path: Path, outside: Path, script: Script
 ) -> None:
     run = shutil.copytree(trudi_run, tmp_path / "run")
     for name in ("evaluations", "videos"):
@@ -92,7 +93,7 @@ def test_a_folder_that_is_a_link_keeps_no_evaluation_and_no_video(
     with pytest.warns(UserWarning, match="leads out of the run folder"):
         assert len(evaluation.run().returns) == 1
     task = ["--task", "InvertedPendulum-v5", "--checkpoint", str(run), "--video", "--episodes", "1"]
-    assert "leads out" in ScriptHere("play.py", tmp_path, monkeypatch, capsys).error(*task)
+    assert "leads out" in script("play.py").error(*task)
     assert snapshot(outside) == before
 
 

@@ -42,8 +42,9 @@ def test_weights_outside_of_the_policys_folder_are_not_read(tmp_path: Path, kind
 @pytest.mark.parametrize("content", [b"", b"\0", b"\x08\x07", b"PK\x03\x04", b"\x80\x02}.", b"{}" * 1000])
 def test_what_is_no_onnx_file_is_told_in_one_line(tmp_path: Path, content: bytes) -> None:
     (tmp_path / "policy.onnx").write_bytes(content)
-    with refused(ContractError):
+    with refused(ContractError) as message:
         Policy(tmp_path / "policy.onnx")
+    assert "policy.onnx" in message[0]
 
 
 def term(**changes: Any) -> dict[str, Any]:
@@ -112,14 +113,16 @@ ABSURD: list[dict[str, Any]] = [
 
 @pytest.mark.parametrize("entries", ABSURD, ids=lambda entries: str(entries)[:50])
 def test_absurd_metadata_is_refused_before_a_robot_moves(tmp_path: Path, entries: dict[str, Any]) -> None:
-    with refused(ContractError):
+    with refused(ContractError) as message:
         Policy(write_onnx(tmp_path / "policy.onnx", **entries))
+    assert message[0].startswith("The file's metadata ")
 
 
 @pytest.mark.parametrize("told", ["soon", "[0.02]", "-1", "NaN", "9" * 5000, "[" * 100_000])
 def test_an_absurd_control_period_is_not_measured_against(tmp_path: Path, told: str) -> None:
-    with refused(ExportError):
+    with refused(ExportError) as message:
         measure([write_onnx(tmp_path / "policy.onnx", control_period_s=told)], 100)
+    assert "control" in message[0]
 
 
 @pytest.mark.parametrize("program", [Writing, WritingWhenLoaded])
@@ -138,8 +141,9 @@ def test_a_torchscript_program_that_writes_files_is_not_run(
 @pytest.mark.parametrize("content", [b"", b"PK\x03\x04", b"\x80\x02}."])
 def test_what_is_no_torchscript_is_told_in_one_line(tmp_path: Path, content: bytes) -> None:
     (tmp_path / "policy.pt").write_bytes(content)
-    with refused(ExportError):
+    with refused(ExportError) as message:
         measure([tmp_path / "policy.pt"], 100)
+    assert "policy.pt" in message[0]
 
 
 @pytest.mark.parametrize("field", ["task", "algorithm"])

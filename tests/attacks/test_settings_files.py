@@ -69,16 +69,18 @@ def test_hostile_settings_of_a_run_are_refused(
 
 def test_hostile_experiment_and_reference_files_are_refused(text: str, tmp_path: Path, marker: Path) -> None:
     (tmp_path / "x.yaml").write_text(text)
-    with refused(ConfigError, marker):
+    with refused(ConfigError, marker) as of_experiment:
         load_experiment(str(tmp_path / "x.yaml"))
-    with refused(ConfigError, marker):
+    with refused(ConfigError, marker) as of_reference:
         read_ranges(reference=tmp_path / "x.yaml")
+    assert "x.yaml" in of_experiment[0] and "x.yaml" in of_reference[0] and not marker.exists()
 
 
 @pytest.mark.parametrize("text", ["x=[", "x=!!python/name:os.system", "x=!!int ''", "x=${oc.env:HOME}"])
 def test_hostile_launcher_options_are_refused(text: str) -> None:
-    with refused(ConfigError):
+    with refused(ConfigError) as message:
         launcher_options([text])
+    assert "x=" in message[0]
 
 
 @pytest.mark.parametrize(
@@ -103,8 +105,9 @@ def test_settings_of_another_type_are_refused(
     run = shutil.copytree(trudi_run, tmp_path / "run")
     path = run / "params" / f"{file}.yaml"
     path.write_text(yaml.safe_dump(yaml.safe_load(path.read_text()) | {name: value}))
-    with refused(CheckpointError):
+    with refused(CheckpointError) as message:
         load_params(run)
+    assert f"{file}.yaml" in message[0]
 
 
 def test_a_number_written_as_text_is_a_number(trudi_run: Path, tmp_path: Path) -> None:
