@@ -68,7 +68,8 @@ GAUSSIANS_SAMPLERS = {"sde": SamplerCfg("sde"), EXPORTED: SamplerCfg("ode")}
 def train(job: Job, folder: Path) -> Path:
     """Run ``scripts/train.py`` in ``folder`` and return the run folder."""
     command = [sys.executable, str(ROOT / "scripts" / "train.py"), "--task", job.task, "--algo", job.algo]
-    command += ["--seed", str(job.seed), "--device", "cpu", "--headless", *job.overrides]
+    command += ["--seed", str(job.seed), "--device", "cpu", "--headless", "agent.evaluation_episodes=null"]
+    command += job.overrides
     with (folder / "output.txt").open("w") as output:
         done = subprocess.run(
             command, cwd=folder, stdout=output, stderr=subprocess.STDOUT, env=one_thread(), check=False

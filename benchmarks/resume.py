@@ -36,7 +36,7 @@ def train(algo: str, folder: Path, kill: bool) -> Path:
     while (done := progress_of(experiment)[0]) < ITERATIONS:
         command = [sys.executable, str(ROOT / "scripts" / "train.py"), "--task", TASK, "--algo", algo, "--headless"]
         command += ["--seed", "1", "--device", "cpu", "--max_iterations", str(ITERATIONS - done)]
-        command += ["agent.save_interval=1", *["--resume"] * bool(done)]
+        command += ["agent.save_interval=1", "agent.evaluation_episodes=1", *["--resume"] * bool(done)]
         process = subprocess.Popen(command, cwd=folder, env=one_thread(), stdout=subprocess.DEVNULL)
         while kill and not done and process.poll() is None:
             if progress_of(experiment)[0] >= KILLED_AFTER:

@@ -63,7 +63,12 @@ def train(seed: int, folder: Path, progress: Progress) -> dict[str, Any]:
         progress.update(bar, completed=done)
         command = [sys.executable, str(ROOT / "benchmarks" / "soak_worker.py"), "--task", TASK, "--headless"]
         command += ["--seed", str(seed), "--device", "cpu", "--max_iterations", str(ITERATIONS - done)]
-        command += [f"agent.save_interval={SAVE_INTERVAL}", "agent.keep_checkpoints=3", *["--resume"] * bool(done)]
+        command += [
+            f"agent.save_interval={SAVE_INTERVAL}",
+            "agent.keep_checkpoints=3",
+            "agent.evaluation_episodes=null",
+        ]
+        command += ["--resume"] * bool(done)
         environment = one_thread() | {"SOAK_LOG": str(log), "SOAK_SEED": str(1000 * seed + len(segments))}
         before = len(log.read_text().splitlines())
         with (folder / f"output{len(segments)}.txt").open("w") as output:

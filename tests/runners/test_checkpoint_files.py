@@ -113,11 +113,22 @@ def test_the_newest_and_the_best_checkpoints_stay(tmp_path: Path) -> None:
     for number, mean_return in enumerate((None, 3.0, 9.0, 1.0, 2.0, 9.0)):
         path = tmp_path / f"model_{number}.pt"
         path.write_text(str(number))
-        kept.add(path, mean_return)
+        kept.add(path)
+        assert kept.rate(path, mean_return) == (mean_return is not None and number in (1, 2))
     names = sorted(path.name for path in tmp_path.iterdir())
     assert names == ["best.pt", "latest.pt", "model_2.pt", "model_4.pt", "model_5.pt", "model_99.pt"]
     assert (tmp_path / "best.pt").read_text() == "2"
     assert (tmp_path / "latest.pt").read_text() == "5"
+
+
+def test_the_best_so_far_goes_when_another_takes_its_place(tmp_path: Path) -> None:
+    kept = KeptCheckpoints(1)
+    for number, stay in ((1, {1}), (2, {2}), (0, {2, 0})):
+        path = tmp_path / f"model_{number}.pt"
+        path.touch()
+        kept.add(path)
+        kept.rate(path, float(number))
+        assert {entry.name for entry in tmp_path.glob("model_*")} == {f"model_{i}.pt" for i in stay}
 
 
 def test_a_run_keeps_as_many_checkpoints_as_it_is_told(tmp_path: Path) -> None:

@@ -32,7 +32,8 @@ LONGEST_NAME = 100
 
 _AT_LEAST_ONE = (
     *("env.num_envs", "agent.num_steps_per_env", "agent.max_iterations", "agent.save_interval", "agent.num_threads"),
-    *("agent.keep_checkpoints", "agent.algorithm.num_learning_epochs", "agent.algorithm.num_mini_batches"),
+    *("agent.evaluation_episodes", "agent.keep_checkpoints"),
+    *("agent.algorithm.num_learning_epochs", "agent.algorithm.num_mini_batches"),
 )
 
 register()

@@ -48,9 +48,12 @@ class RunnerCfg:
     no limit."""
     save_interval: int = 50
     """Iterations between checkpoints, at least 1."""
+    evaluation_episodes: int | None = 10
+    """Episodes without exploration in which the policy of every checkpoint is evaluated, in environments beside those
+    of training, at least 1; the highest mean return makes `best.pt`. None evaluates none, and `best.pt` goes by the
+    training return."""
     keep_checkpoints: int | None = None
-    """Newest checkpoints that stay in the run folder, beside the best by training return, at least 1; None keeps
-    all."""
+    """Newest checkpoints that stay in the run folder, beside the best, at least 1; None keeps all."""
     export_checkpoints: bool = False
     """Export the policy of every checkpoint, to `exported/model_<iteration>/`; takes seconds each."""
     init_at_random_ep_len: bool = True

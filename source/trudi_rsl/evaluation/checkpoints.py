@@ -22,6 +22,7 @@ CHECKPOINTS = "model_*.pt"
 NO_MATTER = (
     *("seed", "device", "num_threads", "experiment_name", "run_name", "logger", "wandb_project", "neptune_project"),
     *("resume", "load_run", "load_checkpoint", "save_interval", "check_for_nan"),
+    *("evaluation_episodes", "keep_checkpoints", "export_checkpoints"),
 )
 """Settings of RSL-RL's runner that may differ between the seeds of a group."""
 MOST_NAMED = 4

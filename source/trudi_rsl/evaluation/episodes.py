@@ -45,6 +45,7 @@ def evaluate(
     num_episodes: int,
     progress: bool = True,
     on_progress: Callable[[float], None] | None = None,
+    policy_device: torch.device | str | None = None,
 ) -> EpisodeResults:
     """Run whole episodes from fresh resets.
 
@@ -58,6 +59,7 @@ def evaluate(
         num_episodes: M, at least 1.
         progress: Show a progress bar with the time left.
         on_progress: Called now and then with the share that is done, in [0, 1], for bars over several evaluations.
+        policy_device: Where the policy computes; None where the environments do.
 
     Returns:
         Returns, lengths and successes of exactly M episodes, on the environment's device, environment by environment.
@@ -68,6 +70,7 @@ def evaluate(
     if num_episodes < 1:
         raise ConfigError(f"The number of episodes must be at least 1, got {num_episodes}.")
     num_envs, device = env.num_envs, env.device
+    policy_device = policy_device or device
     columns = torch.arange(-(-num_episodes // num_envs), device=device)
     overflow = len(columns)
     quota = num_episodes // num_envs + (torch.arange(num_envs, device=device) < num_episodes % num_envs).long()
@@ -81,12 +84,12 @@ def evaluate(
 
     obs, _ = env.reset()  # type: ignore[attr-defined]  # RSL-RL's base class lacks it, every host has it
     if reset_policy is not None:
-        reset_policy(torch.ones_like(ended))
+        reset_policy(torch.ones_like(ended, device=policy_device))
     with _progress_bar(progress) as bar:
         task, count = bar.add_task("", total=num_episodes, ended=0, episodes=num_episodes), 0.0
         while count < num_episodes:
             for _ in range(STEPS_PER_CHECK):
-                obs, rewards, dones, extras = env.step(policy(obs))
+                obs, rewards, dones, extras = env.step(policy(obs.to(policy_device)).to(device))
                 done = dones.reshape(-1) > 0
                 running_return += rewards.reshape(-1)
                 running_length += 1
@@ -99,7 +102,7 @@ def evaluate(
                 running_return.masked_fill_(done, 0.0)
                 running_length.masked_fill_(done, 0)
                 if reset_policy is not None:
-                    reset_policy(dones)
+                    reset_policy(dones.to(policy_device))
             under_way = (running_length / env.max_episode_length).clamp(max=0.99) * (ended < quota)
             count, partial = torch.stack([ended.sum(), under_way.sum()]).tolist()
             bar.update(task, completed=count + partial, ended=int(count))

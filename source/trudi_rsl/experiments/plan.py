@@ -25,6 +25,8 @@ from trudi_rsl.hosts.registry import launcher, make_env
 OWN_SETTINGS = ("agent.seed", "agent.experiment_name", "agent.run_name", "agent.resume", "agent.logger")
 ENDLESS = 1_000_000
 """Iterations of a run that its seconds end."""
+NO_EVALUATIONS = "agent.evaluation_episodes=null"
+"""What an experiment evaluates comes after training, whose seconds are for learning."""
 
 
 def plan(experiment: Experiment, overrides: Sequence[str] = ()) -> list[Job]:
@@ -61,6 +63,7 @@ def plan(experiment: Experiment, overrides: Sequence[str] = ()) -> list[Job]:
                 if variant.algorithms is not None and algorithm not in variant.algorithms:
                     continue
                 given = [
+                    NO_EVALUATIONS,
                     *_budget(experiment, algorithm),
                     *experiment.overrides,
                     *overrides,

@@ -88,6 +88,14 @@ class GymnasiumVecEnv(VecEnv):
             if value is not None and (not isinstance(value, int) or value < 1):
                 raise ConfigError(f"{name} must be an integer of at least 1, not {value!r}.")
         make = functools.partial(make_env, task, max_episode_steps=max_episode_steps, env_kwargs=env_kwargs)
+        self._alike = functools.partial(
+            type(self),
+            task,
+            device=device,
+            max_episode_steps=max_episode_steps,
+            env_kwargs=env_kwargs,
+            action_bounds=action_bounds,
+        )
         first = make(render_mode=render_mode)
         size = observation_size(first.observation_space, task)
         self._low, self._high = action_limits(first.action_space, task, action_bounds)
@@ -248,6 +256,20 @@ class GymnasiumVecEnv(VecEnv):
         if self._render_mode is None:
             raise ConfigError(f"{self.task} was made without a render mode. Make it with render_mode='rgb_array'.")
         return self._vec.envs[0].render()
+
+    def alike(self, num_envs: int, seed: int) -> GymnasiumVecEnv:
+        """Make further environments of the same task with the same options, beside these.
+
+        Args:
+            num_envs: How many, at least 1.
+            seed: Environment i gets ``seed + i``.
+
+        Raises:
+            ConfigError: The task has no time limit, so that its episodes may never end.
+        """
+        if self.max_episode_length == NO_TIME_LIMIT:
+            raise ConfigError(f"{self.task} has no time limit; env.max_episode_steps gives it one")
+        return self._alike(num_envs=num_envs, seed=seed)
 
     def close(self) -> None:
         """Close the simulators. Closing twice does nothing."""

@@ -26,6 +26,7 @@ from trudi_rsl.errors import NonFiniteError
 from trudi_rsl.rsl_rl_compat import task_name
 from trudi_rsl.rsl_rl_compat.moved import policy_of
 from trudi_rsl.rsl_rl_compat.version import POLICY_STYLE
+from trudi_rsl.runners.checkpoint_evaluation import MEAN_RETURN, CheckpointEvaluation, scalars
 from trudi_rsl.runners.checkpoint_reader import safe_reading
 from trudi_rsl.runners.checkpoint_writer import whole_checkpoints
 from trudi_rsl.runners.ending import Requests, TrainingEnds, ending
@@ -56,7 +57,8 @@ class OnPolicyRunner(RslRlOnPolicyRunner):
     - a checkpoint tells its task and what an export needs, and is refused by another task, algorithm or network shape;
     - a resumed run's log goes on where the checkpoint's ended;
     - ``max_seconds`` in its configuration ends training after the iteration during which that time has passed;
-    - ``keep_checkpoints`` in its configuration keeps that many of the newest, and the best by training return;
+    - ``evaluation_episodes`` in its configuration evaluates the policy of every checkpoint, where the host can;
+    - ``keep_checkpoints`` in its configuration keeps that many of the newest, and the best;
     - ``export_checkpoints`` in its configuration exports the policy of every checkpoint beside it;
     - SIGINT and SIGTERM end training after the iteration, with a checkpoint; a second one ends it at once;
     - when NaN or infinity ends training, or another process is gone, the policy so far is saved first;
@@ -66,6 +68,10 @@ class OnPolicyRunner(RslRlOnPolicyRunner):
     """
 
     _policy_spec: dict[str, Any] | None = None
+    _evaluation: CheckpointEvaluation | None = None
+    """Decides which checkpoint is the best; without one the training return does."""
+    _evaluated: int | None = None
+    """The iteration whose policy was evaluated last."""
     _unwritten: str | None = None
     """Where the newest checkpoint should have gone, if it could not be written."""
 
@@ -92,8 +98,29 @@ class OnPolicyRunner(RslRlOnPolicyRunner):
             ProcessLostError: If another process is gone; names it, and the checkpoint that was kept.
             SystemExit: After SIGTERM, likewise.
         """
-        with interruptible_logs():
-            self._learn(num_learning_iterations, init_at_random_ep_len)
+        self._evaluation = self._begin_evaluation()
+        try:
+            with interruptible_logs():
+                self._learn(num_learning_iterations, init_at_random_ep_len)
+        finally:
+            if self._evaluation is not None:
+                self._evaluation.end()
+
+    def evaluation_env(self, num_envs: int, seed: int) -> VecEnv | None:
+        """Return new environments like those of training, None if the host cannot have others in this process.
+
+        Args:
+            num_envs: How many, at least 1.
+            seed: Their seed.
+        """
+        return self.env.alike(num_envs, seed) if hasattr(self.env, "alike") else None  # type: ignore[attr-defined]
+
+    def _begin_evaluation(self) -> CheckpointEvaluation | None:
+        episodes = self.cfg.get("evaluation_episodes")
+        if episodes is None or self.logger.log_dir is None or self.gpu_global_rank:
+            return None
+        evaluation = CheckpointEvaluation(self.evaluation_env, episodes)
+        return evaluation if evaluation.possible else None
 
     def _learn(self, num_learning_iterations: int, init_at_random_ep_len: bool) -> None:
         requests = Requests()
@@ -107,6 +134,8 @@ class OnPolicyRunner(RslRlOnPolicyRunner):
                 super().learn(num_learning_iterations, init_at_random_ep_len)
             self._retry_last_checkpoint()
         except TrainingEnds as end:
+            if requests.signal_number is not None and self._evaluation is not None:
+                self._evaluation.end()  # who asks to end waits, and clusters not for long
             self._stop(str(end))
         except NonFiniteError as error:
             raise NonFiniteError(f"{error} {self._rescue()}") from error
@@ -133,6 +162,8 @@ class OnPolicyRunner(RslRlOnPolicyRunner):
             self.logger.stop_logging_writer()
 
     def _rescue(self) -> str:
+        if self._evaluation is not None:
+            self._evaluation.end()
         if self.gpu_global_rank != 0:
             return "Rank 0 writes the checkpoints."
         # before the first iteration 5.0.1 has no such attribute
@@ -169,7 +200,8 @@ class OnPolicyRunner(RslRlOnPolicyRunner):
         self._unwritten = None
         # others are a caller's own
         if self.logger.log_dir is not None and Path(path).parent == Path(self.logger.log_dir):
-            self._kept.add(Path(path), self._mean_return())
+            self._kept.add(Path(path))
+            self._rate(Path(path))
         if self.cfg.get("export_checkpoints"):
             self._export(Path(path))
 
@@ -190,6 +222,30 @@ class OnPolicyRunner(RslRlOnPolicyRunner):
         """Return the mean of the last training returns, None before an episode has ended."""
         returns = getattr(self.logger, "rewbuffer", None)
         return statistics.mean(returns) if returns else None
+
+    def _rate(self, checkpoint: Path) -> None:
+        """Find out whether a checkpoint of what the policy is now is the best so far."""
+        if self._evaluation is None:
+            self._kept.rate(checkpoint, self._mean_return())
+            return
+        # RSL-RL saves the last iteration's a second time if its number is a multiple of the interval
+        if self._evaluated == self.current_learning_iteration:
+            return
+        self._evaluated = self.current_learning_iteration
+        # which RSL-RL 3 gives a runner and newer versions its algorithm
+        owner: Any = self if hasattr(self, "train_mode") else self.alg
+        try:
+            results = self._evaluation.run(self.get_inference_policy(), self.device)
+        finally:
+            owner.train_mode()
+        if results is None:
+            return
+        writer: Any = self.logger.writer
+        for name, value in (numbers := scalars(results)).items():
+            writer.add_scalar(name, value, self.current_learning_iteration)
+        best = self._kept.rate(checkpoint, numbers[MEAN_RETURN])
+        told = f"return {numbers[MEAN_RETURN]:.4g} in {len(results.returns)} episodes"
+        print(f"[trudi_rsl] {checkpoint.name}: {told}{', the best so far' * best}.", flush=True)
 
     def _export(self, checkpoint: Path) -> None:
         """Export a checkpoint; what goes wrong is told, and training goes on."""

@@ -1,0 +1,109 @@
+# SPDX-License-Identifier: BSD-3-Clause
+"""Fresh episodes of every checkpoint's policy, of which training notices nothing but the time they take."""
+
+from __future__ import annotations
+
+import contextlib
+import io
+import random
+from collections.abc import Callable, Iterator
+
+import numpy as np
+import torch
+from rsl_rl.env import VecEnv
+
+from trudi_rsl.algorithms.resume import rng_state, set_rng_state
+from trudi_rsl.evaluation.episodes import EpisodeResults, Policy, evaluate
+
+SEED = 10_000
+"""Seed of the episodes, the same for every checkpoint; runs count theirs from much lower ones."""
+
+MOST_ENVS = 64
+
+MEAN_RETURN = "Evaluation/mean_return"
+"""Name in the log of the number that decides which checkpoint is the best."""
+
+
+class CheckpointEvaluation:
+    """Evaluations of one training, in environments beside those of training.
+
+    What goes wrong in one is told, and training goes on.
+
+    Args:
+        make_env: Takes how many environments at most and a seed, and returns them; None where there can be no others
+            in this process.
+        episodes: Episodes of each evaluation, at least 1.
+    """
+
+    def __init__(self, make_env: Callable[[int, int], VecEnv | None], episodes: int) -> None:
+        self._episodes = episodes
+        self._env: VecEnv | None = None
+        try:
+            with _apart(SEED):
+                self._env = make_env(min(episodes, MOST_ENVS), SEED)
+            why = None if self._env is not None else "its simulator holds one set of environments in a process"
+        except Exception as error:
+            why = str(error)
+        if why is not None:
+            print(
+                f"[trudi_rsl] Checkpoints are not evaluated during this training: {why}. best.pt goes by the training "
+                "return; scripts/play.py --every_checkpoint evaluates them afterwards.",
+                flush=True,
+            )
+
+    @property
+    def possible(self) -> bool:
+        """Whether there are environments to evaluate in."""
+        return self._env is not None
+
+    def run(self, policy: Policy, device: str) -> EpisodeResults | None:
+        """Run the episodes, the same for every policy as far as the seed decides.
+
+        Args:
+            policy: Acts.
+            device: Where it computes.
+
+        Returns:
+            What they gave; None if something went wrong, or after :meth:`end`.
+        """
+        if self._env is None:
+            return None
+        try:
+            with _apart(SEED):
+                if hasattr(self._env, "seed"):
+                    self._env.seed(SEED)  # type: ignore[attr-defined]
+                return evaluate(self._env, policy, self._episodes, progress=False, policy_device=device)
+        except Exception as error:
+            print(f"[trudi_rsl] The evaluation of this checkpoint failed; training goes on: {error}", flush=True)
+            return None
+
+    def end(self) -> None:
+        """Close the environments; further evaluations give None."""
+        env, self._env = self._env, None
+        if env is not None and hasattr(env, "close"):
+            env.close()  # type: ignore[attr-defined]
+
+
+def scalars(results: EpisodeResults) -> dict[str, float]:
+    """Return what the log gets of an evaluation, by name."""
+    numbers = {MEAN_RETURN: results.returns.mean(), "Evaluation/mean_episode_length": results.lengths.double().mean()}
+    if results.success is not None:
+        numbers["Evaluation/success"] = results.success.mean()
+    return {name: value.item() for name, value in numbers.items()}
+
+
+@contextlib.contextmanager
+def _apart(seed: int) -> Iterator[None]:
+    """Let all random generators begin at a seed inside the block, and go on afterwards as if it had not been.
+
+    Simulators that describe themselves as they start have done so in training.
+    """
+    state = rng_state()
+    try:
+        torch.manual_seed(seed)
+        np.random.seed(seed)
+        random.seed(seed)
+        with contextlib.redirect_stdout(io.StringIO()):
+            yield
+    finally:
+        set_rng_state(state)

@@ -1,0 +1,216 @@
+# SPDX-License-Identifier: BSD-3-Clause
+"""Evaluations during training decide which checkpoint is the best, and training notices nothing of them."""
+
+from __future__ import annotations
+
+import contextlib
+import signal
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
+
+from tests.deploy import drift
+from tests.rsl_rl.helpers import runner_cfg
+from trudi_rsl.algorithms.checkpoint import read_checkpoint
+from trudi_rsl.errors import NonFiniteError
+from trudi_rsl.evaluation.episodes import evaluate
+from trudi_rsl.evaluation.policies import SamplerCfg, load_policy
+from trudi_rsl.hosts.gymnasium_env import GymnasiumVecEnv
+from trudi_rsl.rsl_rl_compat.version import PPO_MODELS
+from trudi_rsl.runners import OnPolicyRunner
+from trudi_rsl.runners.checkpoint_evaluation import SEED
+
+EPISODES, STEPS = 3, 12
+ENDLESS = "tests.hosts.gymnasium_tasks:trudi-tests/Clock-v0"
+
+
+def cheetah(num_envs: int = 2, seed: int = 1) -> GymnasiumVecEnv:
+    return GymnasiumVecEnv("HalfCheetah-v5", num_envs, seed=seed, max_episode_steps=STEPS)
+
+
+def trained(folder: Path, episodes: int | None, *, env: Any = None, cfg: dict[str, Any] | None = None) -> Any:
+    """Return the runner after four iterations, each with a checkpoint."""
+    torch.manual_seed(7)
+    settings = (cfg or runner_cfg(learning_rate=0.02)) | {"save_interval": 1, "evaluation_episodes": episodes}
+    runner = OnPolicyRunner(env or cheetah(), settings, log_dir=str(folder), device="cpu")
+    runner.learn(4, init_at_random_ep_len=True)
+    return runner
+
+
+def logged(folder: Path, name: str = "Evaluation/mean_return") -> dict[int, float]:
+    events = EventAccumulator(str(folder))
+    events.Reload()
+    if name not in events.Tags()["scalars"]:
+        return {}
+    return {event.step: event.value for event in events.Scalars(name)}
+
+
+def require_same(one: Any, other: Any, where: str = "") -> None:
+    """Check that two nested structures of tensors and plain values are equal, but for what tells time."""
+    if isinstance(one, dict):
+        assert one.keys() == other.keys(), where
+        for name in one.keys() - {"tot_time"}:
+            require_same(one[name], other[name], f"{where}/{name}")
+    elif isinstance(one, (list, tuple)):
+        assert len(one) == len(other), where
+        for index, (a, b) in enumerate(zip(one, other, strict=True)):
+            require_same(a, b, f"{where}/{index}")
+    elif isinstance(one, torch.Tensor):
+        assert torch.equal(one, other), where
+    else:
+        assert one == other or one != one, where
+
+
+@pytest.mark.parametrize(
+    "algorithm", ["trudi", pytest.param("ppo", marks=pytest.mark.skipif(not PPO_MODELS, reason="rsl-rl-lib 5"))]
+)
+def test_training_with_and_without_evaluations_ends_in_the_same_checkpoint(tmp_path: Path, algorithm: str) -> None:
+    cfg = None
+    if algorithm == "ppo":
+        sets = {"obs_groups": {"actor": ["policy"], "critic": ["policy"]}, "num_steps_per_env": 6}
+        cfg = drift.ppo_cfg() | sets
+    last = {}
+    for name, episodes in (("with", EPISODES), ("without", None)):
+        trained(tmp_path / name, episodes, cfg=cfg)
+        last[name] = read_checkpoint(tmp_path / name / "model_3.pt")
+    require_same(last["with"], last["without"])
+    assert len(logged(tmp_path / "with")) == 4
+    assert not logged(tmp_path / "without")
+
+
+def test_the_logged_return_is_that_of_the_checkpoint_as_it_is_exported_and_the_highest_is_best(tmp_path: Path) -> None:
+    runner = trained(tmp_path, EPISODES)
+    returns = logged(tmp_path)
+    assert sorted(returns) == [0, 1, 2, 3]
+    for iteration, value in returns.items():
+        env = cheetah(EPISODES, SEED)
+        checkpoint = tmp_path / f"model_{iteration}.pt"
+        policy = load_policy(checkpoint, "trudi", env, runner.cfg, SamplerCfg("ode", initial_latent="zeros"), "cpu")
+        results = evaluate(env, policy, EPISODES, progress=False)
+        assert value == pytest.approx(results.returns.mean().item(), rel=1e-5)
+    best = max(returns, key=lambda iteration: returns[iteration])
+    assert (tmp_path / "best.pt").resolve().name == f"model_{best}.pt"
+    assert set(logged(tmp_path, "Evaluation/mean_episode_length").values()) == {STEPS}
+
+
+def test_of_the_checkpoints_that_do_not_stay_the_best_by_evaluation_does(tmp_path: Path) -> None:
+    cfg = runner_cfg(learning_rate=0.02) | {"keep_checkpoints": 1}
+    trained(tmp_path, EPISODES, cfg=cfg)
+    returns = logged(tmp_path)
+    stay = {path.name for path in tmp_path.glob("model_*.pt")}
+    assert stay == {"model_3.pt", f"model_{max(returns, key=lambda iteration: returns[iteration])}.pt"}
+
+
+@pytest.mark.parametrize(
+    ("env", "why"),
+    [
+        (drift.DriftEnv, "its simulator holds one set of environments in a process"),
+        (lambda: GymnasiumVecEnv(ENDLESS, 2), f"{ENDLESS} has no time limit; env.max_episode_steps gives it one"),
+    ],
+    ids=["no second environments", "no time limit"],
+)
+def test_where_checkpoints_cannot_be_evaluated_that_is_told_and_the_training_return_decides(
+    tmp_path: Path, env: Any, why: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    made = env()
+    cfg = drift.runner_cfg() if isinstance(made, drift.DriftEnv) else None
+    trained(tmp_path, EPISODES, env=made, cfg=cfg)
+    assert f"not evaluated during this training: {why}" in capsys.readouterr().out
+    assert not logged(tmp_path)
+    assert (tmp_path / "best.pt").exists() == isinstance(made, drift.DriftEnv)
+
+
+class Breaking(GymnasiumVecEnv):
+    """Environments whose copies for evaluations give NaN from the second evaluation on."""
+
+    starts = 0
+    evaluates = False
+
+    def alike(self, num_envs: int, seed: int) -> GymnasiumVecEnv:
+        made = super().alike(num_envs, seed)
+        assert isinstance(made, Breaking)
+        made.evaluates = True
+        return made
+
+    def reset(self) -> Any:
+        self.starts += self.evaluates
+        if self.starts > 1:
+            raise NonFiniteError("the simulator's reward is nan")
+        return super().reset()
+
+
+def test_an_evaluation_that_fails_is_told_rates_nothing_and_training_goes_on(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    runner = trained(tmp_path, EPISODES, env=Breaking("HalfCheetah-v5", 2, max_episode_steps=STEPS))
+    assert runner.current_learning_iteration == 3
+    told = "The evaluation of this checkpoint failed; training goes on: the simulator's reward is nan"
+    assert capsys.readouterr().out.count(told) == 3
+    assert list(logged(tmp_path)) == [0]
+    assert (tmp_path / "best.pt").resolve().name == "model_0.pt"
+    assert (tmp_path / "latest.pt").resolve().name == "model_3.pt"
+
+
+def test_the_last_checkpoint_is_evaluated_when_its_seconds_end_a_training_and_not_when_a_signal_does(
+    tmp_path: Path,
+) -> None:
+    for name, limit in (("seconds", 1e-9), ("signal", None)):
+        cfg = runner_cfg() | {"evaluation_episodes": EPISODES, "max_seconds": limit}
+        runner = OnPolicyRunner(cheetah(), cfg, log_dir=str(tmp_path / name), device="cpu")
+        update, seen = runner.alg.update, []
+
+        def signalled(update: Any = update, seen: list[int] = seen, limit: float | None = limit) -> dict[str, float]:
+            seen.append(0)
+            if limit is None and len(seen) == 2:
+                signal.raise_signal(signal.SIGTERM)
+            return update()
+
+        runner.alg.update = signalled  # type: ignore[method-assign]
+        if limit is None:
+            with pytest.raises(SystemExit):
+                runner.learn(1000)
+        else:
+            runner.learn(1000)
+        assert (tmp_path / name / f"model_{len(seen) - 1}.pt").exists()
+    assert list(logged(tmp_path / "seconds")) == [0]
+    assert list(logged(tmp_path / "signal")) == [0]
+    assert (tmp_path / "signal" / "latest.pt").resolve().name == "model_1.pt"
+
+
+class Closing(GymnasiumVecEnv):
+    """Two environments whose copies say when they are closed."""
+
+    closed = 0
+
+    def close(self) -> None:
+        Closing.closed += self.num_envs == EPISODES
+        super().close()
+
+
+class Failing(Closing):
+    """Two environments that fail in the third iteration; their copies do not."""
+
+    def step(self, actions: torch.Tensor) -> Any:
+        if self.num_envs == 2 and self._total_steps == 14:
+            raise NonFiniteError("the simulator's reward is nan.")
+        return super().step(actions)
+
+
+@pytest.mark.parametrize("kind", [Closing, Failing])
+def test_the_environments_of_evaluations_are_closed_when_training_ends_or_fails(tmp_path: Path, kind: type) -> None:
+    before = Closing.closed
+    with contextlib.suppress(NonFiniteError):
+        trained(tmp_path, EPISODES, env=kind("HalfCheetah-v5", 2, max_episode_steps=STEPS))
+    assert Closing.closed == before + 1
+
+
+def test_what_is_rescued_when_training_fails_is_not_evaluated(tmp_path: Path) -> None:
+    cfg = runner_cfg() | {"evaluation_episodes": EPISODES}
+    env = Failing("HalfCheetah-v5", 2, max_episode_steps=STEPS)
+    with pytest.raises(NonFiniteError, match="model_1_rescued"):
+        OnPolicyRunner(env, cfg, log_dir=str(tmp_path), device="cpu").learn(4)
+    assert list(logged(tmp_path)) == [0]
+    assert (tmp_path / "best.pt").resolve().name == "model_0.pt"
