@@ -6,7 +6,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from trudi_rsl.evaluation.event_file import Run, RunError
 from trudi_rsl.evaluation.files import save_picture
@@ -21,7 +21,7 @@ except ImportError as error:
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
-RETURN_TAG = "Train/mean_reward"
+RETURN_TAG, EVALUATION_TAG = "Train/mean_reward", "Evaluation/mean_return"
 SUFFIXES = (".png", ".pdf", ".svg")
 TARGET_COLOR = "0.45"
 SMALLEST_SHARE_AXIS = 0.01
@@ -44,7 +44,7 @@ PANELS = (
     Panel("Loss/entropy_per_dim", "Entropy bound (nats per dim)", target_tag="Loss/entropy_target_per_dim"),
     Panel("Loss/clipped_targets", "Share of critic targets clipped", is_share=True),
 )
-TAGS = (RETURN_TAG, *(tag for panel in PANELS for tag in (panel.tag, panel.target_tag) if tag))
+TAGS = (RETURN_TAG, EVALUATION_TAG, *(tag for panel in PANELS for tag in (panel.tag, panel.target_tag) if tag))
 
 
 def draw_learning_curves(runs: Sequence[Run], output: Path) -> Path:
@@ -68,7 +68,7 @@ def draw_learning_curves(runs: Sequence[Run], output: Path) -> Path:
 
 
 def learning_curve_figure(runs: Sequence[Run]) -> Figure:
-    """Draw the training return of one or more runs, and below it what TruDi keeps in bounds, where logged.
+    """Draw the training return of one or more runs, evaluations as points, and below what TruDi keeps in bounds.
 
     The x axis counts environment steps, or iterations if a run does not tell its steps.
 
@@ -90,10 +90,13 @@ def learning_curve_figure(runs: Sequence[Run]) -> Figure:
     grid = figure.add_gridspec(2 if panels else 1, max(len(panels), 1), height_ratios=[2, 1] if panels else None)
     top = figure.add_subplot(grid[0, :])
     _curves(top, runs, RETURN_TAG, in_steps)
+    evaluated = any(EVALUATION_TAG in run.scalars for run in runs)
+    if evaluated:
+        _evaluations(top, runs, in_steps)
     top.set_ylabel("Training return (mean of last 100 episodes)", fontsize="small")
-    if len(runs) > 1:
+    if len(runs) > 1 or evaluated:
         top.legend(frameon=False, fontsize="small")
-    else:
+    if len(runs) == 1:
         top.set_title(runs[0].name, fontsize="medium", loc="left")
     for column, panel in enumerate(panels):
         axes = figure.add_subplot(grid[1, column])
@@ -117,9 +120,20 @@ def _curves(axes: Axes, runs: Sequence[Run], tag: str, in_steps: bool) -> None:
     width = 1.6 if tag == RETURN_TAG else 1.0
     for index, run in enumerate(runs):
         if tag in run.scalars:
-            iterations, values = run.scalars[tag]
-            x = run.env_steps(iterations) if in_steps else iterations
+            x, values = _points(run, tag, in_steps)
             axes.plot(x, values, color=f"C{index}", linewidth=width, label=run.name, marker="." if len(x) == 1 else "")
+
+
+def _evaluations(axes: Axes, runs: Sequence[Run], in_steps: bool) -> None:
+    for index, run in enumerate(runs):
+        if EVALUATION_TAG in run.scalars:
+            axes.plot(*_points(run, EVALUATION_TAG, in_steps), "o", color=f"C{index}", markersize=4.0, fillstyle="none")
+    axes.plot([], [], "o", color=TARGET_COLOR, markersize=4.0, fillstyle="none", label="without exploration")
+
+
+def _points(run: Run, tag: str, in_steps: bool) -> tuple[Any, Any]:
+    iterations, values = run.scalars[tag]
+    return (run.env_steps(iterations) if in_steps else iterations), values
 
 
 def _targets(axes: Axes, runs: Sequence[Run], panel: Panel) -> None:

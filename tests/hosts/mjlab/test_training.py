@@ -18,6 +18,7 @@ from mjlab.entity import Entity
 from mjlab.envs import ManagerBasedRlEnv
 from mjlab.scripts import train as mjlab_train
 from mjlab.tasks.registry import load_env_cfg, load_rl_cfg, load_runner_cls
+from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
 from tests.hosts.mjlab.running import CARTPOLE, FLAT, ROUGH, SMALL, assert_acts_as, newest_run, onnx_metadata
 from trudi_rsl.algorithms.checkpoint import read_checkpoint
@@ -188,3 +189,22 @@ def test_the_parameters_beside_the_run_are_what_it_was_trained_with(flat_run: Pa
     assert "actor" not in agent
     assert "critic" not in agent
     assert math.isclose(agent["algorithm"]["learning_rate"], cfg.algorithm.learning_rate)
+
+
+def test_training_with_and_without_evaluations_ends_in_the_same_weights_and_the_highest_is_best(train: Train) -> None:
+    def weights(*args: str) -> tuple[Path, dict[str, torch.Tensor]]:
+        short = ("--env.episode-length-s", "0.4", "--agent.max-iterations", "3")
+        run = train(CARTPOLE + "-TruDi", *short, *args, settings=(*SMALL, "--agent.algorithm.learning-rate", "0.03"))
+        return run, read_checkpoint(run / "model_2.pt")["actor_state_dict"]
+
+    _, without = weights("--agent.run-name", "without")
+    run, evaluated = weights("--agent.run-name", "with", "--agent.evaluation-episodes", "2")
+    assert all(torch.equal(value, evaluated[name]) for name, value in without.items())
+    events = EventAccumulator(str(run))
+    events.Reload()
+    returns = {event.step: event.value for event in events.Scalars("Evaluation/mean_return")}
+    assert sorted(returns) == [0, 1, 2]
+    best = max(returns, key=lambda iteration: returns[iteration])
+    assert (run / "best.pt").resolve().name == f"model_{best}.pt"
+    lengths = events.Scalars("Evaluation/mean_episode_length")
+    assert {event.value for event in lengths} == {8.0}

@@ -37,6 +37,11 @@ class TruDiRunnerCfg(RslRlBaseRunnerCfg):
     num_steps_per_env: int = 64
     """Environment steps per iteration. The paper collects 64 in Isaac Lab where the tasks' PPO collects 24: the policy
     moves by at most `kl_bound` per iteration, and TD(lambda) looks about 20 steps ahead."""
+    evaluation_episodes: int | None = None
+    """Episodes of the task's variant for playing in which the policy of every checkpoint is evaluated, in environments
+    beside those of training, at least 1; the highest mean return makes `best.pt`. None evaluates none."""
+    keep_checkpoints: int | None = None
+    """Newest checkpoints that stay in the run folder, beside the best, at least 1; None keeps all."""
     class_name: str = "OnPolicyRunner"
     """The runner class name, as in PPO's configuration."""
     algorithm: TruDiAlgorithmCfg = field(default_factory=TruDiAlgorithmCfg)

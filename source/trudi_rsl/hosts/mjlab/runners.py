@@ -7,12 +7,14 @@ import contextlib
 import importlib
 from typing import Any, ClassVar
 
+from mjlab.envs import ManagerBasedRlEnv  # pyright: ignore[reportMissingImports]
 from mjlab.rl import MjlabOnPolicyRunner, RslRlVecEnvWrapper  # pyright: ignore[reportMissingImports]
 from mjlab.rl.exporter_utils import attach_metadata_to_onnx  # pyright: ignore[reportMissingImports]
 
 from trudi_rsl.algorithms import TruDi
 from trudi_rsl.hosts.mjlab.last_observations import last_observations
 from trudi_rsl.hosts.mjlab.metadata import robot_metadata
+from trudi_rsl.hosts.mjlab.task import Task
 from trudi_rsl.runners import OnPolicyRunner
 
 
@@ -80,6 +82,21 @@ class TruDiRunner(OnPolicyRunner):
                 super().learn(num_learning_iterations, init_at_random_ep_len)
             finally:
                 self.env = given
+
+    def evaluation_env(self, num_envs: int, seed: int) -> RslRlVecEnvWrapper:
+        """Return environments of the task's variant for playing, with the time limit of training.
+
+        Args:
+            num_envs: How many, at least 1.
+            seed: Their seed.
+        """
+        from trudi_rsl.hosts.mjlab.play import PlayedEnv, playing_cfg  # needs the `export` extra
+
+        assert self.task is not None, "trudi_runner sets it"
+        cfg = playing_cfg(Task(self.task, "trudi"), num_envs, seed)
+        cfg.episode_length_s = self.env.unwrapped.cfg.episode_length_s
+        env = ManagerBasedRlEnv(cfg, str(self.env.device))
+        return PlayedEnv(env, self.task, self.env.clip_actions)
 
     def export_policy_to_onnx(self, path: str, filename: str = "policy.onnx", verbose: bool = False) -> None:
         """Export the policy as mjlab's runner does."""
