@@ -11,6 +11,7 @@ import pytest
 import torch
 
 from tests.algorithms.builders import actor_critic, gaussian_actor_critic, learner_and_batch
+from tests.algorithms.faulty_host import TASK, Faulty
 from tests.rsl_rl.helpers import runner_cfg
 from trudi_rsl.algorithms import TruDi
 from trudi_rsl.algorithms.checkpoint import load_actor_critic, read_checkpoint
@@ -18,8 +19,6 @@ from trudi_rsl.algorithms.guard import UpdateGuard
 from trudi_rsl.errors import NonFiniteError
 from trudi_rsl.hosts.gymnasium_env import GymnasiumVecEnv
 from trudi_rsl.runners import OnPolicyRunner
-
-TASK = "Pendulum-v1"
 
 
 def content(learner: Any) -> dict[str, torch.Tensor]:
@@ -53,34 +52,6 @@ def test_a_minibatch_with_a_non_finite_gradient_changes_nothing_nor_does_the_nex
     learner.skips.zero_()
     assert learner.update(batch, old_steps)["skipped_max"] == 0.0
     assert [name for name in before if not torch.equal(before[name], content(learner)[name])] != []
-
-
-class Faulty(GymnasiumVecEnv):
-    """A host that gives NaN in some environments from one step on, until they are reset, as GPU simulators do."""
-
-    def __init__(self, envs: int, at: int, resets: bool = True, **kwargs: Any) -> None:
-        super().__init__(TASK, 6, **kwargs)
-        self.broken, self.at, self.steps, self.were_reset = list(range(envs)), at, 0, []
-        if resets:
-            self._reset_idx = self.mend
-
-    def mend(self, ids: torch.Tensor) -> None:
-        """Start new episodes, as a host's ``_reset_idx`` does."""
-        self.were_reset.append(ids.tolist())
-        self.broken = [env for env in self.broken if env not in ids.tolist()]
-
-    @property
-    def unwrapped(self) -> Any:
-        return self
-
-    def step(self, actions: torch.Tensor) -> Any:
-        assert torch.isfinite(actions).all()
-        obs, rewards, dones, extras = super().step(actions)
-        self.steps += 1
-        if self.steps >= self.at:
-            obs["policy"][self.broken] = torch.nan
-            rewards[self.broken] = torch.nan
-        return obs, rewards, dones, extras
 
 
 def runner(env: GymnasiumVecEnv, folder: Path | None = None, **settings: Any) -> OnPolicyRunner:

@@ -30,16 +30,20 @@ class Follow(gym.Env):
     action_space = Box(-1.0, 1.0, (1,), np.float32)
     observation_space = Box(-np.inf, np.inf, (2,), np.float64)
 
-    def __init__(self, drift: float = 0.0, push: float = 0.0, sleeps: float = 0.0) -> None:
+    def __init__(
+        self, drift: float = 0.0, push: float = 0.0, sleeps: float = 0.0, scale: float = 1.0, nan_every: int = 0
+    ) -> None:
         """Make the task.
 
         Args:
             drift: What the second entry of the observation grows by in each step, for ever.
             push: Reward for the action's size, in place of that for following.
             sleeps: Seconds by which each step takes longer than the one before.
+            scale: Size of the rewards for following.
+            nan_every: Steps from one NaN in place of a reward to the next, no two environments' at once; 0 for none.
         """
-        self.drift, self.push, self.sleeps = drift, push, sleeps
-        self.count = 0
+        self.drift, self.push, self.sleeps, self.scale, self.nan_every = drift, push, sleeps, scale, nan_every
+        self.count = self.first_seed = 0
         self.goal = np.zeros(2)
 
     def _observe(self) -> np.ndarray:
@@ -48,12 +52,16 @@ class Follow(gym.Env):
 
     def reset(self, *, seed: int | None = None, options: dict[str, Any] | None = None) -> tuple[np.ndarray, dict]:
         super().reset(seed=seed)
+        self.first_seed = self.first_seed or seed or 0
         return self._observe(), {}
 
     def step(self, action: np.ndarray) -> tuple[np.ndarray, float, bool, bool, dict]:
         time.sleep(self.sleeps * self.count)
         self.count += 1
-        reward = self.push * float(action[0]) if self.push else 1.0 - float(action[0] - self.goal[0]) ** 2
+        following = self.scale * (1.0 - float(action[0] - self.goal[0]) ** 2)
+        reward = self.push * float(action[0]) if self.push else following
+        if self.nan_every and (self.count + self.first_seed) % self.nan_every == 0:
+            reward = np.nan
         return self._observe(), reward, False, False, {}
 
 
@@ -124,6 +132,8 @@ HEALTHY_ITERATIONS = 70
 """As many as the longest of the ill trainings has."""
 
 ILLNESSES = {
+    "skipped updates": Illness("for a gradient that was", 6, {"scale": 1e30}, {"max_skipped_updates": 10}),
+    "faulty environments": Illness("gave NaN or infinity in some environments", 6, {"nan_every": 8}),
     "clipped targets": Illness("and are clipped", 8, settings={"value_range": [-0.5, 0.5]}),
     "dead critic": Illness("of the critic's gradient", 45, settings={"value_range": [-1e6, 1e6]}),
     "KL above eps": Illness("trust region eps", 40, settings={"kl_bound": 1e-4, "learning_rate": 2e-2}),

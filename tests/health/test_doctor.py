@@ -37,8 +37,8 @@ def test_a_healthy_run_leaves_with_0_and_says_what_was_looked_at(
     assert doctor(healthy.folder, monkeypatch=monkeypatch) == 0
     assert capsys.readouterr().out.splitlines() == [
         f"healthy: nothing found in {len(healthy.log)} iterations and 8 checkpoints.",
-        "Looked at: clipped targets, dead critic, KL above eps, entropy target, saturated actions, normaliser drift, "
-        "throughput, checkpoints.",
+        "Looked at: skipped updates, faulty environments, clipped targets, dead critic, KL above eps, entropy target, "
+        "saturated actions, normaliser drift, throughput, checkpoints.",
     ]
 
 
@@ -141,4 +141,4 @@ def test_ppo_is_examined_by_the_rules_that_its_log_allows(tmp_path: Path) -> Non
     checkup = examine_run(tmp_path / "run")
     assert checkup.findings == {}
     assert checkup.looked_at == ["throughput"]
-    assert "Not logged by this algorithm or version: clipped targets, dead critic" in str(checkup)
+    assert "Not logged so far, or by this algorithm or version: skipped updates, faulty envi" in str(checkup)

@@ -140,7 +140,7 @@ def test_an_update_makes_good_actions_more_likely_by_the_matching_loss() -> None
     batch = next(fpo.storage.mini_batch_generator(1, 1))
     assert batch.advantages is not None
     losses = fpo.update()
-    assert losses.keys() == {"value", "surrogate", "ratio_deviation"}
+    assert losses.keys() == {"value", "surrogate", "ratio_deviation", "skipped_updates"}
     with torch.no_grad():
         ratios = fpo.log_ratios(batch)
     advantages = batch.advantages.squeeze(-1)

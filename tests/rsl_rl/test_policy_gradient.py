@@ -17,6 +17,7 @@ from trudi_rsl.algorithms.model_checkpoint import build_policy
 from trudi_rsl.algorithms.policy_gradient import DPPO, FPO, SPO, PolicyGradient
 from trudi_rsl.algorithms.policy_gradient.surrogates import clipped_surrogate, penalised_surrogate
 from trudi_rsl.errors import CheckpointError, ConfigError, NonFiniteError
+from trudi_rsl.evaluation.skipped_updates import cause_of
 from trudi_rsl.hosts.gymnasium_env import GymnasiumVecEnv
 from trudi_rsl.rsl_rl_compat.version import POLICY_STYLE, PPO_MODELS
 from trudi_rsl.runners import OnPolicyRunner
@@ -169,11 +170,12 @@ def test_a_gradient_that_is_not_finite_ends_the_update_and_after_five_iterations
             with pytest.raises(NonFiniteError, match=r"gave a non-finite gradient .*5 iterations in a row"):
                 trained.update()
         else:
-            trained.update()
+            assert trained.update()["skipped_updates"] == 1.0
         after = state(trained)
         assert [k for k in before if "normalizer" not in k and not torch.equal(before[k], after[k])] == []
     kept = torch.load(tmp_path / "skipped_update_1.pt", weights_only=True)
     assert kept["cause"]["minibatch"]["returns"].isnan().any() and "value" in kept["cause"]["not_finite"]
+    assert cause_of(tmp_path / "skipped_update_1.pt").endswith("value; of the minibatch, returns.")
 
 
 @needs_models
@@ -185,7 +187,7 @@ def test_one_whole_update_forgives_those_that_were_skipped() -> None:
         trained.update()
     assert trained.guard.in_a_row == 4
     collect(trained)
-    trained.update()
+    assert trained.update()["skipped_updates"] == 0.0
     assert trained.guard.in_a_row == 0
 
 

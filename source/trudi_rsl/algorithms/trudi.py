@@ -204,7 +204,7 @@ class TruDi:
         faults = {"nonfinite_envs": float(self._faulty_envs)}
         if not self._can_learn:
             self._start_rollout()
-            return {"skipped_updates": 1.0, **faults}
+            return self._watched({"skipped_updates": 1.0, **faults})
         old_steps = step_sizes_of(model.old_actor)
         model.entropy_per_dim.copy_(-mean_over_processes(storage.log_probs.mean()) / model.num_actions)
         metrics = rollout_metrics(storage, model.critic.hl_gauss)
@@ -228,7 +228,10 @@ class TruDi:
             metrics["lambda"] = self.learner.multiplier
         metrics |= model.actor_metrics()
         numbers = of_all(metrics)
-        numbers |= faults | {"entropy_target_per_dim": self.cfg.entropy_target_per_dim}
+        return self._watched(numbers | faults | {"entropy_target_per_dim": self.cfg.entropy_target_per_dim})
+
+    def _watched(self, numbers: dict[str, float]) -> dict[str, float]:
+        """Return what an iteration logs, when the rules on a training's health have looked at it."""
         if self._watch is not None:
             self._watch.observe(numbers)
         return numbers

@@ -7,6 +7,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 from trudi_rsl.health.critic import clipped_targets, dead_critic
+from trudi_rsl.health.faults import faulty_environments, skipped_updates
 from trudi_rsl.health.history import Finding, History
 from trudi_rsl.health.policy import entropy_target_missed, kl_above_bound, saturated_actions
 from trudi_rsl.health.task import falling_throughput, normaliser_drift
@@ -21,21 +22,30 @@ class Rule:
     needs: tuple[str, ...]
     """Scalars without which it cannot tell."""
     check: Callable[[History], Finding | None]
-    """Given at least one iteration of these scalars, returns what is wrong, None where nothing is or it is too early
-    to tell."""
+    """Given at least one iteration of these scalars, and none without, returns what is wrong, None where nothing is or
+    it is too early to tell."""
 
     def applies(self, history: History) -> bool:
         """Return whether what it needs was logged."""
-        return len(history) > 0 and history.has(*self.needs)
+        return self._seen(history) is not None
 
     def find(self, history: History) -> Finding | None:
         """Return what is wrong; None where nothing is, or what it needs was not logged."""
-        return self.check(history) if self.applies(history) else None
+        seen = self._seen(history)
+        return None if seen is None else self.check(seen)
+
+    def _seen(self, history: History) -> History | None:
+        """Return the iterations that logged what it needs, None if there are none."""
+        if not history.has(*self.needs):
+            return None
+        return history.where_logged(*self.needs) or None
 
 
 _RANGE = ("clipped_targets", "value_range_low", "value_range_high")
 
 RULES = (
+    Rule("skipped updates", ("skipped_updates",), skipped_updates),
+    Rule("faulty environments", ("nonfinite_envs", "skipped_updates"), faulty_environments),
     Rule("clipped targets", _RANGE, clipped_targets),
     Rule("dead critic", ("critic_grad_norm", "q_mean", *_RANGE), dead_critic),
     Rule("KL above eps", ("path_kl",), kl_above_bound),

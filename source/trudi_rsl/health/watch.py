@@ -50,7 +50,7 @@ class Watch:
         found = {rule.name: finding for rule in self._rules if (finding := rule.find(history)) is not None}
         self._rules = [rule for rule in self._rules if rule.name not in found]
         for finding in found.values():
-            warnings.warn(f"{finding.what} {finding.remedy}", stacklevel=3)
+            warnings.warn(f"{finding.what} {finding.remedy}", stacklevel=4)
         return found
 
     @property

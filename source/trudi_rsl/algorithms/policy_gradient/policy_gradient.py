@@ -111,7 +111,7 @@ class PolicyGradient(PPO):
     def update(self) -> dict[str, float]:
         """Learn from the stored rollout and return the means of what was logged, read from the device once.
 
-        What follows a gradient that is not finite is skipped.
+        ``skipped_updates`` is 1 if not all steps were taken. What follows a gradient that is not finite is skipped.
 
         Raises:
             NonFiniteError: If that happened in too many iterations in a row.
@@ -130,7 +130,7 @@ class PolicyGradient(PPO):
             self.critic.update_normalization(seen)
         self.storage.clear()
         means = torch.stack([torch.stack(list(values.values())) for values in logged]).mean(0)
-        return dict(zip(logged[0], means.tolist(), strict=True))
+        return dict(zip(logged[0], means.tolist(), strict=True)) | {"skipped_updates": float(self._failed)}
 
     def _learn(self, batch: RolloutStorage.Batch) -> dict[str, Tensor]:
         """Take one step of the optimiser and return scalars without gradient."""
