@@ -87,10 +87,13 @@ def test_variants_win_over_the_algorithms_overrides_these_over_the_command_line_
 def test_a_run_is_the_command_that_a_user_would_type() -> None:
     job = planned({"overrides": ["env.num_envs=3"]})[0]
     folder = f"x/{TASK}_trudi_seed1"
-    command = ["--task", TASK, "--algo", "trudi", "--seed", "1", "--experiment_name", folder, "env.num_envs=3"]
-    assert job.arguments == command
+    overrides = ["agent.evaluation_episodes=null", "env.num_envs=3"]
+    assert job.arguments == [
+        *("--task", TASK, "--algo", "trudi", "--seed", "1", "--experiment_name", folder),
+        *overrides,
+    ]
     settings = {"agent.seed": 1, "agent.experiment_name": folder}
-    assert job.settings == compose(TASK, "trudi", ["env.num_envs=3"], settings=settings)
+    assert job.settings == compose(TASK, "trudi", overrides, settings=settings)
 
 
 def test_seconds_take_the_place_of_iterations_for_their_algorithm() -> None:
