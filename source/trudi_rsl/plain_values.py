@@ -6,7 +6,7 @@ from __future__ import annotations
 import math
 from collections import deque
 from collections.abc import Iterator, Mapping
-from typing import Any
+from typing import Any, TypeGuard
 
 MOST_LEVELS = 32
 """Containers in containers."""
@@ -58,7 +58,7 @@ def is_count(value: object, lowest: int = 1) -> bool:
     return type(value) is int and lowest <= value < 2**53
 
 
-def is_finite(value: object) -> bool:
+def is_finite(value: object) -> TypeGuard[float]:
     """Return whether a value is a number other than NaN and infinity."""
     return isinstance(value, (int, float)) and not isinstance(value, bool) and abs(value) < math.inf
 

@@ -75,6 +75,17 @@ def replaced(history: History, settings: dict[str, float] | None = None, **scala
 
 
 @pytest.mark.slow
+@pytest.mark.parametrize("value", ["high", [0.1], {"a": 1}, float("nan"), -1, 0, True, None])
+def test_settings_that_are_no_numbers_above_0_stop_no_rule(healthy: Trained, value: object) -> None:
+    history = history_of(healthy)
+    everything = dict.fromkeys(TruDiCfg.__dataclass_fields__, value)
+    ill = {"path_kl": 100.0, "action_saturation": 1.0, "critic_grad_norm": 0.0, "skipped_updates": 1.0}
+    scalars = {name: np.full(len(history), ill[name]) if name in ill else v for name, v in history.scalars.items()}
+    found = examine(History(history.iterations, scalars, everything))
+    assert set(found) == {"saturated actions", "skipped updates"}
+
+
+@pytest.mark.slow
 def test_clipped_targets_of_the_first_iterations_alone_are_no_illness(healthy: Trained) -> None:
     history = history_of(healthy)
     clipped = history.scalars["clipped_targets"].copy()

@@ -45,7 +45,7 @@ def clipped_targets(history: History) -> Finding | None:
 
 def dead_critic(history: History) -> Finding | None:
     """Find a critic that has stopped learning while there is nothing that it has learned."""
-    bins = history.settings.get("num_bins")
+    bins = history.setting("num_bins")
     ill = history.scalars["critic_grad_norm"] < MIN_GRADIENT_NORM
     if not bins or len(history) < DEAD_FOR or not ill[-DEAD_FOR:].all():
         return None

@@ -67,8 +67,8 @@ def _recurs_since(history: History, ill: np.ndarray) -> int | None:
 
 def _for_gradients(history: History) -> str:
     """Return what to change where gradients are not finite."""
-    rate = history.settings.get("learning_rate")
-    lower = f"={plain(rate / 3)}" if isinstance(rate, float | int) else " lower than now"
+    rate = history.setting("learning_rate")
+    lower = f"={plain(rate / 3)}" if rate else " lower than now"
     earlier = (
         f"an earlier checkpoint with agent.algorithm.learning_rate{lower}, or a lower agent.algorithm.max_grad_norm."
     )

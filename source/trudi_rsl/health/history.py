@@ -9,6 +9,8 @@ from typing import Any, Self
 
 import numpy as np
 
+from trudi_rsl.plain_values import is_finite
+
 ALWAYS_LOGGED = ("skipped_updates", "nonfinite_envs", "seconds", "collection_seconds", "learning_seconds")
 """Scalars that an iteration has though there was nothing to learn from."""
 
@@ -27,6 +29,11 @@ class History:
 
     def __len__(self) -> int:
         return len(self.iterations)
+
+    def setting(self, name: str) -> float | None:
+        """Return a setting that is a number above 0, None where it is something else: settings may be another's."""
+        value = self.settings.get(name)
+        return value if is_finite(value) and value > 0 else None
 
     def has(self, *names: str) -> bool:
         """Return whether all these scalars were logged."""

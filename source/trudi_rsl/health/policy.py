@@ -48,7 +48,7 @@ SATURATED_FOR = 20
 
 def kl_above_bound(history: History) -> Finding | None:
     """Find a path KL above the trust region that the multiplier does not bring back."""
-    bound, rate, epochs, batches = (history.settings.get(name) for name in KL_SETTINGS)
+    bound, rate, epochs, batches = (history.setting(name) for name in KL_SETTINGS)
     if not (bound and rate and epochs and batches):
         return None
     ill = _smoothed(history.scalars["path_kl"]) > KL_EXCESS * bound
@@ -62,7 +62,7 @@ def kl_above_bound(history: History) -> Finding | None:
         f"The path KL stays at {level:.2g} nats, {level / bound:.0f} times the trust region eps = {bound:g}: most "
         "updates only lead back to it.",
         f"Each iteration moves the policy too far: {wider}agent.algorithm.learning_rate={plain(rate / 3)}, or fewer "
-        f"agent.algorithm.num_learning_epochs, now {epochs}.",
+        f"agent.algorithm.num_learning_epochs, now {epochs:g}.",
         since,
     )
 
@@ -101,7 +101,7 @@ def saturated_actions(history: History) -> Finding | None:
     if len(history) < SATURATED_FOR or not ill[-SATURATED_FOR:].all():
         return None
     share = float(history.tail("action_saturation", SATURATED_FOR).mean())
-    alpha = history.settings.get("init_alpha")
+    alpha = history.setting("init_alpha")
     return Finding(
         f"{100 * share:.0f} % of all action components lie within 1 % of their bounds.",
         "Where the bounds are narrower than the task needs, widen algorithm.action_bounds (of Gymnasium tasks "
