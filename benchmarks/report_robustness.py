@@ -59,9 +59,21 @@ def section(results: Path, undisturbed: Sequence[dict[str, Any]], docs: Path, ta
         seeds=_seeds(records),
         undisturbed=", ".join(f"{record['returns'][-1]:.0f}" for record in undisturbed),
         undisturbed_seeds=_seeds(undisturbed),
+        memory=_memory(records),
         resume=_resume(_stored(results / "resume.json")),
         long_run=_long_run(_load(results / "long_run"), docs, table),
         scaling=_scaling(_stored(results / "scaling.json")),
+    )
+
+
+def _memory(records: Sequence[dict[str, Any]]) -> str:
+    growth = {record["seed"]: values for record in records if (values := soak.memory_growth(record))}
+    if not growth:
+        return ""
+    every = [value for values in growth.values() for value in values]
+    return (
+        f" Memory in use grew by {statistics.median(every):.1f} MB per 1000 iterations (median of {len(every)} processes, "
+        f"seeds {', '.join(map(str, growth))})."
     )
 
 

@@ -15,6 +15,7 @@ import collections
 import json
 import random
 import signal
+import statistics
 import subprocess
 import sys
 import tempfile
@@ -25,6 +26,7 @@ from typing import Any
 
 from learning import one_thread
 from rich.progress import Progress
+from scipy.stats import mannwhitneyu
 
 from trudi_rsl.algorithms.checkpoint import read_checkpoint
 from trudi_rsl.config.run_folder import find_checkpoint
@@ -36,6 +38,11 @@ TASK, EXPERIMENT = "HalfCheetah-v5", "halfcheetah-v5"
 ITERATIONS, SAVE_INTERVAL, STEPS_PER_ITERATION = 150, 5, 2048
 END_EVERY, KILLED = 50.0, 0.7
 """Mean seconds until a process is made to end, and the share of those ends that are kills."""
+WARM_UP, MOST_GROWTH = 10, 50.0
+"""Iterations of a process after which its memory counts, and MB by which it may grow per 1000 iterations then."""
+SIGNIFICANCE = 0.05
+UNDISTURBED = "halfcheetah_HalfCheetah-v5_trudi_preset_seed*.json"
+"""Records of the same training without faults, as ``learning.py`` writes them."""
 
 
 def progress_of(experiment: Path) -> tuple[int, float]:
@@ -98,11 +105,48 @@ def train(seed: int, folder: Path, progress: Progress) -> dict[str, Any]:
         "save_interval": SAVE_INTERVAL,
         "segments": segments,
         "faults": collections.Counter(e["event"] for e in events if e["event"] != "iteration"),
-        "memory_mb": [e["memory_mb"] for e in events if e["event"] == "iteration"],
+        "memory_in_use_mb": [e["memory_in_use_mb"] for e in events if e["event"] == "iteration"],
         "return": round(progress_of(experiment)[1], 3),
         "wall_clock_s": round(time.time() - start, 1),
         "versions": {p: version(p) for p in ("torch", "rsl-rl-lib", "gymnasium", "mujoco")},
     }
+
+
+def memory_growth(record: dict[str, Any]) -> list[float]:
+    """Return by how many MB each process of some length grew per 1000 iterations, its first ones left out."""
+    memory, growth = record.get("memory_in_use_mb", []), []
+    for segment in record["segments"]:
+        own, memory = memory[: segment["made"]], memory[segment["made"] :]
+        if len(own) >= 2 * WARM_UP:
+            growth.append(1000.0 * (own[-1] - own[WARM_UP]) / (len(own) - 1 - WARM_UP))
+    return growth
+
+
+def stored(folder: Path, pattern: str) -> list[dict[str, Any]]:
+    """Return the records in the files of a folder that match a pattern."""
+    return [json.loads(file.read_text()) for file in sorted(folder.glob(pattern))]
+
+
+def check(records: list[dict[str, Any]], undisturbed: list[float]) -> None:
+    """Check that nothing is lost beyond what is promised, memory is flat, and faults do not show in the returns.
+
+    Args:
+        records: What :func:`train` returned.
+        undisturbed: Returns of the same training without faults.
+
+    Raises:
+        AssertionError: Saying which of these does not hold.
+    """
+    for record in records:
+        for segment in record["segments"]:
+            # a kill loses no more than what comes between two checkpoints that could be written
+            assert segment["lost"] <= SAVE_INTERVAL * (1 + segment["full disks"]), f"Lost iterations: {segment}"
+    growth = [value for record in records for value in memory_growth(record)]
+    assert not growth or statistics.median(growth) < MOST_GROWTH, f"Memory grows, MB per 1000 iterations: {growth}"
+    returns = [record["return"] for record in records]
+    p_value = mannwhitneyu(returns, undisturbed).pvalue
+    assert p_value > SIGNIFICANCE, f"Returns are not those of undisturbed training, p = {p_value:.3g}: {returns}"
+    print(f"Holds for {len(records)} seeds: iterations lost, memory, returns (Mann-Whitney p = {p_value:.2g}).")
 
 
 def main() -> None:
@@ -118,10 +162,10 @@ def main() -> None:
             if not file.exists():
                 with tempfile.TemporaryDirectory() as folder:
                     record = train(seed, Path(folder), progress)
-                # a kill loses no more than what comes between two checkpoints that could be written
-                assert all(s["lost"] <= SAVE_INTERVAL * (1 + s["full disks"]) for s in record["segments"]), record
                 file.write_text(json.dumps(record) + "\n")
             seed += 1
+    undisturbed = [record["returns"][-1] for record in stored(RESULTS.parent / "learning", UNDISTURBED)]
+    check(stored(RESULTS, "seed*.json"), undisturbed)
 
 
 if __name__ == "__main__":
