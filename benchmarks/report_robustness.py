@@ -71,10 +71,8 @@ def _memory(records: Sequence[dict[str, Any]]) -> str:
     if not growth:
         return ""
     every = [value for values in growth.values() for value in values]
-    return (
-        f" Memory in use grew by {statistics.median(every):.1f} MB per 1000 iterations (median of {len(every)} processes, "
-        f"seeds {', '.join(map(str, growth))})."
-    )
+    per_1000 = f"{statistics.median(every):.1f} MB per 1000 iterations"
+    return f" Memory in use grew by {per_1000} (median of {len(every)} processes, seeds {', '.join(map(str, growth))})."
 
 
 def _resume(result: dict[str, Any] | None) -> str:
