@@ -38,7 +38,10 @@ def steps(env: GymnasiumVecEnv, number: int) -> list[Any]:
 def test_it_is_truncated_without_reward_and_the_others_do_not_notice(options: dict[str, Any]) -> None:
     never: dict[str, Any] = options | {"nan_at": None}
     env, healthy = clock(**options), clock(**never)
-    with pytest.warns(UserWarning, match="NaN or infinity in 1 of 3 environments, 3 steps after the start"):
+    with pytest.warns(
+        UserWarning,
+        match="NaN or infinity in 1 of 3 environments, as in environment 1, 3 steps into its episode and 3 since",
+    ):
         *_, (obs, rewards, dones, extras) = steps(env, 3)
     *_, (well, paid, ended, _) = steps(healthy, 3)
     others = [i for i in range(NUM_ENVS) if i != FAULTY]

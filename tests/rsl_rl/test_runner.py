@@ -18,6 +18,7 @@ from tests.rsl_rl.helpers import runner_cfg, stock
 from trudi_rsl.algorithms.checkpoint import read_checkpoint
 from trudi_rsl.errors import CheckpointError, NonFiniteError
 from trudi_rsl.hosts.gymnasium_env import GymnasiumVecEnv
+from trudi_rsl.hosts.gymnasium_faults import Faults
 from trudi_rsl.rsl_rl_compat.version import POLICY_STYLE, PPO_MODELS
 from trudi_rsl.runners import OnPolicyRunner
 
@@ -40,14 +41,25 @@ def make_exploding(**kwargs: Any) -> gymnasium.Env:
     return Exploding(PendulumEnv(**kwargs))
 
 
+class Unchecked(Faults):
+    """Finds nothing."""
+
+    def __init__(self) -> None:
+        pass
+
+    def removed(self, envs: Any, step: Any, infos: Any, restarts: bool) -> Any:
+        return step
+
+    def require_finite(self, values: np.ndarray, what: str) -> None:
+        pass
+
+
 class UncheckedVecEnv(GymnasiumVecEnv):
     """A host that lets non-finite numbers through and resets nothing, as some GPU simulators do."""
 
-    def _without_faults(self, step: Any, infos: Any) -> Any:
-        return step
-
-    def _require_finite(self, values: np.ndarray, what: str) -> None:
-        pass
+    def __init__(self, task: str, num_envs: int, **options: Any) -> None:
+        super().__init__(task, num_envs, **options)
+        self._faults = Unchecked()
 
 
 def ppo_cfg() -> dict[str, Any]:

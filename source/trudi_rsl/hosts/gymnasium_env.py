@@ -13,8 +13,8 @@ import torch
 from rsl_rl.env import VecEnv
 from tensordict import TensorDict
 
-from trudi_rsl.errors import CheckpointError, ConfigError, NonFiniteError
-from trudi_rsl.hosts.gymnasium_faults import Step, as_float32, faulty_envs, restarted
+from trudi_rsl.errors import CheckpointError, ConfigError
+from trudi_rsl.hosts.gymnasium_faults import Faults, Step
 from trudi_rsl.hosts.gymnasium_make import make_env, try_options, vectorize
 from trudi_rsl.hosts.gymnasium_spaces import action_limits, observation_size
 from trudi_rsl.hosts.gymnasium_state import SimulatorStates, time_limits
@@ -135,8 +135,7 @@ class GymnasiumVecEnv(VecEnv):
         self.restarts_faulty = False
         """Whether environments that give NaN or infinity begin new episodes while others go on; else that is an error.
         Trainings set it; an evaluation should not pass over it."""
-        self._restarted = np.zeros(num_envs, dtype=bool)
-        self._told_of_faults = False
+        self._faults = Faults(task, num_envs, self._when)
         self.seed(seed)
 
     @property
@@ -218,7 +217,9 @@ class GymnasiumVecEnv(VecEnv):
         self._total_steps += 1
         self._lengths += 1
         self._episode_steps += 1
-        obs, rewards, terminated, truncated = self._without_faults(cast(Step, tuple(step)), infos)
+        obs, rewards, terminated, truncated = self._faults.removed(
+            self._vec, cast(Step, tuple(step)), infos, self.restarts_faulty
+        )
         self._episode_returns += rewards
 
         extras: dict[str, Any] = {"time_outs": torch.tensor(truncated & ~terminated, device=self.device)}
@@ -329,7 +330,7 @@ class GymnasiumVecEnv(VecEnv):
         np.copyto(self._obs, obs, casting="same_kind")
         for counts in (self._lengths, self._episode_steps, self._episode_returns):
             counts[:] = 0
-        self._require_finite(self._obs, "the simulator's observation")
+        self._faults.require_finite(self._obs, "the simulator's observation")
 
     def _move_time_limits(self, lengths: np.ndarray) -> None:
         self._lengths[:] = lengths
@@ -342,48 +343,11 @@ class GymnasiumVecEnv(VecEnv):
                 f"{self.task} takes actions of shape {(self.num_envs, self.num_actions)}, not {tuple(actions.shape)}."
             )
         values = actions.detach().to("cpu", self._action_dtype).numpy()
-        self._require_finite(values, "the policy's action")
+        self._faults.require_finite(values, "the policy's action")
         return np.clip(values, self._low, self._high)
 
-    def _without_faults(self, step: Step, infos: dict[str, Any]) -> Step:
-        """Return a step free of NaN and infinity.
-
-        Raises:
-            NonFiniteError: If there are some and :attr:`restarts_faulty` is not set, all environments have some, or one
-                has them again at the first step after its restart.
-        """
-        faulty = faulty_envs(step, infos)
-        if not faulty.any():
-            self._restarted[:] = False
-            return step
-        obs, rewards, terminated, truncated = step
-        if not self.restarts_faulty or faulty.all() or (faulty & self._restarted).any():
-            self._require_finite(as_float32(rewards), "the simulator's reward")
-            last = obs.copy()
-            for env in np.flatnonzero(terminated | truncated):
-                last[env] = infos["final_obs"][env]
-            self._require_finite(as_float32(last), "the simulator's observation")
-            self._require_finite(as_float32(obs), "the simulator's observation")
-        if not self._told_of_faults:
-            self._told_of_faults = True
-            warnings.warn(
-                f"{self.task}: the simulator gave NaN or infinity in {int(faulty.sum())} of {self.num_envs} "
-                f"environments, {self._total_steps} steps after the start. They begin new episodes, here and from now "
-                "on.",
-                stacklevel=3,
-            )
-        self._restarted[:] = faulty
-        return restarted(self._vec, step, infos, faulty)
-
-    def _require_finite(self, values: np.ndarray, what: str) -> None:
-        finite = np.isfinite(values)
-        if finite.all():
-            return
-        env, *entry = np.argwhere(~finite)[0].tolist()
-        raise NonFiniteError(
-            f"{self.task}: {what}{entry or ''} is {values[(env, *entry)]} in environment {env}, "
-            f"{self._episode_steps[env]} steps into its episode and {self._total_steps} since the start."
-        )
+    def _when(self, env: int) -> str:
+        return f"{self._episode_steps[env]} steps into its episode and {self._total_steps} since the start"
 
     def _tensordict(self, obs: np.ndarray) -> TensorDict:
         """Copy ``[E, O]`` to the device, so that no later step changes what was handed out."""

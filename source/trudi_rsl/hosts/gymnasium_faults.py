@@ -3,16 +3,85 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import warnings
+from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
+
+from trudi_rsl.errors import NonFiniteError
 
 if TYPE_CHECKING:
     from gymnasium.vector import SyncVectorEnv
 
 Step = tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]
 """Observations ``[E, O]``, rewards, terminations and truncations ``[E]``."""
+
+
+class Faults:
+    """Finds NaN and infinity in what goes to the simulators of E environments and comes from them.
+
+    Args:
+        task: Its name, for messages.
+        num_envs: E.
+        when: Environment to a text that says where in time it is.
+    """
+
+    def __init__(self, task: str, num_envs: int, when: Callable[[int], str]) -> None:
+        self._task, self._when = task, when
+        self._restarted = np.zeros(num_envs, dtype=bool)
+        self._told = False
+
+    def removed(self, envs: SyncVectorEnv, step: Step, infos: dict[str, Any], restarts: bool) -> Step:
+        """Return a step free of NaN and infinity.
+
+        Args:
+            envs: What was stepped.
+            step: What it gave.
+            infos: What it gave beside; gets the last observations of environments that begin anew.
+            restarts: Whether faulty environments begin new episodes while others go on; else they are an error.
+
+        Raises:
+            NonFiniteError: If there are some and ``restarts`` is False, all environments have some, or one has them
+                again at the first step after its restart.
+        """
+        faulty = faulty_envs(step, infos)
+        if not faulty.any():
+            self._restarted[:] = False
+            return step
+        if not restarts or faulty.all() or (faulty & self._restarted).any():
+            obs, rewards, terminated, truncated = step
+            self.require_finite(as_float32(rewards), "the simulator's reward")
+            last = obs.copy()
+            for env in np.flatnonzero(terminated | truncated):
+                last[env] = infos["final_obs"][env]
+            self.require_finite(as_float32(last), "the simulator's observation")
+            self.require_finite(as_float32(obs), "the simulator's observation")
+        if not self._told:
+            self._told = True
+            first = int(np.flatnonzero(faulty)[0])
+            warnings.warn(
+                f"{self._task}: the simulator gave NaN or infinity in {int(faulty.sum())} of {len(faulty)} "
+                f"environments, as in environment {first}, {self._when(first)}. They begin new episodes, here and from "
+                "now on.",
+                stacklevel=4,
+            )
+        self._restarted[:] = faulty
+        return restarted(envs, step, infos, faulty)
+
+    def require_finite(self, values: np.ndarray, what: str) -> None:
+        """Refuse numbers ``[E, ...]`` of which one is not finite.
+
+        Raises:
+            NonFiniteError: Naming the first, its environment and when it was.
+        """
+        finite = np.isfinite(values)
+        if finite.all():
+            return
+        env, *entry = np.argwhere(~finite)[0].tolist()
+        raise NonFiniteError(
+            f"{self._task}: {what}{entry or ''} is {values[(env, *entry)]} in environment {env}, {self._when(env)}."
+        )
 
 
 def as_float32(values: np.ndarray) -> np.ndarray:
