@@ -2,12 +2,14 @@
 """Play a trained policy: whole episodes, their statistics, and a video if asked for.
 
 Settings of the simulator are those of the run, for Isaac Lab and mjlab those of the task; env.name=value overrides one.
-A task of Isaac Lab or mjlab also exports the policy, and without --episodes plays until Ctrl-C.
+A task of Isaac Lab or mjlab also exports the policy, and without --episodes plays until Ctrl-C. With --every_checkpoint
+all checkpoints of the run are evaluated, and nothing is exported.
 """
 
 from __future__ import annotations
 
 import argparse
+from pathlib import Path
 from typing import get_args
 
 
@@ -25,6 +27,12 @@ def parse() -> tuple[argparse.Namespace, list[str]]:
         help="a file, a run folder, or a regular expression of file names in the run (default: the newest of the "
         "newest run of --task and --algo)",
     )
+    parser.add_argument(
+        "--every_checkpoint",
+        action="store_true",
+        help="evaluate all model_<iteration>.pt of the checkpoint's folder alike, and let best.pt there name the one "
+        "with the highest mean return",
+    )
     parser.add_argument("--experiment_name", help="folder of the runs to look in (default: from the task)")
     parser.add_argument("--load_run", help="regular expression of the run folder's name (default: the newest run)")
     parser.add_argument(
@@ -40,7 +48,9 @@ def parse() -> tuple[argparse.Namespace, list[str]]:
         help="start of ode (default: random; zeros for dppo and fpo)",
     )
     parser.add_argument("--num_candidates", type=int, help="candidates K of best_of_k, at least 1 (default: 20)")
-    parser.add_argument("--episodes", type=int, help="episodes to run (Gymnasium: 10 unless given)")
+    parser.add_argument(
+        "--episodes", type=int, help="episodes to run (Gymnasium and --every_checkpoint: 10 unless given)"
+    )
     parser.add_argument("--num_envs", type=int, help="environments stepped together (default: episodes, at most 64)")
     parser.add_argument("--seed", type=int, help="seed of simulator and sampler (default: the run's)")
     parser.add_argument("--device", help="device to compute on (default: the run's if there is one, else cpu)")
@@ -56,8 +66,13 @@ def parse() -> tuple[argparse.Namespace, list[str]]:
 def play(args: argparse.Namespace, rest: list[str]) -> None:
     """Play on the simulator that the task belongs to."""
     from trudi_rsl.command_line import refuse_flags
+    from trudi_rsl.errors import ConfigError
     from trudi_rsl.hosts.registry import launcher
 
+    if args.every_checkpoint:
+        if args.video:
+            raise ConfigError("--every_checkpoint records no video. Leave out --video, and record best.pt afterwards.")
+        args.episodes = 10 if args.episodes is None else args.episodes
     if (launch := launcher(args.task)) is not None:
         launch.play(args, rest)
         return
@@ -69,7 +84,8 @@ def play_gymnasium(args: argparse.Namespace, overrides: list[str]) -> None:
     """Find the policy, run it, and print what came out."""
     import torch
 
-    from trudi_rsl.config import check_startable
+    from trudi_rsl.config import check_startable, checkpoints_in
+    from trudi_rsl.evaluation.episodes import Policy
     from trudi_rsl.evaluation.play import evaluate_and_print, find, settings
     from trudi_rsl.evaluation.policies import SamplerCfg, identify, load_policy
     from trudi_rsl.evaluation.video import make_env_to_render, record_episode, video_path
@@ -80,6 +96,7 @@ def play_gymnasium(args: argparse.Namespace, overrides: list[str]) -> None:
     sampler = SamplerCfg(args.sampler, args.score_scale, args.num_candidates, args.initial_latent)
     checkpoint = find(args.task, args.algo or "trudi", args.experiment_name, args.load_run, args.checkpoint)
     algorithm = identify(checkpoint, args.task, args.algo)
+    checkpoints = checkpoints_in(checkpoint.parent) if args.every_checkpoint else []
     episodes = 10 if args.episodes is None else args.episodes
     num_envs = max(1, min(episodes, 64)) if args.num_envs is None else args.num_envs
     cfg = settings(checkpoint, args.task, algorithm, [f"env.num_envs={num_envs}", *overrides])
@@ -91,14 +108,23 @@ def play_gymnasium(args: argparse.Namespace, overrides: list[str]) -> None:
     if num_threads := args.num_threads or cfg.agent.get("num_threads"):
         torch.set_num_threads(num_threads)
     env = (make_env_to_render if video else make_env)(args.task, cfg.env, device, seed)
-    policy = load_policy(checkpoint, algorithm, env, cfg.agent, sampler, device)
-    torch.manual_seed(seed)
 
-    print(f"Checkpoint: {checkpoint}")
-    evaluate_and_print(env, policy, episodes, f"{args.task}, {algorithm}, sampler {args.sampler}, seed {seed}")
-    if video:
-        record_episode(env, policy, video, args.video_length or 1000)
-        print(f"Video: {video}")
+    def load(path: Path) -> Policy:
+        return load_policy(path, identify(path, args.task, algorithm), env, cfg.agent, sampler, device)
+
+    title = f"{args.task}, {algorithm}, sampler {args.sampler}, seed {seed}"
+    if checkpoints:
+        from trudi_rsl.evaluation.selection import select_best
+
+        select_best(env, checkpoints, load, episodes, seed, title)
+    else:
+        policy = load(checkpoint)
+        torch.manual_seed(seed)
+        print(f"Checkpoint: {checkpoint}")
+        evaluate_and_print(env, policy, episodes, title)
+        if video:
+            record_episode(env, policy, video, args.video_length or 1000)
+            print(f"Video: {video}")
     env.close()  # pyright: ignore[reportAttributeAccessIssue]
 
 

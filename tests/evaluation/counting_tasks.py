@@ -65,6 +65,27 @@ class Telling(ShortOrLong):
         return obs, reward, terminated, truncated, info
 
 
+class Aim(gym.Env):
+    """Each of five steps costs the action's distance from a target within 0.1 of 0.5, drawn at every reset, not shown.
+
+    An episode whose last action is within 0.2 of it succeeds.
+    """
+
+    observation_space = Box(-np.inf, np.inf, (1,), np.float32)
+    action_space = Box(-1.0, 1.0, (1,), np.float32)
+
+    def reset(self, *, seed: int | None = None, options: dict[str, Any] | None = None) -> tuple[np.ndarray, dict]:
+        super().reset(seed=seed)
+        self.target, self.steps = self.np_random.uniform(0.4, 0.6), 0
+        return np.zeros(1, np.float32), {}
+
+    def step(self, action: np.ndarray) -> tuple[np.ndarray, float, bool, bool, dict]:
+        self.steps += 1
+        distance = abs(float(action[0]) - self.target)
+        info = {"is_success": distance < 0.2} if self.steps == 5 else {}
+        return np.zeros(1, np.float32), -distance, self.steps == 5, False, info
+
+
 class Unrenderable(ShortOrLong):
     """A task whose rendering fails, as without OpenGL."""
 
@@ -74,4 +95,5 @@ class Unrenderable(ShortOrLong):
 
 gym.register("trudi-tests/ShortOrLong-v0", f"{__name__}:ShortOrLong")
 gym.register("trudi-tests/Telling-v0", f"{__name__}:Telling")
+gym.register("trudi-tests/Aim-v0", f"{__name__}:Aim")
 gym.register("trudi-tests/Unrenderable-v0", f"{__name__}:Unrenderable")

@@ -3,7 +3,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -17,8 +17,10 @@ from tensorboard.backend.event_processing.event_accumulator import EventAccumula
 from tests.rsl_rl.helpers import runner_cfg, stock
 from trudi_rsl.algorithms.checkpoint import read_checkpoint
 from trudi_rsl.errors import CheckpointError, NonFiniteError
+from trudi_rsl.evaluation.policies import SamplerCfg, acting, load_into
 from trudi_rsl.hosts.gymnasium_env import GymnasiumVecEnv
 from trudi_rsl.hosts.gymnasium_faults import Faults
+from trudi_rsl.modules.actor_critic import Sampler
 from trudi_rsl.rsl_rl_compat.version import POLICY_STYLE, PPO_MODELS
 from trudi_rsl.runners import OnPolicyRunner
 
@@ -175,6 +177,28 @@ def test_a_ppo_checkpoint_of_another_task_is_refused(tmp_path: Path) -> None:
     other = OnPolicyRunner(GymnasiumVecEnv("InvertedPendulum-v5", 2), ppo_cfg(), None, "cpu")
     with pytest.raises(CheckpointError, match="trained on task 'Pendulum-v1', not on 'InvertedPendulum-v5'"):
         other.load(str(tmp_path / "model_0.pt"))
+
+
+@pytest.mark.parametrize(("cfg", "sampler"), [(runner_cfg, "best_of_k"), (ppo_cfg, "ode")])
+def test_a_policy_loaded_into_a_runner_is_its_checkpoints_and_the_simulator_and_random_numbers_stay(
+    cfg: Callable[[], dict[str, Any]], sampler: Sampler, tmp_path: Path
+) -> None:
+    OnPolicyRunner(GymnasiumVecEnv(TASK, 3), cfg() | {"save_interval": 1}, str(tmp_path), "cpu").learn(2)
+    runner = OnPolicyRunner(GymnasiumVecEnv(TASK, 3), cfg(), None, "cpu")
+    obs, acted = runner.env.get_observations(), []
+    steps, numbers = runner.env.episode_length_buf.clone(), torch.get_rng_state()
+    for name in ("model_1.pt", "model_0.pt", "model_1.pt"):
+        policy = load_into(runner, tmp_path / name, SamplerCfg(sampler))
+        assert torch.equal(torch.get_rng_state(), numbers) and torch.equal(runner.env.episode_length_buf, steps)
+        other = OnPolicyRunner(GymnasiumVecEnv(TASK, 3), cfg(), None, "cpu")
+        other.load(str(tmp_path / name))
+        torch.set_rng_state(numbers)
+        expected = acting(other.alg, SamplerCfg(sampler))(obs)
+        torch.set_rng_state(numbers)
+        acted.append(policy(obs))
+        assert torch.equal(acted[-1], expected)
+        torch.set_rng_state(numbers)
+    assert torch.equal(acted[0], acted[2]) and not torch.equal(acted[0], acted[1])
 
 
 def test_a_missing_checkpoint_is_named() -> None:

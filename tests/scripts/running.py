@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import os
+import re
 import runpy
 import subprocess
 import sys
@@ -19,6 +20,11 @@ def run_script(name: str, *args: str | Path, cwd: Path) -> subprocess.CompletedP
     environment = {**os.environ, "PYTHONPATH": os.pathsep.join(filter(None, sys.path))}
     command = [sys.executable, str(SCRIPTS / name), *map(str, args)]
     return subprocess.run(command, cwd=cwd, capture_output=True, text=True, env=environment)
+
+
+def table_rows(output: str) -> list[list[str]]:
+    """Return the cells of the rows of the tables in what a script printed."""
+    return [[cell.strip() for cell in row.split("│")] for row in re.findall(r"^│(.*)│$", output, re.MULTILINE)]
 
 
 class ScriptHere:

@@ -3,7 +3,6 @@
 
 from __future__ import annotations
 
-import re
 import shutil
 from pathlib import Path
 
@@ -11,7 +10,7 @@ import imageio.v3 as imageio
 import pytest
 
 from tests.evaluation.tiny_runs import TASK, train_tiny
-from tests.scripts.running import ScriptHere, run_script
+from tests.scripts.running import ScriptHere, run_script, table_rows
 
 
 @pytest.fixture(scope="module")
@@ -49,8 +48,8 @@ def play(project: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureF
 
 
 def numbers(output: str) -> list[float]:
-    (row,) = re.findall(r"^│(.*)│$", output, re.MULTILINE)
-    return [float(cell) for cell in row.split("│")]
+    (row,) = table_rows(output)
+    return [float(cell) for cell in row]
 
 
 @pytest.mark.slow

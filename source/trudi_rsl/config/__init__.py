@@ -4,6 +4,7 @@
 from trudi_rsl.config.compose import compose
 from trudi_rsl.config.presets import check_startable, task_preset
 from trudi_rsl.config.run_folder import (
+    checkpoints_in,
     create_run_folder,
     experiment_folder,
     find_checkpoint,
@@ -14,6 +15,7 @@ from trudi_rsl.config.run_folder import (
 
 __all__ = [
     "check_startable",
+    "checkpoints_in",
     "compose",
     "create_run_folder",
     "experiment_folder",

@@ -6,7 +6,7 @@ from __future__ import annotations
 import contextlib
 import dataclasses
 import re
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from datetime import datetime
 from pathlib import Path
 
@@ -67,10 +67,8 @@ def find_checkpoint(experiment: Path, run_regex: str = ".*", checkpoint_regex: s
     runs = [p for p in _matching(experiment, run_regex) if p.is_dir()]
     for run in reversed(runs):
         files = [p for p in _matching(run, checkpoint_regex) if p.is_file()]
-        for file in reversed(files):
-            if is_whole(file):
-                return file
-            print(f"[trudi_rsl] {file} is damaged or only half there, and was passed over.", flush=True)
+        if (newest := next(_whole(reversed(files)), None)) is not None:
+            return newest
         if files and checkpoint_regex != ANY_CHECKPOINT:
             raise CheckpointError(f"{files[-1]} is damaged or only half there. Ask for another checkpoint or run.")
     if not runs:
@@ -78,6 +76,18 @@ def find_checkpoint(experiment: Path, run_regex: str = ".*", checkpoint_regex: s
     raise CheckpointError(
         f"No run in {experiment} that matches {run_regex!r} has a file that matches {checkpoint_regex!r}."
     )
+
+
+def checkpoints_in(folder: Path) -> list[Path]:
+    """Return the checkpoints ``model_<iteration>.pt`` of a folder by iteration; damaged ones are passed over likewise.
+
+    Raises:
+        CheckpointError: If there is none.
+    """
+    found = list(_whole(p for p in _matching(folder, r"model_\d+\.pt$") if p.is_file()))
+    if not found:
+        raise CheckpointError(f"{folder} has no sound checkpoint model_<iteration>.pt.")
+    return found
 
 
 def resume_path(cfg: DictConfig) -> Path | None:
@@ -140,6 +150,15 @@ def _read(path: Path, schema: type) -> DictConfig:
     except Exception as error:  # OmegaConf's own are not all it raises
         raise CheckpointError(f"{path} was not written by trudi_rsl's train.py: {one_line(error)}") from error
     return section
+
+
+def _whole(files: Iterable[Path]) -> Iterator[Path]:
+    """Yield the files that are whole, and say which are not."""
+    for file in files:
+        if is_whole(file):
+            yield file
+        else:
+            print(f"[trudi_rsl] {file} is damaged or only half there, and was passed over.", flush=True)
 
 
 def _matching(folder: Path, regex: str) -> list[Path]:

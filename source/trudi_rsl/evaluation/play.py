@@ -22,6 +22,9 @@ from trudi_rsl.evaluation.episodes import Policy, evaluate
 if TYPE_CHECKING:
     from trudi_rsl.evaluation.statistics import Summary
 
+STATISTICS = ("mean", "std", "IQM", "episodes")
+"""Columns that tables of returns have."""
+
 
 def find(
     task: str,
@@ -111,8 +114,18 @@ def evaluate_and_print(env: VecEnv, policy: Policy, episodes: int, title: str) -
 def summary_table(summary: Summary) -> Table:
     """Return the statistics of returns as a table to print."""
     table = Table()
-    for name in ("mean", "std", "IQM", "episodes"):
+    for name in STATISTICS:
         table.add_column(name, justify="right")
-    std = "-" if math.isnan(summary.std) else f"{summary.std:.2f}"
-    table.add_row(f"{summary.mean:.2f}", std, f"{summary.iqm:.2f}", str(summary.count))
+    table.add_row(*summary_cells(summary))
     return table
+
+
+def summary_cells(summary: Summary) -> tuple[str, ...]:
+    """Return the statistics of returns as texts, in the order of :data:`STATISTICS`."""
+    std = "-" if math.isnan(summary.std) else _text(summary.std)
+    return _text(summary.mean), std, _text(summary.iqm), str(summary.count)
+
+
+def _text(value: float) -> str:
+    """Return a number with two decimals, one below 1 with three digits: hosts that scale rewards by time pay little."""
+    return f"{value:.2f}" if abs(value) >= 1.0 else f"{value:.3g}"

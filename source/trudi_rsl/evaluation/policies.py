@@ -168,6 +168,21 @@ def _to_act(agent_cfg: Mapping[str, Any]) -> dict[str, Any]:
     return cfg
 
 
+def load_into(runner: OnPolicyRunner, path: Path, sampler: SamplerCfg) -> Policy:
+    """Return the policy of a checkpoint, loaded into a runner whose simulator and random numbers stay as they are.
+
+    Args:
+        runner: Made with the settings that the checkpoint was trained with; its earlier policies become this one.
+        path: A ``model_*.pt``.
+        sampler: How it is to act; :meth:`SamplerCfg.require_for` has passed.
+
+    Raises:
+        CheckpointError: If the checkpoint does not fit the runner.
+    """
+    runner.load(str(path), load_cfg={"actor": True, "critic": True})  # best_of_k asks the critic
+    return acting(runner.alg, sampler)
+
+
 def acting(algorithm: Any, sampler: SamplerCfg) -> Policy:
     """Return the policy that an algorithm of a runner holds, with its normalisers frozen.
 

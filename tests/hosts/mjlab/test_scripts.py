@@ -23,6 +23,7 @@ from tests.hosts.mjlab.running import (
     newest_run,
     onnx_metadata,
 )
+from tests.scripts.running import table_rows
 from trudi_rsl.algorithms.checkpoint import read_checkpoint
 
 EPISODE = "env.episode_length_s=0.5"
@@ -108,6 +109,27 @@ def test_play_prints_returns_and_exports_the_policy(flat_run: Path, scripts: Scr
     assert len(metadata["joint_names"].split(",")) == 29
     assert metadata["task"] == FLAT
     assert_acts_as(exported, flat_run / "model_1.pt")
+
+
+@pytest.mark.slow
+def test_every_checkpoint_of_a_run_is_played_alike_and_best_names_the_best(
+    cartpole_run: Path, scripts: Scripts, tmp_path: Path
+) -> None:
+    run = shutil.copytree(cartpole_run, tmp_path / "run")
+    content = torch.load(run / "model_0.pt", weights_only=True)
+    torch.save(content, run / "model_2.pt")
+    content["actor_state_dict"]["actor.score_network.output_layer.bias"].add_(1.0)
+    torch.save(content, run / "model_1.pt")
+    (run / "best.pt").unlink(missing_ok=True)
+    output = scripts.play("--task", CARTPOLE, "--checkpoint", "run", "--every_checkpoint", "--num_envs", "4", EPISODE)
+    first, other, same = table_rows(output)
+    assert [row[0] for row in (first, other, same)] == ["0", "1", "2"]
+    assert first[1:-1] == same[1:-1] != other[1:-1]
+    assert first[4] == "10"
+    best = max((first, other), key=lambda row: float(row[1]))
+    assert best[-1] == "best"
+    assert (run / "best.pt").readlink() == Path(f"model_{best[0]}.pt")
+    assert not (run / "exported").exists()
 
 
 @pytest.mark.slow

@@ -45,7 +45,8 @@ def play(args: argparse.Namespace, host_args: Sequence[str]) -> None:
     """Play a checkpoint in a task of Isaac Lab and export it, as Isaac Lab's own script does.
 
     Writes ``exported/policy.onnx`` and ``exported/policy.pt`` beside the checkpoint. With ``args.episodes``, runs that
-    many episodes, prints their statistics and stops.
+    many episodes, prints their statistics and stops. With ``args.every_checkpoint``, does so with all checkpoints of
+    the run, and writes nothing but ``best.pt``.
 
     Args:
         args: Flags of ``scripts/play.py``.

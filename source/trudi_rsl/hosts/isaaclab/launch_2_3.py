@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import argparse
 import contextlib
+import functools
 import itertools
 import os
 import signal
@@ -17,9 +18,9 @@ import torch
 from isaaclab.app import AppLauncher  # pyright: ignore[reportMissingImports]
 
 from trudi_rsl.algorithms.family import SETTINGS
-from trudi_rsl.config.run_folder import LOG_ROOT, create_run_folder
+from trudi_rsl.config.run_folder import LOG_ROOT, checkpoints_in, create_run_folder
 from trudi_rsl.errors import CheckpointError, ConfigError, NonFiniteError
-from trudi_rsl.evaluation.policies import SamplerCfg, acting, identify
+from trudi_rsl.evaluation.policies import SamplerCfg, acting, identify, load_into
 
 
 def train(args: argparse.Namespace, host_args: list[str]) -> None:
@@ -77,6 +78,7 @@ def play(args: argparse.Namespace, host_args: list[str]) -> None:
         algorithm = identify(checkpoint, task.id, args.algo)
         sampler.require_for(algorithm)
         task = Task(task.id, AGENT_KEYS[algorithm])
+        checkpoints = checkpoints_in(checkpoint.parent) if args.every_checkpoint else []
 
         def run(env_cfg: Any, agent_cfg: Any) -> None:
             from trudi_rsl.evaluation.play import evaluate_and_print
@@ -85,12 +87,19 @@ def play(args: argparse.Namespace, host_args: list[str]) -> None:
             use_trained_settings(agent_cfg, checkpoint)
             env, runner = _make(args, task.id, env_cfg, agent_cfg, checkpoint.parent / "videos" / "play", None)
             runner.load(str(checkpoint))
+            title = f"{task.id}, {algorithm}, sampler {args.sampler}, seed {env_cfg.seed}"
+            if checkpoints:
+                from trudi_rsl.evaluation.selection import select_best
+
+                load = functools.partial(load_into, runner, sampler=sampler)
+                select_best(env, checkpoints, load, args.episodes, env_cfg.seed, title)
+                env.close()
+                return
             exported = checkpoint.parent / "exported"
             _export(runner, str(exported))
             print(f"Checkpoint: {checkpoint}\nExported: {exported}", flush=True)
             policy = acting(runner.alg, sampler)
             if args.episodes is not None:
-                title = f"{task.id}, {algorithm}, sampler {args.sampler}, seed {env_cfg.seed}"
                 evaluate_and_print(env, policy, args.episodes, title)
             else:
                 _play_on(env, policy, (args.video_length or 200) if args.video else None)

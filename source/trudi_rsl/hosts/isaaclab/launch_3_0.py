@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import argparse
 import contextlib
+import functools
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from types import ModuleType
@@ -21,8 +22,9 @@ from isaaclab_rl.entrypoints.backends import (  # pyright: ignore[reportMissingI
 from rsl_rl.env import VecEnv
 
 from trudi_rsl.algorithms.family import SETTINGS
+from trudi_rsl.config import checkpoints_in
 from trudi_rsl.evaluation.play import evaluate_and_print
-from trudi_rsl.evaluation.policies import SamplerCfg, acting, identify
+from trudi_rsl.evaluation.policies import SamplerCfg, acting, identify, load_into
 from trudi_rsl.hosts.isaaclab.task import (
     AGENT_KEYS,
     Task,
@@ -62,18 +64,30 @@ def play(args: argparse.Namespace, host_args: list[str]) -> None:
     algorithm = identify(checkpoint, task.id, args.algo)
     sampler.require_for(algorithm)
     task = Task(task.id, AGENT_KEYS[algorithm])
+    checkpoints = checkpoints_in(checkpoint.parent) if args.every_checkpoint else []
     made: dict[str, Any] = {}
 
     def create_runner(env: VecEnv, agent_cfg: Any, log_dir: str | None = None) -> Any:
         use_trained_settings(agent_cfg, checkpoint)
-        made.update(env=env, runner=_create_runner(env, agent_cfg, log_dir))
-        return made["runner"]
+        runner = _create_runner(env, agent_cfg, log_dir)
+        if checkpoints:
+            # Isaac Lab's command exports the one that it was given
+            runner.export_policy_to_jit = runner.export_policy_to_onnx = lambda **_: None
+        made.update(env=env, runner=runner)
+        return runner
 
     def run_playback(step: Callable[[], None], **settings: Any) -> None:
-        env = made["env"]
-        policy: Any = acting(made["runner"].alg, sampler)
+        env, runner = made["env"], made["runner"]
+        seed = env.unwrapped.cfg.seed
+        title = f"{task.id}, {algorithm}, sampler {args.sampler}, seed {seed}"
+        if checkpoints:
+            from trudi_rsl.evaluation.selection import select_best  # needs the `eval` extra
+
+            load = functools.partial(load_into, runner, sampler=sampler)
+            select_best(env, checkpoints, load, args.episodes, seed, title)
+            return
+        policy: Any = acting(runner.alg, sampler)
         if args.episodes is not None:
-            title = f"{task.id}, {algorithm}, sampler {args.sampler}, seed {env.unwrapped.cfg.seed}"
             evaluate_and_print(env, policy, args.episodes, title)
             return
         obs = env.get_observations()

@@ -20,9 +20,10 @@ from mjlab.tasks import registry  # pyright: ignore[reportMissingImports]
 from omegaconf import OmegaConf
 
 from trudi_rsl.algorithms.checkpoint import load_deployable
-from trudi_rsl.config import resume_path
+from trudi_rsl.config import checkpoints_in, resume_path
 from trudi_rsl.config.schema import ANY_CHECKPOINT
 from trudi_rsl.deploy import export_policy
+from trudi_rsl.evaluation.episodes import Policy
 from trudi_rsl.evaluation.play import evaluate_and_print
 from trudi_rsl.evaluation.policies import SamplerCfg, identify, load_policy
 from trudi_rsl.evaluation.video import record_episode, video_path
@@ -49,7 +50,7 @@ def play(args: argparse.Namespace, overrides: Sequence[str] = ()) -> None:
 
     Episodes are those of the task's variant for playing (no noise on observations, no pushes), with the time limit of
     training. The policy of any algorithm but PPO is also exported, to ``exported/`` beside its checkpoint and with
-    mjlab's metadata.
+    mjlab's metadata. With ``--every_checkpoint`` all checkpoints of the run are evaluated, and nothing is exported.
 
     Args:
         args: Flags of ``scripts/play.py``.
@@ -65,6 +66,7 @@ def play(args: argparse.Namespace, overrides: Sequence[str] = ()) -> None:
     checkpoint = _find(task, args)
     task = Task(task.name, identify(checkpoint, task.name, args.algo))
     sampler.require_for(task.algo)
+    checkpoints = checkpoints_in(checkpoint.parent) if args.every_checkpoint else []
     device = args.device or ("cuda:0" if torch.cuda.is_available() else "cpu")
     check_device(device)
     if args.num_threads:
@@ -76,7 +78,18 @@ def play(args: argparse.Namespace, overrides: Sequence[str] = ()) -> None:
     agent = agent_cfg(task, checkpoint)
     simulator = ManagerBasedRlEnv(env_cfg, device, "rgb_array" if args.video else None)
     env = PlayedEnv(simulator, task.name, agent["clip_actions"])
-    policy = load_policy(checkpoint, task.algo, env, agent, sampler, device)
+
+    def load(path: Path) -> Policy:
+        return load_policy(path, identify(path, task.name, task.algo), env, agent, sampler, device)
+
+    title = f"{task.name}, {task.algo}, sampler {args.sampler}, seed {env_cfg.seed}"
+    if checkpoints:
+        from trudi_rsl.evaluation.selection import select_best  # needs the `eval` extra
+
+        select_best(env, checkpoints, load, episodes, env_cfg.seed, title)
+        env.close()
+        return
+    policy = load(checkpoint)
     torch.manual_seed(env_cfg.seed)
 
     print(f"Checkpoint: {checkpoint}")
@@ -89,7 +102,6 @@ def play(args: argparse.Namespace, overrides: Sequence[str] = ()) -> None:
     if viewed:
         _view(env, policy)
     else:
-        title = f"{task.name}, {task.algo}, sampler {args.sampler}, seed {env_cfg.seed}"
         evaluate_and_print(env, policy, episodes, title)
     env.close()
 

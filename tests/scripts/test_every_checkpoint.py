@@ -1,0 +1,107 @@
+# SPDX-License-Identifier: BSD-3-Clause
+"""scripts/play.py --every_checkpoint on Gymnasium's tasks."""
+
+from __future__ import annotations
+
+import re
+import shutil
+from pathlib import Path
+
+import pytest
+import torch
+
+from tests.evaluation import counting_tasks
+from tests.evaluation.tiny_runs import train_tiny
+from tests.scripts.running import ScriptHere, table_rows
+
+TASK = f"{counting_tasks.__name__}:trudi-tests/Aim-v0"
+ACTIONS = {0: -0.5, 2: 0.0, 10: 0.5, 20: 0.2}
+"""Iterations to the action that the policy then always takes; the task's targets lie around 0.5."""
+
+
+@pytest.fixture(scope="module")
+def trained(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A run folder of PPO whose policies act as :data:`ACTIONS` says."""
+    checkpoint = train_tiny("ppo", tmp_path_factory.mktemp("runs") / "ppo", TASK)
+    content = torch.load(checkpoint, weights_only=True)
+    for file in checkpoint.parent.glob("*.pt"):
+        file.unlink()
+    for iteration, action in ACTIONS.items():
+        content["actor_state_dict"]["mlp.2.weight"].zero_()
+        content["actor_state_dict"]["mlp.2.bias"].fill_(action)
+        torch.save(content | {"iter": iteration}, checkpoint.with_name(f"model_{iteration}.pt"))
+    return checkpoint.parent
+
+
+@pytest.fixture
+def run(trained: Path, tmp_path: Path) -> Path:
+    """A copy of the run that ``best.pt`` names the newest of."""
+    folder = shutil.copytree(trained, tmp_path / "run")
+    (folder / "best.pt").symlink_to("model_20.pt")
+    return folder
+
+
+@pytest.fixture
+def play(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> ScriptHere:
+    return ScriptHere("play.py", tmp_path, monkeypatch, capsys)
+
+
+@pytest.mark.parametrize("named", ["run", "run/model_2.pt", "run/best.pt"])
+def test_all_checkpoints_of_the_run_are_played_and_best_names_the_best(play: ScriptHere, run: Path, named: str) -> None:
+    output = play("--task", TASK, "--checkpoint", named, "--every_checkpoint")
+    table = table_rows(output)
+    assert [row[0] for row in table] == [str(iteration) for iteration in ACTIONS]
+    assert {row[4] for row in table} == {"10"}
+    assert [row[-1] for row in table] == ["", "", "best", ""]
+    assert (run / "best.pt").readlink() == Path("model_10.pt")
+    assert re.fullmatch(r"Best: \S*run/model_10\.pt, which best\.pt now names\.", output.splitlines()[-1])
+    assert not (run / "exported").exists()
+
+
+@pytest.mark.parametrize("sampler", ["ode", "sde"])
+def test_a_checkpoint_gets_the_numbers_that_it_gets_alone(play: ScriptHere, run: Path, sampler: str) -> None:
+    flags = ("--task", TASK, "--episodes", "7", "--num_envs", "3", "--seed", "4", "--sampler", sampler)
+    together = table_rows(play(*flags, "--checkpoint", "run", "--every_checkpoint"))
+    for row in together:
+        (alone,) = table_rows(play(*flags, "--checkpoint", f"run/model_{row[0]}.pt"))
+        assert alone == row[1:5]
+    assert len({row[1] for row in together}) == len(ACTIONS)
+
+
+def test_damaged_checkpoints_and_those_of_no_iteration_are_passed_over(play: ScriptHere, run: Path) -> None:
+    content = (run / "model_10.pt").read_bytes()
+    (run / "model_10.pt").write_bytes(content[:-500])
+    (run / "model_30_rescued.pt").write_bytes(content)
+    output = play("--task", TASK, "--checkpoint", "run", "--every_checkpoint", "--episodes", "2")
+    assert "model_10.pt is damaged or only half there, and was passed over" in output
+    assert [row[0] for row in table_rows(output)] == ["0", "2", "20"]
+    assert (run / "best.pt").readlink() == Path("model_20.pt")
+
+
+def test_outside_of_a_run_the_checkpoints_of_the_folder_are_played_but_none_of_other_algorithms(
+    play: ScriptHere, run: Path, tmp_path: Path
+) -> None:
+    trudi = train_tiny("trudi", tmp_path / "trudi", TASK)
+    alone = tmp_path / "alone"
+    alone.mkdir()
+    for name in ("model_0.pt", "model_1.pt"):
+        shutil.copy(trudi.with_name(name), alone)
+    shutil.copy(run / "model_10.pt", alone)
+    output = play("--task", TASK, "--checkpoint", "alone/model_1.pt", "--every_checkpoint", "--episodes", "2")
+    assert "model_10.pt was passed over" in output and "is a checkpoint of ppo, not of trudi" in output
+    assert [row[0] for row in table_rows(output)] == ["0", "1"]
+    assert (alone / "best.pt").readlink().name in ("model_0.pt", "model_1.pt")
+
+
+def test_a_folder_without_a_checkpoint_of_an_iteration_is_refused(play: ScriptHere, run: Path, tmp_path: Path) -> None:
+    (tmp_path / "alone").mkdir()
+    shutil.copytree(run / "params", tmp_path / "alone" / "params")
+    shutil.copy(run / "model_10.pt", tmp_path / "alone" / "mine.pt")
+    error = play.error("--task", TASK, "--checkpoint", "alone/mine.pt", "--every_checkpoint")
+    assert error == "Error: alone has no sound checkpoint model_<iteration>.pt."
+
+
+def test_a_video_of_every_checkpoint_is_refused(play: ScriptHere, run: Path) -> None:
+    error = play.error("--task", TASK, "--checkpoint", "run", "--every_checkpoint", "--video")
+    assert error.startswith("Error: --every_checkpoint records no video.")
+    assert (run / "best.pt").readlink() == Path("model_20.pt")
