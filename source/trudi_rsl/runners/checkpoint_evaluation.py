@@ -14,6 +14,7 @@ from rsl_rl.env import VecEnv
 
 from trudi_rsl.algorithms.resume import rng_state, set_rng_state
 from trudi_rsl.evaluation.episodes import EpisodeResults, Policy, evaluate
+from trudi_rsl.rsl_rl_compat.progress import host_progress, set_host_progress
 
 SEED = 10_000
 """Seed of the episodes, the same for every checkpoint; runs count theirs from much lower ones."""
@@ -41,6 +42,7 @@ class CheckpointEvaluation:
         try:
             with _apart(SEED):
                 self._env = make_env(min(episodes, MOST_ENVS), SEED)
+                self._place = None if self._env is None else host_progress(self._env)
             why = None if self._env is not None else "its simulator holds one set of environments in a process"
         except Exception as error:
             why = str(error)
@@ -57,7 +59,7 @@ class CheckpointEvaluation:
         return self._env is not None
 
     def run(self, policy: Policy, device: str) -> EpisodeResults | None:
-        """Run the episodes, the same for every policy as far as the seed decides.
+        """Run the episodes, the same for every policy as far as seed and curricula decide.
 
         Args:
             policy: Acts.
@@ -70,6 +72,8 @@ class CheckpointEvaluation:
             return None
         try:
             with _apart(SEED):
+                if self._place is not None:
+                    set_host_progress(self._env, self._place)
                 if hasattr(self._env, "seed"):
                     self._env.seed(SEED)  # type: ignore[attr-defined]
                 return evaluate(self._env, policy, self._episodes, progress=False, policy_device=device)
