@@ -38,7 +38,7 @@ TASK, EXPERIMENT = "HalfCheetah-v5", "halfcheetah-v5"
 ITERATIONS, SAVE_INTERVAL, STEPS_PER_ITERATION = 150, 5, 2048
 END_EVERY, KILLED = 50.0, 0.7
 """Mean seconds until a process is made to end, and the share of those ends that are kills."""
-WARM_UP, MOST_GROWTH = 10, 50.0
+WARM_UP, MOST_GROWTH = 30, 50.0
 """Iterations of a process after which its memory counts, and MB by which it may grow per 1000 iterations then."""
 SIGNIFICANCE = 0.05
 UNDISTURBED = "halfcheetah_HalfCheetah-v5_trudi_preset_seed*.json"
