@@ -7,7 +7,6 @@ import copy
 import functools
 import statistics
 import time
-from collections import deque
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -21,7 +20,7 @@ from trudi_rsl.algorithms.checkpoint import check_algorithm, check_kind, check_t
 from trudi_rsl.algorithms.checkpoint_file import sound
 from trudi_rsl.algorithms.model_checkpoint import SECTION, policy_spec
 from trudi_rsl.algorithms.policy_gradient import PolicyGradient
-from trudi_rsl.algorithms.resume import env_state_of, resume_state, set_resume_state
+from trudi_rsl.algorithms.resume import resume_state, set_resume_state
 from trudi_rsl.errors import NonFiniteError
 from trudi_rsl.rsl_rl_compat import task_name
 from trudi_rsl.rsl_rl_compat.moved import policy_of
@@ -31,6 +30,7 @@ from trudi_rsl.runners.checkpoint_reader import safe_reading
 from trudi_rsl.runners.checkpoint_writer import whole_checkpoints
 from trudi_rsl.runners.ending import Requests, TrainingEnds, ending
 from trudi_rsl.runners.kept_checkpoints import KeptCheckpoints
+from trudi_rsl.runners.log_sums import continue_log, log_sums
 from trudi_rsl.runners.log_writer import interruptible_logs
 from trudi_rsl.runners.partners import join_on_cpu, with_partners
 
@@ -39,14 +39,8 @@ if TYPE_CHECKING or not POLICY_STYLE:
 else:
     from trudi_rsl.rsl_rl_compat.policy_style_runner import OnPolicyRunner as RslRlOnPolicyRunner
 
-EPISODE_SUMS = ("cur_reward_sum", "cur_episode_length")
-"""Attributes of RSL-RL's logger that add up the episodes under way, ``[E]``."""
-
 RETRY_SECONDS = (2.0, 10.0, 30.0, 60.0, 120.0)
 """Pauses before a training's last checkpoint is tried again."""
-
-LOG_SUMS = ("rewbuffer", "lenbuffer", "tot_timesteps", "tot_time")
-"""Attributes of RSL-RL's logger about what is over."""
 
 
 class OnPolicyRunner(RslRlOnPolicyRunner):
@@ -184,10 +178,7 @@ class OnPolicyRunner(RslRlOnPolicyRunner):
         ``infos`` also gets the task's name, the log's running sums, and what PPO doesn't tell. A checkpoint that cannot
         be written (disk full, folder gone or read-only) is told and training goes on; the next one is tried as usual.
         """
-        # RSL-RL 3.0 and 3.1 keep some of them where nobody else can read them
-        sums = {name: getattr(self.logger, name) for name in (*EPISODE_SUMS, *LOG_SUMS) if hasattr(self.logger, name)}
-        sums = {name: list(value) if isinstance(value, deque) else value for name, value in sums.items()}
-        told = {"task": task_name(self.env), "logger": sums, SECTION: self._policy_spec}
+        told = {"task": task_name(self.env), "logger": log_sums(self.logger), SECTION: self._policy_spec}
         if self._is_stock_ppo():
             told["resume"] = resume_state(self.env if self.alg.storage.step == 0 else None)
         try:
@@ -279,26 +270,11 @@ class OnPolicyRunner(RslRlOnPolicyRunner):
                     # up to version 5.4 RSL-RL goes on with the configured one
                     self.alg.learning_rate = self.alg.optimizer.param_groups[0]["lr"]
                     set_resume_state(self.env, saved, not self.gpu_global_rank)
-                self._continue_log(checkpoint)
+                continue_log(self.logger, checkpoint, self.device)
         return infos
 
     def _is_stock_ppo(self) -> bool:
         return not isinstance(self.alg, (TruDi, PolicyGradient))
-
-    def _continue_log(self, checkpoint: dict[str, Any]) -> None:
-        """Take over the log's sums, those of unfinished episodes only where the simulator goes on with them."""
-        sums = (checkpoint.get("infos") or {}).get("logger", {})
-        exact = (env_state_of(checkpoint) or {}).get("exact", False)
-        for name in (*EPISODE_SUMS, *LOG_SUMS) if exact else LOG_SUMS:
-            value = sums.get(name) if hasattr(self.logger, name) else None
-            if isinstance(value, torch.Tensor):
-                value = value.to(self.device)
-                if value.shape != getattr(self.logger, name).shape:
-                    continue
-            if isinstance(value, list) and isinstance(own := getattr(self.logger, name), deque):
-                value = deque(map(float, value), own.maxlen)
-            if isinstance(value, (torch.Tensor, deque, int, float)):
-                setattr(self.logger, name, value)
 
     def export_policy_to_onnx(self, path: str, filename: str = "policy.onnx", verbose: bool = False) -> None:
         """Export the policy as one ONNX file; the stock exporter, with torch 2.9 or newer, puts weights beside it."""
