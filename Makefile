@@ -56,6 +56,7 @@ benchmark: $(STAMP)  ## Measure what docs/results.md shows (hours; continues whe
 	$(PY) benchmarks/soak.py
 	$(PY) benchmarks/long_run.py
 	$(PY) benchmarks/resume.py
+	$(PY) benchmarks/evaluation_cost.py
 	$(PY) benchmarks/deployed.py --tasks HalfCheetah-v5 PlanarObstacle-v0
 	$(PY) benchmarks/report.py
 

@@ -62,6 +62,7 @@ def section(results: Path, undisturbed: Sequence[dict[str, Any]], docs: Path, ta
         memory=_memory(records),
         resume=_resume(_stored(results / "resume.json")),
         long_run=_long_run(_load(results / "long_run"), docs, table),
+        evaluation_cost=_evaluation_cost(_stored(results / "evaluation_cost.json"), table),
         scaling=_scaling(_stored(results / "scaling.json")),
     )
 
@@ -83,6 +84,22 @@ def _resume(result: dict[str, Any] | None) -> str:
         f"\n{result['task']} killed after {result['killed_after']} of {result['iterations']} iterations and resumed: "
         "the largest absolute difference of all parameters and statistics from a training that was not "
         f"(`benchmarks/resume.py`) is {', '.join(differences)}.\n"
+    )
+
+
+def _evaluation_cost(result: dict[str, Any] | None, table: TableWriter) -> str:
+    if result is None:
+        return ""
+    rows = []
+    for algo, run in result["runs"].items():
+        share = run["evaluation_s"] / (run["save_interval"] * run["iteration_s"])
+        rows.append([algo, f"{run['evaluation_s']:.2f} s", f"{run['iteration_s']:.2f} s", f"{100 * share:.1f} %"])
+    run = next(iter(result["runs"].values()))
+    return (
+        f"\nEvaluations beside training ({result['task']}, one thread, {run['episodes']} episodes at every "
+        f"{run['save_interval']}th iteration; `benchmarks/evaluation_cost.py`):\n\n"
+        + table(["algorithm", "evaluation", "iteration", "share of training"], rows)
+        + "\n"
     )
 
 
