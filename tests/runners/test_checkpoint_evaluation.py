@@ -64,14 +64,29 @@ def require_same(one: Any, other: Any, where: str = "") -> None:
         assert one == other or one != one, where
 
 
+def ppo_cfg(**model: Any) -> dict[str, Any]:
+    """Return a small configuration of RSL-RL's PPO; ``model`` overrides what its two models have in common."""
+    cfg = drift.ppo_cfg() | {"obs_groups": {"actor": ["policy"], "critic": ["policy"]}, "num_steps_per_env": 6}
+    cfg["algorithm"] = cfg["algorithm"] | {"num_mini_batches": 2}
+    return cfg | {name: cfg[name] | model for name in ("actor", "critic")}
+
+
 @pytest.mark.parametrize(
-    "algorithm", ["trudi", pytest.param("ppo", marks=pytest.mark.skipif(not PPO_MODELS, reason="rsl-rl-lib 5"))]
+    "algorithm",
+    [
+        "trudi",
+        *(
+            pytest.param(name, marks=pytest.mark.skipif(not PPO_MODELS, reason="rsl-rl-lib 5"))
+            for name in ("ppo", "recurrent ppo")
+        ),
+    ],
 )
 def test_training_with_and_without_evaluations_ends_in_the_same_checkpoint(tmp_path: Path, algorithm: str) -> None:
-    cfg = None
-    if algorithm == "ppo":
-        sets = {"obs_groups": {"actor": ["policy"], "critic": ["policy"]}, "num_steps_per_env": 6}
-        cfg = drift.ppo_cfg() | sets
+    cfg = {
+        "trudi": None,
+        "ppo": ppo_cfg(),
+        "recurrent ppo": ppo_cfg(class_name="RNNModel", rnn_hidden_dim=8),
+    }[algorithm]
     last = {}
     for name, episodes in (("with", EPISODES), ("without", None)):
         trained(tmp_path / name, episodes, cfg=cfg)

@@ -25,6 +25,7 @@ from trudi_rsl.algorithms.resume import env_state_of, resume_state, set_resume_s
 from trudi_rsl.errors import NonFiniteError
 from trudi_rsl.rsl_rl_compat import task_name
 from trudi_rsl.rsl_rl_compat.moved import policy_of
+from trudi_rsl.rsl_rl_compat.recurrent import fresh_hidden_states
 from trudi_rsl.rsl_rl_compat.version import POLICY_STYLE
 from trudi_rsl.runners.checkpoint_evaluation import MEAN_RETURN, CheckpointEvaluation, scalars
 from trudi_rsl.runners.checkpoint_reader import safe_reading
@@ -235,7 +236,8 @@ class OnPolicyRunner(RslRlOnPolicyRunner):
         # which RSL-RL 3 gives a runner and newer versions its algorithm
         owner: Any = self if hasattr(self, "train_mode") else self.alg
         try:
-            results = self._evaluation.run(self.get_inference_policy(), self.device)
+            with fresh_hidden_states(policy_of(self.alg)):
+                results = self._evaluation.run(self.get_inference_policy(), self.device)
         finally:
             owner.train_mode()
         if results is None:
