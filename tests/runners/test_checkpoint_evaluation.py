@@ -195,6 +195,34 @@ def test_the_last_checkpoint_is_evaluated_when_its_seconds_end_a_training_and_no
     assert (tmp_path / "signal" / "latest.pt").resolve().name == "model_1.pt"
 
 
+class Signalling(GymnasiumVecEnv):
+    """Environments whose copies for evaluations get a signal in their first episode."""
+
+    sent: list[int] | None = None
+
+    def alike(self, num_envs: int, seed: int) -> GymnasiumVecEnv:
+        made = super().alike(num_envs, seed)
+        assert isinstance(made, Signalling)
+        made.sent = []
+        return made
+
+    def step(self, actions: torch.Tensor) -> Any:
+        if self.sent == []:
+            self.sent.append(signal.SIGTERM)
+            signal.raise_signal(signal.SIGTERM)
+        return super().step(actions)
+
+
+def test_a_signal_during_an_evaluation_is_answered_and_ends_that_one_and_training_after_the_next_iteration(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    with pytest.raises(SystemExit):
+        trained(tmp_path, EPISODES, env=Signalling("HalfCheetah-v5", 2, max_episode_steps=STEPS))
+    assert not logged(tmp_path)
+    assert "SIGTERM: training ends with a checkpoint after this iteration" in capsys.readouterr().out
+    assert (tmp_path / "latest.pt").resolve().name == "model_1.pt"
+
+
 class Closing(GymnasiumVecEnv):
     """Two environments whose copies say when they are closed."""
 

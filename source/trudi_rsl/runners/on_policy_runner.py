@@ -99,6 +99,7 @@ class OnPolicyRunner(RslRlOnPolicyRunner):
             ProcessLostError: If another process is gone; names it, and the checkpoint that was kept.
             SystemExit: After SIGTERM, likewise.
         """
+        self._requests = Requests()
         self._evaluation = self._begin_evaluation()
         try:
             with interruptible_logs():
@@ -120,35 +121,35 @@ class OnPolicyRunner(RslRlOnPolicyRunner):
         episodes = self.cfg.get("evaluation_episodes")
         if episodes is None or self.logger.log_dir is None or self.gpu_global_rank:
             return None
-        evaluation = CheckpointEvaluation(self.evaluation_env, episodes)
+        # who asks to end waits, and clusters not for long
+        evaluation = CheckpointEvaluation(
+            self.evaluation_env, episodes, stopped=lambda: self._requests.signal_number is not None
+        )
         return evaluation if evaluation.possible else None
 
     def _learn(self, num_learning_iterations: int, init_at_random_ep_len: bool) -> None:
-        requests = Requests()
         algorithm: Any = self.alg
         if hasattr(algorithm, "guard") and self.logger.log_dir is not None and not self.gpu_global_rank:
             algorithm.guard.folder = Path(self.logger.log_dir)
         if hasattr(self.env, "restarts_faulty"):
             self.env.restarts_faulty = True  # type: ignore[attr-defined]
         try:
-            with ending(self.alg, self.cfg.get("max_seconds")) as requests, with_partners(self._rescue):
+            with ending(self.alg, self.cfg.get("max_seconds")) as self._requests, with_partners(self._rescue):
                 super().learn(num_learning_iterations, init_at_random_ep_len)
             self._retry_last_checkpoint()
         except TrainingEnds as end:
-            if requests.signal_number is not None and self._evaluation is not None:
-                self._evaluation.end()  # who asks to end waits, and clusters not for long
             self._stop(str(end))
         except NonFiniteError as error:
             raise NonFiniteError(f"{error} {self._rescue()}") from error
         except KeyboardInterrupt:
-            if requests.signal_number is None:
+            if self._requests.signal_number is None:
                 print(f"\nInterrupted. {self._rescue()}")
             raise
         finally:
             # RSL-RL leaves this writer open, and what its thread has not written is lost when the process ends
             if isinstance(writer := getattr(self.logger, "writer", None), SummaryWriter):
                 writer.close()
-        requests.obey()
+        self._requests.obey()
 
     def _stop(self, reason: str) -> None:
         """Save the last checkpoint, as the stock runner does when it has trained all iterations."""
