@@ -119,6 +119,20 @@ def test_of_the_checkpoints_that_do_not_stay_the_best_by_evaluation_does(tmp_pat
     assert stay == {"model_3.pt", f"model_{max(returns, key=lambda iteration: returns[iteration])}.pt"}
 
 
+def test_a_checkpoint_that_a_second_training_writes_anew_is_evaluated_anew(tmp_path: Path) -> None:
+    runner = trained(tmp_path, EPISODES)
+    runner.current_learning_iteration = max(first := logged(tmp_path), key=lambda iteration: first[iteration])
+    with torch.no_grad():
+        for parameter in runner.alg.get_policy().parameters():
+            parameter.mul_(-5.0)
+    again = runner.current_learning_iteration
+    runner.learn(1)
+    returns = first | {again: logged(tmp_path)[again]}
+    assert returns[again] < first[again]
+    best = max(returns, key=lambda iteration: returns[iteration])
+    assert (tmp_path / "best.pt").resolve().name == f"model_{best}.pt"
+
+
 @pytest.mark.parametrize(
     ("env", "why"),
     [

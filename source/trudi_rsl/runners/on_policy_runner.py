@@ -99,7 +99,7 @@ class OnPolicyRunner(RslRlOnPolicyRunner):
             ProcessLostError: If another process is gone; names it, and the checkpoint that was kept.
             SystemExit: After SIGTERM, likewise.
         """
-        self._requests = Requests()
+        self._requests, self._evaluated = Requests(), None
         self._evaluation = self._begin_evaluation()
         try:
             with interruptible_logs():
@@ -230,7 +230,8 @@ class OnPolicyRunner(RslRlOnPolicyRunner):
         if self._evaluation is None:
             self._kept.rate(checkpoint, self._mean_return())
             return
-        # RSL-RL saves the last iteration's a second time if its number is a multiple of the interval
+        # RSL-RL saves the last iteration's a second time if its number is a multiple of the interval; a training that
+        # goes on begins with that number again, and with another policy
         if self._evaluated == self.current_learning_iteration:
             return
         self._evaluated = self.current_learning_iteration
@@ -242,6 +243,7 @@ class OnPolicyRunner(RslRlOnPolicyRunner):
         finally:
             owner.train_mode()
         if results is None:
+            self._kept.rate(checkpoint, None)
             return
         writer: Any = self.logger.writer
         for name, value in (numbers := scalars(results)).items():
