@@ -15,7 +15,7 @@ from tensorboard.backend.event_processing.event_accumulator import EventAccumula
 from tests.deploy import drift
 from tests.rsl_rl.helpers import runner_cfg
 from trudi_rsl.algorithms.checkpoint import read_checkpoint
-from trudi_rsl.errors import NonFiniteError
+from trudi_rsl.errors import ConfigError, NonFiniteError
 from trudi_rsl.evaluation.episodes import evaluate
 from trudi_rsl.evaluation.policies import SamplerCfg, load_policy
 from trudi_rsl.hosts.gymnasium_env import GymnasiumVecEnv
@@ -152,6 +152,13 @@ def test_where_checkpoints_cannot_be_evaluated_that_is_told_and_the_training_ret
     assert (tmp_path / "best.pt").exists() == isinstance(made, drift.DriftEnv)
 
 
+@pytest.mark.parametrize("episodes", [0, -1, 2.5, "10", True])
+def test_a_number_of_episodes_that_is_none_is_refused_before_training(tmp_path: Path, episodes: Any) -> None:
+    with pytest.raises(ConfigError, match=f"at least 1, or None for no evaluations, not {episodes!r}"):
+        trained(tmp_path, episodes)
+    assert not list(tmp_path.glob("model_*"))
+
+
 class Breaking(GymnasiumVecEnv):
     """Environments whose copies for evaluations give NaN from the second evaluation on."""
 
@@ -212,17 +219,17 @@ def test_the_last_checkpoint_is_evaluated_when_its_seconds_end_a_training_and_no
 class Signalling(GymnasiumVecEnv):
     """Environments whose copies for evaluations get a signal in their first episode."""
 
-    sent: list[int] | None = None
+    calm = True
 
     def alike(self, num_envs: int, seed: int) -> GymnasiumVecEnv:
         made = super().alike(num_envs, seed)
         assert isinstance(made, Signalling)
-        made.sent = []
+        made.calm = False
         return made
 
     def step(self, actions: torch.Tensor) -> Any:
-        if self.sent == []:
-            self.sent.append(signal.SIGTERM)
+        if not self.calm:
+            self.calm = True
             signal.raise_signal(signal.SIGTERM)
         return super().step(actions)
 

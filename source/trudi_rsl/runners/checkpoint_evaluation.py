@@ -13,8 +13,9 @@ import torch
 from rsl_rl.env import VecEnv
 
 from trudi_rsl.algorithms.resume import rng_state, set_rng_state
-from trudi_rsl.errors import one_line
+from trudi_rsl.errors import ConfigError, one_line
 from trudi_rsl.evaluation.episodes import EpisodeResults, Policy, evaluate
+from trudi_rsl.plain_values import is_count
 from trudi_rsl.rsl_rl_compat.progress import host_progress, set_host_progress
 
 SEED = 10_000
@@ -108,6 +109,19 @@ class CheckpointEvaluation:
         env, self._env = self._env, None
         if env is not None and hasattr(env, "close"):
             env.close()  # type: ignore[attr-defined]
+
+
+def require_episodes(episodes: object) -> None:
+    """Refuse a setting ``evaluation_episodes`` that no evaluation can have.
+
+    Raises:
+        ConfigError: If it is neither None nor an integer of at least 1.
+    """
+    if episodes is not None and not is_count(episodes):
+        raise ConfigError(
+            "evaluation_episodes must be an integer of at least 1, or None for no evaluations, not "
+            f"{one_line(repr(episodes), 50)}."
+        )
 
 
 def scalars(results: EpisodeResults) -> dict[str, float]:

@@ -27,12 +27,12 @@ from trudi_rsl.rsl_rl_compat import task_name
 from trudi_rsl.rsl_rl_compat.moved import policy_of
 from trudi_rsl.rsl_rl_compat.recurrent import fresh_hidden_states
 from trudi_rsl.rsl_rl_compat.version import POLICY_STYLE
-from trudi_rsl.runners.checkpoint_evaluation import MEAN_RETURN, CheckpointEvaluation, scalars
+from trudi_rsl.runners.checkpoint_evaluation import MEAN_RETURN, CheckpointEvaluation, require_episodes, scalars
 from trudi_rsl.runners.checkpoint_reader import safe_reading
 from trudi_rsl.runners.checkpoint_writer import whole_checkpoints
 from trudi_rsl.runners.ending import Requests, TrainingEnds, ending
 from trudi_rsl.runners.kept_checkpoints import KeptCheckpoints
-from trudi_rsl.runners.log_writer import interruptible_logs
+from trudi_rsl.runners.log_writer import interruptible_logs, left_open
 from trudi_rsl.runners.partners import join_on_cpu, with_partners
 
 if TYPE_CHECKING or not POLICY_STYLE:
@@ -94,6 +94,7 @@ class OnPolicyRunner(RslRlOnPolicyRunner):
         """Train for a number of iterations; see the stock runner.
 
         Raises:
+            ConfigError: If ``evaluation_episodes`` is neither None nor an integer of at least 1.
             KeyboardInterrupt: After SIGINT, when the last checkpoint is written.
             NonFiniteError: If the simulator gives NaN or infinity; names the checkpoint that was kept.
             ProcessLostError: If another process is gone; names it, and the checkpoint that was kept.
@@ -119,6 +120,7 @@ class OnPolicyRunner(RslRlOnPolicyRunner):
 
     def _begin_evaluation(self) -> CheckpointEvaluation | None:
         episodes = self.cfg.get("evaluation_episodes")
+        require_episodes(episodes)
         if episodes is None or self.logger.log_dir is None or self.gpu_global_rank:
             return None
         # who asks to end waits, and clusters not for long
@@ -134,9 +136,14 @@ class OnPolicyRunner(RslRlOnPolicyRunner):
         if hasattr(self.env, "restarts_faulty"):
             self.env.restarts_faulty = True  # type: ignore[attr-defined]
         try:
-            with ending(self.alg, self.cfg.get("max_seconds")) as self._requests, with_partners(self._rescue):
+            with (
+                ending(self.alg, self.cfg.get("max_seconds")) as self._requests,
+                with_partners(self._rescue),
+                left_open(self.logger),
+            ):
                 super().learn(num_learning_iterations, init_at_random_ep_len)
             self._retry_last_checkpoint()
+            self._stop_logging()
         except TrainingEnds as end:
             self._stop(str(end))
         except NonFiniteError as error:
@@ -160,7 +167,8 @@ class OnPolicyRunner(RslRlOnPolicyRunner):
             self._stop_logging()
 
     def _stop_logging(self) -> None:
-        if hasattr(self.logger, "stop_logging_writer"):  # RSL-RL 3 has no such method
+        # RSL-RL 3 has no such method
+        if getattr(self.logger, "writer", None) is not None and hasattr(self.logger, "stop_logging_writer"):
             self.logger.stop_logging_writer()
 
     def _rescue(self) -> str:
