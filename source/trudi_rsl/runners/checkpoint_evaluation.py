@@ -52,7 +52,7 @@ class CheckpointEvaluation:
             with _apart(SEED), _silent():
                 self._env = make_env(min(episodes, MOST_ENVS), SEED)
                 self._place = None if self._env is None else host_progress(self._env)
-            why = None if self._env is not None else "its simulator holds one set of environments in a process"
+            why = None if self._env is not None else "no second set of its environments can be made in this process"
         except Exception as error:
             why = one_line(error).rstrip(".")
         if why is not None:

@@ -112,11 +112,15 @@ class OnPolicyRunner(RslRlOnPolicyRunner):
     def evaluation_env(self, num_envs: int, seed: int) -> VecEnv | None:
         """Return new environments like those of training, None if the host cannot have others in this process.
 
+        A wrapper of environments that can has an ``alike`` of its own, or there are none: without what it does to
+        observations, actions and rewards they would be another task.
+
         Args:
             num_envs: How many, at least 1.
             seed: Their seed.
         """
-        return self.env.alike(num_envs, seed) if hasattr(self.env, "alike") else None  # type: ignore[attr-defined]
+        can = hasattr(type(self.env), "alike")
+        return self.env.alike(num_envs, seed) if can else None  # type: ignore[attr-defined]
 
     def _begin_evaluation(self) -> CheckpointEvaluation | None:
         episodes = self.cfg.get("evaluation_episodes")
