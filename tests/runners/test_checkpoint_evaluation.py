@@ -24,6 +24,7 @@ from trudi_rsl.hosts.gymnasium_env import GymnasiumVecEnv
 from trudi_rsl.rsl_rl_compat.version import PPO_MODELS
 from trudi_rsl.runners import OnPolicyRunner
 from trudi_rsl.runners.checkpoint_evaluation import SEED
+from trudi_rsl.runners.kept_checkpoints import KeptCheckpoints
 
 EPISODES, STEPS = 3, 12
 ENDLESS = "tests.hosts.gymnasium_tasks:trudi-tests/Clock-v0"
@@ -133,6 +134,17 @@ def test_a_checkpoint_that_a_second_training_writes_anew_is_evaluated_anew(tmp_p
     assert returns[again] < first[again]
     best = max(returns, key=lambda iteration: returns[iteration])
     assert (tmp_path / "best.pt").resolve().name == f"model_{best}.pt"
+
+
+def test_a_best_checkpoint_that_was_written_anew_and_has_no_rating_yields_to_the_second_best(tmp_path: Path) -> None:
+    kept = KeptCheckpoints(None)
+    ratings = {"model_0.pt": 1.0, "model_1.pt": 3.0, "model_2.pt": 2.0}
+    for name, rating in ratings.items():
+        (tmp_path / name).touch()
+        kept.add(tmp_path / name)
+        assert kept.rate(tmp_path / name, rating) == (name != "model_2.pt")
+    assert not kept.rate(tmp_path / "model_1.pt", None)
+    assert (tmp_path / "best.pt").readlink() == Path("model_2.pt")
 
 
 class Tenfold(VecEnv):
