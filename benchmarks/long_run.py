@@ -46,6 +46,7 @@ def train(seed: int, folder: Path) -> tuple[Path, list[tuple[float, float]]]:
     """
     command = [sys.executable, str(ROOT / "scripts" / "train.py"), "--task", TASK, "--seed", str(seed), "--headless"]
     command += ["--max_iterations", str(ITERATIONS), "--device", "cpu", "agent.keep_checkpoints=3"]
+    command += ["agent.evaluation_episodes=null"]
     memory: list[tuple[float, float]] = []
     start = time.monotonic()
     with (folder / "output.txt").open("w") as output, Progress() as progress:

@@ -80,7 +80,8 @@ def measure_run(run: tuple[str, int]) -> dict[str, Any]:
     subject = SUBJECTS[name]
     with tempfile.TemporaryDirectory() as folder:
         flags = ["--task", TASK, "--algo", subject.algo, "--seed", str(seed), "--device", "cpu", "--headless"]
-        command = [sys.executable, str(ROOT / "scripts" / "train.py"), *flags, *subject.overrides]
+        flags += ["agent.evaluation_episodes=null", *subject.overrides]
+        command = [sys.executable, str(ROOT / "scripts" / "train.py"), *flags]
         trained, seconds = train(command, Path(folder))
         checkpoint, params = newest_checkpoint(trained), load_params(trained)
         measurements = {

@@ -58,6 +58,14 @@ def test_it_is_truncated_without_reward_and_the_others_do_not_notice(options: di
     assert all(torch.isfinite(answer[0]["policy"]).all() for answer in later)
 
 
+def test_the_warning_names_the_line_that_stepped() -> None:
+    env = clock()
+    with pytest.warns(UserWarning, match="NaN or infinity in 1 of 3") as warned:
+        for _ in range(3):
+            env.step(torch.zeros(NUM_ENVS, 2))
+    assert warned[0].filename == __file__
+
+
 @pytest.mark.parametrize("nan_in", ["observation", "reward"])
 @pytest.mark.parametrize("restarts_faulty", [True, False])
 def test_a_number_beyond_float32_counts_as_infinite(nan_in: str, restarts_faulty: bool) -> None:

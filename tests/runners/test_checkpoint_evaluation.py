@@ -3,49 +3,27 @@
 
 from __future__ import annotations
 
-import contextlib
-import signal
 from pathlib import Path
 from typing import Any
 
 import pytest
 import torch
-from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
+from rsl_rl.env import VecEnv
+from tensordict import TensorDict
 
 from tests.deploy import drift
 from tests.rsl_rl.helpers import runner_cfg
+from tests.runners.evaluated import EPISODES, STEPS, cheetah, logged, trained
 from trudi_rsl.algorithms.checkpoint import read_checkpoint
-from trudi_rsl.errors import NonFiniteError
+from trudi_rsl.errors import ConfigError, NonFiniteError
 from trudi_rsl.evaluation.episodes import evaluate
 from trudi_rsl.evaluation.policies import SamplerCfg, load_policy
 from trudi_rsl.hosts.gymnasium_env import GymnasiumVecEnv
 from trudi_rsl.rsl_rl_compat.version import PPO_MODELS
-from trudi_rsl.runners import OnPolicyRunner
 from trudi_rsl.runners.checkpoint_evaluation import SEED
+from trudi_rsl.runners.kept_checkpoints import KeptCheckpoints
 
-EPISODES, STEPS = 3, 12
 ENDLESS = "tests.hosts.gymnasium_tasks:trudi-tests/Clock-v0"
-
-
-def cheetah(num_envs: int = 2, seed: int = 1) -> GymnasiumVecEnv:
-    return GymnasiumVecEnv("HalfCheetah-v5", num_envs, seed=seed, max_episode_steps=STEPS)
-
-
-def trained(folder: Path, episodes: int | None, *, env: Any = None, cfg: dict[str, Any] | None = None) -> Any:
-    """Return the runner after four iterations, each with a checkpoint."""
-    torch.manual_seed(7)
-    settings = (cfg or runner_cfg(learning_rate=0.02)) | {"save_interval": 1, "evaluation_episodes": episodes}
-    runner = OnPolicyRunner(env or cheetah(), settings, log_dir=str(folder), device="cpu")
-    runner.learn(4, init_at_random_ep_len=True)
-    return runner
-
-
-def logged(folder: Path, name: str = "Evaluation/mean_return") -> dict[int, float]:
-    events = EventAccumulator(str(folder))
-    events.Reload()
-    if name not in events.Tags()["scalars"]:
-        return {}
-    return {event.step: event.value for event in events.Scalars(name)}
 
 
 def require_same(one: Any, other: Any, where: str = "") -> None:
@@ -64,14 +42,29 @@ def require_same(one: Any, other: Any, where: str = "") -> None:
         assert one == other or one != one, where
 
 
+def ppo_cfg(**model: Any) -> dict[str, Any]:
+    """Return a small configuration of RSL-RL's PPO; ``model`` overrides what its two models have in common."""
+    cfg = drift.ppo_cfg() | {"obs_groups": {"actor": ["policy"], "critic": ["policy"]}, "num_steps_per_env": 6}
+    cfg["algorithm"] = cfg["algorithm"] | {"num_mini_batches": 2}
+    return cfg | {name: cfg[name] | model for name in ("actor", "critic")}
+
+
 @pytest.mark.parametrize(
-    "algorithm", ["trudi", pytest.param("ppo", marks=pytest.mark.skipif(not PPO_MODELS, reason="rsl-rl-lib 5"))]
+    "algorithm",
+    [
+        "trudi",
+        *(
+            pytest.param(name, marks=pytest.mark.skipif(not PPO_MODELS, reason="rsl-rl-lib 5"))
+            for name in ("ppo", "recurrent ppo")
+        ),
+    ],
 )
 def test_training_with_and_without_evaluations_ends_in_the_same_checkpoint(tmp_path: Path, algorithm: str) -> None:
-    cfg = None
-    if algorithm == "ppo":
-        sets = {"obs_groups": {"actor": ["policy"], "critic": ["policy"]}, "num_steps_per_env": 6}
-        cfg = drift.ppo_cfg() | sets
+    cfg = {
+        "trudi": None,
+        "ppo": ppo_cfg(),
+        "recurrent ppo": ppo_cfg(class_name="RNNModel", rnn_hidden_dim=8),
+    }[algorithm]
     last = {}
     for name, episodes in (("with", EPISODES), ("without", None)):
         trained(tmp_path / name, episodes, cfg=cfg)
@@ -104,13 +97,58 @@ def test_of_the_checkpoints_that_do_not_stay_the_best_by_evaluation_does(tmp_pat
     assert stay == {"model_3.pt", f"model_{max(returns, key=lambda iteration: returns[iteration])}.pt"}
 
 
+def test_a_checkpoint_that_a_second_training_writes_anew_is_evaluated_anew(tmp_path: Path) -> None:
+    runner = trained(tmp_path, EPISODES)
+    runner.current_learning_iteration = max(first := logged(tmp_path), key=lambda iteration: first[iteration])
+    with torch.no_grad():
+        for parameter in runner.alg.get_policy().parameters():
+            parameter.mul_(-5.0)
+    again = runner.current_learning_iteration
+    runner.learn(1)
+    returns = first | {again: logged(tmp_path)[again]}
+    assert returns[again] < first[again]
+    best = max(returns, key=lambda iteration: returns[iteration])
+    assert (tmp_path / "best.pt").resolve().name == f"model_{best}.pt"
+
+
+def test_a_best_checkpoint_that_was_written_anew_and_has_no_rating_yields_to_the_second_best(tmp_path: Path) -> None:
+    kept = KeptCheckpoints(None)
+    ratings = {"model_0.pt": 1.0, "model_1.pt": 3.0, "model_2.pt": 2.0}
+    for name, rating in ratings.items():
+        (tmp_path / name).touch()
+        kept.add(tmp_path / name)
+        assert kept.rate(tmp_path / name, rating) == (name != "model_2.pt")
+    assert not kept.rate(tmp_path / "model_1.pt", None)
+    assert (tmp_path / "best.pt").readlink() == Path("model_2.pt")
+
+
+class Tenfold(VecEnv):
+    """Environments that are paid tenfold; knows nothing of evaluations."""
+
+    def __init__(self) -> None:
+        self.wrapped = cheetah()
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self.__dict__["wrapped"], name)
+
+    def get_observations(self) -> TensorDict:
+        """Return what the wrapped ones do."""
+        return self.wrapped.get_observations()
+
+    def step(self, actions: torch.Tensor) -> tuple[TensorDict, torch.Tensor, torch.Tensor, dict[str, Any]]:
+        """Step the wrapped ones."""
+        obs, rewards, dones, extras = self.wrapped.step(actions)
+        return obs, 10.0 * rewards, dones, extras
+
+
 @pytest.mark.parametrize(
     ("env", "why"),
     [
-        (drift.DriftEnv, "its simulator holds one set of environments in a process"),
+        (drift.DriftEnv, "no second set of its environments can be made in this process"),
+        (Tenfold, "no second set of its environments can be made in this process"),
         (lambda: GymnasiumVecEnv(ENDLESS, 2), f"{ENDLESS} has no time limit; env.max_episode_steps gives it one"),
     ],
-    ids=["no second environments", "no time limit"],
+    ids=["no second environments", "a wrapper of them", "no time limit"],
 )
 def test_where_checkpoints_cannot_be_evaluated_that_is_told_and_the_training_return_decides(
     tmp_path: Path, env: Any, why: str, capsys: pytest.CaptureFixture[str]
@@ -120,7 +158,15 @@ def test_where_checkpoints_cannot_be_evaluated_that_is_told_and_the_training_ret
     trained(tmp_path, EPISODES, env=made, cfg=cfg)
     assert f"not evaluated during this training: {why}" in capsys.readouterr().out
     assert not logged(tmp_path)
-    assert (tmp_path / "best.pt").exists() == isinstance(made, drift.DriftEnv)
+    # no episode of the endless task ends
+    assert (tmp_path / "best.pt").exists() != isinstance(made, GymnasiumVecEnv)
+
+
+@pytest.mark.parametrize("episodes", [0, -1, 2.5, "10", True])
+def test_a_number_of_episodes_that_is_none_is_refused_before_training(tmp_path: Path, episodes: Any) -> None:
+    with pytest.raises(ConfigError, match=f"at least 1, or None for no evaluations, not {episodes!r}"):
+        trained(tmp_path, episodes)
+    assert not list(tmp_path.glob("model_*"))
 
 
 class Breaking(GymnasiumVecEnv):
@@ -152,65 +198,3 @@ def test_an_evaluation_that_fails_is_told_rates_nothing_and_training_goes_on(
     assert list(logged(tmp_path)) == [0]
     assert (tmp_path / "best.pt").resolve().name == "model_0.pt"
     assert (tmp_path / "latest.pt").resolve().name == "model_3.pt"
-
-
-def test_the_last_checkpoint_is_evaluated_when_its_seconds_end_a_training_and_not_when_a_signal_does(
-    tmp_path: Path,
-) -> None:
-    for name, limit in (("seconds", 1e-9), ("signal", None)):
-        cfg = runner_cfg() | {"evaluation_episodes": EPISODES, "max_seconds": limit}
-        runner = OnPolicyRunner(cheetah(), cfg, log_dir=str(tmp_path / name), device="cpu")
-        update, seen = runner.alg.update, []
-
-        def signalled(update: Any = update, seen: list[int] = seen, limit: float | None = limit) -> dict[str, float]:
-            seen.append(0)
-            if limit is None and len(seen) == 2:
-                signal.raise_signal(signal.SIGTERM)
-            return update()
-
-        runner.alg.update = signalled  # type: ignore[method-assign]
-        if limit is None:
-            with pytest.raises(SystemExit):
-                runner.learn(1000)
-        else:
-            runner.learn(1000)
-        assert (tmp_path / name / f"model_{len(seen) - 1}.pt").exists()
-    assert list(logged(tmp_path / "seconds")) == [0]
-    assert list(logged(tmp_path / "signal")) == [0]
-    assert (tmp_path / "signal" / "latest.pt").resolve().name == "model_1.pt"
-
-
-class Closing(GymnasiumVecEnv):
-    """Two environments whose copies say when they are closed."""
-
-    closed = 0
-
-    def close(self) -> None:
-        Closing.closed += self.num_envs == EPISODES
-        super().close()
-
-
-class Failing(Closing):
-    """Two environments that fail in the third iteration; their copies do not."""
-
-    def step(self, actions: torch.Tensor) -> Any:
-        if self.num_envs == 2 and self._total_steps == 14:
-            raise NonFiniteError("the simulator's reward is nan.")
-        return super().step(actions)
-
-
-@pytest.mark.parametrize("kind", [Closing, Failing])
-def test_the_environments_of_evaluations_are_closed_when_training_ends_or_fails(tmp_path: Path, kind: type) -> None:
-    before = Closing.closed
-    with contextlib.suppress(NonFiniteError):
-        trained(tmp_path, EPISODES, env=kind("HalfCheetah-v5", 2, max_episode_steps=STEPS))
-    assert Closing.closed == before + 1
-
-
-def test_what_is_rescued_when_training_fails_is_not_evaluated(tmp_path: Path) -> None:
-    cfg = runner_cfg() | {"evaluation_episodes": EPISODES}
-    env = Failing("HalfCheetah-v5", 2, max_episode_steps=STEPS)
-    with pytest.raises(NonFiniteError, match="model_1_rescued"):
-        OnPolicyRunner(env, cfg, log_dir=str(tmp_path), device="cpu").learn(4)
-    assert list(logged(tmp_path)) == [0]
-    assert (tmp_path / "best.pt").resolve().name == "model_0.pt"

@@ -14,9 +14,11 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import rsl_rl.utils
 import torch
 from hypothesis import given
 from hypothesis import strategies as st
+from torch.utils.tensorboard import SummaryWriter
 
 from tests.deploy.drift import DriftEnv, make_trained, runner_cfg
 from trudi_rsl.algorithms.checkpoint import read_checkpoint
@@ -48,6 +50,19 @@ class Bomb:
 
 def full_disk(*_: Any, **__: Any) -> None:
     raise OSError(errno.ENOSPC, "No space left on device")
+
+
+def full_disk_at_first(monkeypatch: pytest.MonkeyPatch, tries: int) -> list[int]:
+    """Let files not be written that often, and last ones be tried again at once; return how many are left."""
+    sync, left = os.fsync, [tries]
+
+    def full_at_first(descriptor: int) -> None:
+        left[0] -= 1
+        full_disk() if left[0] >= 0 else sync(descriptor)
+
+    monkeypatch.setattr(on_policy_runner, "RETRY_SECONDS", (0.0, 0.0, 0.0, 0.0))
+    monkeypatch.setattr(os, "fsync", full_at_first)
+    return left
 
 
 def test_a_file_appears_when_it_is_written_and_an_error_leaves_the_earlier_one(tmp_path: Path) -> None:
@@ -178,19 +193,32 @@ def test_the_last_checkpoint_of_a_training_is_tried_again_until_there_is_room(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     runner = OnPolicyRunner(DriftEnv(), runner_cfg(), log_dir=str(tmp_path), device="cpu")
-    sync, full_for = os.fsync, [3]
-
-    def full_at_first(descriptor: int) -> None:
-        full_for[0] -= 1
-        full_disk() if full_for[0] >= 0 else sync(descriptor)
-
-    monkeypatch.setattr(on_policy_runner, "RETRY_SECONDS", (0.0, 0.0, 0.0, 0.0))
-    monkeypatch.setattr(os, "fsync", full_at_first)
+    full_for = full_disk_at_first(monkeypatch, 3)
     runner.learn(1)
     assert is_whole(tmp_path / "model_0.pt")
     # at the end of the first iteration, at that of training, and at the first of two further tries
     assert capsys.readouterr().out.count("could not be written") == 3
     assert full_for[0] < 0
+
+
+@pytest.mark.skipif(not hasattr(rsl_rl.utils, "LogWriter"), reason="rsl-rl-lib 5.4.2")
+def test_a_log_writer_is_stopped_once_and_after_the_last_checkpoint_has_been_written(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    told: list[str] = []
+
+    class Service(SummaryWriter, rsl_rl.utils.LogWriter):
+        def save_model(self, model_path: str, it: int) -> None:
+            told.append(f"iteration {it}")
+
+        def stop(self) -> None:
+            told.append("stop")
+
+    cfg = runner_cfg() | {"logger": {"class_name": Service}}
+    runner = OnPolicyRunner(DriftEnv(), cfg, log_dir=str(tmp_path), device="cpu")
+    full_disk_at_first(monkeypatch, 2)
+    runner.learn(1)
+    assert told == ["iteration 0", "stop"]
 
 
 def test_a_file_that_grows_too_large_is_told_likewise(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -64,7 +64,7 @@ class Faults:
                 f"{self._task}: the simulator gave NaN or infinity in {int(faulty.sum())} of {len(faulty)} "
                 f"environments, as in environment {first}, {self._when(first)}. They begin new episodes, here and from "
                 "now on.",
-                stacklevel=4,
+                stacklevel=3,
             )
         self._restarted[:] = faulty
         return restarted(envs, step, infos, faulty)

@@ -13,7 +13,9 @@ import torch
 from rsl_rl.env import VecEnv
 
 from trudi_rsl.algorithms.resume import rng_state, set_rng_state
+from trudi_rsl.errors import ConfigError, one_line
 from trudi_rsl.evaluation.episodes import EpisodeResults, Policy, evaluate
+from trudi_rsl.plain_values import is_count
 from trudi_rsl.rsl_rl_compat.progress import host_progress, set_host_progress
 
 SEED = 10_000
@@ -25,6 +27,10 @@ MEAN_RETURN = "Evaluation/mean_return"
 """Name in the log of the number that decides which checkpoint is the best."""
 
 
+class _LeftError(Exception):
+    """Raised in an evaluation that nobody waits for any more."""
+
+
 class CheckpointEvaluation:
     """Evaluations of one training, in environments beside those of training.
 
@@ -34,18 +40,21 @@ class CheckpointEvaluation:
         make_env: Takes how many environments at most and a seed, and returns them; None where there can be no others
             in this process.
         episodes: Episodes of each evaluation, at least 1.
+        stopped: Returns whether training is asked to end: an evaluation is then left out, one under way is left.
     """
 
-    def __init__(self, make_env: Callable[[int, int], VecEnv | None], episodes: int) -> None:
-        self._episodes = episodes
+    def __init__(
+        self, make_env: Callable[[int, int], VecEnv | None], episodes: int, stopped: Callable[[], bool]
+    ) -> None:
+        self._episodes, self._stopped = episodes, stopped
         self._env: VecEnv | None = None
         try:
-            with _apart(SEED):
+            with _apart(SEED), _silent():
                 self._env = make_env(min(episodes, MOST_ENVS), SEED)
                 self._place = None if self._env is None else host_progress(self._env)
-            why = None if self._env is not None else "its simulator holds one set of environments in a process"
+            why = None if self._env is not None else "no second set of its environments can be made in this process"
         except Exception as error:
-            why = str(error)
+            why = one_line(error).rstrip(".")
         if why is not None:
             print(
                 f"[trudi_rsl] Checkpoints are not evaluated during this training: {why}. best.pt goes by the training "
@@ -66,26 +75,53 @@ class CheckpointEvaluation:
             device: Where it computes.
 
         Returns:
-            What they gave; None if something went wrong, or after :meth:`end`.
+            What they gave; None if something went wrong, training is asked to end, or after :meth:`end`.
         """
-        if self._env is None:
+        if self._env is None or self._stopped():
             return None
         try:
             with _apart(SEED):
-                if self._place is not None:
-                    set_host_progress(self._env, self._place)
-                if hasattr(self._env, "seed"):
-                    self._env.seed(SEED)  # type: ignore[attr-defined]
-                return evaluate(self._env, policy, self._episodes, progress=False, policy_device=device)
+                with _silent():
+                    if self._place is not None:
+                        set_host_progress(self._env, self._place)
+                    if hasattr(self._env, "seed"):
+                        self._env.seed(SEED)  # type: ignore[attr-defined]
+                return evaluate(
+                    self._env,
+                    policy,
+                    self._episodes,
+                    progress=False,
+                    on_progress=self._leave_if_stopped,
+                    policy_device=device,
+                )
+        except _LeftError:
+            return None
         except Exception as error:
             print(f"[trudi_rsl] The evaluation of this checkpoint failed; training goes on: {error}", flush=True)
             return None
+
+    def _leave_if_stopped(self, _share: float) -> None:
+        if self._stopped():
+            raise _LeftError
 
     def end(self) -> None:
         """Close the environments; further evaluations give None."""
         env, self._env = self._env, None
         if env is not None and hasattr(env, "close"):
             env.close()  # type: ignore[attr-defined]
+
+
+def require_episodes(episodes: object) -> None:
+    """Refuse a setting ``evaluation_episodes`` that no evaluation can have.
+
+    Raises:
+        ConfigError: If it is neither None nor an integer of at least 1.
+    """
+    if episodes is not None and not is_count(episodes):
+        raise ConfigError(
+            "evaluation_episodes must be an integer of at least 1, or None for no evaluations, not "
+            f"{one_line(repr(episodes), 50)}."
+        )
 
 
 def scalars(results: EpisodeResults) -> dict[str, float]:
@@ -98,16 +134,20 @@ def scalars(results: EpisodeResults) -> dict[str, float]:
 
 @contextlib.contextmanager
 def _apart(seed: int) -> Iterator[None]:
-    """Let all random generators begin at a seed inside the block, and go on afterwards as if it had not been.
-
-    Simulators that describe themselves as they start have done so in training.
-    """
+    """Let all random generators begin at a seed inside the block, and go on afterwards as if it had not been."""
     state = rng_state()
     try:
         torch.manual_seed(seed)
         np.random.seed(seed)
         random.seed(seed)
-        with contextlib.redirect_stdout(io.StringIO()):
-            yield
+        yield
     finally:
         set_rng_state(state)
+
+
+def _silent() -> contextlib.AbstractContextManager[object]:
+    """Print nothing inside the block: simulators that describe themselves as they start have done so in training.
+
+    Not for the episodes, which a signal may come in, and the answer to it has to be seen.
+    """
+    return contextlib.redirect_stdout(io.StringIO())

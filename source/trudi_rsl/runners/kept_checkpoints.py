@@ -24,7 +24,8 @@ class KeptCheckpoints:
     def __init__(self, most: int | None) -> None:
         self._most = most
         self._written: list[Path] = []
-        self._best: tuple[float, Path] | None = None
+        self._ratings: dict[Path, float] = {}
+        self._best: Path | None = None
 
     def add(self, path: Path) -> None:
         """Take in a checkpoint that has just been written: move the link to the newest, and remove what is not to stay.
@@ -39,7 +40,9 @@ class KeptCheckpoints:
         self._remove_old()
 
     def rate(self, path: Path, mean_return: float | None) -> bool:
-        """Let the link to the best name a checkpoint if it is that, and remove the best so far if that is too old.
+        """Let the link to the best name the one rated highest, and remove the best so far if that is too old.
+
+        A file that is written anew, as when a training goes on in the same folder, is rated anew.
 
         Args:
             path: The checkpoint, after :meth:`add`.
@@ -48,18 +51,20 @@ class KeptCheckpoints:
         Returns:
             Whether it is the best.
         """
-        if mean_return is None or not math.isfinite(mean_return):
-            return False
-        if self._best is not None and mean_return <= self._best[0]:
-            return False
-        self._best = mean_return, path
-        point(path.with_name(BEST), path)
-        self._remove_old()
-        return True
+        self._ratings.pop(path, None)
+        if mean_return is not None and math.isfinite(mean_return):
+            self._ratings[path] = mean_return
+        best = max(self._ratings, key=lambda rated: self._ratings[rated], default=self._best)
+        if best is not None and best != self._best:
+            self._best = best
+            point(path.with_name(BEST), best)
+            self._remove_old()
+        return path in self._ratings and path == best
 
     def _remove_old(self) -> None:
         for old in self._written[: -self._most] if self._most is not None else []:
-            if self._best is None or old != self._best[1]:
+            if old != self._best:
                 with contextlib.suppress(OSError):
                     old.unlink(missing_ok=True)
                 self._written.remove(old)
+                self._ratings.pop(old, None)

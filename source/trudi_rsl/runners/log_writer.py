@@ -58,6 +58,20 @@ def interruptible_logs() -> Iterator[None]:
         yield
 
 
+@contextlib.contextmanager
+def left_open(logger: Any) -> Iterator[None]:
+    """Let RSL-RL's loop not stop its log inside the block: a last checkpoint that is tried again belongs there too.
+
+    Args:
+        logger: Of a runner; that of RSL-RL 3 is not stopped anyway.
+    """
+    if not hasattr(logger, "stop_logging_writer"):
+        yield
+        return
+    with mock.patch.object(logger, "stop_logging_writer", lambda: None):
+        yield
+
+
 class _Forgiving:
     """An output stream that loses what it cannot write."""
 

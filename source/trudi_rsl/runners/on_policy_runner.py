@@ -24,14 +24,15 @@ from trudi_rsl.algorithms.resume import resume_state, set_resume_state
 from trudi_rsl.errors import NonFiniteError
 from trudi_rsl.rsl_rl_compat import task_name
 from trudi_rsl.rsl_rl_compat.moved import policy_of
+from trudi_rsl.rsl_rl_compat.recurrent import fresh_hidden_states
 from trudi_rsl.rsl_rl_compat.version import POLICY_STYLE
-from trudi_rsl.runners.checkpoint_evaluation import MEAN_RETURN, CheckpointEvaluation, scalars
+from trudi_rsl.runners.checkpoint_evaluation import MEAN_RETURN, CheckpointEvaluation, require_episodes, scalars
 from trudi_rsl.runners.checkpoint_reader import safe_reading
 from trudi_rsl.runners.checkpoint_writer import whole_checkpoints
 from trudi_rsl.runners.ending import Requests, TrainingEnds, ending
 from trudi_rsl.runners.kept_checkpoints import KeptCheckpoints
 from trudi_rsl.runners.log_sums import continue_log, log_sums
-from trudi_rsl.runners.log_writer import interruptible_logs
+from trudi_rsl.runners.log_writer import interruptible_logs, left_open
 from trudi_rsl.runners.partners import join_on_cpu, with_partners
 
 if TYPE_CHECKING or not POLICY_STYLE:
@@ -87,11 +88,13 @@ class OnPolicyRunner(RslRlOnPolicyRunner):
         """Train for a number of iterations; see the stock runner.
 
         Raises:
+            ConfigError: If ``evaluation_episodes`` is neither None nor an integer of at least 1.
             KeyboardInterrupt: After SIGINT, when the last checkpoint is written.
             NonFiniteError: If the simulator gives NaN or infinity; names the checkpoint that was kept.
             ProcessLostError: If another process is gone; names it, and the checkpoint that was kept.
             SystemExit: After SIGTERM, likewise.
         """
+        self._requests, self._evaluated = Requests(), None
         self._evaluation = self._begin_evaluation()
         try:
             with interruptible_logs():
@@ -103,45 +106,55 @@ class OnPolicyRunner(RslRlOnPolicyRunner):
     def evaluation_env(self, num_envs: int, seed: int) -> VecEnv | None:
         """Return new environments like those of training, None if the host cannot have others in this process.
 
+        A wrapper of environments that can has an ``alike`` of its own, or there are none: without what it does to
+        observations, actions and rewards they would be another task.
+
         Args:
             num_envs: How many, at least 1.
             seed: Their seed.
         """
-        return self.env.alike(num_envs, seed) if hasattr(self.env, "alike") else None  # type: ignore[attr-defined]
+        can = hasattr(type(self.env), "alike")
+        return self.env.alike(num_envs, seed) if can else None  # type: ignore[attr-defined]
 
     def _begin_evaluation(self) -> CheckpointEvaluation | None:
         episodes = self.cfg.get("evaluation_episodes")
+        require_episodes(episodes)
         if episodes is None or self.logger.log_dir is None or self.gpu_global_rank:
             return None
-        evaluation = CheckpointEvaluation(self.evaluation_env, episodes)
+        # who asks to end waits, and clusters not for long
+        evaluation = CheckpointEvaluation(
+            self.evaluation_env, episodes, stopped=lambda: self._requests.signal_number is not None
+        )
         return evaluation if evaluation.possible else None
 
     def _learn(self, num_learning_iterations: int, init_at_random_ep_len: bool) -> None:
-        requests = Requests()
         algorithm: Any = self.alg
         if hasattr(algorithm, "guard") and self.logger.log_dir is not None and not self.gpu_global_rank:
             algorithm.guard.folder = Path(self.logger.log_dir)
         if hasattr(self.env, "restarts_faulty"):
             self.env.restarts_faulty = True  # type: ignore[attr-defined]
         try:
-            with ending(self.alg, self.cfg.get("max_seconds")) as requests, with_partners(self._rescue):
+            with (
+                ending(self.alg, self.cfg.get("max_seconds")) as self._requests,
+                with_partners(self._rescue),
+                left_open(self.logger),
+            ):
                 super().learn(num_learning_iterations, init_at_random_ep_len)
             self._retry_last_checkpoint()
+            self._stop_logging()
         except TrainingEnds as end:
-            if requests.signal_number is not None and self._evaluation is not None:
-                self._evaluation.end()  # who asks to end waits, and clusters not for long
             self._stop(str(end))
         except NonFiniteError as error:
             raise NonFiniteError(f"{error} {self._rescue()}") from error
         except KeyboardInterrupt:
-            if requests.signal_number is None:
+            if self._requests.signal_number is None:
                 print(f"\nInterrupted. {self._rescue()}")
             raise
         finally:
             # RSL-RL leaves this writer open, and what its thread has not written is lost when the process ends
             if isinstance(writer := getattr(self.logger, "writer", None), SummaryWriter):
                 writer.close()
-        requests.obey()
+        self._requests.obey()
 
     def _stop(self, reason: str) -> None:
         """Save the last checkpoint, as the stock runner does when it has trained all iterations."""
@@ -152,7 +165,8 @@ class OnPolicyRunner(RslRlOnPolicyRunner):
             self._stop_logging()
 
     def _stop_logging(self) -> None:
-        if hasattr(self.logger, "stop_logging_writer"):  # RSL-RL 3 has no such method
+        # RSL-RL 3 has no such method
+        if getattr(self.logger, "writer", None) is not None and hasattr(self.logger, "stop_logging_writer"):
             self.logger.stop_logging_writer()
 
     def _rescue(self) -> str:
@@ -219,17 +233,20 @@ class OnPolicyRunner(RslRlOnPolicyRunner):
         if self._evaluation is None:
             self._kept.rate(checkpoint, self._mean_return())
             return
-        # RSL-RL saves the last iteration's a second time if its number is a multiple of the interval
+        # RSL-RL saves the last iteration's a second time if its number is a multiple of the interval; a training that
+        # goes on begins with that number again, and with another policy
         if self._evaluated == self.current_learning_iteration:
             return
         self._evaluated = self.current_learning_iteration
         # which RSL-RL 3 gives a runner and newer versions its algorithm
         owner: Any = self if hasattr(self, "train_mode") else self.alg
         try:
-            results = self._evaluation.run(self.get_inference_policy(), self.device)
+            with fresh_hidden_states(policy_of(self.alg)):
+                results = self._evaluation.run(self.get_inference_policy(), self.device)
         finally:
             owner.train_mode()
         if results is None:
+            self._kept.rate(checkpoint, None)
             return
         writer: Any = self.logger.writer
         for name, value in (numbers := scalars(results)).items():
