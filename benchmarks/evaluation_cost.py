@@ -44,9 +44,8 @@ def measure(algo: str) -> dict[str, float]:
     with contextlib.redirect_stdout(io.StringIO()):
         runner.learn(WARM_UP, init_at_random_ep_len=True)
         iteration = seconds_of(lambda: runner.learn(1), ITERATIONS)
-        evaluation = CheckpointEvaluation(runner.evaluation_env, cfg.agent.evaluation_episodes)
-        policy = runner.get_inference_policy()
-        seconds = seconds_of(lambda: evaluation.run(policy, "cpu"), EVALUATIONS)
+        evaluation = CheckpointEvaluation(runner.evaluation_env, cfg.agent.evaluation_episodes, stopped=lambda: False)
+        seconds = seconds_of(lambda: evaluation.numbers_of(runner), EVALUATIONS)
         evaluation.end()
     return {
         "episodes": cfg.agent.evaluation_episodes,

@@ -85,7 +85,7 @@ def play_gymnasium(args: argparse.Namespace, overrides: list[str]) -> None:
     import torch
 
     from trudi_rsl.config import check_startable, checkpoints_in
-    from trudi_rsl.evaluation.episodes import Policy
+    from trudi_rsl.episodes import Policy
     from trudi_rsl.evaluation.play import evaluate_and_print, find, settings
     from trudi_rsl.evaluation.policies import SamplerCfg, identify, load_policy
     from trudi_rsl.evaluation.video import make_env_to_render, record_episode, video_path

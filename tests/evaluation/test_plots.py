@@ -10,8 +10,9 @@ import numpy as np
 import pytest
 
 from tests.evaluation.tiny_runs import write_run
+from trudi_rsl.episodes.logged import MEAN_RETURN
 from trudi_rsl.evaluation.event_file import RunError, read_run
-from trudi_rsl.evaluation.plots import EVALUATION_TAG, RETURN_TAG, TAGS, draw_learning_curves, learning_curve_figure
+from trudi_rsl.evaluation.plots import RETURN_TAG, TAGS, draw_learning_curves, learning_curve_figure
 
 
 def test_a_run_reads_back_as_logged_with_steps_counted_at_the_end_of_each_iteration(tmp_path: Path) -> None:
@@ -61,7 +62,7 @@ def test_curves_are_the_points_of_the_events(tmp_path: Path) -> None:
 def test_evaluations_are_points_in_the_colour_of_their_run(tmp_path: Path) -> None:
     points = {RETURN_TAG: {1: 5.0, 4: 7.0}}
     runs = [
-        read_run(write_run(tmp_path / "evaluated", points | {EVALUATION_TAG: {0: 1.0, 4: 9.0}}), TAGS),
+        read_run(write_run(tmp_path / "evaluated", points | {MEAN_RETURN: {0: 1.0, 4: 9.0}}), TAGS),
         read_run(write_run(tmp_path / "not", points), TAGS),
     ]
     curve, other, evaluations, key = learning_curve_figure(runs).axes[0].get_lines()

@@ -14,8 +14,8 @@ from numpy.typing import NDArray
 from rich.progress import track
 from rsl_rl.env import VecEnv
 
+from trudi_rsl.episodes import Policy
 from trudi_rsl.errors import ConfigError
-from trudi_rsl.evaluation.episodes import Policy
 from trudi_rsl.tasks import BehaviourModes
 
 FAILURE = "failure"

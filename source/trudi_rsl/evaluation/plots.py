@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from trudi_rsl.episodes.logged import MEAN_RETURN
 from trudi_rsl.evaluation.event_file import Run, RunError
 from trudi_rsl.evaluation.files import save_picture
 
@@ -21,7 +22,7 @@ except ImportError as error:
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
-RETURN_TAG, EVALUATION_TAG = "Train/mean_reward", "Evaluation/mean_return"
+RETURN_TAG = "Train/mean_reward"
 SUFFIXES = (".png", ".pdf", ".svg")
 TARGET_COLOR = "0.45"
 SMALLEST_SHARE_AXIS = 0.01
@@ -44,7 +45,7 @@ PANELS = (
     Panel("Loss/entropy_per_dim", "Entropy bound (nats per dim)", target_tag="Loss/entropy_target_per_dim"),
     Panel("Loss/clipped_targets", "Share of critic targets clipped", is_share=True),
 )
-TAGS = (RETURN_TAG, EVALUATION_TAG, *(tag for panel in PANELS for tag in (panel.tag, panel.target_tag) if tag))
+TAGS = (RETURN_TAG, MEAN_RETURN, *(tag for panel in PANELS for tag in (panel.tag, panel.target_tag) if tag))
 
 
 def draw_learning_curves(runs: Sequence[Run], output: Path) -> Path:
@@ -90,7 +91,7 @@ def learning_curve_figure(runs: Sequence[Run]) -> Figure:
     grid = figure.add_gridspec(2 if panels else 1, max(len(panels), 1), height_ratios=[2, 1] if panels else None)
     top = figure.add_subplot(grid[0, :])
     _curves(top, runs, RETURN_TAG, in_steps)
-    evaluated = any(EVALUATION_TAG in run.scalars for run in runs)
+    evaluated = any(MEAN_RETURN in run.scalars for run in runs)
     if evaluated:
         _evaluations(top, runs, in_steps)
     top.set_ylabel("Training return (mean of last 100 episodes)", fontsize="small")
@@ -126,8 +127,8 @@ def _curves(axes: Axes, runs: Sequence[Run], tag: str, in_steps: bool) -> None:
 
 def _evaluations(axes: Axes, runs: Sequence[Run], in_steps: bool) -> None:
     for index, run in enumerate(runs):
-        if EVALUATION_TAG in run.scalars:
-            axes.plot(*_points(run, EVALUATION_TAG, in_steps), "o", color=f"C{index}", markersize=4.0, fillstyle="none")
+        if MEAN_RETURN in run.scalars:
+            axes.plot(*_points(run, MEAN_RETURN, in_steps), "o", color=f"C{index}", markersize=4.0, fillstyle="none")
     axes.plot([], [], "o", color=TARGET_COLOR, markersize=4.0, fillstyle="none", label="without exploration")
 
 

@@ -30,8 +30,8 @@ from trudi_rsl.algorithms.checkpoint import (
 from trudi_rsl.algorithms.checkpoint_file import sound
 from trudi_rsl.algorithms.family import SETTINGS
 from trudi_rsl.algorithms.model_checkpoint import spec_of
+from trudi_rsl.episodes import Policy
 from trudi_rsl.errors import CheckpointError, ConfigError
-from trudi_rsl.evaluation.episodes import Policy
 from trudi_rsl.modules import GenerativeModel
 from trudi_rsl.modules.actor_critic import InitialLatent, Sampler
 from trudi_rsl.rsl_rl_compat.moved import policy_of

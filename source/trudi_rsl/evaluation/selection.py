@@ -10,18 +10,17 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-import torch
 from rich.console import Console
 from rich.table import Table
 from rsl_rl.env import VecEnv
 
+from trudi_rsl.episodes import EpisodeResults, Policy, evaluate
+from trudi_rsl.episodes.same_start import SameStart
 from trudi_rsl.errors import CheckpointError, NonFiniteError
 from trudi_rsl.evaluation.batch import progress_bar
-from trudi_rsl.evaluation.episodes import EpisodeResults, Policy, evaluate
 from trudi_rsl.evaluation.play import STATISTICS, summary_cells
 from trudi_rsl.evaluation.statistics import Summary, summarize
 from trudi_rsl.files import point
-from trudi_rsl.rsl_rl_compat.progress import host_progress, set_host_progress
 from trudi_rsl.runners.kept_checkpoints import BEST
 
 
@@ -97,18 +96,15 @@ def score(
     Raises:
         ConfigError: If ``episodes`` is below 1.
     """
-    place, scores = host_progress(env), []
+    start, scores = SameStart(env), []
     with progress_bar("Evaluating", "checkpoints", progress) as bar:
         task = bar.add_task("", total=len(checkpoints), ended=0, all=len(checkpoints))
         for done, checkpoint in enumerate(checkpoints):
             try:
-                # hosts print a line whenever they are seeded, and runners when they load
+                # runners print their networks when they load
                 with contextlib.redirect_stdout(io.StringIO()):
                     policy = load(checkpoint)
-                    if place is not None:
-                        set_host_progress(env, place)
-                    env.seed(seed)  # type: ignore[attr-defined]  # RSL-RL's base class lacks it, every host has it
-                torch.manual_seed(seed)
+                start.restore(seed)
                 results = evaluate(
                     env,
                     policy,

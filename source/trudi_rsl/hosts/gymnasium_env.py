@@ -261,6 +261,8 @@ class GymnasiumVecEnv(VecEnv):
     def alike(self, num_envs: int, seed: int) -> GymnasiumVecEnv:
         """Make further environments of the same task with the same options, beside these.
 
+        A subclass with other arguments has one of its own.
+
         Args:
             num_envs: How many, at least 1.
             seed: Environment i gets ``seed + i``.

@@ -7,24 +7,25 @@ import contextlib
 import io
 import random
 from collections.abc import Callable, Iterator
+from typing import Any
 
 import numpy as np
 import torch
 from rsl_rl.env import VecEnv
 
 from trudi_rsl.algorithms.resume import rng_state, set_rng_state
+from trudi_rsl.episodes import EpisodeResults, Policy, evaluate
+from trudi_rsl.episodes.logged import scalars
+from trudi_rsl.episodes.same_start import SameStart
 from trudi_rsl.errors import ConfigError, one_line
-from trudi_rsl.evaluation.episodes import EpisodeResults, Policy, evaluate
 from trudi_rsl.plain_values import is_count
-from trudi_rsl.rsl_rl_compat.progress import host_progress, set_host_progress
+from trudi_rsl.rsl_rl_compat.moved import policy_of
+from trudi_rsl.rsl_rl_compat.recurrent import fresh_hidden_states
 
 SEED = 10_000
 """Seed of the episodes, the same for every checkpoint; runs count theirs from much lower ones."""
 
 MOST_ENVS = 64
-
-MEAN_RETURN = "Evaluation/mean_return"
-"""Name in the log of the number that decides which checkpoint is the best."""
 
 
 class _LeftError(Exception):
@@ -46,26 +47,46 @@ class CheckpointEvaluation:
     def __init__(
         self, make_env: Callable[[int, int], VecEnv | None], episodes: int, stopped: Callable[[], bool]
     ) -> None:
-        self._episodes, self._stopped = episodes, stopped
+        self.episodes, self._stopped = episodes, stopped
         self._env: VecEnv | None = None
         try:
-            with _apart(SEED), _silent():
+            # simulators that describe themselves as they start have done so in training
+            with _apart(SEED), contextlib.redirect_stdout(io.StringIO()):
                 self._env = make_env(min(episodes, MOST_ENVS), SEED)
-                self._place = None if self._env is None else host_progress(self._env)
-            why = None if self._env is not None else "no second set of its environments can be made in this process"
+            why = "no second set of its environments can be made in this process"
         except Exception as error:
             why = one_line(error).rstrip(".")
-        if why is not None:
-            print(
-                f"[trudi_rsl] Checkpoints are not evaluated during this training: {why}. best.pt goes by the training "
-                "return; scripts/play.py --every_checkpoint evaluates them afterwards.",
-                flush=True,
-            )
+        if self._env is not None:
+            self._start = SameStart(self._env)
+            return
+        print(
+            f"[trudi_rsl] Checkpoints are not evaluated during this training: {why}. best.pt goes by the training "
+            "return; what evaluates them afterwards is scripts/play.py --every_checkpoint.",
+            flush=True,
+        )
 
     @property
     def possible(self) -> bool:
         """Whether there are environments to evaluate in."""
         return self._env is not None
+
+    def numbers_of(self, runner: Any) -> dict[str, float] | None:
+        """Evaluate a runner's policy as it would be exported, and leave the runner as it was.
+
+        Args:
+            runner: RSL-RL's, of any version, between two iterations.
+
+        Returns:
+            What the log gets; None where :meth:`run` returns that.
+        """
+        # which RSL-RL 3 gives a runner and newer versions its algorithm
+        owner = runner if hasattr(runner, "train_mode") else runner.alg
+        try:
+            with fresh_hidden_states(policy_of(runner.alg)):
+                results = self.run(runner.get_inference_policy(), runner.device)
+        finally:
+            owner.train_mode()
+        return None if results is None else scalars(results)
 
     def run(self, policy: Policy, device: str) -> EpisodeResults | None:
         """Run the episodes, the same for every policy as far as seed and curricula decide.
@@ -81,15 +102,11 @@ class CheckpointEvaluation:
             return None
         try:
             with _apart(SEED):
-                with _silent():
-                    if self._place is not None:
-                        set_host_progress(self._env, self._place)
-                    if hasattr(self._env, "seed"):
-                        self._env.seed(SEED)  # type: ignore[attr-defined]
+                self._start.restore(SEED)
                 return evaluate(
                     self._env,
                     policy,
-                    self._episodes,
+                    self.episodes,
                     progress=False,
                     on_progress=self._leave_if_stopped,
                     policy_device=device,
@@ -124,14 +141,6 @@ def require_episodes(episodes: object) -> None:
         )
 
 
-def scalars(results: EpisodeResults) -> dict[str, float]:
-    """Return what the log gets of an evaluation, by name."""
-    numbers = {MEAN_RETURN: results.returns.mean(), "Evaluation/mean_episode_length": results.lengths.double().mean()}
-    if results.success is not None:
-        numbers["Evaluation/success"] = results.success.mean()
-    return {name: value.item() for name, value in numbers.items()}
-
-
 @contextlib.contextmanager
 def _apart(seed: int) -> Iterator[None]:
     """Let all random generators begin at a seed inside the block, and go on afterwards as if it had not been."""
@@ -143,11 +152,3 @@ def _apart(seed: int) -> Iterator[None]:
         yield
     finally:
         set_rng_state(state)
-
-
-def _silent() -> contextlib.AbstractContextManager[object]:
-    """Print nothing inside the block: simulators that describe themselves as they start have done so in training.
-
-    Not for the episodes, which a signal may come in, and the answer to it has to be seen.
-    """
-    return contextlib.redirect_stdout(io.StringIO())

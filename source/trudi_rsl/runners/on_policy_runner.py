@@ -21,12 +21,12 @@ from trudi_rsl.algorithms.checkpoint_file import sound
 from trudi_rsl.algorithms.model_checkpoint import SECTION, policy_spec
 from trudi_rsl.algorithms.policy_gradient import PolicyGradient
 from trudi_rsl.algorithms.resume import resume_state, set_resume_state
+from trudi_rsl.episodes.logged import MEAN_RETURN
 from trudi_rsl.errors import NonFiniteError
 from trudi_rsl.rsl_rl_compat import task_name
 from trudi_rsl.rsl_rl_compat.moved import policy_of
-from trudi_rsl.rsl_rl_compat.recurrent import fresh_hidden_states
 from trudi_rsl.rsl_rl_compat.version import POLICY_STYLE
-from trudi_rsl.runners.checkpoint_evaluation import MEAN_RETURN, CheckpointEvaluation, require_episodes, scalars
+from trudi_rsl.runners.checkpoint_evaluation import CheckpointEvaluation, require_episodes
 from trudi_rsl.runners.checkpoint_reader import safe_reading
 from trudi_rsl.runners.checkpoint_writer import whole_checkpoints
 from trudi_rsl.runners.ending import Requests, TrainingEnds, ending
@@ -238,21 +238,14 @@ class OnPolicyRunner(RslRlOnPolicyRunner):
         if self._evaluated == self.current_learning_iteration:
             return
         self._evaluated = self.current_learning_iteration
-        # which RSL-RL 3 gives a runner and newer versions its algorithm
-        owner: Any = self if hasattr(self, "train_mode") else self.alg
-        try:
-            with fresh_hidden_states(policy_of(self.alg)):
-                results = self._evaluation.run(self.get_inference_policy(), self.device)
-        finally:
-            owner.train_mode()
-        if results is None:
-            self._kept.rate(checkpoint, None)
+        numbers = self._evaluation.numbers_of(self)
+        best = self._kept.rate(checkpoint, None if numbers is None else numbers[MEAN_RETURN])
+        if numbers is None:
             return
         writer: Any = self.logger.writer
-        for name, value in (numbers := scalars(results)).items():
+        for name, value in numbers.items():
             writer.add_scalar(name, value, self.current_learning_iteration)
-        best = self._kept.rate(checkpoint, numbers[MEAN_RETURN])
-        told = f"return {numbers[MEAN_RETURN]:.4g} in {len(results.returns)} episodes"
+        told = f"return {numbers[MEAN_RETURN]:.4g} in {self._evaluation.episodes} episodes"
         print(f"[trudi_rsl] {checkpoint.name}: {told}{', the best so far' * best}.", flush=True)
 
     def _export(self, checkpoint: Path) -> None:

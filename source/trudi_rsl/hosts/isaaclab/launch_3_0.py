@@ -72,7 +72,7 @@ def play(args: argparse.Namespace, host_args: list[str]) -> None:
         runner = _create_runner(env, agent_cfg, log_dir)
         if checkpoints:
             # Isaac Lab's command exports the one that it was given
-            runner.export_policy_to_jit = runner.export_policy_to_onnx = lambda **_: None
+            runner.export_policy_to_jit = runner.export_policy_to_onnx = lambda *_, **__: None
         made.update(env=env, runner=runner)
         return runner
 

@@ -23,7 +23,7 @@ from trudi_rsl.algorithms.checkpoint import load_deployable
 from trudi_rsl.config import checkpoints_in, resume_path
 from trudi_rsl.config.schema import ANY_CHECKPOINT
 from trudi_rsl.deploy import export_policy
-from trudi_rsl.evaluation.episodes import Policy
+from trudi_rsl.episodes import Policy
 from trudi_rsl.evaluation.play import evaluate_and_print
 from trudi_rsl.evaluation.policies import SamplerCfg, identify, load_policy
 from trudi_rsl.evaluation.video import record_episode, video_path

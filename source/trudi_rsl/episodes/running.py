@@ -12,8 +12,8 @@ from rsl_rl.env import VecEnv
 from tensordict import TensorDict
 from torch import Tensor
 
+from trudi_rsl.episodes.success import successes
 from trudi_rsl.errors import ConfigError
-from trudi_rsl.evaluation.success import successes
 
 Policy = Callable[[TensorDict], Tensor]
 """Observation groups of batch ``[E]`` to simulator actions ``[E, A]``."""
@@ -80,7 +80,9 @@ def evaluate(
     succeeded = torch.full_like(returns, torch.nan)
     ended = torch.zeros_like(quota)
     running_return, running_length = torch.zeros_like(returns[:, 0]), torch.zeros_like(lengths[:, 0])
-    reset_policy = getattr(policy, "reset", None)
+    # RSL-RL 3 hands out a method of what remembers
+    is_method = getattr(policy, "__name__", None) == "act_inference"
+    reset_policy = getattr(getattr(policy, "__self__", policy) if is_method else policy, "reset", None)
 
     obs, _ = env.reset()  # type: ignore[attr-defined]  # RSL-RL's base class lacks it, every host has it
     if reset_policy is not None:
