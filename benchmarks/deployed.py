@@ -26,7 +26,7 @@ from torch import Tensor
 
 from trudi_rsl.deploy import ExportOptions, export_checkpoint
 from trudi_rsl.deploy.session import open_session
-from trudi_rsl.evaluation import evaluate
+from trudi_rsl.episodes import evaluate
 from trudi_rsl.modules import ChainOptions
 
 ROOT = Path(__file__).resolve().parents[1]

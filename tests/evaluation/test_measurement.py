@@ -11,8 +11,8 @@ import pytest
 import torch
 
 from tests.evaluation.tiny_runs import TASK, copy_run
+from trudi_rsl.episodes import evaluate
 from trudi_rsl.errors import ConfigError
-from trudi_rsl.evaluation import evaluate
 from trudi_rsl.evaluation.batch import measure_all
 from trudi_rsl.evaluation.checkpoints import Subject, subject_of
 from trudi_rsl.evaluation.measurement import Evaluation, EvaluationCfg, Measurement, evaluations_of

@@ -17,9 +17,8 @@ from torch import Tensor
 
 from tests.evaluation import counting_tasks
 from tests.scripts.running import table_rows
-from trudi_rsl.episodes import Policy
+from trudi_rsl.episodes import Policy, evaluate
 from trudi_rsl.errors import CheckpointError, ConfigError
-from trudi_rsl.evaluation import evaluate
 from trudi_rsl.evaluation.play import summary_cells
 from trudi_rsl.evaluation.selection import score, select_best
 from trudi_rsl.evaluation.statistics import Summary, summarize

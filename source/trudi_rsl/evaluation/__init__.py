@@ -1,6 +1,2 @@
 # SPDX-License-Identifier: BSD-3-Clause
 """Running trained policies, and what to say about the results."""
-
-from trudi_rsl.episodes import EpisodeResults, evaluate
-
-__all__ = ["EpisodeResults", "evaluate"]

@@ -12,8 +12,8 @@ from torch import Tensor
 
 from tests.evaluation import counting_tasks
 from tests.evaluation.counting_tasks import LONG, SHORT
+from trudi_rsl.episodes import evaluate
 from trudi_rsl.episodes.success import successes
-from trudi_rsl.evaluation import evaluate
 from trudi_rsl.hosts.gymnasium_env import GymnasiumVecEnv
 
 TASK = f"{counting_tasks.__name__}:trudi-tests/Telling-v0"

@@ -10,8 +10,8 @@ from torch import Tensor
 
 from tests.evaluation import counting_tasks
 from tests.evaluation.counting_tasks import LONG, SHORT
+from trudi_rsl.episodes import evaluate
 from trudi_rsl.errors import ConfigError
-from trudi_rsl.evaluation import evaluate
 from trudi_rsl.hosts.gymnasium_env import GymnasiumVecEnv
 
 TASK = f"{counting_tasks.__name__}:trudi-tests/ShortOrLong-v0"
