@@ -16,6 +16,7 @@ from trudi_rsl.config.presets import task_preset
 @pytest.mark.parametrize(
     ("task", "sizes", "settings"),
     [
+        ("Isaac-Velocity-Flat-G1-v0", (123, 37), ()),
         ("Isaac-Velocity-Flat-H1-v0", (69, 19), ()),
         ("Isaac-Velocity-Rough-H1-v0", (256, 19), SMALL_TERRAIN),
         ("Isaac-Repose-Cube-Allegro-Direct-v0", (124, 16), ()),
