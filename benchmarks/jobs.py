@@ -83,6 +83,12 @@ LONG_TASK, LONG_ITERATIONS = "Ant-v5", 489
 LONG_ALGORITHMS = ("trudi", "reppo", "ppo")
 FREE_CONTROL = ("env.env_kwargs.ctrl_cost_weight=0.0",)
 """That task without its control cost, which under wide exploration outweighs the reward for staying up."""
+FREE_CONTROL_CHANGES: dict[str, tuple[str, ...]] = {
+    "pathwise gradient": PATHWISE,
+    "eps = 0.4": ("agent.algorithm.kl_bound=0.4",),
+    "entropy target -2 per dim": ("agent.algorithm.entropy_target_per_dim=-2.0",),
+}
+"""What may hold TruDi back there, where REPPO is ahead."""
 COMPARED_TASKS = (HALF_CHEETAH, "Hopper-v5")
 THIRD_TASK = "Walker2d-v5"
 """Where the preset's gradient and the pathwise one alone are compared."""
@@ -144,6 +150,11 @@ def learning_jobs(tables: set[str]) -> list[Job]:
             Job("cost", LONG_TASK, algo, seed, "no control cost", FREE_CONTROL)
             for seed in range(1, 4)
             for algo in LONG_ALGORITHMS
+        ]
+        jobs += [
+            Job("cost", LONG_TASK, "trudi", seed, f"no control cost, {change}", (*FREE_CONTROL, *overrides))
+            for seed in range(1, 4)
+            for change, overrides in FREE_CONTROL_CHANGES.items()
         ]
     if "wallclock" in tables:
         jobs += [
