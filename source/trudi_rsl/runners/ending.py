@@ -59,15 +59,22 @@ def ending(algorithm: Any, seconds: float | None) -> Iterator[Requests]:
     end = None if seconds is None else time.monotonic() + seconds
     act, update, requests = algorithm.act, algorithm.update, Requests()
     over: TrainingEnds | None = None
+    rollout_begins = False
 
     def watched_act(*args: Any, **kwargs: Any) -> Any:
+        nonlocal over, rollout_begins
+        # a signal may have come while the iteration was logged, saved or evaluated
+        if rollout_begins and over is None and requests.signal_number and not torch.distributed.is_initialized():
+            over = TrainingEnds(signal.Signals(requests.signal_number).name)
+        rollout_begins = False
         if over is not None:
             raise over
         return act(*args, **kwargs)
 
     def watched_update(*args: Any, **kwargs: Any) -> Any:
-        nonlocal over
+        nonlocal over, rollout_begins
         result = update(*args, **kwargs)
+        rollout_begins = True
         asked = requests.signal_number or (TIME_OVER if end is not None and time.monotonic() >= end else NOTHING)
         asked = _of_all_processes(asked, algorithm)
         if asked == TIME_OVER:
