@@ -86,6 +86,7 @@ FREE_CONTROL = ("env.env_kwargs.ctrl_cost_weight=0.0",)
 FREE_CONTROL_CHANGES: dict[str, tuple[str, ...]] = {
     "pathwise gradient": PATHWISE,
     "eps = 0.4": ("agent.algorithm.kl_bound=0.4",),
+    "pathwise, eps = 0.4": (*PATHWISE, "agent.algorithm.kl_bound=0.4"),
     "entropy target -2 per dim": ("agent.algorithm.entropy_target_per_dim=-2.0",),
 }
 """What may hold TruDi back there, where REPPO is ahead."""
