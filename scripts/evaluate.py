@@ -17,6 +17,7 @@ from typing import get_args
 def parse() -> argparse.Namespace:
     """Return the flags; ``overrides`` are those of the simulator."""
     from trudi_rsl.command_line import Parser
+    from trudi_rsl.episodes.defaults import EVALUATION_SEED
     from trudi_rsl.modules.actor_critic import SAMPLERS, InitialLatent
 
     parser = Parser(__doc__)
@@ -41,7 +42,12 @@ def parse() -> argparse.Namespace:
     )
     parser.add_argument("--episodes", type=int, default=32, help="episodes per checkpoint and sampler (default: 32)")
     parser.add_argument("--num_envs", type=int, help="environments stepped together (default: episodes, at most 64)")
-    parser.add_argument("--seed", type=int, default=10_000, help="seed of simulators and samplers (default: 10000)")
+    parser.add_argument(
+        "--seed",
+        type=int,
+        default=EVALUATION_SEED,
+        help=f"seed of simulators and samplers (default: {EVALUATION_SEED})",
+    )
     parser.add_argument("--device", default="cpu", help="device to compute on (default: cpu)")
     parser.add_argument("--num_threads", type=int, help="CPU threads of torch (default: the run's)")
     parser.add_argument("--metric", choices=["return", "success"], default="return", help="what to compare")

@@ -66,13 +66,14 @@ def parse() -> tuple[argparse.Namespace, list[str]]:
 def play(args: argparse.Namespace, rest: list[str]) -> None:
     """Play on the simulator that the task belongs to."""
     from trudi_rsl.command_line import refuse_flags
+    from trudi_rsl.episodes.defaults import PLAYED_EPISODES
     from trudi_rsl.errors import ConfigError
     from trudi_rsl.hosts.registry import launcher
 
     if args.every_checkpoint:
         if args.video:
             raise ConfigError("--every_checkpoint records no video. Leave out --video, and record best.pt afterwards.")
-        args.episodes = 10 if args.episodes is None else args.episodes
+        args.episodes = PLAYED_EPISODES if args.episodes is None else args.episodes
     if (launch := launcher(args.task)) is not None:
         launch.play(args, rest)
         return
@@ -86,6 +87,7 @@ def play_gymnasium(args: argparse.Namespace, overrides: list[str]) -> None:
 
     from trudi_rsl.config import check_startable, checkpoints_in
     from trudi_rsl.episodes import Policy
+    from trudi_rsl.episodes.defaults import MOST_ENVS, PLAYED_EPISODES
     from trudi_rsl.evaluation.play import evaluate_and_print, find, settings
     from trudi_rsl.evaluation.policies import SamplerCfg, identify, load_policy
     from trudi_rsl.evaluation.video import make_env_to_render, record_episode, video_path
@@ -97,8 +99,8 @@ def play_gymnasium(args: argparse.Namespace, overrides: list[str]) -> None:
     checkpoint = find(args.task, args.algo or "trudi", args.experiment_name, args.load_run, args.checkpoint)
     algorithm = identify(checkpoint, args.task, args.algo)
     checkpoints = checkpoints_in(checkpoint.parent) if args.every_checkpoint else []
-    episodes = 10 if args.episodes is None else args.episodes
-    num_envs = max(1, min(episodes, 64)) if args.num_envs is None else args.num_envs
+    episodes = PLAYED_EPISODES if args.episodes is None else args.episodes
+    num_envs = max(1, min(episodes, MOST_ENVS)) if args.num_envs is None else args.num_envs
     cfg = settings(checkpoint, args.task, algorithm, [f"env.num_envs={num_envs}", *overrides])
     require_inside(checkpoint.parent / "videos", checkpoint.parent)
     video = video_path(checkpoint.parent / "videos") if args.video else None

@@ -16,11 +16,11 @@ from tests.rsl_rl.helpers import runner_cfg
 from tests.runners.evaluated import EPISODES, STEPS, cheetah, logged, trained
 from trudi_rsl.algorithms.checkpoint import read_checkpoint
 from trudi_rsl.episodes import evaluate
+from trudi_rsl.episodes.defaults import EVALUATION_SEED
 from trudi_rsl.errors import ConfigError, NonFiniteError
 from trudi_rsl.evaluation.policies import SamplerCfg, load_policy
 from trudi_rsl.hosts.gymnasium_env import GymnasiumVecEnv
 from trudi_rsl.rsl_rl_compat.version import PPO_MODELS
-from trudi_rsl.runners.checkpoint_evaluation import SEED
 from trudi_rsl.runners.kept_checkpoints import KeptCheckpoints
 
 ENDLESS = "tests.hosts.gymnasium_tasks:trudi-tests/Clock-v0"
@@ -79,7 +79,7 @@ def test_the_logged_return_is_that_of_the_checkpoint_as_it_is_exported_and_the_h
     returns = logged(tmp_path)
     assert sorted(returns) == [0, 1, 2, 3]
     for iteration, value in returns.items():
-        env = cheetah(EPISODES, SEED)
+        env = cheetah(EPISODES, EVALUATION_SEED)
         checkpoint = tmp_path / f"model_{iteration}.pt"
         policy = load_policy(checkpoint, "trudi", env, runner.cfg, SamplerCfg("ode", initial_latent="zeros"), "cpu")
         results = evaluate(env, policy, EPISODES, progress=False)

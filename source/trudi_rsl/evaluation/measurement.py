@@ -16,6 +16,7 @@ from omegaconf import DictConfig, OmegaConf
 
 from trudi_rsl.config import check_startable
 from trudi_rsl.episodes import evaluate
+from trudi_rsl.episodes.defaults import EVALUATION_SEED, MOST_ENVS
 from trudi_rsl.errors import CheckpointError, ConfigError
 from trudi_rsl.evaluation.checkpoints import Subject
 from trudi_rsl.evaluation.play import settings
@@ -26,7 +27,6 @@ from trudi_rsl.files import replacing, require_inside
 from trudi_rsl.hosts.registry import check_device, launcher, make_env
 
 FORMAT = 1
-MOST_ENVS = 64
 CACHE_FOLDER = "evaluations"
 
 
@@ -42,7 +42,7 @@ class EvaluationCfg:
     """Episodes per checkpoint and sampler, at least 1."""
     num_envs: int | None = None
     """Environments stepped together, at least 1; None takes one per episode, up to 64."""
-    seed: int = 10_000
+    seed: int = EVALUATION_SEED
     """Seed of the simulators (environment i gets seed + i) and of the samplers, at least 0; apart from those of
     training, which count from the run's seed."""
     device: str = "cpu"

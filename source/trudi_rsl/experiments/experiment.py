@@ -14,6 +14,7 @@ from omegaconf.errors import OmegaConfBaseException
 
 from trudi_rsl.config.presets import CONFIG_DIR, available
 from trudi_rsl.config.yaml_file import read_yaml
+from trudi_rsl.episodes.defaults import EVALUATION_SEED
 from trudi_rsl.errors import ConfigError, nearest, one_line
 from trudi_rsl.evaluation.policies import SamplerCfg
 from trudi_rsl.evaluation.samplers import samplers_of
@@ -36,7 +37,7 @@ class EvaluationSection:
     """Starts of `ode`: random, zeros; null is the policy's default."""
     episodes: int = 32
     """Episodes per run and sampler, at least 1."""
-    seed: int = 10_000
+    seed: int = EVALUATION_SEED
     """Seed of simulators and samplers, at least 0."""
 
     def wanted(self) -> list[SamplerCfg]:

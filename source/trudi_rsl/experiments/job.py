@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from trudi_rsl.config.run_folder import LOG_ROOT
+from trudi_rsl.episodes.defaults import EVALUATION_SEED
 
 JOB_FILE, RECORD_FILE, LOCK_FILE, OUTPUT_FILE = "job.json", "finished.json", ".lock", "output.txt"
 
@@ -35,7 +36,7 @@ class Job:
     samplers: list[dict[str, Any]] = field(default_factory=list)
     """Fields of the samplers that it is evaluated with."""
     episodes: int = 32
-    evaluation_seed: int = 10_000
+    evaluation_seed: int = EVALUATION_SEED
     root: str = field(default_factory=lambda: str(LOG_ROOT.absolute()))
     """Where experiments lie."""
 

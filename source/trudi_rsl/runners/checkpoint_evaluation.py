@@ -15,17 +15,13 @@ from rsl_rl.env import VecEnv
 
 from trudi_rsl.algorithms.resume import rng_state, set_rng_state
 from trudi_rsl.episodes import EpisodeResults, Policy, evaluate
+from trudi_rsl.episodes.defaults import EVALUATION_SEED, MOST_ENVS
 from trudi_rsl.episodes.logged import scalars
 from trudi_rsl.episodes.same_start import SameStart
 from trudi_rsl.errors import ConfigError, one_line
 from trudi_rsl.plain_values import is_count
 from trudi_rsl.rsl_rl_compat.moved import policy_of
 from trudi_rsl.rsl_rl_compat.recurrent import fresh_hidden_states
-
-SEED = 10_000
-"""Seed of the episodes, the same for every checkpoint; runs count theirs from much lower ones."""
-
-MOST_ENVS = 64
 
 
 class _LeftError(Exception):
@@ -51,8 +47,8 @@ class CheckpointEvaluation:
         self._env: VecEnv | None = None
         try:
             # simulators that describe themselves as they start have done so in training
-            with _apart(SEED), contextlib.redirect_stdout(io.StringIO()):
-                self._env = make_env(min(episodes, MOST_ENVS), SEED)
+            with _apart(EVALUATION_SEED), contextlib.redirect_stdout(io.StringIO()):
+                self._env = make_env(min(episodes, MOST_ENVS), EVALUATION_SEED)
             why = "no second set of its environments can be made in this process"
         except Exception as error:
             why = one_line(error).rstrip(".")
@@ -101,8 +97,8 @@ class CheckpointEvaluation:
         if self._env is None or self._stopped():
             return None
         try:
-            with _apart(SEED):
-                self._start.restore(SEED)
+            with _apart(EVALUATION_SEED):
+                self._start.restore(EVALUATION_SEED)
                 return evaluate(
                     self._env,
                     policy,

@@ -24,6 +24,7 @@ from trudi_rsl.config import checkpoints_in, resume_path
 from trudi_rsl.config.schema import ANY_CHECKPOINT
 from trudi_rsl.deploy import export_policy
 from trudi_rsl.episodes import Policy
+from trudi_rsl.episodes.defaults import MOST_ENVS, PLAYED_EPISODES
 from trudi_rsl.evaluation.play import evaluate_and_print
 from trudi_rsl.evaluation.policies import SamplerCfg, identify, load_policy
 from trudi_rsl.evaluation.video import record_episode, video_path
@@ -72,8 +73,8 @@ def play(args: argparse.Namespace, overrides: Sequence[str] = ()) -> None:
     if args.num_threads:
         torch.set_num_threads(args.num_threads)
     viewed = args.episodes is None and not args.headless
-    episodes = 10 if args.episodes is None else args.episodes
-    num_envs = args.num_envs or (1 if viewed else max(1, min(episodes, 64)))
+    episodes = PLAYED_EPISODES if args.episodes is None else args.episodes
+    num_envs = args.num_envs or (1 if viewed else max(1, min(episodes, MOST_ENVS)))
     env_cfg = playing_cfg(task, num_envs, args.seed, overrides)
     agent = agent_cfg(task, checkpoint)
     simulator = ManagerBasedRlEnv(env_cfg, device, "rgb_array" if args.video else None)
