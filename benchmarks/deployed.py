@@ -26,8 +26,8 @@ from torch import Tensor
 
 from trudi_rsl.deploy import ExportOptions, export_checkpoint
 from trudi_rsl.deploy.session import open_session
-from trudi_rsl.episodes import evaluate
-from trudi_rsl.modules import ChainOptions
+from trudi_rsl.evaluation.episodes import evaluate
+from trudi_rsl.policies import ChainOptions
 
 ROOT = Path(__file__).resolve().parents[1]
 RESULTS = ROOT / "benchmarks" / "results" / "deployed"
@@ -104,8 +104,7 @@ def drive(task: str, checkpoint: Path, options: dict[str, Any]) -> dict[str, Any
 
 def behaviour(checkpoint: Path, folder: Path, options: dict[str, Any]) -> dict[str, Any]:
     """Return which behaviours a variant of the multimodal task's policy shows."""
-    from trudi_rsl.evaluation.behaviour import Behaviour, record
-    from trudi_rsl.evaluation.behaviour_report import NUM_RUNS
+    from trudi_rsl.evaluation.behaviour import NUM_RUNS, Behaviour, record
     from trudi_rsl.tasks import modes_of
 
     file = export_checkpoint(

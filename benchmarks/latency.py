@@ -20,7 +20,7 @@ from throughput import processor
 from trudi_rsl.deploy import ExportOptions, ExportReport, export_policy
 from trudi_rsl.deploy.latency import NUM_CALLS, SUFFIXES, Timing, measure
 from trudi_rsl.deploy.options import Precision
-from trudi_rsl.modules import ActorCritic, DiffusionActorCritic, GaussianActorCritic
+from trudi_rsl.policies import ActorCritic, DiffusionActorCritic, GaussianActorCritic
 
 OUTPUT = Path(__file__).resolve().parent / "results" / "latency.json"
 NUM_OBS, NUM_ACTIONS, WIDTH = 99, 29, 512

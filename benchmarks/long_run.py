@@ -25,7 +25,7 @@ from learning import one_thread
 from rich.progress import Progress
 
 from trudi_rsl.config import load_params
-from trudi_rsl.evaluation.behaviour_report import measure as measure_behaviour
+from trudi_rsl.evaluation.behaviour import measure as measure_behaviour
 from trudi_rsl.evaluation.checkpoints import newest_checkpoint
 from trudi_rsl.evaluation.policies import SamplerCfg
 

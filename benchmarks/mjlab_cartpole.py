@@ -22,7 +22,7 @@ import torch
 from host_runs import learning_curve, measure_missing, train
 from mjlab.envs import ManagerBasedRlEnv  # pyright: ignore[reportMissingImports]
 
-from trudi_rsl.episodes import evaluate
+from trudi_rsl.evaluation.episodes import evaluate
 from trudi_rsl.evaluation.policies import SamplerCfg, load_policy
 from trudi_rsl.hosts.mjlab.play import PlayedEnv, agent_cfg, playing_cfg
 from trudi_rsl.hosts.mjlab.task import find_task

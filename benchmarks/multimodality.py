@@ -27,9 +27,8 @@ from learning import measured_config
 from report import NAMES, table
 
 from trudi_rsl.config import load_params
-from trudi_rsl.evaluation.behaviour_report import NUM_RUNS, measure
-from trudi_rsl.evaluation.chain_paths import chain_paths, first_observation, load_diffusion_policy
-from trudi_rsl.evaluation.chain_plots import chain_figure
+from trudi_rsl.evaluation.behaviour import NUM_RUNS, measure
+from trudi_rsl.evaluation.chains import chain_figure, chain_paths, first_observation, load_diffusion_policy
 from trudi_rsl.evaluation.checkpoints import newest_checkpoint
 from trudi_rsl.evaluation.policies import HAVE_NO_CHAIN, SamplerCfg
 

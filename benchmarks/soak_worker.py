@@ -24,7 +24,7 @@ import numpy as np
 import torch
 
 from trudi_rsl.algorithms import TruDi
-from trudi_rsl.hosts import gymnasium_env
+from trudi_rsl.hosts.gymnasium import env as gymnasium_env
 
 ROOT = Path(__file__).resolve().parents[1]
 LOG = Path(os.environ.get("SOAK_LOG", os.devnull))

@@ -23,7 +23,7 @@ from trudi_rsl.acceleration import network_precision
 from trudi_rsl.algorithms import TruDi
 from trudi_rsl.algorithms.trust_region import path_kl, step_sizes_of
 from trudi_rsl.config import compose
-from trudi_rsl.diffusion import DiffusionPolicy
+from trudi_rsl.policies.diffusion import DiffusionPolicy
 from trudi_rsl.storage import Minibatch
 
 STANDSTILL = 1e-12

@@ -17,8 +17,8 @@ from typing import get_args
 def parse() -> argparse.Namespace:
     """Return the flags; ``overrides`` are those of the simulator."""
     from trudi_rsl.command_line import Parser
-    from trudi_rsl.episodes.defaults import EVALUATION_SEED
-    from trudi_rsl.modules.actor_critic import SAMPLERS, InitialLatent
+    from trudi_rsl.evaluation.episodes import EVALUATION_SEED
+    from trudi_rsl.policies.actor_critic import SAMPLERS, InitialLatent
 
     parser = Parser(__doc__)
     parser.add_argument("paths", nargs="*", metavar="[NAME=]PATH", help="what to evaluate, and env.name=value")

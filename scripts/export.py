@@ -33,7 +33,7 @@ def main() -> None:
         args = parse()
         from trudi_rsl.deploy import ExportError, ExportOptions, export_checkpoint
         from trudi_rsl.errors import CheckpointError
-        from trudi_rsl.modules import ChainOptions
+        from trudi_rsl.policies import ChainOptions
     except ImportError as error:
         raise SystemExit(f"Error: {error}") from None
     try:

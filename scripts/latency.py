@@ -48,7 +48,7 @@ def time_and_print(args: argparse.Namespace) -> None:
     for warning in filter(None, (timing.warning for timing in timings)):
         print(f"Warning: {warning}", file=sys.stderr)
     if args.output is not None:
-        from trudi_rsl.deploy.latency_plot import latency_figure
+        from trudi_rsl.deploy.latency import latency_figure
 
         args.output.parent.mkdir(parents=True, exist_ok=True)
         latency_figure(timings).savefig(args.output, dpi=150)

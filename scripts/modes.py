@@ -14,7 +14,7 @@ from pathlib import Path
 def parse() -> argparse.Namespace:
     """Return the flags."""
     from trudi_rsl.command_line import Parser
-    from trudi_rsl.evaluation.behaviour_report import NUM_RUNS
+    from trudi_rsl.evaluation.behaviour import NUM_RUNS
 
     parser = Parser(__doc__)
     parser.add_argument("checkpoints", nargs="+", metavar="CHECKPOINT", help="files, run folders, folders above those")
@@ -33,7 +33,7 @@ def measure_all(args: argparse.Namespace) -> None:
     import torch
     from rich.console import Console
 
-    from trudi_rsl.evaluation.behaviour_report import behaviour_table, measure
+    from trudi_rsl.evaluation.behaviour import behaviour_table, measure
     from trudi_rsl.evaluation.checkpoints import checkpoints_of
     from trudi_rsl.evaluation.policies import SamplerCfg
 

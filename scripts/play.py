@@ -15,9 +15,9 @@ from typing import get_args
 
 def parse() -> tuple[argparse.Namespace, list[str]]:
     """Return the flags, and what is left: overrides, and flags of the task's simulator."""
-    from trudi_rsl.algorithms.checkpoint import NAMES
+    from trudi_rsl.checkpoints.rebuild import NAMES
     from trudi_rsl.command_line import Parser
-    from trudi_rsl.modules.actor_critic import SAMPLERS, InitialLatent
+    from trudi_rsl.policies.actor_critic import SAMPLERS, InitialLatent
 
     parser = Parser(__doc__)
     parser.add_argument("--task", required=True, help="task the policy was trained on")
@@ -66,8 +66,8 @@ def parse() -> tuple[argparse.Namespace, list[str]]:
 def play(args: argparse.Namespace, rest: list[str]) -> None:
     """Play on the simulator that the task belongs to."""
     from trudi_rsl.command_line import refuse_flags
-    from trudi_rsl.episodes.defaults import PLAYED_EPISODES
     from trudi_rsl.errors import ConfigError
+    from trudi_rsl.evaluation.episodes import PLAYED_EPISODES
     from trudi_rsl.hosts.registry import launcher
 
     if args.every_checkpoint:
@@ -86,8 +86,7 @@ def play_gymnasium(args: argparse.Namespace, overrides: list[str]) -> None:
     import torch
 
     from trudi_rsl.config import check_startable, checkpoints_in
-    from trudi_rsl.episodes import Policy
-    from trudi_rsl.episodes.defaults import MOST_ENVS, PLAYED_EPISODES
+    from trudi_rsl.evaluation.episodes import MOST_ENVS, PLAYED_EPISODES, Policy
     from trudi_rsl.evaluation.play import evaluate_and_print, find, settings
     from trudi_rsl.evaluation.policies import SamplerCfg, identify, load_policy
     from trudi_rsl.evaluation.video import make_env_to_render, record_episode, video_path

@@ -41,13 +41,13 @@ def draw(args: argparse.Namespace) -> list[Path]:
 
     from trudi_rsl.command_line import require_new
     from trudi_rsl.errors import ConfigError
-    from trudi_rsl.evaluation.chain_paths import (
+    from trudi_rsl.evaluation.chains import (
+        chain_figure,
         chain_paths,
         first_observation,
         load_diffusion_policy,
         observation_from_file,
     )
-    from trudi_rsl.evaluation.chain_plots import chain_figure
     from trudi_rsl.evaluation.checkpoints import checkpoints_of
     from trudi_rsl.evaluation.files import save_picture
 

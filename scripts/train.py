@@ -102,7 +102,7 @@ def train_gymnasium(cfg: DictConfig) -> None:
     import torch
     from omegaconf import OmegaConf
 
-    from trudi_rsl.algorithms.checkpoint import read_checkpoint
+    from trudi_rsl.checkpoints.rebuild import read_checkpoint
     from trudi_rsl.config import check_startable, create_run_folder, experiment_folder, resume_path, save_params
     from trudi_rsl.hosts.registry import continues_episodes, make_env
     from trudi_rsl.ranks import this_process

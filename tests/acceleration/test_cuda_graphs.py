@@ -13,7 +13,7 @@ from tests.algorithms.builders import actor_critic, learner_and_batch, moved
 from trudi_rsl.acceleration import Accelerator
 from trudi_rsl.acceleration.accelerator import WARM_UP, Guarded
 from trudi_rsl.algorithms.learner import PathwiseLearner
-from trudi_rsl.modules import DiffusionActorCritic
+from trudi_rsl.policies import DiffusionActorCritic
 from trudi_rsl.storage import Minibatch
 
 pytestmark = [pytest.mark.cuda, pytest.mark.slow]

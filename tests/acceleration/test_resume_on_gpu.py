@@ -9,7 +9,7 @@ import pytest
 import torch
 
 from tests.rsl_rl.helpers import runner_cfg
-from trudi_rsl.hosts.gymnasium_env import GymnasiumVecEnv
+from trudi_rsl.hosts.gymnasium.env import GymnasiumVecEnv
 from trudi_rsl.runners import OnPolicyRunner
 
 ON_GPU = 1e-4

@@ -10,10 +10,10 @@ from tensordict import TensorDict
 from torch import Tensor
 
 from trudi_rsl.algorithms import TruDiCfg
-from trudi_rsl.algorithms.family import settings_from_dict
 from trudi_rsl.algorithms.learner import PathwiseLearner
 from trudi_rsl.algorithms.trust_region import step_sizes_of
-from trudi_rsl.modules import ActorCritic, DiffusionActorCritic, GaussianActorCritic
+from trudi_rsl.policies import ActorCritic, DiffusionActorCritic, GaussianActorCritic
+from trudi_rsl.settings import settings_from_dict
 from trudi_rsl.storage import Minibatch, RolloutBuffer
 
 ModelT = TypeVar("ModelT", bound=ActorCritic[Any])

@@ -7,7 +7,7 @@ from typing import Any
 
 import torch
 
-from trudi_rsl.hosts.gymnasium_env import GymnasiumVecEnv
+from trudi_rsl.hosts.gymnasium.env import GymnasiumVecEnv
 
 TASK = "Pendulum-v1"
 

@@ -11,8 +11,8 @@ import pytest
 from rsl_rl.algorithms import PPO
 
 from trudi_rsl.algorithms import REPPOCfg, TruDiCfg
-from trudi_rsl.algorithms.family import OF_ACTOR, settings_from_dict
 from trudi_rsl.errors import ConfigError
+from trudi_rsl.settings import OF_ACTOR, settings_from_dict
 
 NAN, INF = float("nan"), float("inf")
 

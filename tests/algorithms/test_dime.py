@@ -10,8 +10,8 @@ from torch import Tensor
 
 from tests.algorithms.builders import actor_critic, config, learner_and_batch, moved, rollout
 from trudi_rsl.algorithms import DIMECfg, TruDiCfg
-from trudi_rsl.algorithms.family import settings_from_dict
 from trudi_rsl.errors import ConfigError
+from trudi_rsl.settings import settings_from_dict
 
 
 def test_no_chain_is_stored_or_drawn_and_no_multiplier_trained() -> None:

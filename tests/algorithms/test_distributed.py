@@ -11,7 +11,7 @@ from torch import Tensor
 from torch.multiprocessing.spawn import spawn
 
 from tests.algorithms.builders import actor_critic, learner_and_batch, observations
-from trudi_rsl.algorithms.value_range import initial_range, widened_range
+from trudi_rsl.algorithms.targets import initial_range, widened_range
 
 WORLD_SIZE = 2
 

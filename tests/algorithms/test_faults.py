@@ -8,9 +8,9 @@ import torch
 from torch import Tensor
 
 from tests.algorithms.builders import actor_critic, rollout
-from trudi_rsl.algorithms.faults import find_fault, leave_out_faults
+from trudi_rsl.algorithms.nonfinite import find_fault, leave_out_faults
 from trudi_rsl.algorithms.targets import compute_targets
-from trudi_rsl.modules import DiffusionActorCritic
+from trudi_rsl.policies import DiffusionActorCritic
 from trudi_rsl.storage import RolloutBuffer
 
 ENV, ROW = 3, 1

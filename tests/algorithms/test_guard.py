@@ -14,10 +14,10 @@ from tests.algorithms.builders import actor_critic, gaussian_actor_critic, learn
 from tests.algorithms.faulty_host import TASK, Faulty
 from tests.rsl_rl.helpers import runner_cfg
 from trudi_rsl.algorithms import TruDi
-from trudi_rsl.algorithms.checkpoint import load_actor_critic, read_checkpoint
-from trudi_rsl.algorithms.guard import UpdateGuard
+from trudi_rsl.algorithms.nonfinite import UpdateGuard
+from trudi_rsl.checkpoints.rebuild import load_actor_critic, read_checkpoint
 from trudi_rsl.errors import NonFiniteError
-from trudi_rsl.hosts.gymnasium_env import GymnasiumVecEnv
+from trudi_rsl.hosts.gymnasium.env import GymnasiumVecEnv
 from trudi_rsl.runners import OnPolicyRunner
 
 

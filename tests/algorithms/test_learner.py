@@ -12,7 +12,7 @@ from torch import Tensor
 from tests.algorithms.builders import actor_critic, gaussian_actor_critic, learner_and_batch, moved
 from trudi_rsl.algorithms.learner import PathwiseLearner
 from trudi_rsl.algorithms.trust_region import path_kl, reverse_path_kl
-from trudi_rsl.modules import ActorCritic
+from trudi_rsl.policies import ActorCritic
 from trudi_rsl.storage import Minibatch
 
 

@@ -5,7 +5,7 @@ import pytest
 import torch
 from torch import Tensor
 
-from trudi_rsl.algorithms.losses import (
+from trudi_rsl.algorithms.objectives import (
     critic_losses,
     gated_actor_loss,
     masked_mean,

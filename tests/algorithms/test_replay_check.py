@@ -7,9 +7,9 @@ from torch import Tensor
 
 from tests.algorithms.builders import actor_critic, gaussian_actor_critic
 from trudi_rsl.acceleration import network_precision
-from trudi_rsl.algorithms.checks import raise_if_replay_differs
-from trudi_rsl.diffusion import DiffusionPolicy
-from trudi_rsl.policy import Decision
+from trudi_rsl.algorithms.nonfinite import raise_if_replay_differs
+from trudi_rsl.policies.base import Decision
+from trudi_rsl.policies.diffusion import DiffusionPolicy
 
 OBS = torch.linspace(-2.0, 2.0, 48).reshape(16, 3)
 

@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 import torch
 
-from trudi_rsl.algorithms.resume import resume_state, rng_state, set_resume_state, set_rng_state
+from trudi_rsl.checkpoints.resume import resume_state, rng_state, set_resume_state, set_rng_state
 
 
 def draws() -> list[float]:

@@ -9,7 +9,7 @@ from torch import Tensor
 
 from tests.algorithms.builders import actor_critic, rollout
 from trudi_rsl.algorithms.targets import compute_targets
-from trudi_rsl.modules import DiffusionActorCritic
+from trudi_rsl.policies import DiffusionActorCritic
 from trudi_rsl.storage import RolloutBuffer
 
 GAMMA, LAM, ALPHA = 0.9, 0.7, torch.tensor(0.2)

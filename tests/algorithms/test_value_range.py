@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from tests.algorithms.builders import actor_critic, config, observations
 from trudi_rsl.algorithms import TruDi
-from trudi_rsl.algorithms.value_range import CROWDED_SHARE, initial_range, widened_range
+from trudi_rsl.algorithms.targets import CROWDED_SHARE, initial_range, widened_range
 from trudi_rsl.health.critic import CLIPPED_FOR, MAX_CLIPPED_SHARE
 from trudi_rsl.storage import RolloutBuffer
 

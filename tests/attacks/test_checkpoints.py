@@ -22,13 +22,13 @@ from tests.attacks.hostile import (
     rewritten,
 )
 from tests.deploy.drift import DriftEnv, runner_cfg
-from trudi_rsl.algorithms.checkpoint import load_actor_critic, load_deployable, read_checkpoint
+from trudi_rsl.checkpoints.rebuild import load_actor_critic, load_deployable, read_checkpoint
 from trudi_rsl.deploy import export_checkpoint
 from trudi_rsl.errors import CheckpointError
-from trudi_rsl.evaluation.chain_paths import load_diffusion_policy
+from trudi_rsl.evaluation.chains import load_diffusion_policy
 from trudi_rsl.evaluation.checkpoints import find_subjects
 from trudi_rsl.evaluation.policies import identify
-from trudi_rsl.hosts.gymnasium_env import GymnasiumVecEnv
+from trudi_rsl.hosts.gymnasium.env import GymnasiumVecEnv
 from trudi_rsl.runners import OnPolicyRunner
 
 

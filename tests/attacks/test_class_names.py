@@ -13,7 +13,7 @@ import pytest
 from omegaconf import OmegaConf
 
 from tests.attacks.hostile import MODULE, refused, rewritten
-from trudi_rsl.algorithms.checkpoint import load_deployable
+from trudi_rsl.checkpoints.rebuild import load_deployable
 from trudi_rsl.errors import CheckpointError
 from trudi_rsl.evaluation.checkpoints import find_subjects
 from trudi_rsl.evaluation.measurement import EvaluationCfg, evaluations_of
@@ -49,7 +49,7 @@ NAMES = [
     "rsl_rl.models:MLPModel\n",
     "rsl_rl.models:MLPModel.forward.__globals__",
     "rsl_rl.models:MLPModel()",
-    "trudi_rsl.modules:Ünknown",
+    "trudi_rsl.policies:Ünknown",
     "DiffusionActorCritic.for_env(self.env)",
     # what is no name
     "",
@@ -98,7 +98,7 @@ def test_a_foreign_class_behind_an_own_module_gets_no_number_to_open(ppo_checkpo
 @pytest.mark.parametrize("name", ["MLPModel", "rsl_rl.models:MLPModel", "rsl_rl.models.MLPModel"])
 def test_own_classes_are_found_by_each_of_their_names(name: str) -> None:
     assert own_class(name).__module__.startswith("rsl_rl.")
-    assert own_class("trudi_rsl.modules:DenoisingModel").__module__ == "trudi_rsl.modules.denoising_model"
+    assert own_class("trudi_rsl.policies:DenoisingModel").__module__ == "trudi_rsl.policies.denoising"
 
 
 def test_a_class_of_another_version_is_named() -> None:

@@ -9,11 +9,11 @@ from typing import Any
 import pytest
 from omegaconf import OmegaConf
 
-from trudi_rsl.algorithms.config import TruDiCfg
 from trudi_rsl.config import check_startable, compose, task_preset
 from trudi_rsl.config.presets import CONFIG_DIR, available, preset_of
 from trudi_rsl.errors import ConfigError
 from trudi_rsl.rsl_rl_compat.version import PPO_MODELS
+from trudi_rsl.settings import TruDiCfg
 
 PRESETS = [(algo, preset) for algo in available("agent") for preset in available(f"preset/{algo}")]
 needs_ppo = pytest.mark.skipif(not PPO_MODELS, reason="the settings of PPO are written for RSL-RL 5")

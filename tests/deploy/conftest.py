@@ -13,7 +13,7 @@ from torch import Tensor
 from tests.deploy.drift import OBS_MEAN, OBS_STD, make_trained
 from tests.deploy.exported import METADATA
 from trudi_rsl.deploy import export_policy
-from trudi_rsl.modules import DiffusionActorCritic
+from trudi_rsl.policies import DiffusionActorCritic
 from trudi_rsl.runners import OnPolicyRunner
 
 NUM_PROBES = 200

@@ -12,7 +12,7 @@ from rsl_rl.env import VecEnv
 from tensordict import TensorDict
 from torch import Tensor
 
-from trudi_rsl.diffusion import DiffusionPolicy
+from trudi_rsl.policies.diffusion import DiffusionPolicy
 
 OBS_MEAN, OBS_STD = 30.0, 7.0
 LARGEST_ACTION = torch.tensor([1.0, 30.0, 0.5])

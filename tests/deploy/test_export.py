@@ -18,7 +18,7 @@ from torch import Tensor
 
 from tests.deploy.drift import LARGEST_ACTION, DriftEnv, difference, make_trained, onnx_actions
 from trudi_rsl.deploy import ExportError, ExportOptions, ExportReport, export_policy, parity
-from trudi_rsl.modules import ChainOptions, DiffusionActorCritic
+from trudi_rsl.policies import ChainOptions, DiffusionActorCritic
 from trudi_rsl.runners import OnPolicyRunner
 
 SEEDED = ExportOptions(ChainOptions(seed=5))

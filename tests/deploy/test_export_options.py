@@ -16,7 +16,7 @@ from torch import Tensor
 
 from tests.deploy.drift import DriftEnv, difference, make_trained, onnx_actions
 from trudi_rsl.deploy import ContractError, ExportError, ExportOptions, Policy, export_policy, parity
-from trudi_rsl.modules import ChainOptions, DiffusionActorCritic
+from trudi_rsl.policies import ChainOptions, DiffusionActorCritic
 from trudi_rsl.runners import OnPolicyRunner
 
 METADATA = {"task": "Drift-v0", "algorithm": "TruDi", "obs_dims": {"joints": 5, "base": 4}}

@@ -22,7 +22,7 @@ from tests.deploy.drift import DriftEnv, difference, onnx_actions, ppo_cfg
 from trudi_rsl.algorithms import TruDi
 from trudi_rsl.deploy import export_checkpoint, parity
 from trudi_rsl.errors import CheckpointError
-from trudi_rsl.modules import DiffusionActorCritic
+from trudi_rsl.policies import DiffusionActorCritic
 from trudi_rsl.runners import OnPolicyRunner
 
 ROOT = Path(__file__).parents[2]

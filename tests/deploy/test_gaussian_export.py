@@ -14,7 +14,7 @@ from torch import Tensor
 
 from tests.deploy.drift import DriftEnv, difference, make_trained, onnx_actions
 from trudi_rsl.deploy import ExportError, ExportOptions, export_checkpoint, export_policy, parity
-from trudi_rsl.modules import ChainOptions, GaussianActorCritic
+from trudi_rsl.policies import ChainOptions, GaussianActorCritic
 from trudi_rsl.runners import OnPolicyRunner
 
 

@@ -11,8 +11,7 @@ import pytest
 from tests.deploy.exported import changed
 from tests.scripts.running import run_script
 from trudi_rsl.deploy import ExportError
-from trudi_rsl.deploy.latency import Timing, exported_files, measure
-from trudi_rsl.deploy.latency_plot import latency_figure
+from trudi_rsl.deploy.latency import Timing, exported_files, latency_figure, measure
 
 
 def test_percentiles_are_those_of_the_calls() -> None:

@@ -12,7 +12,7 @@ from tensordict import TensorDict
 from torch import Tensor
 
 from tests.deploy.drift import DriftEnv, difference, make_trained, onnx_actions, ppo_cfg, runner_cfg
-from trudi_rsl.algorithms.checkpoint import load_deployable
+from trudi_rsl.checkpoints.rebuild import load_deployable
 from trudi_rsl.deploy import parity, write_onnx
 from trudi_rsl.runners import OnPolicyRunner
 

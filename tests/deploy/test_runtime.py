@@ -21,7 +21,7 @@ from tests.deploy.drift import LARGEST_ACTION, DriftEnv
 from tests.deploy.exported import BAD, GOOD, changed, damaged
 from trudi_rsl.deploy import Contract, ContractError, ObservationTerm, Policy, PolicyStoppedError
 from trudi_rsl.deploy.observation import ObservationBuilder
-from trudi_rsl.modules import DiffusionActorCritic
+from trudi_rsl.policies import DiffusionActorCritic
 
 
 def test_importing_and_running_a_policy_imports_no_torch(exported: Path) -> None:

@@ -14,7 +14,7 @@ from gymnasium.envs.mujoco.half_cheetah_v5 import HalfCheetahEnv
 from tests.deploy.drift import runner_cfg
 from trudi_rsl.deploy import Policy, export_policy
 from trudi_rsl.hosts.registry import make_env
-from trudi_rsl.modules import DiffusionActorCritic
+from trudi_rsl.policies import DiffusionActorCritic
 from trudi_rsl.runners import OnPolicyRunner
 
 pytest.importorskip("mujoco")

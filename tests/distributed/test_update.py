@@ -81,7 +81,7 @@ def together(tmp_path_factory: pytest.TempPathFactory) -> dict[int, list[Learned
     """What each of 2 and each of 4 processes learned."""
     folder = tmp_path_factory.mktemp("processes")
     # a server that has imported everything forks them, which takes a fraction of the time
-    multiprocessing.set_forkserver_preload(["tests.distributed.shared_rollouts", "trudi_rsl.hosts.gymnasium_env"])
+    multiprocessing.set_forkserver_preload(["tests.distributed.shared_rollouts", "trudi_rsl.hosts.gymnasium.env"])
     start_processes(learn_together, (str(folder),), nprocs=max(WORLD_SIZES), start_method="forkserver")
     return {n: [torch.load(folder / f"{n}processes{rank}.pt") for rank in range(n)] for n in WORLD_SIZES}
 

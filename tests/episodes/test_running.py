@@ -10,9 +10,9 @@ from torch import Tensor
 
 from tests.evaluation import counting_tasks
 from tests.evaluation.counting_tasks import LONG, SHORT
-from trudi_rsl.episodes import evaluate
 from trudi_rsl.errors import ConfigError
-from trudi_rsl.hosts.gymnasium_env import GymnasiumVecEnv
+from trudi_rsl.evaluation.episodes import evaluate
+from trudi_rsl.hosts.gymnasium.env import GymnasiumVecEnv
 
 TASK = f"{counting_tasks.__name__}:trudi-tests/ShortOrLong-v0"
 ANALYTIC_MEAN = (SHORT + LONG) / 2

@@ -12,9 +12,8 @@ from torch import Tensor
 
 from tests.evaluation import counting_tasks
 from tests.evaluation.counting_tasks import LONG, SHORT
-from trudi_rsl.episodes import evaluate
-from trudi_rsl.episodes.success import successes
-from trudi_rsl.hosts.gymnasium_env import GymnasiumVecEnv
+from trudi_rsl.evaluation.episodes import evaluate, successes
+from trudi_rsl.hosts.gymnasium.env import GymnasiumVecEnv
 
 TASK = f"{counting_tasks.__name__}:trudi-tests/Telling-v0"
 DONE = torch.tensor([True, False, True])

@@ -16,9 +16,8 @@ from tests.evaluation import counting_tasks
 from tests.evaluation.counting_tasks import LONG, SHORT
 from tests.tasks.obstacle_paths import Scripted
 from trudi_rsl.errors import ConfigError
-from trudi_rsl.evaluation.behaviour import Behaviour, behaviour_entropy, record
-from trudi_rsl.evaluation.behaviour_plots import behaviour_figure
-from trudi_rsl.hosts.gymnasium_env import GymnasiumVecEnv
+from trudi_rsl.evaluation.behaviour import Behaviour, behaviour_entropy, behaviour_figure, record
+from trudi_rsl.hosts.gymnasium.env import GymnasiumVecEnv
 from trudi_rsl.tasks import modes_of
 
 TASK = "PlanarObstacle-v0"

@@ -12,15 +12,16 @@ from tensordict import TensorDict
 
 from tests.evaluation.tiny_runs import TASK
 from trudi_rsl.errors import CheckpointError, ConfigError
-from trudi_rsl.evaluation.chain_paths import (
+from trudi_rsl.evaluation.chains import (
+    NUM_LINES,
+    chain_figure,
     chain_paths,
     first_observation,
     load_diffusion_policy,
     observation_from_file,
 )
-from trudi_rsl.evaluation.chain_plots import NUM_LINES, chain_figure
 from trudi_rsl.hosts.registry import make_env
-from trudi_rsl.modules import ChainOptions, DiffusionActorCritic
+from trudi_rsl.policies import ChainOptions, DiffusionActorCritic
 
 OBS = torch.tensor([0.1, -0.2, 0.3, 0.0])
 

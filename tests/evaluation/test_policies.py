@@ -14,7 +14,7 @@ from rsl_rl.env import VecEnv
 from tensordict import TensorDict
 
 from tests.evaluation.tiny_runs import TASK
-from trudi_rsl.algorithms.checkpoint import load_actor_critic
+from trudi_rsl.checkpoints.rebuild import load_actor_critic
 from trudi_rsl.config import load_params
 from trudi_rsl.errors import CheckpointError, ConfigError
 from trudi_rsl.evaluation.policies import Algorithm, SamplerCfg, identify, load_policy

@@ -17,12 +17,12 @@ from torch import Tensor
 
 from tests.evaluation import counting_tasks
 from tests.scripts.running import table_rows
-from trudi_rsl.episodes import Policy, evaluate
 from trudi_rsl.errors import CheckpointError, ConfigError
+from trudi_rsl.evaluation.episodes import Policy, evaluate
 from trudi_rsl.evaluation.play import summary_cells
 from trudi_rsl.evaluation.selection import score, select_best
 from trudi_rsl.evaluation.statistics import Summary, summarize
-from trudi_rsl.hosts.gymnasium_env import GymnasiumVecEnv
+from trudi_rsl.hosts.gymnasium.env import GymnasiumVecEnv
 
 AIM = f"{counting_tasks.__name__}:trudi-tests/Aim-v0"
 TOO_LARGE = 0.9

@@ -16,7 +16,7 @@ from torch import Tensor
 from tests.evaluation import counting_tasks
 from tests.evaluation.counting_tasks import SHORT
 from trudi_rsl.evaluation.video import VideoError, record_episode, video_path
-from trudi_rsl.hosts.gymnasium_env import GymnasiumVecEnv
+from trudi_rsl.hosts.gymnasium.env import GymnasiumVecEnv
 
 
 def idle(obs: TensorDict) -> Tensor:

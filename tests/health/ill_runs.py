@@ -18,7 +18,7 @@ from omegaconf import OmegaConf
 
 from tests.rsl_rl.helpers import runner_cfg
 from trudi_rsl.config import save_params
-from trudi_rsl.hosts.gymnasium_env import GymnasiumVecEnv
+from trudi_rsl.hosts.gymnasium.env import GymnasiumVecEnv
 from trudi_rsl.runners import OnPolicyRunner
 
 TASK = "trudi-tests/Follow-v0"

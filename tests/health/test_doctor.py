@@ -15,8 +15,8 @@ import torch
 from tests.evaluation.tiny_runs import train_tiny, write_run
 from tests.health.ill_runs import Trained, train
 from tests.scripts.running import SCRIPTS
-from trudi_rsl.evaluation.checkpoint_health import examine_checkpoints
-from trudi_rsl.evaluation.checkup import examine_run
+from trudi_rsl.health.checkpoints import examine_checkpoints
+from trudi_rsl.health.checkup import examine_run
 from trudi_rsl.rsl_rl_compat.version import PPO_MODELS
 
 pytestmark = pytest.mark.slow

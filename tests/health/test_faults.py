@@ -19,8 +19,8 @@ from tests.health.ill_runs import Trained, train
 from tests.health.test_rules import found_on_the_way, history_of
 from tests.rsl_rl.helpers import runner_cfg
 from trudi_rsl.errors import NonFiniteError
-from trudi_rsl.evaluation.checkup import Checkup, examine_run
 from trudi_rsl.health import History, examine
+from trudi_rsl.health.checkup import Checkup, examine_run
 from trudi_rsl.health.history import ALWAYS_LOGGED
 from trudi_rsl.health.task import PACE, SETTLING
 from trudi_rsl.runners import OnPolicyRunner

@@ -15,8 +15,8 @@ from hypothesis import strategies as st
 
 from tests.health.ill_runs import HEALTHY_ITERATIONS, ILLNESSES, Trained
 from trudi_rsl.algorithms import TruDiCfg
-from trudi_rsl.evaluation.checkup import examine_run
 from trudi_rsl.health import RULES, History, examine
+from trudi_rsl.health.checkup import examine_run
 from trudi_rsl.health.task import DRIFT_ITERATIONS
 
 PAGE = Path(__file__).resolve().parents[2] / "docs" / "health.md"

@@ -14,7 +14,7 @@ import torch
 from gymnasium.spaces import Box, Dict, Discrete, MultiDiscrete, Space, Tuple
 
 from trudi_rsl.errors import CheckpointError, ConfigError, NonFiniteError
-from trudi_rsl.hosts.gymnasium_env import GymnasiumVecEnv
+from trudi_rsl.hosts.gymnasium.env import GymnasiumVecEnv
 
 CLOCK = "tests.hosts.gymnasium_tasks:trudi-tests/Clock-v0"
 BOX = Box(-1.0, 1.0, (2,), np.float32)
@@ -119,7 +119,7 @@ def test_sizes_must_be_whole_and_positive(sizes: dict[str, Any]) -> None:
 def test_a_missing_package_is_answered_with_the_install_command(missing: str, command: str) -> None:
     program = (
         f"import sys; sys.modules[{missing!r}] = None\n"
-        "from trudi_rsl.hosts.gymnasium_env import GymnasiumVecEnv\n"
+        "from trudi_rsl.hosts.gymnasium.env import GymnasiumVecEnv\n"
         "GymnasiumVecEnv('HalfCheetah-v5', 1)"
     )
     result = subprocess.run(

@@ -12,7 +12,7 @@ import torch
 
 from tests.rsl_rl.helpers import runner_cfg
 from trudi_rsl.errors import NonFiniteError
-from trudi_rsl.hosts.gymnasium_env import GymnasiumVecEnv
+from trudi_rsl.hosts.gymnasium.env import GymnasiumVecEnv
 from trudi_rsl.runners import OnPolicyRunner
 
 CLOCK = "tests.hosts.gymnasium_tasks:trudi-tests/Clock-v0"

@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 import torch
 
-from trudi_rsl.hosts.gymnasium_env import GymnasiumVecEnv
+from trudi_rsl.hosts.gymnasium.env import GymnasiumVecEnv
 
 REMEMBERING = "tests.hosts.gymnasium_tasks:trudi-tests/RememberingCheetah-v0"
 

@@ -10,7 +10,7 @@ import torch
 from rsl_rl.runners import OnPolicyRunner
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
-from trudi_rsl.hosts.gymnasium_env import GymnasiumVecEnv
+from trudi_rsl.hosts.gymnasium.env import GymnasiumVecEnv
 
 
 def ppo_cfg() -> dict[str, Any]:

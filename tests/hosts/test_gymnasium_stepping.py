@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 import torch
 
-from trudi_rsl.hosts.gymnasium_env import NO_TIME_LIMIT, EnvCfg, GymnasiumVecEnv
+from trudi_rsl.hosts.gymnasium.env import NO_TIME_LIMIT, EnvCfg, GymnasiumVecEnv
 
 CLOCK = "tests.hosts.gymnasium_tasks:trudi-tests/Clock-v0"
 

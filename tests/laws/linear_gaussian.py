@@ -10,7 +10,7 @@ import torch
 from torch import Tensor, nn
 from torch.distributions import MultivariateNormal
 
-from trudi_rsl.diffusion import DiffusionPolicy
+from trudi_rsl.policies.diffusion import DiffusionPolicy
 
 
 class LinearScore(nn.Module):

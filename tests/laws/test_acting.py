@@ -9,7 +9,7 @@ import torch
 from tensordict import TensorDict
 
 from tests.algorithms.builders import NUM_OBS, actor_critic, gaussian_actor_critic, observations
-from trudi_rsl.modules import ActorCritic, ChainOptions, DiffusionActorCritic
+from trudi_rsl.policies import ActorCritic, ChainOptions, DiffusionActorCritic
 
 
 def test_actions_fill_the_bounds_and_never_leave_them() -> None:

@@ -10,13 +10,11 @@ from torch import Tensor
 
 from tests.algorithms.builders import actor_critic, learner_and_batch, moved
 from tests.laws.linear_gaussian import assert_mean_is, with_linear_score
-from trudi_rsl.algorithms.adjoint_objective import adjoint_objective, adjoint_states
-from trudi_rsl.algorithms.objectives import ActorTerms, masked_actor_objective
-from trudi_rsl.diffusion import DiffusionPolicy
+from trudi_rsl.algorithms.objectives import ActorTerms, adjoint_objective, adjoint_states, masked_actor_objective
 from trudi_rsl.diffusion.adjoint import adjoints, matching_loss, terminal_cost
-from trudi_rsl.diffusion.chain import log_prob_bound, prior_score
-from trudi_rsl.diffusion.squash import log_det_squash
-from trudi_rsl.modules import ActorCritic
+from trudi_rsl.diffusion.chain import log_det_squash, log_prob_bound, prior_score
+from trudi_rsl.policies import ActorCritic
+from trudi_rsl.policies.diffusion import DiffusionPolicy
 
 pytestmark = pytest.mark.usefixtures("float64")
 

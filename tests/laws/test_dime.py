@@ -9,7 +9,7 @@ from torch.distributions import Normal
 from tests.algorithms.builders import NUM_OBS, actor_critic, moved
 from trudi_rsl.algorithms.objectives import ActorTerms, free_actor_objective, masked_actor_objective
 from trudi_rsl.algorithms.trust_region import OldChains, fresh_chains
-from trudi_rsl.modules import DiffusionActorCritic
+from trudi_rsl.policies import DiffusionActorCritic
 
 pytestmark = pytest.mark.usefixtures("float64")
 

@@ -7,8 +7,8 @@ from torch import Tensor
 from torch.distributions import Independent, Normal, TanhTransform, TransformedDistribution
 
 from trudi_rsl.algorithms.trust_region import OldGaussians, from_trace, path_kl, reverse_path_kl, step_sizes_of
-from trudi_rsl.diffusion import DiffusionPolicy
-from trudi_rsl.networks.gaussian_policy import INIT_STD, LOG_STD_RANGE, Gaussian, GaussianPolicy, kl_divergence
+from trudi_rsl.policies.diffusion import DiffusionPolicy
+from trudi_rsl.policies.gaussian import INIT_STD, LOG_STD_RANGE, Gaussian, GaussianPolicy, kl_divergence
 
 pytestmark = pytest.mark.usefixtures("float64")
 SAMPLES = 200_000

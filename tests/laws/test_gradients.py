@@ -12,8 +12,8 @@ from tests.algorithms.builders import NUM_OBS, actor_critic, gaussian_actor_crit
 from tests.laws.finite_differences import assert_gradients_match
 from trudi_rsl.algorithms.objectives import ActorTerms, masked_actor_objective, selected_actor_objective
 from trudi_rsl.algorithms.trust_region import OldChains, fresh_chains, from_trace, path_kl, reverse_path_kl
-from trudi_rsl.diffusion import DiffusionPolicy
-from trudi_rsl.modules import ActorCritic
+from trudi_rsl.policies import ActorCritic
+from trudi_rsl.policies.diffusion import DiffusionPolicy
 
 pytestmark = pytest.mark.usefixtures("float64")
 

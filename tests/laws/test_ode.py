@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 
 from tests.laws.linear_gaussian import marginals, with_linear_score
-from trudi_rsl.diffusion import DiffusionPolicy
+from trudi_rsl.policies.diffusion import DiffusionPolicy
 
 pytestmark = pytest.mark.usefixtures("float64")
 

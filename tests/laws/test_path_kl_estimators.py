@@ -9,8 +9,9 @@ from torch import Tensor
 
 from tests.laws.linear_gaussian import assert_mean_is
 from trudi_rsl.algorithms.trust_region import OldChains, fresh_chains, path_kl, reverse_path_kl
-from trudi_rsl.diffusion import Chain, DiffusionPolicy
+from trudi_rsl.diffusion import Chain
 from trudi_rsl.diffusion.chain import gaussian_kl
+from trudi_rsl.policies.diffusion import DiffusionPolicy
 
 pytestmark = pytest.mark.usefixtures("float64")
 SAMPLES = 10_000

@@ -6,8 +6,8 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from trudi_rsl.diffusion import DiffusionPolicy
 from trudi_rsl.diffusion.schedule import MIN_WEIGHT, cosine_weights, step_sizes
+from trudi_rsl.policies.diffusion import DiffusionPolicy
 
 WEIGHTS_OF_8_STEPS = [0.9998, 0.9577, 0.8470, 0.6844, 0.4943, 0.3050, 0.1451, 0.0384]
 SIGMAS_OF_8_STEPS = [0.500, 0.489, 0.460, 0.414, 0.352, 0.276, 0.191, 0.098]

@@ -5,9 +5,10 @@ import pytest
 import torch
 from torch.nn import functional as F
 
-from trudi_rsl.diffusion import DiffusionPolicy, ScoreNetwork
+from trudi_rsl.diffusion import ScoreNetwork
 from trudi_rsl.diffusion.chain import denoising_mean
 from trudi_rsl.diffusion.trunk import HiddenBlock
+from trudi_rsl.policies.diffusion import DiffusionPolicy
 
 
 @pytest.mark.usefixtures("float64")

@@ -5,9 +5,9 @@ import pytest
 import torch
 from torch.autograd.functional import jacobian
 
-from trudi_rsl.diffusion import Chain, DiffusionPolicy
-from trudi_rsl.diffusion.chain import log_prob_bound
-from trudi_rsl.diffusion.squash import log_det_squash
+from trudi_rsl.diffusion import Chain
+from trudi_rsl.diffusion.chain import log_det_squash, log_prob_bound
+from trudi_rsl.policies.diffusion import DiffusionPolicy
 
 pytestmark = pytest.mark.usefixtures("float64")
 

@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 
 from trudi_rsl.algorithms.trust_region import OldChains, fresh_chains, path_kl, reverse_path_kl
-from trudi_rsl.diffusion import DiffusionPolicy
+from trudi_rsl.policies.diffusion import DiffusionPolicy
 
 
 def variances(policy: DiffusionPolicy) -> Tensor:

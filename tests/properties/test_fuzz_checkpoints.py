@@ -17,7 +17,7 @@ from hypothesis import strategies as st
 
 from tests.properties.conftest import tiny_runner
 from tests.properties.drawn import FIXED, NONSENSE, places, same
-from trudi_rsl.algorithms.checkpoint import algorithm_of, load_deployable, read_checkpoint
+from trudi_rsl.checkpoints.rebuild import algorithm_of, load_deployable, read_checkpoint
 from trudi_rsl.errors import CheckpointError
 from trudi_rsl.runners import OnPolicyRunner
 

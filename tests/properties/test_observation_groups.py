@@ -16,7 +16,7 @@ from tensordict import TensorDict
 from tests.attacks.hostile import write_onnx
 from tests.properties.drawn import FIXED
 from tests.properties.small_env import SmallEnv, make
-from trudi_rsl.algorithms.checkpoint import load_deployable
+from trudi_rsl.checkpoints.rebuild import load_deployable
 from trudi_rsl.deploy import Contract, Policy
 from trudi_rsl.errors import ConfigError
 

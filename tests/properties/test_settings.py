@@ -15,11 +15,10 @@ from omegaconf import OmegaConf
 
 from tests.properties.drawn import FIXED, NONSENSE, algorithm_settings
 from tests.properties.small_env import SmallEnv, iteration, make
-from trudi_rsl.algorithms.config import TruDiCfg
-from trudi_rsl.algorithms.family import SETTINGS, algorithm_of_settings, settings_from_dict
 from trudi_rsl.config import compose
 from trudi_rsl.config.compose import check_names, parse_overrides
 from trudi_rsl.errors import ConfigError
+from trudi_rsl.settings import SETTINGS, TruDiCfg, algorithm_of_settings, settings_from_dict
 
 FIELDS = [field.name for field in dataclasses.fields(TruDiCfg)]
 

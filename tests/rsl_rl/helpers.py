@@ -14,7 +14,7 @@ from rsl_rl.runners import OnPolicyRunner as StockRunner
 from tensordict import TensorDict
 
 from trudi_rsl.algorithms import TruDi
-from trudi_rsl.hosts.gymnasium_env import GymnasiumVecEnv
+from trudi_rsl.hosts.gymnasium.env import GymnasiumVecEnv
 from trudi_rsl.rsl_rl_compat import register_in_runner
 from trudi_rsl.rsl_rl_compat.moved import policy_sets
 from trudi_rsl.rsl_rl_compat.version import POLICY_STYLE
@@ -63,7 +63,7 @@ def stock_cfg(cfg: dict[str, Any], env: Any) -> dict[str, Any]:
     """Return the configuration as the installed stock runner takes it."""
     if not POLICY_STYLE:
         return cfg
-    from trudi_rsl.rsl_rl_compat.policy_style import DiffusionActorCritic
+    from trudi_rsl.rsl_rl_3.policy import DiffusionActorCritic
 
     evaluates = not hasattr(rsl_rl.utils, "resolve_callable")
     policy = "DiffusionActorCritic.for_env(self.env)" if evaluates else DiffusionActorCritic.for_env(env)

@@ -14,11 +14,11 @@ from tensorboard.backend.event_processing.event_accumulator import EventAccumula
 from torch.utils._python_dispatch import TorchDispatchMode
 
 from tests.rsl_rl.helpers import LoadingRunner, PartiallyObserved, algorithm, runner_cfg, stock
-from trudi_rsl.algorithms.checkpoint import check_task, load_actor_critic
+from trudi_rsl.checkpoints.rebuild import check_task, load_actor_critic
 from trudi_rsl.diffusion import ScoreNetwork
 from trudi_rsl.errors import CheckpointError, ConfigError
-from trudi_rsl.hosts.gymnasium_env import GymnasiumVecEnv
-from trudi_rsl.modules import DiffusionActorCritic
+from trudi_rsl.hosts.gymnasium.env import GymnasiumVecEnv
+from trudi_rsl.policies import DiffusionActorCritic
 
 TASK = "InvertedPendulum-v5"
 

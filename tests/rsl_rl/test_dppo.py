@@ -17,14 +17,14 @@ from torch.distributions import Normal, kl_divergence
 from tests.rsl_rl.small_policies import NUM_ACTIONS, NUM_ENVS, NUM_STEPS, built, collect, observations, state
 from trudi_rsl.algorithms.policy_gradient import DPPO
 from trudi_rsl.errors import ConfigError
-from trudi_rsl.modules import DenoisingModel
+from trudi_rsl.policies import DenoisingModel
 from trudi_rsl.rsl_rl_compat.version import PPO_MODELS
 
 pytestmark = pytest.mark.skipif(not PPO_MODELS, reason="RSL-RL 5 has the models and the storage")
 
 
 def actor(num_denoise_steps: int) -> dict[str, Any]:
-    return {"class_name": "trudi_rsl.modules:DenoisingModel", "num_denoise_steps": num_denoise_steps}
+    return {"class_name": "trudi_rsl.policies:DenoisingModel", "num_denoise_steps": num_denoise_steps}
 
 
 def perturbed(model: DenoisingModel, scale: float = 0.3) -> DenoisingModel:

@@ -14,7 +14,7 @@ from tests.rsl_rl.small_policies import NUM_ACTIONS, NUM_ENVS, built, collect, o
 from trudi_rsl.algorithms.policy_gradient import FPO
 from trudi_rsl.diffusion.flow import euler, interpolate, matching_losses
 from trudi_rsl.errors import ConfigError
-from trudi_rsl.modules import FlowModel
+from trudi_rsl.policies import FlowModel
 from trudi_rsl.rsl_rl_compat.version import PPO_MODELS
 
 needs_models = pytest.mark.skipif(not PPO_MODELS, reason="RSL-RL 5 has the models and the storage")
@@ -167,7 +167,7 @@ def test_what_has_no_closed_form_is_ignored_with_one_warning_that_names_it() -> 
             r"agent\.actor\.num_matching_samples must be an integer of at least 1; got 1\.5",
         ),
         ({"num_denoise_steps": 4}, r"FPO has no setting 'agent\.actor\.num_denoise_steps'"),
-        ({"class_name": "trudi_rsl.modules:DenoisingModel"}, r"FPO's actor is a FlowModel; .* is DenoisingModel"),
+        ({"class_name": "trudi_rsl.policies:DenoisingModel"}, r"FPO's actor is a FlowModel; .* is DenoisingModel"),
     ],
 )
 def test_impossible_settings_are_refused_by_name(section: dict[str, Any], message: str) -> None:

@@ -13,12 +13,12 @@ from rsl_rl.algorithms import PPO
 
 from tests.rsl_rl.helpers import runner_cfg as trudi_cfg
 from tests.rsl_rl.small_policies import RandomTask, built, collect, observations, runner_cfg, state
-from trudi_rsl.algorithms.model_checkpoint import build_policy
 from trudi_rsl.algorithms.policy_gradient import DPPO, FPO, SPO, PolicyGradient
-from trudi_rsl.algorithms.policy_gradient.surrogates import clipped_surrogate, penalised_surrogate
+from trudi_rsl.algorithms.policy_gradient.policy_gradient import clipped_surrogate, penalised_surrogate
+from trudi_rsl.checkpoints.rebuild import build_policy
 from trudi_rsl.errors import CheckpointError, ConfigError, NonFiniteError
-from trudi_rsl.evaluation.skipped_updates import cause_of
-from trudi_rsl.hosts.gymnasium_env import GymnasiumVecEnv
+from trudi_rsl.health.checkup import cause_of
+from trudi_rsl.hosts.gymnasium.env import GymnasiumVecEnv
 from trudi_rsl.rsl_rl_compat.version import POLICY_STYLE, PPO_MODELS
 from trudi_rsl.runners import OnPolicyRunner
 

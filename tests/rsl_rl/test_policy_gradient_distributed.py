@@ -23,7 +23,7 @@ def learn(rank: int, folder: str) -> None:
         "gloo", init_method=f"file://{folder}/rendezvous", rank=rank, world_size=WORLD_SIZE
     )
     torch.manual_seed(1)
-    cfg = runner_cfg(DPPO, {"class_name": "trudi_rsl.modules:DenoisingModel", "num_denoise_steps": 3}, desired_kl=1e-4)
+    cfg = runner_cfg(DPPO, {"class_name": "trudi_rsl.policies:DenoisingModel", "num_denoise_steps": 3}, desired_kl=1e-4)
     cfg["multi_gpu"] = {"global_rank": rank, "local_rank": rank, "world_size": WORLD_SIZE}
     algorithm = DPPO.construct_algorithm(observations(), RandomTask(), cfg, "cpu")  # type: ignore[arg-type]
     collect(algorithm)

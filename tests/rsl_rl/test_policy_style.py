@@ -15,7 +15,7 @@ from tensordict import TensorDict
 
 from tests.rsl_rl.helpers import algorithm, runner_cfg, stock, stock_cfg
 from trudi_rsl.errors import CheckpointError, ConfigError
-from trudi_rsl.hosts.gymnasium_env import GymnasiumVecEnv
+from trudi_rsl.hosts.gymnasium.env import GymnasiumVecEnv
 from trudi_rsl.rsl_rl_compat.version import POLICY_STYLE
 from trudi_rsl.runners import OnPolicyRunner
 
@@ -140,7 +140,7 @@ from tensordict import TensorDict
 from tests.rsl_rl.helpers import runner_cfg
 from trudi_rsl.algorithms import load_actor_critic
 from trudi_rsl.deploy import export_checkpoint
-from trudi_rsl.hosts.gymnasium_env import GymnasiumVecEnv
+from trudi_rsl.hosts.gymnasium.env import GymnasiumVecEnv
 
 folder = Path(sys.argv[1])
 if int(version("rsl-rl-lib").split(".")[0]) < 4:

@@ -15,12 +15,12 @@ from gymnasium.envs.classic_control.pendulum import PendulumEnv
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
 from tests.rsl_rl.helpers import runner_cfg, stock
-from trudi_rsl.algorithms.checkpoint import read_checkpoint
+from trudi_rsl.checkpoints.rebuild import read_checkpoint
 from trudi_rsl.errors import CheckpointError, NonFiniteError
 from trudi_rsl.evaluation.policies import SamplerCfg, acting, load_into
-from trudi_rsl.hosts.gymnasium_env import GymnasiumVecEnv
-from trudi_rsl.hosts.gymnasium_faults import Faults
-from trudi_rsl.modules.actor_critic import Sampler
+from trudi_rsl.hosts.gymnasium.env import GymnasiumVecEnv
+from trudi_rsl.hosts.gymnasium.faults import Faults
+from trudi_rsl.policies.actor_critic import Sampler
 from trudi_rsl.rsl_rl_compat.version import POLICY_STYLE, PPO_MODELS
 from trudi_rsl.runners import OnPolicyRunner
 

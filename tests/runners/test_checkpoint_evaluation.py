@@ -14,14 +14,13 @@ from tensordict import TensorDict
 from tests.deploy import drift
 from tests.rsl_rl.helpers import runner_cfg
 from tests.runners.evaluated import EPISODES, STEPS, cheetah, logged, trained
-from trudi_rsl.algorithms.checkpoint import read_checkpoint
-from trudi_rsl.episodes import evaluate
-from trudi_rsl.episodes.defaults import EVALUATION_SEED
+from trudi_rsl.checkpoints.kept import KeptCheckpoints
+from trudi_rsl.checkpoints.rebuild import read_checkpoint
 from trudi_rsl.errors import ConfigError, NonFiniteError
+from trudi_rsl.evaluation.episodes import EVALUATION_SEED, evaluate
 from trudi_rsl.evaluation.policies import SamplerCfg, load_policy
-from trudi_rsl.hosts.gymnasium_env import GymnasiumVecEnv
+from trudi_rsl.hosts.gymnasium.env import GymnasiumVecEnv
 from trudi_rsl.rsl_rl_compat.version import PPO_MODELS
-from trudi_rsl.runners.kept_checkpoints import KeptCheckpoints
 
 ENDLESS = "tests.hosts.gymnasium_tasks:trudi-tests/Clock-v0"
 

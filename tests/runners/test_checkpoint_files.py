@@ -21,14 +21,13 @@ from hypothesis import strategies as st
 from torch.utils.tensorboard import SummaryWriter
 
 from tests.deploy.drift import DriftEnv, make_trained, runner_cfg
-from trudi_rsl.algorithms.checkpoint import read_checkpoint
-from trudi_rsl.algorithms.model_checkpoint import build_policy
+from trudi_rsl.checkpoints.kept import KeptCheckpoints
+from trudi_rsl.checkpoints.rebuild import build_policy, read_checkpoint
 from trudi_rsl.config.run_folder import find_checkpoint
 from trudi_rsl.errors import CheckpointError
 from trudi_rsl.files import is_whole, replacing
 from trudi_rsl.rsl_rl_compat.version import PPO_MODELS
 from trudi_rsl.runners import OnPolicyRunner, on_policy_runner
-from trudi_rsl.runners.kept_checkpoints import KeptCheckpoints
 
 
 @pytest.fixture(scope="module")

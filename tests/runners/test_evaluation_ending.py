@@ -14,7 +14,7 @@ import torch
 from tests.rsl_rl.helpers import runner_cfg
 from tests.runners.evaluated import EPISODES, STEPS, cheetah, logged, trained
 from trudi_rsl.errors import NonFiniteError
-from trudi_rsl.hosts.gymnasium_env import GymnasiumVecEnv
+from trudi_rsl.hosts.gymnasium.env import GymnasiumVecEnv
 from trudi_rsl.runners import OnPolicyRunner
 
 

@@ -4,13 +4,13 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
-from typing import Any, Literal
+from collections.abc import Callable, Sequence
+from typing import Any, Literal, NamedTuple, Protocol
 
 import torch
 from tensordict.nn import CudaGraphModule
+from torch import Tensor, nn
 
-from trudi_rsl.acceleration.gradient import Gradient
 from trudi_rsl.errors import ConfigError
 
 CompileMode = Literal["auto", "off", "default", "cudagraphs"]
@@ -138,3 +138,29 @@ class Guarded:
 
 def _names(functions: list[Guarded]) -> str:
     return ", ".join(function.name for function in functions)
+
+
+class HasLoss(Protocol):
+    """What an objective returns: a scalar loss among other things."""
+
+    @property
+    def loss(self) -> Tensor:
+        """Scalar, to be differentiated."""
+        ...
+
+
+class Gradient(NamedTuple):
+    """Calls an objective and differentiates its loss.
+
+    Only ``objective`` is compiled, and with it its backward pass. The call as a whole is what proves that both work.
+    """
+
+    objective: Callable[..., Any]
+    """Returns something with a ``loss``."""
+    parameters: Sequence[nn.Parameter]
+    """What to differentiate for; everything else is held constant."""
+
+    def __call__(self, *args: Any) -> tuple[Any, tuple[Tensor, ...]]:
+        """Return the objective's result and the gradient of its loss, zero where a parameter takes no part."""
+        result: HasLoss = self.objective(*args)
+        return result, torch.autograd.grad(result.loss, list(self.parameters), materialize_grads=True)

@@ -10,9 +10,9 @@ from rsl_rl.env import VecEnv
 from tensordict import TensorDict
 
 from trudi_rsl.acceleration import set_matmul_precision
-from trudi_rsl.algorithms.checkpoint import FORMAT, build_actor_critic
-from trudi_rsl.algorithms.family import settings_from_dict
+from trudi_rsl.checkpoints.rebuild import FORMAT, build_actor_critic
 from trudi_rsl.rsl_rl_compat import action_bounds, describe_environment, request_final_obs, resolve_groups, task_name
+from trudi_rsl.settings import settings_from_dict
 from trudi_rsl.storage import RolloutBuffer
 
 

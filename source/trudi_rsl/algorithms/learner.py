@@ -10,13 +10,18 @@ import torch
 from torch import Tensor, nn
 
 from trudi_rsl.acceleration import Accelerator, Gradient, network_precision
-from trudi_rsl.algorithms.actor_gradients import actor_gradient
-from trudi_rsl.algorithms.config import TruDiCfg
-from trudi_rsl.algorithms.losses import multiplier_loss, temperature_loss
-from trudi_rsl.algorithms.objectives import ActorTerms, Objective, critic_objective
+from trudi_rsl.algorithms.objectives import (
+    ActorTerms,
+    Objective,
+    actor_gradient,
+    critic_objective,
+    multiplier_loss,
+    temperature_loss,
+)
 from trudi_rsl.algorithms.trust_region import OldChains, OldPolicy, fresh_chains, from_trace
 from trudi_rsl.collectives import mean_over_processes
-from trudi_rsl.modules import ActorCritic
+from trudi_rsl.policies import ActorCritic
+from trudi_rsl.settings import TruDiCfg
 from trudi_rsl.storage import Minibatch
 
 MEASURED = ("entropy", "path_kl")

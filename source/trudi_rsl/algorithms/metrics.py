@@ -6,7 +6,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from trudi_rsl.algorithms.losses import masked_mean
+from trudi_rsl.algorithms.objectives import masked_mean
 from trudi_rsl.collectives import of_all_processes
 from trudi_rsl.networks import HLGauss
 from trudi_rsl.storage import RolloutBuffer

@@ -12,7 +12,13 @@ from tensordict import TensorDict
 from torch import Tensor
 
 from trudi_rsl.acceleration import Accelerator, network_precision
-from trudi_rsl.algorithms.checkpoint import (
+from trudi_rsl.algorithms.construction import components
+from trudi_rsl.algorithms.learner import PathwiseLearner
+from trudi_rsl.algorithms.metrics import of_all, rollout_metrics
+from trudi_rsl.algorithms.nonfinite import UpdateGuard, raise_if_replay_differs
+from trudi_rsl.algorithms.targets import compute_targets, initial_range, widened_range
+from trudi_rsl.algorithms.trust_region import step_sizes_of
+from trudi_rsl.checkpoints.rebuild import (
     ACTOR_PARTS,
     CRITIC_PARTS,
     STATE_PARTS,
@@ -21,28 +27,20 @@ from trudi_rsl.algorithms.checkpoint import (
     load_parts,
     part_of_state,
 )
-from trudi_rsl.algorithms.checks import raise_if_replay_differs
-from trudi_rsl.algorithms.config import TruDiCfg
-from trudi_rsl.algorithms.construction import components
-from trudi_rsl.algorithms.guard import UpdateGuard
-from trudi_rsl.algorithms.learner import PathwiseLearner
-from trudi_rsl.algorithms.metrics import of_all, rollout_metrics
-from trudi_rsl.algorithms.resume import resume_state, set_resume_state
-from trudi_rsl.algorithms.targets import compute_targets
-from trudi_rsl.algorithms.trust_region import step_sizes_of
-from trudi_rsl.algorithms.value_range import initial_range, widened_range
+from trudi_rsl.checkpoints.resume import resume_state, set_resume_state
 from trudi_rsl.collectives import mean_over_processes, of_all_processes
 from trudi_rsl.health import Watch
-from trudi_rsl.modules import ActorCritic
-from trudi_rsl.policy import Decision
+from trudi_rsl.policies import ActorCritic
+from trudi_rsl.policies.base import Decision
 from trudi_rsl.rsl_rl_compat.checkpoint_layout import to_contract_layout
+from trudi_rsl.settings import TruDiCfg
 from trudi_rsl.storage import RolloutBuffer
 
 
 class TruDi:
     """Trust-region diffusion policies (arXiv 2606.15260) as an RSL-RL algorithm.
 
-    It is REPPO if the actor is a Gaussian, and DIME if there is no trust region (``trudi_rsl.algorithms.family``).
+    It is REPPO if the actor is a Gaussian, and DIME if there is no trust region (``trudi_rsl.settings``).
 
     Train it under the stock ``rsl_rl.runners.OnPolicyRunner`` with
     ``algorithm.class_name = "trudi_rsl.algorithms:TruDi"``.

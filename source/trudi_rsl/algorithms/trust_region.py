@@ -11,10 +11,10 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
-from trudi_rsl.diffusion import DiffusionPolicy
 from trudi_rsl.diffusion.chain import gaussian_kl, log_ratio, mean_only_kl
-from trudi_rsl.networks.gaussian_policy import Gaussian, GaussianPolicy, kl_divergence
-from trudi_rsl.policy import Policy
+from trudi_rsl.policies.base import Policy
+from trudi_rsl.policies.diffusion import DiffusionPolicy
+from trudi_rsl.policies.gaussian import Gaussian, GaussianPolicy, kl_divergence
 
 
 class OldChains(NamedTuple):

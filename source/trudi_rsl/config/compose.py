@@ -16,13 +16,13 @@ from hydra.errors import HydraException
 from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
-from trudi_rsl.algorithms.family import SETTINGS, family_overrides
 from trudi_rsl.config.presets import CONFIG_DIR, available, preset_of
 from trudi_rsl.config.run_folder import LOG_ROOT
 from trudi_rsl.config.schema import register
 from trudi_rsl.errors import ConfigError, nearest
 from trudi_rsl.rsl_rl_compat import check_logger
 from trudi_rsl.rsl_rl_compat.version import INSTALLED, PPO_MODELS
+from trudi_rsl.settings import SETTINGS, family_overrides
 
 OPEN_SECTIONS = ("env.env_kwargs", "agent.obs_groups", "agent.actor.distribution_cfg", "agent.critic.distribution_cfg")
 """Sections whose keys belong to others and cannot be listed here."""

@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: BSD-3-Clause
 """Typed schemas of a training configuration, registered with Hydra.
 
-The fields of the algorithms are read from their own definitions (:class:`~trudi_rsl.algorithms.config.TruDiCfg`, and
+The fields of the algorithms are read from their own definitions (:class:`~trudi_rsl.settings.TruDiCfg`, and
 the signatures of the installed RSL-RL's PPO and of its relatives), so that no default is written twice.
 """
 
@@ -21,9 +21,9 @@ from omegaconf import MISSING
 from rsl_rl.algorithms import PPO
 
 from trudi_rsl.algorithms import DPPO, FPO, SPO, TruDi
-from trudi_rsl.algorithms.config import TruDiCfg
-from trudi_rsl.modules import DenoisingModel, FlowModel
+from trudi_rsl.policies import DenoisingModel, FlowModel
 from trudi_rsl.rsl_rl_compat.version import PPO_MODELS
+from trudi_rsl.settings import TruDiCfg
 
 ANY_CHECKPOINT = "model_.*.pt"
 """Regular expression of RSL-RL's checkpoint names."""

@@ -15,7 +15,7 @@ import torch
 from torch import nn
 
 from trudi_rsl import __version__
-from trudi_rsl.algorithms.checkpoint import load_deployable
+from trudi_rsl.checkpoints.rebuild import load_deployable
 from trudi_rsl.deploy.contract import Contract, ContractError, as_numbers
 from trudi_rsl.deploy.deploy_yaml import deploy_yaml
 from trudi_rsl.deploy.onnx_file import add_metadata, write_onnx
@@ -33,7 +33,7 @@ from trudi_rsl.deploy.parity import (
 from trudi_rsl.deploy.precision import reduce_precision
 from trudi_rsl.evaluation.provenance import commit, versions
 from trudi_rsl.files import require_inside
-from trudi_rsl.modules import ChainInferencePolicy, DeployablePolicy, InferencePolicy, LatentInputPolicy
+from trudi_rsl.policies import ChainInferencePolicy, DeployablePolicy, InferencePolicy, LatentInputPolicy
 from trudi_rsl.rsl_rl_compat.moved import EmpiricalNormalization
 
 ONNX_NAME = "policy.onnx"

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from typing import Literal, get_args
 
 from trudi_rsl.errors import nearest
-from trudi_rsl.modules import ChainOptions
+from trudi_rsl.policies import ChainOptions
 
 Precision = Literal["fp32", "fp16", "int8"]
 """How an ONNX file stores its weights. ``fp16`` also computes in half precision where the runtime can; ``int8`` takes

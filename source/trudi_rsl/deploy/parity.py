@@ -14,7 +14,7 @@ from torch import Tensor
 
 from trudi_rsl.deploy.options import Precision
 from trudi_rsl.deploy.session import open_session
-from trudi_rsl.modules import ChainInferencePolicy, ChainOptions, DeployablePolicy, InferencePolicy
+from trudi_rsl.policies import ChainInferencePolicy, ChainOptions, DeployablePolicy, InferencePolicy
 
 TOLERANCE = 1e-5
 """Largest difference allowed between an exported file in float32 and PyTorch, as :func:`differences` measures it."""

@@ -2,7 +2,6 @@
 """The mathematics of the diffusion policy: pure tensor code that imports torch and no other package."""
 
 from trudi_rsl.diffusion.chain import Chain
-from trudi_rsl.diffusion.policy import DiffusionPolicy
 from trudi_rsl.diffusion.score_network import ScoreNetwork
 
-__all__ = ["Chain", "DiffusionPolicy", "ScoreNetwork"]
+__all__ = ["Chain", "ScoreNetwork"]

@@ -10,8 +10,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from trudi_rsl.diffusion.chain import prior_score
-from trudi_rsl.diffusion.squash import log_det_squash
+from trudi_rsl.diffusion.chain import log_det_squash, prior_score
 
 
 def terminal_cost(x: Tensor, values: Tensor, alpha: Tensor, prior_std: float) -> Tensor:

@@ -6,7 +6,9 @@ from __future__ import annotations
 import math
 from typing import NamedTuple
 
+import torch
 from torch import Tensor
+from torch.nn import functional as F
 
 LOG_SQRT_2PI = 0.5 * math.log(2.0 * math.pi)
 
@@ -134,3 +136,19 @@ def step_entropies(step: Tensor) -> Tensor:
     """Return the entropies of the kernels ``N(mu_k, 2 e_k)``, summed over dimensions, ``[N, A] -> [N]`` nats."""
     # 1/2 log(2 pi e sigma^2) with sigma^2 = 2 e
     return (LOG_SQRT_2PI + 0.5 + 0.5 * (2.0 * step).log()).sum(-1)
+
+
+def log_det_squash(x: Tensor, scale: Tensor | None = None) -> Tensor:
+    """Return ``log|da/dx|`` of ``a = scale * tanh(x) + offset``, summed over dimensions.
+
+    ``log(1 - tanh(x)^2) = 2 (ln 2 - x - softplus(-2x))`` stays finite where ``tanh`` saturates.
+
+    Args:
+        x: Pre-squash actions ``[..., A]``.
+        scale: Positive scale per dimension ``[A]``; None for the unit action ``tanh(x)``.
+
+    Returns:
+        Log-determinant ``[...]`` in nats.
+    """
+    log_det = (2.0 * (math.log(2.0) - x - F.softplus(-2.0 * x))).sum(-1)
+    return log_det if scale is None else log_det + torch.log(scale).sum()

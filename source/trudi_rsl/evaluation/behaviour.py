@@ -1,22 +1,35 @@
 # SPDX-License-Identifier: BSD-3-Clause
-"""Which of a task's behaviours a policy shows: runs from one fixed start, counted by mode."""
+"""Behaviour modes of a policy: episodes from one fixed start, counted, reported and drawn by mode."""
 
 from __future__ import annotations
 
+import json
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass
-from typing import Any
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
 from rich.progress import track
+from rich.table import Table
 from rsl_rl.env import VecEnv
 
-from trudi_rsl.episodes import Policy
 from trudi_rsl.errors import ConfigError
-from trudi_rsl.tasks import BehaviourModes
+from trudi_rsl.evaluation.checkpoints import subject_of
+from trudi_rsl.evaluation.episodes import Policy
+from trudi_rsl.evaluation.files import unused_stem
+from trudi_rsl.evaluation.play import settings
+from trudi_rsl.evaluation.policies import HAVE_NO_CHAIN, Algorithm, SamplerCfg, load_policy
+from trudi_rsl.hosts.registry import make_env
+from trudi_rsl.tasks import BehaviourModes, modes_of
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+    from matplotlib.figure import Figure
+
 
 FAILURE = "failure"
 """What stands for the mode of a run that failed."""
@@ -140,3 +153,174 @@ class Behaviour:
                 for mode, run in zip(self.modes, self.trajectories, strict=True)
             ],
         }
+
+
+try:
+    from matplotlib.backends.backend_agg import FigureCanvasAgg
+    from matplotlib.figure import Figure
+    from matplotlib.patches import Polygon
+except ImportError as error:
+    raise ImportError('Plots need matplotlib: pip install "trudi_rsl[eval]"') from error
+
+
+SUFFIXES = (".png", ".svg")
+FAILURE_COLOR = "0.55"
+OUTLINE_COLORS = ("0.85", "0.7")
+
+
+def behaviour_figure(behaviour: Behaviour, modes: BehaviourModes, title: str) -> Figure:
+    """Draw every run in the plane, and over time the number that the modes differ in.
+
+    Args:
+        behaviour: The runs.
+        modes: Those of the task.
+        title: Above the picture.
+    """
+    figure = Figure(figsize=(9.0, 4.2), layout="constrained")
+    FigureCanvasAgg(figure)
+    plane, over_time = figure.subplots(1, 2)
+    figure.suptitle(title, fontsize="medium")
+    for i, (name, corners) in enumerate(modes.outlines.items()):
+        color = OUTLINE_COLORS[i % len(OUTLINE_COLORS)]
+        plane.add_patch(Polygon(corners, closed=True, facecolor=color, edgecolor="none", alpha=0.6, label=name))
+    colors = {name: f"C{i}" for i, name in enumerate(behaviour.names)}
+    width, alpha = 0.8, max(0.15, min(0.8, 20.0 / len(behaviour.modes)))
+    for run, mode in zip(behaviour.trajectories, behaviour.modes, strict=True):
+        style = {"color": FAILURE_COLOR if mode is None else colors[mode], "linewidth": width, "alpha": alpha}
+        path = modes.path(run.observations)
+        plane.plot(path[:, 0], path[:, 1], **style)
+        plane.plot(*path[-1], marker=".", markersize=3, **style)
+        over_time.plot(np.arange(len(run.observations)), modes.coordinate(run.observations), **style)
+    _legend(plane, behaviour, colors)
+    plane.set_aspect("equal", adjustable="datalim")
+    plane.autoscale_view()
+    plane.set_xlabel("x (m)", fontsize="small")
+    plane.set_ylabel("y (m)", fontsize="small")
+    over_time.set_xlabel("Environment step", fontsize="small")
+    over_time.set_ylabel(modes.coordinate_name, fontsize="small")
+    over_time.axhline(0.0, color="0.8", linewidth=0.8, zorder=0)
+    for axes in (plane, over_time):
+        axes.tick_params(labelsize="small")
+        axes.spines[["top", "right"]].set_visible(False)
+    return figure
+
+
+def _legend(axes: Axes, behaviour: Behaviour, colors: dict[str, str]) -> None:
+    """Name the modes with their runs, failures and the outlines."""
+    for name, count in behaviour.counts.items():
+        axes.plot([], [], color=colors[name], label=f"{name}: {count} runs")
+    if behaviour.failures:
+        axes.plot([], [], color=FAILURE_COLOR, label=f"{FAILURE}: {behaviour.failures} runs")
+    axes.legend(frameon=False, fontsize="x-small", loc="best")
+
+
+NUM_RUNS = 200
+"""Runs that the paper counts."""
+
+
+@dataclass(frozen=True)
+class Measurement:
+    """The behaviour of one policy."""
+
+    checkpoint: Path
+    task: str
+    algorithm: Algorithm
+    sampler: SamplerCfg
+    seed: int
+    """Seed of simulator and sampler."""
+    modes: BehaviourModes
+    behaviour: Behaviour
+
+    @property
+    def title(self) -> str:
+        """What was run, and its entropy."""
+        return f"{self.task}, {self.algorithm}, {self.sampler.sampler}: H = {_bits(self.behaviour.entropy)} bits"
+
+    def figure(self) -> Figure:
+        """See :func:`~trudi_rsl.evaluation.behaviour.behaviour_figure`."""
+        return behaviour_figure(self.behaviour, self.modes, self.title)
+
+    def save(self, folder: Path) -> list[Path]:
+        """Write ``modes.json``, ``.png`` and ``.svg``, numbered where there are such, and return the three files."""
+        folder.mkdir(parents=True, exist_ok=True)
+        stem = unused_stem(folder, "modes", (".json", *SUFFIXES))
+        files = [folder / f"{stem}{suffix}" for suffix in (".json", *SUFFIXES)]
+        about = {
+            "task": self.task,
+            "checkpoint": str(self.checkpoint),
+            "algorithm": self.algorithm,
+            "sampler": {"name": self.sampler.sampler, **self.sampler.given()},
+            "seed": self.seed,
+        }
+        text = json.dumps({**about, **self.behaviour.to_dict()}, indent=2, allow_nan=False)
+        files[0].write_text(f"{text}\n", encoding="utf-8")
+        figure = self.figure()
+        for file in files[1:]:
+            figure.savefig(file, dpi=150)
+        return files
+
+
+def measure(
+    checkpoint: Path,
+    num_runs: int = NUM_RUNS,
+    sampler: SamplerCfg | None = None,
+    seed: int = 0,
+    device: str = "cpu",
+    progress: bool = True,
+) -> Measurement:
+    """Run a policy from its task's fixed start and sort the runs by mode.
+
+    Args:
+        checkpoint: A ``model_*.pt`` of a task of Gymnasium with registered modes.
+        num_runs: Runs, at least 1; each has an environment of its own.
+        sampler: How the policy acts; None takes the ODE. The ODE of a policy with a chain or flow starts at random
+            unless the sampler says otherwise: from zeros, all runs would be one.
+        seed: Seed of simulator and sampler.
+        device: Where to compute.
+        progress: Show a progress bar.
+
+    Raises:
+        CheckpointError: If there is no such checkpoint, or it does not fit its task.
+        ConfigError: If the task has no registered modes, or a value is impossible.
+    """
+    if num_runs < 1:
+        raise ConfigError(f"The number of runs must be at least 1, got {num_runs}.")
+    subject = subject_of(checkpoint)
+    task, algorithm = subject.task, subject.algorithm
+    sampler = _from_random_starts(sampler or SamplerCfg(), algorithm)
+    cfg = settings(checkpoint, task, algorithm, [f"env.num_envs={num_runs}"])
+    modes = modes_of(task)
+    cfg.env.env_kwargs = {**(cfg.env.env_kwargs or {}), **modes.fixed_start}
+    env = make_env(task, cfg.env, device, seed)
+    policy = load_policy(checkpoint, algorithm, env, cfg.agent, sampler, device)
+    torch.manual_seed(seed)
+    behaviour = Behaviour.of(record(env, policy, progress=progress), modes)
+    env.close()  # pyright: ignore[reportAttributeAccessIssue]
+    return Measurement(checkpoint, task, algorithm, sampler, seed, modes, behaviour)
+
+
+def behaviour_table(measurements: Sequence[Measurement]) -> Table:
+    """Return a table to print, a row for each policy."""
+    table = Table()
+    for name in ("task", "run", "algorithm"):
+        table.add_column(name, overflow="fold")
+    for name in ("return", "runs by mode", "failures", "H (bits)"):
+        table.add_column(name, justify="right")
+    for m in measurements:
+        counts = ", ".join(f"{name} {count}" for name, count in m.behaviour.counts.items())
+        run = str(Path(m.checkpoint.parent.name, m.checkpoint.name))
+        table.add_row(
+            *(m.task, run, m.algorithm, f"{m.behaviour.returns.mean():.2f}"),
+            *(counts, str(m.behaviour.failures), _bits(m.behaviour.entropy)),
+        )
+    return table
+
+
+def _from_random_starts(sampler: SamplerCfg, algorithm: Algorithm) -> SamplerCfg:
+    if sampler.sampler != "ode" or sampler.initial_latent is not None or algorithm in HAVE_NO_CHAIN:
+        return sampler
+    return replace(sampler, initial_latent="random")
+
+
+def _bits(entropy: float) -> str:
+    return "-" if math.isnan(entropy) else f"{entropy:.2f}"

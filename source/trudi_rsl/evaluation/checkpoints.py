@@ -13,7 +13,7 @@ from typing import Any
 
 from omegaconf import DictConfig, OmegaConf
 
-from trudi_rsl.algorithms.checkpoint import read_checkpoint
+from trudi_rsl.checkpoints.rebuild import read_checkpoint
 from trudi_rsl.config import find_checkpoint, load_params
 from trudi_rsl.errors import CheckpointError, nearest
 from trudi_rsl.evaluation.policies import Algorithm, identify

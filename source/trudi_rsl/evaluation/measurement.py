@@ -15,10 +15,9 @@ import torch
 from omegaconf import DictConfig, OmegaConf
 
 from trudi_rsl.config import check_startable
-from trudi_rsl.episodes import evaluate
-from trudi_rsl.episodes.defaults import EVALUATION_SEED, MOST_ENVS
 from trudi_rsl.errors import CheckpointError, ConfigError
 from trudi_rsl.evaluation.checkpoints import Subject
+from trudi_rsl.evaluation.episodes import EVALUATION_SEED, MOST_ENVS, evaluate
 from trudi_rsl.evaluation.play import settings
 from trudi_rsl.evaluation.policies import SamplerCfg, load_policy
 from trudi_rsl.evaluation.provenance import versions

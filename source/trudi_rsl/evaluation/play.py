@@ -13,11 +13,11 @@ from rich.console import Console
 from rich.table import Table
 from rsl_rl.env import VecEnv
 
-from trudi_rsl.algorithms.checkpoint import NAMES, Algorithm
-from trudi_rsl.algorithms.family import SETTINGS
+from trudi_rsl.checkpoints.rebuild import NAMES, Algorithm
 from trudi_rsl.config import compose, load_params, resume_path
-from trudi_rsl.episodes import Policy, evaluate
 from trudi_rsl.errors import CheckpointError, ConfigError
+from trudi_rsl.evaluation.episodes import Policy, evaluate
+from trudi_rsl.settings import SETTINGS
 
 if TYPE_CHECKING:
     from trudi_rsl.evaluation.statistics import Summary

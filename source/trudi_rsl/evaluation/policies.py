@@ -18,7 +18,8 @@ from tensordict import TensorDict
 from torch import Tensor
 
 from trudi_rsl.algorithms import TruDi
-from trudi_rsl.algorithms.checkpoint import (
+from trudi_rsl.checkpoints.file import sound
+from trudi_rsl.checkpoints.rebuild import (
     NAMES,
     Algorithm,
     algorithm_of,
@@ -26,17 +27,16 @@ from trudi_rsl.algorithms.checkpoint import (
     check_task,
     load_actor_critic,
     read_checkpoint,
+    spec_of,
 )
-from trudi_rsl.algorithms.checkpoint_file import sound
-from trudi_rsl.algorithms.family import SETTINGS
-from trudi_rsl.algorithms.model_checkpoint import spec_of
-from trudi_rsl.episodes import Policy
 from trudi_rsl.errors import CheckpointError, ConfigError
-from trudi_rsl.modules import GenerativeModel
-from trudi_rsl.modules.actor_critic import InitialLatent, Sampler
+from trudi_rsl.evaluation.episodes import Policy
+from trudi_rsl.policies import GenerativeModel
+from trudi_rsl.policies.actor_critic import InitialLatent, Sampler
 from trudi_rsl.rsl_rl_compat.moved import policy_of
 from trudi_rsl.rsl_rl_compat.own_classes import require_own_classes
 from trudi_rsl.runners import OnPolicyRunner
+from trudi_rsl.settings import SETTINGS
 
 if TYPE_CHECKING:
     from rsl_rl.models import MLPModel

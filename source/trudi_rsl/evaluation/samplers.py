@@ -9,7 +9,7 @@ from typing import get_args
 
 from trudi_rsl.errors import ConfigError, nearest
 from trudi_rsl.evaluation.policies import Algorithm, SamplerCfg
-from trudi_rsl.modules.actor_critic import SAMPLERS, InitialLatent, Sampler
+from trudi_rsl.policies.actor_critic import SAMPLERS, InitialLatent, Sampler
 
 DEFAULT_CANDIDATES = 20
 
@@ -25,7 +25,7 @@ def samplers_of(
     A score scale of 1 is left unset, which is the same, and the one way for a policy without a chain.
 
     Args:
-        samplers: Names, :data:`~trudi_rsl.modules.actor_critic.SAMPLERS`.
+        samplers: Names, :data:`~trudi_rsl.policies.actor_critic.SAMPLERS`.
         score_scales: Score scales ``c`` of ``ode``, above 0.
         num_candidates: Numbers of candidates ``K`` of ``best_of_k``, at least 1.
         initial_latents: Starts of ``ode``; None is the policy's default.

@@ -14,14 +14,13 @@ from rich.console import Console
 from rich.table import Table
 from rsl_rl.env import VecEnv
 
-from trudi_rsl.episodes import EpisodeResults, Policy, evaluate
-from trudi_rsl.episodes.same_start import SameStart
+from trudi_rsl.checkpoints.kept import BEST
 from trudi_rsl.errors import CheckpointError, NonFiniteError
 from trudi_rsl.evaluation.batch import progress_bar
+from trudi_rsl.evaluation.episodes import EpisodeResults, Policy, SameStart, evaluate
 from trudi_rsl.evaluation.play import STATISTICS, summary_cells
 from trudi_rsl.evaluation.statistics import Summary, summarize
 from trudi_rsl.files import point
-from trudi_rsl.runners.kept_checkpoints import BEST
 
 
 @dataclass(frozen=True)

@@ -14,8 +14,8 @@ from omegaconf.errors import OmegaConfBaseException
 
 from trudi_rsl.config.presets import CONFIG_DIR, available
 from trudi_rsl.config.yaml_file import read_yaml
-from trudi_rsl.episodes.defaults import EVALUATION_SEED
 from trudi_rsl.errors import ConfigError, nearest, one_line
+from trudi_rsl.evaluation.episodes import EVALUATION_SEED
 from trudi_rsl.evaluation.policies import SamplerCfg
 from trudi_rsl.evaluation.samplers import samplers_of
 

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from trudi_rsl.config.run_folder import LOG_ROOT
-from trudi_rsl.episodes.defaults import EVALUATION_SEED
+from trudi_rsl.evaluation.episodes import EVALUATION_SEED
 
 JOB_FILE, RECORD_FILE, LOCK_FILE, OUTPUT_FILE = "job.json", "finished.json", ".lock", "output.txt"
 

@@ -7,9 +7,9 @@ import math
 from collections.abc import Mapping
 from typing import Any
 
-from trudi_rsl.algorithms.config import PPO_ONLY_FIELDS, TruDiCfg
 from trudi_rsl.config.presets import task_preset
 from trudi_rsl.errors import ConfigError
+from trudi_rsl.settings import PPO_ONLY_FIELDS, TruDiCfg
 
 _told: set[str] = set()
 
@@ -33,7 +33,7 @@ def trudi_settings(task: str, ppo: Mapping[str, Any], host: str) -> dict[str, An
     Returns:
         ``num_steps_per_env``, ``max_iterations``, ``experiment_name``, ``obs_groups`` (with the sets ``actor`` and
         ``critic``; absent if the task leaves it open) and ``algorithm`` (all fields of
-        :class:`~trudi_rsl.algorithms.config.TruDiCfg`).
+        :class:`~trudi_rsl.settings.TruDiCfg`).
 
     Raises:
         ConfigError: If the configuration is of another algorithm than PPO.

@@ -84,7 +84,7 @@ def make_env(
     if any(task.startswith(prefix) for prefix in PREFIXES):
         raise ConfigError(f"Task {task!r} has a simulator that starts itself; train it with scripts/train.py.")
     check_device(device)
-    from trudi_rsl.hosts.gymnasium_env import GymnasiumVecEnv
+    from trudi_rsl.hosts.gymnasium.env import GymnasiumVecEnv
 
     bounds = env_cfg.get("action_bounds")
     if bounds is not None and len(bounds) != 2:
@@ -110,7 +110,7 @@ def continues_episodes(env: VecEnv, checkpoint: Mapping[str, Any]) -> bool:
         env: The environments.
         checkpoint: What a ``model_*.pt`` holds.
     """
-    from trudi_rsl.algorithms.resume import env_state_of
+    from trudi_rsl.checkpoints.resume import env_state_of
 
     state = env_state_of(checkpoint)
     return state is not None and state["exact"] and state["num_envs"] == env.num_envs

@@ -1,8 +1,7 @@
 # SPDX-License-Identifier: BSD-3-Clause
-"""Plain torch modules of the critic, and of the Gaussian actor."""
+"""Plain torch modules of the critic."""
 
-from trudi_rsl.networks.gaussian_policy import GaussianPolicy
 from trudi_rsl.networks.hl_gauss import HLGauss
 from trudi_rsl.networks.q_critic import CriticOutput, QCritic
 
-__all__ = ["CriticOutput", "GaussianPolicy", "HLGauss", "QCritic"]
+__all__ = ["CriticOutput", "HLGauss", "QCritic"]

@@ -14,7 +14,7 @@ def register_in_runner() -> None:
     import rsl_rl.modules
     import rsl_rl.runners.on_policy_runner as runner
 
-    from trudi_rsl.rsl_rl_compat.policy_style import DiffusionActorCritic, TruDi
+    from trudi_rsl.rsl_rl_3.policy import DiffusionActorCritic, TruDi
 
     # 3.0 to 3.2 evaluate names in the runner's module, 3.3 looks them up in RSL-RL's packages
     for module in (runner, rsl_rl.algorithms):

@@ -13,12 +13,17 @@ import numpy as np
 import torch
 from rsl_rl.env import VecEnv
 
-from trudi_rsl.algorithms.resume import rng_state, set_rng_state
-from trudi_rsl.episodes import EpisodeResults, Policy, evaluate
-from trudi_rsl.episodes.defaults import EVALUATION_SEED, MOST_ENVS
-from trudi_rsl.episodes.logged import scalars
-from trudi_rsl.episodes.same_start import SameStart
+from trudi_rsl.checkpoints.resume import rng_state, set_rng_state
 from trudi_rsl.errors import ConfigError, one_line
+from trudi_rsl.evaluation.episodes import (
+    EVALUATION_SEED,
+    MOST_ENVS,
+    EpisodeResults,
+    Policy,
+    SameStart,
+    evaluate,
+    scalars,
+)
 from trudi_rsl.plain_values import is_count
 from trudi_rsl.rsl_rl_compat.moved import policy_of
 from trudi_rsl.rsl_rl_compat.recurrent import fresh_hidden_states

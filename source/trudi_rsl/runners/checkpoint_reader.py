@@ -10,7 +10,7 @@ from unittest import mock
 
 import torch
 
-from trudi_rsl.algorithms.checkpoint_file import read_file
+from trudi_rsl.checkpoints.file import read_file
 
 
 @contextlib.contextmanager

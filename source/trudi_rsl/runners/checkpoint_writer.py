@@ -11,7 +11,7 @@ from unittest import mock
 
 import torch
 
-from trudi_rsl.algorithms.whole_file import save_whole
+from trudi_rsl.checkpoints.file import save_whole
 
 _torch_save = torch.save
 

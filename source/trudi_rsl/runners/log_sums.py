@@ -9,7 +9,7 @@ from typing import Any
 
 import torch
 
-from trudi_rsl.algorithms.resume import env_state_of
+from trudi_rsl.checkpoints.resume import env_state_of
 
 EPISODE_SUMS = ("cur_reward_sum", "cur_episode_length")
 """Attributes of RSL-RL's logger that add up the episodes under way, ``[E]``."""

@@ -16,13 +16,13 @@ from rsl_rl.env import VecEnv
 from torch.utils.tensorboard import SummaryWriter
 
 from trudi_rsl.algorithms import TruDi
-from trudi_rsl.algorithms.checkpoint import check_algorithm, check_kind, check_task, read_checkpoint
-from trudi_rsl.algorithms.checkpoint_file import sound
-from trudi_rsl.algorithms.model_checkpoint import SECTION, policy_spec
 from trudi_rsl.algorithms.policy_gradient import PolicyGradient
-from trudi_rsl.algorithms.resume import resume_state, set_resume_state
-from trudi_rsl.episodes.logged import MEAN_RETURN
+from trudi_rsl.checkpoints.file import sound
+from trudi_rsl.checkpoints.kept import KeptCheckpoints
+from trudi_rsl.checkpoints.rebuild import SECTION, check_algorithm, check_kind, check_task, policy_spec, read_checkpoint
+from trudi_rsl.checkpoints.resume import resume_state, set_resume_state
 from trudi_rsl.errors import NonFiniteError
+from trudi_rsl.evaluation.episodes import MEAN_RETURN
 from trudi_rsl.rsl_rl_compat import task_name
 from trudi_rsl.rsl_rl_compat.moved import policy_of
 from trudi_rsl.rsl_rl_compat.version import POLICY_STYLE
@@ -30,7 +30,6 @@ from trudi_rsl.runners.checkpoint_evaluation import CheckpointEvaluation, requir
 from trudi_rsl.runners.checkpoint_reader import safe_reading
 from trudi_rsl.runners.checkpoint_writer import whole_checkpoints
 from trudi_rsl.runners.ending import Requests, TrainingEnds, ending
-from trudi_rsl.runners.kept_checkpoints import KeptCheckpoints
 from trudi_rsl.runners.log_sums import continue_log, log_sums
 from trudi_rsl.runners.log_writer import interruptible_logs, left_open
 from trudi_rsl.runners.partners import join_on_cpu, with_partners
@@ -38,7 +37,7 @@ from trudi_rsl.runners.partners import join_on_cpu, with_partners
 if TYPE_CHECKING or not POLICY_STYLE:
     from rsl_rl.runners import OnPolicyRunner as RslRlOnPolicyRunner
 else:
-    from trudi_rsl.rsl_rl_compat.policy_style_runner import OnPolicyRunner as RslRlOnPolicyRunner
+    from trudi_rsl.rsl_rl_3.runner import OnPolicyRunner as RslRlOnPolicyRunner
 
 RETRY_SECONDS = (2.0, 10.0, 30.0, 60.0, 120.0)
 """Pauses before a training's last checkpoint is tried again."""

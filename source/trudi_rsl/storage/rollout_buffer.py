@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 
 from trudi_rsl.collectives import mean_over_processes
-from trudi_rsl.policy import Decision
+from trudi_rsl.policies.base import Decision
 
 
 class Minibatch(NamedTuple):

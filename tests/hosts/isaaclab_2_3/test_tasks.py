@@ -12,11 +12,11 @@ from isaaclab_tasks.utils.hydra import hydra_task_config  # pyright: ignore[repo
 from isaaclab_tasks.utils.parse_cfg import load_cfg_from_registry  # pyright: ignore[reportMissingImports]
 
 from trudi_rsl.algorithms import TruDiCfg
-from trudi_rsl.algorithms.family import algorithm_of_settings, settings_from_dict
 from trudi_rsl.config import task_preset
 from trudi_rsl.errors import ConfigError
 from trudi_rsl.hosts.isaaclab import PPO_KEY, TRUDI_KEY
 from trudi_rsl.hosts.isaaclab.registration import agent_key
+from trudi_rsl.settings import algorithm_of_settings, settings_from_dict
 
 TASKS = [name for name in gymnasium.registry if name.startswith("Isaac-")]
 WITH_PPO = [name for name in TASKS if PPO_KEY in gymnasium.spec(name).kwargs]

@@ -5,9 +5,9 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from trudi_rsl.algorithms.checkpoint import load_deployable
+from trudi_rsl.checkpoints.rebuild import load_deployable
 from trudi_rsl.deploy.parity import TOLERANCE, differences, draw_probes, run_onnx, run_torchscript
-from trudi_rsl.modules import ChainOptions
+from trudi_rsl.policies import ChainOptions
 
 
 def check_exports_act_as(checkpoint: Path) -> None:

@@ -12,11 +12,10 @@ from isaaclab.utils import to_dict  # pyright: ignore[reportMissingImports]
 from isaaclab_tasks.utils.parse_cfg import load_cfg_from_registry  # pyright: ignore[reportMissingImports]
 
 from trudi_rsl.algorithms import TruDiCfg
-from trudi_rsl.algorithms.family import algorithm_of_settings, settings_from_dict
 from trudi_rsl.hosts.isaaclab import PPO_KEY, TRUDI_KEY
-from trudi_rsl.hosts.isaaclab.cfg import RslRlTrudiAlgorithmCfg
-from trudi_rsl.hosts.isaaclab.conversion import alternatives
+from trudi_rsl.hosts.isaaclab.conversion import RslRlTrudiAlgorithmCfg, alternatives
 from trudi_rsl.hosts.isaaclab.registration import agent_key
+from trudi_rsl.settings import algorithm_of_settings, settings_from_dict
 
 
 def test_the_algorithms_configclass_has_the_fields_types_and_defaults_of_trudi() -> None:

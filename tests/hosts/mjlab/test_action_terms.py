@@ -12,7 +12,7 @@ from mjlab.rl import RslRlVecEnvWrapper
 from mjlab.tasks.registry import load_env_cfg, load_rl_cfg
 
 from tests.hosts.mjlab.running import CARTPOLE, FLAT
-from trudi_rsl.hosts.mjlab.action_terms import term_bounds
+from trudi_rsl.hosts.mjlab.description import term_bounds
 from trudi_rsl.rsl_rl_compat import action_bounds
 
 

@@ -13,8 +13,8 @@ from mjlab.rl import RslRlVecEnvWrapper
 from mjlab.tasks.registry import load_env_cfg
 
 from tests.hosts.mjlab.running import ROUGH
-from trudi_rsl.algorithms.resume import resume_state, set_resume_state
-from trudi_rsl.rsl_rl_compat.resets import reset_envs
+from trudi_rsl.checkpoints.resume import resume_state, set_resume_state
+from trudi_rsl.environments.progress import reset_envs
 
 pytestmark = pytest.mark.slow
 

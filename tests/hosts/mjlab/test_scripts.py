@@ -24,7 +24,7 @@ from tests.hosts.mjlab.running import (
     onnx_metadata,
 )
 from tests.scripts.running import table_rows
-from trudi_rsl.algorithms.checkpoint import read_checkpoint
+from trudi_rsl.checkpoints.rebuild import read_checkpoint
 
 EPISODE = "env.episode_length_s=0.5"
 

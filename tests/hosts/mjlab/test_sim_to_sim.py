@@ -18,7 +18,7 @@ from mjlab.tasks.registry import load_env_cfg
 from tests.deploy.drift import runner_cfg
 from tests.hosts.mjlab.running import CARTPOLE
 from trudi_rsl.deploy import Policy, export_checkpoint
-from trudi_rsl.modules import DiffusionActorCritic
+from trudi_rsl.policies import DiffusionActorCritic
 from trudi_rsl.runners import OnPolicyRunner
 
 NUM_STEPS = 80

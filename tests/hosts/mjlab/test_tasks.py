@@ -14,13 +14,12 @@ from mjlab.tasks import registry
 from mjlab.tasks.velocity.rl import VelocityOnPolicyRunner
 
 from tests.hosts.mjlab.running import CARTPOLE, FLAT, ROUGH
-from trudi_rsl.algorithms.config import TruDiCfg
-from trudi_rsl.algorithms.family import REPPOCfg
 from trudi_rsl.config.presets import task_preset
 from trudi_rsl.errors import ConfigError
-from trudi_rsl.hosts.mjlab.cfg import TruDiAlgorithmCfg, TruDiRunnerCfg
+from trudi_rsl.hosts.mjlab.conversion import TruDiAlgorithmCfg, TruDiRunnerCfg
 from trudi_rsl.hosts.mjlab.registration import SUFFIX, register
 from trudi_rsl.hosts.mjlab.task import find_task
+from trudi_rsl.settings import REPPOCfg, TruDiCfg
 
 PPO_TASKS = [task for task in registry.list_tasks() if not task.endswith(SUFFIX)]
 SEES_IMAGES = {"Mjlab-Lift-Cube-Yam-Rgb", "Mjlab-Lift-Cube-Yam-Depth", "Mjlab-Multi-Cube-Seg-Yam"}

@@ -21,7 +21,7 @@ from mjlab.tasks.registry import load_env_cfg, load_rl_cfg, load_runner_cls
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
 from tests.hosts.mjlab.running import CARTPOLE, FLAT, ROUGH, SMALL, assert_acts_as, newest_run, onnx_metadata
-from trudi_rsl.algorithms.checkpoint import read_checkpoint
+from trudi_rsl.checkpoints.rebuild import read_checkpoint
 from trudi_rsl.errors import CheckpointError
 
 pytestmark = pytest.mark.slow

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: BSD-3-Clause
-"""RSL-RL's PPO with its update in parts, so that a relative replaces the part in which it differs."""
+"""RSL-RL's PPO with its update in overridable parts, and SPO (arXiv 2401.16025)."""
 
 from __future__ import annotations
 
@@ -13,17 +13,54 @@ from rsl_rl.env import VecEnv
 from tensordict import TensorDict
 from torch import Tensor, nn
 
-from trudi_rsl.algorithms.checkpoint import check_algorithm, check_task
-from trudi_rsl.algorithms.config import TruDiCfg
-from trudi_rsl.algorithms.guard import LOWER_THE_RATE, UpdateGuard
-from trudi_rsl.algorithms.model_checkpoint import SECTION, PolicyGradientAlgorithm, policy_spec
-from trudi_rsl.algorithms.policy_gradient.surrogates import clipped_surrogate, value_loss
-from trudi_rsl.algorithms.resume import resume_state, set_resume_state
+from trudi_rsl.algorithms.nonfinite import LOWER_THE_RATE, UpdateGuard
+from trudi_rsl.checkpoints.rebuild import SECTION, PolicyGradientAlgorithm, check_algorithm, check_task, policy_spec
+from trudi_rsl.checkpoints.resume import resume_state, set_resume_state
 from trudi_rsl.errors import ConfigError
 from trudi_rsl.rsl_rl_compat.version import INSTALLED, NORMALIZES_IN_UPDATE, PPO_MODELS
+from trudi_rsl.settings import TruDiCfg
 
 if TYPE_CHECKING:
     from rsl_rl.storage import RolloutStorage
+
+
+def clipped_surrogate(ratio: Tensor, advantages: Tensor, clip: float) -> Tensor:
+    """Return ``max(-A r, -A clip(r, 1 - eps, 1 + eps))``, PPO's loss (arXiv 1707.06347, Eq. 7).
+
+    Args:
+        ratio: Probability ratios ``r`` of the new to the old policy, any shape.
+        advantages: ``A``, broadcastable to it.
+        clip: ``eps``.
+    """
+    return torch.max(-advantages * ratio, -advantages * ratio.clamp(1.0 - clip, 1.0 + clip))
+
+
+def penalised_surrogate(ratio: Tensor, advantages: Tensor, clip: float) -> Tensor:
+    """Return ``-(r A - |A| / (2 eps) (r - 1)^2)``, SPO's loss (arXiv 2401.16025), least at ``r = 1 + eps sign(A)``.
+
+    Args:
+        ratio: Probability ratios ``r`` of the new to the old policy, any shape.
+        advantages: ``A``, broadcastable to it.
+        clip: ``eps``, how far the ratio is meant to go.
+    """
+    return advantages.abs() / (2.0 * clip) * (ratio - 1.0).square() - ratio * advantages
+
+
+def value_loss(values: Tensor, old_values: Tensor, returns: Tensor, clip: float | None) -> Tensor:
+    """Return RSL-RL's mean squared error of the critic, scalar.
+
+    Args:
+        values: ``V`` of the states ``[B, 1]``.
+        old_values: ``V`` when they were visited ``[B, 1]``.
+        returns: Targets ``[B, 1]``.
+        clip: Largest change of a value that is rewarded; None for any.
+    """
+    errors = (values - returns).square()
+    if clip is not None:
+        near = old_values + (values - old_values).clamp(-clip, clip)
+        errors = torch.max(errors, (near - returns).square())
+    return errors.mean()
+
 
 MIN_LEARNING_RATE, MAX_LEARNING_RATE = 1e-5, 1e-2
 """Ends of the adaptive learning rate, RSL-RL's."""
@@ -217,3 +254,17 @@ class PolicyGradient(PPO):
         if takes_iteration:
             set_resume_state(self.env, loaded_dict, self.gpu_global_rank == 0)
         return takes_iteration
+
+
+class SPO(PolicyGradient):
+    """PPO whose ratio is drawn back by a quadratic penalty instead of being clipped.
+
+    ``clip_param`` is its ``eps``: the surrogate is best at a ratio of ``1 + eps`` for good actions and ``1 - eps`` for
+    bad ones, and pulls ratios beyond back, where PPO's gradient is zero.
+    """
+
+    algo: ClassVar[PolicyGradientAlgorithm] = "spo"
+
+    def surrogate(self, ratio: Tensor, advantages: Tensor) -> Tensor:
+        """Return ``-(r A - |A| / (2 eps) (r - 1)^2)``, ``[B]``; see :class:`PolicyGradient`."""
+        return penalised_surrogate(ratio, advantages, self.clip_param)

@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING, Any, cast
 from trudi_rsl.hosts.isaaclab.registration import FROM_PPO, FROM_TRUDI, PPO_KEY, TRUDI_KEY
 
 if TYPE_CHECKING:
-    from trudi_rsl.algorithms.family import LearnerAlgorithm
-    from trudi_rsl.algorithms.model_checkpoint import PolicyGradientAlgorithm
+    from trudi_rsl.checkpoints.rebuild import PolicyGradientAlgorithm
+    from trudi_rsl.settings import LearnerAlgorithm
 
 
 def __getattr__(name: str) -> Callable[[], Any]:

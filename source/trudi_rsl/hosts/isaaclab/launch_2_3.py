@@ -17,10 +17,10 @@ from typing import Any
 import torch
 from isaaclab.app import AppLauncher  # pyright: ignore[reportMissingImports]
 
-from trudi_rsl.algorithms.family import SETTINGS
 from trudi_rsl.config.run_folder import LOG_ROOT, checkpoints_in, create_run_folder
 from trudi_rsl.errors import CheckpointError, ConfigError, NonFiniteError
 from trudi_rsl.evaluation.policies import SamplerCfg, acting, identify, load_into
+from trudi_rsl.settings import SETTINGS
 
 
 def train(args: argparse.Namespace, host_args: list[str]) -> None:

@@ -21,7 +21,6 @@ from isaaclab_rl.entrypoints.backends import (  # pyright: ignore[reportMissingI
 )
 from rsl_rl.env import VecEnv
 
-from trudi_rsl.algorithms.family import SETTINGS
 from trudi_rsl.config import checkpoints_in
 from trudi_rsl.evaluation.play import evaluate_and_print
 from trudi_rsl.evaluation.policies import SamplerCfg, acting, identify, load_into
@@ -36,6 +35,7 @@ from trudi_rsl.hosts.isaaclab.task import (
     use_trained_settings,
 )
 from trudi_rsl.runners import OnPolicyRunner
+from trudi_rsl.settings import SETTINGS
 
 PASSED_ON = ("num_envs", "seed", "max_iterations", "device", "experiment_name", "run_name", "logger")
 """Flags with a value that Isaac Lab's command has under the same name."""

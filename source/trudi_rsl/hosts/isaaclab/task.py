@@ -13,7 +13,7 @@ from typing import Any
 import gymnasium
 from omegaconf import OmegaConf
 
-from trudi_rsl.algorithms.checkpoint import NAMES, algorithm_of, read_checkpoint
+from trudi_rsl.checkpoints.rebuild import NAMES, algorithm_of, read_checkpoint
 from trudi_rsl.config.compose import check_names, parse_overrides
 from trudi_rsl.config.presets import task_preset
 from trudi_rsl.config.run_folder import resume_path

@@ -1,19 +1,57 @@
 # SPDX-License-Identifier: BSD-3-Clause
-"""From a task's PPO configuration to one of TruDi, in mjlab's dataclasses."""
+"""The configurations of TruDi's learner as dataclasses that mjlab's command line shows."""
 
 from __future__ import annotations
 
 import copy
 import dataclasses
 import typing
+from dataclasses import dataclass, field
 from typing import Any
 
-from mjlab.rl import RslRlOnPolicyRunnerCfg  # pyright: ignore[reportMissingImports]
+from mjlab.rl import RslRlBaseRunnerCfg, RslRlOnPolicyRunnerCfg  # pyright: ignore[reportMissingImports]
 
-from trudi_rsl.algorithms.family import LearnerAlgorithm, family_overrides
-from trudi_rsl.algorithms.model_checkpoint import PolicyGradientAlgorithm
-from trudi_rsl.hosts.mjlab.cfg import DIMEAlgorithmCfg, REPPOAlgorithmCfg, TruDiAlgorithmCfg, TruDiRunnerCfg
+from trudi_rsl.checkpoints.rebuild import PolicyGradientAlgorithm
 from trudi_rsl.hosts.ppo_conversion import relative_class, sibling_name, trudi_settings
+from trudi_rsl.rsl_rl_compat import ALGORITHM_CLASS_NAME
+from trudi_rsl.settings import DIMECfg, LearnerAlgorithm, REPPOCfg, TruDiCfg, family_overrides
+
+
+@dataclass
+class TruDiAlgorithmCfg(TruDiCfg):
+    """Settings of TruDi; fields, help and checks are those of :class:`trudi_rsl.settings.TruDiCfg`."""
+
+    class_name: str = ALGORITHM_CLASS_NAME
+    """Algorithm class name resolved by RSL-RL."""
+
+
+@dataclass
+class REPPOAlgorithmCfg(REPPOCfg, TruDiAlgorithmCfg):
+    """Settings of REPPO; fields, help and checks are those of :class:`trudi_rsl.settings.REPPOCfg`."""
+
+
+@dataclass
+class DIMEAlgorithmCfg(DIMECfg, TruDiAlgorithmCfg):
+    """Settings of DIME; fields, help and checks are those of :class:`trudi_rsl.settings.DIMECfg`."""
+
+
+@dataclass
+class TruDiRunnerCfg(RslRlBaseRunnerCfg):
+    """Runner settings for TruDi; there are no model sections, since network sizes are settings of the algorithm."""
+
+    num_steps_per_env: int = 64
+    """Environment steps per iteration. The paper collects 64 in Isaac Lab where the tasks' PPO collects 24: the policy
+    moves by at most `kl_bound` per iteration, and TD(lambda) looks about 20 steps ahead."""
+    evaluation_episodes: int | None = None
+    """Episodes of the task's variant for playing in which the policy of every checkpoint is evaluated, in environments
+    beside those of training, at least 1; the highest mean return makes `best.pt`. None evaluates none."""
+    keep_checkpoints: int | None = None
+    """Newest checkpoints that stay in the run folder, beside the best, at least 1; None keeps all."""
+    class_name: str = "OnPolicyRunner"
+    """The runner class name, as in PPO's configuration."""
+    algorithm: TruDiAlgorithmCfg = field(default_factory=TruDiAlgorithmCfg)
+    """Settings of TruDi."""
+
 
 _PPO_SECTIONS = ("actor", "critic", "algorithm")
 _SETTINGS = {"reppo": REPPOAlgorithmCfg, "dime": DIMEAlgorithmCfg}

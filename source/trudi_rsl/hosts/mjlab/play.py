@@ -19,16 +19,15 @@ from mjlab.scripts.train import TrainConfig  # pyright: ignore[reportMissingImpo
 from mjlab.tasks import registry  # pyright: ignore[reportMissingImports]
 from omegaconf import OmegaConf
 
-from trudi_rsl.algorithms.checkpoint import load_deployable
+from trudi_rsl.checkpoints.rebuild import load_deployable
 from trudi_rsl.config import checkpoints_in, resume_path
 from trudi_rsl.config.schema import ANY_CHECKPOINT
 from trudi_rsl.deploy import export_policy
-from trudi_rsl.episodes import Policy
-from trudi_rsl.episodes.defaults import MOST_ENVS, PLAYED_EPISODES
+from trudi_rsl.evaluation.episodes import MOST_ENVS, PLAYED_EPISODES, Policy
 from trudi_rsl.evaluation.play import evaluate_and_print
 from trudi_rsl.evaluation.policies import SamplerCfg, identify, load_policy
 from trudi_rsl.evaluation.video import record_episode, video_path
-from trudi_rsl.hosts.mjlab.metadata import as_text, robot_metadata
+from trudi_rsl.hosts.mjlab.description import as_text, robot_metadata
 from trudi_rsl.hosts.mjlab.overrides import apply
 from trudi_rsl.hosts.mjlab.task import Task, find_task
 from trudi_rsl.hosts.registry import check_device

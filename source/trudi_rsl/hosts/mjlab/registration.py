@@ -14,7 +14,7 @@ from mjlab.rl import RslRlOnPolicyRunnerCfg  # pyright: ignore[reportMissingImpo
 from mjlab.tasks import registry  # pyright: ignore[reportMissingImports]
 
 if TYPE_CHECKING:
-    from trudi_rsl.hosts.mjlab.cfg import TruDiRunnerCfg
+    from trudi_rsl.hosts.mjlab.conversion import TruDiRunnerCfg
 
 SUFFIX = "-TruDi"
 """What is put behind a task's name."""

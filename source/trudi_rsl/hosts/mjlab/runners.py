@@ -12,8 +12,8 @@ from mjlab.rl import MjlabOnPolicyRunner, RslRlVecEnvWrapper  # pyright: ignore[
 from mjlab.rl.exporter_utils import attach_metadata_to_onnx  # pyright: ignore[reportMissingImports]
 
 from trudi_rsl.algorithms import TruDi
+from trudi_rsl.hosts.mjlab.description import robot_metadata
 from trudi_rsl.hosts.mjlab.last_observations import last_observations
-from trudi_rsl.hosts.mjlab.metadata import robot_metadata
 from trudi_rsl.hosts.mjlab.task import Task
 from trudi_rsl.runners import OnPolicyRunner
 

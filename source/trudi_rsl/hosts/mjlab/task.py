@@ -7,9 +7,9 @@ import importlib.util
 from dataclasses import dataclass
 from typing import Any, cast
 
-from trudi_rsl.algorithms.checkpoint import NAMES, Algorithm
-from trudi_rsl.algorithms.family import SETTINGS
+from trudi_rsl.checkpoints.rebuild import NAMES, Algorithm
 from trudi_rsl.errors import ConfigError, nearest
+from trudi_rsl.settings import SETTINGS
 
 ALGORITHMS = tuple(NAMES)
 INSTALL = 'pip install "mjlab==1.6.0"'

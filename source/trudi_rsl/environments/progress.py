@@ -1,0 +1,105 @@
+# SPDX-License-Identifier: BSD-3-Clause
+"""How far the counters and curricula of Isaac Lab's and mjlab's environments are.
+
+Both count steps in ``common_step_counter``, by which staged curricula go, and keep the difficulty of each environment
+in ``scene.terrain``. Neither host gives out the whole state of its simulator.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import inspect
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any
+from unittest import mock
+
+import torch
+from rsl_rl.env import VecEnv
+from torch import Tensor
+
+if TYPE_CHECKING:
+    from rsl_rl.env import VecEnv
+
+
+COUNTERS = ("common_step_counter", "_sim_step_counter")
+"""Attributes of the environment that count its steps since it was made, over all episodes."""
+
+
+def host_progress(env: VecEnv) -> dict[str, Any] | None:
+    """Return the counters, and where there is a terrain of several levels, each environment's level and type ``[E]``.
+
+    None for an environment that counts nothing.
+    """
+    host: Any = getattr(env, "unwrapped", None)
+    counters = {name: getattr(host, name) for name in COUNTERS if isinstance(getattr(host, name, None), int)}
+    if not counters:
+        return None
+    if (terrain := _terrain(host)) is not None:
+        levels, types = terrain.terrain_levels, terrain.terrain_types
+        return {"counters": counters, "terrain_levels": levels.cpu().clone(), "terrain_types": types.cpu().clone()}
+    return {"counters": counters}
+
+
+def set_host_progress(env: VecEnv, progress: Mapping[str, Any]) -> dict[str, str]:
+    """Restore what :func:`host_progress` returned.
+
+    Environments that stood on other terrain are put onto theirs by a reset of all, during which no curriculum moves.
+    With another number of environments they keep the terrain they have.
+
+    Returns:
+        What was restored: names to values, as text.
+    """
+    host: Any = env.unwrapped  # pyright: ignore[reportAttributeAccessIssue]  RSL-RL does not promise it
+    restored = {}
+    levels, terrain = progress.get("terrain_levels"), _terrain(host)
+    if levels is not None and terrain is not None:
+        if levels.shape == terrain.terrain_levels.shape:
+            _put_on_terrain(host, terrain, levels, progress["terrain_types"])
+            restored["mean terrain level"] = f"{levels.float().mean():.2f}"
+        else:
+            restored["terrain levels"] = f"new, since the checkpoint is of {len(levels)} environments"
+    for name, value in progress["counters"].items():
+        if hasattr(host, name):
+            setattr(host, name, value)
+            if not name.startswith("_"):
+                restored[name] = str(value)
+    return restored
+
+
+def _terrain(host: Any) -> Any:
+    """Return the terrain if it has levels that a curriculum moves, else None."""
+    terrain = getattr(getattr(host, "scene", None), "terrain", None)
+    origins = getattr(terrain, "terrain_origins", None)
+    return terrain if origins is not None and hasattr(terrain, "terrain_levels") else None
+
+
+def _put_on_terrain(host: Any, terrain: Any, levels: torch.Tensor, types: torch.Tensor) -> None:
+    terrain.terrain_levels.copy_(levels.clamp(max=len(terrain.terrain_origins) - 1))
+    terrain.terrain_types.copy_(types.clamp(max=terrain.terrain_origins.shape[1] - 1))
+    terrain.env_origins.copy_(terrain.terrain_origins[terrain.terrain_levels, terrain.terrain_types])
+    curriculum = getattr(host, "curriculum_manager", None)
+    # it judges how far the robots came from where they started, which they have not
+    still = contextlib.nullcontext() if curriculum is None else mock.patch.object(curriculum, "compute")
+    with still:
+        host.reset()
+
+
+def reset_envs(env: VecEnv | None, ids: Tensor) -> bool:
+    """Start new episodes in some environments.
+
+    Args:
+        env: Manager-based environments of Isaac Lab and mjlab offer ``reset(env_ids=...)``; Isaac Lab's direct ones
+            have ``_reset_idx``, which their ``step`` calls for episodes that end.
+        ids: Which, long ``[K]``.
+
+    Returns:
+        Whether the host could.
+    """
+    host: Any = getattr(env, "unwrapped", None)
+    if callable(reset := getattr(host, "reset", None)) and "env_ids" in inspect.signature(reset).parameters:
+        reset(env_ids=ids)
+        return True
+    if callable(reset := getattr(host, "_reset_idx", None)):
+        reset(ids)
+        return True
+    return False

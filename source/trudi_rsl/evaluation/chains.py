@@ -1,0 +1,207 @@
+# SPDX-License-Identifier: BSD-3-Clause
+"""The denoising chains of a trained policy at one observation, as numbers and as pictures."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from trudi_rsl.checkpoints.rebuild import algorithm_of, load_actor_critic, read_checkpoint
+from trudi_rsl.errors import CheckpointError, ConfigError
+from trudi_rsl.evaluation.play import settings
+from trudi_rsl.evaluation.policies import require_fit
+from trudi_rsl.hosts.registry import launcher, make_env
+from trudi_rsl.policies import DiffusionActorCritic
+from trudi_rsl.settings import SETTINGS
+
+SCORE_SCALES = (0.5, 1.0)
+"""Score scales c of the ODE that are shown beside the SDE."""
+
+
+@dataclass(frozen=True)
+class ChainPaths:
+    """Chains of one sampler."""
+
+    name: str
+    """The sampler."""
+    latents: Tensor
+    """``x_0 .. x_N`` of P chains, ``[N + 1, P, A]``."""
+    actions: Tensor
+    """Where they lead, in the simulator's units, ``[P, A]``."""
+
+
+@torch.no_grad()
+def chain_paths(actor_critic: DiffusionActorCritic, obs: Tensor, num_paths: int) -> list[ChainPaths]:
+    """Draw chains at one observation by the SDE and by the ODEs of :data:`SCORE_SCALES`, all from the same starts.
+
+    Args:
+        actor_critic: The policy.
+        obs: What the actor sees, not normalised, ``[O]``.
+        num_paths: P, at least 2.
+
+    Raises:
+        ConfigError: If ``num_paths`` is below 2.
+    """
+    if num_paths < 2:
+        raise ConfigError(f"The number of paths must be at least 2, got {num_paths}.")
+    actor = actor_critic.actor
+    actor_obs = actor_critic.actor_obs.normalize(obs[None]).expand(num_paths, -1)
+    chain = actor.sample(actor_obs, actor.draw_noise(num_paths))
+    latents = {"SDE": chain.latents}
+    for scale in SCORE_SCALES:
+        latents[f"ODE, c = {scale:g}"] = torch.stack(actor.ode_path(actor_obs, chain.latents[0], scale))
+    return [ChainPaths(name, x, actor_critic.to_simulator(x[-1].tanh())) for name, x in latents.items()]
+
+
+def load_diffusion_policy(checkpoint: Path) -> tuple[DiffusionActorCritic, dict[str, Any]]:
+    """Return the policy of a checkpoint, on the CPU, and what the checkpoint tells of itself.
+
+    Raises:
+        CheckpointError: If it is no checkpoint, or one whose policy has no denoising chain.
+    """
+    algorithm = algorithm_of(read_checkpoint(checkpoint))
+    if algorithm in SETTINGS:
+        actor_critic, spec = load_actor_critic(checkpoint)
+        if isinstance(actor_critic, DiffusionActorCritic):
+            return actor_critic, spec
+    raise CheckpointError(
+        f"{checkpoint} is a checkpoint of {algorithm}, whose policy has no denoising chain of TruDi's to draw."
+    )
+
+
+def observation_from_file(file: Path, size: int) -> Tensor:
+    """Return the observation ``[O]`` that a ``.npy`` file holds as ``[O]`` or ``[1, O]``.
+
+    Args:
+        file: All numbers that the actor sees, its observation groups one after the other.
+        size: O.
+
+    Raises:
+        ConfigError: If there is no such file, or it holds something else.
+    """
+    try:
+        values: NDArray[np.generic] = np.load(file, allow_pickle=False)
+    except (OSError, ValueError, EOFError) as error:
+        raise ConfigError(f"Cannot read an observation from {file}: {error}") from error
+    if values.shape not in ((size,), (1, size)) or values.dtype.kind not in "fiu" or not np.isfinite(values).all():
+        raise ConfigError(
+            f"{file} must hold the {size} finite numbers of one observation; it holds {values.dtype} of shape "
+            f"{values.shape}."
+        )
+    return torch.from_numpy(values.reshape(-1).astype(np.float32))
+
+
+def first_observation(
+    checkpoint: Path, actor_critic: DiffusionActorCritic, spec: Mapping[str, Any], seed: int, overrides: Sequence[str]
+) -> Tensor:
+    """Return what the actor sees after the reset of its task, ``[O]``.
+
+    Args:
+        checkpoint: The settings of its run are the simulator's.
+        actor_critic: Its policy.
+        spec: What :func:`load_diffusion_policy` returned beside it.
+        seed: Seed of the reset.
+        overrides: ``env.name=value``.
+
+    Raises:
+        CheckpointError: If the policy does not read what the task gives.
+        ConfigError: If the task is not one of Gymnasium, or an override is refused.
+    """
+    task, algorithm = spec["task"], algorithm_of(read_checkpoint(checkpoint))
+    if launcher(task) is not None:
+        raise ConfigError(f"Task {task!r} has a simulator that starts itself; give an observation with --obs FILE.npy.")
+    cfg = settings(checkpoint, task, algorithm, ["env.num_envs=1", *overrides])
+    env = make_env(task, cfg.env, seed=seed)
+    require_fit(spec["obs_dims"], actor_critic.num_actions, env)
+    obs = actor_critic.actor_obs.concatenate(env.get_observations())[0]
+    env.close()  # pyright: ignore[reportAttributeAccessIssue]
+    return obs
+
+
+try:
+    from matplotlib import colormaps
+    from matplotlib.axes import Axes
+    from matplotlib.backends.backend_agg import FigureCanvasAgg
+    from matplotlib.colors import Normalize
+    from matplotlib.figure import Figure
+except ImportError as error:
+    raise ImportError('Plots need matplotlib: pip install "trudi_rsl[eval]"') from error
+
+NUM_LINES = 60
+"""Chains drawn as lines; the densities are those of all."""
+NUM_BINS = 80
+PATH_COLORS = "coolwarm"
+
+
+def chain_figure(paths: Sequence[ChainPaths], dims: Sequence[int], title: str) -> Figure:
+    """Draw, for each action dimension and sampler, the chains over the denoising steps and where they end.
+
+    A left panel has the latents ``x_0 .. x_N``: their density at each step in grey (each step's highest is black), and
+    some chains as lines, coloured by their start, the same starts for all samplers. The right panel has the density of
+    the actions that the chains lead to.
+
+    Args:
+        paths: A column for each sampler.
+        dims: Action dimensions, a row for each.
+        title: Above the picture.
+    """
+    figure = Figure(figsize=(1.0 + 4.0 * len(paths), 0.8 + 2.8 * len(dims)), layout="constrained")
+    FigureCanvasAgg(figure)
+    figure.suptitle(title, fontsize="medium")
+    grid = figure.add_gridspec(len(dims), 2 * len(paths), width_ratios=[3, 1] * len(paths))
+    for row, dim in enumerate(dims):
+        latents = [sampler.latents[..., dim].double().numpy() for sampler in paths]
+        actions = [sampler.actions[:, dim].double().numpy() for sampler in paths]
+        latent_bins = _bins(np.concatenate([x.ravel() for x in latents]))
+        action_bins = _bins(np.concatenate(actions))
+        for column, sampler in enumerate(paths):
+            chain, ends = (figure.add_subplot(grid[row, 2 * column + i]) for i in (0, 1))
+            _draw_chain(chain, latents[column], latent_bins)
+            _draw_density(ends, actions[column], action_bins)
+            if row == 0:
+                chain.set_title(sampler.name, fontsize="small", loc="left")
+            if column == 0:
+                chain.set_ylabel(f"Latent of action {dim}", fontsize="small")
+            if row == len(dims) - 1:
+                chain.set_xlabel("Denoising step", fontsize="small")
+                ends.set_xlabel("Density", fontsize="x-small")
+            ends.set_title("Action", fontsize="x-small", loc="right")
+    return figure
+
+
+def _bins(values: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Return the edges of bins that hold all values, ``[NUM_BINS + 1]``."""
+    low, high = values.min(), values.max()
+    margin = 0.02 * (high - low) or 0.5
+    return np.linspace(low - margin, high + margin, NUM_BINS + 1)
+
+
+def _draw_chain(axes: Axes, latents: NDArray[np.float64], bins: NDArray[np.float64]) -> None:
+    """Draw the chains ``[N + 1, P]`` of one dimension."""
+    num_steps = len(latents) - 1
+    density = np.stack([np.histogram(x, bins)[0] for x in latents], axis=1)
+    density = density / density.max(axis=0)
+    axes.pcolormesh(np.arange(num_steps + 2) - 0.5, bins, density, cmap="Greys", vmax=1.6, rasterized=True)
+    spread = float(np.abs(latents[0]).max())
+    colors = colormaps[PATH_COLORS](Normalize(-spread, spread)(latents[0, :NUM_LINES]))
+    for path, color in zip(latents[:, :NUM_LINES].T, colors, strict=True):
+        axes.plot(np.arange(num_steps + 1), path, color=color, linewidth=0.7, alpha=0.8)
+    axes.set_xlim(-0.5, num_steps + 0.5)
+    axes.tick_params(labelsize="x-small")
+
+
+def _draw_density(axes: Axes, values: NDArray[np.float64], bins: NDArray[np.float64]) -> None:
+    """Draw the density of ``[P]`` values along the y axis."""
+    density, _ = np.histogram(values, bins, density=True)
+    axes.stairs(density, bins, orientation="horizontal", fill=True, color="0.45")
+    axes.set_ylim(bins[0], bins[-1])
+    axes.yaxis.tick_right()
+    axes.tick_params(labelsize="x-small")
+    axes.spines[["top", "left"]].set_visible(False)

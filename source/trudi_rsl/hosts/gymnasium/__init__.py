@@ -1,0 +1,2 @@
+# SPDX-License-Identifier: BSD-3-Clause
+"""Gymnasium as a host: its tasks as RSL-RL environments."""

@@ -1,0 +1,356 @@
+# SPDX-License-Identifier: BSD-3-Clause
+"""Gymnasium tasks as RSL-RL environments."""
+
+from __future__ import annotations
+
+import functools
+import warnings
+from collections.abc import Mapping
+from typing import Any, cast
+
+import numpy as np
+import torch
+from rsl_rl.env import VecEnv
+from tensordict import TensorDict
+
+from trudi_rsl.errors import CheckpointError, ConfigError
+from trudi_rsl.hosts.gymnasium.faults import Faults, Step, episode_success
+from trudi_rsl.hosts.gymnasium.make import action_limits, make_env, observation_size, try_options, vectorize
+from trudi_rsl.hosts.gymnasium.state import SimulatorStates, time_limits
+
+NO_TIME_LIMIT = 1_000_000
+"""``max_episode_length`` of a task without a time limit.
+
+RSL-RL draws integers below it, so it must be finite; it is longer than the episodes of any task this host is meant for.
+"""
+
+
+class EnvCfg(dict):
+    """A plain dict with the ``to_dict`` that RSL-RL's Weights & Biases and Neptune writers ask for."""
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return a plain copy."""
+        return dict(self)
+
+
+class GymnasiumVecEnv(VecEnv):
+    """Copies of a Gymnasium task stepped together, E environments with observations ``[O]`` and actions ``[A]``.
+
+    Any registered id with a 1-D Box for the observations and a 1-D Box of floats for the actions works. Observations
+    are a TensorDict ``{"policy": [E, O]}`` of float32. The step that ends an episode already returns the first
+    observation of the next one.
+
+    Attributes:
+        num_envs: E.
+        num_actions: A.
+        max_episode_length: The task's time limit in steps, or ``NO_TIME_LIMIT``.
+        device: Where the tensors are returned.
+        cfg: What the environment was made from, for RSL-RL's log writers.
+        task: The id it was made with.
+        action_low: Lowest action ``[A]``, float32, in the environment's units.
+        action_high: Highest action ``[A]``.
+        step_dt: Seconds of simulated time in a step, None where the task does not tell its ``dt``.
+    """
+
+    def __init__(
+        self,
+        task: str,
+        num_envs: int,
+        *,
+        seed: int = 0,
+        device: torch.device | str = "cpu",
+        max_episode_steps: int | None = None,
+        env_kwargs: Mapping[str, Any] | None = None,
+        render_mode: str | None = None,
+        action_bounds: tuple[float, float] | None = None,
+        cfg: Mapping[str, Any] | None = None,
+    ) -> None:
+        """Make the environments and start their first episodes.
+
+        Args:
+            task: A Gymnasium id, or ``module:Env-v0`` for an id that importing ``module`` registers.
+            num_envs: Number of environments, at least 1.
+            seed: Environment i gets ``seed + i``.
+            device: Where observations, rewards and flags are returned.
+            max_episode_steps: Time limit in steps; ``None`` keeps the task's own.
+            env_kwargs: Options of the task's constructor.
+            render_mode: Gymnasium's render mode, for environment 0 alone.
+            action_bounds: ``(low, high)`` for action entries that the task leaves unbounded; others keep the task's.
+            cfg: Further entries for :attr:`cfg`.
+
+        Raises:
+            ConfigError: Unknown task or option, or spaces that are not supported.
+            ImportError: A package the task needs is missing.
+        """
+        for name, value in (("num_envs", num_envs), ("max_episode_steps", max_episode_steps)):
+            if value is not None and (not isinstance(value, int) or value < 1):
+                raise ConfigError(f"{name} must be an integer of at least 1, not {value!r}.")
+        make = functools.partial(make_env, task, max_episode_steps=max_episode_steps, env_kwargs=env_kwargs)
+        self._alike = functools.partial(
+            type(self),
+            task,
+            device=device,
+            max_episode_steps=max_episode_steps,
+            env_kwargs=env_kwargs,
+            action_bounds=action_bounds,
+        )
+        first = make(render_mode=render_mode)
+        size = observation_size(first.observation_space, task)
+        self._low, self._high = action_limits(first.action_space, task, action_bounds)
+        if env_kwargs:
+            try_options(task, env_kwargs, make)
+        self._vec = vectorize(first, make, num_envs)
+        self._simulators = SimulatorStates(self._vec.envs)
+        self._time_limits = time_limits(self._vec.envs)
+        self._render_mode = render_mode
+
+        self.task = task
+        self.step_dt: float | None = getattr(first.unwrapped, "dt", None)
+        self.num_envs = num_envs
+        self.num_actions = len(self._low)
+        self.device = torch.device(device)
+        self.action_low = torch.tensor(self._low, dtype=torch.float32, device=self.device)
+        self.action_high = torch.tensor(self._high, dtype=torch.float32, device=self.device)
+        self._action_dtype = torch.from_numpy(self._low).dtype
+        spec = first.spec
+        self.max_episode_length = (spec and spec.max_episode_steps) or NO_TIME_LIMIT
+        self.cfg = EnvCfg(
+            cfg or {},
+            task=task,
+            num_envs=num_envs,
+            seed=seed,
+            max_episode_steps=self.max_episode_length,
+            env_kwargs=dict(env_kwargs or {}),
+            action_bounds=action_bounds,
+        )
+
+        # All per-environment state is in NumPy, where the simulators are: tensors made under RSL-RL's inference mode
+        # could not be updated outside of it.
+        self._obs = np.zeros((num_envs, size), dtype=np.float32)
+        self._lengths = np.zeros(num_envs, dtype=np.int64)
+        self._episode_steps = np.zeros(num_envs, dtype=np.int64)
+        self._episode_returns = np.zeros(num_envs)
+        self.restarts_faulty = False
+        """Whether environments that give NaN or infinity begin new episodes while others go on; else that is an error.
+        Trainings set it; an evaluation should not pass over it."""
+        self._faults = Faults(task, num_envs, self._when)
+        self.seed(seed)
+
+    @property
+    def episode_length_buf(self) -> torch.Tensor:
+        """Steps since each episode's start as its time limit counts them, ``[E]`` long; a copy, so assign to set it.
+
+        Setting it moves the time limits: RSL-RL's ``init_at_random_ep_len`` makes the first episodes end at different
+        steps. Values must be 0 or more; an episode at its limit is truncated by the next step. Without a time limit in
+        Gymnasium's ``TimeLimit`` wrapper there is nothing to move and only the numbers change.
+        """
+        return torch.tensor(self._lengths, device=self.device)
+
+    @episode_length_buf.setter
+    def episode_length_buf(self, value: torch.Tensor) -> None:  # pyright: ignore[reportIncompatibleVariableOverride]
+        if tuple(value.shape) != (self.num_envs,) or bool((value < 0).any()):
+            raise ValueError(
+                f"episode_length_buf takes {self.num_envs} numbers of at least 0, not shape {tuple(value.shape)}"
+                + (f" with lowest {value.min()}." if value.numel() else ".")
+            )
+        self._move_time_limits(value.cpu().numpy())
+
+    @property
+    def unwrapped(self) -> Any:
+        """Gymnasium's vector environment."""
+        return self._vec
+
+    def seed(self, seed: int) -> int:
+        """Seed every random generator and start all episodes anew, since Gymnasium seeds at a reset.
+
+        Args:
+            seed: Environment i gets ``seed + i``.
+
+        Returns:
+            The seed.
+        """
+        self._vec.action_space.seed(seed)
+        for i, env in enumerate(self._vec.envs):
+            env.action_space.seed(seed + i)
+        self._total_steps = 0
+        self._restart(seed)
+        return seed
+
+    def reset(self) -> tuple[TensorDict, dict[str, Any]]:
+        """Start all episodes anew, without seeding.
+
+        Returns:
+            The first observations ``{"policy": [E, O]}`` and empty extras.
+        """
+        self._restart(None)
+        return self.get_observations(), {}
+
+    def get_observations(self) -> TensorDict:
+        """Return the current observations ``{"policy": [E, O]}``."""
+        return self._tensordict(self._obs)
+
+    def step(self, actions: torch.Tensor) -> tuple[TensorDict, torch.Tensor, torch.Tensor, dict[str, Any]]:
+        """Step every environment once.
+
+        Args:
+            actions: ``[E, A]`` in the environment's own units; clipped to ``action_low`` .. ``action_high``.
+
+        Returns:
+            Observations ``{"policy": [E, O]}``, rewards ``[E]`` float32, dones ``[E]`` long (terminated or truncated),
+            and extras:
+
+            - ``"time_outs"``: ``[E]`` bool, truncated and not terminated.
+            - ``"final_obs"``: ``{"policy": [E, O]}``, only when an episode ended: the true last observation where one
+              ended, the current observation elsewhere.
+            - ``"success"``: ``[E]`` float32, only when an episode ended whose last ``info`` has ``is_success`` or
+              ``success``: that, NaN elsewhere.
+            - ``"log"``: only when an episode ended, means over those that did of ``"Episode/return"``,
+              ``"Episode/length"`` (steps really taken) and, where told, ``"Episode/success"``.
+
+        Raises:
+            NonFiniteError: NaN or infinity in the actions, or from the simulator (see :attr:`restarts_faulty`).
+            ValueError: ``actions`` has another shape.
+        """
+        *step, infos = self._vec.step(self._within_bounds(actions))
+        self._total_steps += 1
+        self._lengths += 1
+        self._episode_steps += 1
+        obs, rewards, terminated, truncated = self._faults.removed(
+            self._vec, cast(Step, tuple(step)), infos, self.restarts_faulty
+        )
+        self._episode_returns += rewards
+
+        extras: dict[str, Any] = {"time_outs": torch.tensor(truncated & ~terminated, device=self.device)}
+        dones = terminated | truncated
+        np.copyto(self._obs, obs, casting="same_kind")
+        ended = np.flatnonzero(dones)
+        if len(ended):
+            final = self._obs.copy()
+            final[ended] = np.stack(infos["final_obs"][ended])
+            extras["final_obs"] = self._tensordict(final)
+            extras["log"] = {
+                "Episode/return": float(self._episode_returns[ended].mean()),
+                "Episode/length": float(self._episode_steps[ended].mean()),
+            }
+            success = episode_success(infos, self.num_envs)
+            if success is not None:
+                extras["success"] = torch.tensor(success, device=self.device)
+                extras["log"]["Episode/success"] = float(np.nanmean(success))
+            self._episode_returns[ended] = 0.0
+            self._episode_steps[ended] = 0
+            self._lengths[ended] = 0
+        return (
+            self._tensordict(self._obs),
+            torch.tensor(rewards, dtype=torch.float32, device=self.device),
+            torch.tensor(dones, dtype=torch.long, device=self.device),
+            extras,
+        )
+
+    def render(self) -> Any:
+        """Return what environment 0 renders, in ``rgb_array`` mode an image ``[height, width, 3]`` of uint8.
+
+        Raises:
+            ConfigError: The environment was made without a render mode.
+        """
+        if self._render_mode is None:
+            raise ConfigError(f"{self.task} was made without a render mode. Make it with render_mode='rgb_array'.")
+        return self._vec.envs[0].render()
+
+    def alike(self, num_envs: int, seed: int) -> GymnasiumVecEnv:
+        """Make further environments of the same task with the same options, beside these.
+
+        A subclass with other arguments has one of its own.
+
+        Args:
+            num_envs: How many, at least 1.
+            seed: Environment i gets ``seed + i``.
+
+        Raises:
+            ConfigError: The task has no time limit, so that its episodes may never end.
+        """
+        if self.max_episode_length == NO_TIME_LIMIT:
+            raise ConfigError(f"{self.task} has no time limit; env.max_episode_steps gives it one")
+        return self._alike(num_envs=num_envs, seed=seed)
+
+    def close(self) -> None:
+        """Close the simulators. Closing twice does nothing."""
+        self._vec.close()
+
+    def state_dict(self) -> dict[str, Any]:
+        """Return the state of the running episodes, so that a resumed run continues them exactly.
+
+        With MuJoCo tasks, ``load_state_dict`` in another process followed by the same actions gives bitwise the same
+        observations, rewards and dones as never having stopped (see :class:`SimulatorStates` for what a third-party
+        task can hold beyond that). For other simulators ``"exact"`` is False and the episodes start anew on loading.
+
+        Returns:
+            A dict of tensors and plain Python values.
+        """
+        return {
+            "task": self.task,
+            "num_envs": self.num_envs,
+            "exact": self._simulators.readable,
+            "total_steps": self._total_steps,
+            "lengths": torch.tensor(self._lengths),
+            "episode_steps": torch.tensor(self._episode_steps),
+            "episode_returns": torch.tensor(self._episode_returns),
+            "observations": torch.tensor(self._obs),
+            "vector_generator": dict(self._vec.action_space.np_random.bit_generator.state),
+            **self._simulators.save(),
+        }
+
+    def load_state_dict(self, state: Mapping[str, Any]) -> None:
+        """Continue the episodes saved by :meth:`state_dict`, or warn and start new ones where that can't be done.
+
+        Args:
+            state: What :meth:`state_dict` returned.
+
+        Raises:
+            CheckpointError: The state is of another task or simulation model.
+        """
+        if state["task"] != self.task:
+            raise CheckpointError(f"The environment state is of task {state['task']!r}, not of {self.task!r}.")
+        if state["num_envs"] != self.num_envs:
+            why = f"the state is of {state['num_envs']} environments, not {self.num_envs}"
+        else:
+            self._vec.action_space.np_random.bit_generator.state = state["vector_generator"]
+            why = None if self._simulators.load(state) else "its simulator's state can't be saved"
+        if why is not None:
+            warnings.warn(f"The episodes of {self.task} start anew: {why}.", stacklevel=2)
+            self._restart(None)
+        else:
+            self._move_time_limits(state["lengths"].cpu().numpy())
+            self._episode_steps[:] = state["episode_steps"].cpu().numpy()
+            self._episode_returns[:] = state["episode_returns"].cpu().numpy()
+            self._obs[:] = state["observations"].cpu().numpy()
+        self._total_steps = state["total_steps"]
+
+    def _restart(self, seed: int | None) -> None:
+        obs, _ = self._vec.reset(seed=seed)
+        np.copyto(self._obs, obs, casting="same_kind")
+        for counts in (self._lengths, self._episode_steps, self._episode_returns):
+            counts[:] = 0
+        self._faults.require_finite(self._obs, "the simulator's observation")
+
+    def _move_time_limits(self, lengths: np.ndarray) -> None:
+        self._lengths[:] = lengths
+        for limit, length in zip(self._time_limits, self._lengths.tolist(), strict=bool(self._time_limits)):
+            limit._elapsed_steps = length
+
+    def _within_bounds(self, actions: torch.Tensor) -> np.ndarray:
+        if tuple(actions.shape) != (self.num_envs, self.num_actions):
+            raise ValueError(
+                f"{self.task} takes actions of shape {(self.num_envs, self.num_actions)}, not {tuple(actions.shape)}."
+            )
+        values = actions.detach().to("cpu", self._action_dtype).numpy()
+        self._faults.require_finite(values, "the policy's action")
+        return np.clip(values, self._low, self._high)
+
+    def _when(self, env: int) -> str:
+        return f"{self._episode_steps[env]} steps into its episode and {self._total_steps} since the start"
+
+    def _tensordict(self, obs: np.ndarray) -> TensorDict:
+        """Copy ``[E, O]`` to the device, so that no later step changes what was handed out."""
+        return TensorDict(
+            {"policy": torch.tensor(obs, device=self.device)}, batch_size=[self.num_envs], device=self.device
+        )

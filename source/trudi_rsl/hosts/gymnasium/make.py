@@ -1,0 +1,241 @@
+# SPDX-License-Identifier: BSD-3-Clause
+"""Making Gymnasium environments by task name, with errors that say what to do."""
+
+from __future__ import annotations
+
+import contextlib
+import inspect
+import os
+import sys
+from collections.abc import Callable, Iterator, Mapping
+from typing import Any
+
+import numpy as np
+from gymnasium.spaces import Box, Space
+
+import trudi_rsl.tasks  # noqa: F401  registers the built-in tasks
+from trudi_rsl.errors import ConfigError, nearest
+
+_SUPPORTED = "Supported are 1-D Box spaces, with floats for actions"
+
+
+def observation_size(space: Space, task: str) -> int:
+    """Return O, the length of the task's observation vector.
+
+    Args:
+        space: One environment's observation space.
+        task: Name for the error message.
+
+    Raises:
+        ConfigError: The space is not a 1-D Box.
+    """
+    if not isinstance(space, Box) or len(space.shape) != 1 or space.shape[0] == 0:
+        raise ConfigError(
+            f"Task {task!r} has observations in {space}. {_SUPPORTED}. Register a variant of the task that is wrapped "
+            "in gymnasium.wrappers.FlattenObservation if its observations can be flattened."
+        )
+    return space.shape[0]
+
+
+def action_limits(
+    space: Space, task: str, fallback: tuple[float, float] | None = None
+) -> tuple[np.ndarray, np.ndarray]:
+    """Return the lowest and highest action, each ``[A]`` in the space's dtype.
+
+    Args:
+        space: One environment's action space.
+        task: Name for the error messages.
+        fallback: ``(low, high)`` for the entries whose Box has no finite bound on that side.
+
+    Raises:
+        ConfigError: The space is not a 1-D Box of floats, is unbounded without ``fallback``, or is empty.
+    """
+    floats = isinstance(space, Box) and np.issubdtype(space.dtype, np.floating)
+    if not isinstance(space, Box) or not floats or len(space.shape) != 1 or space.shape[0] == 0:
+        raise ConfigError(
+            f"Task {task!r} has actions in {space}. {_SUPPORTED}: TruDi's policy is a distribution over "
+            "continuous action vectors."
+        )
+    low, high = space.low.copy(), space.high.copy()
+    # Some tasks write the largest float for "no bound".
+    largest = np.finfo(np.float32).max
+    no_low, no_high = low <= -largest, high >= largest
+    if no_low.any() or no_high.any():
+        if fallback is None:
+            entries = np.flatnonzero(no_low | no_high).tolist()
+            raise ConfigError(
+                f"Task {task!r} has no finite bounds on action entries {entries}. "
+                "Give them, for example env.action_bounds=[-1.0,1.0]."
+            )
+        if not (np.isfinite(fallback).all() and fallback[0] < fallback[1]):
+            raise ConfigError(f"action_bounds must be two finite numbers, low < high, not {fallback}.")
+        low[no_low], high[no_high] = fallback
+    if not (low < high).all():
+        entry = int(np.flatnonzero(~(low < high))[0])
+        raise ConfigError(
+            f"Task {task!r} leaves no range to action entry {entry}: low {low[entry]}, high {high[entry]}. "
+            "Low must be below high."
+        )
+    return low, high
+
+
+try:
+    import gymnasium as gym
+    from gymnasium.envs.registration import EnvSpec, load_env_creator
+    from gymnasium.vector import AutoresetMode, SyncVectorEnv
+    from gymnasium.wrappers import TransformObservation
+except ImportError as error:
+    raise ImportError('Gymnasium tasks need gymnasium 1.2 or newer: pip install "gymnasium[mujoco]>=1.2"') from error
+
+
+OPTION_ERRORS = (TypeError, ValueError, LookupError, AttributeError, OSError, AssertionError, ArithmeticError)
+"""What simulators raise about values that they were given."""
+
+
+def make_env(
+    task: str,
+    *,
+    max_episode_steps: int | None = None,
+    env_kwargs: Mapping[str, Any] | None = None,
+    render_mode: str | None = None,
+) -> gym.Env:
+    """Make one environment of a registered task.
+
+    Args:
+        task: A Gymnasium id, or ``module:Env-v0`` for an id that importing ``module`` registers.
+        max_episode_steps: Time limit in steps; ``None`` keeps the task's own.
+        env_kwargs: Options of the environment's constructor.
+        render_mode: Gymnasium's render mode.
+
+    Raises:
+        ConfigError: Unknown task or option, or a value that the task cannot take.
+        ImportError: A package the task needs is missing.
+    """
+    options = dict(env_kwargs or {})
+    if max_episode_steps is not None:
+        options["max_episode_steps"] = max_episode_steps
+    if render_mode is not None:
+        options["render_mode"] = render_mode
+        _render_without_display()
+    try:
+        return gym.make(task, **options)
+    except (ImportError, gym.error.DependencyNotInstalled) as error:
+        raise ImportError(_missing_package(task, error)) from error
+    except gym.error.Error as error:
+        raise ConfigError(
+            f"Gymnasium cannot make task {task!r}: {error} {nearest(task, _latest_ids())} "
+            "A task of another package is named 'module:Env-v0'."
+        ) from error
+    except OPTION_ERRORS as error:
+        unknown = [key for key in options if f"unexpected keyword argument {key!r}" in str(error)]
+        if unknown:
+            raise ConfigError(
+                f"Task {task!r} has no option {unknown[0]!r}. {nearest(unknown[0], _option_names(task))}"
+            ) from error
+        if not env_kwargs or render_mode is not None:  # the machine may be unable to render
+            raise
+        raise ConfigError(_impossible_options(task, env_kwargs, error)) from error
+
+
+def try_options(task: str, env_kwargs: Mapping[str, Any], make: Callable[[], gym.Env]) -> None:
+    """Take one step in an environment that is then thrown away: many tasks read their options only when stepped.
+
+    Args:
+        task: Name for the error message.
+        env_kwargs: Options of the environment's constructor.
+        make: Makes the environment.
+
+    Raises:
+        ConfigError: The simulator cannot work with the options.
+    """
+    with _mujoco_warnings_off(), contextlib.closing(make()) as env:
+        try:
+            env.reset()
+            env.step(env.action_space.sample())
+        except OPTION_ERRORS as error:
+            raise ConfigError(_impossible_options(task, env_kwargs, error)) from error
+
+
+def vectorize(first: gym.Env, make: Callable[[], gym.Env], num_envs: int) -> SyncVectorEnv:
+    """Put ``first`` and ``num_envs - 1`` more environments into Gymnasium's synchronous vector environment.
+
+    An episode that ends is reset within the same step, so no step is spent on the reset, and the true last observation
+    comes in ``infos["final_obs"]``.
+
+    Args:
+        first: Environment 0.
+        make: Makes each of the others.
+        num_envs: Number of environments, at least 1.
+    """
+    before, _ = first.reset()
+    after, _ = first.reset()
+    # A task that hands out one buffer overwrites, in its reset, the last observation of the episode that ended.
+    wrap = _copy_observations if np.may_share_memory(before, after) else _unchanged
+    with _mujoco_warnings_off():
+        return SyncVectorEnv(
+            [lambda: wrap(first), *[lambda: wrap(make())] * (num_envs - 1)],
+            copy=False,
+            autoreset_mode=AutoresetMode.SAME_STEP,
+        )
+
+
+def _unchanged(env: gym.Env) -> gym.Env:
+    return env
+
+
+def _copy_observations(env: gym.Env) -> gym.Env:
+    return TransformObservation(env, np.copy, env.observation_space)
+
+
+@contextlib.contextmanager
+def _mujoco_warnings_off() -> Iterator[None]:
+    """Keep MuJoCo from repeating for every further environment what it said about the model of the first."""
+    mujoco = sys.modules.get("mujoco")
+    if mujoco is None:
+        yield
+        return
+    handler = mujoco.get_mju_user_warning()
+    mujoco.set_mju_user_warning(lambda _message: None)
+    try:
+        yield
+    finally:
+        mujoco.set_mju_user_warning(handler)
+
+
+def _render_without_display() -> None:
+    """Choose MuJoCo's EGL backend on a Linux machine without a display; its default needs a window system."""
+    if sys.platform == "linux" and not (os.environ.get("DISPLAY") or os.environ.get("WAYLAND_DISPLAY")):
+        os.environ.setdefault("MUJOCO_GL", "egl")
+
+
+def _impossible_options(task: str, env_kwargs: Mapping[str, Any], error: Exception) -> str:
+    said = " ".join(str(error).split())
+    return (
+        f"Task {task!r} cannot run with env_kwargs {dict(env_kwargs)}; the simulator says: {type(error).__name__}: "
+        f"{said or 'nothing more'}"
+    )
+
+
+def _latest_ids() -> list[str]:
+    newest: dict[tuple[str | None, str], EnvSpec] = {}
+    for spec in gym.registry.values():
+        known = newest.setdefault((spec.namespace, spec.name), spec)
+        if (spec.version or 0) > (known.version or 0):
+            newest[spec.namespace, spec.name] = spec
+    return [spec.id for spec in newest.values()]
+
+
+def _missing_package(task: str, error: Exception) -> str:
+    missing = getattr(error, "name", None)
+    if missing == "mujoco" or "MuJoCo is not installed" in str(error):
+        return f'Task {task!r} needs MuJoCo: pip install "gymnasium[mujoco]"'
+    return f"Task {task!r} needs a package that is not installed or a newer version of the task: {error}"
+
+
+def _option_names(task: str) -> list[str]:
+    entry = gym.spec(task).entry_point
+    creator = load_env_creator(entry) if isinstance(entry, str) else entry
+    if creator is None:
+        return []
+    variadic = (inspect.Parameter.VAR_POSITIONAL, inspect.Parameter.VAR_KEYWORD)
+    return [name for name, p in inspect.signature(creator).parameters.items() if p.kind not in variadic]

@@ -1,0 +1,147 @@
+# SPDX-License-Identifier: BSD-3-Clause
+"""Action bounds and robot metadata of mjlab's environments."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from typing import Any
+
+import torch
+from mjlab.envs import ManagerBasedRlEnv  # pyright: ignore[reportMissingImports]
+from mjlab.envs.mdp.actions import JointPositionAction  # pyright: ignore[reportMissingImports]
+from mjlab.rl.exporter_utils import get_base_metadata, list_to_csv_str  # pyright: ignore[reportMissingImports]
+from torch import Tensor
+
+from trudi_rsl.hosts.manager_terms import (
+    affine_action,
+    describe_managers,
+    first_row,
+    joint_action_kind,
+    numbers,
+    raw_ends,
+)
+
+JOINT_TRANSMISSION = 0
+"""MuJoCo's ``mjTRN_JOINT``: the actuator acts on a joint."""
+
+
+def term_bounds(term: Any) -> tuple[Tensor, Tensor] | None:
+    """Return lower and upper raw actions ``[A_term]`` of an action term, None where it has no natural limits.
+
+    Joint positions and efforts command ``offset + scale * action``. Their bounds are the actions that command the ends
+    of the joints' ranges (a turn in each direction for joints without ends), or the actuators' largest efforts; the
+    term's own clip counts where it is nearer.
+
+    Args:
+        term: A term of an mjlab action manager.
+    """
+    kind = type(term).__name__
+    if kind == "JointPositionAction":
+        ends = _joint_range(term)
+    elif kind == "JointEffortAction":
+        ends = _effort_range(term)
+    else:
+        return None
+    if ends is None:
+        return None
+    clip = None if term.cfg.clip is None else term._clip
+    return raw_ends(*ends, term.offset, term.scale, clip)
+
+
+def _joint_range(term: Any) -> tuple[Tensor, Tensor]:
+    limits = term._entity.data.joint_pos_limits[0][term.target_ids]
+    turn = first_row(term.offset, limits)[:, None] + limits.new_tensor([-math.pi, math.pi])
+    low, high = torch.where(limits.isfinite(), limits, turn).unbind(-1)
+    return low, high
+
+
+def _effort_range(term: Any) -> tuple[Tensor, Tensor] | None:
+    """Return the efforts that the joints' actuators can take; None if one of them has no limit."""
+    model = term._env.sim.mj_model
+    ranges = []
+    for joint in term._entity.indexing.joint_ids[term.target_ids].tolist():
+        actuators = (model.actuator_trntype == JOINT_TRANSMISSION) & (model.actuator_trnid[:, 0] == joint)
+        limits = [model.actuator_ctrlrange[i] for i in (actuators & (model.actuator_ctrllimited > 0)).nonzero()[0]]
+        limits += [model.actuator_forcerange[i] for i in (actuators & (model.actuator_forcelimited > 0)).nonzero()[0]]
+        if not limits:
+            return None
+        ranges.append(limits[0].tolist())
+    low, high = term.raw_action.new_tensor(ranges).unbind(-1)
+    return low, high
+
+
+AFFINE_BIAS = 1
+"""MuJoCo's ``mjBIAS_AFFINE``: the actuator's force also depends on position and velocity."""
+
+
+def describe(env: Any, groups: Sequence[str]) -> dict[str, Any]:
+    """Return observation terms, actions, commands and the robot of an environment.
+
+    Args:
+        env: The unwrapped environment.
+        groups: Observation groups that the policy sees.
+    """
+    return describe_managers(env, groups, _action, lambda term: _robot(term._entity, env.sim.mj_model))
+
+
+def _action(name: str, term: Any) -> dict[str, Any] | None:
+    if joint_action_kind(term) is None:
+        return None
+    return affine_action(name, term, term.target_names, term.target_ids.tolist(), term_bounds(term))
+
+
+def _robot(entity: Any, model: Any) -> dict[str, Any]:
+    stiffness, damping = _gains(entity, model)
+    return {
+        "joint_names": list(entity.joint_names),
+        "default_joint_pos": numbers(entity.data.default_joint_pos[0]),
+        "stiffness": numbers(stiffness),
+        "damping": numbers(damping),
+    }
+
+
+def _gains(entity: Any, model: Any) -> tuple[Tensor, Tensor]:
+    """Return stiffness and damping of the joints' position controllers, zero for joints without one.
+
+    They are the model's, or, for actuators that mjlab computes the torques of, those of their configuration.
+    """
+    names = list(entity.joint_names)
+    stiffness, damping = torch.zeros(len(names)), torch.zeros(len(names))
+    for actuator in entity.spec.actuators:
+        joint = actuator.target.split("/")[-1]
+        # force = gain * ctrl + bias_0 + bias_1 * position + bias_2 * velocity
+        if joint in names and model.actuator_biastype[actuator.id] == AFFINE_BIAS:
+            _, of_position, of_velocity = model.actuator_biasprm[actuator.id, :3]
+            stiffness[names.index(joint)] -= of_position
+            damping[names.index(joint)] -= of_velocity
+    for actuator in entity.actuators:
+        joints = [names.index(name) for name in actuator.target_names if name in names]
+        for gains, name in ((stiffness, "stiffness"), (damping, "damping")):
+            own = float(getattr(actuator.cfg, name, 0.0))
+            gains[joints] = torch.where(gains[joints] == 0.0, own, gains[joints])
+    return stiffness, damping
+
+
+def robot_metadata(env: ManagerBasedRlEnv, run: str) -> dict[str, Any] | None:
+    """Return mjlab's metadata of a policy, None for a task that mjlab has none for.
+
+    mjlab describes a robot called ``robot`` whose action ``joint_pos`` sets joint positions and whose policy sees the
+    observation group ``actor``.
+
+    Args:
+        env: The task's environment.
+        run: Name of the run.
+    """
+    described = (
+        "robot" in env.scene.entities
+        and "joint_pos" in env.action_manager.active_terms
+        and isinstance(env.action_manager.get_term("joint_pos"), JointPositionAction)
+        and "actor" in env.observation_manager.active_terms
+    )
+    return get_base_metadata(env, run) if described else None
+
+
+def as_text(metadata: dict[str, Any]) -> dict[str, str]:
+    """Return metadata in the text form that mjlab gives it in a file."""
+    return {name: list_to_csv_str(value) if isinstance(value, list) else str(value) for name, value in metadata.items()}

@@ -1,0 +1,233 @@
+# SPDX-License-Identifier: BSD-3-Clause
+"""The module a user holds: actor, Q critic and their observation normalisers."""
+
+from __future__ import annotations
+
+import copy
+import math
+from abc import abstractmethod
+from collections.abc import Callable
+from typing import Any, Generic, Literal, TypedDict, TypeVar, get_args
+
+import torch
+from tensordict import TensorDict
+from torch import Tensor
+
+from trudi_rsl.networks import QCritic
+from trudi_rsl.policies.base import Decision, Policy
+from trudi_rsl.policies.deployable import WHOLE_CHAIN, ChainOptions, DeployablePolicy, Squash
+from trudi_rsl.policies.observations import ObservationEncoder
+
+Sampler = Literal["ode", "sde", "best_of_k"]
+InitialLatent = Literal["random", "zeros"]
+SAMPLERS: tuple[str, ...] = get_args(Sampler)
+
+ENTROPY_OF_UNIT_GAUSSIAN = 0.5 * math.log(2.0 * math.pi * math.e)
+
+PolicyT = TypeVar("PolicyT", bound=Policy)
+
+
+class CriticOptions(TypedDict, total=False):
+    """Options of :class:`ActorCritic` that do not depend on the kind of actor."""
+
+    critic_hidden_dim: int
+    value_range: tuple[float, float]
+    num_bins: int
+    obs_normalization: bool
+
+
+class ActorCritic(DeployablePolicy, Generic[PolicyT]):
+    """Actor and distributional Q critic over RSL-RL observation groups.
+
+    Actions inside the package are unit actions in [-1, 1]; what this module returns to a simulator is
+    ``offset + scale * unit_action``.
+
+    Args:
+        obs: Example observations, to size the groups.
+        obs_groups: Group names of the ``actor`` and ``critic`` observation sets.
+        action_low: Lower action bounds ``[A]``.
+        action_high: Upper action bounds ``[A]``, above the lower ones.
+        make_actor: Given the dimensions ``O`` of observations and ``A`` of actions, returns the actor.
+        critic_hidden_dim: Width of the critic.
+        value_range: Lower and upper end of the critic's values.
+        num_bins: Number of value bins.
+        obs_normalization: Normalise observations with running statistics.
+    """
+
+    action_scale: Tensor
+    action_offset: Tensor
+    entropy_per_dim: Tensor
+
+    def __init__(
+        self,
+        obs: TensorDict,
+        obs_groups: dict[str, list[str]],
+        action_low: Tensor,
+        action_high: Tensor,
+        make_actor: Callable[[int, int], PolicyT],
+        critic_hidden_dim: int = 512,
+        value_range: tuple[float, float] = (-10.0, 10.0),
+        num_bins: int = 151,
+        obs_normalization: bool = True,
+    ) -> None:
+        super().__init__()
+        actor_groups, critic_groups = obs_groups["actor"], obs_groups["critic"]
+        num_actor_obs = sum(obs[g].shape[-1] for g in actor_groups)
+        num_critic_obs = sum(obs[g].shape[-1] for g in critic_groups)
+        num_actions = action_low.shape[0]
+        self.asymmetric = list(actor_groups) != list(critic_groups)
+        self.num_actions = num_actions
+        self.actor_obs = ObservationEncoder(actor_groups, num_actor_obs, obs_normalization)
+        self.critic_obs = (
+            ObservationEncoder(critic_groups, num_critic_obs, obs_normalization) if self.asymmetric else self.actor_obs
+        )
+        self.actor = make_actor(num_actor_obs, num_actions)
+        self.old_actor = copy.deepcopy(self.actor).requires_grad_(False)
+        self.critic = QCritic(num_critic_obs, num_actions, critic_hidden_dim, *value_range, num_bins)
+        self.register_buffer("action_scale", 0.5 * (action_high - action_low))
+        self.register_buffer("action_offset", 0.5 * (action_high + action_low))
+        self.register_buffer("entropy_per_dim", torch.zeros(()), persistent=False)
+
+    # -- acting ---------------------------------------------------------------------------------------------------
+
+    def forward(
+        self,
+        obs: TensorDict,
+        masks: Tensor | None = None,
+        hidden_state: object = None,
+        stochastic_output: bool = False,
+    ) -> Tensor:
+        """Return simulator actions ``[B, A]``, with the signature of RSL-RL's models.
+
+        Args:
+            obs: Observation groups, batch ``[B]``.
+            masks: Ignored; part of RSL-RL's signature for recurrent models.
+            hidden_state: Ignored, likewise.
+            stochastic_output: Sample the policy instead of taking its deterministic action.
+        """
+        return self.act(obs, "sde") if stochastic_output else self.act(obs, "ode", initial_latent="zeros")
+
+    def act(
+        self,
+        obs: TensorDict,
+        sampler: Sampler = "sde",
+        score_scale: float = 1.0,
+        num_candidates: int = 20,
+        initial_latent: InitialLatent = "random",
+    ) -> Tensor:
+        """Return simulator actions ``[B, A]``.
+
+        Args:
+            obs: Observation groups, batch ``[B]``; ``best_of_k`` also reads the critic's groups.
+            sampler: ``sde`` is the sampler of training; ``ode`` the deterministic chain from a random or zero start,
+                or a Gaussian's mean; ``best_of_k`` the sample of largest Q among ``num_candidates``.
+            score_scale: Score scale ``c`` of the ODE, above 0 (paper Eq. 185: 1/2 is the probability-flow ODE).
+            num_candidates: ``K`` of ``best_of_k``, at least 1.
+            initial_latent: Start of the ODE: one mode per draw (``random``), or the same for all (``zeros``). A
+                Gaussian has one mode and no start.
+
+        Raises:
+            ValueError: If an option is unknown or out of range, or another score scale than 1 is given for a Gaussian.
+        """
+        if sampler == "ode":
+            if initial_latent not in get_args(InitialLatent):
+                raise ValueError(f"Unknown initial_latent {initial_latent!r}; use one of {get_args(InitialLatent)}.")
+            actor_obs = self.actor_obs(obs)
+            start = self._draw_start(actor_obs) if initial_latent == "random" else None
+            return self.deterministic_actions(actor_obs, ChainOptions(score_scale), start)
+        if sampler == "sde":
+            return self.to_simulator(self.decide(self.actor_obs(obs)).action)
+        if sampler == "best_of_k":
+            return self.to_simulator(self._best_of_k(self.actor_obs(obs), self.critic_obs(obs), num_candidates))
+        raise ValueError(f"Unknown sampler {sampler!r}; use one of {', '.join(SAMPLERS)}.")
+
+    def act_inference(self, obs: TensorDict) -> Tensor:
+        """Return the deterministic actions ``[B, A]`` that a deployed policy takes."""
+        return self(obs)
+
+    def evaluate(self, obs: TensorDict, actions: Tensor) -> Tensor:
+        """Return ``Q(s, a)`` ``[B]`` of simulator actions ``[B, A]``."""
+        unit = (actions - self.action_offset) / self.action_scale
+        return self.critic.value(self.critic_obs(obs), unit)
+
+    def decide(self, actor_obs: Tensor, noise: Tensor | None = None) -> Decision:
+        """Return decisions of the current actor.
+
+        Args:
+            actor_obs: Normalised observations ``[B, O]``.
+            noise: Standard normal ``[num_draws, B, A]``; None draws it.
+        """
+        return self.actor.decide(actor_obs, self.actor.draw_noise(len(actor_obs)) if noise is None else noise)
+
+    @abstractmethod
+    def deterministic_latent(
+        self, actor_obs: Tensor, options: ChainOptions = WHOLE_CHAIN, start: Tensor | None = None
+    ) -> Tensor:
+        """Return the pre-squash actions ``[B, A]`` of the deterministic policy.
+
+        Args:
+            actor_obs: Normalised observations ``[B, O]``.
+            options: How the ODE runs; a Gaussian has the defaults only.
+            start: Initial latents of the ODE, ``[B, A]``; None is the fixed one of the options. A Gaussian has none.
+
+        Raises:
+            ValueError: If the policy cannot act so.
+        """
+
+    def deterministic_actions(
+        self, actor_obs: Tensor, options: ChainOptions = WHOLE_CHAIN, start: Tensor | None = None
+    ) -> Tensor:
+        """Return simulator actions ``[B, A]``; see :meth:`deterministic_latent`."""
+        return self.to_simulator(self.deterministic_latent(actor_obs, options, start).tanh())
+
+    def _draw_start(self, actor_obs: Tensor) -> Tensor | None:
+        """Return random initial latents ``[B, A]``, None for a policy that has no such."""
+        return None
+
+    def to_simulator(self, unit_actions: Tensor) -> Tensor:
+        """Return ``offset + scale * unit_actions``, ``[..., A]``."""
+        return self.action_offset + self.action_scale * unit_actions
+
+    def _best_of_k(self, actor_obs: Tensor, critic_obs: Tensor, num_candidates: int) -> Tensor:
+        if num_candidates < 1:
+            raise ValueError(f"num_candidates must be at least 1, got {num_candidates}.")
+        batch = actor_obs.shape[0]
+        candidates = self.decide(actor_obs.repeat(num_candidates, 1)).action
+        candidates = candidates.view(num_candidates, batch, self.num_actions)
+        values = self.critic.value(critic_obs.expand(num_candidates, *critic_obs.shape), candidates)
+        return candidates[values.argmax(0), torch.arange(batch, device=values.device)]
+
+    # -- training -------------------------------------------------------------------------------------------------
+
+    def update_normalization(self, obs: TensorDict) -> None:
+        """Fold one step's observations into the normalisers; each observation must be given once."""
+        self.actor_obs.update(self.actor_obs.concatenate(obs))
+        if self.asymmetric:
+            self.critic_obs.update(self.critic_obs.concatenate(obs))
+
+    def sync_old_actor(self) -> None:
+        """Make the old actor a copy of the actor, value by value and in place."""
+        self.old_actor.load_state_dict(self.actor.state_dict())
+
+    def actor_metrics(self) -> dict[str, Tensor]:
+        """Return what is logged of the actor's own parameters: scalars without gradient."""
+        return {}
+
+    @property
+    def output_std(self) -> Tensor:
+        """Standard deviation ``[A]`` of the Gaussian with the same entropy bound per dimension, in simulator units."""
+        return self.action_scale * torch.exp(self.entropy_per_dim - ENTROPY_OF_UNIT_GAUSSIAN)
+
+    # -- deploying ------------------------------------------------------------------------------------------------
+
+    @property
+    def squash(self) -> Squash:
+        """How a pre-squash action becomes one of the simulator."""
+        return Squash(self.action_scale, self.action_offset)
+
+    def describe(self, options: ChainOptions = WHOLE_CHAIN) -> dict[str, Any]:
+        """Return metadata of the policy: its action bounds."""
+        return {
+            "action_low": (self.action_offset - self.action_scale).tolist(),
+            "action_high": (self.action_offset + self.action_scale).tolist(),
+        }

@@ -1,0 +1,188 @@
+# SPDX-License-Identifier: BSD-3-Clause
+"""FPO's flow policy (arXiv 2507.21053) and its actor model."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import torch
+from tensordict import TensorDict
+from torch import Tensor, nn
+
+from trudi_rsl.diffusion.flow import euler, interpolate, matching_losses
+from trudi_rsl.diffusion.schedule import first_steps, merged_sizes
+from trudi_rsl.diffusion.score_network import ScoreNetwork
+from trudi_rsl.policies.deployable import WHOLE_CHAIN, ChainInferencePolicy, ChainOptions
+from trudi_rsl.policies.generative import (
+    GenerativeModel,
+    activation_class,
+    require_at_least_one,
+    require_positive,
+)
+
+
+class FlowPolicy(nn.Module):
+    """Distribution over actions to which a state-conditioned velocity field carries Gaussian noise.
+
+    Args:
+        num_obs: Dimension ``O`` of the (normalised) observation.
+        num_actions: Action dimension ``A``.
+        num_steps: Euler steps ``N``, at least 1.
+        prior_std: Standard deviation of the noise.
+        hidden_dims: Widths of the velocity network.
+        activation: Class of its activations.
+    """
+
+    def __init__(
+        self,
+        num_obs: int,
+        num_actions: int,
+        num_steps: int = 10,
+        prior_std: float = 1.0,
+        hidden_dims: Sequence[int] = (32, 32, 32),
+        activation: type[nn.Module] = nn.SiLU,
+    ) -> None:
+        super().__init__()
+        self.num_obs = num_obs
+        self.num_actions = num_actions
+        self.num_steps = num_steps
+        self.prior_std = prior_std
+        # it starts as zero: the first actions are the noise
+        self.velocity_network = ScoreNetwork(num_obs, num_actions, hidden_dims, activation=activation)
+
+    def draw_noise(self, *shape: int) -> Tensor:
+        """Return fresh noise of the prior, ``[*shape, A]``."""
+        param = next(self.parameters())
+        return self.prior_std * torch.randn(*shape, self.num_actions, device=param.device, dtype=param.dtype)
+
+    def time_features(self) -> Tensor:
+        """Return the velocity network's features of the Euler steps' times ``k/N``, ``[N, H]``."""
+        param = next(self.parameters())
+        times = torch.arange(self.num_steps, device=param.device, dtype=param.dtype) / self.num_steps
+        return self.velocity_network.features_at(times)
+
+    def integrate(self, obs: Tensor, start: Tensor, num_steps: int | None = None) -> Tensor:
+        """Return the actions ``[B, A]`` that ``start`` is carried to.
+
+        Args:
+            obs: Normalised observations ``[B, O]``.
+            start: Noise ``[B, A]``, or zeros.
+            num_steps: Steps to take, merged out of the ``N``; None takes all.
+        """
+        net = self.velocity_network
+        obs_features, time_features = net.obs_features(obs), self.time_features()
+        return euler(lambda x, k: net(x, obs_features + time_features[k]), start, self.num_steps, num_steps)
+
+    def matching_losses(self, obs: Tensor, actions: Tensor, times: Tensor, noise: Tensor) -> Tensor:
+        """Return the conditional flow matching losses of ``S`` draws for each action, ``[B, S]``.
+
+        Args:
+            obs: Normalised observations ``[B, O]``.
+            actions: ``[B, A]``.
+            times: ``[B, S]`` in [0, 1].
+            noise: ``[B, S, A]``.
+        """
+        net, targets = self.velocity_network, actions[:, None]
+        condition = net.obs_features(obs)[:, None] + net.features_at(times)
+        return matching_losses(net(interpolate(targets, noise, times), condition), targets, noise)
+
+
+class FlowModel(GenerativeModel):
+    """A flow policy whose ratio is estimated by the conditional flow matching (CFM) loss of its own actions.
+
+    With each action it draws ``S`` times and noises and stores them with their losses, so that the loss before and
+    after an update is taken at the same points.
+
+    Args:
+        obs: Example observations, to size the groups.
+        obs_groups: Names of observation sets to names of groups.
+        obs_set: The set that the model sees.
+        output_dim: Action dimension ``A``.
+        hidden_dims: Width of the velocity network's first layer and of every hidden block.
+        activation: RSL-RL's name of the activations; ``swish`` is SiLU.
+        obs_normalization: Normalise observations with running statistics.
+        num_flow_steps: Euler steps, at least 1.
+        num_matching_samples: Draws ``S`` of time and noise for each action, at least 1.
+        prior_std: Standard deviation of the noise that the flow starts from, and of the first policy's actions,
+            above 0.
+
+    Raises:
+        ConfigError: If a setting is out of range.
+    """
+
+    def __init__(
+        self,
+        obs: TensorDict,
+        obs_groups: dict[str, list[str]],
+        obs_set: str,
+        output_dim: int,
+        hidden_dims: Sequence[int] = (32, 32, 32),
+        activation: str = "swish",
+        obs_normalization: bool = False,
+        num_flow_steps: int = 10,
+        num_matching_samples: int = 8,
+        prior_std: float = 1.0,
+    ) -> None:
+        super().__init__(obs, obs_groups, obs_set, output_dim, obs_normalization)
+        require_at_least_one("num_flow_steps", num_flow_steps)
+        require_at_least_one("num_matching_samples", num_matching_samples)
+        require_positive("prior_std", prior_std)
+        self.num_matching_samples = num_matching_samples
+        self.actor = FlowPolicy(
+            self.actor_obs.num_obs, output_dim, num_flow_steps, prior_std, hidden_dims, activation_class(activation)
+        )
+
+    def sample(self, actor_obs: Tensor) -> tuple[Tensor, tuple[Tensor, ...]]:
+        """Return actions ``[B, A]`` from random starts, and what the ratio needs to know of them.
+
+        Returns:
+            Actions, and times ``[B, S]``, noises ``[B, S, A]`` and the CFM losses there ``[B, S]``.
+        """
+        batch = len(actor_obs)
+        actions = self.actor.integrate(actor_obs, self.random_start(actor_obs))
+        times = torch.rand(batch, self.num_matching_samples, device=actor_obs.device, dtype=actor_obs.dtype)
+        noise = self.actor.draw_noise(batch, self.num_matching_samples)
+        return actions, (times, noise, self.actor.matching_losses(actor_obs, actions, times, noise))
+
+    def log_ratios(self, obs: TensorDict, actions: Tensor, old_params: Sequence[Tensor]) -> Tensor:
+        """Return ``cfm_old - cfm``, the mean over the action's draws, ``[B]``."""
+        times, noise, old_losses = old_params
+        losses = self.actor.matching_losses(self.actor_obs(obs), actions, times, noise)
+        self._params = (times, noise, losses.detach())
+        return (old_losses - losses).mean(-1)
+
+    # -- acting deterministically ---------------------------------------------------------------------------------
+
+    def random_start(self, actor_obs: Tensor) -> Tensor:
+        """Return draws of the noise that the flow starts from, ``[B, A]``."""
+        return self.actor.draw_noise(len(actor_obs))
+
+    def follow(self, actor_obs: Tensor, options: ChainOptions, start: Tensor | None) -> Tensor:
+        """Return where the flow carries ``start``, ``[B, A]``."""
+        if start is None:
+            start = options.starts_for(actor_obs, self.actor.num_actions, self.actor.prior_std)
+        return self.actor.integrate(actor_obs, start, options.steps_of(self.actor.num_steps))
+
+    def frozen(self, options: ChainOptions) -> ChainInferencePolicy:
+        """Return the current policy's flow."""
+        num_steps = self.actor.num_steps
+        with torch.inference_mode(False), torch.no_grad():
+            firsts = first_steps(num_steps, options.steps_of(num_steps))
+            features = self.actor.time_features()[firsts]
+            # x + v / N
+            gain = merged_sizes(features.new_full((num_steps, self.actor.num_actions), 1.0 / num_steps), firsts)
+            start = options.start(self.actor.num_actions, self.actor.prior_std).to(features)
+            return ChainInferencePolicy(
+                self.actor_obs,
+                self.actor.velocity_network,
+                features,
+                contraction=torch.ones_like(gain),
+                gain=gain,
+                start=start,
+                start_std=self.actor.prior_std,
+            )
+
+    def describe(self, options: ChainOptions = WHOLE_CHAIN) -> dict[str, Any]:
+        """Return metadata of the flow."""
+        return options.describe(self.actor.num_steps)

@@ -1,0 +1,200 @@
+# SPDX-License-Identifier: BSD-3-Clause
+"""TruDi for RSL-RL 3, whose runner builds a policy from ``cfg["policy"]`` and hands it to the algorithm.
+
+All settings stay in ``cfg["algorithm"]``. So the policy built first is a facade that is filled when the algorithm,
+which has the settings, is built. The runner evaluates both class names, "TruDi" and "DiffusionActorCritic" or
+"DiffusionActorCritic.for_env(self.env)", in its own module; ``register_in_runner`` puts them there.
+"""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Callable, Mapping
+from functools import partial
+from types import SimpleNamespace
+from typing import Any, Self, cast
+
+from rsl_rl.env import VecEnv
+from tensordict import TensorDict
+from torch import Tensor, nn
+
+from trudi_rsl import algorithms, policies
+from trudi_rsl.algorithms.construction import components
+from trudi_rsl.checkpoints.rebuild import STATE_PARTS
+from trudi_rsl.errors import ConfigError
+
+
+class DiffusionActorCritic(nn.Module):
+    """What RSL-RL 3 takes for its policy: :class:`trudi_rsl.policies.DiffusionActorCritic` behind that version's names.
+
+    Args:
+        obs: Example observations.
+        obs_groups: Group names of the ``policy`` and ``critic`` observation sets.
+        num_actions: Action dimension ``A``.
+        env: The environment, asked for its action bounds, task and state; None if the class was named without it.
+        settings: The rest of the ``policy`` section, PPO's and therefore ignored.
+    """
+
+    is_recurrent = False
+
+    def __init__(
+        self,
+        obs: TensorDict,
+        obs_groups: Mapping[str, list[str]],
+        num_actions: int,
+        env: VecEnv | None = None,
+        **settings: Any,
+    ) -> None:
+        super().__init__()
+        if ignored := sorted(name for name, value in settings.items() if value is not None):
+            warnings.warn(
+                "TruDi takes its settings from the algorithm section and ignores these of the policy section: "
+                f"{', '.join(ignored)}.",
+                stacklevel=2,
+            )
+        self.example = obs[:1]
+        self.obs_groups = {"actor": list(obs_groups["policy"]), "critic": list(obs_groups["critic"])}
+        self.num_actions = num_actions
+        self.env = env
+        self.algorithm: TruDi | None = None
+        self.actor_critic: policies.ActorCritic[Any] | None = None
+
+    @classmethod
+    def for_env(cls, env: VecEnv) -> Callable[..., Self]:
+        """Return the class bound to an environment, for ``class_name = "DiffusionActorCritic.for_env(self.env)"``."""
+        return partial(cls, env=env)
+
+    def fill(self, algorithm: TruDi) -> None:
+        """Take over the module that ``algorithm`` trains."""
+        self.algorithm, self.actor_critic = algorithm, algorithm.actor_critic
+
+    # -- acting ---------------------------------------------------------------------------------------------------
+
+    def forward(self, obs: TensorDict) -> Tensor:
+        """Return the deterministic simulator actions ``[B, A]``."""
+        return self.act_inference(obs)
+
+    def act_inference(self, obs: TensorDict) -> Tensor:
+        """Return the deterministic simulator actions ``[B, A]`` for observation groups of batch ``[B]``."""
+        return self._module.act_inference(obs)
+
+    def act(self, obs: TensorDict) -> Tensor:
+        """Return sampled simulator actions ``[B, A]``."""
+        return self._module.act(obs)
+
+    def reset(self, dones: Tensor | None = None) -> None:
+        """Do nothing: the policy has no memory."""
+
+    @property
+    def action_std(self) -> Tensor:
+        """Standard deviation ``[A]`` of the Gaussian with the same entropy bound per dimension, in simulator units."""
+        return self._module.output_std
+
+    @property
+    def actor(self) -> nn.Sequential:
+        """The deployable policy as Isaac Lab 2.3's exporters take it, normaliser inside: ``[B, O] -> [B, A]``."""
+        return nn.Sequential(self._module.deployable())
+
+    # -- training and checkpoints ---------------------------------------------------------------------------------
+
+    def train(self, mode: bool = True) -> Self:
+        """Switch mode; to train mode, which RSL-RL does when it starts to learn, by the algorithm's own method."""
+        super().train(mode)
+        if mode and self.algorithm is not None:
+            self.algorithm.train_mode()
+        return self
+
+    def get_extra_state(self) -> dict[str, Any]:
+        """Return the checkpoint's ``trudi`` section, which torch puts into ``state_dict``."""
+        return self._trained.spec
+
+    def load_state_dict(self, state_dict: Mapping[str, Any], strict: bool = True, assign: bool = False) -> bool:  # pyright: ignore[reportIncompatibleMethodOverride]
+        """Load actor and critic from what ``state_dict`` returned.
+
+        Returns:
+            True: RSL-RL goes on with the optimiser and the iteration number.
+
+        Raises:
+            CheckpointError: If the state is of another algorithm, task or shape.
+        """
+        self._trained.load({"model_state_dict": state_dict}, {"actor": True, "critic": True}, strict)
+        return True
+
+    @property
+    def _module(self) -> policies.ActorCritic[Any]:
+        return self._trained.actor_critic
+
+    @property
+    def _trained(self) -> TruDi:
+        if self.algorithm is None:
+            raise RuntimeError("This policy is filled when the algorithm is built: algorithm.class_name must be TruDi.")
+        return self.algorithm
+
+
+class TruDi(algorithms.TruDi):
+    """TruDi as RSL-RL 3's runner builds it.
+
+    Args:
+        policy: The facade that the runner built.
+        storage: RSL-RL 3.2 and newer hand over their own, of which only the sizes are read; older ones call
+            :meth:`init_storage`.
+        device: Training device.
+        multi_gpu_cfg: RSL-RL's distributed settings, None on one device.
+        settings: The ``algorithm`` section, see :class:`~trudi_rsl.algorithms.TruDiCfg`.
+
+    Raises:
+        ConfigError: If a setting is unknown or impossible, or no action bounds are known.
+    """
+
+    def __init__(
+        self,
+        policy: DiffusionActorCritic,
+        storage: Any = None,
+        device: str = "cpu",
+        multi_gpu_cfg: dict[str, Any] | None = None,
+        **settings: Any,
+    ) -> None:
+        if not isinstance(policy, DiffusionActorCritic):
+            raise ConfigError(
+                f"TruDi cannot train the policy {type(policy).__name__}; set policy.class_name to "
+                '"DiffusionActorCritic.for_env(self.env)".'
+            )
+        if policy.env is None and settings.get("action_bounds") is None:
+            raise ConfigError(
+                "A diffusion policy needs action bounds. Take the environment's, with policy.class_name="
+                '"DiffusionActorCritic.for_env(self.env)", or set them, for example algorithm.action_bounds=[-1.0,1.0].'
+            )
+        self.policy = policy
+        self.optimizer = _ResumeState(self)
+        self._section = settings
+        self._placement = {"device": device, "multi_gpu_cfg": multi_gpu_cfg}
+        if storage is not None:
+            self._build(storage.num_envs, storage.num_transitions_per_env)
+
+    def init_storage(self, training_type: str, num_envs: int, num_steps: int, *_: Any) -> None:
+        """Build the module and the rollout storage, now that their sizes are known."""
+        self._build(num_envs, num_steps)
+
+    def _build(self, num_envs: int, num_steps: int) -> None:
+        policy = self.policy
+        # without the environment its sizes are all that is known of it
+        env = policy.env or cast(VecEnv, SimpleNamespace(num_envs=num_envs, num_actions=policy.num_actions))
+        cfg = {"algorithm": self._section, "obs_groups": policy.obs_groups, "num_steps_per_env": num_steps}
+        parts = components(policy.example, env, cfg, self._placement["device"])
+        arguments: dict[str, Any] = parts | {"env": policy.env} | self._placement
+        super().__init__(**arguments)
+        policy.fill(self)
+
+
+class _ResumeState:
+    """What RSL-RL 3 saves as the optimiser: all of a checkpoint that is not the policy."""
+
+    def __init__(self, algorithm: TruDi) -> None:
+        self._algorithm = algorithm
+
+    def state_dict(self) -> dict[str, Any]:
+        return {k: v for k, v in self._algorithm.save().items() if k not in (*STATE_PARTS, "trudi")}
+
+    def load_state_dict(self, state: Mapping[str, Any]) -> None:
+        wanted = {"optimizer": True, "iteration": True}
+        self._algorithm.load({**state, "trudi": self._algorithm.spec}, wanted, strict=True)
