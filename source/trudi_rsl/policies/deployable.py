@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: BSD-3-Clause
 """The deployable form of a policy: one module from observations to simulator actions, without options."""
 
-from __future__ import annotations
+# No `from __future__ import annotations` here: TorchScript reads the class annotations and cannot resolve text.
 
 import copy
 from abc import ABC, abstractmethod
