@@ -2,7 +2,38 @@
 """Trust-region diffusion policies (TruDi) for RSL-RL.
 
 Importing this imports nothing else: hosts load the package to find what it registers, before they start a simulator.
-What uses RSL-RL imports ``trudi_rsl.rsl_rl_compat`` first, which refuses versions that do not fit.
+Modules that use RSL-RL import ``trudi_rsl.rsl_rl_compat`` first, which refuses unsupported versions.
+
+Messages go through the logger ``trudi_rsl``, by default to standard output, where RSL-RL prints as well.
 """
 
+import logging
+import sys
+
 __version__ = "0.1.0"
+
+
+class _StandardOutput(logging.Handler):
+    """Writes to the current ``sys.stdout``, which callers may have redirected since the import."""
+
+    def emit(self, record: logging.LogRecord) -> None:
+        """Write a record; a full disk costs the message, not the training."""
+        try:
+            print(self.format(record), flush=True)
+        except OSError:
+            pass
+        except Exception:
+            self.handleError(record)
+
+
+def _set_up_logger() -> None:
+    logger = logging.getLogger(__name__)
+    if not logger.handlers:
+        handler = _StandardOutput()
+        handler.setFormatter(logging.Formatter("[trudi_rsl] %(message)s"))
+        logger.addHandler(handler)
+        logger.setLevel(logging.INFO)
+        logger.propagate = False
+
+
+_set_up_logger()
