@@ -8,7 +8,6 @@ Messages go through the logger ``trudi_rsl``, by default to standard output, whe
 """
 
 import logging
-import sys
 
 __version__ = "0.1.0"
 
