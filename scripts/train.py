@@ -73,11 +73,11 @@ def train(args: argparse.Namespace, rest: list[str]) -> None:
     from trudi_rsl.command_line import refuse_flags
     from trudi_rsl.config import compose
     from trudi_rsl.errors import ConfigError
-    from trudi_rsl.hosts.registry import launcher
+    from trudi_rsl.hosts.registry import find_host
     from trudi_rsl.ranks import check_launch, quiet_unless_main
 
-    if (launch := launcher(args.task)) is not None:
-        launch.train(args, rest)
+    if (host := find_host(args.task)) is not None:
+        host.train(args, rest)
         return
     refuse_flags(rest, args.flags)
     if args.video:
