@@ -13,7 +13,7 @@ from typing import Any, TypeVar
 
 from rich.progress import track
 
-from trudi_rsl.evaluation.event_file import Run, read_run
+from trudi_rsl.config.event_file import Run, read_run
 
 LOGGED = (
     *("Train/mean_reward", "Train/mean_episode_length", "Perf/collection_time", "Perf/learning_time"),

@@ -28,8 +28,8 @@ from omegaconf import DictConfig, OmegaConf
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
 from trudi_rsl.config import load_params
+from trudi_rsl.config.event_file import read_run
 from trudi_rsl.evaluation.checkpoints import newest_checkpoint, subject_of
-from trudi_rsl.evaluation.event_file import read_run
 from trudi_rsl.evaluation.measurement import Evaluation, EvaluationCfg
 from trudi_rsl.evaluation.policies import HAVE_NO_CHAIN, SamplerCfg
 

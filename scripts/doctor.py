@@ -29,7 +29,7 @@ def main() -> int:
     """
     try:
         args = parse()
-        from trudi_rsl.evaluation.event_file import RunError
+        from trudi_rsl.config.event_file import RunError
         from trudi_rsl.health.checkup import examine_run
     except ImportError as error:
         print(f"Error: {error}", file=sys.stderr)

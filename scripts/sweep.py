@@ -97,8 +97,8 @@ def main(argv: list[str]) -> int:
         0, 2 for what cannot work, 1 where runs broke or something is missing, 130 when interrupted.
     """
     try:
+        from trudi_rsl.config.event_file import RunError
         from trudi_rsl.errors import CheckpointError, ConfigError
-        from trudi_rsl.evaluation.event_file import RunError
     except ImportError as error:
         print(f"Error: {error}", file=sys.stderr)
         return 1

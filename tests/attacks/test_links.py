@@ -14,10 +14,10 @@ from tests.attacks.hostile import refused, snapshot
 from tests.evaluation.tiny_runs import write_run
 from tests.scripts.running import ScriptHere
 from trudi_rsl.command_line import require_new
+from trudi_rsl.config.event_file import read_run
 from trudi_rsl.deploy import export_checkpoint
 from trudi_rsl.errors import CheckpointError, ConfigError
 from trudi_rsl.evaluation.checkpoints import find_subjects
-from trudi_rsl.evaluation.event_file import read_run
 from trudi_rsl.evaluation.files import unused_stem
 from trudi_rsl.evaluation.measurement import EvaluationCfg, evaluations_of
 from trudi_rsl.evaluation.plots import draw_learning_curves

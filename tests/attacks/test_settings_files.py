@@ -14,9 +14,9 @@ import yaml
 from scripts.sweep import launcher_options
 from tests.attacks.hostile import refused, snapshot
 from trudi_rsl.config import compose, load_params
+from trudi_rsl.config.event_file import RunError, read_run
 from trudi_rsl.errors import CheckpointError, ConfigError
 from trudi_rsl.evaluation.comparison.normalization import read_ranges
-from trudi_rsl.evaluation.event_file import RunError, read_run
 from trudi_rsl.evaluation.play import find
 from trudi_rsl.experiments.experiment import from_mapping, load_experiment
 from trudi_rsl.experiments.job import RECORD_FILE, Job

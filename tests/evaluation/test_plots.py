@@ -10,8 +10,8 @@ import numpy as np
 import pytest
 
 from tests.evaluation.tiny_runs import write_run
+from trudi_rsl.config.event_file import RunError, read_run
 from trudi_rsl.evaluation.episodes import MEAN_RETURN
-from trudi_rsl.evaluation.event_file import RunError, read_run
 from trudi_rsl.evaluation.plots import RETURN_TAG, TAGS, draw_learning_curves, learning_curve_figure
 
 

@@ -8,8 +8,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from trudi_rsl.config.event_file import Run, RunError
 from trudi_rsl.evaluation.episodes import MEAN_RETURN
-from trudi_rsl.evaluation.event_file import Run, RunError
 from trudi_rsl.evaluation.files import save_picture
 
 try:

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Literal
 
 import numpy as np
 
-from trudi_rsl.evaluation.event_file import SECONDS_TAGS, Run
+from trudi_rsl.config.event_file import SECONDS_TAGS, Run
 from trudi_rsl.evaluation.plots import RETURN_TAG
 from trudi_rsl.evaluation.statistics import metrics
 

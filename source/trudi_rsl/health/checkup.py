@@ -14,8 +14,8 @@ from torch import Tensor
 
 from trudi_rsl.checkpoints.file import sound
 from trudi_rsl.checkpoints.rebuild import read_checkpoint
+from trudi_rsl.config.event_file import Run, RunError, read_run
 from trudi_rsl.errors import CheckpointError, one_line
-from trudi_rsl.evaluation.event_file import Run, RunError, read_run
 from trudi_rsl.health import RULES, Finding, History, examine
 from trudi_rsl.health.checkpoints import examine_checkpoints
 from trudi_rsl.health.history import ALWAYS_LOGGED

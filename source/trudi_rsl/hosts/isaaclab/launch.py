@@ -14,8 +14,8 @@ from importlib.metadata import PackageNotFoundError, version
 import torch
 from packaging.version import Version
 
+from trudi_rsl.distributed import check_launch
 from trudi_rsl.errors import ConfigError
-from trudi_rsl.ranks import check_launch
 
 
 def train(args: argparse.Namespace, host_args: Sequence[str]) -> None:
