@@ -110,9 +110,7 @@ def continues_episodes(env: VecEnv, checkpoint: Mapping[str, Any]) -> bool:
         env: The environments.
         checkpoint: What a ``model_*.pt`` holds.
     """
-    from trudi_rsl.checkpoints.resume import env_state_of
-
-    state = env_state_of(checkpoint)
+    state = checkpoint.get("env_state")
     return state is not None and state["exact"] and state["num_envs"] == env.num_envs
 
 

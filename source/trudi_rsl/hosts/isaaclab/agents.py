@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, cast
 from trudi_rsl.hosts.isaaclab.registration import FROM_PPO, FROM_TRUDI, PPO_KEY, TRUDI_KEY
 
 if TYPE_CHECKING:
-    from trudi_rsl.checkpoints.rebuild import PolicyGradientAlgorithm
+    from trudi_rsl.checkpoints.format import PolicyGradientAlgorithm
     from trudi_rsl.settings import LearnerAlgorithm
 
 

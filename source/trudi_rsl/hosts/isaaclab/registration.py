@@ -13,6 +13,8 @@ from typing import Any
 import gymnasium
 from gymnasium.envs import registration
 
+from trudi_rsl.environments.description import HostFunctions, register_host
+
 PPO_KEY = "rsl_rl_cfg_entry_point"
 """Where a task names its configuration for RSL-RL."""
 
@@ -61,4 +63,11 @@ def register() -> None:
     add_agents()
 
 
+def _host_functions() -> HostFunctions:
+    from trudi_rsl.hosts.isaaclab.description import describe, term_bounds
+
+    return HostFunctions(describe, term_bounds)
+
+
+register_host("isaaclab", _host_functions)
 register()

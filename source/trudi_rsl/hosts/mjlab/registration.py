@@ -13,6 +13,8 @@ from typing import TYPE_CHECKING, Any
 from mjlab.rl import RslRlOnPolicyRunnerCfg  # pyright: ignore[reportMissingImports]
 from mjlab.tasks import registry  # pyright: ignore[reportMissingImports]
 
+from trudi_rsl.environments.description import HostFunctions, register_host
+
 if TYPE_CHECKING:
     from trudi_rsl.hosts.mjlab.conversion import TruDiRunnerCfg
 
@@ -81,4 +83,11 @@ def register() -> None:
     registry.register_mjlab_task = register_with_trudi
 
 
+def _host_functions() -> HostFunctions:
+    from trudi_rsl.hosts.mjlab.description import describe, term_bounds
+
+    return HostFunctions(describe, term_bounds)
+
+
+register_host("mjlab", _host_functions)
 register()

@@ -7,7 +7,7 @@ import importlib.util
 from dataclasses import dataclass
 from typing import Any, cast
 
-from trudi_rsl.checkpoints.rebuild import NAMES, Algorithm
+from trudi_rsl.checkpoints.format import NAMES, Algorithm
 from trudi_rsl.errors import ConfigError, nearest
 from trudi_rsl.settings import SETTINGS
 
