@@ -20,7 +20,7 @@ from trudi_rsl.evaluation.measurement import EvaluationCfg
 from trudi_rsl.evaluation.samplers import fitting
 from trudi_rsl.experiments.experiment import Experiment, require_runs
 from trudi_rsl.experiments.job import Job
-from trudi_rsl.hosts.registry import launcher, make_env
+from trudi_rsl.hosts.registry import find_host, make_env
 
 RESERVED_SETTINGS = ("agent.seed", "agent.experiment_name", "agent.run_name", "agent.resume", "agent.logger")
 """Settings that the sweep itself chooses for each run."""
@@ -157,7 +157,7 @@ def _require_distinct_folders(jobs: Iterable[Job]) -> None:
 
 def _require_gymnasium(task: str) -> None:
     check_startable(task)
-    if launcher(task) is not None:
+    if find_host(task) is not None:
         raise ConfigError(
             f"Task {task!r} belongs to a simulator that starts itself, once per process. Experiments need Gymnasium "
             "tasks, which can be evaluated side by side. Train this one with scripts/train.py."
