@@ -29,7 +29,7 @@ NAMES = [
     "builtins:eval",
     # looks like a class of this package or of RSL-RL, and reaches what that imported
     "trudi_rsl.files:Path",
-    "trudi_rsl.experiments.worker.subprocess.Popen",
+    "trudi_rsl.experiments.launch.subprocess.Popen",
     "rsl_rl.utils.os:system",
     "rsl_rl.utils.utils.importlib.import_module",
     "TensorDict",
