@@ -87,7 +87,9 @@ def test_a_fault_outside_of_training_or_in_all_environments_is_an_error() -> Non
 
 
 @pytest.mark.filterwarnings("ignore:.*NaN or infinity in")
-def test_an_environment_that_is_faulty_again_right_after_its_restart_is_an_error(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_an_environment_that_is_faulty_again_right_after_its_restart_is_an_error(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
     env = clock()
     task = env.unwrapped.envs[FAULTY].unwrapped
     answer = task.step
