@@ -30,17 +30,17 @@ import torch
 from results import Record, argument_parser, chosen_results, processor, versions
 from throughput import TASK, training
 
-from trudi_rsl.ranks import this_process
+from trudi_rsl.distributed import current_ranks
 
 ONE, TOGETHER, APART = "one process", "together", "at the same time, each by itself"
 
 
 def time_iterations(args: argparse.Namespace) -> None:
     """Train as one process of a torchrun; rank 0 writes the seconds of each iteration."""
-    process = this_process()
+    ranks = current_ranks()
     torch.set_num_threads(1)
-    os.sched_setaffinity(0, {args.cores[process.local_rank]})
-    flags = {"agent.device": "cpu", "agent.num_threads": 1, "agent.seed": 1 + process.rank}
+    os.sched_setaffinity(0, {args.cores[ranks.local_rank]})
+    flags = {"agent.device": "cpu", "agent.num_threads": 1, "agent.seed": 1 + ranks.rank}
     runner, cfg = training(args.task, "trudi", flags, args.settings)
     ends: list[float] = []
     update = runner.alg.update
@@ -54,9 +54,9 @@ def time_iterations(args: argparse.Namespace) -> None:
     with contextlib.redirect_stdout(io.StringIO()):
         # one call, so that compiling is decided on as in a whole training
         runner.learn(args.warm_up + args.iterations, init_at_random_ep_len=True)
-    if process.is_main:
+    if ranks.is_main:
         seconds = [end - start for start, end in itertools.pairwise(ends)][-args.iterations :]
-        steps = cfg.agent.num_steps_per_env * cfg.env.num_envs * process.world_size
+        steps = cfg.agent.num_steps_per_env * cfg.env.num_envs * ranks.world_size
         args.worker.write_text(json.dumps({"env_steps_per_iteration": steps, "seconds_per_iteration": seconds}))
 
 
