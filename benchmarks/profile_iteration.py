@@ -4,8 +4,8 @@
     python benchmarks/profile_iteration.py
     python benchmarks/profile_iteration.py --device cuda --output /tmp/gpu agent.algorithm.compile=off
 
-Parts are medians over iterations without the profiler. Classes come from torch's profiler over one more iteration, which
-profiling slows down.
+Parts are medians over iterations without the profiler. Classes come from one more iteration under torch's profiler,
+which slows it down.
 """
 
 from __future__ import annotations

@@ -3,14 +3,15 @@
 
 from __future__ import annotations
 
+import argparse
 import dataclasses
-import multiprocessing
+import json
 import os
 import subprocess
 import sys
+import tempfile
 import time
 from collections.abc import Callable, Sequence
-from concurrent.futures import ProcessPoolExecutor, as_completed
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -21,9 +22,12 @@ from results import ROOT, Record, Results, argument_parser, chosen_results, run_
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
 from trudi_rsl.config.event_file import Run
+from trudi_rsl.experiments.launch import Command, run_jobs
 
 PLAN = Path(__file__).with_name("plan.yaml")
 QUICK_ITERATIONS = 3
+JOB, RECORD = "job.json", "record.json"
+"""A job's input and output, in its folder."""
 LOGGED = (
     *("Train/mean_reward", "Train/mean_episode_length", "Perf/collection_time", "Perf/learning_time"),
     *("Loss/path_kl", "Loss/path_kl_max", "Loss/gated_share", "Loss/entropy_per_dim", "Loss/alpha", "Loss/lambda"),
@@ -137,18 +141,15 @@ def settings_of(params: DictConfig) -> Record:
     return OmegaConf.to_container(OmegaConf.create(kept))  # pyright: ignore[reportReturnType]
 
 
-def measure_missing(
-    results: Results, table: str, jobs: Sequence[Job], measure: Callable[[Job], Record], workers: int = 1
-) -> int:
+def measure_missing(results: Results, table: str, jobs: Sequence[Job], script: str, workers: int = 1) -> int:
     """Measure the jobs without a stored record and store each record when it is complete.
 
     Args:
         results: Where the records are.
         table: Name of the result file.
         jobs: Runs to measure.
-        measure: A function at the top level of a module that trains one run and returns its record; every call has a
-            process of its own.
-        workers: Calls at the same time.
+        script: The benchmark to start for each run; it calls :func:`main`.
+        workers: Runs at the same time.
 
     Returns:
         The number of failed jobs; their errors are printed.
@@ -156,18 +157,23 @@ def measure_missing(
     stored = {run_key(run) for run in results.runs(table)}
     left = [job for job in jobs if run_key(job.record()) not in stored]
     columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
-    context = multiprocessing.get_context("spawn")
-    pool = ProcessPoolExecutor(workers, context, torch.set_num_threads, (1,), max_tasks_per_child=1)
     failed = 0
-    with Progress(*columns) as progress, pool:
+    with tempfile.TemporaryDirectory() as name, Progress(*columns) as progress:
         bar = progress.add_task(table, total=len(left))
-        futures = {pool.submit(measure, job): job for job in left}
-        for future in as_completed(futures):
-            if error := future.exception():
+        commands = []
+        for i, job in enumerate(left):
+            folder = Path(name, str(i))
+            folder.mkdir()
+            (folder / JOB).write_text(json.dumps({"table": table, "job": dataclasses.asdict(job)}))
+            commands.append(
+                Command(str(job), [sys.executable, script, "--job", str(folder)], folder / "output", folder)
+            )
+        for end in run_jobs(commands, workers) if commands else ():
+            if end.failure:
                 failed += 1
-                progress.console.print(f"{futures[future]} failed: {error}", markup=False)
+                progress.console.print(f"{end.job.name} failed:\n{end.job.output.read_text()[-2000:]}", markup=False)
             else:
-                results.add(table, future.result())
+                results.add(table, json.loads((end.job.output.parent / RECORD).read_text()))
             progress.advance(bar)
     return failed
 
@@ -193,7 +199,11 @@ def main(
     parser.add_argument("--algos", nargs="+", help="only runs of these algorithms")
     parser.add_argument("--seeds", nargs="+", type=int, help="only runs with these seeds")
     parser.add_argument("--workers", type=int, default=workers, help="training runs at the same time, one thread each")
+    parser.add_argument("--job", type=Path, help=argparse.SUPPRESS)
     args = parser.parse_args()
+    if args.job is not None:
+        _measure_job(args.job, tables)
+        return
     results, failed = chosen_results(args), 0
     wanted = {"task": args.tasks, "algo": args.algos, "seed": args.seeds}
     for table in args.tables:
@@ -204,5 +214,12 @@ def main(
         jobs = [job.quick() for job in jobs[:1]] if args.quick else jobs
         # runs that are compared by their wall-clock time must not share the machine
         alone = table == "learning/wallclock"
-        failed += measure_missing(results, table, jobs, tables[table], 1 if alone else args.workers)
+        failed += measure_missing(results, table, jobs, str(Path(sys.argv[0]).resolve()), 1 if alone else args.workers)
     sys.exit(bool(failed))
+
+
+def _measure_job(folder: Path, tables: dict[str, Callable[[Job], Record]]) -> None:
+    torch.set_num_threads(1)
+    planned_job = json.loads((folder / JOB).read_text())
+    record = tables[planned_job["table"]](Job(**planned_job["job"]))
+    (folder / RECORD).write_text(json.dumps(record))
