@@ -31,7 +31,7 @@ from rich.progress import Progress, track
 from runs import LOGGED, Job, learning_curve, one_thread, run_folder
 from scipy.stats import mannwhitneyu
 
-from trudi_rsl.checkpoints.rebuild import read_checkpoint
+from trudi_rsl.checkpoints.file import read_checkpoint
 from trudi_rsl.config.event_file import read_run
 from trudi_rsl.config.run_folder import find_checkpoint
 from trudi_rsl.errors import CheckpointError
