@@ -22,7 +22,7 @@ from jobs import ALGORITHMS
 from rich.progress import track
 from throughput import TASK, processor, training
 
-from trudi_rsl.runners.checkpoint_evaluation import CheckpointEvaluation
+from trudi_rsl.runners.evaluation import CheckpointEvaluation
 
 OUTPUT = Path(__file__).resolve().parent / "results" / "evaluation_cost.json"
 WARM_UP, ITERATIONS, EVALUATIONS = 2, 5, 3
@@ -45,8 +45,8 @@ def measure(algo: str) -> dict[str, float]:
         runner.learn(WARM_UP, init_at_random_ep_len=True)
         iteration = seconds_of(lambda: runner.learn(1), ITERATIONS)
         evaluation = CheckpointEvaluation(runner.evaluation_env, cfg.agent.evaluation_episodes, stopped=lambda: False)
-        seconds = seconds_of(lambda: evaluation.numbers_of(runner), EVALUATIONS)
-        evaluation.end()
+        seconds = seconds_of(lambda: evaluation.evaluate(runner), EVALUATIONS)
+        evaluation.close()
     return {
         "episodes": cfg.agent.evaluation_episodes,
         "save_interval": cfg.agent.save_interval,

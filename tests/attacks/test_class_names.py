@@ -34,7 +34,7 @@ NAMES = [
     "trudi_rsl.files.os.system",
     "trudi_rsl.experiments.worker.subprocess.Popen",
     "trudi_rsl.experiments.worker:FileLock",
-    "trudi_rsl.runners.checkpoint_writer.io.FileIO",
+    "trudi_rsl.checkpoints.file.io.FileIO",
     "trudi_rsl.runners.on_policy_runner:SummaryWriter",
     "rsl_rl.utils.os:system",
     "rsl_rl.utils.utils.importlib.import_module",
@@ -86,7 +86,7 @@ def test_a_foreign_class_behind_an_own_module_gets_no_number_to_open(ppo_checkpo
         def attack(content: dict[str, Any]) -> None:
             spec = content["infos"]["policy_gradient"]
             spec["num_actions"] = file.fileno()
-            name = "trudi_rsl.runners.checkpoint_writer.io.FileIO"  # would close the file when it is thrown away
+            name = "trudi_rsl.checkpoints.file.io.FileIO"  # would close the file when it is thrown away
             spec["actor"]["distribution_cfg"] = {"class_name": name, "mode": "r+"}
 
         with refused(CheckpointError) as message:
