@@ -74,10 +74,10 @@ def train(args: argparse.Namespace, rest: list[str]) -> None:
     from trudi_rsl.config import compose
     from trudi_rsl.distributed import check_launch, quiet_unless_rank0
     from trudi_rsl.errors import ConfigError
-    from trudi_rsl.hosts.registry import launcher
+    from trudi_rsl.hosts.registry import find_host
 
-    if (launch := launcher(args.task)) is not None:
-        launch.train(args, rest)
+    if (host := find_host(args.task)) is not None:
+        host.train(args, rest)
         return
     refuse_flags(rest, args.flags)
     if args.video:

@@ -32,8 +32,8 @@ NAMES = [
     # what looks like a package's own, and reaches what it imported
     "trudi_rsl.files:Path",
     "trudi_rsl.files.os.system",
-    "trudi_rsl.experiments.worker.subprocess.Popen",
-    "trudi_rsl.experiments.worker:FileLock",
+    "trudi_rsl.experiments.launch.subprocess.Popen",
+    "trudi_rsl.experiments.job:FileLock",
     "trudi_rsl.checkpoints.file.io.FileIO",
     "trudi_rsl.runners.on_policy_runner:SummaryWriter",
     "rsl_rl.utils.os:system",
