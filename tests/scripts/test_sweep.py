@@ -21,7 +21,7 @@ from filelock import FileLock
 
 from scripts.sweep import main
 from tests.scripts.running import SCRIPTS
-from trudi_rsl.checkpoints.rebuild import read_checkpoint
+from trudi_rsl.checkpoints.file import read_checkpoint
 from trudi_rsl.evaluation.checkpoints import subject_of
 from trudi_rsl.evaluation.measurement import Evaluation, EvaluationCfg
 from trudi_rsl.evaluation.policies import SamplerCfg

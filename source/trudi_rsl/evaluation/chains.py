@@ -13,7 +13,9 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from trudi_rsl.checkpoints.rebuild import algorithm_of, load_actor_critic, read_checkpoint
+from trudi_rsl.checkpoints.file import read_checkpoint
+from trudi_rsl.checkpoints.format import algorithm_of
+from trudi_rsl.checkpoints.rebuild import load_actor_critic
 from trudi_rsl.errors import CheckpointError, ConfigError
 from trudi_rsl.evaluation.play import settings
 from trudi_rsl.evaluation.policies import require_fit

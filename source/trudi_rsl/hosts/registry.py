@@ -18,7 +18,6 @@ from typing import Any
 import torch
 from rsl_rl.env import VecEnv
 
-from trudi_rsl.checkpoints.resume import env_state_of
 from trudi_rsl.command_line import refuse_flags
 from trudi_rsl.errors import ConfigError
 from trudi_rsl.task_names import counterpart
@@ -189,7 +188,7 @@ def continues_episodes(env: VecEnv, checkpoint: Mapping[str, Any]) -> bool:
         env: The environments.
         checkpoint: Content of a ``model_*.pt``.
     """
-    state = env_state_of(checkpoint)
+    state = checkpoint.get("env_state")
     return state is not None and state["exact"] and state["num_envs"] == env.num_envs
 
 

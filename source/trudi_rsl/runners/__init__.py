@@ -1,7 +1,8 @@
 # SPDX-License-Identifier: BSD-3-Clause
 """The training loop and its hooks."""
 
-from trudi_rsl.rsl_rl_compat import POLICY_STYLE  # first: refuses unsupported versions of RSL-RL
+import trudi_rsl.rsl_rl_compat  # noqa: F401  refuses unsupported versions of RSL-RL before they are used
+from trudi_rsl.rsl_rl_compat.version import POLICY_STYLE
 from trudi_rsl.runners.hooks import Hook
 
 if POLICY_STYLE:

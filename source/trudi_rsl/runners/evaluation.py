@@ -21,8 +21,7 @@ from trudi_rsl.checkpoints.resume import rng_state, set_rng_state
 from trudi_rsl.errors import ConfigError, one_line
 from trudi_rsl.evaluation.episodes import EVALUATION_SEED, MEAN_RETURN, MOST_ENVS, SameStart, evaluate, scalars
 from trudi_rsl.plain_values import is_count
-from trudi_rsl.rsl_rl_compat.moved import policy_of
-from trudi_rsl.rsl_rl_compat.recurrent import fresh_hidden_states
+from trudi_rsl.rsl_rl_compat.models import fresh_hidden_states, policy_of
 from trudi_rsl.runners.hooks import Hook
 
 logger = logging.getLogger(__name__)

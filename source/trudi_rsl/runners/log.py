@@ -13,8 +13,6 @@ import torch
 from tensorboard.summary.writer.event_file_writer import EventFileWriter
 from torch.utils.tensorboard import SummaryWriter
 
-from trudi_rsl.checkpoints.resume import env_state_of
-
 logger = logging.getLogger(__name__)
 
 RETRY_SECONDS = 60.0
@@ -102,11 +100,11 @@ def load_log_state(log: Any, checkpoint: Mapping[str, Any], device: str) -> None
 
     Args:
         log: RSL-RL's logger.
-        checkpoint: Content of a ``model_*.pt``.
+        checkpoint: Content of a ``model_*.pt`` in the present format.
         device: Where the logger's tensors are.
     """
     sums = (checkpoint.get("infos") or {}).get("logger", {})
-    continues = (env_state_of(checkpoint) or {}).get("exact", False)
+    continues = (checkpoint.get("env_state") or {}).get("exact", False)
     for name in (*EPISODE_SUMS, *LOG_SUMS) if continues else LOG_SUMS:
         value = sums.get(name) if hasattr(log, name) else None
         if isinstance(value, torch.Tensor):

@@ -20,13 +20,22 @@ from torch.utils.tensorboard import SummaryWriter
 
 from trudi_rsl.algorithms import TruDi
 from trudi_rsl.algorithms.policy_gradient import PolicyGradient
-from trudi_rsl.checkpoints.file import save_whole, sound
-from trudi_rsl.checkpoints.rebuild import SECTION, check_algorithm, check_kind, check_task, policy_spec, read_checkpoint
+from trudi_rsl.checkpoints.file import read_checkpoint, write_checkpoint
+from trudi_rsl.checkpoints.format import (
+    SECTION,
+    PolicySpec,
+    check_algorithm,
+    check_task,
+    learner_spec,
+    policy_spec,
+    task_of,
+)
+from trudi_rsl.checkpoints.rebuild import kind_of_model, model_settings
 from trudi_rsl.checkpoints.resume import resume_state, set_resume_state
 from trudi_rsl.distributed import detect_lost_ranks, join_gloo
-from trudi_rsl.errors import NonFiniteError
-from trudi_rsl.rsl_rl_compat import task_name
-from trudi_rsl.rsl_rl_compat.moved import policy_of
+from trudi_rsl.environments.description import task_name
+from trudi_rsl.errors import NonFiniteError, as_checkpoint_error
+from trudi_rsl.rsl_rl_compat.models import policy_of
 from trudi_rsl.runners.evaluation import RateCheckpoints
 from trudi_rsl.runners.hooks import ExportCheckpoints, Hook
 from trudi_rsl.runners.log import load_log_state, log_state, make_interruptible
@@ -68,7 +77,7 @@ class OnPolicyRunner(RslRlOnPolicyRunner):
         **host_options: Passed on to a host's runner that follows this class in the method resolution order.
     """
 
-    _policy_spec: dict[str, Any] | None = None
+    _policy_spec: PolicySpec | None = None
     """Description of PPO's policy for its checkpoints; the other algorithms save their own."""
 
     def __init__(
@@ -85,7 +94,8 @@ class OnPolicyRunner(RslRlOnPolicyRunner):
             self.cfg.setdefault("check_for_nan", False)
         elif actor is not None and type(self.alg) is PPO:
             obs = self.alg.storage.observations[0]
-            self._policy_spec = policy_spec("ppo", actor, obs, self.cfg["obs_groups"], env)
+            groups, kind = {"actor": self.cfg["obs_groups"]["actor"]}, kind_of_model(policy_of(self.alg))
+            self._policy_spec = policy_spec("ppo", kind, model_settings(actor), obs, groups, env)
         self._stop = StopConditions(self.cfg.get("max_seconds"))
         # a signal's sender, such as a cluster's scheduler, waits for a limited time
         self._rating = RateCheckpoints(
@@ -284,7 +294,7 @@ class OnPolicyRunner(RslRlOnPolicyRunner):
         Raises:
             OSError: If the file cannot be written.
         """
-        save_whole({**self._algorithm_state(), "iter": self.current_learning_iteration, "infos": infos}, path)
+        write_checkpoint({**self._algorithm_state(), "iter": self.current_learning_iteration, "infos": infos}, path)
         if self._writer is not None and self.cfg.get("upload_model", True):
             self.logger.save_model(path, self.current_learning_iteration)
 
@@ -338,18 +348,18 @@ class OnPolicyRunner(RslRlOnPolicyRunner):
         """
         checkpoint = read_checkpoint(path)
         if isinstance(self.alg, TruDi):
-            check_kind(checkpoint)
+            learner_spec(checkpoint)
         elif self._is_stock_ppo():
             check_algorithm(checkpoint, "ppo")
-            check_task((checkpoint.get("infos") or {}).get("task"), task_name(self.env))
-        with sound(path):
+            check_task(task_of(checkpoint), task_name(self.env))
+        with as_checkpoint_error(path):
             if self._load_algorithm_state(checkpoint, load_cfg, strict):
                 self.current_learning_iteration = checkpoint["iter"]
             if load_cfg is None or load_cfg.get("iteration"):
-                if self._is_stock_ppo() and (saved := (checkpoint.get("infos") or {}).get("resume")):
+                if self._is_stock_ppo() and "rng_state" in checkpoint:
                     # RSL-RL up to 5.4 would continue with the configured rate
                     self.alg.learning_rate = self.alg.optimizer.param_groups[0]["lr"]
-                    set_resume_state(self.env, saved, not self.gpu_global_rank)
+                    set_resume_state(self.env, checkpoint, not self.gpu_global_rank)
                 load_log_state(self.logger, checkpoint, self.device)
             return checkpoint["infos"]
 

@@ -141,12 +141,7 @@ class TruDiRunner(OnPolicyRunner):
     ) -> None:
         env.task = self.task  # stored in checkpoints; mjlab's environments do not know their names
         train_cfg.setdefault("check_for_nan", False)
-<<<<<<< HEAD
         super().__init__(env, train_cfg, log_dir, device, **host_options)
-=======
-        # Skips OnPolicyRunner's constructor, which does not pass on the options of other hosts' runners.
-        super(OnPolicyRunner, self).__init__(env, train_cfg, log_dir, device, **host_options)
->>>>>>> main
 
     def learn(self, num_learning_iterations: int, init_at_random_ep_len: bool = False) -> None:
         """Train for a number of iterations; see :class:`trudi_rsl.runners.OnPolicyRunner`."""
