@@ -28,7 +28,7 @@ from trudi_rsl.algorithms import TruDi
 from trudi_rsl.config import compose
 from trudi_rsl.hosts.registry import make_env
 from trudi_rsl.runners import OnPolicyRunner
-from trudi_rsl.runners.checkpoint_evaluation import CheckpointEvaluation
+from trudi_rsl.runners.evaluation import CheckpointEvaluation
 
 TASK = "HalfCheetah-v5"
 WARM_UP, MEASURED = 5, 25
@@ -152,8 +152,8 @@ def evaluation_cost(quick: bool) -> Record:
             evaluation = CheckpointEvaluation(
                 runner.evaluation_env, cfg.agent.evaluation_episodes, stopped=lambda: False
             )
-            seconds = median_seconds(lambda e=evaluation, runner=runner: e.numbers_of(runner), evaluations)
-            evaluation.end()
+            seconds = median_seconds(lambda e=evaluation, runner=runner: e.evaluate(runner), evaluations)
+            evaluation.close()
         records[algo] = {
             "episodes": cfg.agent.evaluation_episodes,
             "save_interval": cfg.agent.save_interval,
