@@ -60,7 +60,7 @@ def test_the_project_knows_no_trudi_but_by_the_one_line() -> None:
 
 def test_ppo_trains(ppo_run: Done) -> None:
     assert ppo_run.returncode == 0, ppo_run.output
-    assert "trudi" not in torch.load(ppo_run.checkpoint, weights_only=False)
+    assert "trudi_rsl" not in torch.load(ppo_run.checkpoint, weights_only=False)
 
 
 def test_trudi_trains_without_an_edit(trudi_run: Done) -> None:
@@ -68,7 +68,7 @@ def test_trudi_trains_without_an_edit(trudi_run: Done) -> None:
     policy, spec = load_actor_critic(trudi_run.checkpoint)
     assert spec["task"] == TASK
     assert (policy.actor.num_obs, policy.actor.num_actions) == (3, 1)
-    assert spec["cfg"]["gamma"] == 0.99
+    assert spec["settings"]["gamma"] == 0.99
 
 
 def test_what_trained_without_an_edit_plays_and_exports(trudi_run: Done) -> None:
@@ -86,7 +86,7 @@ def test_trudi_trains_by_the_one_line_swap_with_ppos_shared_settings(tmp_path: P
     _policy, spec = load_actor_critic(done.checkpoint)
     saved = done.agent["algorithm"]
     shared = ("learning_rate", "num_learning_epochs", "num_mini_batches", "max_grad_norm", "gamma", "lam")
-    assert [spec["cfg"][name] for name in shared] == [saved[name] for name in shared]
+    assert [spec["settings"][name] for name in shared] == [saved[name] for name in shared]
     assert "clip_param" in done.output
 
 

@@ -68,7 +68,7 @@ def check_settings(done: Done) -> None:
     """Check that a run has the task's preset and what was overridden, in its folder and in its checkpoint."""
     expected = TruDiCfg.from_dict(task_preset(TASK)["agent"]["algorithm"] | SMALL | {"kl_bound": KL_BOUND}).to_dict()
     _policy, spec = load_actor_critic(done.checkpoint)
-    for saved in (TruDiCfg.from_dict(spec["cfg"]).to_dict(), done.agent["algorithm"]):
+    for saved in (TruDiCfg.from_dict(spec["settings"]).to_dict(), done.agent["algorithm"]):
         assert {name: saved[name] for name in expected} == expected
     assert set(done.agent["algorithm"]) == {"class_name", *(field.name for field in fields(TruDiCfg))}
 
