@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: BSD-3-Clause
-"""The other tasks of the paper's Isaac Lab suite start with their presets, under their names in Isaac Lab 2.3."""
+"""The other tasks of the paper's Isaac Lab suite train with their presets, by their names in Isaac Lab 2.3."""
 
 from __future__ import annotations
 
