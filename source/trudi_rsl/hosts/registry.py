@@ -13,7 +13,10 @@ from typing import Any
 import torch
 from rsl_rl.env import VecEnv
 
+from trudi_rsl.config import check_startable
 from trudi_rsl.errors import ConfigError
+from trudi_rsl.evaluation.policies import Host
+from trudi_rsl.runners import OnPolicyRunner
 from trudi_rsl.task_names import counterpart
 
 PREFIXES = {"Isaac-": "isaaclab", "IsaacContrib-": "isaaclab", "Mjlab-": "mjlab"}
@@ -129,3 +132,22 @@ def check_device(device: str) -> None:
         raise ConfigError(
             f"Cannot use device {device!r}; on this machine: {', '.join(have)}. Choose with --device."
         ) from error
+
+
+def require_gymnasium(task: str, device: str) -> None:
+    """Check that :func:`make_env` can make a task's environments on a device.
+
+    Raises:
+        ConfigError: If the task's simulator starts itself or cannot start, or there is no such device.
+    """
+    check_startable(task)
+    if launcher(task) is not None:
+        raise ConfigError(
+            f"the simulator of {task} starts itself, once per process; only Gymnasium's tasks are evaluated side by "
+            f"side. For one checkpoint: scripts/play.py --task {task} --checkpoint FILE --headless --episodes 32."
+        )
+    check_device(device)
+
+
+GYMNASIUM = Host(make_env, OnPolicyRunner, require_gymnasium)
+"""Contributes Gymnasium's environments to evaluations."""

@@ -15,7 +15,7 @@ import numpy as np
 from gymnasium.spaces import Box
 from numpy.typing import NDArray
 
-from trudi_rsl.tasks.behaviour_modes import BehaviourModes, circle
+from trudi_rsl.evaluation.modes import BehaviourModes, circle
 
 START = (-0.65, 0.0)
 """Where a fixed start puts the point [m]."""

@@ -18,7 +18,7 @@ from trudi_rsl.config import resume_path
 from trudi_rsl.config.presets import task_preset
 from trudi_rsl.config.run_folder import LOG_ROOT
 from trudi_rsl.errors import ConfigError
-from trudi_rsl.evaluation.policies import identify
+from trudi_rsl.evaluation.identify import identify
 from trudi_rsl.hosts.mjlab.task import Task, find_task, require_mjlab
 from trudi_rsl.hosts.registry import check_device
 

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: BSD-3-Clause
-"""Which behaviours a task has, and how to tell them apart."""
+"""Behaviour modes of a task: the registry that tasks add theirs to, without any simulator."""
 
 from __future__ import annotations
 
@@ -21,47 +21,42 @@ Array = NDArray[np.float64]
 class BehaviourModes:
     """The behaviours that solve a task equally well.
 
-    The functions take the observations of one run, ``[L + 1, O]`` for L steps: the first, and the one that each step
-    led to.
+    The functions take the observations of one run, ``[L + 1, O]`` for L steps: the first one, and the one after each
+    step.
     """
 
     names: tuple[str, ...]
     """The modes."""
     classify: Callable[[Array], int | None]
-    """Index of the run's mode among ``names``, None for a run that failed."""
+    """Index of the run's mode among ``names``, None for a failed run."""
     fixed_start: Mapping[str, Any]
-    """Options of the task's constructor under which every episode starts in the same state."""
+    """Options of the task's constructor that start every episode in the same state."""
     path: Callable[[Array], Array]
-    """Where the run went in the plane, ``[L + 1, 2]``."""
+    """Positions of the run in the plane, ``[L + 1, 2]``."""
     coordinate: Callable[[Array], Array]
-    """The number that the modes differ in, ``[L + 1]``."""
+    """The coordinate in which the modes differ, ``[L + 1]``."""
     coordinate_name: str
-    """What it is, with its unit."""
+    """Its name and unit."""
     outlines: Mapping[str, Array] = field(default_factory=dict)
-    """What else lies in the plane: name to a polygon's corners ``[P, 2]``."""
+    """Other objects in the plane: name to corners of a polygon ``[P, 2]``."""
 
 
 _REGISTRY: dict[str, BehaviourModes] = {}
 
 
 def register_modes(task: str, modes: BehaviourModes) -> None:
-    """Make a task's modes known, beside registering the task with Gymnasium.
-
-    Args:
-        task: Task name; its other versions share the modes.
-        modes: What tells its behaviours apart.
-    """
+    """Register the modes of a task, which all its versions share, next to registering the task with Gymnasium."""
     _REGISTRY[_key(task)] = modes
 
 
-def modes_of(task: str) -> BehaviourModes:
+def find_modes(task: str) -> BehaviourModes:
     """Return the modes of a task.
 
     Args:
         task: Task name, or ``module:Name`` for one that importing ``module`` registers.
 
     Raises:
-        ConfigError: If none are registered, naming the tasks that have some, or ``module`` cannot be imported.
+        ConfigError: If none are registered, listing the tasks that have some, or ``module`` cannot be imported.
     """
     module = task.rpartition(":")[0]
     if module:
