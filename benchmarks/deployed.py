@@ -78,13 +78,13 @@ def environments(task: str, checkpoint: Path, num_envs: int, fixed_start: bool =
         from trudi_rsl.hosts.mjlab.task import find_task
 
         return PlayedEnv(ManagerBasedRlEnv(playing_cfg(find_task(task, "trudi"), num_envs, SEED), "cpu"), task)
-    from trudi_rsl.evaluation.play import settings
+    from trudi_rsl.evaluation.identify import load_run_settings
     from trudi_rsl.hosts.registry import make_env
-    from trudi_rsl.tasks import modes_of
+    from trudi_rsl.tasks import find_modes
 
-    cfg = settings(checkpoint, task, "trudi", [f"env.num_envs={num_envs}"])
+    cfg = load_run_settings(checkpoint, task, "trudi", [f"env.num_envs={num_envs}"])
     if fixed_start:
-        cfg.env.env_kwargs = {**(cfg.env.env_kwargs or {}), **modes_of(task).fixed_start}
+        cfg.env.env_kwargs = {**(cfg.env.env_kwargs or {}), **find_modes(task).fixed_start}
     return make_env(task, cfg.env, "cpu", SEED)
 
 
@@ -105,7 +105,7 @@ def drive(task: str, checkpoint: Path, options: dict[str, Any]) -> dict[str, Any
 def behaviour(checkpoint: Path, folder: Path, options: dict[str, Any]) -> dict[str, Any]:
     """Return which behaviours a variant of the multimodal task's policy shows."""
     from trudi_rsl.evaluation.behaviour import NUM_RUNS, Behaviour, record
-    from trudi_rsl.tasks import modes_of
+    from trudi_rsl.tasks import find_modes
 
     file = export_checkpoint(
         checkpoint, folder, ExportOptions(batch_size=NUM_RUNS, latent_input=True, **options)
@@ -113,7 +113,7 @@ def behaviour(checkpoint: Path, folder: Path, options: dict[str, Any]) -> dict[s
     assert file is not None
     env = environments(MULTIMODAL, checkpoint, NUM_RUNS, fixed_start=True)
     torch.manual_seed(SEED)
-    found = Behaviour.of(record(env, ExportedPolicy(file), progress=False), modes_of(MULTIMODAL)).to_dict()
+    found = Behaviour.classify(record(env, ExportedPolicy(file), progress=False), find_modes(MULTIMODAL)).to_dict()
     del found["runs"]
     return found
 

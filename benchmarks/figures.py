@@ -15,7 +15,7 @@ mpl.use("Agg")
 from matplotlib import pyplot as plt
 from matplotlib.axes import Axes
 
-from trudi_rsl.evaluation.comparison.estimates import Estimate
+from trudi_rsl.evaluation.statistics import Estimate
 
 COLORS = {
     "trudi": "#1f5fbf",

@@ -29,9 +29,10 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 
 from trudi_rsl.config import load_params
 from trudi_rsl.config.event_file import read_run
-from trudi_rsl.evaluation.checkpoints import newest_checkpoint, subject_of
+from trudi_rsl.evaluation.identify import newest_checkpoint, read_subject
 from trudi_rsl.evaluation.measurement import Evaluation, EvaluationCfg
-from trudi_rsl.evaluation.policies import HAVE_NO_CHAIN, SamplerCfg
+from trudi_rsl.evaluation.samplers import GAUSSIAN_POLICIES, SamplerCfg
+from trudi_rsl.hosts.registry import GYMNASIUM
 
 ROOT = Path(__file__).resolve().parents[1]
 RESULTS = ROOT / "benchmarks" / "results" / "learning"
@@ -87,9 +88,9 @@ def one_thread() -> dict[str, str]:
 
 def evaluate_run(run: Path) -> dict[str, list[float]]:
     """Return the episode returns of the trained policy under each of its samplers."""
-    subject, cfg = subject_of(newest_checkpoint(run)), EvaluationCfg(EVALUATION_EPISODES, seed=EVALUATION_SEED)
-    samplers = GAUSSIANS_SAMPLERS if subject.algorithm in HAVE_NO_CHAIN else SAMPLERS
-    return {name: Evaluation(subject, sampler, cfg).run().returns for name, sampler in samplers.items()}
+    subject, cfg = read_subject(newest_checkpoint(run)), EvaluationCfg(EVALUATION_EPISODES, seed=EVALUATION_SEED)
+    samplers = GAUSSIANS_SAMPLERS if subject.algorithm in GAUSSIAN_POLICIES else SAMPLERS
+    return {name: Evaluation(subject, sampler, cfg, GYMNASIUM).run().returns for name, sampler in samplers.items()}
 
 
 def measure(job: Job) -> dict[str, Any]:

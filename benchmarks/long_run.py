@@ -25,9 +25,10 @@ from learning import one_thread
 from rich.progress import Progress
 
 from trudi_rsl.config import load_params
-from trudi_rsl.evaluation.behaviour import measure as measure_behaviour
-from trudi_rsl.evaluation.checkpoints import newest_checkpoint
-from trudi_rsl.evaluation.policies import SamplerCfg
+from trudi_rsl.evaluation.behaviour import measure_behaviour
+from trudi_rsl.evaluation.identify import newest_checkpoint, read_subject
+from trudi_rsl.hosts.registry import GYMNASIUM
+from trudi_rsl.tasks import find_modes
 
 ROOT = Path(__file__).resolve().parents[1]
 RESULTS = ROOT / "benchmarks" / "results" / "long_run"
@@ -84,7 +85,8 @@ def measure(seed: int) -> dict[str, Any]:
         run, memory = train(seed, Path(name))
         params = load_params(run)
         curve = learning_curve(run, params.agent.num_steps_per_env * params.env.num_envs)
-        behaviour = measure_behaviour(newest_checkpoint(run), sampler=SamplerCfg("ode"), progress=False).behaviour
+        subject = read_subject(newest_checkpoint(run))
+        behaviour = measure_behaviour(subject, find_modes(TASK), GYMNASIUM, progress=False).behaviour
     return {
         "task": TASK,
         "seed": seed,

@@ -23,9 +23,11 @@ from host_runs import learning_curve, measure_missing, train
 from mjlab.envs import ManagerBasedRlEnv  # pyright: ignore[reportMissingImports]
 
 from trudi_rsl.evaluation.episodes import evaluate
-from trudi_rsl.evaluation.policies import SamplerCfg, load_policy
+from trudi_rsl.evaluation.policies import load_policy
+from trudi_rsl.evaluation.samplers import SamplerCfg
 from trudi_rsl.hosts.mjlab.play import PlayedEnv, agent_cfg, playing_cfg
 from trudi_rsl.hosts.mjlab.task import find_task
+from trudi_rsl.runners import OnPolicyRunner
 
 TASK = "Mjlab-Cartpole-Swingup"
 RESULTS = Path(__file__).resolve().parent / "results" / "mjlab"
@@ -84,7 +86,7 @@ def deterministic_returns(checkpoint: Path, algo: str) -> list[float]:
     agent = agent_cfg(task, checkpoint)
     simulator = ManagerBasedRlEnv(playing_cfg(task, EVALUATION_EPISODES, EVALUATION_SEED), "cpu")
     env = PlayedEnv(simulator, TASK, agent["clip_actions"])
-    policy = load_policy(checkpoint, task.algo, env, agent, DETERMINISTIC[algo], "cpu")
+    policy = load_policy(checkpoint, task.algo, env, agent, DETERMINISTIC[algo], "cpu", OnPolicyRunner)
     return evaluate(env, policy, EVALUATION_EPISODES, progress=False).returns.tolist()
 
 

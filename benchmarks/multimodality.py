@@ -27,10 +27,12 @@ from learning import measured_config
 from report import NAMES, table
 
 from trudi_rsl.config import load_params
-from trudi_rsl.evaluation.behaviour import NUM_RUNS, measure
-from trudi_rsl.evaluation.chains import chain_figure, chain_paths, first_observation, load_diffusion_policy
-from trudi_rsl.evaluation.checkpoints import newest_checkpoint
-from trudi_rsl.evaluation.policies import HAVE_NO_CHAIN, SamplerCfg
+from trudi_rsl.evaluation.behaviour import NUM_RUNS, measure_behaviour
+from trudi_rsl.evaluation.chains import chain_figure, chain_paths, load_diffusion_policy, reset_observation
+from trudi_rsl.evaluation.identify import newest_checkpoint, read_subject
+from trudi_rsl.evaluation.samplers import GAUSSIAN_POLICIES, SamplerCfg
+from trudi_rsl.hosts.registry import GYMNASIUM
+from trudi_rsl.tasks import find_modes
 
 ROOT = Path(__file__).resolve().parents[1]
 RESULTS = ROOT / "benchmarks" / "results" / "multimodality"
@@ -68,7 +70,7 @@ NUM_CHAINS = 4000
 
 def samplers_of(algo: str) -> dict[str, SamplerCfg]:
     """Return the ways in which an algorithm's policies act."""
-    if algo in HAVE_NO_CHAIN:
+    if algo in GAUSSIAN_POLICIES:
         return GAUSSIANS_SAMPLERS
     return {name: cfg for name, cfg in SAMPLERS.items() if algo in ("trudi", "dime") or cfg.score_scale is None}
 
@@ -83,8 +85,9 @@ def measure_run(run: tuple[str, int]) -> dict[str, Any]:
         command = [sys.executable, str(ROOT / "scripts" / "train.py"), *flags]
         trained, seconds = train(command, Path(folder))
         checkpoint, params = newest_checkpoint(trained), load_params(trained)
+        policy, modes = read_subject(checkpoint), find_modes(TASK)
         measurements = {
-            sampler: measure(checkpoint, sampler=cfg, progress=False)
+            sampler: measure_behaviour(policy, modes, GYMNASIUM, sampler=cfg, progress=False)
             for sampler, cfg in samplers_of(subject.algo).items()
         }
         if seed == PICTURED_SEED and name in PICTURED:
@@ -108,7 +111,7 @@ def measure_run(run: tuple[str, int]) -> dict[str, Any]:
 def draw_chain(checkpoint: Path, picture: Path) -> None:
     """Draw the chains at the fixed start."""
     actor_critic, spec = load_diffusion_policy(checkpoint)
-    obs = first_observation(checkpoint, actor_critic, spec, 0, ["env.env_kwargs.fixed_start=true"])
+    obs = reset_observation(checkpoint, actor_critic, spec, GYMNASIUM, 0, ["env.env_kwargs.fixed_start=true"])
     torch.manual_seed(0)
     chain_figure(chain_paths(actor_critic, obs, NUM_CHAINS), [0, 1], f"{TASK}, fixed start").savefig(picture, dpi=130)
 

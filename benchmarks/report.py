@@ -25,7 +25,7 @@ import wallclock
 from jobs import ALL_COMPARED, HALF_CHEETAH
 from wallclock import stored_runs
 
-from trudi_rsl.evaluation.comparison.estimates import improvement_estimate, iqm_estimate, score_matrix
+from trudi_rsl.evaluation.statistics import improvement_estimate, iqm_estimate, score_matrix
 from trudi_rsl.settings import SETTINGS
 
 ROOT = Path(__file__).resolve().parents[1]

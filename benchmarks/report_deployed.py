@@ -16,7 +16,7 @@ from deployed import EPISODES, MULTIMODAL, SEEDS, VARIANTS
 from latency import NUM_ACTIONS, NUM_OBS
 from scipy.stats import t as student
 
-from trudi_rsl.evaluation.comparison.estimates import Estimate, iqm_estimate
+from trudi_rsl.evaluation.statistics import Estimate, iqm_estimate
 
 TEMPLATE = Path(__file__).with_name("deployed.md.in")
 WHOLE = "N = 8"

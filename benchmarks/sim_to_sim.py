@@ -22,9 +22,10 @@ from host_runs import measure_missing, train
 from plain_mujoco import EPISODE_STEPS, PlainCheetah
 
 from trudi_rsl.deploy import Policy, export_checkpoint
-from trudi_rsl.evaluation.checkpoints import newest_checkpoint, subject_of
+from trudi_rsl.evaluation.identify import newest_checkpoint, read_subject
 from trudi_rsl.evaluation.measurement import Evaluation, EvaluationCfg
-from trudi_rsl.evaluation.policies import SamplerCfg
+from trudi_rsl.evaluation.samplers import SamplerCfg
+from trudi_rsl.hosts.registry import GYMNASIUM
 
 ROOT = Path(__file__).resolve().parents[1]
 RESULTS = ROOT / "benchmarks" / "results" / "sim_to_sim"
@@ -40,7 +41,8 @@ def measure(seed: int) -> dict[str, Any]:
         run, _ = train([*command, "--seed", str(seed), "--device", "cpu", "--headless"], Path(folder))
         checkpoint = newest_checkpoint(run)
         cfg = EvaluationCfg(EPISODES, seed=SEED)
-        trained = Evaluation(subject_of(checkpoint), SamplerCfg("ode", initial_latent="zeros"), cfg).run().returns
+        sampler = SamplerCfg("ode", initial_latent="zeros")
+        trained = Evaluation(read_subject(checkpoint), sampler, cfg, GYMNASIUM).run().returns
         policy = Policy(export_checkpoint(checkpoint).onnx)
         generator = np.random.default_rng(SEED)
         plain = [episode_return(policy, PlainCheetah.at_random(generator)) for _ in range(EPISODES)]

@@ -68,14 +68,14 @@ def play(args: argparse.Namespace, rest: list[str]) -> None:
     from trudi_rsl.errors import ConfigError
     from trudi_rsl.evaluation.episodes import PLAYED_EPISODES
     from trudi_rsl.evaluation.play import play as play_in
-    from trudi_rsl.hosts.registry import GYMNASIUM, launcher
+    from trudi_rsl.hosts.registry import GYMNASIUM, find_host
 
     if args.every_checkpoint:
         if args.video:
             raise ConfigError("--every_checkpoint records no video. Leave out --video, and record best.pt afterwards.")
         args.episodes = PLAYED_EPISODES if args.episodes is None else args.episodes
-    if (launch := launcher(args.task)) is not None:
-        launch.play(args, rest)
+    if (host := find_host(args.task)) is not None:
+        host.play(args, rest)
         return
     refuse_flags(rest, args.flags)
     play_in(args, rest, GYMNASIUM)

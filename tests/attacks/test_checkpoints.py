@@ -26,8 +26,7 @@ from trudi_rsl.checkpoints.rebuild import load_actor_critic, load_deployable, re
 from trudi_rsl.deploy import export_checkpoint
 from trudi_rsl.errors import CheckpointError
 from trudi_rsl.evaluation.chains import load_diffusion_policy
-from trudi_rsl.evaluation.checkpoints import find_subjects
-from trudi_rsl.evaluation.policies import identify
+from trudi_rsl.evaluation.identify import find_subjects, identify
 from trudi_rsl.hosts.gymnasium.env import GymnasiumVecEnv
 from trudi_rsl.runners import OnPolicyRunner
 

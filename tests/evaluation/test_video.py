@@ -52,7 +52,7 @@ def test_videos_are_numbered_and_replace_nothing(tmp_path: Path) -> None:
         names.append(path.name)
     assert names == ["play.mp4", "play_1.mp4", "play_2.mp4"]
     with pytest.raises(FileExistsError):
-        record_episode(env_of("ShortOrLong"), idle, tmp_path / "play.mp4")
+        record_episode(env_of("ShortOrLong"), idle, path)
 
 
 def test_a_rendering_that_fails_says_what_to_do_and_leaves_no_file(tmp_path: Path) -> None:

@@ -13,7 +13,7 @@ import pytest
 from filelock import FileLock
 
 from trudi_rsl.config.event_file import Run, RunError
-from trudi_rsl.evaluation.plots import RETURN_TAG
+from trudi_rsl.evaluation.learning_curves import RETURN_TAG
 from trudi_rsl.experiments.curves import curve_of, curves_figure, mean_curve
 from trudi_rsl.experiments.job import LOCK_FILE, OUTPUT_FILE, RECORD_FILE, Job, write_json
 from trudi_rsl.experiments.report import duration

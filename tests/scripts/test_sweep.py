@@ -22,9 +22,9 @@ from filelock import FileLock
 from scripts.sweep import main
 from tests.scripts.running import SCRIPTS
 from trudi_rsl.checkpoints.rebuild import read_checkpoint
-from trudi_rsl.evaluation.checkpoints import subject_of
+from trudi_rsl.evaluation.identify import read_subject
 from trudi_rsl.evaluation.measurement import Evaluation, EvaluationCfg
-from trudi_rsl.evaluation.policies import SamplerCfg
+from trudi_rsl.evaluation.samplers import SamplerCfg
 from trudi_rsl.experiments.experiment import load_experiment
 from trudi_rsl.experiments.job import LOCK_FILE, Job
 from trudi_rsl.experiments.plan import plan
@@ -126,7 +126,7 @@ def test_every_run_is_trained_evaluated_and_reported_and_none_twice(project: Pat
 
 def test_an_evaluation_of_a_run_is_that_of_the_evaluation_script(project: Path) -> None:
     (run,) = {path for path in attempts(project) if "slow_seed1" in path.parent.name}
-    subject = subject_of(run / "model_1.pt")
+    subject = read_subject(run / "model_1.pt")
     alone = Evaluation(subject, SamplerCfg("sde"), EvaluationCfg(episodes=2))
     stored = alone.cached()
     assert stored is not None

@@ -21,7 +21,7 @@ from trudi_rsl.evaluation.episodes import Policy, progress_bar, start_episodes
 from trudi_rsl.evaluation.identify import Subject, load_run_settings
 from trudi_rsl.evaluation.modes import BehaviourModes
 from trudi_rsl.evaluation.pictures import SUFFIXES, Figure, new_figure, save_pictures, style_axes
-from trudi_rsl.evaluation.policies import Host, load_policy
+from trudi_rsl.evaluation.policies import Simulation, load_policy
 from trudi_rsl.evaluation.samplers import GAUSSIAN_POLICIES, SamplerCfg
 from trudi_rsl.files import unused_stem
 
@@ -79,9 +79,10 @@ def record(env: VecEnv, policy: Policy, group: str = "policy", progress: bool = 
     obs, _ = start_episodes(env, policy, env.device)
     seen, rewards = [obs[group].cpu()], []
     lengths = torch.zeros(env.num_envs, dtype=torch.long)
+    limit = int(env.max_episode_length)
     with progress_bar("Running", "steps", progress) as bar:
-        task = bar.add_task("", total=env.max_episode_length, ended=0)
-        for step in range(1, int(env.max_episode_length) + 1):
+        task = bar.add_task("", total=limit, ended=0)
+        for step in range(1, limit + 1):
             obs, reward, dones, extras = env.step(policy(obs))
             done = dones.reshape(-1).cpu() > 0
             if bool(done.any()) and "final_obs" not in extras:
@@ -179,15 +180,19 @@ class PolicyBehaviour:
         table = stem.with_name(f"{stem.name}.json")
         text = json.dumps({**about, **self.behaviour.to_dict()}, indent=2, allow_nan=False)
         table.write_text(f"{text}\n", encoding="utf-8")
+        return [table, *save_pictures(self.figure(), stem)]
+
+    def figure(self) -> Figure:
+        """Return :func:`behaviour_figure` under a title."""
         bits = _format_bits(self.behaviour.entropy)
         title = f"{self.subject.task}, {self.subject.algorithm}, {self.sampler.sampler}: H = {bits} bits"
-        return [table, *save_pictures(behaviour_figure(self.behaviour, self.modes, title), stem)]
+        return behaviour_figure(self.behaviour, self.modes, title)
 
 
 def measure_behaviour(
     subject: Subject,
     modes: BehaviourModes,
-    host: Host,
+    simulation: Simulation,
     num_runs: int = NUM_RUNS,
     sampler: SamplerCfg | None = None,
     seed: int = 0,
@@ -199,7 +204,7 @@ def measure_behaviour(
     Args:
         subject: The trained policy, of a Gymnasium task.
         modes: The task's modes.
-        host: Makes the environments.
+        simulation: Makes the environments.
         num_runs: Runs, at least 1, each in an environment of its own.
         sampler: How the policy acts; None takes the ODE. The ODE of a policy with a chain or flow starts at random
             unless the sampler says otherwise: from zeros, all runs would be the same.
@@ -219,8 +224,8 @@ def measure_behaviour(
         sampler = replace(sampler, initial_latent="random")
     cfg = load_run_settings(checkpoint, task, algorithm, [f"env.num_envs={num_runs}"])
     cfg.env.env_kwargs = {**(cfg.env.env_kwargs or {}), **modes.fixed_start}
-    env = host.make_env(task, cfg.env, device, seed)
-    policy = load_policy(checkpoint, algorithm, env, cfg.agent, sampler, device, host.make_runner)
+    env = simulation.make_env(task, cfg.env, device, seed)
+    policy = load_policy(checkpoint, algorithm, env, cfg.agent, sampler, device, simulation.make_runner)
     torch.manual_seed(seed)
     behaviour = Behaviour.classify(record(env, policy, progress=progress), modes)
     env.close()  # pyright: ignore[reportAttributeAccessIssue]

@@ -17,7 +17,7 @@ from trudi_rsl.checkpoints.rebuild import algorithm_of, load_actor_critic, read_
 from trudi_rsl.errors import CheckpointError, ConfigError
 from trudi_rsl.evaluation.identify import load_run_settings
 from trudi_rsl.evaluation.pictures import Axes, Figure, Normalize, colormaps, new_figure
-from trudi_rsl.evaluation.policies import Host, require_fit
+from trudi_rsl.evaluation.policies import Simulation, require_fit
 from trudi_rsl.policies import DiffusionActorCritic
 from trudi_rsl.settings import SETTINGS
 
@@ -106,7 +106,7 @@ def reset_observation(
     checkpoint: Path,
     actor_critic: DiffusionActorCritic,
     spec: Mapping[str, Any],
-    host: Host,
+    simulation: Simulation,
     seed: int,
     overrides: Sequence[str],
 ) -> Tensor:
@@ -116,7 +116,7 @@ def reset_observation(
         checkpoint: The settings of its run configure the simulator.
         actor_critic: Its policy.
         spec: The section that :func:`load_diffusion_policy` returned with the policy.
-        host: Makes the environment.
+        simulation: Makes the environment.
         seed: Seed of the reset.
         overrides: ``env.name=value``.
 
@@ -126,11 +126,11 @@ def reset_observation(
     """
     task, algorithm = spec["task"], algorithm_of(read_checkpoint(checkpoint))
     try:
-        host.require(task, "cpu")
+        simulation.require(task, "cpu")
     except ConfigError as error:
         raise ConfigError(f"{error} Or give an observation with --obs FILE.npy.") from error
     cfg = load_run_settings(checkpoint, task, algorithm, ["env.num_envs=1", *overrides])
-    env = host.make_env(task, cfg.env, seed=seed)
+    env = simulation.make_env(task, cfg.env, seed=seed)
     require_fit(spec["obs_dims"], actor_critic.num_actions, env)
     obs = actor_critic.actor_obs.concatenate(env.get_observations())[0]
     env.close()  # pyright: ignore[reportAttributeAccessIssue]

@@ -17,7 +17,7 @@ from omegaconf import DictConfig, OmegaConf
 from trudi_rsl.errors import CheckpointError, ConfigError
 from trudi_rsl.evaluation.episodes import EVALUATION_SEED, MOST_ENVS, evaluate, progress_bar
 from trudi_rsl.evaluation.identify import Subject, load_run_settings
-from trudi_rsl.evaluation.policies import Host, load_policy
+from trudi_rsl.evaluation.policies import Simulation, load_policy
 from trudi_rsl.evaluation.provenance import versions
 from trudi_rsl.evaluation.samplers import SamplerCfg
 from trudi_rsl.files import replacing, require_inside
@@ -88,19 +88,19 @@ class Evaluation:
         subject: The trained policy.
         sampler: How it acts, checked with :meth:`~trudi_rsl.evaluation.samplers.SamplerCfg.require_for`.
         cfg: Episodes, seed and device.
-        host: Makes the environments.
+        simulation: Makes the environments.
 
     Raises:
         CheckpointError: If the settings of the run cannot be read.
         ConfigError: If the task cannot be evaluated here, or an override is refused.
     """
 
-    def __init__(self, subject: Subject, sampler: SamplerCfg, cfg: EvaluationCfg, host: Host) -> None:
+    def __init__(self, subject: Subject, sampler: SamplerCfg, cfg: EvaluationCfg, simulation: Simulation) -> None:
         try:
-            host.require(subject.task, cfg.device)
+            simulation.require(subject.task, cfg.device)
         except ConfigError as error:
             raise ConfigError(f"Cannot evaluate {subject.checkpoint} here: {error}") from error
-        self.subject, self.sampler, self.cfg, self._host = subject, sampler, cfg, host
+        self.subject, self.sampler, self.cfg, self._simulation = subject, sampler, cfg, simulation
         overrides = (f"env.num_envs={cfg.envs}", *cfg.overrides)
         self._settings: DictConfig = load_run_settings(subject.checkpoint, subject.task, subject.algorithm, overrides)
         key = {
@@ -143,11 +143,9 @@ class Evaluation:
         cfg, subject, agent, start = self.cfg, self.subject, self._settings.agent, time.time()
         if num_threads := cfg.num_threads or agent.get("num_threads"):
             torch.set_num_threads(num_threads)
-        env = self._host.make_env(subject.task, self._settings.env, cfg.device, cfg.seed)
-        make_runner = self._host.make_runner
-        policy = load_policy(
-            subject.checkpoint, subject.algorithm, env, agent, self.sampler, cfg.device, make_runner
-        )
+        env = self._simulation.make_env(subject.task, self._settings.env, cfg.device, cfg.seed)
+        make_runner = self._simulation.make_runner
+        policy = load_policy(subject.checkpoint, subject.algorithm, env, agent, self.sampler, cfg.device, make_runner)
         torch.manual_seed(cfg.seed)
         results = evaluate(env, policy, cfg.episodes, progress=False, on_progress=on_progress)
         env.close()  # pyright: ignore[reportAttributeAccessIssue]
@@ -181,7 +179,7 @@ class Evaluation:
 
 
 def plan_evaluations(
-    subjects: Sequence[Subject], samplers: Sequence[Sequence[SamplerCfg]], cfg: EvaluationCfg, host: Host
+    subjects: Sequence[Subject], samplers: Sequence[Sequence[SamplerCfg]], cfg: EvaluationCfg, simulation: Simulation
 ) -> list[Evaluation]:
     """Return one evaluation per policy and sampler.
 
@@ -189,13 +187,13 @@ def plan_evaluations(
         subjects: S policies.
         samplers: Samplers of each policy, S lists.
         cfg: Episodes, seed and device.
-        host: Makes the environments.
+        simulation: Makes the environments.
 
     Raises:
         CheckpointError, ConfigError: Like :class:`Evaluation`, before anything is run.
     """
     return [
-        Evaluation(subject, sampler, cfg, host)
+        Evaluation(subject, sampler, cfg, simulation)
         for subject, chosen in zip(subjects, samplers, strict=True)
         for sampler in chosen
     ]

@@ -27,7 +27,7 @@ from trudi_rsl.config import check_startable, checkpoints_in
 from trudi_rsl.errors import CheckpointError, NonFiniteError
 from trudi_rsl.evaluation.episodes import MOST_ENVS, PLAYED_EPISODES, Policy, SameStart, evaluate, progress_bar
 from trudi_rsl.evaluation.identify import find_played, identify, load_run_settings
-from trudi_rsl.evaluation.policies import Host, load_policy
+from trudi_rsl.evaluation.policies import Simulation, load_policy
 from trudi_rsl.evaluation.samplers import SamplerCfg
 from trudi_rsl.evaluation.statistics import Summary, summarize
 from trudi_rsl.evaluation.video import MAX_STEPS, make_rendering_env, record_episode, video_path
@@ -124,13 +124,13 @@ def sampler_from_args(args: argparse.Namespace) -> SamplerCfg:
     return SamplerCfg(args.sampler, args.score_scale, args.num_candidates, args.initial_latent)
 
 
-def play(args: argparse.Namespace, overrides: Sequence[str], host: Host) -> None:
-    """Play in environments that the host's ``make_env`` makes, with the settings of the checkpoint's run.
+def play(args: argparse.Namespace, overrides: Sequence[str], simulation: Simulation) -> None:
+    """Play in environments that ``simulation.make_env`` makes, with the settings of the checkpoint's run.
 
     Args:
         args: Flags of ``scripts/play.py``.
         overrides: ``env.name=value``.
-        host: Makes the environments.
+        simulation: Makes the environments.
 
     Raises:
         CheckpointError: If there is no such checkpoint, or it is of another task or algorithm.
@@ -149,13 +149,13 @@ def play(args: argparse.Namespace, overrides: Sequence[str], host: Host) -> None
     if num_threads := args.num_threads or cfg.agent.get("num_threads"):
         torch.set_num_threads(num_threads)
     if video:
-        env = make_rendering_env(host.make_env, task, cfg.env, device, seed)
+        env = make_rendering_env(simulation.make_env, task, cfg.env, device, seed)
     else:
-        env = host.make_env(task, cfg.env, device, seed)
+        env = simulation.make_env(task, cfg.env, device, seed)
 
     def load(path: Path) -> Policy:
         found = identify(path, task, algorithm)
-        return load_policy(path, found, env, cfg.agent, sampler, device, host.make_runner)
+        return load_policy(path, found, env, cfg.agent, sampler, device, simulation.make_runner)
 
     playback.run(env, load, seed, video=video, max_video_steps=args.video_length)
     env.close()  # pyright: ignore[reportAttributeAccessIssue]

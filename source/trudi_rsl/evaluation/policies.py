@@ -36,7 +36,7 @@ MakeRunner = Callable[..., Any]
 
 
 @dataclass(frozen=True)
-class Host:
+class Simulation:
     """What a simulator contributes to evaluations: the functions that the rooms above this one provide."""
 
     make_env: Callable[..., VecEnv]

@@ -115,7 +115,9 @@ def expand_samplers(
     for name in samplers:
         if name == "ode":
             scales = [None if scale == 1.0 else float(scale) for scale in score_scales]
-            found += [SamplerCfg("ode", scale, None, start) for scale, start in itertools.product(scales, initial_latents)]
+            found += [
+                SamplerCfg("ode", scale, None, start) for scale, start in itertools.product(scales, initial_latents)
+            ]
         elif name == "best_of_k":
             found += [SamplerCfg("best_of_k", num_candidates=count) for count in num_candidates]
         else:

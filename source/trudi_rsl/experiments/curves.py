@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING, Literal
 import numpy as np
 
 from trudi_rsl.config.event_file import SECONDS_TAGS, Run
-from trudi_rsl.evaluation.plots import RETURN_TAG
-from trudi_rsl.evaluation.statistics import metrics
+from trudi_rsl.evaluation.learning_curves import RETURN_TAG
+from trudi_rsl.evaluation.statistics import iqm
 
 try:
     from matplotlib.backends.backend_agg import FigureCanvasAgg
@@ -76,7 +76,7 @@ def mean_curve(curves: Sequence[tuple[np.ndarray, np.ndarray]]) -> tuple[np.ndar
     start, end = max(x[0] for x, _ in curves), min(x[-1] for x, _ in curves)
     grid = np.linspace(start, end, NUM_POINTS) if end > start else np.array([start])
     values = np.array([np.interp(grid, x, y) for x, y in curves])
-    return grid, np.array([metrics.aggregate_iqm(column) for column in values.T])
+    return grid, iqm(values.T)
 
 
 def _group(axes: Axes, runs: Sequence[Run], axis: Axis, color: str, label: str) -> None:

@@ -15,12 +15,12 @@ from omegaconf import DictConfig, OmegaConf
 from trudi_rsl.config import check_startable, compose
 from trudi_rsl.config.compose import check_seed
 from trudi_rsl.errors import ConfigError
-from trudi_rsl.evaluation.comparison.normalization import ranges_of
+from trudi_rsl.evaluation.comparison import parse_ranges
 from trudi_rsl.evaluation.measurement import EvaluationCfg
-from trudi_rsl.evaluation.samplers import fitting
+from trudi_rsl.evaluation.samplers import supported_samplers
 from trudi_rsl.experiments.experiment import Experiment, require_filled
 from trudi_rsl.experiments.job import Job
-from trudi_rsl.hosts.registry import launcher, make_env
+from trudi_rsl.hosts.registry import find_host, make_env
 
 OWN_SETTINGS = ("agent.seed", "agent.experiment_name", "agent.run_name", "agent.resume", "agent.logger")
 ENDLESS = 1_000_000
@@ -51,7 +51,7 @@ def plan(experiment: Experiment, overrides: Sequence[str] = ()) -> list[Job]:
             f"The experiment's name is a folder's, of letters, digits and . _ - =; got {experiment.name!r}."
         )
     variants = experiment.named_variants()
-    ranges_of(experiment.normalize, f"{experiment.name}: normalize")
+    parse_ranges(experiment.normalize, f"{experiment.name}: normalize")
     evaluation = experiment.evaluation
     EvaluationCfg(evaluation.episodes, seed=evaluation.seed)
     samplers = evaluation.wanted()
@@ -72,7 +72,7 @@ def plan(experiment: Experiment, overrides: Sequence[str] = ()) -> list[Job]:
                 ]
                 with _naming(task, algorithm, name):
                     cfg = compose(task, algorithm, given)
-                    fit, _ = fitting(samplers, algorithm)  # pyright: ignore[reportArgumentType]
+                    fit, _ = supported_samplers(samplers, algorithm)  # pyright: ignore[reportArgumentType]
                     _require_own_seed(given)
                 jobs += [
                     _job(experiment, (task, algorithm, name), seed, given, cfg, [asdict(sampler) for sampler in fit])
@@ -170,7 +170,7 @@ def _require_own_folders(jobs: Iterable[Job]) -> None:
 
 def _require_gymnasium(task: str) -> None:
     check_startable(task)
-    if launcher(task) is not None:
+    if find_host(task) is not None:
         raise ConfigError(
             f"Task {task!r} belongs to a simulator that starts itself, once per process; only Gymnasium's tasks can be "
             "evaluated side by side, and so be part of an experiment. Train it with scripts/train.py."

@@ -10,13 +10,12 @@ from pathlib import Path
 from typing import Any
 
 from trudi_rsl.config.event_file import Run, read_run
-from trudi_rsl.evaluation.comparison.groups import Comparison, compare
-from trudi_rsl.evaluation.comparison.normalization import ranges_of
-from trudi_rsl.evaluation.comparison.tables import as_markdown, markdown_table, number, write_comparison
+from trudi_rsl.evaluation.comparison import Comparison, compare, parse_ranges
+from trudi_rsl.evaluation.learning_curves import RETURN_TAG
 from trudi_rsl.evaluation.measurement import Measurement
-from trudi_rsl.evaluation.plots import RETURN_TAG
 from trudi_rsl.evaluation.provenance import commit, versions
-from trudi_rsl.evaluation.samplers import fitting
+from trudi_rsl.evaluation.samplers import supported_samplers
+from trudi_rsl.evaluation.tables import as_markdown, markdown_table, number, write_comparison
 from trudi_rsl.experiments.curves import TAGS, Axis, curve_of, curves_figure
 from trudi_rsl.experiments.experiment import Experiment
 from trudi_rsl.experiments.job import Job
@@ -89,12 +88,12 @@ def _curves(experiment: Experiment, jobs: Sequence[Job], logs: Mapping[str, Run]
 
 
 def _comparison(experiment: Experiment, measurements: Sequence[Measurement]) -> Comparison:
-    ranges = ranges_of(experiment.normalize, experiment.name)
+    ranges = parse_ranges(experiment.normalize, experiment.name)
     tasks = {measurement.task for measurement in measurements}
     comparison = compare(measurements, ranges, by_task=not tasks <= ranges.keys())
     samplers = experiment.evaluation.wanted()
     for algorithm in dict.fromkeys(measurement.algorithm for measurement in measurements):
-        comparison.notes.extend(fitting(samplers, algorithm)[1])  # pyright: ignore[reportArgumentType]
+        comparison.notes.extend(supported_samplers(samplers, algorithm)[1])  # pyright: ignore[reportArgumentType]
     return comparison
 
 

@@ -14,7 +14,7 @@ from typing import Any
 
 from rich.progress import Progress
 
-from trudi_rsl.evaluation.batch import progress_bar
+from trudi_rsl.evaluation.episodes import progress_bar
 from trudi_rsl.evaluation.measurement import Measurement
 from trudi_rsl.experiments.job import OUTPUT_FILE, Job
 from trudi_rsl.experiments.launchers import Launcher, launch, require

@@ -19,11 +19,12 @@ from pathlib import Path
 from filelock import FileLock, Timeout
 
 from trudi_rsl.errors import CheckpointError, ConfigError, NonFiniteError
-from trudi_rsl.evaluation.checkpoints import newest_checkpoint, subject_of
-from trudi_rsl.evaluation.measurement import Evaluation, EvaluationCfg, evaluations_of
-from trudi_rsl.evaluation.policies import SamplerCfg
+from trudi_rsl.evaluation.identify import newest_checkpoint, read_subject
+from trudi_rsl.evaluation.measurement import Evaluation, EvaluationCfg, plan_evaluations
 from trudi_rsl.evaluation.provenance import commit, versions
+from trudi_rsl.evaluation.samplers import SamplerCfg
 from trudi_rsl.experiments.job import LOCK_FILE, OUTPUT_FILE, RECORD_FILE, Job, write_json
+from trudi_rsl.hosts.registry import GYMNASIUM
 
 BUSY = 75
 """Exit status where another process writes to the folder (sysexits.h: try again later)."""
@@ -130,7 +131,8 @@ def train(job: Job, train_script: str) -> int:
 def evaluations(job: Job, checkpoint: Path) -> list[Evaluation]:
     """Return the evaluations of a finished run."""
     cfg = EvaluationCfg(job.episodes, seed=job.evaluation_seed)
-    return evaluations_of([subject_of(checkpoint, job.label)], [[SamplerCfg(**s) for s in job.samplers]], cfg)
+    samplers = [SamplerCfg(**options) for options in job.samplers]
+    return plan_evaluations([read_subject(checkpoint, job.label)], [samplers], cfg, GYMNASIUM)
 
 
 def evaluate(job: Job) -> None:

@@ -3,8 +3,8 @@
 
 import gymnasium as gym
 
-from trudi_rsl.tasks import planar_obstacle, push_t_modes
 from trudi_rsl.evaluation.modes import BehaviourModes, find_modes, register_modes
+from trudi_rsl.tasks import planar_obstacle, push_t_modes
 
 __all__ = ["BehaviourModes", "find_modes", "register_modes"]
 

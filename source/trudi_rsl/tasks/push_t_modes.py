@@ -8,8 +8,8 @@ import math
 import numpy as np
 from numpy.typing import NDArray
 
-from trudi_rsl.tasks import t_shape
 from trudi_rsl.evaluation.modes import BehaviourModes
+from trudi_rsl.tasks import t_shape
 
 FIXED_START = (0.0, 0.0, math.pi, 0.0, 0.25)
 """Fixed start: ``x, y`` (m) and angle (rad) of the block, ``x, y`` (m) of the pusher. All lies on the mirror line."""

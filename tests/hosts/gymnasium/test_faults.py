@@ -40,7 +40,7 @@ def test_it_is_truncated_without_reward_and_the_others_do_not_notice(options: di
     env, healthy = clock(**options), clock(**never)
     with pytest.warns(
         UserWarning,
-        match="NaN or infinity in 1 of 3 environments, as in environment 1, 3 steps into its episode and 3 since",
+        match="NaN or infinity in 1 of 3 environments, first in environment 1, 3 steps into its episode and 3 since",
     ):
         *_, (obs, rewards, dones, extras) = steps(env, 3)
     *_, (well, paid, ended, _) = steps(healthy, 3)

@@ -93,7 +93,7 @@ def test_a_simulator_without_readable_state_starts_anew_with_one_warning() -> No
     assert saved["exact"] is False
     resumed = GymnasiumVecEnv("Pendulum-v1", 2, seed=9)
     resumed.step(torch.zeros(2, 1))
-    with pytest.warns(UserWarning, match="Pendulum-v1 start anew") as caught:
+    with pytest.warns(UserWarning, match="Pendulum-v1 starts new episodes") as caught:
         resumed.load_state_dict(through_a_file(saved))
     assert len(caught) == 1
     assert "\n" not in str(caught[0].message)
