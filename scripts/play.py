@@ -14,7 +14,7 @@ from typing import get_args
 
 def parse() -> tuple[argparse.Namespace, list[str]]:
     """Return the flags, and what is left: overrides, and flags of the task's simulator."""
-    from trudi_rsl.checkpoints.rebuild import NAMES
+    from trudi_rsl.checkpoints.format import NAMES
     from trudi_rsl.command_line import Parser
     from trudi_rsl.policies.actor_critic import SAMPLERS, InitialLatent
 

@@ -15,7 +15,7 @@ from gymnasium.envs.classic_control.pendulum import PendulumEnv
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
 from tests.rsl_rl.helpers import runner_cfg, stock
-from trudi_rsl.checkpoints.rebuild import read_checkpoint
+from trudi_rsl.checkpoints.file import read_checkpoint
 from trudi_rsl.errors import CheckpointError, NonFiniteError
 from trudi_rsl.evaluation.policies import load_into, policy_for
 from trudi_rsl.evaluation.samplers import SamplerCfg

@@ -3,17 +3,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from trudi_rsl.checkpoints.rebuild import algorithm_of, load_actor_critic, read_checkpoint
+from trudi_rsl.checkpoints.file import read_checkpoint
+from trudi_rsl.checkpoints.format import PolicySpec, algorithm_of
+from trudi_rsl.checkpoints.rebuild import load_actor_critic
 from trudi_rsl.errors import CheckpointError, ConfigError
 from trudi_rsl.evaluation.identify import load_run_settings
 from trudi_rsl.evaluation.pictures import Axes, Figure, Normalize, colormaps, new_figure
@@ -64,8 +65,8 @@ def chain_paths(actor_critic: DiffusionActorCritic, obs: Tensor, num_paths: int)
     return [ChainPaths(name, x, actor_critic.to_simulator(x[-1].tanh())) for name, x in latents.items()]
 
 
-def load_diffusion_policy(checkpoint: Path) -> tuple[DiffusionActorCritic, dict[str, Any]]:
-    """Return the policy of a checkpoint, on the CPU, and the checkpoint's ``trudi`` section.
+def load_diffusion_policy(checkpoint: Path) -> tuple[DiffusionActorCritic, PolicySpec]:
+    """Return the policy of a checkpoint, on the CPU, and the checkpoint's section about it.
 
     Raises:
         CheckpointError: If it is no checkpoint, or its policy has no denoising chain.
@@ -105,7 +106,7 @@ def read_observation(file: Path, size: int) -> Tensor:
 def reset_observation(
     checkpoint: Path,
     actor_critic: DiffusionActorCritic,
-    spec: Mapping[str, Any],
+    spec: PolicySpec,
     simulation: Simulation,
     seed: int,
     overrides: Sequence[str],
@@ -125,6 +126,8 @@ def reset_observation(
         ConfigError: If the task cannot be simulated here, or an override is refused.
     """
     task, algorithm = spec["task"], algorithm_of(read_checkpoint(checkpoint))
+    if task is None:
+        raise CheckpointError(f"{checkpoint} does not name its task; give an observation with --obs FILE.npy.")
     try:
         simulation.require(task, "cpu")
     except ConfigError as error:

@@ -13,15 +13,8 @@ from typing import Any
 
 from omegaconf import DictConfig, OmegaConf
 
-from trudi_rsl.checkpoints.rebuild import (
-    NAMES,
-    Algorithm,
-    algorithm_of,
-    check_kind,
-    check_task,
-    read_checkpoint,
-    spec_of,
-)
+from trudi_rsl.checkpoints.file import read_checkpoint
+from trudi_rsl.checkpoints.format import NAMES, Algorithm, algorithm_of, check_task, learner_spec, task_of
 from trudi_rsl.config import compose, find_checkpoint, load_params, resume_path
 from trudi_rsl.errors import CheckpointError, ConfigError, nearest
 from trudi_rsl.settings import SETTINGS
@@ -77,10 +70,9 @@ def _identify(checkpoint: dict[str, Any], path: Path, task: str, algorithm: Algo
             f"{path} is a checkpoint of {found}, not of {algorithm}. Use --algo {found} or leave it out."
         )
     if found in SETTINGS:
-        check_kind(checkpoint, task)
+        learner_spec(checkpoint, task)
     else:
-        known = spec_of(checkpoint) or checkpoint.get("infos") or {}
-        check_task(known.get("task"), task)
+        check_task(task_of(checkpoint), task)
     return found
 
 
@@ -118,8 +110,7 @@ def read_subject(checkpoint: Path, label: str | None = None) -> Subject:
         CheckpointError: If it is no checkpoint, or its task is unknown.
     """
     content = read_checkpoint(checkpoint)
-    task = (content.get("infos") or {}).get("task") or (content.get("trudi") or {}).get("task")
-    seed, settings = None, {}
+    task, seed, settings = task_of(content), None, {}
     try:
         params = load_params(checkpoint.parent)
     except CheckpointError:  # outside of a run folder, or another program's settings

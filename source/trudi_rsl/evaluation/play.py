@@ -21,8 +21,8 @@ from rich.console import Console
 from rich.table import Table
 from rsl_rl.env import VecEnv
 
+from trudi_rsl.checkpoints.format import Algorithm
 from trudi_rsl.checkpoints.kept import BEST
-from trudi_rsl.checkpoints.rebuild import Algorithm
 from trudi_rsl.config import check_startable, checkpoints_in
 from trudi_rsl.errors import CheckpointError, NonFiniteError
 from trudi_rsl.evaluation.episodes import MOST_ENVS, PLAYED_EPISODES, Policy, SameStart, evaluate, progress_bar

@@ -18,14 +18,13 @@ from tensordict import TensorDict
 from torch import Tensor
 
 from trudi_rsl.algorithms import TruDi
-from trudi_rsl.checkpoints.file import sound
-from trudi_rsl.checkpoints.rebuild import Algorithm, load_actor_critic
-from trudi_rsl.errors import CheckpointError
+from trudi_rsl.checkpoints.format import Algorithm
+from trudi_rsl.checkpoints.rebuild import load_actor_critic, require_known_classes
+from trudi_rsl.errors import CheckpointError, as_checkpoint_error
 from trudi_rsl.evaluation.episodes import Policy
 from trudi_rsl.evaluation.samplers import SamplerCfg
 from trudi_rsl.policies import GenerativeModel
-from trudi_rsl.rsl_rl_compat.moved import policy_of
-from trudi_rsl.rsl_rl_compat.own_classes import require_own_classes
+from trudi_rsl.rsl_rl_compat.models import policy_of
 from trudi_rsl.settings import SETTINGS
 
 if TYPE_CHECKING:
@@ -78,9 +77,9 @@ def load_policy(
         require_fit(spec["obs_dims"], actor_critic.num_actions, env)
         return _bind(actor_critic.to(device).act, sampler)
     cfg = _without_training_extras(agent_cfg)
-    require_own_classes(cfg)
+    require_known_classes(cfg)
     # RSL-RL prints the networks; the settings may be as untrusted as the checkpoint
-    with contextlib.redirect_stdout(io.StringIO()), sound():
+    with contextlib.redirect_stdout(io.StringIO()), as_checkpoint_error():
         runner = make_runner(env, cfg, log_dir=None, device=device)
     runner.load(str(path), load_cfg={"actor": True}, map_location=device)
     return policy_for(runner.alg, sampler)

@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, get_args
 
-from trudi_rsl.checkpoints.rebuild import NAMES, Algorithm
+from trudi_rsl.checkpoints.format import NAMES, Algorithm
 from trudi_rsl.errors import ConfigError, nearest
 from trudi_rsl.policies.actor_critic import SAMPLERS, InitialLatent, Sampler
 from trudi_rsl.settings import SETTINGS

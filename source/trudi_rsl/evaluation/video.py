@@ -12,10 +12,10 @@ import numpy as np
 import torch
 from rsl_rl.env import VecEnv
 
+from trudi_rsl.environments.description import task_name
 from trudi_rsl.errors import ConfigError
 from trudi_rsl.evaluation.episodes import Policy, start_episodes
 from trudi_rsl.files import require_inside, unused_stem
-from trudi_rsl.rsl_rl_compat import task_name
 
 DEFAULT_FPS = 30
 MAX_STEPS = 1000

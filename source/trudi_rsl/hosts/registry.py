@@ -18,7 +18,6 @@ from typing import Any
 import torch
 from rsl_rl.env import VecEnv
 
-from trudi_rsl.checkpoints.resume import env_state_of
 from trudi_rsl.command_line import refuse_flags
 from trudi_rsl.config import check_startable
 from trudi_rsl.errors import ConfigError
@@ -39,8 +38,8 @@ class Host:
     """Prefixes of the names of its own tasks."""
     install: str
     """How to install it."""
-    has_flags: bool
-    """Whether its commands accept flags that our scripts do not know."""
+    checks_arguments: bool
+    """Whether its launcher checks flags and device, because its commands have flags of their own."""
     launcher: Callable[[], ModuleType]
     """Imports the module with the host's ``train`` and ``play``."""
     has_task: Callable[[str], bool]
@@ -71,8 +70,10 @@ class Host:
     def _launch(self, args: argparse.Namespace, rest: Sequence[str]) -> ModuleType:
         if not self.is_installed():
             raise ImportError(f"{self.name} is not installed, and task {args.task!r} needs it. {self.install}")
-        if not self.has_flags:
+        if not self.checks_arguments:
             refuse_flags(rest, args.flags)
+            if args.device is not None:
+                check_device(args.device)
         return self.launcher()
 
 
@@ -192,7 +193,7 @@ def continues_episodes(env: VecEnv, checkpoint: Mapping[str, Any]) -> bool:
         env: The environments.
         checkpoint: Content of a ``model_*.pt``.
     """
-    state = env_state_of(checkpoint)
+    state = checkpoint.get("env_state")
     return state is not None and state["exact"] and state["num_envs"] == env.num_envs
 
 

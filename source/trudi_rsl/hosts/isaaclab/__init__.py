@@ -9,7 +9,7 @@ from importlib.metadata import version
 from trudi_rsl.hosts.isaaclab.registration import PPO_KEY, TRUDI_KEY, register
 
 if version("rsl-rl-lib").startswith("3."):
-    from trudi_rsl.rsl_rl_compat import register_in_runner
+    from trudi_rsl.rsl_rl_3 import register_in_runner
 
     register_in_runner()
 

@@ -11,11 +11,10 @@ from typing import Any
 from isaaclab.utils import configclass  # pyright: ignore[reportMissingImports]
 from isaaclab_rl.rsl_rl import RslRlOnPolicyRunnerCfg  # pyright: ignore[reportMissingImports]
 
-from trudi_rsl.checkpoints.rebuild import PolicyGradientAlgorithm
+from trudi_rsl.checkpoints.format import PolicyGradientAlgorithm
 from trudi_rsl.errors import ConfigError
 from trudi_rsl.hosts.ppo_conversion import relative_class, sibling_name, trudi_settings
-from trudi_rsl.rsl_rl_compat import ALGORITHM_CLASS_NAME, POLICY_CLASS_NAME
-from trudi_rsl.rsl_rl_compat.version import INSTALLED, POLICY_STYLE, PPO_MODELS
+from trudi_rsl.rsl_rl_compat.version import ALGORITHM_CLASS_NAME, INSTALLED, POLICY_CLASS_NAME, POLICY_STYLE, PPO_MODELS
 from trudi_rsl.settings import LearnerAlgorithm, TruDiCfg, family_overrides
 
 

@@ -15,6 +15,8 @@ from typing import Any, cast
 import gymnasium
 from gymnasium.envs import registration
 
+from trudi_rsl.environments.description import HostFunctions, register_host
+
 PPO_KEY = "rsl_rl_cfg_entry_point"
 """Key of a task's PPO configuration for RSL-RL in its registration."""
 FROM_PPO = ("trudi", "spo", "dppo", "fpo")
@@ -92,4 +94,11 @@ def register() -> None:
     add_agents()
 
 
+def _host_functions() -> HostFunctions:
+    from trudi_rsl.hosts.isaaclab.description import describe, term_bounds
+
+    return HostFunctions(describe, term_bounds)
+
+
+register_host("isaaclab", _host_functions)
 register()

@@ -19,7 +19,8 @@ import isaaclab_tasks  # noqa: F401  registers the tasks  # pyright: ignore[repo
 from isaaclab_tasks.utils.parse_cfg import load_cfg_from_registry  # pyright: ignore[reportMissingImports]
 from omegaconf import OmegaConf
 
-from trudi_rsl.checkpoints.rebuild import NAMES, algorithm_of, read_checkpoint
+from trudi_rsl.checkpoints.file import read_checkpoint
+from trudi_rsl.checkpoints.format import LEARNER_KINDS, NAMES, algorithm_of, spec_of
 from trudi_rsl.config.compose import check_names, parse_overrides
 from trudi_rsl.config.presets import task_preset
 from trudi_rsl.config.run_folder import resume_path
@@ -134,8 +135,10 @@ def use_trained_settings(cfg: Any, checkpoint: Path) -> None:
         cfg: The task's agent configuration, changed in place.
         checkpoint: A ``model_*.pt``; checkpoints of PPO and its relatives change nothing.
     """
-    spec = read_checkpoint(checkpoint).get("trudi", {})
-    for name, value in spec.get("cfg", {}).items():
+    spec = spec_of(read_checkpoint(checkpoint))
+    if spec is None or spec["policy"] not in LEARNER_KINDS:
+        return
+    for name, value in spec["settings"].items():
         if hasattr(cfg.algorithm, name):
             setattr(cfg.algorithm, name, value)
 

@@ -18,7 +18,7 @@ import tyro  # pyright: ignore[reportMissingImports]
 from hydra.core.override_parser.types import QuotedString
 from mjlab.tasks import registry  # pyright: ignore[reportMissingImports]
 
-from trudi_rsl.checkpoints.rebuild import NAMES, Algorithm
+from trudi_rsl.checkpoints.format import NAMES, Algorithm
 from trudi_rsl.config.compose import parse_overrides
 from trudi_rsl.errors import ConfigError, nearest
 from trudi_rsl.hosts.mjlab.conversion import relative_of_ppo, sibling_from_trudi, why_not
