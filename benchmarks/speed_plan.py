@@ -10,8 +10,8 @@ from typing import Any, Literal
 
 from jobs import HALF_CHEETAH
 
-from trudi_rsl.acceleration import CompileMode, Precision
 from trudi_rsl.config import compose
+from trudi_rsl.settings import CompileMode, Precision
 
 Section = Literal["sampling", "update", "sweeps"]
 Mode = Literal["eager", "compiled", "captured"]

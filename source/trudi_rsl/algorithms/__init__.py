@@ -2,8 +2,8 @@
 """Algorithms that train under RSL-RL's runners."""
 
 from trudi_rsl.algorithms.policy_gradient import DPPO, FPO, SPO
-from trudi_rsl.algorithms.trudi import TruDi
+from trudi_rsl.algorithms.trudi import DIME, REPPO, TruDi
 from trudi_rsl.checkpoints.rebuild import load_actor_critic
 from trudi_rsl.settings import DIMECfg, REPPOCfg, TruDiCfg
 
-__all__ = ["DPPO", "FPO", "SPO", "DIMECfg", "REPPOCfg", "TruDi", "TruDiCfg", "load_actor_critic"]
+__all__ = ["DIME", "DPPO", "FPO", "REPPO", "SPO", "DIMECfg", "REPPOCfg", "TruDi", "TruDiCfg", "load_actor_critic"]

@@ -22,7 +22,7 @@ from trudi_rsl.rsl_rl_compat import describe_environment, task_name
 from trudi_rsl.rsl_rl_compat.checkpoint_layout import to_contract_layout
 from trudi_rsl.rsl_rl_compat.own_classes import own_class, require_own_classes
 from trudi_rsl.rsl_rl_compat.version import INSTALLED, PPO_MODELS
-from trudi_rsl.settings import LearnerAlgorithm, TruDiCfg, algorithm_of_settings, settings_from_dict
+from trudi_rsl.settings import DiffusionCfg, LearnerAlgorithm, LearnerCfg, algorithm_of_settings, settings_from_dict
 from trudi_rsl.task_names import family
 
 if TYPE_CHECKING:
@@ -185,7 +185,7 @@ MOST_STEPS = 10_000
 
 
 def build_actor_critic(
-    cfg: TruDiCfg,
+    cfg: LearnerCfg,
     obs: TensorDict,
     obs_groups: dict[str, list[str]],
     action_low: Tensor,
@@ -201,7 +201,7 @@ def build_actor_critic(
         "num_bins": cfg.num_bins,
         "obs_normalization": cfg.obs_normalization,
     }
-    if cfg.actor == "gaussian":
+    if not isinstance(cfg, DiffusionCfg):
         return GaussianActorCritic(obs, obs_groups, action_low, action_high, **options)
     return DiffusionActorCritic(
         obs,
@@ -323,7 +323,7 @@ def check_settings(saved: dict[str, Any], here: dict[str, Any]) -> None:
     """Refuse another algorithm or a setting that makes the weights another function; name other differences once.
 
     Args:
-        saved: Settings of the checkpoint, as :meth:`TruDiCfg.to_dict` gave them.
+        saved: Settings of the checkpoint, as :meth:`LearnerCfg.to_dict` gave them.
         here: Settings of the run that loads it.
 
     Raises:
@@ -388,7 +388,7 @@ def load_deployable(path: str | Path) -> tuple[DeployablePolicy, dict[str, Any]]
 def _rebuilt(checkpoint: dict[str, Any]) -> tuple[ActorCritic[Any], dict[str, Any]]:
     spec = check_kind(checkpoint)
     cfg = settings_from_dict(spec["cfg"])
-    if cfg.num_denoise_steps > MOST_STEPS:
+    if isinstance(cfg, DiffusionCfg) and cfg.num_denoise_steps > MOST_STEPS:
         raise CheckpointError(f"The checkpoint tells of {cfg.num_denoise_steps} denoising steps; at most {MOST_STEPS}.")
     parts = [(checkpoint["actor_state_dict"], ACTOR_PARTS), (checkpoint["critic_state_dict"], CRITIC_PARTS)]
     # sizes are compared before they take memory
@@ -399,7 +399,7 @@ def _rebuilt(checkpoint: dict[str, Any]) -> tuple[ActorCritic[Any], dict[str, An
     return actor_critic.eval().requires_grad_(False), spec
 
 
-def _from_spec(cfg: TruDiCfg, spec: dict[str, Any], device: str) -> ActorCritic[Any]:
+def _from_spec(cfg: LearnerCfg, spec: dict[str, Any], device: str) -> ActorCritic[Any]:
     with torch.device(device):
         obs = TensorDict({group: torch.zeros(1, dim) for group, dim in spec["obs_dims"].items()}, batch_size=[1])
         low, high = spec["action_low"].to(device), spec["action_high"].to(device)
