@@ -21,7 +21,7 @@ from learning import one_thread
 from rich.progress import track
 from soak import EXPERIMENT, TASK, progress_of
 
-from trudi_rsl.checkpoints.rebuild import read_checkpoint
+from trudi_rsl.checkpoints.file import read_checkpoint
 from trudi_rsl.config.run_folder import find_checkpoint
 
 ROOT = Path(__file__).resolve().parents[1]

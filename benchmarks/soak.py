@@ -28,7 +28,7 @@ from learning import one_thread
 from rich.progress import Progress
 from scipy.stats import mannwhitneyu
 
-from trudi_rsl.checkpoints.rebuild import read_checkpoint
+from trudi_rsl.checkpoints.file import read_checkpoint
 from trudi_rsl.config.run_folder import find_checkpoint
 from trudi_rsl.errors import CheckpointError
 

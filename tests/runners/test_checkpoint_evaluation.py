@@ -14,8 +14,8 @@ from tensordict import TensorDict
 from tests.deploy import drift
 from tests.rsl_rl.helpers import runner_cfg
 from tests.runners.evaluated import EPISODES, STEPS, cheetah, logged, trained
+from trudi_rsl.checkpoints.file import read_checkpoint
 from trudi_rsl.checkpoints.kept import KeptCheckpoints
-from trudi_rsl.checkpoints.rebuild import read_checkpoint
 from trudi_rsl.errors import ConfigError, NonFiniteError
 from trudi_rsl.evaluation.episodes import EVALUATION_SEED, evaluate
 from trudi_rsl.evaluation.policies import SamplerCfg, load_policy

@@ -23,7 +23,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import torch
 from torch import Tensor
 
-from trudi_rsl.checkpoints.file import save_whole
+from trudi_rsl.checkpoints.file import write_checkpoint
 from trudi_rsl.environments.progress import reset_envs
 from trudi_rsl.errors import NonFiniteError
 from trudi_rsl.storage import RolloutBuffer
@@ -245,7 +245,7 @@ class UpdateGuard:
         while (path := self.folder / f"skipped_update_{number}.pt").exists():
             number += 1
         try:
-            save_whole({"cause": dict(cause), **content()}, path)
+            write_checkpoint({"cause": dict(cause), **content()}, path)
         except OSError as error:
             return f" Its cause could not be written: {error}."
         return f" Its cause is kept in {path}."

@@ -17,11 +17,20 @@ from tensordict import TensorDict
 from torch import Tensor, nn
 
 from trudi_rsl.algorithms.nonfinite import LOWER_LEARNING_RATE, UpdateGuard
-from trudi_rsl.checkpoints.rebuild import SECTION, PolicyGradientAlgorithm, check_algorithm, check_task, policy_spec
+from trudi_rsl.checkpoints.format import (
+    SECTION,
+    PolicyGradientAlgorithm,
+    PolicySpec,
+    check_algorithm,
+    check_task,
+    policy_spec,
+    present_format,
+)
+from trudi_rsl.checkpoints.rebuild import kind_of_model, model_settings
 from trudi_rsl.checkpoints.resume import resume_state, set_resume_state
 from trudi_rsl.errors import ConfigError, nearest
 from trudi_rsl.policies import DenoisingModel, FlowModel, GenerativeModel
-from trudi_rsl.rsl_rl_compat.moved import resolve_callable
+from trudi_rsl.rsl_rl_compat.models import resolve_callable
 from trudi_rsl.rsl_rl_compat.version import INSTALLED, NORMALIZES_IN_UPDATE, PPO_MODELS
 from trudi_rsl.settings import DPPOCfg, LearnerCfg
 
@@ -84,8 +93,8 @@ class PolicyGradient(PPO):
     """The algorithm's name for ``--algo``."""
     has_closed_forms: ClassVar[bool] = True
     """Whether the actor has an entropy and a KL in closed form."""
-    spec: dict[str, Any] | None = None
-    """The checkpoint section that rebuilds the policy, if the algorithm was built from a runner configuration."""
+    spec: PolicySpec | None = None
+    """The checkpoint's section, if the algorithm was built from a runner configuration."""
     env: VecEnv | None = None
     """The environment; its state is saved if it has a ``state_dict``."""
     _failed: bool = False
@@ -113,7 +122,8 @@ class PolicyGradient(PPO):
         if algorithm.actor.is_recurrent or algorithm.critic.is_recurrent:
             raise ConfigError(f"{cls.__name__} does not support recurrent models; use MLPModel, or PPO.")
         algorithm.env = env
-        algorithm.spec = policy_spec(cls.algo, actor, obs, cfg["obs_groups"], env)
+        groups = {"actor": cfg["obs_groups"]["actor"]}
+        algorithm.spec = policy_spec(cls.algo, kind_of_model(algorithm.actor), model_settings(actor), obs, groups, env)
         return algorithm
 
     @classmethod
@@ -249,6 +259,7 @@ class PolicyGradient(PPO):
         Raises:
             CheckpointError: If the checkpoint is of another algorithm or task.
         """
+        loaded_dict = present_format(loaded_dict)
         check_algorithm(loaded_dict, self.algo)
         if self.spec is not None:
             check_task(loaded_dict[SECTION]["task"], self.spec["task"])

@@ -18,25 +18,33 @@ from trudi_rsl.algorithms.metrics import reduce_metrics, reduce_minibatches, rol
 from trudi_rsl.algorithms.nonfinite import UpdateGuard, filter_nonfinite
 from trudi_rsl.algorithms.targets import compute_targets, initial_range, widened_range
 from trudi_rsl.algorithms.trust_region import raise_if_replay_differs, step_sizes_of
-from trudi_rsl.checkpoints.rebuild import (
+from trudi_rsl.checkpoints.format import (
     ACTOR_PARTS,
     CRITIC_PARTS,
-    FORMAT,
-    STATE_PARTS,
-    build_actor_critic,
-    check_kind,
+    SECTION,
+    PolicySpec,
     check_settings,
-    load_parts,
-    part_of_state,
+    learner_spec,
+    policy_spec,
+    present_format,
 )
+from trudi_rsl.checkpoints.rebuild import build_actor_critic, load_parts, part_of_state
 from trudi_rsl.checkpoints.resume import resume_state, set_resume_state
 from trudi_rsl.distributed import all_gather, all_reduce_mean
+from trudi_rsl.environments.action_bounds import action_bounds
+from trudi_rsl.environments.progress import request_final_obs
 from trudi_rsl.health import Watch
 from trudi_rsl.policies import ActorCritic
 from trudi_rsl.policies.base import Decision
-from trudi_rsl.rsl_rl_compat import action_bounds, describe_environment, request_final_obs, resolve_groups, task_name
-from trudi_rsl.rsl_rl_compat.checkpoint_layout import to_contract_layout
-from trudi_rsl.settings import SETTINGS, LearnerAlgorithm, LearnerCfg, settings_from_dict
+from trudi_rsl.rsl_rl_compat.contract import resolve_groups
+from trudi_rsl.settings import (
+    SELECTORS,
+    SETTINGS,
+    LearnerAlgorithm,
+    LearnerCfg,
+    algorithm_of_settings,
+    settings_from_dict,
+)
 from trudi_rsl.storage import RolloutBuffer
 
 logger = logging.getLogger(__name__)
@@ -70,7 +78,7 @@ class TruDi:
         actor_critic: ActorCritic[Any],
         storage: RolloutBuffer,
         cfg: LearnerCfg,
-        spec: dict[str, Any],
+        spec: PolicySpec,
         env: VecEnv | None = None,
         device: str = "cpu",
         multi_gpu_cfg: dict[str, Any] | None = None,
@@ -131,16 +139,17 @@ class TruDi:
             actor_critic.actor.trace_length if settings.stores_chains else 0,
             device,
         )
-        spec = {
-            "format": FORMAT,
-            "task": task_name(env),
-            "environment": describe_environment(env, groups["actor"]),
-            "cfg": settings.to_dict(),
-            "obs_groups": {name: list(groups[name]) for name in ("actor", "critic")},
-            "obs_dims": {g: obs[g].shape[-1] for g in {*groups["actor"], *groups["critic"]}},
-            "action_low": low.cpu(),
-            "action_high": high.cpu(),
-        }
+        values = settings.to_dict()
+        spec = policy_spec(
+            algorithm_of_settings(values),
+            settings.actor,
+            # the algorithm implies the selectors
+            {name: value for name, value in values.items() if name not in SELECTORS},
+            obs,
+            {name: groups[name] for name in ("actor", "critic")},
+            env,
+            (low, high),
+        )
         num_updates = settings.num_learning_epochs * settings.num_mini_batches * cfg.get("max_iterations", math.inf)
         return {
             "actor_critic": actor_critic,
@@ -199,6 +208,8 @@ class TruDi:
             )
         (finite_rewards,), rewarded = filter_nonfinite(rewards.reshape(-1))
         self.storage.add_outcome(finite_rewards, done & ~truncated, truncated, rewarded)
+        # RSL-RL's logger adds these up next, and one NaN would stay in its mean
+        rewards.nan_to_num_(0.0, 0.0, 0.0)
 
     def compute_returns(self, obs: TensorDict) -> None:
         """Compute the targets of the rollout; ``obs`` are the observations after its last step.
@@ -305,7 +316,7 @@ class TruDi:
             "actor_state_dict": part_of_state(self.actor_critic, ACTOR_PARTS),
             "critic_state_dict": part_of_state(self.actor_critic, CRITIC_PARTS),
             "optimizer_state_dict": self.learner.state_dict(),
-            "trudi": self.spec,
+            SECTION: self.spec,
             **resume_state(None if self._collecting else self.env),
         }
 
@@ -324,13 +335,13 @@ class TruDi:
         Raises:
             CheckpointError: If the checkpoint is of another algorithm, task or shape.
         """
-        loaded_dict = to_contract_layout(loaded_dict, STATE_PARTS)
+        loaded_dict = present_format(loaded_dict)
         wanted: dict[str, bool] = (
             dict.fromkeys(("actor", "critic", "optimizer", "iteration"), True) if load_cfg is None else load_cfg
         )
         # an actor alone may start another task
-        spec = check_kind(loaded_dict, self.spec["task"] if wanted.get("critic") or wanted.get("optimizer") else None)
-        check_settings(spec["cfg"], self.spec["cfg"])
+        spec = learner_spec(loaded_dict, self.spec["task"] if wanted.get("critic") or wanted.get("optimizer") else None)
+        check_settings(spec, self.spec)
         parts = [
             (key, prefixes) for key, prefixes in (("actor", ACTOR_PARTS), ("critic", CRITIC_PARTS)) if wanted.get(key)
         ]

@@ -33,7 +33,7 @@ from trudi_rsl.config.run_folder import LOG_ROOT
 from trudi_rsl.config.schema import GymnasiumEnvCfg, RunnerCfg, TrainCfg
 from trudi_rsl.errors import ConfigError, nearest
 from trudi_rsl.policies import DenoisingModel, FlowModel
-from trudi_rsl.rsl_rl_compat import check_logger
+from trudi_rsl.rsl_rl_compat.contract import check_logger
 from trudi_rsl.rsl_rl_compat.version import INSTALLED, PPO_MODELS
 from trudi_rsl.settings import SETTINGS, DPPOCfg, TruDiCfg, family_overrides, schema_fields
 

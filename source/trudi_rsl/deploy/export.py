@@ -34,7 +34,7 @@ from trudi_rsl.deploy.precision import reduce_precision
 from trudi_rsl.evaluation.provenance import commit, versions
 from trudi_rsl.files import require_inside
 from trudi_rsl.policies import ChainInferencePolicy, DeployablePolicy, InferencePolicy, LatentInputPolicy
-from trudi_rsl.rsl_rl_compat.moved import EmpiricalNormalization
+from trudi_rsl.rsl_rl_compat.models import EmpiricalNormalization
 
 ONNX_NAME = "policy.onnx"
 TORCHSCRIPT_NAME = "policy.pt"

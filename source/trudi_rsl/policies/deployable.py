@@ -14,7 +14,7 @@ from torch.nn import functional as F
 
 from trudi_rsl.diffusion import ScoreNetwork
 from trudi_rsl.policies.observations import ObservationEncoder
-from trudi_rsl.rsl_rl_compat.moved import EmpiricalNormalization
+from trudi_rsl.rsl_rl_compat.models import EmpiricalNormalization
 
 
 @dataclass(frozen=True)

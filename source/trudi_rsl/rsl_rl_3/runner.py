@@ -15,7 +15,7 @@ from tensordict import TensorDict
 from trudi_rsl import algorithms
 from trudi_rsl.algorithms.policy_gradient import PolicyGradient
 from trudi_rsl.rsl_rl_3.policy import DiffusionActorCritic, TruDi
-from trudi_rsl.rsl_rl_compat.moved import policy_sets
+from trudi_rsl.rsl_rl_compat.contract import policy_sets
 
 StockRunner: Any = rsl_rl.runners.OnPolicyRunner  # type checkers see the newest version's
 

@@ -25,8 +25,7 @@ from trudi_rsl.evaluation.episodes import (
     scalars,
 )
 from trudi_rsl.plain_values import is_count
-from trudi_rsl.rsl_rl_compat.moved import policy_of
-from trudi_rsl.rsl_rl_compat.recurrent import fresh_hidden_states
+from trudi_rsl.rsl_rl_compat.models import fresh_hidden_states, policy_of
 
 
 class _LeftError(Exception):

@@ -10,7 +10,7 @@ from unittest import mock
 
 import torch
 
-from trudi_rsl.checkpoints.file import read_file
+from trudi_rsl.checkpoints.file import read_checkpoint
 
 
 @contextlib.contextmanager
@@ -25,4 +25,4 @@ def safe_reading() -> Iterator[None]:
 
 
 def _load_plain(file: Any, *_args: Any, **_kwargs: Any) -> dict[str, Any]:
-    return read_file(file)
+    return read_checkpoint(file)

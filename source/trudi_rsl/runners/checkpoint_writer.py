@@ -11,7 +11,7 @@ from unittest import mock
 
 import torch
 
-from trudi_rsl.checkpoints.file import save_whole
+from trudi_rsl.checkpoints.file import write_checkpoint
 
 _torch_save = torch.save
 
@@ -28,5 +28,5 @@ def whole_checkpoints() -> Iterator[None]:
 
 
 def _save(content: Any, file: Any, *args: Any, **kwargs: Any) -> None:
-    write = save_whole if isinstance(file, (str, os.PathLike)) else _torch_save
+    write = write_checkpoint if isinstance(file, (str, os.PathLike)) else _torch_save
     write(content, file, *args, **kwargs)

@@ -9,8 +9,6 @@ from typing import Any
 
 import torch
 
-from trudi_rsl.checkpoints.resume import env_state_of
-
 EPISODE_SUMS = ("cur_reward_sum", "cur_episode_length")
 """Attributes of RSL-RL's logger that add up the episodes under way, ``[E]``."""
 
@@ -33,7 +31,7 @@ def continue_log(logger: Any, checkpoint: Mapping[str, Any], device: str) -> Non
         device: Where the logger's tensors are.
     """
     sums = (checkpoint.get("infos") or {}).get("logger", {})
-    exact = (env_state_of(checkpoint) or {}).get("exact", False)
+    exact = (checkpoint.get("env_state") or {}).get("exact", False)
     for name in (*EPISODE_SUMS, *LOG_SUMS) if exact else LOG_SUMS:
         value = sums.get(name) if hasattr(logger, name) else None
         if isinstance(value, torch.Tensor):

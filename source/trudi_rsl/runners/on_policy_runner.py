@@ -17,15 +17,24 @@ from torch.utils.tensorboard import SummaryWriter
 
 from trudi_rsl.algorithms import TruDi
 from trudi_rsl.algorithms.policy_gradient import PolicyGradient
-from trudi_rsl.checkpoints.file import sound
+from trudi_rsl.checkpoints.file import read_checkpoint
+from trudi_rsl.checkpoints.format import (
+    SECTION,
+    PolicySpec,
+    check_algorithm,
+    check_task,
+    learner_spec,
+    policy_spec,
+    task_of,
+)
 from trudi_rsl.checkpoints.kept import KeptCheckpoints
-from trudi_rsl.checkpoints.rebuild import SECTION, check_algorithm, check_kind, check_task, policy_spec, read_checkpoint
+from trudi_rsl.checkpoints.rebuild import kind_of_model, model_settings
 from trudi_rsl.checkpoints.resume import resume_state, set_resume_state
 from trudi_rsl.distributed import detect_lost_ranks, join_gloo
-from trudi_rsl.errors import NonFiniteError
+from trudi_rsl.environments.description import task_name
+from trudi_rsl.errors import NonFiniteError, as_checkpoint_error
 from trudi_rsl.evaluation.episodes import MEAN_RETURN
-from trudi_rsl.rsl_rl_compat import task_name
-from trudi_rsl.rsl_rl_compat.moved import policy_of
+from trudi_rsl.rsl_rl_compat.models import policy_of
 from trudi_rsl.rsl_rl_compat.version import POLICY_STYLE
 from trudi_rsl.runners.checkpoint_evaluation import CheckpointEvaluation, require_episodes
 from trudi_rsl.runners.checkpoint_reader import safe_reading
@@ -61,7 +70,7 @@ class OnPolicyRunner(RslRlOnPolicyRunner):
       which waits for the device at every step, is off unless asked for.
     """
 
-    _policy_spec: dict[str, Any] | None = None
+    _policy_spec: PolicySpec | None = None
     _evaluation: CheckpointEvaluation | None = None
     """Decides which checkpoint is the best; without one the training return does."""
     _evaluated: int | None = None
@@ -76,7 +85,8 @@ class OnPolicyRunner(RslRlOnPolicyRunner):
             self.cfg.setdefault("check_for_nan", False)
         elif actor is not None and type(self.alg) is PPO:
             obs = self.alg.storage.observations[0]
-            self._policy_spec = policy_spec("ppo", actor, obs, self.cfg["obs_groups"], env)
+            groups, kind = {"actor": self.cfg["obs_groups"]["actor"]}, kind_of_model(policy_of(self.alg))
+            self._policy_spec = policy_spec("ppo", kind, model_settings(actor), obs, groups, env)
 
     def _configure_multi_gpu(self) -> None:
         """Find the other processes that train: over gloo on CPUs, and as RSL-RL does on GPUs."""
@@ -268,17 +278,17 @@ class OnPolicyRunner(RslRlOnPolicyRunner):
         """
         checkpoint = read_checkpoint(path)
         if isinstance(self.alg, TruDi):
-            check_kind(checkpoint)
+            learner_spec(checkpoint)
         elif self._is_stock_ppo():
             check_algorithm(checkpoint, "ppo")
-            check_task((checkpoint.get("infos") or {}).get("task"), task_name(self.env))
-        with sound(path), safe_reading():
+            check_task(task_of(checkpoint), task_name(self.env))
+        with as_checkpoint_error(path), safe_reading():
             infos = super().load(path, load_cfg, strict, map_location or self.device)
             if load_cfg is None or load_cfg.get("iteration"):
-                if self._is_stock_ppo() and (saved := (checkpoint.get("infos") or {}).get("resume")):
+                if self._is_stock_ppo() and "rng_state" in checkpoint:
                     # up to version 5.4 RSL-RL goes on with the configured one
                     self.alg.learning_rate = self.alg.optimizer.param_groups[0]["lr"]
-                    set_resume_state(self.env, saved, not self.gpu_global_rank)
+                    set_resume_state(self.env, checkpoint, not self.gpu_global_rank)
                 continue_log(self.logger, checkpoint, self.device)
         return infos
 
