@@ -200,12 +200,14 @@ class LearnerCfg:
     def _check_selector(cls, name: str, value: object) -> None:
         if value == (own := getattr(cls, name)):
             return
-        owner = next((algo for algo, cfg in SETTINGS.items() if getattr(cfg, name) == value), None)
-        if owner is None:
+        owners = [(algo, cfg) for algo, cfg in SETTINGS.items() if getattr(cfg, name) == value]
+        if not owners:
             known = typing.get_args(Actor if name == "actor" else Constraint)
             raise ConfigError(f"algorithm.{name} must be one of {known}; got {value!r}.")
-        label = _label(SETTINGS[owner])
-        raise ConfigError(f"algorithm.{name} must be {own} in {_label(cls)}; {value} is {label}'s (--algo {owner}).")
+        algo, owner = owners[0]
+        raise ConfigError(
+            f"algorithm.{name} must be {own} in {_label(cls)}; {value} is {_label(owner)}'s (--algo {algo})."
+        )
 
     def to_dict(self) -> dict[str, Any]:
         """Return selectors and settings as plain values, for a checkpoint or a YAML file."""

@@ -121,7 +121,7 @@ def compose(
         "class_name": section["class_name"],
         **SETTINGS[algo].from_dict(section).to_dict(),
     }
-    return OmegaConf.create(plain, flags={"struct": True})
+    return DictConfig(plain, flags={"struct": True})
 
 
 # -- overrides --------------------------------------------------------------------------------------------------------
