@@ -34,7 +34,6 @@ from trudi_rsl.deploy.precision import reduce_precision
 from trudi_rsl.evaluation.provenance import commit, versions
 from trudi_rsl.files import require_inside
 from trudi_rsl.policies import ChainInferencePolicy, DeployablePolicy, InferencePolicy, LatentInputPolicy
-from trudi_rsl.rsl_rl_compat.moved import EmpiricalNormalization
 
 ONNX_NAME = "policy.onnx"
 TORCHSCRIPT_NAME = "policy.pt"
@@ -192,7 +191,7 @@ def _joint_bounds(entries: Mapping[str, Any]) -> dict[str, Any]:
 
 def _statistics(policy: InferencePolicy, original: DeployablePolicy) -> dict[str, list[float]]:
     """Return mean and standard deviation of the observations in training, as the normaliser takes them."""
-    if not isinstance(original.actor_obs.normalizer, EmpiricalNormalization):
+    if not original.actor_obs.has_statistics:
         return {}
     mean, std = policy.obs_mean.flatten(), 1.0 / policy.obs_inverse_std.flatten()
     return {"obs_mean": mean.tolist(), "obs_std": std.tolist()}
