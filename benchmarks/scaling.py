@@ -31,7 +31,7 @@ from typing import Any
 import torch
 from throughput import processor, training
 
-from trudi_rsl.ranks import this_process
+from trudi_rsl.distributed import current_ranks
 
 OUTPUT = Path(__file__).resolve().parent / "results" / "scaling.json"
 ONE, TOGETHER, APART = "one process", "together", "at the same time, each by itself"
@@ -39,7 +39,7 @@ ONE, TOGETHER, APART = "one process", "together", "at the same time, each by its
 
 def time_iterations(args: argparse.Namespace) -> None:
     """Train as one of the processes that torchrun started, and let the first write what each iteration took."""
-    process = this_process()
+    process = current_ranks()
     torch.set_num_threads(1)
     os.sched_setaffinity(0, {args.cores[process.local_rank]})
     iterations = args.warm_up + args.iterations

@@ -72,9 +72,9 @@ def train(args: argparse.Namespace, rest: list[str]) -> None:
     """Train on the simulator that the task belongs to."""
     from trudi_rsl.command_line import refuse_flags
     from trudi_rsl.config import compose
+    from trudi_rsl.distributed import check_launch, quiet_unless_rank0
     from trudi_rsl.errors import ConfigError
     from trudi_rsl.hosts.registry import launcher
-    from trudi_rsl.ranks import check_launch, quiet_unless_main
 
     if (launch := launcher(args.task)) is not None:
         launch.train(args, rest)
@@ -86,7 +86,7 @@ def train(args: argparse.Namespace, rest: list[str]) -> None:
             "trained policy."
         )
     check_launch(args.distributed)
-    with quiet_unless_main():
+    with quiet_unless_rank0():
         train_gymnasium(compose(args.task, args.algo, rest, settings=settings(args)))
 
 
@@ -104,14 +104,13 @@ def train_gymnasium(cfg: DictConfig) -> None:
 
     from trudi_rsl.checkpoints.rebuild import read_checkpoint
     from trudi_rsl.config import check_startable, create_run_folder, experiment_folder, resume_path, save_params
+    from trudi_rsl.distributed import broadcast_from_rank0, current_ranks
     from trudi_rsl.hosts.registry import continues_episodes, make_env
-    from trudi_rsl.ranks import this_process
     from trudi_rsl.rsl_rl_compat import check_groups
     from trudi_rsl.runners import OnPolicyRunner
-    from trudi_rsl.runners.partners import of_main_process
 
     check_startable(cfg.task)
-    agent, process = cfg.agent, this_process()
+    agent, process = cfg.agent, current_ranks()
     if process.world_size > 1 and agent.device.startswith("cuda"):
         agent.device = f"cuda:{process.local_rank}"
     if agent.num_threads:
@@ -127,7 +126,7 @@ def train_gymnasium(cfg: DictConfig) -> None:
         log_dir = None if run_dir is None else str(run_dir)
         runner = OnPolicyRunner(env, OmegaConf.to_container(agent), log_dir, agent.device)  # pyright: ignore
         random_lengths = agent.init_at_random_ep_len
-        if (resumed := of_main_process(checkpoint and str(checkpoint))) is not None:
+        if (resumed := broadcast_from_rank0(checkpoint and str(checkpoint))) is not None:
             print(f"Resuming from: {resumed}", flush=True)
             runner.load(resumed, map_location=agent.device)
             continues = process.is_main and continues_episodes(env, read_checkpoint(resumed))

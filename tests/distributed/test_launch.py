@@ -17,10 +17,17 @@ import torch
 from torch.distributed.run import get_args_parser
 
 from scripts.train import main, parse, settings
-from trudi_rsl.collectives import mean_over_processes, of_all_processes
 from trudi_rsl.config import compose
-from trudi_rsl.ranks import ENVIRONMENT, Ranks, quiet_unless_main, this_process
-from trudi_rsl.runners.partners import join_on_cpu, of_main_process
+from trudi_rsl.distributed import (
+    TORCHRUN_VARIABLES,
+    Ranks,
+    all_gather,
+    all_reduce_mean,
+    broadcast_from_rank0,
+    current_ranks,
+    join_gloo,
+    quiet_unless_rank0,
+)
 
 ROOT = Path(__file__).resolve().parents[2]
 SBATCH = ROOT / "scripts" / "slurm" / "train_distributed.sbatch"
@@ -29,7 +36,7 @@ SBATCH = ROOT / "scripts" / "slurm" / "train_distributed.sbatch"
 @pytest.fixture(autouse=True)
 def _alone_in_a_folder(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     monkeypatch.chdir(tmp_path)
-    for name in ENVIRONMENT:
+    for name in TORCHRUN_VARIABLES:
         monkeypatch.delenv(name, raising=False)
 
 
@@ -47,11 +54,11 @@ def test_distributed_without_torchrun_says_how_to_start_it(
 def test_torchrun_without_distributed_is_told(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    for name, value in zip(ENVIRONMENT, ("1", "1", "2", "localhost", "29500"), strict=True):
+    for name, value in zip(TORCHRUN_VARIABLES, ("1", "1", "2", "localhost", "29500"), strict=True):
         monkeypatch.setenv(name, value)
     assert main(["--task", "PlanarObstacle-v0"]) == 2
     (line,) = capsys.readouterr().err.splitlines()
-    assert "WORLD_SIZE says that 2 processes" in line and "scripts/train.py --distributed" in line
+    assert "WORLD_SIZE is 2" in line and "scripts/train.py --distributed" in line
 
 
 def test_only_the_main_process_prints_and_all_tell_errors(
@@ -59,7 +66,7 @@ def test_only_the_main_process_prints_and_all_tell_errors(
 ) -> None:
     for rank, printed in (("0", "said\n"), ("3", "")):
         monkeypatch.setenv("RANK", rank)
-        with quiet_unless_main(), warnings.catch_warnings(record=True) as warned:
+        with quiet_unless_rank0(), warnings.catch_warnings(record=True) as warned:
             print("said")
             print("wrong", file=sys.stderr)
             warnings.warn("odd", stacklevel=1)
@@ -68,19 +75,19 @@ def test_only_the_main_process_prints_and_all_tell_errors(
 
 
 def test_a_process_alone_is_the_main_one_and_shares_nothing() -> None:
-    assert this_process() == Ranks(rank=0, local_rank=0, world_size=1)
+    assert current_ranks() == Ranks(rank=0, local_rank=0, world_size=1)
     runner = SimpleNamespace(device="cpu", cfg={})
-    assert not join_on_cpu(runner) and vars(runner) == {"device": "cpu", "cfg": {}}
+    assert not join_gloo(runner) and vars(runner) == {"device": "cpu", "cfg": {}}
     x = torch.randn(3)
-    assert mean_over_processes(x) is x
-    assert torch.equal(of_all_processes(x), x[None])
-    assert of_main_process("model_1.pt") == "model_1.pt"
+    assert all_reduce_mean(x) is x
+    assert torch.equal(all_gather(x), x[None])
+    assert broadcast_from_rank0("model_1.pt") == "model_1.pt"
 
 
 def test_on_gpus_the_processes_are_joined_by_rsl_rl(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("WORLD_SIZE", "2")
     runner = SimpleNamespace(device="cuda:0", cfg={})
-    assert not join_on_cpu(runner) and vars(runner) == {"device": "cuda:0", "cfg": {}}
+    assert not join_gloo(runner) and vars(runner) == {"device": "cuda:0", "cfg": {}}
 
 
 @pytest.fixture

@@ -60,7 +60,7 @@ def test_a_killed_process_is_named_and_leaves_a_checkpoint_that_both_resume_from
     assert training.returncode not in (0, None)
     (message,) = (line for line in errors.splitlines() if line.startswith("Error: Rank 0"))
     rescued = run_folder(killed) / "model_1_rescued.pt"
-    assert "rank 1 is gone without a word" in message
+    assert "rank 1 is gone without a note" in message
     assert str(rescued.relative_to(killed)) in message
     assert "Signal 9 (SIGKILL)" in errors
 

@@ -17,7 +17,7 @@ from typing import Any
 import torch
 
 import trudi_rsl.runners
-from trudi_rsl.ranks import this_process
+from trudi_rsl.distributed import current_ranks
 
 SCRIPT = Path(__file__).resolve().parents[2] / "scripts" / "train.py"
 
@@ -27,7 +27,7 @@ class ObservedRunner(trudi_rsl.runners.OnPolicyRunner):
 
     def learn(self, num_learning_iterations: int, init_at_random_ep_len: bool = False) -> None:
         """Train, and keep the first observations, the iterations and the parameters at the end."""
-        rank, update, began_at = this_process().rank, self.alg.update, self.current_learning_iteration
+        rank, update, began_at = current_ranks().rank, self.alg.update, self.current_learning_iteration
         first = self.env.get_observations()["policy"].clone()
         seen = 0
 

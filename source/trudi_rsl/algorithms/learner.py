@@ -19,7 +19,7 @@ from trudi_rsl.algorithms.objectives import (
     temperature_loss,
 )
 from trudi_rsl.algorithms.trust_region import OldChains, OldPolicy, fresh_chains, from_trace
-from trudi_rsl.collectives import mean_over_processes
+from trudi_rsl.distributed import all_reduce_mean
 from trudi_rsl.policies import ActorCritic
 from trudi_rsl.settings import TruDiCfg
 from trudi_rsl.storage import Minibatch
@@ -179,7 +179,7 @@ class PathwiseLearner:
     def _average_over_processes(self, tensors: Sequence[Tensor]) -> Sequence[Tensor]:
         if self.world_size == 1:
             return tensors
-        flat = mean_over_processes(torch.cat([x.flatten() for x in tensors]))
+        flat = all_reduce_mean(torch.cat([x.flatten() for x in tensors]))
         parts = flat.split([x.numel() for x in tensors])
         return [part.view_as(x) for part, x in zip(parts, tensors, strict=True)]
 

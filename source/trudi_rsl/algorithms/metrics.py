@@ -7,7 +7,7 @@ import torch
 from torch import Tensor
 
 from trudi_rsl.algorithms.objectives import masked_mean
-from trudi_rsl.collectives import of_all_processes
+from trudi_rsl.distributed import all_gather
 from trudi_rsl.networks import HLGauss
 from trudi_rsl.storage import RolloutBuffer
 
@@ -47,7 +47,7 @@ def observation_shift(storage: RolloutBuffer) -> Tensor:
 
 def of_all(metrics: dict[str, Tensor]) -> dict[str, float]:
     """Return scalars as numbers, read from the device once: the means over all processes, the largest of ``*_max``."""
-    everyones = of_all_processes(torch.stack([value.float() for value in metrics.values()]))
+    everyones = all_gather(torch.stack([value.float() for value in metrics.values()]))
     means, largest = torch.stack([everyones.mean(0), everyones.amax(0)]).tolist()
     return {
         name: maximum if name.endswith("_max") else mean

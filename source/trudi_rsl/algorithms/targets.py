@@ -8,7 +8,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from trudi_rsl.collectives import of_all_processes
+from trudi_rsl.distributed import all_gather
 from trudi_rsl.policies import ActorCritic
 from trudi_rsl.storage import RolloutBuffer, td_lambda_targets
 
@@ -35,7 +35,7 @@ def initial_range(rewards: Tensor, gamma: float) -> tuple[Tensor, Tensor]:
         rewards: Rewards of the first rollout ``[T, E]``.
         gamma: Discount per step.
     """
-    rewards = of_all_processes(rewards).flatten()[: 2**24]
+    rewards = all_gather(rewards).flatten()[: 2**24]
     low, high = torch.quantile(rewards, torch.tensor([0.01, 0.99], dtype=rewards.dtype, device=rewards.device))
     low, high = low.clamp(max=0.0) / (1.0 - gamma), high.clamp(min=0.0) / (1.0 - gamma)
     reach = torch.maximum(-low, high).clamp(min=MIN_REACH)

@@ -28,7 +28,7 @@ from trudi_rsl.checkpoints.rebuild import (
     part_of_state,
 )
 from trudi_rsl.checkpoints.resume import resume_state, set_resume_state
-from trudi_rsl.collectives import mean_over_processes, of_all_processes
+from trudi_rsl.distributed import all_gather, all_reduce_mean
 from trudi_rsl.health import Watch
 from trudi_rsl.policies import ActorCritic
 from trudi_rsl.policies.base import Decision
@@ -187,7 +187,7 @@ class TruDi:
     def _everyone_can_learn(self) -> bool:
         """Return whether every process can learn from its rollout: those that could would wait for the others."""
         if torch.distributed.is_initialized():
-            self._can_learn = bool(of_all_processes(torch.tensor(float(self._can_learn), device=self.device)).all())
+            self._can_learn = bool(all_gather(torch.tensor(float(self._can_learn), device=self.device)).all())
         return self._can_learn
 
     # -- learning -------------------------------------------------------------------------------------------------
@@ -204,7 +204,7 @@ class TruDi:
             self._start_rollout()
             return self._watched({"skipped_updates": 1.0, **faults})
         old_steps = step_sizes_of(model.old_actor)
-        model.entropy_per_dim.copy_(-mean_over_processes(storage.log_probs.mean()) / model.num_actions)
+        model.entropy_per_dim.copy_(-all_reduce_mean(storage.log_probs.mean()) / model.num_actions)
         metrics = rollout_metrics(storage, model.critic.hl_gauss)
         batches, collected = [], []
         # one after the other: minibatches and denoising noise are drawn from one generator

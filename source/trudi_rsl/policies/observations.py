@@ -9,7 +9,7 @@ import torch
 from tensordict import TensorDict
 from torch import Tensor, nn
 
-from trudi_rsl.collectives import of_all_processes
+from trudi_rsl.distributed import all_gather
 from trudi_rsl.rsl_rl_compat.moved import EmpiricalNormalization
 from trudi_rsl.rsl_rl_compat.version import SHARES_NORMALIZATION
 
@@ -67,4 +67,4 @@ class ObservationEncoder(nn.Module):
         with torch.inference_mode(False), torch.no_grad():
             finite = torch.isfinite(raw).all(-1, keepdim=True)
             rows = torch.where(finite, raw, self.normalizer.mean)
-            self.normalizer.update(rows if SHARES_NORMALIZATION else of_all_processes(rows).flatten(0, 1))
+            self.normalizer.update(rows if SHARES_NORMALIZATION else all_gather(rows).flatten(0, 1))

@@ -21,6 +21,7 @@ from trudi_rsl.checkpoints.file import sound
 from trudi_rsl.checkpoints.kept import KeptCheckpoints
 from trudi_rsl.checkpoints.rebuild import SECTION, check_algorithm, check_kind, check_task, policy_spec, read_checkpoint
 from trudi_rsl.checkpoints.resume import resume_state, set_resume_state
+from trudi_rsl.distributed import detect_lost_ranks, join_gloo
 from trudi_rsl.errors import NonFiniteError
 from trudi_rsl.evaluation.episodes import MEAN_RETURN
 from trudi_rsl.rsl_rl_compat import task_name
@@ -32,7 +33,6 @@ from trudi_rsl.runners.checkpoint_writer import whole_checkpoints
 from trudi_rsl.runners.ending import Requests, TrainingEnds, ending
 from trudi_rsl.runners.log_sums import continue_log, log_sums
 from trudi_rsl.runners.log_writer import interruptible_logs, left_open
-from trudi_rsl.runners.partners import join_on_cpu, with_partners
 
 if TYPE_CHECKING or not POLICY_STYLE:
     from rsl_rl.runners import OnPolicyRunner as RslRlOnPolicyRunner
@@ -80,7 +80,7 @@ class OnPolicyRunner(RslRlOnPolicyRunner):
 
     def _configure_multi_gpu(self) -> None:
         """Find the other processes that train: over gloo on CPUs, and as RSL-RL does on GPUs."""
-        if not join_on_cpu(self):
+        if not join_gloo(self):
             super()._configure_multi_gpu()
 
     def learn(self, num_learning_iterations: int, init_at_random_ep_len: bool = False) -> None:
@@ -135,7 +135,7 @@ class OnPolicyRunner(RslRlOnPolicyRunner):
         try:
             with (
                 ending(self.alg, self.cfg.get("max_seconds")) as self._requests,
-                with_partners(self._rescue),
+                detect_lost_ranks(self._rescue),
                 left_open(self.logger),
             ):
                 super().learn(num_learning_iterations, init_at_random_ep_len)

@@ -9,7 +9,7 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
-from trudi_rsl.collectives import mean_over_processes
+from trudi_rsl.distributed import all_reduce_mean
 from trudi_rsl.policies.base import Decision
 
 
@@ -213,5 +213,5 @@ class RolloutBuffer:
         if not torch.distributed.is_initialized():
             return None
         masks = torch.stack([self.target_valid.flatten()[batches], self.features_valid.flatten()[batches]], dim=-1)
-        mean = mean_over_processes(masks.sum(1).to(self.targets.dtype))
+        mean = all_reduce_mean(masks.sum(1).to(self.targets.dtype))
         return mean.clamp(min=1.0 / torch.distributed.get_world_size())

@@ -11,8 +11,8 @@ from importlib.metadata import PackageNotFoundError, version
 import torch
 from packaging.version import Version
 
+from trudi_rsl.distributed import check_launch
 from trudi_rsl.errors import ConfigError
-from trudi_rsl.ranks import check_launch
 
 INSTALL = (
     "Isaac Lab 3.0 (Python 3.12): pip install isaaclab. With Isaac Lab from a checkout, run this script as "

@@ -1,0 +1,201 @@
+# SPDX-License-Identifier: BSD-3-Clause
+"""Running commands side by side, on this machine or as jobs of Slurm; submitit starts both.
+
+jobs = [Command("a", [sys.executable, "train.py", "--seed", "1"], Path("a.txt")), ...]
+for end in run_jobs(jobs, workers=2):
+print(end.job.name, end.failure or "finished")
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import shlex
+import signal
+import subprocess
+import tempfile
+import time
+from collections import deque
+from collections.abc import Generator, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Literal, NamedTuple, get_args
+
+from trudi_rsl.errors import ConfigError, one_line
+
+Launcher = Literal["local", "slurm", "submitit"]
+"""``local`` is this machine; ``submitit`` is Slurm where it is installed and this machine elsewhere."""
+LAUNCHERS: tuple[str, ...] = get_args(Launcher)
+
+ENVIRONMENT = {"OMP_NUM_THREADS": "1", "MKL_NUM_THREADS": "1", "PYTHONUNBUFFERED": "1"}
+"""Added to the environment of each command: one thread, and output that can be read while the command runs."""
+POLL_SECONDS = 0.5
+MINUTES_PER_YEAR = 365 * 24 * 60
+"""Time limit of a local job; submitit's own is 2 minutes."""
+
+
+@dataclass(frozen=True)
+class Command:
+    """A command to run as one job."""
+
+    name: str
+    """Names the job in reports."""
+    arguments: Sequence[str]
+    """The program and its arguments."""
+    output: Path
+    """File that standard output and error are appended to, after a line ``--- TIME COMMAND``; its folder exists."""
+    folder: Path | None = None
+    """Working directory; None is the current one."""
+
+
+class End(NamedTuple):
+    """How a job ended."""
+
+    job: Command
+    status: int
+    """Exit status of the command; 1 if it could not be started."""
+    failure: str
+    """Exit status and last line of output in a sentence; empty for status 0."""
+
+
+def run_jobs(
+    jobs: Sequence[Command],
+    workers: int = 1,
+    launcher: Launcher = "local",
+    options: Mapping[str, Any] | None = None,
+    log_folder: Path | None = None,
+) -> Generator[End, None, None]:
+    """Run commands, each in a process of its own on one thread, and yield each when it ends.
+
+    A failing job does not stop the others. If the generator is closed or an exception (such as Ctrl-C) passes through
+    it, running jobs get one SIGINT; local ones have ended when it returns. Call it in the main thread.
+
+    Args:
+        jobs: The commands, started in this order.
+        workers: Largest number of jobs at the same time, at least 1.
+        launcher: Where they run. A Slurm launch submits one job array.
+        options: Parameters of ``submitit.AutoExecutor``, such as ``timeout_min`` and ``slurm_partition``.
+        log_folder: Where submitit keeps its files; Slurm's nodes must see it. None is a temporary folder.
+
+    Raises:
+        ConfigError: If ``workers`` is below 1, or an option is unknown or impossible.
+        ImportError: If submitit is not installed, with the command that installs it.
+    """
+    submitit = require_launcher(launcher, workers, options)
+    with contextlib.ExitStack() as stack:
+        folder = log_folder or stack.enter_context(tempfile.TemporaryDirectory())
+        executor = submitit.AutoExecutor(folder=str(folder), cluster=None if launcher == "submitit" else launcher)
+        local = executor.cluster == "local"
+        defaults = {"timeout_min": MINUTES_PER_YEAR} if local else {"slurm_array_parallelism": workers}
+        try:
+            executor.update_parameters(**defaults | {"cpus_per_task": 1} | dict(options or {}))
+        except (AssertionError, NameError, TypeError, ValueError) as error:
+            raise ConfigError(f"submitit refuses its options: {error}") from error
+        yield from _run_local(executor, jobs, workers) if local else _run_slurm(executor, jobs)
+
+
+def require_launcher(launcher: Launcher, workers: int = 1, options: Mapping[str, Any] | None = None) -> Any:
+    """Return the module ``submitit``, after checking the arguments of :func:`run_jobs`.
+
+    Raises:
+        ConfigError: If ``workers`` is below 1, or there are options for ``local``, which has none.
+        ImportError: If submitit is not installed.
+    """
+    if workers < 1:
+        raise ConfigError(f"The number of workers must be at least 1, got {workers}.")
+    if options and launcher == "local":
+        raise ConfigError(f"{', '.join(options)}: options are for the launcher slurm, not for local.")
+    try:
+        import submitit
+    except ImportError as error:
+        raise ImportError('Running jobs needs submitit: pip install "trudi_rsl[sweep]"') from error
+    return submitit
+
+
+def _run_local(executor: Any, jobs: Sequence[Command], workers: int) -> Iterator[End]:
+    waiting, running = deque(jobs), {}
+    try:
+        while waiting or running:
+            while waiting and len(running) < workers:
+                job = waiting.popleft()
+                # Ctrl-C reaches all processes of a terminal, and submitit kills a job one second after it
+                with _sigint(signal.SIG_IGN):
+                    running[executor.submit(_run_command, job, dict(os.environ))] = job
+            yield from _pop_ended(running)
+            time.sleep(POLL_SECONDS)
+    finally:
+        while running := {submitted: job for submitted, job in running.items() if not submitted.done()}:
+            for submitted in running:
+                # submitit passes SIGTERM on to _run_command; its own `cancel` would kill the job after one second
+                os.kill(int(submitted.job_id), signal.SIGTERM)
+            time.sleep(POLL_SECONDS)
+
+
+def _run_slurm(executor: Any, jobs: Sequence[Command]) -> Iterator[End]:
+    running = dict(zip(executor.map_array(_run_command, jobs), jobs, strict=True))
+    try:
+        while running:
+            yield from _pop_ended(running)
+            time.sleep(POLL_SECONDS)
+    finally:
+        for submitted in running:
+            submitted.cancel()
+
+
+def _pop_ended(running: dict[Any, Command]) -> Iterator[End]:
+    """Remove the jobs that have ended from ``running``, and yield them."""
+    for submitted in [submitted for submitted in running if submitted.done()]:
+        job = running.pop(submitted)
+        if (error := submitted.exception()) is not None:
+            # a traceback, a rule and where submitit's logs are; or a sentence and those
+            reason = str(error).partition("\n------")[0].strip().splitlines()
+            yield End(job, 1, f"not carried out: {one_line(reason[-1] if reason else type(error).__name__)}")
+        else:
+            status = submitted.result()
+            yield End(job, status, _failure(job, status) if status else "")
+
+
+def _failure(job: Command, status: int) -> str:
+    lines = job.output.read_text(errors="replace").splitlines()
+    last = next((line.strip() for line in reversed(lines) if line.strip()), "")
+    return f"exit status {status}, last line: {last} (full output: {job.output})"
+
+
+def _run_command(job: Command, environment: Mapping[str, str] | None = None) -> int:
+    """Run a command in a process group of its own and return its exit status; SIGTERM interrupts it once.
+
+    Args:
+        job: The command.
+        environment: Environment variables; None keeps those of this process. Submitit's local jobs need it: it hides
+            the GPUs from them (``CUDA_VISIBLE_DEVICES=""``).
+    """
+    with job.output.open("ab") as output:
+        output.write(f"\n--- {time.strftime('%Y-%m-%d %H:%M:%S')} {shlex.join(job.arguments)}\n".encode())
+        output.flush()
+        with _sigint(signal.SIG_DFL):  # inherited by the command
+            process = subprocess.Popen(
+                job.arguments,
+                stdout=output,
+                stderr=subprocess.STDOUT,
+                stdin=subprocess.DEVNULL,
+                cwd=job.folder,
+                env={**(environment or os.environ), **ENVIRONMENT},
+                start_new_session=True,
+            )
+
+    def interrupt(*_: object) -> None:
+        signal.signal(signal.SIGTERM, signal.SIG_IGN)
+        os.killpg(process.pid, signal.SIGINT)
+
+    signal.signal(signal.SIGTERM, interrupt)
+    return process.wait()
+
+
+@contextlib.contextmanager
+def _sigint(handler: signal.Handlers) -> Iterator[None]:
+    """Change what SIGINT does in this process and those that it starts."""
+    before = signal.signal(signal.SIGINT, handler)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGINT, before)
