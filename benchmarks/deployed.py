@@ -25,7 +25,7 @@ from tensordict import TensorDict
 from torch import Tensor
 
 from trudi_rsl.deploy import ExportOptions, export_checkpoint
-from trudi_rsl.deploy.session import open_session
+from trudi_rsl.deploy.runtime import open_session
 from trudi_rsl.evaluation.episodes import evaluate
 from trudi_rsl.policies import ChainOptions
 

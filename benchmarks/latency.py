@@ -18,8 +18,8 @@ from tensordict import TensorDict
 from throughput import processor
 
 from trudi_rsl.deploy import ExportOptions, ExportReport, export_policy
-from trudi_rsl.deploy.latency import NUM_CALLS, SUFFIXES, Timing, measure
-from trudi_rsl.deploy.options import Precision
+from trudi_rsl.deploy.latency import NUM_CALLS, RUNTIMES, Timing, measure
+from trudi_rsl.deploy.onnx_file import Precision
 from trudi_rsl.policies import ActorCritic, DiffusionActorCritic, GaussianActorCritic
 
 OUTPUT = Path(__file__).resolve().parent / "results" / "latency.json"
@@ -73,7 +73,7 @@ def main() -> None:
         timings = measure(files, progress=True)
     runs: dict[str, dict[str, Any]] = {name: {} for name in reports}
     for timing in timings:
-        runs[timing.file.parent.name][SUFFIXES[timing.file.suffix]] = as_dict(timing)
+        runs[timing.file.parent.name][RUNTIMES[timing.file.suffix]] = as_dict(timing)
     for name, report in reports.items():
         runs[name]["parity_error"] = report.onnx_difference
     result = {

@@ -10,12 +10,12 @@ from pathlib import Path
 from typing import Any
 
 from trudi_rsl.config.event_file import Run, read_run
+from trudi_rsl.deploy.provenance import commit, versions
 from trudi_rsl.evaluation.comparison.groups import Comparison, compare
 from trudi_rsl.evaluation.comparison.normalization import ranges_of
 from trudi_rsl.evaluation.comparison.tables import as_markdown, markdown_table, number, write_comparison
 from trudi_rsl.evaluation.measurement import Measurement
 from trudi_rsl.evaluation.plots import RETURN_TAG
-from trudi_rsl.evaluation.provenance import commit, versions
 from trudi_rsl.evaluation.samplers import fitting
 from trudi_rsl.experiments.curves import TAGS, Axis, curve_of, curves_figure
 from trudi_rsl.experiments.experiment import Experiment

@@ -18,11 +18,11 @@ from pathlib import Path
 
 from filelock import FileLock, Timeout
 
+from trudi_rsl.deploy.provenance import commit, versions
 from trudi_rsl.errors import CheckpointError, ConfigError, NonFiniteError
 from trudi_rsl.evaluation.checkpoints import newest_checkpoint, subject_of
 from trudi_rsl.evaluation.measurement import Evaluation, EvaluationCfg, evaluations_of
 from trudi_rsl.evaluation.policies import SamplerCfg
-from trudi_rsl.evaluation.provenance import commit, versions
 from trudi_rsl.experiments.job import LOCK_FILE, OUTPUT_FILE, RECORD_FILE, Job, write_json
 
 BUSY = 75
