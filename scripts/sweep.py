@@ -1,9 +1,9 @@
 # SPDX-License-Identifier: BSD-3-Clause
 """Train and evaluate all runs of an experiment file, and report them: algorithms x tasks x seeds x variants.
 
-Everything is checked before anything runs. Runs that are finished are not repeated, so that an interrupted sweep
-continues, and one that was enlarged runs what is new. Runs that break are named, and the others go on.
-name=value overrides a setting of all runs; the file's variants win over it.
+Everything is checked before anything runs. Finished runs are not repeated, so that an interrupted sweep continues, and
+an enlarged one runs only what is new. A failing run is reported and does not stop the others.
+name=value overrides a setting of all runs; the file's variants take precedence over it.
 """
 
 from __future__ import annotations
@@ -22,26 +22,26 @@ if TYPE_CHECKING:
 def parse(argv: list[str]) -> argparse.Namespace:
     """Return the flags."""
     from trudi_rsl.command_line import Parser
-    from trudi_rsl.experiments.launchers import LAUNCHERS
+    from trudi_rsl.experiments.launch import LAUNCHERS
 
     parser = Parser(__doc__)
     parser.add_argument("experiment", help="a YAML file, or the name of one in configs/experiment")
     parser.add_argument("overrides", nargs="*", metavar="name=value", help="settings of all runs")
-    parser.add_argument("--algorithms", nargs="+", help="in place of the file's")
-    parser.add_argument("--tasks", nargs="+", help="in place of the file's")
-    parser.add_argument("--seeds", nargs="+", type=int, help="in place of the file's")
+    parser.add_argument("--algorithms", nargs="+", help="replaces the file's list")
+    parser.add_argument("--tasks", nargs="+", help="replaces the file's list")
+    parser.add_argument("--seeds", nargs="+", type=int, help="replaces the file's list")
     parser.add_argument("--name", help="folder of the runs below logs/rsl_rl (default: the file's name)")
     parser.add_argument("--workers", type=int, default=1, help="runs at the same time, one thread each (default: 1)")
-    parser.add_argument("--launcher", choices=LAUNCHERS, default="local", help="what starts the runs (default: local)")
+    parser.add_argument("--launcher", choices=LAUNCHERS, default="local", help="where to run (default: local)")
     parser.add_argument(
-        "--launcher_options", nargs="+", default=[], metavar="KEY=VALUE", help="of submitit, as timeout_min=240"
+        "--launcher_options", nargs="+", default=[], metavar="KEY=VALUE", help="for Slurm, as timeout_min=240"
     )
     parser.add_argument("--dry_run", action="store_true", help="check, and list the runs and their commands")
     return parser.parse_all(argv)
 
 
 def experiment_of(args: argparse.Namespace) -> Experiment:
-    """Return the experiment file with what the flags replace."""
+    """Return the content of the experiment file, with the entries that flags replace."""
     from trudi_rsl.experiments.experiment import load_experiment
 
     experiment = load_experiment(args.experiment)
@@ -60,13 +60,13 @@ def launcher_options(texts: list[str]) -> dict[str, Any]:
     for text in texts:
         key, equals, value = text.partition("=")
         if not equals:
-            raise ConfigError(f"Cannot read {text!r} as an option of the launcher; write KEY=VALUE.")
+            raise ConfigError(f"Cannot read {text!r} as a launcher option; write KEY=VALUE.")
         options[key] = parse_yaml(value, text)
     return options
 
 
 def sweep(args: argparse.Namespace, argv: list[str]) -> int:
-    """Check, run and report; returns 1 if a run is broken."""
+    """Check, run and report; return 1 if a run is broken."""
     from trudi_rsl.experiments.plan import plan
     from trudi_rsl.experiments.report import write_report
     from trudi_rsl.experiments.sweep import missing, run
@@ -91,10 +91,10 @@ def sweep(args: argparse.Namespace, argv: list[str]) -> int:
 
 
 def main(argv: list[str]) -> int:
-    """Run a sweep, and tell a user's mistake in one line.
+    """Run a sweep and report a user's mistake in one line.
 
     Returns:
-        0, 2 for what cannot work, 1 where runs broke or something is missing, 130 when interrupted.
+        0; 1 if a run failed or a package or file is missing; 2 for an impossible setting; 130 if interrupted.
     """
     try:
         from trudi_rsl.config.event_file import RunError
@@ -108,7 +108,7 @@ def main(argv: list[str]) -> int:
         print(f"Error: {error}", file=sys.stderr)
         return 2 if isinstance(error, ConfigError) else 1
     except KeyboardInterrupt:
-        print("Interrupted. The same command continues; runs that were under way start anew.", file=sys.stderr)
+        print("Interrupted. The same command continues; runs that were under way start again.", file=sys.stderr)
         return 130
 
 

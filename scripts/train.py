@@ -74,10 +74,10 @@ def train(args: argparse.Namespace, rest: list[str]) -> None:
     from trudi_rsl.config import compose
     from trudi_rsl.distributed import check_launch, quiet_unless_rank0
     from trudi_rsl.errors import ConfigError
-    from trudi_rsl.hosts.registry import launcher
+    from trudi_rsl.hosts.registry import find_host
 
-    if (launch := launcher(args.task)) is not None:
-        launch.train(args, rest)
+    if (host := find_host(args.task)) is not None:
+        host.train(args, rest)
         return
     refuse_flags(rest, args.flags)
     if args.video:
@@ -102,11 +102,11 @@ def train_gymnasium(cfg: DictConfig) -> None:
     import torch
     from omegaconf import OmegaConf
 
-    from trudi_rsl.checkpoints.rebuild import read_checkpoint
+    from trudi_rsl.checkpoints.file import read_checkpoint
     from trudi_rsl.config import check_startable, create_run_folder, experiment_folder, resume_path, save_params
     from trudi_rsl.distributed import broadcast_from_rank0, current_ranks
     from trudi_rsl.hosts.registry import continues_episodes, make_env
-    from trudi_rsl.rsl_rl_compat import check_groups
+    from trudi_rsl.rsl_rl_compat.contract import check_groups
     from trudi_rsl.runners import OnPolicyRunner
 
     check_startable(cfg.task)
@@ -148,7 +148,10 @@ def main(argv: list[str]) -> int:
     """
     try:
         args, rest = parse(argv)
-        import trudi_rsl.config  # noqa: F401  what cannot be imported is told apart from what goes wrong later
+        from trudi_rsl.rsl_rl_compat.version import check_version
+
+        check_version()  # before the imports below, which fail under unsupported versions
+        import trudi_rsl.config  # noqa: F401
         from trudi_rsl.errors import CheckpointError, ConfigError, NonFiniteError, ProcessLostError
     except ImportError as error:
         advice = ". Install this package: pip install -e ." if isinstance(error, ModuleNotFoundError) else ""

@@ -3,8 +3,10 @@
 
 from __future__ import annotations
 
+import contextlib
 import difflib
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
+from pathlib import Path
 
 
 class ConfigError(ValueError):
@@ -21,6 +23,27 @@ class NonFiniteError(RuntimeError):
 
 class ProcessLostError(RuntimeError):
     """Another process of the same training is gone, so this one cannot go on."""
+
+
+@contextlib.contextmanager
+def as_checkpoint_error(name: str | Path = "The checkpoint") -> Iterator[None]:
+    """Convert the exceptions that inconsistent content of a checkpoint causes in the block to one kind.
+
+    Args:
+        name: Name of the checkpoint in the message.
+
+    Raises:
+        CheckpointError: For any exception.
+    """
+    try:
+        yield
+    except CheckpointError:
+        raise
+    except Exception as error:  # a number in place of a list may raise anything anywhere
+        raise CheckpointError(
+            f"{name} contradicts itself or does not fit ({type(error).__name__}: {one_line(error)}). Use "
+            "another one, or the settings that it was trained with."
+        ) from error
 
 
 def one_line(text: object, longest: int = 300) -> str:

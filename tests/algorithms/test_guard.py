@@ -15,7 +15,8 @@ from tests.algorithms.faulty_host import TASK, Faulty
 from tests.rsl_rl.helpers import runner_cfg
 from trudi_rsl.algorithms import TruDi
 from trudi_rsl.algorithms.nonfinite import UpdateGuard
-from trudi_rsl.checkpoints.rebuild import load_actor_critic, read_checkpoint
+from trudi_rsl.checkpoints.file import read_checkpoint
+from trudi_rsl.checkpoints.rebuild import load_actor_critic
 from trudi_rsl.errors import NonFiniteError
 from trudi_rsl.hosts.gymnasium.env import GymnasiumVecEnv
 from trudi_rsl.runners import OnPolicyRunner

@@ -3,13 +3,12 @@
 
 from __future__ import annotations
 
-import os
 import shutil
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import pytest
+import torch
 from omegaconf import OmegaConf
 
 from tests.attacks.hostile import MODULE, refused, rewritten
@@ -18,7 +17,6 @@ from trudi_rsl.errors import CheckpointError
 from trudi_rsl.evaluation.checkpoints import find_subjects
 from trudi_rsl.evaluation.measurement import EvaluationCfg, evaluations_of
 from trudi_rsl.evaluation.policies import SamplerCfg
-from trudi_rsl.rsl_rl_compat.own_classes import own_class
 from trudi_rsl.rsl_rl_compat.version import PPO_MODELS
 
 pytestmark = pytest.mark.skipif(not PPO_MODELS, reason="rebuilding PPO's policy needs rsl-rl-lib 5")
@@ -29,82 +27,84 @@ NAMES = [
     "os:system",
     "subprocess.Popen",
     "builtins:eval",
-    # what looks like a package's own, and reaches what it imported
+    # looks like a class of this package or of RSL-RL, and reaches what that imported
     "trudi_rsl.files:Path",
-    "trudi_rsl.files.os.system",
-    "trudi_rsl.experiments.worker.subprocess.Popen",
-    "trudi_rsl.experiments.worker:FileLock",
-    "trudi_rsl.runners.checkpoint_writer.io.FileIO",
-    "trudi_rsl.runners.on_policy_runner:SummaryWriter",
+    "trudi_rsl.experiments.launch.subprocess.Popen",
     "rsl_rl.utils.os:system",
     "rsl_rl.utils.utils.importlib.import_module",
-    "rsl_rl.runners.on_policy_runner.torch.nn.Module",
     "TensorDict",
-    # what only looks like its own
-    "trudi_rsl.../..:Model",
+    # only looks like one
     "trudi_rsl/../os:System",
-    "trudi_rsl.algorithms.:PPO",
     "trudi_rsl_evil.module:Model",
+    f"{MODULE}.rsl_rl.models:MLPModel",
     "rsl_rl\n.models:MLPModel",
     "rsl_rl.models:MLPModel\n",
     "rsl_rl.models:MLPModel.forward.__globals__",
     "rsl_rl.models:MLPModel()",
-    "trudi_rsl.policies:Ünknown",
     "DiffusionActorCritic.for_env(self.env)",
-    # what is no name
+    # is not a name
     "",
-    ":",
     None,
     7,
     ["os", "system"],
     {"class_name": "os:system"},
 ]
-PLACES: dict[str, Callable[[dict[str, Any], Any], object]] = {
-    "the model": lambda actor, name: actor.update(class_name=name),
-    "its distribution": lambda actor, name: actor["distribution_cfg"].update(class_name=name),
-    "in a list": lambda actor, name: actor.update(extras=[{"parts": [{"class_name": name}]}]),
-    "a function": lambda actor, name: actor.update(symmetry_cfg={"data_augmentation_func": name}),
-}
 
 
-@pytest.mark.parametrize("place", PLACES.values(), ids=PLACES)
+@pytest.mark.parametrize("old", [False, True], ids=["present format", "format 1"])
 def test_other_classes_that_a_checkpoint_names_are_neither_imported_nor_called(
-    ppo_checkpoint: Path, tmp_path: Path, marker: Path, place: Callable[[dict[str, Any], Any], object]
+    ppo_checkpoint: Path, tmp_path: Path, marker: Path, old: bool
 ) -> None:
     for name in NAMES:
-        path = rewritten(
-            ppo_checkpoint, tmp_path / "model_1.pt", lambda c, n=name: place(c["infos"]["policy_gradient"]["actor"], n)
-        )
+
+        def attack(content: dict[str, Any], name: Any = name) -> None:
+            spec = content["infos"].pop("trudi_rsl")
+            distribution = {"class_name": name, "mode": "r+"}
+            if old:
+                actor = {"class_name": "MLPModel", **spec["settings"], "distribution_cfg": distribution}
+                content["infos"]["policy_gradient"] = spec | {"format": 1, "actor": actor}
+            else:
+                spec["settings"]["distribution_cfg"] = distribution
+                content["trudi_rsl"] = spec
+
         with refused(CheckpointError, marker) as message:
-            load_deployable(path)
-        assert "neither RSL-RL's nor" in message[0] or "There is no class" in message[0], name
-
-
-def test_a_foreign_class_behind_an_own_module_gets_no_number_to_open(ppo_checkpoint: Path, tmp_path: Path) -> None:
-    with (tmp_path / "precious").open("w+") as file:
-
-        def attack(content: dict[str, Any]) -> None:
-            spec = content["infos"]["policy_gradient"]
-            spec["num_actions"] = file.fileno()
-            name = "trudi_rsl.runners.checkpoint_writer.io.FileIO"  # would close the file when it is thrown away
-            spec["actor"]["distribution_cfg"] = {"class_name": name, "mode": "r+"}
-
-        with refused(CheckpointError) as message:
             load_deployable(rewritten(ppo_checkpoint, tmp_path / "model_1.pt", attack))
-        assert "FileIO" in message[0]
-        assert os.fstat(file.fileno()).st_size == 0
+        assert "neither RSL-RL's nor" in message[0], name
 
 
-@pytest.mark.parametrize("name", ["MLPModel", "rsl_rl.models:MLPModel", "rsl_rl.models.MLPModel"])
-def test_own_classes_are_found_by_each_of_their_names(name: str) -> None:
-    assert own_class(name).__module__.startswith("rsl_rl.")
-    assert own_class("trudi_rsl.policies:DenoisingModel").__module__ == "trudi_rsl.policies.denoising"
+def test_a_model_of_another_class_is_not_imported(ppo_checkpoint: Path, tmp_path: Path, marker: Path) -> None:
+    for name in [*NAMES, "RNNModel", "rsl_rl.models:RNNModel"]:
+
+        def attack(content: dict[str, Any], name: Any = name) -> None:
+            spec = content["infos"].pop("trudi_rsl")
+            actor = spec["settings"] | {"class_name": name}
+            content["infos"]["policy_gradient"] = spec | {"format": 1, "actor": actor}
+
+        with refused(CheckpointError, marker) as message:
+            load_deployable(rewritten(ppo_checkpoint, tmp_path / "model_1.pt", attack))
+        assert "only a runner can build it" in message[0], name
 
 
-def test_a_class_of_another_version_is_named() -> None:
+@pytest.mark.parametrize("prefix", ["", "rsl_rl.modules:", "rsl_rl.modules.", "rsl_rl.modules.distribution:"])
+def test_a_distribution_is_found_by_each_of_its_names(ppo_checkpoint: Path, tmp_path: Path, prefix: str) -> None:
+    def rename(content: dict[str, Any]) -> None:
+        distribution = content["infos"]["trudi_rsl"]["settings"]["distribution_cfg"]
+        distribution["class_name"] = f"{prefix}GaussianDistribution"
+
+    policy, _ = load_deployable(rewritten(ppo_checkpoint, tmp_path / "model_1.pt", rename))
+    expected, _ = load_deployable(ppo_checkpoint)
+    obs = torch.zeros(2, policy.actor_obs.num_obs)
+    assert torch.equal(policy.deterministic_actions(obs), expected.deterministic_actions(obs))
+
+
+@pytest.mark.parametrize("value", [["sh"], 0, 2.0, 10**20])
+def test_a_number_of_actions_is_a_number(ppo_checkpoint: Path, tmp_path: Path, value: Any) -> None:
+    path = rewritten(
+        ppo_checkpoint, tmp_path / "model_1.pt", lambda c: c["infos"]["trudi_rsl"].update(num_actions=value)
+    )
     with refused(CheckpointError) as message:
-        own_class("rsl_rl.models:NextModel")
-    assert "no class rsl_rl.models:NextModel" in message[0]
+        load_deployable(path)
+    assert "number of actions" in message[0]
 
 
 @pytest.mark.slow

@@ -19,9 +19,9 @@ from trudi_rsl.deploy import Contract, ContractError, ObservationTerm, Policy, e
 from trudi_rsl.deploy.contract import as_numbers
 from trudi_rsl.deploy.deploy_yaml import deploy_yaml
 from trudi_rsl.deploy.observation import ObservationBuilder
+from trudi_rsl.environments.description import describe_environment
 from trudi_rsl.hosts.manager_terms import joint_action_kind
 from trudi_rsl.hosts.registry import make_env
-from trudi_rsl.rsl_rl_compat import describe_environment
 from trudi_rsl.rsl_rl_compat.version import PPO_MODELS
 from trudi_rsl.runners import OnPolicyRunner
 

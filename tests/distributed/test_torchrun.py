@@ -11,7 +11,7 @@ import pytest
 import torch
 
 from tests.distributed.torchrun import TASK, observed, run_folder, torchrun
-from trudi_rsl.checkpoints.rebuild import read_checkpoint
+from trudi_rsl.checkpoints.file import read_checkpoint
 from trudi_rsl.hosts.registry import make_env
 
 pytestmark = pytest.mark.slow

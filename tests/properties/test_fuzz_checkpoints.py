@@ -17,7 +17,9 @@ from hypothesis import strategies as st
 
 from tests.properties.conftest import tiny_runner
 from tests.properties.drawn import FIXED, NONSENSE, places, same
-from trudi_rsl.checkpoints.rebuild import algorithm_of, load_deployable, read_checkpoint
+from trudi_rsl.checkpoints.file import read_checkpoint
+from trudi_rsl.checkpoints.format import algorithm_of
+from trudi_rsl.checkpoints.rebuild import load_deployable
 from trudi_rsl.errors import CheckpointError
 from trudi_rsl.runners import OnPolicyRunner
 
@@ -114,9 +116,9 @@ def test_a_damaged_checkpoint_of_old_torch_is_refused_or_holds_plain_values(run:
 @given(data=st.data(), name=st.sampled_from(["model_1.pt", "ppo.pt"]))
 def test_a_checkpoint_with_other_values_is_rebuilt_or_refused(run: Path, data: st.DataObject, name: str) -> None:
     content = torch.load(run / name, weights_only=True)
-    spec = content.get("trudi") or content["infos"]["policy_gradient"]
+    spec = content.get("trudi_rsl") or content["infos"]["trudi_rsl"]
     # what tells the policy, and everything else
-    spoil(data, [content, spec, spec.get("cfg", spec), content["actor_state_dict"]])
+    spoil(data, [content, spec, spec["settings"], content["actor_state_dict"]])
     torch.save(content, run / "other.pt")
     for function in (load_deployable, lambda path: algorithm_of(read_checkpoint(path))):
         try:

@@ -13,7 +13,8 @@ from hypothesis import strategies as st
 
 from tests.properties.drawn import FIXED, same
 from tests.properties.small_env import SmallEnv, iteration, make
-from trudi_rsl.checkpoints.rebuild import load_actor_critic, read_checkpoint
+from trudi_rsl.checkpoints.file import read_checkpoint
+from trudi_rsl.checkpoints.rebuild import load_actor_critic
 
 SIZES = {name: st.integers(1, most) for name, most in {"e": 5, "t": 5, "a": 4, "o": 5, "p": 3, "n": 5, "f": 6}.items()}
 """Environments E, steps T, actions A, observations O, privileged ones P, denoising steps N, the critic's features F."""

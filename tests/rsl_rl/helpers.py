@@ -15,8 +15,8 @@ from tensordict import TensorDict
 
 from trudi_rsl.algorithms import TruDi
 from trudi_rsl.hosts.gymnasium.env import GymnasiumVecEnv
-from trudi_rsl.rsl_rl_compat import register_in_runner
-from trudi_rsl.rsl_rl_compat.moved import policy_sets
+from trudi_rsl.rsl_rl_3 import register_in_runner
+from trudi_rsl.rsl_rl_compat.contract import policy_sets
 from trudi_rsl.rsl_rl_compat.version import POLICY_STYLE
 from trudi_rsl.runners import OnPolicyRunner
 

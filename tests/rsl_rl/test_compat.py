@@ -15,7 +15,7 @@ import torch
 from tensordict import TensorDict
 
 from trudi_rsl.errors import ConfigError
-from trudi_rsl.rsl_rl_compat import check_groups, check_logger, resolve_groups
+from trudi_rsl.rsl_rl_compat.contract import check_groups, check_logger, resolve_groups
 
 ROOT = Path(__file__).parents[2]
 HAS_LOG_WRITERS = importlib.util.find_spec("rsl_rl.utils.log_writer") is not None

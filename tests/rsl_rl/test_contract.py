@@ -3,7 +3,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -14,11 +13,10 @@ from tensorboard.backend.event_processing.event_accumulator import EventAccumula
 from torch.utils._python_dispatch import TorchDispatchMode
 
 from tests.rsl_rl.helpers import LoadingRunner, PartiallyObserved, algorithm, runner_cfg, stock
-from trudi_rsl.checkpoints.rebuild import check_task, load_actor_critic
+from trudi_rsl.checkpoints.format import check_task
 from trudi_rsl.diffusion import ScoreNetwork
 from trudi_rsl.errors import CheckpointError, ConfigError
 from trudi_rsl.hosts.gymnasium.env import GymnasiumVecEnv
-from trudi_rsl.policies import DiffusionActorCritic
 
 TASK = "InvertedPendulum-v5"
 
@@ -270,33 +268,6 @@ def test_a_checkpoint_of_another_algorithm_is_refused_by_name(algo: str, kind: d
     source.save(path)
     with pytest.raises(CheckpointError, match=rf"resume with --algo {algo}\."):
         stock_runner().load(path)
-
-
-def test_checkpoints_that_name_neither_actor_nor_constraint_are_trudis(tmp_path: Path) -> None:
-    path = tmp_path / "model_0.pt"
-    source = stock_runner()
-    source.learn(1)
-    source.save(str(path))
-    saved = torch.load(path, weights_only=False)
-    for spec in _specs(saved):
-        del spec["cfg"]["actor"], spec["cfg"]["constraint"]
-    torch.save(saved, path)
-    target = stock_runner()
-    target.load(str(path))
-    assert all(torch.equal(v, state(source)[k]) for k, v in state(target).items())
-    rebuilt, _ = load_actor_critic(path)
-    assert isinstance(rebuilt, DiffusionActorCritic)
-    with pytest.raises(CheckpointError, match=r"resume with --algo trudi"):
-        stock_runner(actor="gaussian").load(str(path))
-
-
-def _specs(saved: Any) -> Iterator[dict[str, Any]]:
-    """Yield what any version of RSL-RL saved as the settings and shapes of the policy."""
-    if isinstance(saved, dict):
-        if "obs_dims" in saved:
-            yield saved
-        for value in saved.values():
-            yield from _specs(value)
 
 
 def test_other_settings_may_change_on_a_resume_and_take_effect(tmp_path: Path) -> None:

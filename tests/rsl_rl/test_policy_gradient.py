@@ -15,7 +15,7 @@ from tests.rsl_rl.helpers import runner_cfg as trudi_cfg
 from tests.rsl_rl.small_policies import RandomTask, built, collect, observations, runner_cfg, state
 from trudi_rsl.algorithms.policy_gradient import DPPO, FPO, SPO, PolicyGradient
 from trudi_rsl.algorithms.policy_gradient.policy_gradient import clipped_surrogate, penalised_surrogate
-from trudi_rsl.checkpoints.rebuild import build_policy
+from trudi_rsl.checkpoints.rebuild import build_model
 from trudi_rsl.errors import CheckpointError, ConfigError, NonFiniteError
 from trudi_rsl.health.checkup import cause_of
 from trudi_rsl.hosts.gymnasium.env import GymnasiumVecEnv
@@ -137,7 +137,7 @@ def test_a_checkpoint_continues_where_it_was_saved_and_is_refused_by_others(algo
     collect(first)
     first.update()
     saved = copy.deepcopy(first.save())
-    assert saved["policy_gradient"]["algorithm"] == algorithm.algo
+    assert saved["trudi_rsl"]["algorithm"] == algorithm.algo
     collect(first)
     first.update()
     second = built(algorithm, schedule="adaptive")
@@ -146,10 +146,10 @@ def test_a_checkpoint_continues_where_it_was_saved_and_is_refused_by_others(algo
     collect(second)
     second.update()
     torch.testing.assert_close(state(second), state(first), rtol=0, atol=0)
-    saved["policy_gradient"]["task"] = "Other-v0"
+    saved["trudi_rsl"]["task"] = "Other-v0"
     with pytest.raises(CheckpointError, match="trained on task 'Other-v0', not on 'Random-v0'"):
         second.load(saved, None, strict=True)
-    del saved["policy_gradient"]
+    del saved["trudi_rsl"]
     with pytest.raises(CheckpointError, match=f"is of ppo, not of {algorithm.algo}; load it with --algo ppo"):
         second.load(saved, None, strict=True)
 
@@ -198,6 +198,6 @@ def test_a_checkpoint_alone_rebuilds_the_actor_as_often_as_asked() -> None:
     saved = {**copy.deepcopy(trained.save()), "infos": None}
     obs = observations()
     for _ in range(2):
-        policy, _ = build_policy(saved)
+        policy, _ = build_model(saved)
         trained.eval_mode()
         torch.testing.assert_close(policy.deterministic_actions(policy.actor_obs(obs)), trained.actor(obs))

@@ -15,7 +15,7 @@ from gymnasium.envs.classic_control.pendulum import PendulumEnv
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
 from tests.rsl_rl.helpers import runner_cfg, stock
-from trudi_rsl.checkpoints.rebuild import read_checkpoint
+from trudi_rsl.checkpoints.file import read_checkpoint
 from trudi_rsl.errors import CheckpointError, NonFiniteError
 from trudi_rsl.evaluation.policies import SamplerCfg, acting, load_into
 from trudi_rsl.hosts.gymnasium.env import GymnasiumVecEnv
@@ -49,7 +49,7 @@ class Unchecked(Faults):
     def __init__(self) -> None:
         pass
 
-    def removed(self, envs: Any, step: Any, infos: Any, restarts: bool) -> Any:
+    def filter_nonfinite(self, envs: Any, step: Any, infos: Any, restart: bool) -> Any:
         return step
 
     def require_finite(self, values: np.ndarray, what: str) -> None:

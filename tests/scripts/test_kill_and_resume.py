@@ -15,7 +15,7 @@ import pytest
 import torch
 
 from tests.scripts.running import SCRIPTS, run_script
-from trudi_rsl.checkpoints.rebuild import read_checkpoint
+from trudi_rsl.checkpoints.file import read_checkpoint
 from trudi_rsl.config.run_folder import find_checkpoint
 from trudi_rsl.errors import CheckpointError
 

@@ -21,15 +21,14 @@ from filelock import FileLock
 
 from scripts.sweep import main
 from tests.scripts.running import SCRIPTS
-from trudi_rsl.checkpoints.rebuild import read_checkpoint
+from trudi_rsl.checkpoints.file import read_checkpoint
 from trudi_rsl.evaluation.checkpoints import subject_of
 from trudi_rsl.evaluation.measurement import Evaluation, EvaluationCfg
 from trudi_rsl.evaluation.policies import SamplerCfg
 from trudi_rsl.experiments.experiment import load_experiment
-from trudi_rsl.experiments.job import LOCK_FILE, Job
+from trudi_rsl.experiments.job import LOCK_FILE, Job, carry_out
 from trudi_rsl.experiments.plan import plan
 from trudi_rsl.experiments.sweep import missing
-from trudi_rsl.experiments.worker import carry_out
 from trudi_rsl.rsl_rl_compat.version import PPO_MODELS
 
 pytestmark = pytest.mark.skipif(not PPO_MODELS, reason="the settings of PPO are written for RSL-RL 5")
@@ -97,7 +96,7 @@ def files(project: Path) -> dict[Path, int]:
     return {path: path.stat().st_mtime_ns for path in runs_of(project).glob("*/**/*") if path.is_file()}
 
 
-def test_every_run_is_trained_evaluated_and_reported_and_none_twice(project: Path) -> None:
+def test_every_run_is_trained_evaluated_and_reported_once(project: Path) -> None:
     names = {path.parent.name.partition("Clock-v0_")[2] for path in attempts(project)}
     assert names == {f"ppo_{variant}_seed{seed}" for variant in ("slow", "fast") for seed in (1, 2)}
     before = files(project)
@@ -133,7 +132,7 @@ def test_an_evaluation_of_a_run_is_that_of_the_evaluation_script(project: Path) 
     assert alone.run().returns == stored.returns
 
 
-def test_runs_of_other_settings_are_trained_anew_and_the_old_ones_kept(project: Path) -> None:
+def test_runs_with_other_settings_are_trained_beside_the_old_ones(project: Path) -> None:
     before = files(project)
     changed = planned(project, EXPERIMENT, "agent.algorithm.learning_rate=0.002")
     assert missing(changed) == changed
@@ -173,7 +172,7 @@ def test_a_dry_run_lists_the_commands_and_runs_nothing(project: Path, capsys: py
 
 
 @pytest.mark.slow
-def test_a_run_that_breaks_is_named_and_the_others_go_on(
+def test_a_failing_run_is_reported_and_the_others_go_on(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     monkeypatch.chdir(tmp_path)
@@ -181,7 +180,7 @@ def test_a_run_that_breaks_is_named_and_the_others_go_on(
     assert carry_out_here([jobs["good"]]) == [0]
     assert main(["clocks.yaml"]) == 1
     error = capsys.readouterr().err
-    assert "Clock-v0_ppo_bad_seed1: exit status 1, last words: Error: " in error
+    assert "Clock-v0_ppo_bad_seed1: exit status 1, last line: Error: " in error
     assert "is nan in environment 0" in error
     report = (runs_of(tmp_path) / "report.md").read_text()
     assert "1 of 2 runs finished" in report
@@ -214,16 +213,13 @@ def test_an_interrupted_sweep_ends_its_runs(tmp_path: Path) -> None:
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("launcher", ["local", "joblib", "submitit"])
-def test_every_launcher_carries_out_what_is_missing(launcher: str, project: Path) -> None:
-    if launcher != "local":
-        pytest.importorskip(launcher)
+def test_missing_evaluations_are_run_without_training(project: Path) -> None:
+    pytest.importorskip("submitit")
     before = attempts(project)
-    for path in runs_of(project).glob("*fast_seed2/*/evaluations/*"):
+    for path in runs_of(project).glob("*seed2/*/evaluations/*"):
         path.unlink()
-    assert len(missing(planned(project, EXPERIMENT))) == 1
-    options = ["--launcher_options", "timeout_min=5"] if launcher == "submitit" else []
-    assert main(["clocks.yaml", "--launcher", launcher, *options]) == 0
+    assert len(missing(planned(project, EXPERIMENT))) == 2
+    assert main(["clocks.yaml", "--workers", "2"]) == 0
     assert missing(planned(project, EXPERIMENT)) == []
     assert attempts(project) == before
     assert "4 of 4 runs finished" in (runs_of(project) / "report.md").read_text()
@@ -238,12 +234,12 @@ def test_every_launcher_carries_out_what_is_missing(launcher: str, project: Path
         (["x.yaml", "--seeds", "3", "3"], 2, "two runs would write to one folder"),
         (["x.yaml", "agent.algorithm.gama=1"], 2, "Did you mean 'gamma'"),
         (["x.yaml", "--workers", "0"], 2, "workers must be at least 1, got 0"),
-        (["x.yaml", "--launcher_options", "timeout_min=3"], 2, "options are for the launcher submitit, not for local"),
+        (["x.yaml", "--launcher_options", "timeout_min=3"], 2, "timeout_min"),
         (["x.yaml", "--launcher_options", "timeout_min"], 2, "write KEY=VALUE"),
         (["empty.yaml"], 2, "has no runs: tasks and seeds are empty"),
     ],
 )
-def test_mistakes_get_one_line_before_anything_runs(
+def test_mistakes_are_reported_in_one_line_before_anything_runs(
     tmp_path: Path,
     monkeypatch: pytest.MonkeyPatch,
     capsys: pytest.CaptureFixture[str],
@@ -261,13 +257,12 @@ def test_mistakes_get_one_line_before_anything_runs(
     assert not list(Path().glob("logs/**/*.pt"))
 
 
-@pytest.mark.parametrize("launcher", ["joblib", "submitit"])
-def test_a_launcher_whose_library_is_missing_names_the_command_that_installs_it(
-    launcher: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+def test_without_submitit_the_error_names_the_command_that_installs_it(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     monkeypatch.chdir(tmp_path)
-    monkeypatch.setitem(sys.modules, launcher, None)
+    monkeypatch.setitem(sys.modules, "submitit", None)
     Path("x.yaml").write_text(yaml.safe_dump({"tasks": ["Pendulum-v1"], "seeds": [1]}))
-    assert main(["x.yaml", "--launcher", launcher]) == 1
+    assert main(["x.yaml"]) == 1
     assert 'pip install "trudi_rsl[sweep]"' in capsys.readouterr().err
     assert not Path("logs").exists()

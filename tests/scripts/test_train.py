@@ -15,7 +15,7 @@ from omegaconf import OmegaConf
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
 from scripts.train import main
-from trudi_rsl.checkpoints.rebuild import read_checkpoint
+from trudi_rsl.checkpoints.file import read_checkpoint
 from trudi_rsl.hosts.registry import continues_episodes, make_env
 
 ROOT = Path(__file__).parents[2]

@@ -10,9 +10,12 @@ from rsl_rl.env import VecEnv
 from tensordict import TensorDict
 
 from trudi_rsl.acceleration import set_matmul_precision
-from trudi_rsl.checkpoints.rebuild import FORMAT, build_actor_critic
-from trudi_rsl.rsl_rl_compat import action_bounds, describe_environment, request_final_obs, resolve_groups, task_name
-from trudi_rsl.settings import settings_from_dict
+from trudi_rsl.checkpoints.format import policy_spec
+from trudi_rsl.checkpoints.rebuild import build_actor_critic
+from trudi_rsl.environments.action_bounds import action_bounds
+from trudi_rsl.environments.progress import request_final_obs
+from trudi_rsl.rsl_rl_compat.contract import resolve_groups
+from trudi_rsl.settings import algorithm_of_settings, settings_from_dict
 from trudi_rsl.storage import RolloutBuffer
 
 
@@ -36,7 +39,7 @@ def components(obs: TensorDict, env: VecEnv, cfg: dict[str, Any], device: str) -
     low, high = action_bounds(env, settings.action_bounds)
     if settings.final_observations:
         request_final_obs(env)
-    actor_critic = build_actor_critic(settings, obs, groups, low, high).to(device)
+    actor_critic = build_actor_critic(settings.actor, settings, obs, groups, low, high).to(device)
     storage = RolloutBuffer(
         cfg["num_steps_per_env"],
         env.num_envs,
@@ -47,16 +50,16 @@ def components(obs: TensorDict, env: VecEnv, cfg: dict[str, Any], device: str) -
         actor_critic.actor.trace_length if settings.stores_chains else 0,
         device,
     )
-    spec = {
-        "format": FORMAT,
-        "task": task_name(env),
-        "environment": describe_environment(env, groups["actor"]),
-        "cfg": settings.to_dict(),
-        "obs_groups": {name: list(groups[name]) for name in ("actor", "critic")},
-        "obs_dims": {g: obs[g].shape[-1] for g in {*groups["actor"], *groups["critic"]}},
-        "action_low": low.cpu(),
-        "action_high": high.cpu(),
-    }
+    spec = policy_spec(
+        algorithm_of_settings(settings.to_dict()),
+        settings.actor,
+        # the algorithm implies these two
+        {name: value for name, value in settings.to_dict().items() if name not in ("actor", "constraint")},
+        obs,
+        {name: groups[name] for name in ("actor", "critic")},
+        env,
+        (low, high),
+    )
     return {
         "actor_critic": actor_critic,
         "storage": storage,

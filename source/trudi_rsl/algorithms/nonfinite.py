@@ -13,7 +13,7 @@ from torch import Tensor
 
 from trudi_rsl.acceleration import Precision, network_precision
 from trudi_rsl.algorithms.trust_region import from_trace, path_kl, step_sizes_of
-from trudi_rsl.checkpoints.file import save_whole
+from trudi_rsl.checkpoints.file import write_checkpoint
 from trudi_rsl.environments.progress import reset_envs
 from trudi_rsl.errors import NonFiniteError
 from trudi_rsl.policies.base import Decision, Policy
@@ -228,7 +228,7 @@ class UpdateGuard:
         while (path := self.folder / f"skipped_update_{number}.pt").exists():
             number += 1
         try:
-            save_whole({"cause": dict(cause), **content()}, path)
+            write_checkpoint({"cause": dict(cause), **content()}, path)
         except OSError as error:
             return f" What caused it could not be written: {error}."
         return f" What caused it is kept in {path}."

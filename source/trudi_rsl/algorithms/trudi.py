@@ -18,21 +18,21 @@ from trudi_rsl.algorithms.metrics import of_all, rollout_metrics
 from trudi_rsl.algorithms.nonfinite import UpdateGuard, raise_if_replay_differs
 from trudi_rsl.algorithms.targets import compute_targets, initial_range, widened_range
 from trudi_rsl.algorithms.trust_region import step_sizes_of
-from trudi_rsl.checkpoints.rebuild import (
+from trudi_rsl.checkpoints.format import (
     ACTOR_PARTS,
     CRITIC_PARTS,
-    STATE_PARTS,
-    check_kind,
+    SECTION,
+    PolicySpec,
     check_settings,
-    load_parts,
-    part_of_state,
+    learner_spec,
+    present_format,
 )
+from trudi_rsl.checkpoints.rebuild import load_parts, part_of_state
 from trudi_rsl.checkpoints.resume import resume_state, set_resume_state
 from trudi_rsl.distributed import all_gather, all_reduce_mean
 from trudi_rsl.health import Watch
 from trudi_rsl.policies import ActorCritic
 from trudi_rsl.policies.base import Decision
-from trudi_rsl.rsl_rl_compat.checkpoint_layout import to_contract_layout
 from trudi_rsl.settings import TruDiCfg
 from trudi_rsl.storage import RolloutBuffer
 
@@ -64,7 +64,7 @@ class TruDi:
         actor_critic: ActorCritic[Any],
         storage: RolloutBuffer,
         cfg: TruDiCfg,
-        spec: dict[str, Any],
+        spec: PolicySpec,
         env: VecEnv | None = None,
         device: str = "cpu",
         multi_gpu_cfg: dict[str, Any] | None = None,
@@ -262,7 +262,7 @@ class TruDi:
             "actor_state_dict": part_of_state(self.actor_critic, ACTOR_PARTS),
             "critic_state_dict": part_of_state(self.actor_critic, CRITIC_PARTS),
             "optimizer_state_dict": self.learner.state_dict(),
-            "trudi": self.spec,
+            SECTION: self.spec,
             **resume_state(None if self._collecting else self.env),
         }
 
@@ -281,13 +281,13 @@ class TruDi:
         Raises:
             CheckpointError: If the checkpoint is of another algorithm, task or shape.
         """
-        loaded_dict = to_contract_layout(loaded_dict, STATE_PARTS)
+        loaded_dict = present_format(loaded_dict)
         wanted: dict[str, bool] = (
             dict.fromkeys(("actor", "critic", "optimizer", "iteration"), True) if load_cfg is None else load_cfg
         )
         # an actor alone may start another task
-        spec = check_kind(loaded_dict, self.spec["task"] if wanted.get("critic") or wanted.get("optimizer") else None)
-        check_settings(spec["cfg"], self.spec["cfg"])
+        spec = learner_spec(loaded_dict, self.spec["task"] if wanted.get("critic") or wanted.get("optimizer") else None)
+        check_settings(spec, self.spec)
         parts = [
             (key, prefixes) for key, prefixes in (("actor", ACTOR_PARTS), ("critic", CRITIC_PARTS)) if wanted.get(key)
         ]

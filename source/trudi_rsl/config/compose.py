@@ -20,7 +20,7 @@ from trudi_rsl.config.presets import CONFIG_DIR, available, preset_of
 from trudi_rsl.config.run_folder import LOG_ROOT
 from trudi_rsl.config.schema import register
 from trudi_rsl.errors import ConfigError, nearest
-from trudi_rsl.rsl_rl_compat import check_logger
+from trudi_rsl.rsl_rl_compat.contract import check_logger
 from trudi_rsl.rsl_rl_compat.version import INSTALLED, PPO_MODELS
 from trudi_rsl.settings import SETTINGS, family_overrides
 

@@ -1,30 +1,35 @@
 # SPDX-License-Identifier: BSD-3-Clause
-"""The ways in which environments written for RSL-RL tell their action bounds."""
+"""Action bounds of environments written for RSL-RL."""
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Iterator
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import torch
-from rsl_rl.env import VecEnv
 from torch import Tensor
 
-from trudi_rsl.environments.description import host_module
+from trudi_rsl.environments.description import host_functions
 from trudi_rsl.errors import ConfigError
+
+if TYPE_CHECKING:
+    from rsl_rl.env import VecEnv
+
+logger = logging.getLogger(__name__)
 
 
 def action_bounds(env: VecEnv, configured: tuple[float, float] | None) -> tuple[Tensor, Tensor]:
-    """Return lower and upper action bounds ``[A]``: the configured ones, else those the environment tells.
+    """Return lower and upper action bounds ``[A]``: the configured ones, else the environment's.
 
-    Environments tell them, in this order,
+    The first of these that is present and finite counts:
 
-    - as ``action_low`` and ``action_high``;
-    - as a finite Gymnasium Box ``single_action_space`` or ``action_space`` on the environment or what it wraps; Isaac
-      Lab's wrapper makes one of ``clip_actions``;
-    - by the terms of an action manager (Isaac Lab, mjlab): a joint-position term reaches the joints' limits, any other
-      term takes actions in [-1, 1];
-    - by being a direct task of Isaac Lab, which has no action manager: those take actions in [-1, 1] and scale them.
+    - ``action_low`` and ``action_high`` of the environment;
+    - a Gymnasium Box ``single_action_space`` or ``action_space`` of the environment or the one it wraps; Isaac Lab's
+      wrapper makes one of ``clip_actions``;
+    - the terms of an action manager (Isaac Lab, mjlab): a joint-position term reaches the joints' limits, any other
+      term has [-1, 1];
+    - [-1, 1] for a direct task of Isaac Lab, which scales its actions itself.
 
     Raises:
         ConfigError: If none are configured and the environment has none, or infinite ones.
@@ -47,7 +52,7 @@ def action_bounds(env: VecEnv, configured: tuple[float, float] | None) -> tuple[
     if any(cls.__name__ == "DirectRLEnv" for cls in type(base).__mro__):
         return -torch.ones(env.num_actions), torch.ones(env.num_actions)
     raise ConfigError(
-        "The environment tells no finite action bounds, and a diffusion policy needs them. Set them, for example "
+        "The environment has no finite action bounds, and a diffusion policy needs them. Set them, for example "
         "agent.algorithm.action_bounds=[-1.0,1.0]; tasks made for PPO often use actions of several units."
     )
 
@@ -61,8 +66,8 @@ def _boxes(*holders: Any) -> Iterator[tuple[Any, Any]]:
 
 
 def _manager_bounds(manager: Any) -> tuple[Tensor, Tensor]:
-    """Return the bounds ``[A]`` of an action manager, term after term."""
-    host = host_module(manager, "description")
+    """Return the bounds ``[A]`` of an action manager, concatenated over its terms."""
+    host = host_functions(manager)
     lows, highs, without = [], [], []
     for name, dim in zip(manager.active_terms, manager.action_term_dim, strict=True):
         bounds = host.term_bounds(manager.get_term(name)) if host else None
@@ -72,9 +77,8 @@ def _manager_bounds(manager: Any) -> tuple[Tensor, Tensor]:
         lows.append(low.float().cpu())
         highs.append(high.float().cpu())
     if without:
-        print(
-            f"[trudi_rsl] Actions of {', '.join(without)} are taken to be in [-1, 1]; agent.algorithm.action_bounds "
-            "sets other bounds.",
-            flush=True,
+        logger.info(
+            "Actions of %s are taken to be in [-1, 1]; agent.algorithm.action_bounds sets other bounds.",
+            ", ".join(without),
         )
     return torch.cat(lows), torch.cat(highs)

@@ -1,56 +1,102 @@
 # SPDX-License-Identifier: BSD-3-Clause
-"""Metadata of an environment for a checkpoint, so that an export needs no simulator."""
+"""The registry of hosts, and metadata of an environment for its checkpoints, so that an export needs no simulator.
+
+Imports no torch: Isaac Lab loads the modules that register hosts in every one of its commands.
+"""
 
 from __future__ import annotations
 
-import importlib
-from collections.abc import Sequence
-from typing import Any
+import logging
+from collections.abc import Callable, Sequence
+from importlib.metadata import entry_points
+from typing import TYPE_CHECKING, Any, NamedTuple
 
-from rsl_rl.env import VecEnv
+if TYPE_CHECKING:
+    from rsl_rl.env import VecEnv
+    from torch import Tensor
 
-HOSTS = ("isaaclab", "mjlab")
-"""Packages whose environments have managers."""
+logger = logging.getLogger(__name__)
+
+DISTRIBUTION = "trudi_rsl"
+"""Name of this package's entry points in the groups ``<simulator>.tasks``."""
 
 
-def host_module(manager: Any, name: str) -> Any:
-    """Return ``trudi_rsl.hosts.<host>.<name>`` for a manager of a host's environment, None for another's.
+class HostFunctions(NamedTuple):
+    """Functions that read the managers of one simulator's environments."""
+
+    describe: Callable[[Any, Sequence[str]], dict[str, Any]]
+    """Takes an unwrapped environment and the policy's observation groups; returns robot, actions, terms, commands."""
+    term_bounds: Callable[[Any], tuple[Tensor, Tensor] | None]
+    """Takes an action term; returns its raw lower and upper actions ``[A_term]``, None without natural limits."""
+
+
+_hosts: dict[str, Callable[[], HostFunctions]] = {}
+
+
+def register_host(package: str, load: Callable[[], HostFunctions]) -> None:
+    """Register the functions of a simulator.
 
     Args:
-        manager: The manager; projects derive managers of their own.
-        name: Name of the module.
+        package: Top-level package of the simulator's managers, for example ``isaaclab``.
+        load: Returns the functions; called when the first environment is built.
     """
-    packages = [cls.__module__.partition(".")[0] for cls in type(manager).__mro__]
-    host = next((package for package in packages if package in HOSTS), None)
-    return None if host is None else importlib.import_module(f"trudi_rsl.hosts.{host}.{name}")
+    _hosts[package] = load
+
+
+def host_functions(manager: Any) -> HostFunctions | None:
+    """Return the functions for the simulator that a manager is from, None for an unknown one.
+
+    A simulator that no import has registered yet is registered by this package's entry point in the group
+    ``<simulator>.tasks``: a project that uses RSL-RL's stock runner imports no host itself.
+
+    Args:
+        manager: A manager of an environment; projects derive their own from the simulator's.
+    """
+    packages = list(dict.fromkeys(cls.__module__.partition(".")[0] for cls in type(manager).__mro__))
+    for package in packages:
+        if package not in _hosts:
+            for entry in entry_points(group=f"{package}.tasks", name=DISTRIBUTION):
+                entry.load()
+        if package in _hosts:
+            return _hosts[package]()
+    return None
+
+
+def task_name(env: VecEnv) -> str | None:
+    """Return the name of the environment's task, None if it has none."""
+    for holder in (env, getattr(env, "unwrapped", env)):
+        name = getattr(holder, "task", None) or getattr(getattr(holder, "spec", None), "id", None)
+        if isinstance(name, str):
+            return name
+    return None
 
 
 def describe_environment(env: VecEnv, groups: Sequence[str]) -> dict[str, Any]:
-    """Return what a robot's software has to know of an environment, as metadata of an exported policy.
+    """Return the metadata of an environment that a robot's software needs, for exported policies.
 
-    Environments with a ``step_dt`` tell ``control_period_s``; those of Isaac Lab and mjlab with managers also tell
-    ``obs_terms``, ``commands``, ``actions`` and ``robot``. What an environment cannot tell is left out, and told once:
-    training does not need it.
+    This is ``control_period_s`` in seconds for environments with a ``step_dt``, and ``obs_terms``, ``commands``,
+    ``actions`` and ``robot`` for those of Isaac Lab and mjlab with managers. What an environment does not provide is
+    left out, and managers that cannot be read are logged once: training does not need them.
 
     Args:
         env: The environment.
-        groups: Observation groups that the policy sees.
+        groups: Observation groups that the policy reads.
     """
     base: Any = getattr(env, "unwrapped", env)
-    told: dict[str, Any] = {}
+    metadata: dict[str, Any] = {}
     period = getattr(env, "step_dt", None) or getattr(base, "step_dt", None)
     if period is not None:
-        told["control_period_s"] = float(period)
+        metadata["control_period_s"] = float(period)
     manager = getattr(base, "action_manager", None)
-    host = None if manager is None else host_module(manager, "description")
+    host = None if manager is None else host_functions(manager)
     if host is not None:
         try:
-            told |= host.describe(base, groups)
+            metadata |= host.describe(base, groups)
         # a project's own managers and terms may lack anything
         except Exception as error:
-            print(
-                "[trudi_rsl] Exports will not tell the robot's joints and observations, which could not be read: "
-                f"{type(error).__name__}: {error}",
-                flush=True,
+            logger.warning(
+                "Exports will not tell the robot's joints and observations, which could not be read: %s: %s",
+                type(error).__name__,
+                error,
             )
-    return told
+    return metadata

@@ -1,34 +1,29 @@
 # SPDX-License-Identifier: BSD-3-Clause
-"""How far the counters and curricula of Isaac Lab's and mjlab's environments are.
+"""Counters, curricula, resets and last observations of Isaac Lab's and mjlab's environments.
 
-Both count steps in ``common_step_counter``, by which staged curricula go, and keep the difficulty of each environment
-in ``scene.terrain``. Neither host gives out the whole state of its simulator.
+Both count steps in ``common_step_counter``, which staged curricula depend on, and keep the difficulty of each
+environment in ``scene.terrain``. Neither exposes the whole state of its simulator.
 """
 
 from __future__ import annotations
 
-import contextlib
 import inspect
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
-from unittest import mock
 
-import torch
-from rsl_rl.env import VecEnv
 from torch import Tensor
 
 if TYPE_CHECKING:
     from rsl_rl.env import VecEnv
-
 
 COUNTERS = ("common_step_counter", "_sim_step_counter")
 """Attributes of the environment that count its steps since it was made, over all episodes."""
 
 
 def host_progress(env: VecEnv) -> dict[str, Any] | None:
-    """Return the counters, and where there is a terrain of several levels, each environment's level and type ``[E]``.
+    """Return the counters and, for a terrain with several levels, each environment's level and type ``[E]``.
 
-    None for an environment that counts nothing.
+    None for an environment without counters.
     """
     host: Any = getattr(env, "unwrapped", None)
     counters = {name: getattr(host, name) for name in COUNTERS if isinstance(getattr(host, name, None), int)}
@@ -41,10 +36,10 @@ def host_progress(env: VecEnv) -> dict[str, Any] | None:
 
 
 def set_host_progress(env: VecEnv, progress: Mapping[str, Any]) -> dict[str, str]:
-    """Restore what :func:`host_progress` returned.
+    """Restore the result of :func:`host_progress`.
 
-    Environments that stood on other terrain are put onto theirs by a reset of all, during which no curriculum moves.
-    With another number of environments they keep the terrain they have.
+    A reset of all environments moves them to their terrain, during which no curriculum moves. With another number of
+    environments they keep the terrain they have.
 
     Returns:
         What was restored: names to values, as text.
@@ -54,7 +49,7 @@ def set_host_progress(env: VecEnv, progress: Mapping[str, Any]) -> dict[str, str
     levels, terrain = progress.get("terrain_levels"), _terrain(host)
     if levels is not None and terrain is not None:
         if levels.shape == terrain.terrain_levels.shape:
-            _put_on_terrain(host, terrain, levels, progress["terrain_types"])
+            _move_to_terrain(host, terrain, levels, progress["terrain_types"])
             restored["mean terrain level"] = f"{levels.float().mean():.2f}"
         else:
             restored["terrain levels"] = f"new, since the checkpoint is of {len(levels)} environments"
@@ -73,15 +68,33 @@ def _terrain(host: Any) -> Any:
     return terrain if origins is not None and hasattr(terrain, "terrain_levels") else None
 
 
-def _put_on_terrain(host: Any, terrain: Any, levels: torch.Tensor, types: torch.Tensor) -> None:
+class _FrozenCurriculum:
+    """A curriculum manager that logs as another one does but moves nothing."""
+
+    def __init__(self, manager: Any) -> None:
+        self._manager = manager
+
+    def compute(self, env_ids: Any = None) -> None:
+        pass
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._manager, name)
+
+
+def _move_to_terrain(host: Any, terrain: Any, levels: Tensor, types: Tensor) -> None:
     terrain.terrain_levels.copy_(levels.clamp(max=len(terrain.terrain_origins) - 1))
     terrain.terrain_types.copy_(types.clamp(max=terrain.terrain_origins.shape[1] - 1))
     terrain.env_origins.copy_(terrain.terrain_origins[terrain.terrain_levels, terrain.terrain_types])
     curriculum = getattr(host, "curriculum_manager", None)
-    # it judges how far the robots came from where they started, which they have not
-    still = contextlib.nullcontext() if curriculum is None else mock.patch.object(curriculum, "compute")
-    with still:
+    if curriculum is None:
         host.reset()
+        return
+    # a curriculum judges how far the robots came since their last reset, which nobody has observed
+    host.curriculum_manager = _FrozenCurriculum(curriculum)
+    try:
+        host.reset()
+    finally:
+        host.curriculum_manager = curriculum
 
 
 def reset_envs(env: VecEnv | None, ids: Tensor) -> bool:
@@ -90,10 +103,10 @@ def reset_envs(env: VecEnv | None, ids: Tensor) -> bool:
     Args:
         env: Manager-based environments of Isaac Lab and mjlab offer ``reset(env_ids=...)``; Isaac Lab's direct ones
             have ``_reset_idx``, which their ``step`` calls for episodes that end.
-        ids: Which, long ``[K]``.
+        ids: Indices of the environments, long ``[K]``.
 
     Returns:
-        Whether the host could.
+        Whether the host supports it.
     """
     host: Any = getattr(env, "unwrapped", None)
     if callable(reset := getattr(host, "reset", None)) and "env_ids" in inspect.signature(reset).parameters:
@@ -103,3 +116,19 @@ def reset_envs(env: VecEnv | None, ids: Tensor) -> bool:
         reset(ids)
         return True
     return False
+
+
+def request_final_obs(env: VecEnv) -> None:
+    """Enable the true last observations of episodes in an environment that has them switched off.
+
+    Isaac Lab 3.0 reports them if ``cfg.compute_final_obs`` is set, which it reads in every step. It computes them
+    without advancing observation histories, which would be those of the step before; environments with histories are
+    left alone.
+    """
+    base = getattr(env, "unwrapped", env)
+    cfg = getattr(base, "cfg", None)
+    terms = getattr(getattr(base, "observation_manager", None), "_group_obs_term_cfgs", {})
+    if any(getattr(term, "history_length", 0) for group in terms.values() for term in group):
+        return
+    if getattr(cfg, "compute_final_obs", None) is False:
+        cfg.compute_final_obs = True  # pyright: ignore[reportOptionalMemberAccess]

@@ -13,11 +13,13 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from trudi_rsl.checkpoints.rebuild import algorithm_of, load_actor_critic, read_checkpoint
+from trudi_rsl.checkpoints.file import read_checkpoint
+from trudi_rsl.checkpoints.format import algorithm_of
+from trudi_rsl.checkpoints.rebuild import load_actor_critic
 from trudi_rsl.errors import CheckpointError, ConfigError
 from trudi_rsl.evaluation.play import settings
 from trudi_rsl.evaluation.policies import require_fit
-from trudi_rsl.hosts.registry import launcher, make_env
+from trudi_rsl.hosts.registry import find_host, make_env
 from trudi_rsl.policies import ChainOptions, DiffusionActorCritic
 from trudi_rsl.settings import SETTINGS
 
@@ -115,7 +117,7 @@ def first_observation(
         ConfigError: If the task is not one of Gymnasium, or an override is refused.
     """
     task, algorithm = spec["task"], algorithm_of(read_checkpoint(checkpoint))
-    if launcher(task) is not None:
+    if find_host(task) is not None:
         raise ConfigError(f"Task {task!r} has a simulator that starts itself; give an observation with --obs FILE.npy.")
     cfg = settings(checkpoint, task, algorithm, ["env.num_envs=1", *overrides])
     env = make_env(task, cfg.env, seed=seed)

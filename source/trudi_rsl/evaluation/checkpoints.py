@@ -13,7 +13,8 @@ from typing import Any
 
 from omegaconf import DictConfig, OmegaConf
 
-from trudi_rsl.checkpoints.rebuild import read_checkpoint
+from trudi_rsl.checkpoints.file import read_checkpoint
+from trudi_rsl.checkpoints.format import task_of
 from trudi_rsl.config import find_checkpoint, load_params
 from trudi_rsl.errors import CheckpointError, nearest
 from trudi_rsl.evaluation.policies import Algorithm, identify
@@ -79,7 +80,7 @@ def subject_of(checkpoint: Path, label: str | None = None) -> Subject:
         CheckpointError: If it is no checkpoint, or does not tell its task.
     """
     content = read_checkpoint(checkpoint)
-    task = (content.get("infos") or {}).get("task") or (content.get("trudi") or {}).get("task")
+    task = task_of(content)
     seed, settings = None, {}
     try:
         params = load_params(checkpoint.parent)

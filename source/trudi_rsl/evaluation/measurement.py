@@ -23,7 +23,7 @@ from trudi_rsl.evaluation.play import settings
 from trudi_rsl.evaluation.policies import SamplerCfg, load_policy
 from trudi_rsl.evaluation.samplers import name_of
 from trudi_rsl.files import replacing, require_inside
-from trudi_rsl.hosts.registry import check_device, launcher, make_env
+from trudi_rsl.hosts.registry import check_device, find_host, make_env
 
 FORMAT = 1
 CACHE_FOLDER = "evaluations"
@@ -204,7 +204,7 @@ def evaluations_of(
 
 def _require_gymnasium(subject: Subject) -> None:
     check_startable(subject.task)
-    if launcher(subject.task) is not None:
+    if find_host(subject.task) is not None:
         raise ConfigError(
             f"{subject.checkpoint} is of {subject.task}, whose simulator starts itself, once per process; only "
             f"Gymnasium's tasks are evaluated side by side. For one checkpoint: scripts/play.py --task {subject.task} "

@@ -13,7 +13,7 @@ from rich.console import Console
 from rich.table import Table
 from rsl_rl.env import VecEnv
 
-from trudi_rsl.checkpoints.rebuild import NAMES, Algorithm
+from trudi_rsl.checkpoints.format import NAMES, Algorithm
 from trudi_rsl.config import compose, load_params, resume_path
 from trudi_rsl.errors import CheckpointError, ConfigError
 from trudi_rsl.evaluation.episodes import Policy, evaluate

@@ -18,23 +18,14 @@ from tensordict import TensorDict
 from torch import Tensor
 
 from trudi_rsl.algorithms import TruDi
-from trudi_rsl.checkpoints.file import sound
-from trudi_rsl.checkpoints.rebuild import (
-    NAMES,
-    Algorithm,
-    algorithm_of,
-    check_kind,
-    check_task,
-    load_actor_critic,
-    read_checkpoint,
-    spec_of,
-)
-from trudi_rsl.errors import CheckpointError, ConfigError
+from trudi_rsl.checkpoints.file import read_checkpoint
+from trudi_rsl.checkpoints.format import NAMES, Algorithm, algorithm_of, check_task, learner_spec, task_of
+from trudi_rsl.checkpoints.rebuild import load_actor_critic, require_known_classes
+from trudi_rsl.errors import CheckpointError, ConfigError, as_checkpoint_error
 from trudi_rsl.evaluation.episodes import Policy
 from trudi_rsl.policies import GenerativeModel
 from trudi_rsl.policies.actor_critic import InitialLatent, Sampler
-from trudi_rsl.rsl_rl_compat.moved import policy_of
-from trudi_rsl.rsl_rl_compat.own_classes import require_own_classes
+from trudi_rsl.rsl_rl_compat.models import policy_of
 from trudi_rsl.runners import OnPolicyRunner
 from trudi_rsl.settings import SETTINGS
 
@@ -119,10 +110,9 @@ def identify(path: Path, task: str, algorithm: Algorithm | None = None) -> Algor
             f"{path} is a checkpoint of {found}, not of {algorithm}. Use --algo {found} or leave it out."
         )
     if found in SETTINGS:
-        check_kind(checkpoint, task)
+        learner_spec(checkpoint, task)
     else:
-        known = spec_of(checkpoint) or checkpoint.get("infos") or {}
-        check_task(known.get("task"), task)
+        check_task(task_of(checkpoint), task)
     return found
 
 
@@ -151,9 +141,9 @@ def load_policy(
         require_fit(spec["obs_dims"], actor_critic.num_actions, env)
         return functools.partial(actor_critic.to(device).act, sampler=sampler.sampler, **sampler.given())
     cfg = _to_act(agent_cfg)
-    require_own_classes(cfg)
+    require_known_classes(cfg)
     # RSL-RL prints the networks; settings may come with the checkpoint, from somebody else
-    with contextlib.redirect_stdout(io.StringIO()), sound():
+    with contextlib.redirect_stdout(io.StringIO()), as_checkpoint_error():
         runner = OnPolicyRunner(env, cfg, log_dir=None, device=device)
     runner.load(str(path), load_cfg={"actor": True}, map_location=device)
     return acting(runner.alg, sampler)

@@ -12,11 +12,11 @@ import numpy as np
 import torch
 from rsl_rl.env import VecEnv
 
+from trudi_rsl.environments.description import task_name
 from trudi_rsl.errors import ConfigError
 from trudi_rsl.evaluation.episodes import Policy
 from trudi_rsl.evaluation.files import unused_stem
 from trudi_rsl.hosts.registry import make_env
-from trudi_rsl.rsl_rl_compat import task_name
 
 DEFAULT_FPS = 30
 MAX_STEPS = 1000

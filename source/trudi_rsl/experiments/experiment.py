@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: BSD-3-Clause
-"""What an experiment file says: which algorithms are trained on which tasks, with which seeds and variants."""
+"""The schema of an experiment file: which algorithms are trained on which tasks, with which seeds and variants."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from trudi_rsl.evaluation.policies import SamplerCfg
 from trudi_rsl.evaluation.samplers import samplers_of
 
 GROUP = "experiment"
-"""Folder of ``configs/`` that holds the ready experiments."""
+"""Folder of ``configs/`` with the experiments that come with the package."""
 
 
 @dataclass
@@ -28,20 +28,20 @@ class EvaluationSection:
     """How each finished run is evaluated; see :class:`~trudi_rsl.evaluation.measurement.EvaluationCfg`."""
 
     samplers: list[str] = field(default_factory=lambda: ["ode"])
-    """Of which each algorithm takes those that it has."""
+    """Each algorithm is evaluated with those that it supports."""
     score_scales: list[float] = field(default_factory=lambda: [1.0])
-    """Score scales c of `ode`, above 0."""
+    """Score scales c of ``ode``, above 0."""
     num_candidates: list[int] = field(default_factory=lambda: [20])
-    """Candidates K of `best_of_k`, at least 1."""
+    """Candidates K of ``best_of_k``, at least 1."""
     initial_latents: list[str | None] = field(default_factory=lambda: [None])
-    """Starts of `ode`: random, zeros; null is the policy's default."""
+    """Initial latents of ``ode``: random or zeros; null is the policy's default."""
     episodes: int = 32
     """Episodes per run and sampler, at least 1."""
     seed: int = EVALUATION_SEED
     """Seed of simulators and samplers, at least 0."""
 
-    def wanted(self) -> list[SamplerCfg]:
-        """Return the samplers.
+    def sampler_cfgs(self) -> list[SamplerCfg]:
+        """Return every combination of the lists.
 
         Raises:
             ConfigError: If a list is empty, a name unknown or a value out of range.
@@ -57,7 +57,7 @@ class Variant:
     overrides: list[str] = field(default_factory=list)
     """``name=value``, as on the command line."""
     algorithms: list[str] | None = None
-    """Those that it is for; None is all of the experiment's."""
+    """Algorithms that are trained in this variant; None is all of the experiment."""
 
 
 @dataclass
@@ -65,56 +65,58 @@ class Experiment:
     """An experiment file; every algorithm is trained on every task with every seed in every variant."""
 
     name: str = ""
-    """Folder of its runs below ``logs/rsl_rl``; empty takes the file's name."""
+    """Folder of the runs below ``logs/rsl_rl``; empty takes the file's name."""
     description: str = ""
-    """Opens the report."""
+    """First paragraph of the report."""
     algorithms: list[str] = field(default_factory=lambda: ["trudi"])
     tasks: list[str] = field(default_factory=list)
     seeds: list[int] = field(default_factory=list)
     overrides: list[str] = field(default_factory=list)
     """``name=value`` for all runs."""
     algorithm_overrides: dict[str, list[str]] = field(default_factory=dict)
-    """Algorithm to ``name=value`` for its runs, over those for all."""
+    """Algorithm to ``name=value`` for its runs; takes precedence over ``overrides``."""
     variants: dict[str, Any] = field(default_factory=dict)
-    """Name to a list of ``name=value``, over all others, or to a :class:`Variant`; empty is a single one."""
+    """Name to a list of ``name=value`` or a :class:`Variant`; takes precedence over all other overrides."""
     seconds: dict[str, float] = field(default_factory=dict)
-    """Algorithm to seconds of training, compiling included, that end its runs in place of a number of iterations."""
+    """Algorithm to seconds of training, including compilation, that replace its number of iterations."""
     normalize: dict[str, Any] = field(default_factory=dict)
-    """Task to the returns that count as 0 and 1; where all tasks have them, the report also aggregates over tasks."""
+    """Task to the returns that count as 0 and 1; if all tasks are listed, the report also aggregates over tasks."""
     evaluation: EvaluationSection = field(default_factory=EvaluationSection)
 
     def named_variants(self) -> dict[str, Variant]:
-        """Return the variants, a single one without a name where the file has none.
+        """Return the variants by name; a single one named "" if the file lists none.
 
         Raises:
-            ConfigError: If one is neither a list of overrides nor a section that has them.
+            ConfigError: If one is neither a list of overrides nor a section with ``overrides``.
         """
         if not self.variants:
             return {"": Variant()}
         return {str(name): _variant(str(name), value) for name, value in self.variants.items()}
 
 
-def load_experiment(named: str, config_dir: Path = CONFIG_DIR) -> Experiment:
+def load_experiment(name_or_path: str, config_dir: Path = CONFIG_DIR) -> Experiment:
     """Read an experiment file.
 
     Args:
-        named: A path, or the name of a file in ``configs/experiment``.
+        name_or_path: A path, or the name of a file in ``configs/experiment``.
         config_dir: The folder of configuration files.
 
     Raises:
-        ConfigError: If there is none (with the nearest names), it is not YAML, or holds an unknown or impossible entry.
+        ConfigError: If the file does not exist (with the nearest names), is not YAML, or has an unknown or impossible
+            entry.
     """
-    path = Path(named)
+    path = Path(name_or_path)
     if not path.is_file():
-        ready = available(GROUP, config_dir)
-        if named not in ready:
+        known = available(GROUP, config_dir)
+        if name_or_path not in known:
             raise ConfigError(
-                f"No experiment {named!r}: neither a file nor one of configs/{GROUP}. {nearest(named, ready)}"
+                f"No experiment {name_or_path!r}: neither a file nor one of configs/{GROUP}. "
+                f"{nearest(name_or_path, known)}"
             )
-        path = config_dir / GROUP / f"{named}.yaml"
+        path = config_dir / GROUP / f"{name_or_path}.yaml"
     content = read_yaml(path)
     if not isinstance(content, Mapping):
-        raise ConfigError(f"{path} must hold lines as `tasks: [HalfCheetah-v5]`.")
+        raise ConfigError(f"{path} must hold lines such as `tasks: [HalfCheetah-v5]`.")
     experiment = from_mapping(content, str(path))
     experiment.name = experiment.name or path.stem
     return experiment
@@ -124,12 +126,12 @@ def from_mapping(content: Mapping[str, Any], source: str) -> Experiment:
     """Return the experiment that a mapping describes.
 
     Args:
-        content: What the file holds.
-        source: Its name, for error messages.
+        content: The content of the file.
+        source: The file's name, for error messages.
 
     Raises:
-        ConfigError: If an entry is unknown (with the nearest names), of another type, or for an algorithm that is not
-            listed.
+        ConfigError: If an entry is unknown (with the nearest names), has the wrong type, or is for an algorithm that
+            is not listed.
     """
     _require_known(content, Experiment, source)
     _require_known(content.get("evaluation") or {}, EvaluationSection, f"{source}: evaluation")
@@ -139,12 +141,16 @@ def from_mapping(content: Mapping[str, Any], source: str) -> Experiment:
     except OmegaConfBaseException as error:
         reason = one_line((error.msg or str(error)).strip().partition("\n")[0])
         raise ConfigError(f"{source}: {error.full_key or 'content'}: {reason}") from error
-    _require_plain_lists(experiment, source)
-    _require_listed(experiment)
+    # OmegaConf accepts lists and sections in place of the entries of a list
+    lists = {**vars(experiment), **vars(experiment.evaluation), **experiment.algorithm_overrides}
+    for name, values in {**lists, "seconds": list(experiment.seconds.values())}.items():
+        if isinstance(values, list) and any(isinstance(value, list | Mapping) for value in values):
+            raise ConfigError(f"{source}: {name} must list single values, not {values!r:.80}.")
+    _require_listed_algorithms(experiment)
     return experiment
 
 
-def require_filled(experiment: Experiment) -> None:
+def require_runs(experiment: Experiment) -> None:
     """Refuse an experiment without runs.
 
     Raises:
@@ -152,30 +158,22 @@ def require_filled(experiment: Experiment) -> None:
     """
     empty = [name for name in ("algorithms", "tasks", "seeds") if not getattr(experiment, name)]
     if empty:
-        what, flags = " and ".join(empty), " ".join(f"--{name}" for name in empty)
+        names, flags = " and ".join(empty), " ".join(f"--{name}" for name in empty)
+        verb = "are" if len(empty) > 1 else "is"
         raise ConfigError(
-            f"The experiment {experiment.name!r} has no runs: {what} {'are' if len(empty) > 1 else 'is'} empty. List "
-            f"some in the file, or give {flags}."
+            f"The experiment {experiment.name!r} has no runs: {names} {verb} empty. Fill in the file, or add {flags}."
         )
 
 
-def _require_plain_lists(experiment: Experiment, source: str) -> None:
-    """Refuse lists and sections in place of the entries of a list, which OmegaConf lets through."""
-    lists = {**vars(experiment), **vars(experiment.evaluation), **experiment.algorithm_overrides}
-    for name, values in {**lists, "seconds": list(experiment.seconds.values())}.items():
-        if isinstance(values, list) and any(isinstance(value, list | Mapping) for value in values):
-            raise ConfigError(f"{source}: {name} must list single values, not {values!r:.80}.")
-
-
-def _require_listed(experiment: Experiment) -> None:
-    """Refuse entries for algorithms that the file does not list; the command line may leave some of those out."""
-    named = {"algorithm_overrides": experiment.algorithm_overrides, "seconds": experiment.seconds}
-    named |= {f"variant {name!r}": variant.algorithms or [] for name, variant in experiment.named_variants().items()}
-    for where, names in named.items():
+def _require_listed_algorithms(experiment: Experiment) -> None:
+    """Refuse entries for algorithms that the file does not list; flags may still leave listed ones out."""
+    entries = {"algorithm_overrides": experiment.algorithm_overrides, "seconds": experiment.seconds}
+    entries |= {f"variant {name!r}": variant.algorithms or [] for name, variant in experiment.named_variants().items()}
+    for entry, names in entries.items():
         for name in names:
             if name not in experiment.algorithms:
                 hint = nearest(name, experiment.algorithms)
-                raise ConfigError(f"{where} names {name!r}, which is not among the algorithms. {hint}")
+                raise ConfigError(f"{entry} names {name!r}, which is not among the algorithms. {hint}")
 
 
 def _variant(name: str, value: Any) -> Variant:

@@ -1,44 +1,69 @@
 # SPDX-License-Identifier: BSD-3-Clause
-"""One training run of an experiment: its folder, and whether it is finished."""
+"""One training run of an experiment: its folder, its training and its evaluations.
+
+``python -m trudi_rsl.experiments.job FOLDER TRAIN_SCRIPT`` carries out the run that ``FOLDER/job.json`` describes.
+"""
 
 from __future__ import annotations
 
+import contextlib
 import json
+import logging
+import os
+import platform
+import runpy
+import signal
+import sys
+import time
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
+from filelock import FileLock, Timeout
+
 from trudi_rsl.config.run_folder import LOG_ROOT
+from trudi_rsl.deploy.provenance import commit, versions
+from trudi_rsl.errors import CheckpointError, ConfigError, NonFiniteError
+from trudi_rsl.evaluation.checkpoints import newest_checkpoint, subject_of
 from trudi_rsl.evaluation.episodes import EVALUATION_SEED
+from trudi_rsl.evaluation.measurement import Evaluation, EvaluationCfg, Measurement, evaluations_of
+from trudi_rsl.evaluation.policies import SamplerCfg
+from trudi_rsl.files import replacing
 
 JOB_FILE, RECORD_FILE, LOCK_FILE, OUTPUT_FILE = "job.json", "finished.json", ".lock", "output.txt"
+
+LOCKED = 75
+"""Exit status if another process writes to the folder (``EX_TEMPFAIL`` of sysexits.h)."""
+
+logger = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
 class Job:
-    """A run that is planned: all that a process needs to carry it out."""
+    """A planned run: everything that a process needs to carry it out."""
 
     experiment: str
     """Folder of the experiment below ``logs/rsl_rl``."""
     name: str
-    """Folder of the run below that; each attempt at it gets a folder of its own in there, named by its time."""
+    """Folder of the run below that; each attempt gets a subfolder, named by its time."""
     label: str
-    """Name of the group that it is a seed of."""
+    """Name of the group that the run is a seed of."""
     task: str
     algorithm: str
     variant: str
     seed: int
     arguments: list[str]
-    """Of ``scripts/train.py``."""
+    """Arguments of ``scripts/train.py``."""
     settings: dict[str, Any]
     """The composed configuration."""
     samplers: list[dict[str, Any]] = field(default_factory=list)
-    """Fields of the samplers that it is evaluated with."""
+    """Fields of each :class:`~trudi_rsl.evaluation.policies.SamplerCfg` to evaluate with."""
     episodes: int = 32
+    """Episodes per sampler."""
     evaluation_seed: int = EVALUATION_SEED
     root: str = field(default_factory=lambda: str(LOG_ROOT.absolute()))
-    """Where experiments lie."""
+    """Folder of all experiments."""
 
     @property
     def folder(self) -> Path:
@@ -46,8 +71,7 @@ class Job:
         return Path(self.root) / self.experiment / self.name
 
     def write(self) -> None:
-        """Store it in its folder, for the process that carries it out."""
-        self.folder.mkdir(parents=True, exist_ok=True)
+        """Store the job in its folder, for the process that carries it out."""
         write_json(self.folder / JOB_FILE, asdict(self))
 
     @classmethod
@@ -56,33 +80,121 @@ class Job:
         return cls(**json.loads((folder / JOB_FILE).read_text()))
 
     def record(self) -> dict[str, Any] | None:
-        """Return what is known of the finished training, None if it is not finished.
+        """Return the record of the finished training, with the paths ``run`` and ``checkpoint``; None if unfinished.
 
-        It is finished if an attempt with these settings has left its record and its last checkpoint.
+        A training is finished if an attempt with these settings has left its record and its last checkpoint.
         """
         for path in sorted(self.folder.glob(f"*/{RECORD_FILE}"), reverse=True):
             try:
                 record = json.loads(path.read_text())
-                # a name alone: whatever the file says, the checkpoint is the attempt's
+                # only the name, so that a foreign record cannot point outside of its attempt
                 checkpoint = path.parent / Path(record["checkpoint"]).name
-                same = comparable(record["settings"]) == comparable(self.settings)
-            # half written, or another program's
+                same = _comparable(record["settings"]) == _comparable(self.settings)
+            # half written, or from another program
             except (OSError, ValueError, KeyError, TypeError, AttributeError, RecursionError):
                 continue
             if checkpoint.is_file() and same:
                 return record | {"run": path.parent, "checkpoint": checkpoint}
         return None
 
+    def measurements(self) -> list[Measurement] | None:
+        """Return the stored evaluations of the run; None if its training or any evaluation is missing."""
+        record = self.record()
+        if record is None:
+            return None
+        cached = [evaluation.cached() for evaluation in self.evaluations(record["checkpoint"])]
+        stored = [measurement for measurement in cached if measurement is not None]
+        return stored if len(stored) == len(cached) else None
 
-def comparable(settings: Mapping[str, Any]) -> Any:
-    """Return settings as JSON has them, without where the run lies."""
+    def evaluations(self, checkpoint: Path) -> list[Evaluation]:
+        """Return the evaluations to run on the last checkpoint, one per sampler."""
+        samplers = [SamplerCfg(**fields) for fields in self.samplers]
+        cfg = EvaluationCfg(self.episodes, seed=self.evaluation_seed)
+        return evaluations_of([subject_of(checkpoint, self.label)], [samplers], cfg)
+
+
+def carry_out(job: Job, train_script: str) -> int:
+    """Train and evaluate a run, skipping what is done.
+
+    Args:
+        job: The run.
+        train_script: Path of ``scripts/train.py``.
+
+    Returns:
+        Exit status: 0, :data:`LOCKED`, or that of a training that failed.
+
+    Raises:
+        CheckpointError, ConfigError, NonFiniteError: If the evaluation fails.
+    """
+    try:
+        with FileLock(job.folder / LOCK_FILE, timeout=0):
+            if job.record() is None and (status := _train(job, train_script)) != 0:
+                return status
+            record = job.record()
+            assert record is not None, "training leaves a record"
+            for evaluation in job.evaluations(record["checkpoint"]):
+                if evaluation.cached() is None:
+                    evaluation.run()
+            return 0
+    except Timeout:
+        logger.warning("Another process is writing to %s.", job.folder)
+        return LOCKED
+
+
+def _train(job: Job, train_script: str) -> int:
+    """Train as a user would and leave a record in the run's folder; return the exit status of the script."""
+    before, begin = set(job.folder.iterdir()), time.time()
+    with contextlib.chdir(Path(job.root).parents[1]):  # the folder whose logs/rsl_rl is the root
+        status = runpy.run_path(train_script)["main"](job.arguments)
+    if status != 0:
+        return status
+    (attempt,) = (path for path in set(job.folder.iterdir()) - before if path.is_dir())
+    record = {
+        "checkpoint": newest_checkpoint(attempt).name,
+        "settings": job.settings,
+        "wall_clock_s": round(time.time() - begin, 1),
+        "versions": versions(),
+        "commit": commit(),
+        "machine": machine(),
+    }
+    write_json(attempt / RECORD_FILE, record)
+    return 0
+
+
+def machine() -> str:
+    """Return the processor's name and the number of cores."""
+    cpuinfo = Path("/proc/cpuinfo")
+    lines = cpuinfo.read_text().splitlines() if cpuinfo.is_file() else []
+    names = [line.partition(":")[2].strip() for line in lines if line.startswith("model name")]
+    return f"{names[0] if names else platform.processor() or 'unknown processor'}, {os.cpu_count()} cores"
+
+
+def write_json(path: Path, content: Mapping[str, Any]) -> None:
+    """Write a file atomically; its folder is created if missing."""
+    with replacing(path) as file:
+        file.write(f"{json.dumps(content, indent=1)}\n".encode())
+
+
+def _comparable(settings: Mapping[str, Any]) -> Any:
+    """Return settings in JSON's types, without the folder of the run."""
     plain = json.loads(json.dumps(settings))
     plain.get("agent", {}).pop("experiment_name", None)
     return plain
 
 
-def write_json(path: Path, content: Mapping[str, Any]) -> None:
-    """Write a file that is never seen half written."""
-    part = path.with_suffix(".part")
-    part.write_text(json.dumps(content, indent=1) + "\n")
-    part.replace(path)
+def main() -> int:
+    """Carry out the run whose folder is the first argument."""
+    folder, train_script = sys.argv[1:]
+    # shells start background jobs with SIGINT ignored, which child processes inherit
+    signal.signal(signal.SIGINT, signal.default_int_handler)
+    try:
+        return carry_out(Job.read(Path(folder)), train_script)
+    except (CheckpointError, ConfigError, NonFiniteError) as error:
+        print(f"Error: {error}")
+        return 1
+    except KeyboardInterrupt:
+        return 130
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -16,7 +16,7 @@ import subprocess
 import tempfile
 import time
 from collections import deque
-from collections.abc import Generator, Iterator, Mapping, Sequence
+from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal, NamedTuple, get_args
@@ -30,6 +30,8 @@ LAUNCHERS: tuple[str, ...] = get_args(Launcher)
 ENVIRONMENT = {"OMP_NUM_THREADS": "1", "MKL_NUM_THREADS": "1", "PYTHONUNBUFFERED": "1"}
 """Added to the environment of each command: one thread, and output that can be read while the command runs."""
 POLL_SECONDS = 0.5
+RULE = "-----"
+"""Begins the lines with which submitit sets off a traceback."""
 MINUTES_PER_YEAR = 365 * 24 * 60
 """Time limit of a local job; submitit's own is 2 minutes."""
 
@@ -63,7 +65,8 @@ def run_jobs(
     workers: int = 1,
     launcher: Launcher = "local",
     options: Mapping[str, Any] | None = None,
-    log_folder: Path | None = None,
+    log_folder: Path = Path("submitit"),
+    on_poll: Callable[[], None] = lambda: None,
 ) -> Generator[End, None, None]:
     """Run commands, each in a process of its own on one thread, and yield each when it ends.
 
@@ -75,23 +78,27 @@ def run_jobs(
         workers: Largest number of jobs at the same time, at least 1.
         launcher: Where they run. A Slurm launch submits one job array.
         options: Parameters of ``submitit.AutoExecutor``, such as ``timeout_min`` and ``slurm_partition``.
-        log_folder: Where submitit keeps its files; Slurm's nodes must see it. None is a temporary folder.
+        log_folder: Where submitit keeps the files of Slurm's jobs; the nodes must see it.
+        on_poll: Called about twice a second, for example to move a progress bar.
 
     Raises:
         ConfigError: If ``workers`` is below 1, or an option is unknown or impossible.
         ImportError: If submitit is not installed, with the command that installs it.
     """
     submitit = require_launcher(launcher, workers, options)
-    with contextlib.ExitStack() as stack:
-        folder = log_folder or stack.enter_context(tempfile.TemporaryDirectory())
-        executor = submitit.AutoExecutor(folder=str(folder), cluster=None if launcher == "submitit" else launcher)
-        local = executor.cluster == "local"
-        defaults = {"timeout_min": MINUTES_PER_YEAR} if local else {"slurm_array_parallelism": workers}
+    cluster = submitit.AutoExecutor.which() if launcher == "submitit" else launcher
+    # local jobs are numbered by process ids, so that a folder must not be used twice
+    with tempfile.TemporaryDirectory() if cluster == "local" else contextlib.nullcontext(str(log_folder)) as folder:
+        executor = submitit.AutoExecutor(folder, cluster)
+        defaults = {"timeout_min": MINUTES_PER_YEAR} if cluster == "local" else {"slurm_array_parallelism": workers}
         try:
             executor.update_parameters(**defaults | {"cpus_per_task": 1} | dict(options or {}))
         except (AssertionError, NameError, TypeError, ValueError) as error:
             raise ConfigError(f"submitit refuses its options: {error}") from error
-        yield from _run_local(executor, jobs, workers) if local else _run_slurm(executor, jobs)
+        if cluster == "local":
+            yield from _run_local(executor, jobs, workers, on_poll)
+        else:
+            yield from _run_slurm(executor, jobs, on_poll)
 
 
 def require_launcher(launcher: Launcher, workers: int = 1, options: Mapping[str, Any] | None = None) -> Any:
@@ -112,7 +119,7 @@ def require_launcher(launcher: Launcher, workers: int = 1, options: Mapping[str,
     return submitit
 
 
-def _run_local(executor: Any, jobs: Sequence[Command], workers: int) -> Iterator[End]:
+def _run_local(executor: Any, jobs: Sequence[Command], workers: int, on_poll: Callable[[], None]) -> Iterator[End]:
     waiting, running = deque(jobs), {}
     try:
         while waiting or running:
@@ -122,6 +129,7 @@ def _run_local(executor: Any, jobs: Sequence[Command], workers: int) -> Iterator
                 with _sigint(signal.SIG_IGN):
                     running[executor.submit(_run_command, job, dict(os.environ))] = job
             yield from _pop_ended(running)
+            on_poll()
             time.sleep(POLL_SECONDS)
     finally:
         while running := {submitted: job for submitted, job in running.items() if not submitted.done()}:
@@ -131,11 +139,12 @@ def _run_local(executor: Any, jobs: Sequence[Command], workers: int) -> Iterator
             time.sleep(POLL_SECONDS)
 
 
-def _run_slurm(executor: Any, jobs: Sequence[Command]) -> Iterator[End]:
+def _run_slurm(executor: Any, jobs: Sequence[Command], on_poll: Callable[[], None]) -> Iterator[End]:
     running = dict(zip(executor.map_array(_run_command, jobs), jobs, strict=True))
     try:
         while running:
             yield from _pop_ended(running)
+            on_poll()
             time.sleep(POLL_SECONDS)
     finally:
         for submitted in running:
@@ -147,9 +156,9 @@ def _pop_ended(running: dict[Any, Command]) -> Iterator[End]:
     for submitted in [submitted for submitted in running if submitted.done()]:
         job = running.pop(submitted)
         if (error := submitted.exception()) is not None:
-            # a traceback, a rule and where submitit's logs are; or a sentence and those
-            reason = str(error).partition("\n------")[0].strip().splitlines()
-            yield End(job, 1, f"not carried out: {one_line(reason[-1] if reason else type(error).__name__)}")
+            # one sentence, or a traceback between two rules
+            trace = str(error).split(f"\n{RULE}")[:2][-1].strip()
+            yield End(job, 1, f"not carried out: {one_line(trace.splitlines()[-1])}")
         else:
             status = submitted.result()
             yield End(job, status, _failure(job, status) if status else "")

@@ -1,16 +1,16 @@
 # SPDX-License-Identifier: BSD-3-Clause
-"""From an experiment to its runs, each checked before any is started."""
+"""Turning an experiment into runs, all checked before any is started."""
 
 from __future__ import annotations
 
 import contextlib
 import json
 import re
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import asdict
 from typing import Any
 
-from omegaconf import DictConfig, OmegaConf
+from omegaconf import OmegaConf
 
 from trudi_rsl.config import check_startable, compose
 from trudi_rsl.config.compose import check_seed
@@ -18,112 +18,116 @@ from trudi_rsl.errors import ConfigError
 from trudi_rsl.evaluation.comparison.normalization import ranges_of
 from trudi_rsl.evaluation.measurement import EvaluationCfg
 from trudi_rsl.evaluation.samplers import fitting
-from trudi_rsl.experiments.experiment import Experiment, require_filled
+from trudi_rsl.experiments.experiment import Experiment, require_runs
 from trudi_rsl.experiments.job import Job
-from trudi_rsl.hosts.registry import launcher, make_env
+from trudi_rsl.hosts.registry import find_host, make_env
 
-OWN_SETTINGS = ("agent.seed", "agent.experiment_name", "agent.run_name", "agent.resume", "agent.logger")
-ENDLESS = 1_000_000
-"""Iterations of a run that its seconds end."""
-NO_EVALUATIONS = "agent.evaluation_episodes=null"
-"""What an experiment evaluates comes after training, whose seconds are for learning."""
+RESERVED_SETTINGS = ("agent.seed", "agent.experiment_name", "agent.run_name", "agent.resume", "agent.logger")
+"""Settings that the sweep itself chooses for each run."""
+UNLIMITED_ITERATIONS = 1_000_000
+"""Iterations of a run that a time limit ends."""
+NO_EVALUATION_IN_TRAINING = "agent.evaluation_episodes=null"
+"""Runs are evaluated after training, so that no training time is spent on it."""
 
 
 def plan(experiment: Experiment, overrides: Sequence[str] = ()) -> list[Job]:
-    """Return the runs of an experiment, seed by seed, so that an interrupted one compares the same seeds.
+    """Return the runs of an experiment, ordered by seed, so that an interrupted sweep compares the same seeds.
 
     Args:
         experiment: What to run.
-        overrides: ``name=value`` for all runs, over the experiment's; variants win over them.
+        overrides: ``name=value`` for all runs. They take precedence over the experiment's ``overrides``;
+            ``algorithm_overrides`` and variants take precedence over them.
 
     Raises:
-        ConfigError: If there are none, an algorithm, a task, a setting or a sampler is unknown or impossible, or two
-            runs would write to one folder.
+        ConfigError: If there are no runs, an algorithm, task, setting or sampler is unknown or impossible, or two runs
+            would write to one folder.
         ImportError: If a package that a task needs is missing.
     """
-    require_filled(experiment)
-    for what in ("algorithms", "tasks", "seeds"):
-        _require_once(getattr(experiment, what), what, experiment)
+    require_runs(experiment)
+    for name in ("algorithms", "tasks", "seeds"):
+        values = getattr(experiment, name)
+        if duplicates := sorted({value for value in values if values.count(value) > 1}):
+            raise ConfigError(
+                f"The {name} of {experiment.name!r} name {', '.join(map(str, duplicates))} twice: two runs would write "
+                "to one folder."
+            )
     for seed in experiment.seeds:
         check_seed(seed, "A seed")
     if experiment.name != _folder_name(experiment.name) or not experiment.name.strip("."):
         raise ConfigError(
-            f"The experiment's name is a folder's, of letters, digits and . _ - =; got {experiment.name!r}."
+            "The experiment's name is the name of a folder and may contain letters, digits and . _ - =; "
+            f"got {experiment.name!r}."
         )
-    variants = experiment.named_variants()
     ranges_of(experiment.normalize, f"{experiment.name}: normalize")
-    evaluation = experiment.evaluation
-    EvaluationCfg(evaluation.episodes, seed=evaluation.seed)
-    samplers = evaluation.wanted()
-    jobs: list[Job] = []
+    EvaluationCfg(experiment.evaluation.episodes, seed=experiment.evaluation.seed)
     for task in experiment.tasks:
         _require_gymnasium(task)
-        for algorithm in experiment.algorithms:
-            for name, variant in variants.items():
-                if variant.algorithms is not None and algorithm not in variant.algorithms:
-                    continue
-                given = [
-                    NO_EVALUATIONS,
-                    *_budget(experiment, algorithm),
-                    *experiment.overrides,
-                    *overrides,
-                    *experiment.algorithm_overrides.get(algorithm, []),
-                    *variant.overrides,
-                ]
-                with _naming(task, algorithm, name):
-                    cfg = compose(task, algorithm, given)
-                    fit, _ = fitting(samplers, algorithm)  # pyright: ignore[reportArgumentType]
-                    _require_own_seed(given)
-                jobs += [
-                    _job(experiment, (task, algorithm, name), seed, given, cfg, [asdict(sampler) for sampler in fit])
-                    for seed in experiment.seeds
-                ]
+    jobs = [
+        job
+        for task in experiment.tasks
+        for algorithm in experiment.algorithms
+        for name, variant in experiment.named_variants().items()
+        if variant.algorithms is None or algorithm in variant.algorithms
+        for job in _plan_group(experiment, task, algorithm, name, overrides)
+    ]
     if not jobs:
         raise ConfigError(f"The experiment {experiment.name!r} has no runs: no variant is for its algorithms.")
-    _require_own_folders(jobs)
+    _require_distinct_folders(jobs)
     if any(jobs[0].folder.parent.glob("*/model_*.pt")):
         raise ConfigError(
-            f"{jobs[0].folder.parent} holds training runs that are no experiment's. Choose another name (--name)."
+            f"{jobs[0].folder.parent} holds training runs that belong to no experiment. Choose another name (--name)."
         )
-    _require_tasks(jobs)
+    _try_environments(jobs)
     return sorted(jobs, key=lambda job: experiment.seeds.index(job.seed))
 
 
-def _job(
-    experiment: Experiment,
-    what: tuple[str, str, str],
-    seed: int,
-    overrides: Sequence[str],
-    cfg: DictConfig,
-    samplers: list[dict[str, Any]],
-) -> Job:
-    task, algorithm, variant = what
-    name = "_".join(_folder_name(part) for part in (task, algorithm, variant, f"seed{seed}") if part)
-    folder = f"{experiment.name}/{name}"
-    settings: Any = OmegaConf.to_container(cfg)
-    settings["agent"] |= {"seed": seed, "experiment_name": folder}
-    several = len(experiment.algorithms) > 1
-    return Job(
-        experiment.name,
-        name,
-        " ".join([algorithm, variant] if several and variant else [variant or algorithm]),
-        task,
-        algorithm,
-        variant,
-        seed,
-        ["--task", task, "--algo", algorithm, "--seed", str(seed), "--experiment_name", folder, *overrides],
-        settings,
-        samplers,
-        experiment.evaluation.episodes,
-        experiment.evaluation.seed,
-    )
+def _plan_group(
+    experiment: Experiment, task: str, algorithm: str, variant: str, overrides: Sequence[str]
+) -> Iterator[Job]:
+    """Yield the runs of one algorithm and variant on one task, one per seed."""
+    overrides = [
+        NO_EVALUATION_IN_TRAINING,
+        *_time_limit(experiment, algorithm),
+        *experiment.overrides,
+        *overrides,
+        *experiment.algorithm_overrides.get(algorithm, []),
+        *experiment.named_variants()[variant].overrides,
+    ]
+    with _errors_naming(task, algorithm, variant):
+        cfg = compose(task, algorithm, overrides)
+        samplers, _ = fitting(experiment.evaluation.sampler_cfgs(), algorithm)  # pyright: ignore[reportArgumentType]
+        for key in (text.lstrip("+").partition("=")[0] for text in overrides):
+            if key in RESERVED_SETTINGS:
+                raise ConfigError(f"{key} cannot be overridden in an experiment: the sweep sets it for each run.")
+    for seed in experiment.seeds:
+        name = "_".join(_folder_name(part) for part in (task, algorithm, variant, f"seed{seed}") if part)
+        folder = f"{experiment.name}/{name}"
+        settings: Any = OmegaConf.to_container(cfg)
+        settings["agent"] |= {"seed": seed, "experiment_name": folder}
+        yield Job(
+            experiment=experiment.name,
+            name=name,
+            label=f"{algorithm} {variant}".strip() if len(experiment.algorithms) > 1 else variant or algorithm,
+            task=task,
+            algorithm=algorithm,
+            variant=variant,
+            seed=seed,
+            arguments=[
+                *("--task", task, "--algo", algorithm, "--seed", str(seed), "--experiment_name", folder),
+                *overrides,
+            ],
+            settings=settings,
+            samplers=[asdict(sampler) for sampler in samplers],
+            episodes=experiment.evaluation.episodes,
+            evaluation_seed=experiment.evaluation.seed,
+        )
 
 
-def _budget(experiment: Experiment, algorithm: str) -> list[str]:
-    """Return the overrides that let seconds end a run."""
+def _time_limit(experiment: Experiment, algorithm: str) -> list[str]:
+    """Return the overrides with which seconds end a run."""
     if algorithm not in experiment.seconds:
         return []
-    return [f"agent.max_seconds={experiment.seconds[algorithm]:g}", f"agent.max_iterations={ENDLESS}"]
+    return [f"agent.max_seconds={experiment.seconds[algorithm]:g}", f"agent.max_iterations={UNLIMITED_ITERATIONS}"]
 
 
 def _folder_name(text: str) -> str:
@@ -131,35 +135,18 @@ def _folder_name(text: str) -> str:
 
 
 @contextlib.contextmanager
-def _naming(task: str, algorithm: str, variant: str) -> Any:
-    """Let an error tell which run it is about."""
+def _errors_naming(task: str, algorithm: str, variant: str) -> Iterator[None]:
+    """Prefix configuration errors with the run that they are about."""
     try:
         yield
     except ConfigError as error:
-        which = ", ".join(filter(None, (algorithm, variant, task)))
-        raise ConfigError(f"{which}: {error}") from error
+        raise ConfigError(f"{', '.join(filter(None, (algorithm, variant, task)))}: {error}") from error
 
 
-def _require_once(values: Sequence[Any], what: str, experiment: Experiment) -> None:
-    twice = sorted({value for value in values if values.count(value) > 1})
-    if twice:
-        raise ConfigError(
-            f"The {what} of {experiment.name!r} name {', '.join(map(str, twice))} twice: two runs would write to one "
-            "folder."
-        )
-
-
-def _require_own_seed(overrides: Iterable[str]) -> None:
-    for text in overrides:
-        key = text.lstrip("+").partition("=")[0]
-        if key in OWN_SETTINGS:
-            raise ConfigError(f"{text!r} is not for an experiment, which sets {key} itself, run by run.")
-
-
-def _require_own_folders(jobs: Iterable[Job]) -> None:
+def _require_distinct_folders(jobs: Iterable[Job]) -> None:
     owners: dict[str, Job] = {}
     for job in jobs:
-        # some file systems do not tell upper from lower case
+        # some file systems ignore case
         other = owners.setdefault(job.name.lower(), job)
         if other is not job:
             raise ConfigError(
@@ -170,20 +157,20 @@ def _require_own_folders(jobs: Iterable[Job]) -> None:
 
 def _require_gymnasium(task: str) -> None:
     check_startable(task)
-    if launcher(task) is not None:
+    if find_host(task) is not None:
         raise ConfigError(
-            f"Task {task!r} belongs to a simulator that starts itself, once per process; only Gymnasium's tasks can be "
-            "evaluated side by side, and so be part of an experiment. Train it with scripts/train.py."
+            f"Task {task!r} belongs to a simulator that starts itself, once per process. Experiments need Gymnasium "
+            "tasks, which can be evaluated side by side. Train this one with scripts/train.py."
         )
 
 
-def _require_tasks(jobs: Iterable[Job]) -> None:
-    """Make each task once, one environment with each of its settings."""
-    made = set()
+def _try_environments(jobs: Iterable[Job]) -> None:
+    """Create one environment for each distinct task, device and environment settings, and close it."""
+    tried = set()
     for job in jobs:
-        env = job.settings["env"] | {"num_envs": 1}
-        key = (job.task, job.settings["agent"]["device"], json.dumps(env, sort_keys=True))
-        if key not in made:
-            made.add(key)
-            with _naming(job.task, job.algorithm, job.variant):
-                make_env(job.task, env, job.settings["agent"]["device"]).close()  # pyright: ignore
+        env, device = job.settings["env"] | {"num_envs": 1}, job.settings["agent"]["device"]
+        key = (job.task, device, json.dumps(env, sort_keys=True))
+        if key not in tried:
+            tried.add(key)
+            with _errors_naming(job.task, job.algorithm, job.variant):
+                make_env(job.task, env, device).close()  # pyright: ignore[reportAttributeAccessIssue]

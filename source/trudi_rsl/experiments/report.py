@@ -1,29 +1,52 @@
 # SPDX-License-Identifier: BSD-3-Clause
-"""The report of an experiment: curves, tables, and what they were made with."""
+"""The report of an experiment: learning curves, tables, and the software and commands behind them."""
 
 from __future__ import annotations
 
 import shlex
 import statistics
+from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
+from datetime import timedelta
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any, Literal
 
-from trudi_rsl.config.event_file import Run, read_run
+import numpy as np
+
+from trudi_rsl.config.event_file import SECONDS_TAGS, Run, read_run
 from trudi_rsl.deploy.provenance import commit, versions
 from trudi_rsl.evaluation.comparison.groups import Comparison, compare
 from trudi_rsl.evaluation.comparison.normalization import ranges_of
 from trudi_rsl.evaluation.comparison.tables import as_markdown, markdown_table, number, write_comparison
+from trudi_rsl.evaluation.files import save_picture
 from trudi_rsl.evaluation.measurement import Measurement
 from trudi_rsl.evaluation.plots import RETURN_TAG
 from trudi_rsl.evaluation.samplers import fitting
-from trudi_rsl.experiments.curves import TAGS, Axis, curve_of, curves_figure
 from trudi_rsl.experiments.experiment import Experiment
 from trudi_rsl.experiments.job import Job
-from trudi_rsl.experiments.sweep import Outcome, measurements_of
+from trudi_rsl.experiments.sweep import Outcome
+
+try:
+    from matplotlib.backends.backend_agg import FigureCanvasAgg
+    from matplotlib.figure import Figure
+    from matplotlib.ticker import EngFormatter
+    from scipy.stats import trim_mean
+except ImportError as error:
+    raise ImportError('Reports need matplotlib and SciPy: pip install "trudi_rsl[eval]"') from error
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
 
 REPORT = "report.md"
 SUFFIXES = (".png", ".svg")
+
+Axis = Literal["steps", "seconds"]
+AXIS_LABELS: dict[Axis, str] = {"steps": "Environment steps", "seconds": "Seconds of training"}
+TAGS = (RETURN_TAG, *SECONDS_TAGS)
+"""Scalars of a run that :func:`curves_figure` reads."""
+NUM_POINTS = 200
+"""Points of a mean curve."""
+MAX_COLUMNS = 3
 
 
 def write_report(
@@ -34,9 +57,9 @@ def write_report(
     Args:
         experiment: What was run.
         jobs: All its runs.
-        outcome: Of the runs.
-        command: What the user typed.
-        seconds: Wall-clock time of this call.
+        outcome: Which of them are finished or broken.
+        command: The command line of the sweep.
+        seconds: Wall-clock time of the sweep.
 
     Returns:
         The report's path.
@@ -44,20 +67,21 @@ def write_report(
     folder = jobs[0].folder.parent
     folder.mkdir(parents=True, exist_ok=True)
     finished = [job for job in jobs if job in outcome.finished]
-    records = {job.name: job.record() or {} for job in finished}
     parts = [f"# {experiment.name}", experiment.description.strip(), _summary(jobs, outcome, command, seconds)]
     if finished:
+        records = {job.name: job.record() or {} for job in finished}
         logs = {job.name: read_run(records[job.name]["run"], TAGS) for job in finished}
-        parts += ["## Learning curves", _curves(experiment, finished, logs, folder)]
-        measurements = [found for job in finished for found in measurements_of(job) or []]
+        measurements = [measurement for job in finished for measurement in job.measurements() or []]
         comparison = _comparison(experiment, measurements)
         about = {"command": list(command), "versions": versions(), "commit": commit()}
         write_comparison(comparison, measurements, folder, about)
         pictures = [name for name in ("intervals", "profiles", "improvement") if (folder / f"{name}.png").is_file()]
+        train_commands = "\n".join(shlex.join(["python", "scripts/train.py", *job.arguments]) for job in finished)
+        parts += ["## Learning curves", _curves(experiment, finished, logs, folder)]
         parts += ["## Evaluation", _evaluation(experiment), as_markdown(comparison)]
         parts += [f"![{name}]({name}.png)" for name in pictures]
-        parts += ["## Time", _time(finished, logs, records), "## Made with", _made_with(records.values())]
-        parts += ["## Commands", _commands(finished)]
+        parts += ["## Time", _times(finished, logs, records), "## Software", _software(records.values())]
+        parts += ["## Commands", f"```\n{train_commands}\n```"]
     path = folder / REPORT
     path.write_text("\n\n".join(filter(None, parts)) + "\n")
     return path
@@ -66,7 +90,7 @@ def write_report(
 def _summary(jobs: Sequence[Job], outcome: Outcome, command: Sequence[str], seconds: float) -> str:
     lines = [
         f"`{shlex.join(command)}`: {len(outcome.finished)} of {len(jobs)} runs finished; this call took "
-        f"{duration(seconds)}. Runs finished before were not repeated."
+        f"{timedelta(seconds=round(seconds))} (h:mm:ss). Runs finished before were not repeated."
     ]
     lines += [f"- **broken: {name}**: {reason}" for name, reason in outcome.broken.items()]
     return "\n".join(lines)
@@ -80,11 +104,11 @@ def _curves(experiment: Experiment, jobs: Sequence[Job], logs: Mapping[str, Run]
     for axis in axes:
         figure = curves_figure(runs, axis)
         for suffix in SUFFIXES:
-            figure.savefig(folder / f"curves_{axis}{suffix}", dpi=150)
-    shown = "\n\n".join(f"![Training return against {axis}](curves_{axis}.png)" for axis in axes)
+            save_picture(figure, folder / f"curves_{axis}{suffix}")
+    pictures = "\n\n".join(f"![Training return against {axis}](curves_{axis}.png)" for axis in axes)
     return (
-        "Training return is the mean of the last 100 finished episodes of the policy that explores. Thin lines are "
-        f"seeds, thick ones the interquartile mean over them.\n\n{shown}"
+        "Training return is the mean of the last 100 finished episodes, with exploration. Thin lines are seeds, thick "
+        f"lines the interquartile mean over seeds.\n\n{pictures}"
     )
 
 
@@ -92,7 +116,7 @@ def _comparison(experiment: Experiment, measurements: Sequence[Measurement]) -> 
     ranges = ranges_of(experiment.normalize, experiment.name)
     tasks = {measurement.task for measurement in measurements}
     comparison = compare(measurements, ranges, by_task=not tasks <= ranges.keys())
-    samplers = experiment.evaluation.wanted()
+    samplers = experiment.evaluation.sampler_cfgs()
     for algorithm in dict.fromkeys(measurement.algorithm for measurement in measurements):
         comparison.notes.extend(fitting(samplers, algorithm)[1])  # pyright: ignore[reportArgumentType]
     return comparison
@@ -104,50 +128,96 @@ def _evaluation(experiment: Experiment) -> str:
         "sampler": section.samplers,
         "score_scale": section.score_scales,
         "num_candidates": section.num_candidates,
-        "initial_latent": [start for start in section.initial_latents if start is not None],
+        "initial_latent": [latent for latent in section.initial_latents if latent is not None],
     }
     flags = [f"--{name} {' '.join(map(str, values))}" for name, values in lists.items() if values]
-    command = " ".join(
-        ["python scripts/evaluate.py RUN", *flags, f"--episodes {section.episodes} --seed {section.seed}"]
+    flags += [f"--episodes {section.episodes} --seed {section.seed}"]
+    return (
+        "The last checkpoint of each run, in new environments, as by "
+        f"`{' '.join(['python scripts/evaluate.py RUN', *flags])}`."
     )
-    return f"The last checkpoint of each run, fresh episodes in environments of their own, as by `{command}`."
 
 
-def _time(jobs: Sequence[Job], logs: Mapping[str, Run], records: Mapping[str, Mapping[str, Any]]) -> str:
-    """Return the table of each group's steps and seconds."""
+def _times(jobs: Sequence[Job], logs: Mapping[str, Run], records: Mapping[str, Mapping[str, Any]]) -> str:
+    """Return a table of each group's environment steps and seconds."""
     groups: dict[tuple[str, str], list[Job]] = {}
     for job in jobs:
         groups.setdefault((job.task, job.label), []).append(job)
     rows = []
     for (task, label), members in groups.items():
-        steps = [curve_of(logs[job.name], "steps")[0][-1] for job in members if RETURN_TAG in logs[job.name].scalars]
-        trained = [
-            curve_of(logs[job.name], "seconds")[0][-1] for job in members if RETURN_TAG in logs[job.name].scalars
-        ]
-        wall = [records[job.name]["wall_clock_s"] for job in members]
-        cells = [number(statistics.median(values)) if values else "-" for values in (steps, trained, wall)]
+        curves = [logs[job.name] for job in members if RETURN_TAG in logs[job.name].scalars]
+        columns = [[curve(log, axis)[0][-1] for log in curves] for axis in AXIS_LABELS]
+        columns.append([records[job.name]["wall_clock_s"] for job in members])
+        cells = [number(statistics.median(values)) if values else "-" for values in columns]
         rows.append([task, label, *cells, str(len(members))])
-    table = markdown_table(["task", "policy", "env steps", "seconds of training", "with start-up", "runs"], rows)
-    return f"Medians over seeds; compiling is part of the training.\n\n{table}"
+    header = ["task", "policy", "env steps", "seconds of training", "with start-up", "runs"]
+    return f"Medians over seeds; compilation is part of training.\n\n{markdown_table(header, rows)}"
 
 
-def _made_with(records: Iterable[Mapping[str, Any]]) -> str:
-    """Return each set of versions, commit and machine that runs were trained with."""
-    found: dict[str, int] = {}
-    for record in records:
-        packages = ", ".join(f"{name} {version}" for name, version in record["versions"].items())
-        text = f"{packages}; commit {record['commit'] or 'unknown'}; {record['machine']}"
-        found[text] = found.get(text, 0) + 1
-    return "\n".join(f"- {count} runs: {text}" for text, count in found.items())
+def _software(records: Iterable[Mapping[str, Any]]) -> str:
+    """Return a list of each set of versions, commit and machine that runs were trained with."""
+    counts = Counter(
+        "; ".join(
+            [
+                ", ".join(f"{name} {version}" for name, version in record["versions"].items()),
+                f"commit {record['commit'] or 'unknown'}",
+                record["machine"],
+            ]
+        )
+        for record in records
+    )
+    return "\n".join(f"- {count} runs: {text}" for text, count in counts.items())
 
 
-def _commands(jobs: Sequence[Job]) -> str:
-    lines = "\n".join(shlex.join(["python", "scripts/train.py", *job.arguments]) for job in jobs)
-    return f"```\n{lines}\n```"
+def curves_figure(runs: Mapping[str, Mapping[str, Sequence[Run]]], axis: Axis = "steps") -> Figure:
+    """Draw the training returns of every run and the interquartile mean of each group, one panel per task.
+
+    Args:
+        runs: Task to group to its runs, read with :data:`TAGS`.
+        axis: The x axis.
+    """
+    num_columns = min(len(runs), MAX_COLUMNS)
+    num_rows = -(-len(runs) // num_columns)
+    figure = Figure(figsize=(max(4.6 * num_columns, 6.0), 3.4 * num_rows + 0.8), layout="constrained")
+    FigureCanvasAgg(figure)
+    groups = list(dict.fromkeys(group for by_group in runs.values() for group in by_group))
+    lines = {}
+    for position, (task, by_group) in enumerate(runs.items(), 1):
+        axes = figure.add_subplot(num_rows, num_columns, position)
+        for group, members in by_group.items():
+            curves = [curve(run, axis) for run in members if RETURN_TAG in run.scalars]
+            if curves:
+                lines[group] = _draw_group(axes, curves, f"C{groups.index(group)}")
+        axes.set_title(task, fontsize="medium", loc="left")
+        axes.set_xlabel(AXIS_LABELS[axis], fontsize="small")
+        axes.set_ylabel("Training return", fontsize="small")
+        axes.xaxis.set_major_formatter(EngFormatter(sep=""))
+        axes.set_xlim(left=0.0)
+        axes.tick_params(labelsize="small")
+        axes.spines[["top", "right"]].set_visible(False)
+        axes.grid(alpha=0.25, linewidth=0.6)
+    figure.legend(
+        list(lines.values()), list(lines), loc="outside lower center", ncols=4, frameon=False, fontsize="small"
+    )
+    return figure
 
 
-def duration(seconds: float) -> str:
-    """Return a time as hours, minutes and seconds."""
-    minutes, rest = divmod(round(seconds), 60)
-    hours, minutes = divmod(minutes, 60)
-    return f"{hours} h {minutes} min" if hours else f"{minutes} min {rest} s" if minutes else f"{rest} s"
+def _draw_group(axes: Axes, curves: Sequence[tuple[np.ndarray, np.ndarray]], color: str) -> Any:
+    """Draw a group's curves and their mean; return the line of the mean."""
+    for x, returns in curves:
+        axes.plot(x, returns, color=color, linewidth=0.6, alpha=0.4)
+    x, mean = mean_curve(curves)
+    return axes.plot(x, mean, color=color, linewidth=2.0, marker="." if len(x) == 1 else "")[0]
+
+
+def curve(run: Run, axis: Axis) -> tuple[np.ndarray, np.ndarray]:
+    """Return the environment steps or seconds ``[n]`` of a run and its training returns ``[n]``."""
+    iterations, returns = run.scalars[RETURN_TAG]
+    return (run.env_steps if axis == "steps" else run.elapsed_seconds)(iterations), returns
+
+
+def mean_curve(curves: Sequence[tuple[np.ndarray, np.ndarray]]) -> tuple[np.ndarray, np.ndarray]:
+    """Return the interquartile mean over curves ``(x, y)``, interpolated where all of them are defined."""
+    start, end = max(x[0] for x, _ in curves), min(x[-1] for x, _ in curves)
+    grid = np.linspace(start, end, NUM_POINTS) if end > start else np.array([start])
+    return grid, trim_mean([np.interp(grid, x, y) for x, y in curves], 0.25, axis=0)

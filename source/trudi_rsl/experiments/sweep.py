@@ -1,55 +1,42 @@
 # SPDX-License-Identifier: BSD-3-Clause
-"""Running what is missing of an experiment."""
+"""Running the jobs of an experiment that are not finished."""
 
 from __future__ import annotations
 
 import contextlib
 import re
-import threading
+import sys
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from rich.progress import Progress
-
 from trudi_rsl.evaluation.batch import progress_bar
-from trudi_rsl.evaluation.measurement import Measurement
-from trudi_rsl.experiments.job import OUTPUT_FILE, Job
-from trudi_rsl.experiments.launchers import Launcher, launch, require
-from trudi_rsl.experiments.worker import BUSY, evaluations
+from trudi_rsl.experiments.job import LOCKED, OUTPUT_FILE, Job
+from trudi_rsl.experiments.launch import Command, Launcher, require_launcher, run_jobs
 
-SECONDS_PER_TICK = 1.0
 TAIL = 8192
-"""Bytes of a run's output that are looked at."""
+"""Bytes at the end of a run's output in which its iteration is searched."""
 ITERATION = re.compile(rb"Learning iteration (\d+)/(\d+)")
 STARTED = re.compile(rb"^--- ", re.MULTILINE)
+MAX_SHARE = 0.99
+"""Share of a run that is under way, at most: what is left is its evaluation."""
 
 
 @dataclass
 class Outcome:
-    """What became of the runs of an experiment."""
+    """The runs of an experiment after a sweep."""
 
     finished: list[Job] = field(default_factory=list)
     """Trained and evaluated, now or before."""
     broken: dict[str, str] = field(default_factory=dict)
-    """Name of a run that failed to the reason."""
+    """Name of each failed run and the reason."""
 
 
 def missing(jobs: Sequence[Job]) -> list[Job]:
-    """Return the runs that are not trained, or not evaluated as they are to be."""
-    return [job for job in jobs if measurements_of(job) is None]
-
-
-def measurements_of(job: Job) -> list[Measurement] | None:
-    """Return the evaluations of a finished run, None if it, or one of them, is missing."""
-    record = job.record()
-    if record is None:
-        return None
-    cached = [evaluation.cached() for evaluation in evaluations(job, record["checkpoint"])]
-    known = [measurement for measurement in cached if measurement is not None]
-    return known if len(known) == len(cached) else None
+    """Return the runs whose training or any of whose evaluations is missing."""
+    return [job for job in jobs if job.measurements() is None]
 
 
 def run(
@@ -60,95 +47,76 @@ def run(
     options: Mapping[str, Any] | None = None,
     progress: bool = True,
 ) -> Outcome:
-    """Carry out the runs that are missing, and go on where one breaks.
+    """Carry out the missing runs; a failing one does not stop the others.
 
     Args:
         jobs: Runs of one experiment.
         train_script: Path of ``scripts/train.py``.
-        launcher: See :func:`~trudi_rsl.experiments.launchers.launch`.
-        workers: Runs at the same time, at least 1.
-        options: Of the launcher.
+        launcher: Where they run, see :func:`~trudi_rsl.experiments.launch.run_jobs`.
+        workers: Largest number of runs at the same time, at least 1.
+        options: Options of the launcher.
         progress: Show a bar with the time left.
 
     Raises:
-        ConfigError, ImportError: As :func:`~trudi_rsl.experiments.launchers.launch` does.
+        ConfigError, ImportError: See :func:`~trudi_rsl.experiments.launch.run_jobs`.
     """
-    require(launcher, workers, options)
-    to_run = missing(jobs)
-    outcome = Outcome([job for job in jobs if job not in to_run])
-    for job in to_run:
-        job.write()
-    if not to_run:
+    require_launcher(launcher, workers, options)
+    running = {job.name: job for job in missing(jobs)}
+    outcome = Outcome([job for job in jobs if job.name not in running])
+    if not running:
         return outcome
-    by_folder = {job.folder: job for job in to_run}
-    log_folder = to_run[0].folder.parent / launcher
-    ended = launch(launcher, list(by_folder), train_script, workers, log_folder, options)
-    with progress_bar("Training", "runs", progress) as bar, contextlib.closing(ended), _ticking(bar, to_run) as done:
-        for folder, status in ended:
-            job = by_folder[folder]
-            done.add(job.name)
-            if status == 0 and measurements_of(job) is not None:
-                outcome.finished.append(job)
-            else:
-                outcome.broken[job.name] = _reason(job, status)
-                bar.print(f"{job.name}: {outcome.broken[job.name]}")
+    for job in running.values():
+        job.write()
+    commands = [_command(job, train_script) for job in running.values()]
+    begin, total = time.time(), len(commands)
+    with progress_bar("Training", "runs", progress) as bar:
+        task = bar.add_task("", total=total, ended=0, all=total)
+
+        def show_progress() -> None:
+            ended = total - len(running)
+            under_way = sum(share_done(job, begin) for job in running.values())
+            bar.update(task, completed=ended + under_way, ended=ended)
+
+        submitit_folder = jobs[0].folder.parent / "submitit"
+        ends = run_jobs(commands, workers, launcher, options, submitit_folder, show_progress)
+        with contextlib.closing(ends):
+            for end in ends:
+                job = running.pop(end.job.name)
+                if end.status == 0 and job.measurements() is not None:
+                    outcome.finished.append(job)
+                elif end.status == LOCKED:
+                    outcome.broken[job.name] = f"another process is writing to {job.folder}, so it was skipped"
+                else:
+                    outcome.broken[job.name] = end.failure or f"no evaluations were stored in {job.folder}"
+                if job.name in outcome.broken:
+                    bar.print(f"{job.name}: {outcome.broken[job.name]}")
+        show_progress()
     return outcome
 
 
-@contextlib.contextmanager
-def _ticking(bar: Progress, jobs: Sequence[Job]) -> Iterator[set[str]]:
-    """Move the bar while runs are under way; yields the names of those that ended, to be added to."""
-    task = bar.add_task("", total=len(jobs), ended=0, all=len(jobs))
-    ended: set[str] = set()
-    over = threading.Event()
-    begin = time.time()
-
-    def update() -> None:
-        under_way = sum(share_of(job, begin) for job in jobs if job.name not in ended)
-        bar.update(task, completed=len(ended) + under_way, ended=len(ended))
-
-    def tick() -> None:
-        while not over.wait(SECONDS_PER_TICK):
-            update()
-
-    thread = threading.Thread(target=tick, daemon=True)
-    thread.start()
-    try:
-        yield ended
-    finally:
-        over.set()
-        thread.join()
-        update()
-
-
-def share_of(job: Job, since: float) -> float:
-    """Return the share of a run under way that is done, in [0, 1), 0 if it has not begun.
+def share_done(job: Job, since: float) -> float:
+    """Return the share of a running job that is done, in [0, 1); 0 if it has not begun.
 
     Args:
         job: The run.
-        since: Time before which its output is of an earlier attempt, seconds.
+        since: Unix time in seconds; older output belongs to an earlier attempt.
     """
     output = job.folder / OUTPUT_FILE
     if not output.is_file() or output.stat().st_mtime < since:
         return 0.0
     with output.open("rb") as file:
         file.seek(max(0, output.stat().st_size - TAIL))
-        tail = STARTED.split(file.read())[-1]
-    seconds = job.settings["agent"].get("max_seconds")
-    found = ITERATION.findall(tail)
-    if not found:
+        iterations = ITERATION.findall(STARTED.split(file.read())[-1])
+    if not iterations:
         return 0.0
-    if seconds:
+    if max_seconds := job.settings["agent"].get("max_seconds"):
         begun = max((path.stat().st_mtime for path in job.folder.glob("*/params/agent.yaml")), default=time.time())
-        return min(0.99, (time.time() - begun) / seconds)
-    iteration, total = (int(number) for number in found[-1])
-    return min(0.99, iteration / max(total, 1))
+        return min(MAX_SHARE, (time.time() - begun) / max_seconds)
+    iteration, total = map(int, iterations[-1])
+    return min(MAX_SHARE, iteration / max(total, 1))
 
 
-def _reason(job: Job, status: int) -> str:
-    if status == BUSY:
-        return f"another process is writing to {job.folder}, so it was left alone"
-    output = job.folder / OUTPUT_FILE
-    lines = output.read_text(errors="replace").splitlines() if output.is_file() else []
-    said = next((line.strip() for line in reversed(lines) if line.strip()), "nothing")
-    return f"exit status {status}, last words: {said} (all of them: {output})"
+def _command(job: Job, train_script: Path) -> Command:
+    folder = job.folder.absolute()
+    module = [sys.executable, "-m", "trudi_rsl.experiments.job"]
+    return Command(job.name, [*module, str(folder), str(train_script.absolute())], folder / OUTPUT_FILE)

@@ -12,7 +12,8 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from trudi_rsl.checkpoints.rebuild import read_checkpoint
+from trudi_rsl.checkpoints.file import read_checkpoint
+from trudi_rsl.checkpoints.format import LEARNER_KINDS, spec_of
 from trudi_rsl.errors import CheckpointError
 from trudi_rsl.evaluation.checkpoints import CHECKPOINTS
 from trudi_rsl.files import is_whole
@@ -80,7 +81,9 @@ def examine_checkpoints(run: Path) -> CheckpointReport:
             not_finite.append(file)
             continue
         usable.append(file)
-        settings = (content.get("trudi") or {}).get("cfg") or settings
+        spec = spec_of(content)
+        if spec is not None and spec["policy"] in LEARNER_KINDS:
+            settings = spec["settings"]
         for name, values in _normalisers(weights).items():
             statistics.setdefault(name, []).append(values)
     findings = {}

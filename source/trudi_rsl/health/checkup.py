@@ -12,10 +12,9 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from trudi_rsl.checkpoints.file import sound
-from trudi_rsl.checkpoints.rebuild import read_checkpoint
+from trudi_rsl.checkpoints.file import read_checkpoint
 from trudi_rsl.config.event_file import Run, RunError, read_run
-from trudi_rsl.errors import CheckpointError, one_line
+from trudi_rsl.errors import CheckpointError, as_checkpoint_error, one_line
 from trudi_rsl.health import RULES, Finding, History, examine
 from trudi_rsl.health.checkpoints import examine_checkpoints
 from trudi_rsl.health.history import ALWAYS_LOGGED
@@ -140,7 +139,7 @@ def cause_of(file: Path) -> str:
         CheckpointError: If it is no such file.
     """
     content = read_checkpoint(file)
-    with sound(file):
+    with as_checkpoint_error(file):
         cause = content["cause"]
         told = _of_minibatch(cause) if "minibatch" in cause else _of_rollout(cause["rollout"])
         return f"{file.name} tells of the first: {told}."

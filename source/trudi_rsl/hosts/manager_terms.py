@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: BSD-3-Clause
-"""Action terms that command ``offset + scale * action``, as Isaac Lab and mjlab have them."""
+"""Bounds and metadata of manager-based environments, whose managers Isaac Lab and mjlab share."""
 
 from __future__ import annotations
 
@@ -14,18 +14,22 @@ from torch import Tensor
 
 from trudi_rsl.deploy.contract import as_numbers
 
+JOINT_ACTIONS = ("JointPositionAction", "JointVelocityAction", "JointEffortAction")
+"""Action terms of both hosts that command ``offset + scale * action`` of joints. In other terms, such as relative joint
+positions or end-effector poses, attributes of the same names have another meaning."""
 
-def raw_ends(
+
+def raw_bounds(
     low: Tensor, high: Tensor, offset: Tensor | float, scale: Tensor | float, clip: Tensor | None
 ) -> tuple[Tensor, Tensor]:
-    """Return the raw actions ``[A]`` that command the ends of a range.
+    """Return the lower and upper raw actions ``[A]`` that command the ends of a range.
 
     Args:
         low: Lower end of the commands ``[A]``.
         high: Upper end ``[A]``.
-        offset: One number, or one per environment ``[E, A]``, of which the first row counts.
-        scale: Likewise; a negative one turns the axis round.
-        clip: The term's own limits of the commands ``[E, A, 2]``, None without.
+        offset: One number, or one row per environment ``[E, A]``, of which the first is used.
+        scale: Likewise; a negative scale reverses the axis.
+        clip: The term's own limits of the commands ``[E, A, 2]``, or None.
     """
     if clip is not None:
         low, high = torch.maximum(low, clip[0, :, 0]), torch.minimum(high, clip[0, :, 1])
@@ -35,17 +39,12 @@ def raw_ends(
 
 
 def first_row(values: Tensor | float, like: Tensor) -> Tensor:
-    """Return one value per action ``[A]`` of what hosts keep as one number or one row per environment."""
+    """Return ``[A]`` values of an attribute that is one number or ``[E, A]``; ``like`` is ``[A, ...]``."""
     return values[0] if isinstance(values, Tensor) else like.new_full((like.shape[0],), values)
 
 
-JOINT_ACTIONS = ("JointPositionAction", "JointVelocityAction", "JointEffortAction")
-"""Action terms of both hosts that command ``offset + scale * action`` of joints; others, as those relative to the
-joints' present positions or of an end effector, mean something else by the same attributes."""
-
-
 def numbers(values: Any) -> Any:
-    """Return float32 values as the shortest Python numbers that mean the same, in lists as the tensor is nested."""
+    """Return float32 values as nested lists of the shortest Python numbers that round to them."""
     tensor = values if isinstance(values, Tensor) else getattr(values, "torch", None)  # Isaac Lab 3.0 wraps tensors
     return as_numbers(np.asarray(values if tensor is None else tensor.detach().cpu().numpy(), np.float32))
 
@@ -56,46 +55,49 @@ def describe_managers(
     describe_action: Callable[[str, Any], dict[str, Any] | None],
     describe_robot: Callable[[Any], dict[str, Any]],
 ) -> dict[str, Any]:
-    """Return what an environment with managers tells, as metadata of an exported policy.
+    """Return the metadata of a manager-based environment for an exported policy.
 
     Args:
         env: The unwrapped environment.
-        groups: Observation groups that the policy sees.
-        describe_action: Given an action term's name and the term, returns what it commands, None if it is not joints.
-        describe_robot: Given an action term of joints, returns their robot.
+        groups: Observation groups of the policy.
+        describe_action: Maps the name of an action term and the term to its description, None if it is not one of
+            :data:`JOINT_ACTIONS`.
+        describe_robot: Maps a term of joints to the description of their robot.
+
+    Returns:
+        ``obs_terms``, ``commands`` and, if all action terms command joints, ``actions`` and ``robot``.
     """
     manager = env.action_manager
     terms = [(name, manager.get_term(name)) for name in manager.active_terms]
     actions = [describe_action(name, term) for name, term in terms]
-    told: dict[str, Any] = {
+    description: dict[str, Any] = {
         "obs_terms": observation_terms(env.observation_manager, groups),
         "commands": command_ranges(env.command_manager),
     }
     if actions and None not in actions:
-        told |= {"actions": actions, "robot": describe_robot(terms[0][1])}
-    return told
+        description |= {"actions": actions, "robot": describe_robot(terms[0][1])}
+    return description
 
 
 def observation_terms(manager: Any, groups: Sequence[str]) -> list[dict[str, Any]]:
-    """Return the terms of observation groups in their order in the observation, as ``deploy.Contract`` reads them.
+    """Return the terms of observation groups in the order of the observation, as ``deploy.Contract`` reads them.
 
-    A group whose terms are not one after the other, each with its history, or are modified by more than clip and scale,
-    is told as one term of its own.
+    A group is described as a single term if its terms are not concatenated one after the other, each with its history,
+    or if modifiers other than clip and scale apply.
 
     Args:
         manager: The environment's observation manager.
-        groups: What the policy sees.
+        groups: Observation groups of the policy.
     """
     found = []
     for group in groups:
         cfgs, dims = manager._group_obs_term_cfgs[group], manager.group_obs_term_dim[group]
         time_major = getattr(manager, "_group_obs_time_major", {}).get(group, False)
-        # a modifier may hold a state of its own, as filters do
+        # A modifier may have a state of its own, as filters do.
         modified = any(getattr(cfg, "modifiers", None) for cfg in cfgs)
         flat = all(len(dim) == 1 for dim in dims) and not time_major and not modified
         if not manager.group_obs_concatenate[group] or not flat:
-            total = sum(math.prod(dim) for dim in dims)
-            found.append({"name": group, "size": total})
+            found.append({"name": group, "size": sum(math.prod(dim) for dim in dims)})
             continue
         names = manager.active_terms[group]
         found += [_term(name, cfg, dim[0]) for name, cfg, dim in zip(names, cfgs, dims, strict=True)]
@@ -107,25 +109,19 @@ def _term(name: str, cfg: Any, total: int) -> dict[str, Any]:
     term: dict[str, Any] = {"name": name, "size": total // history, "history": history}
     if cfg.scale is not None:
         scale = numbers(cfg.scale if isinstance(cfg.scale, Tensor) else torch.tensor(cfg.scale))
-        # one number stands for all entries
+        # A single number applies to all entries.
         term["scale"] = scale[0] if isinstance(scale, list) and len(scale) == 1 != term["size"] else scale
     if cfg.clip is not None:
         term["clip"] = [float(end) for end in cfg.clip]
-    function = getattr(cfg.func, "__name__", type(cfg.func).__name__)
-    return term | {"function": function, "params": _plain(cfg.params or {})}
-
-
-def _plain(params: dict[str, Any]) -> dict[str, Any]:
-    """Return those parameters of a term that are texts or numbers, and which joints it is of."""
-    plain: dict[str, Any] = {k: v for k, v in params.items() if isinstance(v, (str, int, float, bool))}
-    joints = getattr(params.get("asset_cfg"), "joint_ids", None)
+    params: dict[str, Any] = {k: v for k, v in (cfg.params or {}).items() if isinstance(v, (str, int, float, bool))}
+    joints = getattr((cfg.params or {}).get("asset_cfg"), "joint_ids", None)
     if joints is not None and not isinstance(joints, slice):
-        plain["asset_cfg"] = {"joint_ids": [int(joint) for joint in joints]}
-    return plain
+        params["asset_cfg"] = {"joint_ids": [int(joint) for joint in joints]}
+    return term | {"function": getattr(cfg.func, "__name__", type(cfg.func).__name__), "params": params}
 
 
 def command_ranges(manager: Any) -> dict[str, Any]:
-    """Return the ranges from which commands are drawn, by the command's name; of those that have ranges."""
+    """Return the ranges from which commands are drawn, by command name; commands without ranges are left out."""
     found = {}
     for name in manager.active_terms:
         cfg = manager.get_term(name).cfg
@@ -137,38 +133,30 @@ def command_ranges(manager: Any) -> dict[str, Any]:
 
 
 def joint_action_kind(term: Any) -> str | None:
-    """Return which of :data:`JOINT_ACTIONS` an action term is or is derived from, None of another."""
+    """Return which of :data:`JOINT_ACTIONS` an action term is or derives from, None if it is none of them."""
     return next((cls.__name__ for cls in type(term).__mro__ if cls.__name__ in JOINT_ACTIONS), None)
 
 
 def affine_action(
-    name: str,
-    term: Any,
-    joint_names: Sequence[str],
-    joint_ids: Sequence[int],
-    limits: tuple[Tensor, Tensor] | None,
+    name: str, term: Any, joint_names: Sequence[str], joint_ids: Sequence[int], limits: tuple[Tensor, Tensor] | None
 ) -> dict[str, Any]:
-    """Return what an action term commands, ``offset + scale * action`` of its joints.
+    """Return the description of an action term that commands ``offset + scale * action`` of its joints.
 
     Args:
-        name: Its name.
-        term: The term, with ``_offset``, ``_scale`` and ``_clip`` as both hosts' have.
-        joint_names: Its joints.
-        joint_ids: Their positions among the robot's.
-        limits: The lowest and highest action ``[A]`` that its joints can follow, None where it has none.
+        name: Name of the term.
+        term: The term; both hosts keep its parameters in ``_offset``, ``_scale`` and ``_clip``.
+        joint_names: Names of its joints.
+        joint_ids: Their indices among the robot's joints.
+        limits: Lowest and highest action ``[A]`` that the joints can follow, or None.
     """
     like = torch.zeros(len(joint_names))
-
-    def of_each(values: Any) -> list[float]:
-        return numbers(values[0] if isinstance(values, Tensor) else torch.full_like(like, values))
-
     return {
         "name": name,
         "kind": joint_action_kind(term),
         "joint_names": list(joint_names),
         "joint_ids": [int(joint) for joint in joint_ids],
-        "scale": of_each(term._scale),
-        "offset": of_each(term._offset),
+        "scale": numbers(first_row(term._scale, like)),
+        "offset": numbers(first_row(term._offset, like)),
         "clip": None if term.cfg.clip is None else numbers(term._clip[0]),
         "limits": None if limits is None else [numbers(limits[0]), numbers(limits[1])],
     }

@@ -1,8 +1,9 @@
 # SPDX-License-Identifier: BSD-3-Clause
-"""What TruDi takes over from a task's PPO configuration, for hosts whose tasks come with one."""
+"""Settings that TruDi takes over from a task's PPO configuration, for hosts whose tasks have one."""
 
 from __future__ import annotations
 
+import logging
 import math
 from collections.abc import Mapping
 from typing import Any
@@ -11,38 +12,40 @@ from trudi_rsl.config.presets import task_preset
 from trudi_rsl.errors import ConfigError
 from trudi_rsl.settings import PPO_ONLY_FIELDS, TruDiCfg
 
-_told: set[str] = set()
+logger = logging.getLogger(__name__)
+
+_reported: set[str] = set()
+"""Tasks whose conversion has been logged."""
 
 
 def trudi_settings(task: str, ppo: Mapping[str, Any], host: str) -> dict[str, Any]:
     """Return the runner settings in which TruDi differs from a task's PPO.
 
-    The task's own, unless it is one of the paper's: gamma, and the number of environment steps of the whole training;
-    always: observation groups. From the preset (``configs/tasks.yaml``), or else TruDi's defaults: everything about
-    learning. A rollout has at least the
-    preset's number of steps, since TD(lambda) looks about ``1 / (1 - gamma * lam)`` steps ahead and the policy moves
-    by at most ``kl_bound`` per rollout; the paper collects 64 where the tasks' PPO collects 16 to 32. The number of
-    iterations shrinks in proportion.
+    Observation groups are always the task's own. So are gamma and the total number of environment steps, unless the
+    task is one of the paper's. All other settings of learning come from the preset (``configs/tasks.yaml``), or else
+    are TruDi's defaults. Rollouts have at least the preset's number of steps (64 in the paper, 16 to 32 in the tasks'
+    PPO): TD(lambda) looks about ``1 / (1 - gamma * lam)`` steps ahead, and the policy moves by at most ``kl_bound``
+    per rollout. The number of iterations shrinks in proportion.
 
     Args:
         task: Task name.
         ppo: RSL-RL's runner configuration as plain values, with ``num_steps_per_env``, ``max_iterations`` and
-            ``experiment_name``; other settings that are unset are absent, None or empty.
-        host: Name of the host and of its preset for any task.
+            ``experiment_name``; other settings may be absent, None or empty if they are not set.
+        host: Name of the host and of its preset for tasks that no preset names.
 
     Returns:
-        ``num_steps_per_env``, ``max_iterations``, ``experiment_name``, ``obs_groups`` (with the sets ``actor`` and
-        ``critic``; absent if the task leaves it open) and ``algorithm`` (all fields of
+        ``num_steps_per_env``, ``max_iterations``, ``experiment_name``, ``obs_groups`` (the sets ``actor`` and
+        ``critic``; absent if the task does not set them) and ``algorithm`` (all fields of
         :class:`~trudi_rsl.settings.TruDiCfg`).
 
     Raises:
-        ConfigError: If the configuration is of another algorithm than PPO.
+        ConfigError: The configuration is for distillation.
     """
-    given = {key: value for key, value in (ppo.get("algorithm") or {}).items() if value not in (None, {})}
+    own = {key: value for key, value in (ppo.get("algorithm") or {}).items() if value not in (None, {})}
     if str(ppo.get("class_name", "OnPolicyRunner")).rpartition(":")[2] == "DistillationRunner":
-        raise ConfigError(f"The configuration of {task!r} is of distillation, which TruDi cannot stand in for.")
+        raise ConfigError(f"The configuration of {task!r} is for distillation, which TruDi cannot replace.")
     preset = task_preset(task, host)["agent"]
-    kept = {"gamma": given["gamma"]} if "gamma" in given else {}
+    kept = {"gamma": own["gamma"]} if "gamma" in own else {}
     algorithm = TruDiCfg.from_dict(kept | preset["algorithm"])
 
     steps = max(ppo["num_steps_per_env"], preset.get("num_steps_per_env", 1))
@@ -54,39 +57,35 @@ def trudi_settings(task: str, ppo: Mapping[str, Any], host: str) -> dict[str, An
         "algorithm": algorithm.to_dict(),
     }
     if groups := ppo.get("obs_groups"):
-        # RSL-RL 3 calls the actor's set "policy"
+        # RSL-RL 3 calls the actor's set "policy".
         settings["obs_groups"] = {
             "actor" if name == "policy" else name: list(members)
             for name, members in groups.items()
             if name != "policy" or "actor" not in groups
         }
-    _tell(task, settings, ppo, given, sorted(PPO_ONLY_FIELDS & given.keys()))
+    if task not in _reported:
+        _reported.add(task)
+        _report(task, settings, ppo, own)
     return settings
 
 
 def sibling_name(experiment: str, algo: str) -> str:
-    """Return the experiment's name of another algorithm, from that of TruDi's or PPO's configuration."""
+    """Return the experiment name of another algorithm, given that of TruDi's or PPO's configuration."""
     return f"{experiment.removesuffix('_trudi')}_{algo}"
 
 
 def relative_class(algo: str) -> str:
-    """Return ``class_name`` of SPO, DPPO or FPO, as RSL-RL resolves it."""
+    """Return the ``class_name`` by which RSL-RL resolves SPO, DPPO or FPO."""
     return f"trudi_rsl.algorithms:{algo.upper()}"
 
 
-def _tell(
-    task: str, settings: Mapping[str, Any], ppo: Mapping[str, Any], given: Mapping[str, Any], ignored: list[str]
-) -> None:
-    """Say once per task what was changed and what is ignored."""
-    if task in _told:
-        return
-    _told.add(task)
+def _report(task: str, settings: Mapping[str, Any], ppo: Mapping[str, Any], own: Mapping[str, Any]) -> None:
+    """Log which settings were changed and which are ignored."""
     changed = {name: (settings[name], ppo[name]) for name in ("num_steps_per_env", "max_iterations")}
-    changed["gamma"] = (settings["algorithm"]["gamma"], given.get("gamma"))
-    listed = ", ".join(f"{name} {ours} (PPO: {its})" for name, (ours, its) in changed.items() if ours != its)
-    unused = f", and of PPO's {', '.join(ignored)} TruDi has no use" if ignored else ""
-    print(
-        f"[trudi_rsl] {task}: TruDi from the task's PPO configuration, with {listed or 'nothing changed'}. Its network "
-        f"sections are not used{unused}.",
-        flush=True,
+    changed["gamma"] = (settings["algorithm"]["gamma"], own.get("gamma"))
+    listed = ", ".join(f"{name} {ours} (PPO: {theirs})" for name, (ours, theirs) in changed.items() if ours != theirs)
+    ignored = ", ".join(["the network sections", *sorted(PPO_ONLY_FIELDS & own.keys())])
+    logger.info(
+        f"{task}: TruDi's configuration is made from the task's PPO configuration, with {listed or 'no changes'}. "
+        f"Ignored of PPO's: {ignored}."
     )

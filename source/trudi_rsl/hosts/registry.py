@@ -1,11 +1,16 @@
 # SPDX-License-Identifier: BSD-3-Clause
-"""Which host simulates a task."""
+"""Which host simulates a task: Isaac Lab and mjlab start their simulators themselves; all other tasks are Gymnasium's.
+
+Hosts are imported inside functions: each needs its own simulator, and a task must not import that of another.
+"""
 
 from __future__ import annotations
 
+import argparse
 import importlib
 import importlib.util
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
 from importlib.metadata import entry_points
 from types import ModuleType
 from typing import Any
@@ -13,76 +18,151 @@ from typing import Any
 import torch
 from rsl_rl.env import VecEnv
 
+from trudi_rsl.command_line import refuse_flags
 from trudi_rsl.errors import ConfigError
 from trudi_rsl.task_names import counterpart
 
-PREFIXES = {"Isaac-": "isaaclab", "IsaacContrib-": "isaaclab", "Mjlab-": "mjlab"}
-"""How the names of a host's own tasks begin, to the host's package."""
+
+@dataclass(frozen=True)
+class Host:
+    """A framework that starts its simulator itself, once per process, and has training commands of its own."""
+
+    name: str
+    """Name in messages."""
+    package: str
+    """Python package; also the first part of its entry-point group ``<package>.tasks``."""
+    prefixes: tuple[str, ...]
+    """Prefixes of the names of its own tasks."""
+    install: str
+    """How to install it."""
+    checks_arguments: bool
+    """Whether its launcher checks flags and device, because its commands have flags of their own."""
+    launcher: Callable[[], ModuleType]
+    """Imports the module with the host's ``train`` and ``play``."""
+    has_task: Callable[[str], bool]
+    """Whether a task of this name is registered; the host must be installed."""
+
+    def is_installed(self) -> bool:
+        """Return whether the package can be imported."""
+        return importlib.util.find_spec(self.package) is not None
+
+    def train(self, args: argparse.Namespace, rest: Sequence[str]) -> None:
+        """Train a task.
+
+        Args:
+            args: Flags of ``scripts/train.py``.
+            rest: Overrides, and flags of the host.
+
+        Raises:
+            ImportError: The host is not installed.
+            ConfigError: A flag, task or setting does not exist or cannot be used.
+            CheckpointError: The checkpoint to resume does not exist or belongs to another task or algorithm.
+        """
+        self._launch(args, rest).train(args, rest)
+
+    def play(self, args: argparse.Namespace, rest: Sequence[str]) -> None:
+        """Play a policy; arguments and errors are those of :meth:`train`, the flags those of ``scripts/play.py``."""
+        self._launch(args, rest).play(args, rest)
+
+    def _launch(self, args: argparse.Namespace, rest: Sequence[str]) -> ModuleType:
+        if not self.is_installed():
+            raise ImportError(f"{self.name} is not installed, and task {args.task!r} needs it. {self.install}")
+        if not self.checks_arguments:
+            refuse_flags(rest, args.flags)
+            if args.device is not None:
+                check_device(args.device)
+        return self.launcher()
 
 
-def launcher(task: str) -> ModuleType | None:
-    """Return the module whose ``train`` and ``play`` start a task's simulator by the simulator's own means.
+def _launch_isaaclab() -> ModuleType:
+    from trudi_rsl.hosts.isaaclab import launch
+
+    return launch
+
+
+def _launch_mjlab() -> ModuleType:
+    from trudi_rsl.hosts.mjlab import launch
+
+    return launch
+
+
+def _is_in_isaaclab(name: str) -> bool:
+    import gymnasium
+
+    tasks = {task for task, spec in gymnasium.registry.items() if "env_cfg_entry_point" in spec.kwargs}
+    return counterpart(name, tasks) is not None
+
+
+def _is_in_mjlab(name: str) -> bool:
+    from mjlab.tasks import registry  # pyright: ignore[reportMissingImports]
+
+    return name in registry.list_tasks()
+
+
+ISAACLAB = Host(
+    "Isaac Lab",
+    "isaaclab",
+    ("Isaac-", "IsaacContrib-"),
+    "Isaac Lab 3.0 (Python 3.12): pip install isaaclab. If Isaac Lab is a checkout, run this script as "
+    "./isaaclab.sh -p scripts/train.py ...",
+    True,
+    _launch_isaaclab,
+    _is_in_isaaclab,
+)
+MJLAB = Host("mjlab", "mjlab", ("Mjlab-",), 'Run: pip install "mjlab==1.6.0"', False, _launch_mjlab, _is_in_mjlab)
+HOSTS = (MJLAB, ISAACLAB)
+"""All hosts but Gymnasium."""
+
+
+def find_host(task: str) -> Host | None:
+    """Return the host of a task, None for Gymnasium, whose environments :func:`make_env` makes.
+
+    A name without a host's prefix belongs to a host if a project has registered it there.
 
     Args:
-        task: Task name, or ``module:Name`` for one that importing ``module`` registers. A name that does not begin as a
-            host's own tasks do belongs to a host if a project has registered it there.
-
-    Returns:
-        ``trudi_rsl.hosts.<host>.launch``, or None for tasks of Gymnasium, which :func:`make_env` makes.
+        task: Task name, or ``module:Name`` for a task that importing ``module`` registers.
 
     Raises:
-        ConfigError: If ``module`` cannot be imported.
+        ConfigError: ``module`` cannot be imported.
     """
-    name = task.rpartition(":")[2]
-    host = next((host for prefix, host in PREFIXES.items() if name.startswith(prefix)), None) or _registered_host(task)
-    return None if host is None else importlib.import_module(f"trudi_rsl.hosts.{host}.launch")
-
-
-def _registered_host(task: str) -> str | None:
-    """Return the installed host that a task is registered with, None if there is none."""
-    installed = [host for host in dict.fromkeys(PREFIXES.values()) if importlib.util.find_spec(host) is not None]
-    if not installed:
-        return None
-    for host in installed:
-        for entry_point in entry_points(group=f"{host}.tasks"):
-            entry_point.load()
     module, _, name = task.rpartition(":")
-    if module:
+    for host in HOSTS:
+        if name.startswith(host.prefixes):
+            return host
+    installed = [host for host in HOSTS if host.is_installed()]
+    for host in installed:
+        for entry_point in entry_points(group=f"{host.package}.tasks"):
+            entry_point.load()
+    if module and installed:
         try:
             importlib.import_module(module)
         except ModuleNotFoundError as error:
-            # a task package of Isaac Lab 2.3 cannot be imported before its app has started
-            if error.name == module or "isaaclab" not in installed:
+            # A task package of Isaac Lab 2.3 can only be imported after the simulator has started.
+            if error.name == module or ISAACLAB not in installed:
                 raise ConfigError(f"Cannot import {module!r} of task {task!r}: {error}.") from error
-            return "isaaclab"
-    if "mjlab" in installed and name in importlib.import_module("mjlab.tasks.registry").list_tasks():
-        return "mjlab"
-    if "isaaclab" in installed:
-        import gymnasium
-
-        tasks = {n for n, spec in gymnasium.registry.items() if "env_cfg_entry_point" in spec.kwargs}
-        return "isaaclab" if counterpart(name, tasks) else None
-    return None
+            return ISAACLAB
+    return next((host for host in installed if host.has_task(name)), None)
 
 
 def make_env(
     task: str, env_cfg: Mapping[str, Any], device: str = "cpu", seed: int = 0, render_mode: str | None = None
 ) -> VecEnv:
-    """Make the environments of a task.
+    """Make the environments of a Gymnasium task.
 
     Args:
         task: Gymnasium id.
         env_cfg: The ``env`` section of a configuration.
-        device: Where the environments return their tensors.
+        device: Device of the returned tensors.
         seed: Seed of the simulators.
         render_mode: Gymnasium's render mode; None does not render.
 
     Raises:
-        ConfigError: Unknown task, or one of another host; unsupported spaces; a device that is not there.
-        ImportError: A package that the task needs is missing; the message has the command that installs it.
+        ConfigError: The task is unknown or belongs to another host, its spaces are not supported, or this machine
+            does not have the device.
+        ImportError: A package that the task needs is missing; the message says how to install it.
     """
-    if any(task.startswith(prefix) for prefix in PREFIXES):
-        raise ConfigError(f"Task {task!r} has a simulator that starts itself; train it with scripts/train.py.")
+    if any(task.startswith(host.prefixes) for host in HOSTS):
+        raise ConfigError(f"The simulator of task {task!r} starts itself; train it with scripts/train.py.")
     check_device(device)
     from trudi_rsl.hosts.gymnasium.env import GymnasiumVecEnv
 
@@ -102,30 +182,28 @@ def make_env(
 
 
 def continues_episodes(env: VecEnv, checkpoint: Mapping[str, Any]) -> bool:
-    """Return whether loading ``checkpoint`` lets ``env`` continue the episodes that ran when it was saved.
+    """Return whether loading ``checkpoint`` into ``env`` continues the saved episodes instead of starting new ones.
 
-    If so, nothing may touch their lengths; if not, they start anew.
+    If it does, episode lengths must not be randomised.
 
     Args:
         env: The environments.
-        checkpoint: What a ``model_*.pt`` holds.
+        checkpoint: Content of a ``model_*.pt``.
     """
-    from trudi_rsl.checkpoints.resume import env_state_of
-
-    state = env_state_of(checkpoint)
+    state = checkpoint.get("env_state")
     return state is not None and state["exact"] and state["num_envs"] == env.num_envs
 
 
 def check_device(device: str) -> None:
-    """Refuse a device that this machine does not have.
+    """Raise if this machine does not have a device.
 
     Raises:
-        ConfigError: Saying which there are.
+        ConfigError: Lists the devices of this machine.
     """
     try:
         torch.empty(0, device=device)
     except (RuntimeError, AssertionError) as error:
         have = ["cpu", *(f"cuda:{i}" for i in range(torch.cuda.device_count()))]
         raise ConfigError(
-            f"Cannot use device {device!r}; on this machine: {', '.join(have)}. Choose with --device."
+            f"Cannot use device {device!r}; this machine has: {', '.join(have)}. Choose one with --device."
         ) from error

@@ -10,7 +10,7 @@ from tensordict import TensorDict
 from torch import Tensor, nn
 
 from trudi_rsl.distributed import all_gather
-from trudi_rsl.rsl_rl_compat.moved import EmpiricalNormalization
+from trudi_rsl.rsl_rl_compat.models import EmpiricalNormalization
 from trudi_rsl.rsl_rl_compat.version import SHARES_NORMALIZATION
 
 

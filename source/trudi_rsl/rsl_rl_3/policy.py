@@ -20,8 +20,9 @@ from torch import Tensor, nn
 
 from trudi_rsl import algorithms, policies
 from trudi_rsl.algorithms.construction import components
-from trudi_rsl.checkpoints.rebuild import STATE_PARTS
+from trudi_rsl.checkpoints.format import SECTION, STATE_PARTS, PolicySpec
 from trudi_rsl.errors import ConfigError
+from trudi_rsl.rsl_rl_compat.version import POLICY_STYLE
 
 
 class DiffusionActorCritic(nn.Module):
@@ -104,8 +105,8 @@ class DiffusionActorCritic(nn.Module):
             self.algorithm.train_mode()
         return self
 
-    def get_extra_state(self) -> dict[str, Any]:
-        """Return the checkpoint's ``trudi`` section, which torch puts into ``state_dict``."""
+    def get_extra_state(self) -> PolicySpec:
+        """Return the checkpoint's section, which torch puts into ``state_dict``."""
         return self._trained.spec
 
     def load_state_dict(self, state_dict: Mapping[str, Any], strict: bool = True, assign: bool = False) -> bool:  # pyright: ignore[reportIncompatibleMethodOverride]
@@ -193,8 +194,26 @@ class _ResumeState:
         self._algorithm = algorithm
 
     def state_dict(self) -> dict[str, Any]:
-        return {k: v for k, v in self._algorithm.save().items() if k not in (*STATE_PARTS, "trudi")}
+        return {k: v for k, v in self._algorithm.save().items() if k not in (*STATE_PARTS, SECTION)}
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
         wanted = {"optimizer": True, "iteration": True}
-        self._algorithm.load({**state, "trudi": self._algorithm.spec}, wanted, strict=True)
+        self._algorithm.load({**state, SECTION: self._algorithm.spec}, wanted, strict=True)
+
+
+def register_in_runner() -> None:
+    """Make the classes "TruDi" and "DiffusionActorCritic" known to RSL-RL 3's runner, which looks names up.
+
+    Newer versions import what they need, and nothing happens.
+    """
+    if not POLICY_STYLE:
+        return
+    import rsl_rl.algorithms
+    import rsl_rl.modules
+    import rsl_rl.runners.on_policy_runner as runner
+
+    # 3.0 to 3.2 evaluate names in the runner's module, 3.3 looks them up in RSL-RL's packages
+    for module in (runner, rsl_rl.algorithms):
+        vars(module)["TruDi"] = TruDi
+    for module in (runner, rsl_rl.modules):
+        vars(module)["DiffusionActorCritic"] = DiffusionActorCritic

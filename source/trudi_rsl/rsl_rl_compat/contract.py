@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: BSD-3-Clause
-"""What differs between RSL-RL versions and between the environments written for it."""
+"""Settings of RSL-RL's runner: observation sets and log writers, checked before RSL-RL uses them."""
 
 from __future__ import annotations
 
@@ -7,11 +7,12 @@ import importlib.util
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from rsl_rl.env import VecEnv
+import rsl_rl.utils
 from tensordict import TensorDict
 
 from trudi_rsl.errors import ConfigError, nearest
-from trudi_rsl.rsl_rl_compat.moved import resolve_callable, resolve_obs_groups
+from trudi_rsl.rsl_rl_compat.models import resolve_callable
+from trudi_rsl.rsl_rl_compat.version import POLICY_STYLE
 
 LOGGERS = ("tensorboard", "wandb", "neptune")
 """Names of RSL-RL's log writers."""
@@ -21,11 +22,11 @@ def check_logger(logger: object) -> None:
     """Refuse a log writer that the installed RSL-RL cannot make, before it makes a run folder.
 
     Args:
-        logger: One of :data:`LOGGERS`, or, where RSL-RL takes it as 5.5 does, a mapping with ``class_name`` and
-            constructor arguments.
+        logger: One of :data:`LOGGERS`, or, for RSL-RL 5.5 and newer, a mapping with ``class_name`` and constructor
+            arguments.
 
     Raises:
-        ConfigError: Saying which there are.
+        ConfigError: Listing the known ones.
     """
     if logger in LOGGERS:
         return
@@ -44,33 +45,37 @@ def check_logger(logger: object) -> None:
 
 
 def check_groups(obs: TensorDict, groups: Mapping[str, Sequence[str]]) -> None:
-    """Refuse observation sets that are empty or name groups that the environment does not give.
+    """Refuse observation sets that are empty or name groups that the environment does not have.
 
     Args:
         obs: Observations of the environment, groups ``[E, n]``.
         groups: Names of observation sets to names of groups.
 
     Raises:
-        ConfigError: Naming the set and the groups there are.
+        ConfigError: Naming the set and the environment's groups.
     """
     for name, members in groups.items():
         unknown = [group for group in members if group not in obs]
         if not members or unknown:
-            what = f"names {unknown[0]!r}" if unknown else "is empty"
+            problem = f"names {unknown[0]!r}" if unknown else "is empty"
             known = ", ".join(map(str, obs.keys()))
-            raise ConfigError(f"obs_groups.{name} {what}; the environment gives the observation groups {known}.")
+            raise ConfigError(f"obs_groups.{name} {problem}; the environment gives the observation groups {known}.")
 
 
 def resolve_groups(obs: TensorDict, cfg: dict[str, Any]) -> dict[str, list[str]]:
     """Return the groups of the ``actor`` and ``critic`` observation sets, checked and completed by RSL-RL.
 
+    Args:
+        obs: Observations of the environment, groups ``[E, n]``.
+        cfg: The runner configuration, whose ``obs_groups`` are completed in place.
+
     Raises:
-        ConfigError: If the environment does not give a group, or one holds anything but vectors.
+        ConfigError: If the environment lacks a group, or one holds anything but vectors.
     """
     configured = cfg.get("obs_groups") or {}
     check_groups(obs, configured)
     try:
-        cfg["obs_groups"] = resolve_obs_groups(obs, configured, ["actor", "critic"])
+        cfg["obs_groups"] = _resolve_obs_groups(obs, configured, ["actor", "critic"])
     except ValueError as error:
         raise ConfigError(f"obs_groups: {error}") from error
     for name in {*cfg["obs_groups"]["actor"], *cfg["obs_groups"]["critic"]}:
@@ -82,26 +87,23 @@ def resolve_groups(obs: TensorDict, cfg: dict[str, Any]) -> dict[str, list[str]]
     return cfg["obs_groups"]
 
 
-def request_final_obs(env: VecEnv) -> None:
-    """Have the environment tell the true last observations of episodes, if it can but does not by default.
+def policy_sets(obs_groups: Mapping[str, Sequence[str]]) -> dict[str, list[str]]:
+    """Return observation sets with the actor's also under ``policy``, the name that RSL-RL 3 reads."""
+    sets = {name: list(groups) for name, groups in obs_groups.items()}
+    return {"policy": sets["actor"], **sets} if "actor" in sets else sets
 
-    Isaac Lab 3.0 does so where ``cfg.compute_final_obs`` is set, which it looks at in every step. It computes them
-    without moving histories on, so that for observations with a history they would be those of the step before;
-    there, nothing is asked for.
+
+def _resolve_obs_groups(
+    obs: TensorDict, obs_groups: Mapping[str, Sequence[str]], default_sets: Sequence[str]
+) -> dict[str, list[str]]:
+    """Return ``obs_groups`` completed by the default sets, as RSL-RL 4 and newer do.
+
+    Raises:
+        ValueError: If RSL-RL finds no groups for a set.
     """
-    base = getattr(env, "unwrapped", env)
-    cfg = getattr(base, "cfg", None)
-    terms = getattr(getattr(base, "observation_manager", None), "_group_obs_term_cfgs", {})
-    if any(getattr(term, "history_length", 0) for group in terms.values() for term in group):
-        return
-    if getattr(cfg, "compute_final_obs", None) is False:
-        cfg.compute_final_obs = True  # pyright: ignore[reportOptionalMemberAccess]
-
-
-def task_name(env: VecEnv) -> str | None:
-    """Return the name of the environment's task, None if it tells none."""
-    for holder in (env, getattr(env, "unwrapped", env)):
-        name = getattr(holder, "task", None) or getattr(getattr(holder, "spec", None), "id", None)
-        if isinstance(name, str):
-            return name
-    return None
+    if not POLICY_STYLE:
+        sets = {name: list(groups) for name, groups in obs_groups.items()}
+        return rsl_rl.utils.resolve_obs_groups(obs, sets, list(default_sets))
+    others = [name for name in default_sets if name != "actor"]
+    resolved = rsl_rl.utils.resolve_obs_groups(obs, policy_sets(obs_groups), others)
+    return {"actor": resolved["policy"], **resolved}

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: BSD-3-Clause
-"""Which versions of RSL-RL work. Imports nothing of RSL-RL, since other versions lack what this package imports."""
+"""Supported versions of RSL-RL and the differences between them. Imports nothing of RSL-RL."""
 
 from __future__ import annotations
 
@@ -14,17 +14,23 @@ INSTALLED = Version(version("rsl-rl-lib"))
 """Version of the installed rsl-rl-lib."""
 
 POLICY_STYLE = Version("4") > INSTALLED
-"""Whether the runner builds a policy from a section of its own and hands it to the algorithm, as RSL-RL 3 does; from 4
-on the algorithm builds itself."""
+"""Whether the runner builds the policy and passes it to the algorithm, as RSL-RL 3 does; from 4 on the algorithm builds
+its own."""
+
+ALGORITHM_CLASS_NAME = "TruDi" if POLICY_STYLE else "trudi_rsl.algorithms:TruDi"
+"""TruDi's ``algorithm.class_name`` in a configuration for the installed RSL-RL's runner."""
+
+POLICY_CLASS_NAME = "DiffusionActorCritic.for_env(self.env)"
+"""TruDi's ``policy.class_name``: RSL-RL 3 evaluates it in its runner, whose ``self.env`` has the action bounds."""
 
 PPO_MODELS = Version("5") <= INSTALLED
 """Whether PPO has the ``actor`` and ``critic`` sections, with distributions, that its settings here are written for."""
 
 NORMALIZES_IN_UPDATE = Version("5.5") <= INSTALLED
-"""Whether PPO's ``update`` feeds the observation normalisers, once per rollout; before, every environment step did."""
+"""Whether PPO updates the observation normalisers once per rollout, in ``update``; earlier, in every step."""
 
 SHARES_NORMALIZATION = Version("5.5") <= INSTALLED
-"""Whether an observation normaliser, of several processes, folds in what all of them have seen."""
+"""Whether observation normalisers sync across processes by themselves."""
 
 
 def check_version() -> None:

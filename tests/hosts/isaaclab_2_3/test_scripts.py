@@ -18,7 +18,7 @@ from tensordict import TensorDict
 from tests.hosts.environments import HOSTS
 from tests.scripts.running import table_rows
 from trudi_rsl.algorithms import load_actor_critic
-from trudi_rsl.checkpoints.rebuild import read_checkpoint
+from trudi_rsl.checkpoints.file import read_checkpoint
 
 pytestmark = [
     pytest.mark.slow,

@@ -54,7 +54,7 @@ def test_trudis_relatives_have_its_configuration_but_for_actor_or_constraint(alg
 
 
 def test_an_algorithm_that_needs_a_newer_rsl_rl_says_so() -> None:
-    with pytest.raises(ConfigError, match=r"SPO needs rsl-rl-lib 5, as Isaac Lab 3.0 has it; installed is 3"):
+    with pytest.raises(ConfigError, match=r"SPO needs rsl-rl-lib 5 .*; installed is 3"):
         load_cfg_from_registry("Isaac-Velocity-Rough-G1-v0", agent_key("spo"))
 
 

@@ -15,7 +15,8 @@ from tensordict import TensorDict
 
 from tests.hosts.isaaclab_2_3.point_task import TASK
 from trudi_rsl.algorithms import load_actor_critic
-from trudi_rsl.checkpoints.rebuild import algorithm_of, read_checkpoint
+from trudi_rsl.checkpoints.file import read_checkpoint
+from trudi_rsl.checkpoints.format import algorithm_of
 from trudi_rsl.errors import CheckpointError
 from trudi_rsl.hosts.isaaclab.registration import agent_key
 

@@ -14,7 +14,9 @@ import torch
 from tests.hosts.isaaclab_3_0.commands import FEW_STEPS, ON_CPU, SMALL_TRUDI, isaaclab, script
 from tests.hosts.isaaclab_3_0.policies import check_exports_act_as
 from tests.scripts.running import table_rows
-from trudi_rsl.checkpoints.rebuild import algorithm_of, load_deployable, read_checkpoint
+from trudi_rsl.checkpoints.file import read_checkpoint
+from trudi_rsl.checkpoints.format import algorithm_of
+from trudi_rsl.checkpoints.rebuild import load_deployable
 from trudi_rsl.hosts.isaaclab.registration import agent_key
 from trudi_rsl.settings import SETTINGS
 

@@ -23,7 +23,7 @@ from tests.hosts.isaaclab_3_0.commands import (
 )
 from tests.hosts.isaaclab_3_0.policies import check_exports_act_as
 from trudi_rsl.algorithms import TruDiCfg, load_actor_critic
-from trudi_rsl.checkpoints.rebuild import read_checkpoint
+from trudi_rsl.checkpoints.file import read_checkpoint
 from trudi_rsl.config.presets import task_preset
 from trudi_rsl.deploy import Policy, export_checkpoint
 

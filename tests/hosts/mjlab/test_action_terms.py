@@ -12,8 +12,8 @@ from mjlab.rl import RslRlVecEnvWrapper
 from mjlab.tasks.registry import load_env_cfg, load_rl_cfg
 
 from tests.hosts.mjlab.running import CARTPOLE, FLAT
+from trudi_rsl.environments.action_bounds import action_bounds
 from trudi_rsl.hosts.mjlab.description import term_bounds
-from trudi_rsl.rsl_rl_compat import action_bounds
 
 
 def test_the_ends_of_the_bounds_command_the_ends_of_the_g1s_joints(g1: RslRlVecEnvWrapper) -> None:

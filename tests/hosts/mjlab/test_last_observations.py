@@ -16,7 +16,7 @@ from mjlab.rl import RslRlVecEnvWrapper
 from mjlab.tasks.registry import load_env_cfg
 
 from tests.hosts.mjlab.running import CARTPOLE, FLAT
-from trudi_rsl.hosts.mjlab.last_observations import last_observations
+from trudi_rsl.hosts.mjlab.runners import last_observations
 
 ENVS = 4
 STEPS = 12

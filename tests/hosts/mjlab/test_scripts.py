@@ -24,7 +24,7 @@ from tests.hosts.mjlab.running import (
     onnx_metadata,
 )
 from tests.scripts.running import table_rows
-from trudi_rsl.checkpoints.rebuild import read_checkpoint
+from trudi_rsl.checkpoints.file import read_checkpoint
 
 EPISODE = "env.episode_length_s=0.5"
 
@@ -87,7 +87,7 @@ def test_flags_and_overrides_reach_mjlabs_own_training(cartpole_run: Path) -> No
     agent = yaml.full_load((cartpole_run / "params" / "agent.yaml").read_text())
     assert (agent["seed"], agent["logger"], agent["max_iterations"]) == (3, "tensorboard", 1)
     assert "  num_envs: 4\n" in (cartpole_run / "params" / "env.yaml").read_text()
-    settings = read_checkpoint(cartpole_run / "model_0.pt")["trudi"]["cfg"]
+    settings = read_checkpoint(cartpole_run / "model_0.pt")["trudi_rsl"]["settings"]
     assert settings["kl_bound"] == 0.2
     assert settings["actor_hidden_dims"] == [16, 16]
 
@@ -136,7 +136,7 @@ def test_every_checkpoint_of_a_run_is_played_alike_and_best_names_the_best(
 def test_reppo_trains_resumes_plays_and_exports(scripts: Scripts) -> None:
     run = scripts.train("--task", CARTPOLE, "--algo", "reppo", *SMALL_OVERRIDES)
     assert run.parent.name == "cartpole_reppo"
-    settings = read_checkpoint(run / "model_0.pt")["trudi"]["cfg"]
+    settings = read_checkpoint(run / "model_0.pt")["trudi_rsl"]["settings"]
     assert (settings["actor"], settings["entropy_target_per_dim"]) == ("gaussian", -0.5)
     resumed = scripts.train("--task", CARTPOLE, "--algo", "reppo", "--checkpoint", str(run), *SMALL_OVERRIDES)
     assert read_checkpoint(resumed / "model_0.pt")["infos"]["env_state"]["common_step_counter"] == 16
@@ -165,7 +165,7 @@ def test_ppos_relatives_train_resume_play_and_export(scripts: Scripts, algo: str
 def test_the_tasks_own_ppo_trains_and_plays(scripts: Scripts) -> None:
     run = scripts.train("--task", CARTPOLE, "--algo", "ppo", "agent.num_steps_per_env=8")
     assert run.parent.name == "cartpole"
-    assert "trudi" not in read_checkpoint(run / "model_0.pt")
+    assert read_checkpoint(run / "model_0.pt")["trudi_rsl"]["algorithm"] == "ppo"
     for sampler in ("ode", "sde"):
         output = scripts.play(
             "--task", CARTPOLE, "--algo", "ppo", "--sampler", sampler, "--episodes", "2", EPISODE

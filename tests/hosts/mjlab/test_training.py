@@ -21,7 +21,7 @@ from mjlab.tasks.registry import load_env_cfg, load_rl_cfg, load_runner_cls
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
 from tests.hosts.mjlab.running import CARTPOLE, FLAT, ROUGH, SMALL, assert_acts_as, newest_run, onnx_metadata
-from trudi_rsl.checkpoints.rebuild import read_checkpoint
+from trudi_rsl.checkpoints.file import read_checkpoint
 from trudi_rsl.errors import CheckpointError
 
 pytestmark = pytest.mark.slow
@@ -53,14 +53,14 @@ def test_two_iterations_on_the_flat_g1_leave_mjlabs_files_and_a_policy_of_finite
     files = {path.name for path in flat_run.iterdir()}
     assert files >= {"model_0.pt", "model_1.pt", f"{flat_run.name}.onnx", "params"}
     checkpoint = read_checkpoint(flat_run / "model_1.pt")
-    assert checkpoint["trudi"]["task"] == FLAT
+    assert checkpoint["trudi_rsl"]["task"] == FLAT
     assert checkpoint["iter"] == 1
     for part in ("actor_state_dict", "critic_state_dict"):
         assert all(torch.isfinite(value).all() for value in checkpoint[part].values())
 
 
 def test_overrides_of_the_command_line_reach_the_algorithm(flat_run: Path) -> None:
-    settings = read_checkpoint(flat_run / "model_1.pt")["trudi"]["cfg"]
+    settings = read_checkpoint(flat_run / "model_1.pt")["trudi_rsl"]["settings"]
     assert settings["actor_hidden_dims"] == [16, 16]
     assert settings["num_mini_batches"] == 2
     assert settings["gamma"] == 0.97

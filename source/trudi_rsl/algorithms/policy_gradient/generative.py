@@ -14,10 +14,10 @@ from tensordict import TensorDict
 from torch import Tensor
 
 from trudi_rsl.algorithms.policy_gradient.policy_gradient import PolicyGradient, clipped_surrogate
-from trudi_rsl.checkpoints.rebuild import PolicyGradientAlgorithm
+from trudi_rsl.checkpoints.format import PolicyGradientAlgorithm
 from trudi_rsl.errors import ConfigError, nearest
 from trudi_rsl.policies import DenoisingModel, FlowModel, GenerativeModel
-from trudi_rsl.rsl_rl_compat.moved import resolve_callable
+from trudi_rsl.rsl_rl_compat.models import resolve_callable
 
 if TYPE_CHECKING:
     from rsl_rl.storage import RolloutStorage

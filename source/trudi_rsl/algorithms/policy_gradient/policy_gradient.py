@@ -14,7 +14,16 @@ from tensordict import TensorDict
 from torch import Tensor, nn
 
 from trudi_rsl.algorithms.nonfinite import LOWER_THE_RATE, UpdateGuard
-from trudi_rsl.checkpoints.rebuild import SECTION, PolicyGradientAlgorithm, check_algorithm, check_task, policy_spec
+from trudi_rsl.checkpoints.format import (
+    SECTION,
+    PolicyGradientAlgorithm,
+    PolicySpec,
+    check_algorithm,
+    check_task,
+    policy_spec,
+    present_format,
+)
+from trudi_rsl.checkpoints.rebuild import kind_of_model, model_settings
 from trudi_rsl.checkpoints.resume import resume_state, set_resume_state
 from trudi_rsl.errors import ConfigError
 from trudi_rsl.rsl_rl_compat.version import INSTALLED, NORMALIZES_IN_UPDATE, PPO_MODELS
@@ -80,8 +89,8 @@ class PolicyGradient(PPO):
     """What ``--algo`` calls the algorithm."""
     has_closed_forms: ClassVar[bool] = True
     """Whether the actor has an entropy and a KL in closed form."""
-    spec: dict[str, Any] | None = None
-    """What a checkpoint tells of the policy, if the algorithm was built from a runner configuration."""
+    spec: PolicySpec | None = None
+    """The checkpoint's section, if the algorithm was built from a runner configuration."""
     env: VecEnv | None = None
     """The environment, asked for its state when saving if it can tell it (``state_dict``)."""
     _failed: bool = False
@@ -109,7 +118,8 @@ class PolicyGradient(PPO):
         if algorithm.actor.is_recurrent or algorithm.critic.is_recurrent:
             raise ConfigError(f"{cls.__name__} does not support recurrent models; use MLPModel, or PPO.")
         algorithm.env = env
-        algorithm.spec = policy_spec(cls.algo, actor, obs, cfg["obs_groups"], env)
+        groups = {"actor": cfg["obs_groups"]["actor"]}
+        algorithm.spec = policy_spec(cls.algo, kind_of_model(algorithm.actor), model_settings(actor), obs, groups, env)
         return algorithm
 
     @classmethod
@@ -245,6 +255,7 @@ class PolicyGradient(PPO):
         Raises:
             CheckpointError: If the checkpoint is of another algorithm or task.
         """
+        loaded_dict = present_format(loaded_dict)
         check_algorithm(loaded_dict, self.algo)
         if self.spec is not None:
             check_task(loaded_dict[SECTION]["task"], self.spec["task"])

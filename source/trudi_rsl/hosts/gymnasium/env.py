@@ -14,19 +14,18 @@ from rsl_rl.env import VecEnv
 from tensordict import TensorDict
 
 from trudi_rsl.errors import CheckpointError, ConfigError
-from trudi_rsl.hosts.gymnasium.faults import Faults, Step, episode_success
+from trudi_rsl.hosts.gymnasium.faults import Faults, Step
 from trudi_rsl.hosts.gymnasium.make import action_limits, make_env, observation_size, try_options, vectorize
 from trudi_rsl.hosts.gymnasium.state import SimulatorStates, time_limits
 
 NO_TIME_LIMIT = 1_000_000
-"""``max_episode_length`` of a task without a time limit.
-
-RSL-RL draws integers below it, so it must be finite; it is longer than the episodes of any task this host is meant for.
-"""
+"""``max_episode_length`` of a task without a time limit: finite, because RSL-RL draws integers below it."""
+SUCCESS_KEYS = ("is_success", "success")
+"""Names of the success flag in ``info``: Gymnasium-Robotics and Stable-Baselines3; Meta-World and others."""
 
 
 class EnvCfg(dict):
-    """A plain dict with the ``to_dict`` that RSL-RL's Weights & Biases and Neptune writers ask for."""
+    """A dict with the ``to_dict`` method that RSL-RL's Weights & Biases and Neptune writers call."""
 
     def to_dict(self) -> dict[str, Any]:
         """Return a plain copy."""
@@ -34,22 +33,24 @@ class EnvCfg(dict):
 
 
 class GymnasiumVecEnv(VecEnv):
-    """Copies of a Gymnasium task stepped together, E environments with observations ``[O]`` and actions ``[A]``.
+    """E copies of a Gymnasium task, stepped together, with observations ``[O]`` and actions ``[A]``.
 
-    Any registered id with a 1-D Box for the observations and a 1-D Box of floats for the actions works. Observations
-    are a TensorDict ``{"policy": [E, O]}`` of float32. The step that ends an episode already returns the first
-    observation of the next one.
+    Supports every registered id whose observation space is a 1-D Box and whose action space is a 1-D Box of floats.
+    Observations are a TensorDict ``{"policy": [E, O]}`` of float32. The step that ends an episode returns the first
+    observation of the next episode.
 
     Attributes:
         num_envs: E.
         num_actions: A.
-        max_episode_length: The task's time limit in steps, or ``NO_TIME_LIMIT``.
-        device: Where the tensors are returned.
-        cfg: What the environment was made from, for RSL-RL's log writers.
-        task: The id it was made with.
-        action_low: Lowest action ``[A]``, float32, in the environment's units.
-        action_high: Highest action ``[A]``.
-        step_dt: Seconds of simulated time in a step, None where the task does not tell its ``dt``.
+        max_episode_length: The task's time limit in steps, or :data:`NO_TIME_LIMIT`.
+        device: Device of the returned tensors.
+        cfg: Arguments the environment was made from, for RSL-RL's log writers.
+        task: The id the environment was made with.
+        action_low: Lower action bound ``[A]``, float32, in the environment's units.
+        action_high: Upper action bound ``[A]``.
+        step_dt: Simulated seconds per step; None if the task has no ``dt``.
+        restarts_faulty: Whether an environment that produces NaN or infinity is reset while the others go on. If
+            False, the default, that is an error: a training run sets it, an evaluation must not hide such a fault.
     """
 
     def __init__(
@@ -70,30 +71,24 @@ class GymnasiumVecEnv(VecEnv):
         Args:
             task: A Gymnasium id, or ``module:Env-v0`` for an id that importing ``module`` registers.
             num_envs: Number of environments, at least 1.
-            seed: Environment i gets ``seed + i``.
-            device: Where observations, rewards and flags are returned.
-            max_episode_steps: Time limit in steps; ``None`` keeps the task's own.
+            seed: Environment i is seeded with ``seed + i``.
+            device: Device of observations, rewards and flags.
+            max_episode_steps: Time limit in steps, at least 1; None keeps the task's own.
             env_kwargs: Options of the task's constructor.
-            render_mode: Gymnasium's render mode, for environment 0 alone.
-            action_bounds: ``(low, high)`` for action entries that the task leaves unbounded; others keep the task's.
-            cfg: Further entries for :attr:`cfg`.
+            render_mode: Gymnasium's render mode; applies to environment 0 only.
+            action_bounds: ``(low, high)`` of the action entries that the task leaves unbounded.
+            cfg: Further entries of :attr:`cfg`.
 
         Raises:
-            ConfigError: Unknown task or option, or spaces that are not supported.
-            ImportError: A package the task needs is missing.
+            ConfigError: The task or an option is unknown, or a space is not supported.
+            ImportError: A package that the task needs is missing.
         """
         for name, value in (("num_envs", num_envs), ("max_episode_steps", max_episode_steps)):
             if value is not None and (not isinstance(value, int) or value < 1):
                 raise ConfigError(f"{name} must be an integer of at least 1, not {value!r}.")
-        make = functools.partial(make_env, task, max_episode_steps=max_episode_steps, env_kwargs=env_kwargs)
-        self._alike = functools.partial(
-            type(self),
-            task,
-            device=device,
-            max_episode_steps=max_episode_steps,
-            env_kwargs=env_kwargs,
-            action_bounds=action_bounds,
-        )
+        options = {"max_episode_steps": max_episode_steps, "env_kwargs": env_kwargs}
+        make = functools.partial(make_env, task, **options)
+        self._make_alike = functools.partial(type(self), task, device=device, action_bounds=action_bounds, **options)
         first = make(render_mode=render_mode)
         size = observation_size(first.observation_space, task)
         self._low, self._high = action_limits(first.action_space, task, action_bounds)
@@ -124,25 +119,22 @@ class GymnasiumVecEnv(VecEnv):
             action_bounds=action_bounds,
         )
 
-        # All per-environment state is in NumPy, where the simulators are: tensors made under RSL-RL's inference mode
-        # could not be updated outside of it.
+        # Per-environment state is NumPy: tensors created in RSL-RL's inference mode cannot be updated outside of it.
         self._obs = np.zeros((num_envs, size), dtype=np.float32)
         self._lengths = np.zeros(num_envs, dtype=np.int64)
         self._episode_steps = np.zeros(num_envs, dtype=np.int64)
         self._episode_returns = np.zeros(num_envs)
         self.restarts_faulty = False
-        """Whether environments that give NaN or infinity begin new episodes while others go on; else that is an error.
-        Trainings set it; an evaluation should not pass over it."""
-        self._faults = Faults(task, num_envs, self._when)
+        self._faults = Faults(task, num_envs, self._time)
         self.seed(seed)
 
     @property
     def episode_length_buf(self) -> torch.Tensor:
-        """Steps since each episode's start as its time limit counts them, ``[E]`` long; a copy, so assign to set it.
+        """Steps of each episode as counted by its time limit, ``[E]`` long; a copy, so assign to change it.
 
-        Setting it moves the time limits: RSL-RL's ``init_at_random_ep_len`` makes the first episodes end at different
-        steps. Values must be 0 or more; an episode at its limit is truncated by the next step. Without a time limit in
-        Gymnasium's ``TimeLimit`` wrapper there is nothing to move and only the numbers change.
+        Assigning sets the counters of Gymnasium's ``TimeLimit`` wrappers, if there are any: RSL-RL's
+        ``init_at_random_ep_len`` spreads the ends of the first episodes. Values must be at least 0; an episode at its
+        limit is truncated by the next step.
         """
         return torch.tensor(self._lengths, device=self.device)
 
@@ -150,10 +142,10 @@ class GymnasiumVecEnv(VecEnv):
     def episode_length_buf(self, value: torch.Tensor) -> None:  # pyright: ignore[reportIncompatibleVariableOverride]
         if tuple(value.shape) != (self.num_envs,) or bool((value < 0).any()):
             raise ValueError(
-                f"episode_length_buf takes {self.num_envs} numbers of at least 0, not shape {tuple(value.shape)}"
-                + (f" with lowest {value.min()}." if value.numel() else ".")
+                f"episode_length_buf must be {self.num_envs} numbers of at least 0, not shape {tuple(value.shape)}"
+                + (f" with minimum {value.min()}." if value.numel() else ".")
             )
-        self._move_time_limits(value.cpu().numpy())
+        self._set_lengths(value.cpu().numpy())
 
     @property
     def unwrapped(self) -> Any:
@@ -161,10 +153,10 @@ class GymnasiumVecEnv(VecEnv):
         return self._vec
 
     def seed(self, seed: int) -> int:
-        """Seed every random generator and start all episodes anew, since Gymnasium seeds at a reset.
+        """Seed every random generator and reset all environments, since Gymnasium seeds at a reset.
 
         Args:
-            seed: Environment i gets ``seed + i``.
+            seed: Environment i is seeded with ``seed + i``.
 
         Returns:
             The seed.
@@ -177,7 +169,7 @@ class GymnasiumVecEnv(VecEnv):
         return seed
 
     def reset(self) -> tuple[TensorDict, dict[str, Any]]:
-        """Start all episodes anew, without seeding.
+        """Reset all environments without seeding.
 
         Returns:
             The first observations ``{"policy": [E, O]}`` and empty extras.
@@ -200,22 +192,23 @@ class GymnasiumVecEnv(VecEnv):
             and extras:
 
             - ``"time_outs"``: ``[E]`` bool, truncated and not terminated.
-            - ``"final_obs"``: ``{"policy": [E, O]}``, only when an episode ended: the true last observation where one
+            - ``"final_obs"``: ``{"policy": [E, O]}``, only if an episode ended: the true last observation where one
               ended, the current observation elsewhere.
-            - ``"success"``: ``[E]`` float32, only when an episode ended whose last ``info`` has ``is_success`` or
-              ``success``: that, NaN elsewhere.
-            - ``"log"``: only when an episode ended, means over those that did of ``"Episode/return"``,
-              ``"Episode/length"`` (steps really taken) and, where told, ``"Episode/success"``.
+            - ``"success"``: ``[E]`` float32, only if the ``info`` of an ended episode has one of :data:`SUCCESS_KEYS`;
+              NaN for all others.
+            - ``"log"``: only if an episode ended: means over the ended episodes of ``"Episode/return"``,
+              ``"Episode/length"`` (steps actually taken) and, if reported, ``"Episode/success"``.
 
         Raises:
-            NonFiniteError: NaN or infinity in the actions, or from the simulator (see :attr:`restarts_faulty`).
+            NonFiniteError: The actions contain NaN or infinity, or the simulator returned them (see
+                :attr:`restarts_faulty`).
             ValueError: ``actions`` has another shape.
         """
-        *step, infos = self._vec.step(self._within_bounds(actions))
+        *step, infos = self._vec.step(self._clip(actions))
         self._total_steps += 1
         self._lengths += 1
         self._episode_steps += 1
-        obs, rewards, terminated, truncated = self._faults.removed(
+        obs, rewards, terminated, truncated = self._faults.filter_nonfinite(
             self._vec, cast(Step, tuple(step)), infos, self.restarts_faulty
         )
         self._episode_returns += rewards
@@ -232,7 +225,7 @@ class GymnasiumVecEnv(VecEnv):
                 "Episode/return": float(self._episode_returns[ended].mean()),
                 "Episode/length": float(self._episode_steps[ended].mean()),
             }
-            success = episode_success(infos, self.num_envs)
+            success = self._success(infos)
             if success is not None:
                 extras["success"] = torch.tensor(success, device=self.device)
                 extras["log"]["Episode/success"] = float(np.nanmean(success))
@@ -247,7 +240,7 @@ class GymnasiumVecEnv(VecEnv):
         )
 
     def render(self) -> Any:
-        """Return what environment 0 renders, in ``rgb_array`` mode an image ``[height, width, 3]`` of uint8.
+        """Render environment 0; in ``rgb_array`` mode an image ``[height, width, 3]`` of uint8.
 
         Raises:
             ConfigError: The environment was made without a render mode.
@@ -257,20 +250,20 @@ class GymnasiumVecEnv(VecEnv):
         return self._vec.envs[0].render()
 
     def alike(self, num_envs: int, seed: int) -> GymnasiumVecEnv:
-        """Make further environments of the same task with the same options, beside these.
+        """Make further environments of the same task with the same options.
 
-        A subclass with other arguments has one of its own.
+        A subclass with other constructor arguments must override this.
 
         Args:
-            num_envs: How many, at least 1.
-            seed: Environment i gets ``seed + i``.
+            num_envs: Number of environments, at least 1.
+            seed: Environment i is seeded with ``seed + i``.
 
         Raises:
-            ConfigError: The task has no time limit, so that its episodes may never end.
+            ConfigError: The task has no time limit, so its episodes may never end.
         """
         if self.max_episode_length == NO_TIME_LIMIT:
-            raise ConfigError(f"{self.task} has no time limit; env.max_episode_steps gives it one")
-        return self._alike(num_envs=num_envs, seed=seed)
+            raise ConfigError(f"{self.task} has no time limit; set one with env.max_episode_steps")
+        return self._make_alike(num_envs=num_envs, seed=seed)
 
     def close(self) -> None:
         """Close the simulators. Closing twice does nothing."""
@@ -279,9 +272,9 @@ class GymnasiumVecEnv(VecEnv):
     def state_dict(self) -> dict[str, Any]:
         """Return the state of the running episodes, so that a resumed run continues them exactly.
 
-        With MuJoCo tasks, ``load_state_dict`` in another process followed by the same actions gives bitwise the same
-        observations, rewards and dones as never having stopped (see :class:`SimulatorStates` for what a third-party
-        task can hold beyond that). For other simulators ``"exact"`` is False and the episodes start anew on loading.
+        For MuJoCo tasks, ``load_state_dict`` in another process followed by the same actions produces bitwise the same
+        observations, rewards and dones as an uninterrupted run (:class:`SimulatorStates` lists what a third-party task
+        may hold beyond that). For other simulators ``"exact"`` is False and loading starts new episodes.
 
         Returns:
             A dict of tensors and plain Python values.
@@ -300,13 +293,13 @@ class GymnasiumVecEnv(VecEnv):
         }
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
-        """Continue the episodes saved by :meth:`state_dict`, or warn and start new ones where that can't be done.
+        """Continue the episodes saved by :meth:`state_dict`; if that is impossible, warn and start new ones.
 
         Args:
-            state: What :meth:`state_dict` returned.
+            state: Return value of :meth:`state_dict`.
 
         Raises:
-            CheckpointError: The state is of another task or simulation model.
+            CheckpointError: The state belongs to another task or simulation model.
         """
         if state["task"] != self.task:
             raise CheckpointError(f"The environment state is of task {state['task']!r}, not of {self.task!r}.")
@@ -314,12 +307,12 @@ class GymnasiumVecEnv(VecEnv):
             why = f"the state is of {state['num_envs']} environments, not {self.num_envs}"
         else:
             self._vec.action_space.np_random.bit_generator.state = state["vector_generator"]
-            why = None if self._simulators.load(state) else "its simulator's state can't be saved"
+            why = None if self._simulators.load(state) else "the state of its simulator cannot be saved"
         if why is not None:
-            warnings.warn(f"The episodes of {self.task} start anew: {why}.", stacklevel=2)
+            warnings.warn(f"{self.task} starts new episodes: {why}.", stacklevel=2)
             self._restart(None)
         else:
-            self._move_time_limits(state["lengths"].cpu().numpy())
+            self._set_lengths(state["lengths"].cpu().numpy())
             self._episode_steps[:] = state["episode_steps"].cpu().numpy()
             self._episode_returns[:] = state["episode_returns"].cpu().numpy()
             self._obs[:] = state["observations"].cpu().numpy()
@@ -332,25 +325,35 @@ class GymnasiumVecEnv(VecEnv):
             counts[:] = 0
         self._faults.require_finite(self._obs, "the simulator's observation")
 
-    def _move_time_limits(self, lengths: np.ndarray) -> None:
+    def _set_lengths(self, lengths: np.ndarray) -> None:
         self._lengths[:] = lengths
         for limit, length in zip(self._time_limits, self._lengths.tolist(), strict=bool(self._time_limits)):
             limit._elapsed_steps = length
 
-    def _within_bounds(self, actions: torch.Tensor) -> np.ndarray:
-        if tuple(actions.shape) != (self.num_envs, self.num_actions):
-            raise ValueError(
-                f"{self.task} takes actions of shape {(self.num_envs, self.num_actions)}, not {tuple(actions.shape)}."
-            )
+    def _clip(self, actions: torch.Tensor) -> np.ndarray:
+        expected = (self.num_envs, self.num_actions)
+        if tuple(actions.shape) != expected:
+            raise ValueError(f"{self.task} takes actions of shape {expected}, not {tuple(actions.shape)}.")
         values = actions.detach().to("cpu", self._action_dtype).numpy()
         self._faults.require_finite(values, "the policy's action")
         return np.clip(values, self._low, self._high)
 
-    def _when(self, env: int) -> str:
+    def _success(self, infos: Mapping[str, Any]) -> np.ndarray | None:
+        """Return success of the episodes that ended, float32 ``[E]``, NaN elsewhere; None if no task reports it."""
+        final = infos.get("final_info", {})
+        key = next((key for key in SUCCESS_KEYS if key in final), None)
+        if key is None:
+            return None
+        reported = final[f"_{key}"]
+        success = np.full(self.num_envs, np.nan, dtype=np.float32)
+        success[reported] = np.asarray(final[key])[reported].astype(np.float32)
+        return success
+
+    def _time(self, env: int) -> str:
         return f"{self._episode_steps[env]} steps into its episode and {self._total_steps} since the start"
 
     def _tensordict(self, obs: np.ndarray) -> TensorDict:
-        """Copy ``[E, O]`` to the device, so that no later step changes what was handed out."""
+        """Copy ``[E, O]`` to the device, so that later steps do not change a returned tensor."""
         return TensorDict(
             {"policy": torch.tensor(obs, device=self.device)}, batch_size=[self.num_envs], device=self.device
         )

@@ -1,56 +1,53 @@
 # SPDX-License-Identifier: BSD-3-Clause
-"""Gymnasium environments whose simulator gave NaN or infinity, and starting them anew while the others go on."""
+"""Detecting NaN and infinity in the steps of Gymnasium environments, and restarting the environments that have them."""
 
 from __future__ import annotations
 
 import warnings
 from collections.abc import Callable, Mapping
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
+from gymnasium.vector import SyncVectorEnv
 
 from trudi_rsl.errors import NonFiniteError
-
-if TYPE_CHECKING:
-    from gymnasium.vector import SyncVectorEnv
-
 
 Step = tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]
 """Observations ``[E, O]``, rewards, terminations and truncations ``[E]``."""
 
 
 class Faults:
-    """Finds NaN and infinity in what goes to the simulators of E environments and comes from them.
+    """Checks the actions and steps of E environments for NaN and infinity.
 
     Args:
-        task: Its name, for messages.
+        task: Task name for messages.
         num_envs: E.
-        when: Environment to a text that says where in time it is.
+        time: Maps the index of an environment to a description of its current time step, for messages.
     """
 
-    def __init__(self, task: str, num_envs: int, when: Callable[[int], str]) -> None:
-        self._task, self._when = task, when
+    def __init__(self, task: str, num_envs: int, time: Callable[[int], str]) -> None:
+        self._task, self._time = task, time
         self._restarted = np.zeros(num_envs, dtype=bool)
-        self._told = False
+        self._warned = False
 
-    def removed(self, envs: SyncVectorEnv, step: Step, infos: dict[str, Any], restarts: bool) -> Step:
-        """Return a step free of NaN and infinity.
+    def filter_nonfinite(self, envs: SyncVectorEnv, step: Step, infos: dict[str, Any], restart: bool) -> Step:
+        """Return the step without NaN and infinity.
 
         Args:
-            envs: What was stepped.
-            step: What it gave.
-            infos: What it gave beside; gets the last observations of environments that begin anew.
-            restarts: Whether faulty environments begin new episodes while others go on; else they are an error.
+            envs: The environments that were stepped.
+            step: Their step.
+            infos: Infos of the step; receives the last observations of restarted environments.
+            restart: Whether to reset faulty environments while the others go on, instead of raising.
 
         Raises:
-            NonFiniteError: If there are some and ``restarts`` is False, all environments have some, or one has them
-                again at the first step after its restart.
+            NonFiniteError: Some environment is faulty and ``restart`` is False, all environments are, or one is faulty
+                again in the first step after its restart.
         """
-        faulty = faulty_envs(step, infos)
+        faulty = find_faulty(step, infos)
         if not faulty.any():
             self._restarted[:] = False
             return step
-        if not restarts or faulty.all() or (faulty & self._restarted).any():
+        if not restart or faulty.all() or (faulty & self._restarted).any():
             obs, rewards, terminated, truncated = step
             self.require_finite(as_float32(rewards), "the simulator's reward")
             last = obs.copy()
@@ -58,41 +55,41 @@ class Faults:
                 last[env] = infos["final_obs"][env]
             self.require_finite(as_float32(last), "the simulator's observation")
             self.require_finite(as_float32(obs), "the simulator's observation")
-        if not self._told:
-            self._told = True
+        if not self._warned:
+            self._warned = True
             first = int(np.flatnonzero(faulty)[0])
             warnings.warn(
-                f"{self._task}: the simulator gave NaN or infinity in {int(faulty.sum())} of {len(faulty)} "
-                f"environments, as in environment {first}, {self._when(first)}. They begin new episodes, here and from "
-                "now on.",
+                f"{self._task}: the simulator returned NaN or infinity in {int(faulty.sum())} of {len(faulty)} "
+                f"environments, first in environment {first}, {self._time(first)}. Such environments are reset, now "
+                "and from here on without further warnings.",
                 stacklevel=3,
             )
         self._restarted[:] = faulty
-        return restarted(envs, step, infos, faulty)
+        return restart_faulty(envs, step, infos, faulty)
 
     def require_finite(self, values: np.ndarray, what: str) -> None:
-        """Refuse numbers ``[E, ...]`` of which one is not finite.
+        """Raise if an entry of ``values`` ``[E, ...]`` is not finite.
 
         Raises:
-            NonFiniteError: Naming the first, its environment and when it was.
+            NonFiniteError: Names the first such entry, its environment and time step.
         """
         finite = np.isfinite(values)
         if finite.all():
             return
         env, *entry = np.argwhere(~finite)[0].tolist()
         raise NonFiniteError(
-            f"{self._task}: {what}{entry or ''} is {values[(env, *entry)]} in environment {env}, {self._when(env)}."
+            f"{self._task}: {what}{entry or ''} is {values[(env, *entry)]} in environment {env}, {self._time(env)}."
         )
 
 
 def as_float32(values: np.ndarray) -> np.ndarray:
-    """Return numbers as training gets them: those beyond its range become infinite."""
+    """Convert to the precision of training; larger numbers become infinite."""
     with np.errstate(over="ignore"):
         return values.astype(np.float32)
 
 
-def faulty_envs(step: Step, infos: Mapping[str, Any]) -> np.ndarray:
-    """Return which environments gave a non-finite number in a step, bool ``[E]``; their last observation counts too."""
+def find_faulty(step: Step, infos: Mapping[str, Any]) -> np.ndarray:
+    """Return the environments whose step has a non-finite reward or (last) observation, bool ``[E]``."""
     obs, rewards, terminated, truncated = step
     faulty = ~(np.isfinite(as_float32(rewards)) & np.isfinite(as_float32(obs)).all(-1))
     ended = np.flatnonzero(terminated | truncated)
@@ -101,10 +98,10 @@ def faulty_envs(step: Step, infos: Mapping[str, Any]) -> np.ndarray:
     return faulty
 
 
-def restarted(envs: SyncVectorEnv, step: Step, infos: dict[str, Any], faulty: np.ndarray) -> Step:
-    """Return a step in which faulty environments were truncated without reward and have begun a new episode.
+def restart_faulty(envs: SyncVectorEnv, step: Step, infos: dict[str, Any], faulty: np.ndarray) -> Step:
+    """Reset the faulty environments and return the step with those truncated and their reward 0.
 
-    Their last observation becomes NaN, so that nothing is learned from it.
+    Their last observation becomes NaN, so that training masks the transition.
     """
     obs, rewards, terminated, truncated = step
     running = faulty & ~(terminated | truncated)
@@ -114,27 +111,3 @@ def restarted(envs: SyncVectorEnv, step: Step, infos: dict[str, Any], faulty: np
     for env in np.flatnonzero(faulty):
         final[env] = np.full(obs.shape[1:], np.nan)
     return obs, np.where(faulty, 0.0, rewards), terminated & ~faulty, truncated | faulty
-
-
-NAMES = ("is_success", "success")
-"""What tasks call it in their ``info``: Gymnasium-Robotics and Stable-Baselines3, Meta-World and others."""
-
-
-def episode_success(infos: Mapping[str, Any], num_envs: int) -> np.ndarray | None:
-    """Return what the last step of each episode that ended said of its success.
-
-    Args:
-        infos: Of a vector environment that resets in the same step.
-        num_envs: E.
-
-    Returns:
-        ``[E]`` float32, 0 or 1, NaN where no episode ended; None if no episode that ended tells.
-    """
-    final = infos.get("final_info", {})
-    name = next((name for name in NAMES if name in final), None)
-    if name is None:
-        return None
-    told = final[f"_{name}"]
-    success = np.full(num_envs, np.nan, dtype=np.float32)
-    success[told] = np.asarray(final[name])[told].astype(np.float32)
-    return success

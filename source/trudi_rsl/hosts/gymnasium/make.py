@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: BSD-3-Clause
-"""Making Gymnasium environments by task name, with errors that say what to do."""
+"""Making Gymnasium environments by task name, with errors that say what to change."""
 
 from __future__ import annotations
 
@@ -10,12 +10,18 @@ import sys
 from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
+import gymnasium as gym
 import numpy as np
+from gymnasium.envs.registration import EnvSpec, load_env_creator
 from gymnasium.spaces import Box, Space
+from gymnasium.vector import AutoresetMode, SyncVectorEnv
+from gymnasium.wrappers import TransformObservation
 
 import trudi_rsl.tasks  # noqa: F401  registers the built-in tasks
 from trudi_rsl.errors import ConfigError, nearest
 
+OPTION_ERRORS = (TypeError, ValueError, LookupError, AttributeError, OSError, AssertionError, ArithmeticError)
+"""Exceptions that simulators raise for unusable option values."""
 _SUPPORTED = "Supported are 1-D Box spaces, with floats for actions"
 
 
@@ -23,16 +29,16 @@ def observation_size(space: Space, task: str) -> int:
     """Return O, the length of the task's observation vector.
 
     Args:
-        space: One environment's observation space.
-        task: Name for the error message.
+        space: Observation space of one environment.
+        task: Task name for the error message.
 
     Raises:
         ConfigError: The space is not a 1-D Box.
     """
     if not isinstance(space, Box) or len(space.shape) != 1 or space.shape[0] == 0:
         raise ConfigError(
-            f"Task {task!r} has observations in {space}. {_SUPPORTED}. Register a variant of the task that is wrapped "
-            "in gymnasium.wrappers.FlattenObservation if its observations can be flattened."
+            f"Task {task!r} has observations in {space}. {_SUPPORTED}. If they can be flattened, register a variant of "
+            "the task wrapped in gymnasium.wrappers.FlattenObservation."
         )
     return space.shape[0]
 
@@ -40,12 +46,12 @@ def observation_size(space: Space, task: str) -> int:
 def action_limits(
     space: Space, task: str, fallback: tuple[float, float] | None = None
 ) -> tuple[np.ndarray, np.ndarray]:
-    """Return the lowest and highest action, each ``[A]`` in the space's dtype.
+    """Return lower and upper action bounds, each ``[A]`` in the space's dtype.
 
     Args:
-        space: One environment's action space.
-        task: Name for the error messages.
-        fallback: ``(low, high)`` for the entries whose Box has no finite bound on that side.
+        space: Action space of one environment.
+        task: Task name for the error messages.
+        fallback: ``(low, high)`` for entries that the Box leaves unbounded on that side.
 
     Raises:
         ConfigError: The space is not a 1-D Box of floats, is unbounded without ``fallback``, or is empty.
@@ -53,19 +59,19 @@ def action_limits(
     floats = isinstance(space, Box) and np.issubdtype(space.dtype, np.floating)
     if not isinstance(space, Box) or not floats or len(space.shape) != 1 or space.shape[0] == 0:
         raise ConfigError(
-            f"Task {task!r} has actions in {space}. {_SUPPORTED}: TruDi's policy is a distribution over "
-            "continuous action vectors."
+            f"Task {task!r} has actions in {space}. {_SUPPORTED}: TruDi's policy is a distribution over continuous "
+            "action vectors."
         )
     low, high = space.low.copy(), space.high.copy()
-    # Some tasks write the largest float for "no bound".
+    # Some tasks use the largest float for "no bound".
     largest = np.finfo(np.float32).max
     no_low, no_high = low <= -largest, high >= largest
     if no_low.any() or no_high.any():
         if fallback is None:
             entries = np.flatnonzero(no_low | no_high).tolist()
             raise ConfigError(
-                f"Task {task!r} has no finite bounds on action entries {entries}. "
-                "Give them, for example env.action_bounds=[-1.0,1.0]."
+                f"Task {task!r} has no finite bounds on action entries {entries}. Set them, for example "
+                "env.action_bounds=[-1.0,1.0]."
             )
         if not (np.isfinite(fallback).all() and fallback[0] < fallback[1]):
             raise ConfigError(f"action_bounds must be two finite numbers, low < high, not {fallback}.")
@@ -73,23 +79,10 @@ def action_limits(
     if not (low < high).all():
         entry = int(np.flatnonzero(~(low < high))[0])
         raise ConfigError(
-            f"Task {task!r} leaves no range to action entry {entry}: low {low[entry]}, high {high[entry]}. "
-            "Low must be below high."
+            f"Task {task!r} has an empty range for action entry {entry}: low {low[entry]}, high {high[entry]}. Low "
+            "must be below high."
         )
     return low, high
-
-
-try:
-    import gymnasium as gym
-    from gymnasium.envs.registration import EnvSpec, load_env_creator
-    from gymnasium.vector import AutoresetMode, SyncVectorEnv
-    from gymnasium.wrappers import TransformObservation
-except ImportError as error:
-    raise ImportError('Gymnasium tasks need gymnasium 1.2 or newer: pip install "gymnasium[mujoco]>=1.2"') from error
-
-
-OPTION_ERRORS = (TypeError, ValueError, LookupError, AttributeError, OSError, AssertionError, ArithmeticError)
-"""What simulators raise about values that they were given."""
 
 
 def make_env(
@@ -103,13 +96,13 @@ def make_env(
 
     Args:
         task: A Gymnasium id, or ``module:Env-v0`` for an id that importing ``module`` registers.
-        max_episode_steps: Time limit in steps; ``None`` keeps the task's own.
+        max_episode_steps: Time limit in steps; None keeps the task's own.
         env_kwargs: Options of the environment's constructor.
         render_mode: Gymnasium's render mode.
 
     Raises:
-        ConfigError: Unknown task or option, or a value that the task cannot take.
-        ImportError: A package the task needs is missing.
+        ConfigError: The task or an option is unknown, or the task cannot use an option's value.
+        ImportError: A package that the task needs is missing.
     """
     options = dict(env_kwargs or {})
     if max_episode_steps is not None:
@@ -132,35 +125,34 @@ def make_env(
             raise ConfigError(
                 f"Task {task!r} has no option {unknown[0]!r}. {nearest(unknown[0], _option_names(task))}"
             ) from error
-        if not env_kwargs or render_mode is not None:  # the machine may be unable to render
+        if not env_kwargs or render_mode is not None:  # rendering may be what failed
             raise
-        raise ConfigError(_impossible_options(task, env_kwargs, error)) from error
+        raise ConfigError(_unusable_options(task, env_kwargs, error)) from error
 
 
 def try_options(task: str, env_kwargs: Mapping[str, Any], make: Callable[[], gym.Env]) -> None:
-    """Take one step in an environment that is then thrown away: many tasks read their options only when stepped.
+    """Step a throw-away environment once, because many tasks read their options only when stepped.
 
     Args:
-        task: Name for the error message.
+        task: Task name for the error message.
         env_kwargs: Options of the environment's constructor.
         make: Makes the environment.
 
     Raises:
-        ConfigError: The simulator cannot work with the options.
+        ConfigError: The simulator cannot use the options.
     """
     with _mujoco_warnings_off(), contextlib.closing(make()) as env:
         try:
             env.reset()
             env.step(env.action_space.sample())
         except OPTION_ERRORS as error:
-            raise ConfigError(_impossible_options(task, env_kwargs, error)) from error
+            raise ConfigError(_unusable_options(task, env_kwargs, error)) from error
 
 
 def vectorize(first: gym.Env, make: Callable[[], gym.Env], num_envs: int) -> SyncVectorEnv:
-    """Put ``first`` and ``num_envs - 1`` more environments into Gymnasium's synchronous vector environment.
+    """Combine ``first`` and ``num_envs - 1`` more environments in Gymnasium's synchronous vector environment.
 
-    An episode that ends is reset within the same step, so no step is spent on the reset, and the true last observation
-    comes in ``infos["final_obs"]``.
+    Environments are reset in the step that ends their episode; ``infos["final_obs"]`` holds the true last observation.
 
     Args:
         first: Environment 0.
@@ -169,8 +161,12 @@ def vectorize(first: gym.Env, make: Callable[[], gym.Env], num_envs: int) -> Syn
     """
     before, _ = first.reset()
     after, _ = first.reset()
-    # A task that hands out one buffer overwrites, in its reset, the last observation of the episode that ended.
-    wrap = _copy_observations if np.may_share_memory(before, after) else _unchanged
+    # A task that returns the same buffer each time would overwrite the last observation of an episode when it resets.
+    shares_buffer = np.may_share_memory(before, after)
+
+    def wrap(env: gym.Env) -> gym.Env:
+        return TransformObservation(env, np.copy, env.observation_space) if shares_buffer else env
+
     with _mujoco_warnings_off():
         return SyncVectorEnv(
             [lambda: wrap(first), *[lambda: wrap(make())] * (num_envs - 1)],
@@ -179,17 +175,9 @@ def vectorize(first: gym.Env, make: Callable[[], gym.Env], num_envs: int) -> Syn
         )
 
 
-def _unchanged(env: gym.Env) -> gym.Env:
-    return env
-
-
-def _copy_observations(env: gym.Env) -> gym.Env:
-    return TransformObservation(env, np.copy, env.observation_space)
-
-
 @contextlib.contextmanager
 def _mujoco_warnings_off() -> Iterator[None]:
-    """Keep MuJoCo from repeating for every further environment what it said about the model of the first."""
+    """Keep MuJoCo from repeating for each further environment its warnings about the model of the first."""
     mujoco = sys.modules.get("mujoco")
     if mujoco is None:
         yield
@@ -208,12 +196,9 @@ def _render_without_display() -> None:
         os.environ.setdefault("MUJOCO_GL", "egl")
 
 
-def _impossible_options(task: str, env_kwargs: Mapping[str, Any], error: Exception) -> str:
-    said = " ".join(str(error).split())
-    return (
-        f"Task {task!r} cannot run with env_kwargs {dict(env_kwargs)}; the simulator says: {type(error).__name__}: "
-        f"{said or 'nothing more'}"
-    )
+def _unusable_options(task: str, env_kwargs: Mapping[str, Any], error: Exception) -> str:
+    reason = " ".join(str(error).split()) or "no message"
+    return f"Task {task!r} cannot run with env_kwargs {dict(env_kwargs)}: {type(error).__name__}: {reason}"
 
 
 def _latest_ids() -> list[str]:

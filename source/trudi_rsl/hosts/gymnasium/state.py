@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: BSD-3-Clause
-"""Saving and restoring what Gymnasium environments hold, so that a resumed run continues the same episodes."""
+"""Saving and restoring the state of Gymnasium environments, so that a resumed run continues the same episodes."""
 
 from __future__ import annotations
 
@@ -21,35 +21,35 @@ _DERIVED = (
     *("actuator_length", "actuator_velocity", "actuator_force", "ten_length", "ten_velocity"),
     *("qacc", "qfrc_actuator", "qfrc_bias", "qfrc_passive", "qfrc_constraint"),
 )
-"""What tasks read from MjData beside its integration state.
+"""Fields of MjData that tasks read in addition to its integration state.
 
-MuJoCo computes these before it integrates, so they lag the state by one substep and cannot be recomputed from it. The
-rewards of Ant and Humanoid start from the lagging ``xpos`` and ``xipos``. A pickled MjData holds them too, but with the
-model and scratch memory it is some fifty times larger.
+MuJoCo computes them before it integrates, so they lag the state by one substep and cannot be recomputed from it; the
+rewards of Ant and Humanoid use the lagging ``xpos`` and ``xipos``. A pickled MjData contains them as well, but also the
+model and scratch memory, and is about fifty times larger.
 """
 
 
 class SimulatorStates:
-    """Reads and writes the state of MuJoCo environments, and the random generators of any.
+    """Saves and restores the state of MuJoCo environments, and the random generators of all environments.
 
-    Besides the physics it holds the numbers and numeric arrays that an environment or one of its wrappers keeps in
-    attributes and changed since it was made (counters, targets, previous actions). Other Python objects, for example a
-    wrapper's running statistics, and contacts between the steps are not saved.
+    Saved are the physics and those attributes of an environment and its wrappers that are numbers or numeric arrays
+    and have changed since it was made (counters, targets, previous actions). Other Python objects, such as a wrapper's
+    running statistics, and contacts between steps are not saved.
+
+    Args:
+        envs: The environments, just made: their attributes are the reference for what has changed.
+
+    Attributes:
+        readable: Whether the state of the simulators can be saved; if not, only the random generators are.
     """
 
     def __init__(self, envs: Sequence[gym.Env]) -> None:
-        """Remember the attributes the environments start with.
-
-        Args:
-            envs: The environments, just made.
-        """
         self._envs = envs
         self.readable = all(_is_mujoco(env) for env in envs)
-        """Whether the simulators' state can be saved; if not, only the random generators are."""
         self._made = [[_numbers(layer) for layer in _task_layers(env)] for env in envs] if self.readable else []
 
     def save(self) -> dict[str, Any]:
-        """Return a dict of tensors and plain Python values; ``"simulators"`` is ``None`` when they can't be read."""
+        """Return a dict of tensors and plain Python values; ``"simulators"`` is None if not :attr:`readable`."""
         simulators = None
         if self.readable:
             simulators = [
@@ -65,10 +65,10 @@ class SimulatorStates:
         """Restore what :meth:`save` returned, for the same number of environments.
 
         Returns:
-            Whether the simulators are restored too; if not, reset them.
+            Whether the simulators were restored too; if not, the caller must reset them.
 
         Raises:
-            CheckpointError: The state belongs to another simulation model.
+            CheckpointError: The state belongs to another MuJoCo model, or names an attribute that is no number.
         """
         physics = saved["simulators"] if self.readable else None
         for env, simulator in zip(self._envs, physics or [], strict=physics is not None):
@@ -79,16 +79,16 @@ class SimulatorStates:
         if physics is None:
             return False
         for env, made, simulator in zip(self._envs, self._made, physics, strict=True):
-            # Not strict: a render mode can add a wrapper at the outer end.
+            # Not strict: a render mode can add an outermost wrapper.
             for layer, was, now in zip(_task_layers(env), made, simulator["attributes"], strict=False):
                 _set_numbers(layer, {**was, **{name: _from_torch(value) for name, value in now.items()}})
-            # After the attributes, since these may be views of the physics.
+            # After the attributes, which may be views of the physics.
             _set_physics(env, simulator)
         return True
 
 
 def time_limits(envs: Sequence[gym.Env]) -> list[TimeLimit]:
-    """Return the wrapper that holds each environment's step counter, or an empty list for a task without one."""
+    """Return each environment's ``TimeLimit`` wrapper; an empty list for a task without time limit."""
     return [layer for env in envs for layer in _layers(env) if isinstance(layer, TimeLimit)]
 
 
@@ -98,7 +98,7 @@ def _layers(env: gym.Env) -> list[gym.Env]:
 
 
 def _task_layers(env: gym.Env) -> list[gym.Env]:
-    """Return the layers whose attributes belong to the task, not to the bookkeeping that gymnasium.make adds."""
+    """Return the layers other than the bookkeeping wrappers that ``gymnasium.make`` adds."""
     return [layer for layer in _layers(env) if not isinstance(layer, PassiveEnvChecker | OrderEnforcing | TimeLimit)]
 
 
@@ -124,7 +124,7 @@ def _physics(env: gym.Env) -> dict[str, torch.Tensor]:
 def _require_same_model(env: gym.Env, saved: Mapping[str, Any]) -> None:
     if any(saved[name].shape != own.shape for name, own in _physics(env).items()):
         raise CheckpointError(
-            "The saved simulator state belongs to another MuJoCo model. Resume with the env options it was saved with."
+            "The saved simulator state belongs to another MuJoCo model. Resume with the env options of the saved run."
         )
 
 
@@ -139,7 +139,7 @@ def _set_physics(env: gym.Env, saved: Mapping[str, Any]) -> None:
 
 
 def _numbers(layer: gym.Env) -> dict[str, Any]:
-    """Return copies of the layer's own attributes that are numbers or numeric arrays."""
+    """Return copies of the layer's attributes that are numbers or numeric arrays."""
     return {
         name: value.copy() if isinstance(value, np.ndarray) else value
         for name, value in vars(layer).items()
@@ -148,7 +148,7 @@ def _numbers(layer: gym.Env) -> dict[str, Any]:
 
 
 def _changed(layer: gym.Env, made: dict[str, Any]) -> dict[str, Any]:
-    """Return the layer's numbers that differ from those it was made with: configuration stays the new run's own."""
+    """Return the layer's numbers that differ from those it was made with, so that options are not saved."""
     return {
         name: torch.from_numpy(np.array(value)) if isinstance(value, np.ndarray | np.generic) else value
         for name, value in _numbers(layer).items()
@@ -164,11 +164,11 @@ def _set_numbers(layer: gym.Env, values: dict[str, Any]) -> None:
     for name, value in values.items():
         current = getattr(layer, name, None)
         numeric = int | float | np.ndarray | np.generic
-        # what a file names may be a method
+        # A manipulated file could name a method.
         if not isinstance(current, numeric | None) or not isinstance(value, numeric):
-            raise CheckpointError(f"The saved simulator state sets {name!r:.80}, which is no number of the task.")
+            raise CheckpointError(f"The saved simulator state sets {name!r:.80}, which is not a number of the task.")
         if isinstance(current, np.ndarray) and current.shape == np.shape(value) and current.flags.writeable:
-            # In place: the array may be a view of another one.
+            # In place, because the array may be a view of another one.
             current[...] = value
         else:
             setattr(layer, name, value.copy() if isinstance(value, np.ndarray) else value)

@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: BSD-3-Clause
-"""Isaac Lab. Importing this gives every task a TruDi configuration: the one line that Isaac Lab 2.3 needs.
+"""Isaac Lab. Importing this package adds a TruDi configuration to every task, which Isaac Lab 2.3 needs.
 
-Isaac Lab 3.0 does it by itself, in every command, so nothing heavy is imported there.
+Every command of Isaac Lab 3.0 imports it through an entry point, so nothing heavy is imported there.
 """
 
 from importlib.metadata import version
@@ -9,7 +9,7 @@ from importlib.metadata import version
 from trudi_rsl.hosts.isaaclab.registration import PPO_KEY, TRUDI_KEY, register
 
 if version("rsl-rl-lib").startswith("3."):
-    from trudi_rsl.rsl_rl_compat import register_in_runner
+    from trudi_rsl.rsl_rl_3 import register_in_runner
 
     register_in_runner()
 

@@ -11,11 +11,10 @@ from typing import Any
 from isaaclab.utils import configclass  # pyright: ignore[reportMissingImports]
 from isaaclab_rl.rsl_rl import RslRlOnPolicyRunnerCfg  # pyright: ignore[reportMissingImports]
 
-from trudi_rsl.checkpoints.rebuild import PolicyGradientAlgorithm
+from trudi_rsl.checkpoints.format import PolicyGradientAlgorithm
 from trudi_rsl.errors import ConfigError
 from trudi_rsl.hosts.ppo_conversion import relative_class, sibling_name, trudi_settings
-from trudi_rsl.rsl_rl_compat import ALGORITHM_CLASS_NAME, POLICY_CLASS_NAME
-from trudi_rsl.rsl_rl_compat.version import INSTALLED, POLICY_STYLE, PPO_MODELS
+from trudi_rsl.rsl_rl_compat.version import ALGORITHM_CLASS_NAME, INSTALLED, POLICY_CLASS_NAME, POLICY_STYLE, PPO_MODELS
 from trudi_rsl.settings import LearnerAlgorithm, TruDiCfg, family_overrides
 
 
@@ -55,22 +54,22 @@ class RslRlTrudiRunnerCfg(RslRlOnPolicyRunnerCfg):
 
 
 _REPLACED = ("class_name", "actor", "critic", "policy", "algorithm", "torch_compile_mode")
-"""Fields of the runner configuration that are about PPO."""
+"""Fields of the runner configuration that belong to PPO."""
 
 
 def trudi_from_ppo(task: str, ppo: Any) -> Any:
-    """Return a TruDi configuration for a task that has one for PPO; :func:`trudi_settings` says what is kept.
+    """Make a TruDi configuration from a task's PPO configuration; :func:`trudi_settings` defines what is kept.
 
     Args:
-        task: Task name; it selects the preset.
-        ppo: The task's own ``RslRlOnPolicyRunnerCfg``, left as it is. In Isaac Lab 3.0 it may be, or have fields that
-            are, alternatives to choose from on the command line (``PresetCfg``).
+        task: Task name; selects the preset.
+        ppo: The task's own ``RslRlOnPolicyRunnerCfg``, not modified. In Isaac Lab 3.0 it may be, or have fields that
+            are, a set of alternatives to choose from on the command line (``PresetCfg``).
 
     Returns:
-        An ``RslRlTrudiRunnerCfg``, or such alternatives of them.
+        An ``RslRlTrudiRunnerCfg``, or a set of alternatives of them.
 
     Raises:
-        ConfigError: If ``ppo`` is no configuration of RSL-RL's on-policy runner.
+        ConfigError: ``ppo`` is not a configuration of RSL-RL's on-policy runner.
     """
     if choices := alternatives(ppo):
         return _preset({name: trudi_from_ppo(task, choice) for name, choice in choices.items()})
@@ -92,10 +91,10 @@ def trudi_from_ppo(task: str, ppo: Any) -> Any:
 
 
 def sibling_of_trudi(trudi: Any, algo: LearnerAlgorithm) -> Any:
-    """Return a task's configuration for another algorithm of TruDi's learner.
+    """Make a task's configuration for another algorithm of TruDi's learner.
 
     Args:
-        trudi: Its configuration for TruDi, or alternatives of it; left as it is.
+        trudi: The task's TruDi configuration, or a set of alternatives; not modified.
         algo: ``reppo`` or ``dime``.
     """
     if choices := alternatives(trudi):
@@ -108,21 +107,21 @@ def sibling_of_trudi(trudi: Any, algo: LearnerAlgorithm) -> Any:
 
 
 def relative_of_ppo(task: str, ppo: Any, algo: PolicyGradientAlgorithm) -> Any:
-    """Return a task's configuration for SPO, DPPO or FPO: that of its PPO, but for the algorithm's class.
+    """Make a task's configuration for SPO, DPPO or FPO: its PPO configuration with another algorithm class.
 
     Args:
         task: Task name.
-        ppo: Its configuration for PPO, or alternatives of it; left as it is.
-        algo: ``spo``, ``dppo`` or ``fpo``; the latter two make their actor from PPO's actor section.
+        ppo: The task's PPO configuration, or a set of alternatives; not modified.
+        algo: ``spo``, ``dppo`` or ``fpo``; the latter two build their actor from PPO's actor section.
 
     Raises:
-        ConfigError: If ``ppo`` is no configuration of RSL-RL's on-policy runner, or RSL-RL is older than 5.
+        ConfigError: ``ppo`` is not a configuration of RSL-RL's on-policy runner, or RSL-RL is older than 5.
     """
     if choices := alternatives(ppo):
         return _preset({name: relative_of_ppo(task, choice, algo) for name, choice in choices.items()})
     _require_on_policy(task, ppo, algo.upper())
     if not PPO_MODELS:
-        raise ConfigError(f"{algo.upper()} needs rsl-rl-lib 5, as Isaac Lab 3.0 has it; installed is {INSTALLED}.")
+        raise ConfigError(f"{algo.upper()} needs rsl-rl-lib 5 (Isaac Lab 3.0); installed is {INSTALLED}.")
     cfg = copy.deepcopy(ppo)
     cfg.algorithm.class_name = relative_class(algo)
     cfg.experiment_name = sibling_name(cfg.experiment_name, algo)
@@ -132,29 +131,29 @@ def relative_of_ppo(task: str, ppo: Any, algo: PolicyGradientAlgorithm) -> Any:
 def _require_on_policy(task: str, cfg: Any, algorithm: str) -> None:
     if not isinstance(cfg, RslRlOnPolicyRunnerCfg):
         raise ConfigError(
-            f"The RSL-RL configuration of {task!r} is a {type(cfg).__name__}, and {algorithm} starts from an "
-            "RslRlOnPolicyRunnerCfg. Write a configuration of your own with algorithm = RslRlTrudiAlgorithmCfg() "
-            "(trudi_rsl.hosts.isaaclab.conversion)."
+            f"The RSL-RL configuration of {task!r} is a {type(cfg).__name__}, but {algorithm} needs an "
+            "RslRlOnPolicyRunnerCfg to start from. Write your own configuration with algorithm = "
+            "RslRlTrudiAlgorithmCfg() (trudi_rsl.hosts.isaaclab.conversion)."
         )
 
 
 def _preset(choices: dict[str, Any]) -> Any:
-    from isaaclab_tasks.utils import preset  # pyright: ignore[reportMissingImports]
+    from isaaclab_tasks.utils import preset  # new in Isaac Lab 3.0  # pyright: ignore[reportMissingImports]
 
     return preset(**choices)
 
 
 def _plain(ppo: RslRlOnPolicyRunnerCfg) -> dict[str, Any]:
-    """Return the settings as plain values, those that are not set as None."""
+    """Return the settings as plain values, with None for those that are not set."""
     values = ppo.to_dict()
     return {name: None if value is dataclasses.MISSING else value for name, value in values.items()}
 
 
 def alternatives(cfg: Any) -> dict[str, Any]:
-    """Return Isaac Lab 3.0's named alternatives of a configuration; one field with alternatives makes it have them."""
+    """Return the named alternatives of a configuration in Isaac Lab 3.0, own or of any field; empty if it has none."""
     try:
         from isaaclab_tasks.utils import PresetCfg  # pyright: ignore[reportMissingImports]
-    except ImportError:  # Isaac Lab 2.3 has none
+    except ImportError:  # Isaac Lab 2.3
         return {}
 
     def named(value: Any) -> dict[str, Any]:

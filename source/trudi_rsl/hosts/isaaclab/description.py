@@ -16,18 +16,19 @@ from trudi_rsl.hosts.manager_terms import (
     first_row,
     joint_action_kind,
     numbers,
-    raw_ends,
+    raw_bounds,
 )
 
 NO_LIMIT = 1.0e3
-"""Radians or metres from which on a joint counts as having no end."""
+"""Joint limits of at least this magnitude (radians or metres) mean no limit."""
 
 
 def term_bounds(term: Any) -> tuple[Tensor, Tensor] | None:
-    """Return lower and upper raw actions ``[A_term]`` of an action term, None where it has no natural limits.
+    """Return lower and upper raw actions ``[A_term]`` of an action term, None if it has no natural bounds.
 
     A joint-position term commands ``offset + scale * action``; its bounds are the actions that command the ends of the
-    joints' ranges (a turn in each direction for joints without ends), and the term's own clip where that is nearer.
+    joints' ranges (a half turn to each side for joints without limits), or of the term's own clip where that is
+    tighter.
 
     Args:
         term: A term of an Isaac Lab action manager.
@@ -37,20 +38,20 @@ def term_bounds(term: Any) -> tuple[Tensor, Tensor] | None:
     limits = as_tensor(term._asset.data.joint_pos_limits)[0][term._joint_ids]
     turn = first_row(term._offset, limits)[:, None] + limits.new_tensor([-math.pi, math.pi])
     low, high = torch.where(limits.abs() < NO_LIMIT, limits, turn).unbind(-1)
-    return raw_ends(low, high, term._offset, term._scale, None if term.cfg.clip is None else term._clip)
+    return raw_bounds(low, high, term._offset, term._scale, None if term.cfg.clip is None else term._clip)
 
 
 def as_tensor(values: Any) -> Tensor:
-    """Return simulator data as a tensor; Isaac Lab 3.0 wraps it, 2.3 does not."""
+    """Return simulator data as a tensor: Isaac Lab 3.0 wraps it, 2.3 does not."""
     return values if isinstance(values, Tensor) else values.torch
 
 
 def describe(env: Any, groups: Sequence[str]) -> dict[str, Any]:
-    """Return observation terms, actions, commands and the robot of an environment with managers.
+    """Return observation terms, actions, commands and the robot of a manager-based environment.
 
     Args:
         env: The unwrapped environment.
-        groups: Observation groups that the policy sees.
+        groups: Observation groups of the policy.
     """
     return describe_managers(env, groups, _action, lambda term: _robot(term._asset))
 
@@ -68,21 +69,21 @@ def _robot(asset: Any) -> dict[str, Any]:
     robot: dict[str, Any] = {
         "joint_names": list(asset.joint_names),
         "default_joint_pos": numbers(as_tensor(asset.data.default_joint_pos)[0]),
-        # what the simulator itself has of them is zero for actuators that compute their torques
         "stiffness": numbers(_gains(asset, "stiffness")),
         "damping": numbers(_gains(asset, "damping")),
     }
-    # Unitree's configurations name the motors in the order of the robot's interface
+    # Unitree's configurations list the motors in the order of the robot's interface.
     if (motors := getattr(asset.cfg, "joint_sdk_names", None)) is not None:
         robot["motor_names"] = list(motors)
     return robot
 
 
 def _gains(asset: Any, name: str) -> Tensor:
+    """Return nominal gains ``[J]`` of the actuators; the simulator's are 0 for actuators that compute torques."""
     gains = torch.zeros(len(asset.joint_names))
     for actuator in asset.actuators.values():
         ids = actuator.joint_indices
         ids = ids if isinstance(ids, slice) else torch.as_tensor(ids).long().cpu()
-        # tasks that randomise gains do so around the nominal ones
+        # Tasks randomise gains around the nominal ones.
         gains[ids] = as_tensor(getattr(actuator, name)).median(0).values.cpu()
     return gains

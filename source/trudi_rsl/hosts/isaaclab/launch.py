@@ -1,5 +1,8 @@
 # SPDX-License-Identifier: BSD-3-Clause
-"""Training and playing tasks of Isaac Lab from this project's scripts, whichever version is installed."""
+"""Training and playing tasks of Isaac Lab from this project's scripts, with whichever version is installed.
+
+The module of the other version cannot be imported, so the functions import theirs.
+"""
 
 from __future__ import annotations
 
@@ -14,24 +17,9 @@ from packaging.version import Version
 from trudi_rsl.distributed import check_launch
 from trudi_rsl.errors import ConfigError
 
-INSTALL = (
-    "Isaac Lab 3.0 (Python 3.12): pip install isaaclab. With Isaac Lab from a checkout, run this script as "
-    "./isaaclab.sh -p scripts/train.py ..."
-)
-
 
 def train(args: argparse.Namespace, host_args: Sequence[str]) -> None:
-    """Train a task of Isaac Lab, as its own RSL-RL script does.
-
-    Args:
-        args: Flags of ``scripts/train.py``.
-        host_args: What it does not know: Isaac Lab's own flags, and overrides.
-
-    Raises:
-        ImportError: If Isaac Lab is not installed.
-        ConfigError: If a task or setting does not exist or cannot work here.
-        CheckpointError: If the checkpoint to resume does not exist, or is of another task or algorithm.
-    """
+    """Train a task as Isaac Lab's own RSL-RL script does; see :meth:`trudi_rsl.hosts.registry.Host.train`."""
     if _is_version_3():
         from trudi_rsl.hosts.isaaclab.launch_3_0 import train
     else:
@@ -42,20 +30,11 @@ def train(args: argparse.Namespace, host_args: Sequence[str]) -> None:
 
 
 def play(args: argparse.Namespace, host_args: Sequence[str]) -> None:
-    """Play a checkpoint in a task of Isaac Lab and export it, as Isaac Lab's own script does.
+    """Play a checkpoint and export it, as Isaac Lab's own script does; see :meth:`trudi_rsl.hosts.registry.Host.play`.
 
     Writes ``exported/policy.onnx`` and ``exported/policy.pt`` beside the checkpoint. With ``args.episodes``, runs that
     many episodes, prints their statistics and stops. With ``args.every_checkpoint``, does so with all checkpoints of
     the run, and writes nothing but ``best.pt``.
-
-    Args:
-        args: Flags of ``scripts/play.py``.
-        host_args: What it does not know: Isaac Lab's own flags, and overrides.
-
-    Raises:
-        ImportError: If Isaac Lab is not installed.
-        ConfigError: If a task or setting does not exist or cannot work here.
-        CheckpointError: If there is no such checkpoint, or it is of another task or algorithm.
     """
     if _is_version_3():
         from trudi_rsl.hosts.isaaclab.launch_3_0 import play
@@ -66,30 +45,27 @@ def play(args: argparse.Namespace, host_args: Sequence[str]) -> None:
 
 
 def check_gpu(args: argparse.Namespace, host_args: Sequence[str]) -> None:
-    """Refuse to start on a GPU that is not there, since Isaac Lab would take a minute to fail.
+    """Raise if a GPU is needed and there is none: Isaac Lab would take a minute to fail.
 
     Args:
         args: ``device``.
         host_args: May choose the physics engine.
 
     Raises:
-        ConfigError: Saying how to train on the CPU.
+        ConfigError: Says how to train on the CPU.
     """
-    wants_kit = [a for a in host_args if a.startswith("physics=") and ("physx" in a) and "ovphysx" not in a]
-    on_cpu = args.device == "cpu"
-    if (wants_kit or not on_cpu) and not torch.cuda.is_available():
-        what = f"{wants_kit[0]} is Isaac Sim, which needs a GPU" if wants_kit else "Isaac Lab uses the GPU by default"
+    isaac_sim = [arg for arg in host_args if arg.startswith("physics=") and "physx" in arg and "ovphysx" not in arg]
+    if (isaac_sim or args.device != "cpu") and not torch.cuda.is_available():
+        reason = f"{isaac_sim[0]} is Isaac Sim, which needs a GPU" if isaac_sim else "Isaac Lab uses the GPU by default"
         raise ConfigError(
-            f"{what}, and PyTorch finds none. Isaac Lab 3.0 also trains on the CPU, with Newton: add --device cpu "
+            f"{reason}, but PyTorch finds none. Isaac Lab 3.0 also trains on the CPU, with Newton: add --device cpu "
             "physics=newton_mjwarp."
         )
 
 
 def _is_version_3() -> bool:
-    if importlib.util.find_spec("isaaclab") is None:
-        raise ImportError(f"Isaac Lab is not installed. {INSTALL}")
     try:
-        # 2.3 numbers its core package 0.5x, and only 3.0 has a distribution of its own number
+        # Isaac Lab 2.3 numbers its core package 0.5x; only 3.0's distribution has the number of the release.
         return Version(version("isaaclab")) >= Version("3.0.0b0")
     except PackageNotFoundError:
         return importlib.util.find_spec("isaaclab_newton") is not None

@@ -1,5 +1,9 @@
 # SPDX-License-Identifier: BSD-3-Clause
-"""Isaac Lab 2.3: what its RSL-RL scripts do, which are files of its checkout and not part of the package."""
+"""Training and playing with Isaac Lab 2.3, whose own RSL-RL scripts are not part of its package.
+
+Most of Isaac Lab, and with it ``trudi_rsl.hosts.isaaclab.task``, can only be imported after the app has been launched,
+so functions import it.
+"""
 
 from __future__ import annotations
 
@@ -7,6 +11,7 @@ import argparse
 import contextlib
 import functools
 import itertools
+import logging
 import os
 import signal
 import sys
@@ -22,16 +27,13 @@ from trudi_rsl.errors import CheckpointError, ConfigError, NonFiniteError
 from trudi_rsl.evaluation.policies import SamplerCfg, acting, identify, load_into
 from trudi_rsl.settings import SETTINGS
 
+logger = logging.getLogger(__name__)
+
 
 def train(args: argparse.Namespace, host_args: list[str]) -> None:
     """Train; see :func:`trudi_rsl.hosts.isaaclab.launch.train`."""
     with _app(args, host_args) as (rank, overrides):
-        from trudi_rsl.hosts.isaaclab.task import (
-            check_agent_overrides,
-            find_resume,
-            find_task,
-            preset_num_envs,
-        )
+        from trudi_rsl.hosts.isaaclab.task import check_agent_overrides, find_resume, find_task, preset_num_envs
 
         task = find_task(args.task, args.algo)
         base = task.agent_cfg()
@@ -44,8 +46,7 @@ def train(args: argparse.Namespace, host_args: list[str]) -> None:
 
         def run(env_cfg: Any, agent_cfg: Any) -> None:
             _apply_flags(args, env_cfg, agent_cfg, rank)
-            if os.environ.get("RANK", "0") != "0":
-                # other processes write nothing
+            if os.environ.get("RANK", "0") != "0":  # only rank 0 writes files
                 args.video = False
                 _learn(args, task.id, env_cfg, agent_cfg, None, checkpoint)
                 return
@@ -110,28 +111,28 @@ def play(args: argparse.Namespace, host_args: list[str]) -> None:
 
 @contextlib.contextmanager
 def _app(args: argparse.Namespace, host_args: list[str]) -> Iterator[tuple[int, list[str]]]:
-    """Start Isaac Sim as flags ask, before which nothing of the simulator can be imported.
+    """Launch Isaac Sim with the flags of the command line.
 
     Yields:
-        This process's rank on its machine, and the overrides among ``host_args``.
+        The local rank of this process, and the overrides among ``host_args``.
     """
     parser = argparse.ArgumentParser(add_help=False, allow_abbrev=False)
     AppLauncher.add_app_launcher_args(parser)
     passed_on = ["--headless"] * bool(args.headless) + (["--device", args.device] if args.device else [])
     app_args, rest = parser.parse_known_args([*passed_on, *host_args])
     if unknown := [text for text in rest if text.startswith("-")]:
-        raise ConfigError(f"Neither this script nor Isaac Lab has a flag {unknown[0]}. --help lists ours.")
+        raise ConfigError(f"Neither this script nor Isaac Lab has a flag {unknown[0]}. --help lists this script's.")
     app_args.enable_cameras |= args.video
     app_args.distributed = getattr(args, "distributed", False)
     if args.num_threads:
         torch.set_num_threads(args.num_threads)
     launcher = AppLauncher(app_args)
-    # Isaac Sim's own handler ends the process at once, and the policy so far would be lost.
+    # Isaac Sim's own handler would end the process at once, without a last checkpoint.
     signal.signal(signal.SIGINT, signal.default_int_handler)
     try:
         yield int(getattr(launcher, "local_rank", 0)), rest
     except (ConfigError, CheckpointError, NonFiniteError, ImportError) as error:
-        # Closing the app ends the process, with exit code 0 and before anybody could print this.
+        # Closing the app would end the process with exit code 0, before the message is printed.
         print(f"Error: {error}", file=sys.stderr, flush=True)
         os._exit(2 if isinstance(error, ConfigError) else 1)
     launcher.app.close()
@@ -141,9 +142,9 @@ def _with_configurations(task: Any, overrides: list[str], run: Callable[[Any, An
     """Call ``run`` with the task's environment and agent configurations, overrides applied by Isaac Lab."""
     from isaaclab_tasks.utils.hydra import hydra_task_config  # pyright: ignore[reportMissingImports]
 
-    # Hydra would end the process on an error of ours, and leave files where the user stands.
+    # By default, Hydra ends the process on our errors, writes files to the working directory and redirects logging.
     os.environ["HYDRA_FULL_ERROR"] = "1"
-    quiet = ("hydra.run.dir=.", "hydra.output_subdir=null", "hydra/job_logging=disabled")
+    quiet = ("hydra.run.dir=.", "hydra.output_subdir=null", "hydra/job_logging=none")
     original, sys.argv = sys.argv, [sys.argv[0], *overrides, *quiet]
     try:
         hydra_task_config(task.id, task.agent_key)(run)()
@@ -152,7 +153,7 @@ def _with_configurations(task: Any, overrides: list[str], run: Callable[[Any, An
 
 
 def _apply_flags(args: argparse.Namespace, env_cfg: Any, agent_cfg: Any, rank: int) -> None:
-    """Set what flags say on both configurations; Isaac Lab, too, lets its flags win over overrides."""
+    """Set the values of flags in both configurations; as in Isaac Lab, flags win over overrides."""
     for name in ("seed", "max_iterations", "experiment_name", "run_name", "logger", "device"):
         if getattr(args, name, None) is not None:
             setattr(agent_cfg, name, getattr(args, name))
@@ -163,7 +164,7 @@ def _apply_flags(args: argparse.Namespace, env_cfg: Any, agent_cfg: Any, rank: i
     if getattr(args, "distributed", False):
         env_cfg.sim.device = agent_cfg.device = f"cuda:{rank}"
         agent_cfg.seed += rank
-    # parts of the randomisation happen when the environment is made
+    # Some randomisation happens when the environment is made.
     env_cfg.seed = agent_cfg.seed
 
 
@@ -172,10 +173,7 @@ def _make(
 ) -> tuple[Any, Any]:
     """Return the wrapped environment and the runner."""
     import gymnasium
-    from isaaclab.envs import (  # pyright: ignore[reportMissingImports]
-        DirectMARLEnv,
-        multi_agent_to_single_agent,
-    )
+    from isaaclab.envs import DirectMARLEnv, multi_agent_to_single_agent  # pyright: ignore[reportMissingImports]
     from isaaclab_rl.rsl_rl import RslRlVecEnvWrapper  # pyright: ignore[reportMissingImports]
 
     from trudi_rsl.runners import OnPolicyRunner
@@ -206,26 +204,23 @@ def _learn(
     videos = (folder or Path()) / "videos" / "train"
     env, runner = _make(args, task, env_cfg, agent_cfg, videos, folder)
     if checkpoint is not None:
-        print(f"Resuming from: {checkpoint}", flush=True)
+        logger.info(f"Resuming from: {checkpoint}")
         runner.load(str(checkpoint))
     if folder is not None:
         dump_yaml(str(folder / "params" / "env.yaml"), env_cfg)
         dump_yaml(str(folder / "params" / "agent.yaml"), agent_cfg)
-        print(f"Run folder: {folder}", flush=True)
+        logger.info(f"Run folder: {folder}")
     runner.learn(agent_cfg.max_iterations, init_at_random_ep_len=True)
     env.close()
 
 
 def _export(runner: Any, folder: str) -> None:
-    """Write ``policy.pt`` and ``policy.onnx``; PPO's policies of RSL-RL 3 leave that to Isaac Lab."""
+    """Write ``policy.pt`` and ``policy.onnx``; with RSL-RL 3, Isaac Lab exports the policies of PPO."""
     if hasattr(runner.alg, "get_policy"):
         runner.export_policy_to_jit(folder, "policy.pt")
         runner.export_policy_to_onnx(folder, "policy.onnx")
         return
-    from isaaclab_rl.rsl_rl import (  # pyright: ignore[reportMissingImports]
-        export_policy_as_jit,
-        export_policy_as_onnx,
-    )
+    from isaaclab_rl.rsl_rl import export_policy_as_jit, export_policy_as_onnx  # pyright: ignore[reportMissingImports]
 
     policy = runner.alg.policy
     normalizer = getattr(policy, "actor_obs_normalizer", None)
@@ -234,7 +229,7 @@ def _export(runner: Any, folder: str) -> None:
 
 
 def _play_on(env: Any, policy: Callable[..., Any], num_steps: int | None) -> None:
-    """Step until Ctrl-C, or for the length of a video."""
+    """Step until Ctrl-C, or for ``num_steps`` steps."""
     obs = env.get_observations()
     steps = itertools.count() if num_steps is None else range(num_steps)
     with contextlib.suppress(KeyboardInterrupt), torch.inference_mode():

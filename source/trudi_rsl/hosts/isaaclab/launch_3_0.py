@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: BSD-3-Clause
-"""Isaac Lab 3.0: its own train and play commands, with this package's runner in place of the stock one."""
+"""Training and playing with Isaac Lab 3.0: its own commands, with this package's runner in place of the stock one."""
 
 from __future__ import annotations
 
@@ -15,10 +15,7 @@ import torch
 from isaaclab.cli import load_external_tasks  # pyright: ignore[reportMissingImports]
 from isaaclab.utils import to_dict  # pyright: ignore[reportMissingImports]
 from isaaclab_rl.entrypoints import run_play_cli, run_train_cli  # pyright: ignore[reportMissingImports]
-from isaaclab_rl.entrypoints.backends import (  # pyright: ignore[reportMissingImports]
-    play_rsl_rl,
-    train_rsl_rl,
-)
+from isaaclab_rl.entrypoints.backends import play_rsl_rl, train_rsl_rl  # pyright: ignore[reportMissingImports]
 from rsl_rl.env import VecEnv
 
 from trudi_rsl.config import checkpoints_in
@@ -38,7 +35,7 @@ from trudi_rsl.runners import OnPolicyRunner
 from trudi_rsl.settings import SETTINGS
 
 PASSED_ON = ("num_envs", "seed", "max_iterations", "device", "experiment_name", "run_name", "logger")
-"""Flags with a value that Isaac Lab's command has under the same name."""
+"""Flags with a value that Isaac Lab's command also has."""
 
 
 def train(args: argparse.Namespace, host_args: list[str]) -> None:
@@ -108,7 +105,7 @@ def play(args: argparse.Namespace, host_args: list[str]) -> None:
 
 
 def _checkpoint(args: argparse.Namespace, task: Task, host_args: list[str]) -> Path | None:
-    """Return the checkpoint to load, once it and the overrides are known to fit."""
+    """Return the checkpoint to load, after checking it and the overrides."""
     cfg = task.agent_cfg(host_args)
     check_agent_overrides(cfg, host_args)
     checkpoint = find_resume(args, cfg, host_args)
@@ -130,7 +127,7 @@ def _arguments(
     if checkpoint is not None:
         argv += ["--checkpoint", str(checkpoint.resolve())]
     if args.device and not getattr(args, "distributed", False):
-        # Isaac Lab's --device moves the simulator alone; first, so that an override of the user's wins
+        # Isaac Lab's --device applies to the simulator only; first, so that an override of the user wins.
         argv.append(f"agent.device={args.device}")
     return argv
 
@@ -146,7 +143,10 @@ _stock_runner = train_rsl_rl.create_rsl_rl_runner
 
 @contextlib.contextmanager
 def _replaced(module: ModuleType, **functions: Callable[..., Any]) -> Iterator[None]:
-    """Let a module of Isaac Lab call our functions instead of its own within the block."""
+    """Let a module of Isaac Lab call our functions inside the block.
+
+    Its commands accept no other runner classes than RSL-RL's, so they are run with another ``create_rsl_rl_runner``.
+    """
     originals = {name: getattr(module, name) for name in functions}
     vars(module).update(functions)
     try:

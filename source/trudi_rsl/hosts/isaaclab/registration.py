@@ -1,64 +1,104 @@
 # SPDX-License-Identifier: BSD-3-Clause
-"""Gives every Isaac Lab task configurations of TruDi and its relatives beside that of PPO, with no edit to the task.
+"""Adds configurations of TruDi and its relatives to every Isaac Lab task, beside that of PPO; tasks need no change.
 
-Isaac Lab 3.0 loads this module through the entry-point group ``isaaclab.tasks``; under 2.3, ``import
-trudi_rsl.hosts.isaaclab`` does. It is loaded by every ``isaaclab`` command, so it imports neither torch nor Isaac Lab.
+Isaac Lab 3.0 loads this module through the entry-point group ``isaaclab.tasks``; with 2.3, ``import
+trudi_rsl.hosts.isaaclab`` does. Every ``isaaclab`` command loads it, so it imports neither torch nor Isaac Lab except
+in the functions that make a configuration.
 """
 
 from __future__ import annotations
 
 import functools
-from typing import Any
+from collections.abc import Callable
+from typing import Any, cast
 
 import gymnasium
 from gymnasium.envs import registration
 
+from trudi_rsl.environments.description import HostFunctions, register_host
+
 PPO_KEY = "rsl_rl_cfg_entry_point"
-"""Where a task names its configuration for RSL-RL."""
-
+"""Key of a task's PPO configuration for RSL-RL in its registration."""
 FROM_PPO = ("trudi", "spo", "dppo", "fpo")
-"""Algorithms whose configuration is made from the task's for PPO."""
-
+"""Algorithms whose configuration is made from the task's PPO configuration."""
 FROM_TRUDI = ("reppo", "dime")
-"""Algorithms whose configuration is made from the task's for TruDi."""
+"""Algorithms whose configuration is made from the task's TruDi configuration."""
 
 
 def agent_key(algo: str) -> str:
-    """Return where a task names its configuration for an algorithm; the argument of Isaac Lab's ``--agent``."""
+    """Return the key of a task's configuration for an algorithm, which is also the argument of Isaac Lab's --agent."""
     return PPO_KEY if algo == "ppo" else f"rsl_rl_{algo}_cfg_entry_point"
 
 
 TRUDI_KEY = agent_key("trudi")
-"""Where it names that for TruDi."""
+"""Key of a task's TruDi configuration."""
+
+
+def __getattr__(name: str) -> Callable[[], Any]:
+    """Return the factory of a configuration, which Isaac Lab resolves as an attribute of this module.
+
+    Args:
+        name: A registered Gymnasium id, ``@``, and the algorithm's name for ``--algo``.
+
+    Raises:
+        AttributeError: No task of that id has a configuration to make it from.
+    """
+    task, _, algo = name.rpartition("@")
+    source = PPO_KEY if algo in FROM_PPO else TRUDI_KEY
+    spec = gymnasium.registry.get(task)
+    if spec is None or algo not in (*FROM_PPO, *FROM_TRUDI) or source not in spec.kwargs:
+        raise AttributeError(
+            f"module {__name__!r} has no attribute {name!r}: no such task with an RSL-RL configuration"
+        )
+
+    def agent_cfg() -> Any:
+        from isaaclab_tasks.utils.parse_cfg import load_cfg_from_registry  # pyright: ignore[reportMissingImports]
+
+        from trudi_rsl.hosts.isaaclab.conversion import relative_of_ppo, sibling_of_trudi, trudi_from_ppo
+
+        cfg = load_cfg_from_registry(task, source)
+        if algo == "trudi":
+            return trudi_from_ppo(task, cfg)
+        if algo in FROM_TRUDI:
+            return sibling_of_trudi(cfg, cast("Any", algo))
+        return relative_of_ppo(task, cfg, cast("Any", algo))
+
+    return agent_cfg
 
 
 def add_agents() -> None:
-    """Add each algorithm's configuration to every registered task that has one to make it from and none of its own."""
+    """Add to every registered task the configurations that can be made from its own and that it lacks."""
     for task, spec in registration.registry.items():
-        for given, algorithms in ((PPO_KEY, FROM_PPO), (TRUDI_KEY, FROM_TRUDI)):
-            for algo in algorithms if given in spec.kwargs else ():
-                # Text, not an object: registrations are copied and written as JSON.
-                spec.kwargs.setdefault(agent_key(algo), f"trudi_rsl.hosts.isaaclab.agents:{task}@{algo}")
+        for source, algorithms in ((PPO_KEY, FROM_PPO), (TRUDI_KEY, FROM_TRUDI)):
+            for algo in algorithms if source in spec.kwargs else ():
+                # Text instead of an object, because registrations are copied and written as JSON.
+                spec.kwargs.setdefault(agent_key(algo), f"{__name__}:{task}@{algo}")
+
+
+_gymnasium_spec = registration.spec
+
+
+@functools.wraps(_gymnasium_spec)
+def _spec_with_agents(*args: Any, **kwargs: Any) -> registration.EnvSpec:
+    add_agents()
+    return _gymnasium_spec(*args, **kwargs)
 
 
 def register() -> None:
-    """Add the configurations to all tasks, those registered later included; further calls do nothing.
+    """Add the configurations to all tasks, including those registered later; calling it again is harmless.
 
-    Tasks are registered whenever a project is imported, and not all through ``gymnasium.register``. But Isaac Lab
-    asks ``gymnasium.spec`` for a task's configurations each time, so that is where to look again.
+    Projects register their tasks when they are imported, not all of them through ``gymnasium.register``, and Isaac Lab
+    has no hook for it. But it calls ``gymnasium.spec`` whenever it reads a task's configurations, so that is wrapped.
     """
-    if getattr(gymnasium.spec, "adds_agents", False):
-        return
-    original = registration.spec
-
-    @functools.wraps(original)
-    def spec_with_agents(*args: Any, **kwargs: Any) -> registration.EnvSpec:
-        add_agents()
-        return original(*args, **kwargs)
-
-    vars(spec_with_agents)["adds_agents"] = True
-    registration.spec = gymnasium.spec = spec_with_agents
+    registration.spec = gymnasium.spec = _spec_with_agents
     add_agents()
 
 
+def _host_functions() -> HostFunctions:
+    from trudi_rsl.hosts.isaaclab.description import describe, term_bounds
+
+    return HostFunctions(describe, term_bounds)
+
+
+register_host("isaaclab", _host_functions)
 register()

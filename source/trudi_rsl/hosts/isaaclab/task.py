@@ -1,48 +1,52 @@
 # SPDX-License-Identifier: BSD-3-Clause
-"""Finding a task, its configuration for RSL-RL, and its checkpoints, in the installed Isaac Lab."""
+"""Tasks of the installed Isaac Lab, their RSL-RL configurations and checkpoints.
+
+With Isaac Lab 2.3, this module can only be imported after the app has been launched.
+"""
 
 from __future__ import annotations
 
 import argparse
 import importlib
+import logging
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import gymnasium
+import isaaclab_tasks  # noqa: F401  registers the tasks  # pyright: ignore[reportMissingImports]
+from isaaclab_tasks.utils.parse_cfg import load_cfg_from_registry  # pyright: ignore[reportMissingImports]
 from omegaconf import OmegaConf
 
-from trudi_rsl.checkpoints.rebuild import NAMES, algorithm_of, read_checkpoint
+from trudi_rsl.checkpoints.file import read_checkpoint
+from trudi_rsl.checkpoints.format import LEARNER_KINDS, NAMES, algorithm_of, spec_of
 from trudi_rsl.config.compose import check_names, parse_overrides
 from trudi_rsl.config.presets import task_preset
 from trudi_rsl.config.run_folder import resume_path
 from trudi_rsl.config.schema import ANY_CHECKPOINT
 from trudi_rsl.errors import ConfigError, nearest
+from trudi_rsl.hosts.isaaclab.conversion import alternatives
 from trudi_rsl.hosts.isaaclab.registration import PPO_KEY, TRUDI_KEY, agent_key, register
 from trudi_rsl.task_names import counterpart
 
+logger = logging.getLogger(__name__)
+
 AGENT_KEYS = {algo: agent_key(algo) for algo in NAMES}
-"""Where a task names its configuration for an algorithm."""
+"""Keys of the configurations in a task's registration, by algorithm."""
 
 
 @dataclass(frozen=True)
 class Task:
-    """A task as Isaac Lab knows it, and which of its configurations to use."""
+    """A registered task and the configuration to use."""
 
     id: str
     """Gymnasium id."""
     agent_key: str
-    """Name of the agent configuration's entry point."""
+    """Key of the agent configuration, one of :data:`AGENT_KEYS`."""
 
     def agent_cfg(self, overrides: Sequence[str] = ()) -> Any:
-        """Return the agent configuration; of alternatives, the one that ``presets=name`` or its like chooses."""
-        from isaaclab_tasks.utils.parse_cfg import (  # pyright: ignore[reportMissingImports]
-            load_cfg_from_registry,
-        )
-
-        from trudi_rsl.hosts.isaaclab.conversion import alternatives
-
+        """Return the agent configuration; overrides such as ``presets=name`` choose among alternatives."""
         chosen = [name for text in overrides if "." not in text for name in text.partition("=")[2].split(",")]
         cfg = load_cfg_from_registry(self.id, self.agent_key)
         while choices := alternatives(cfg):
@@ -51,51 +55,47 @@ class Task:
 
 
 def find_task(name: str, algo: str, play: bool = False) -> Task:
-    """Return the task that the installed Isaac Lab has under this name or another of its names.
-
-    To be called when Isaac Lab's tasks can be imported, which under 2.3 is after its app has been launched.
+    """Return the task of the installed Isaac Lab that has this name or is the same task under another name.
 
     Args:
         name: Task name of Isaac Lab 2.3 or 3.0, or ``module:Name`` for a task that importing ``module`` registers.
         algo: One of :data:`AGENT_KEYS`.
-        play: Prefer the variant for playing, where tasks have one.
+        play: Prefer the task's variant for playing, if it has one.
 
     Raises:
-        ConfigError: If there is no such task (with the nearest names), or it has no configuration for RSL-RL.
+        ConfigError: The task (named with the nearest ones) or algorithm does not exist, or the task has no
+            configuration for RSL-RL.
     """
     if algo not in AGENT_KEYS:
         raise ConfigError(f"Unknown algorithm {algo!r}. {nearest(algo, AGENT_KEYS)}")
     module, _, wanted = name.rpartition(":")
-    import isaaclab_tasks  # noqa: F401  # pyright: ignore[reportMissingImports]
-
     if module:
         importlib.import_module(module)
     register()
     tasks = {task: spec.kwargs for task, spec in gymnasium.registry.items() if "env_cfg_entry_point" in spec.kwargs}
     found = counterpart(wanted, tasks, play)
     if found is None:
-        raise ConfigError(f"No task {wanted!r} in the installed Isaac Lab. {nearest(wanted, tasks)}")
+        raise ConfigError(f"The installed Isaac Lab has no task {wanted!r}. {nearest(wanted, tasks)}")
     if found != wanted:
-        print(f"[trudi_rsl] {wanted} is {found} in the installed Isaac Lab.", flush=True)
+        logger.info(f"{wanted} is {found} in the installed Isaac Lab.")
     if AGENT_KEYS[algo] not in gymnasium.spec(found).kwargs:
-        others = sorted(
-            key.removesuffix("_cfg_entry_point") for key in tasks[found] if key.endswith("_cfg_entry_point")
-        )
+        suffix = "_cfg_entry_point"
+        others = sorted(key.removesuffix(suffix) for key in tasks[found] if key.endswith(suffix))
         raise ConfigError(
-            f"Task {found!r} has no configuration for RSL-RL (it has one for: {', '.join(others) or 'nothing'}). "
-            f"Register it with {PPO_KEY}, or give it a configuration for TruDi as {TRUDI_KEY}."
+            f"Task {found!r} has no configuration for RSL-RL (only for: {', '.join(others) or 'nothing'}). Register a "
+            f"PPO configuration as {PPO_KEY}, or one of TruDi as {TRUDI_KEY}."
         )
     return Task(found, AGENT_KEYS[algo])
 
 
 def played_algorithm(args: argparse.Namespace) -> str:
-    """Return the algorithm to play: ``--algo``, or that of a checkpoint given as a file, or TruDi.
+    """Return the algorithm to play: ``--algo``, else that of the checkpoint file, else TruDi.
 
     Args:
         args: ``algo`` and ``checkpoint``.
 
     Raises:
-        CheckpointError: If the file is not a checkpoint.
+        CheckpointError: The file is not a checkpoint.
     """
     if args.algo is None and args.checkpoint and Path(args.checkpoint).is_file():
         return algorithm_of(read_checkpoint(args.checkpoint))
@@ -103,54 +103,59 @@ def played_algorithm(args: argparse.Namespace) -> str:
 
 
 def check_agent_overrides(cfg: Any, overrides: Sequence[str]) -> None:
-    """Refuse overrides of agent settings that do not exist, before a simulator starts.
+    """Raise if an agent setting does not exist, before a simulator starts.
 
     Args:
         cfg: The agent configuration.
-        overrides: Of agent and environment; the latter are Isaac Lab's to check.
+        overrides: Overrides of agent and environment; Isaac Lab checks the latter.
 
     Raises:
-        ConfigError: With the nearest names.
+        ConfigError: Names the nearest settings.
     """
     given = [text for text in overrides if text.lstrip("+").startswith("agent.")]
     check_names(OmegaConf.create({"agent": cfg.to_dict()}), parse_overrides(given))
 
 
 def preset_num_envs(task: Task, overrides: Sequence[str]) -> int | None:
-    """Return the number of environments that the task's preset is made for, None if it or an override leaves it open.
+    """Return the preset's number of environments, None if the preset or an override leaves it to the task.
 
-    The paper's budget of environment steps is one of iterations at that number.
+    The paper's budget of environment steps is a number of iterations with that many environments.
     """
     number = task_preset(task.id, "isaaclab").get("env", {}).get("num_envs")
     if number is None or any(text.startswith("env.scene.num_envs=") for text in overrides):
         return None
-    print(f"[trudi_rsl] {number} environments, as the preset has; --num_envs sets another number.", flush=True)
+    logger.info(f"{number} environments, as in the preset; change it with --num_envs.")
     return number
 
 
 def use_trained_settings(cfg: Any, checkpoint: Path) -> None:
-    """Give an agent configuration the settings a TruDi checkpoint was trained with, since its weights fit no others.
+    """Copy the settings that a TruDi checkpoint was trained with into an agent configuration.
 
     Args:
         cfg: The task's agent configuration, changed in place.
-        checkpoint: A ``model_*.pt``; one of PPO or its relatives changes nothing.
+        checkpoint: A ``model_*.pt``; checkpoints of PPO and its relatives change nothing.
     """
-    spec = read_checkpoint(checkpoint).get("trudi", {})
-    for name, value in spec.get("cfg", {}).items():
+    spec = spec_of(read_checkpoint(checkpoint))
+    if spec is None or spec["policy"] not in LEARNER_KINDS:
+        return
+    for name, value in spec["settings"].items():
         if hasattr(cfg.algorithm, name):
             setattr(cfg.algorithm, name, value)
 
 
 def find_resume(args: argparse.Namespace, cfg: Any, overrides: Sequence[str]) -> Path | None:
-    """Return the checkpoint that flags ask for: a path, or by regular expressions among the runs of the experiment.
+    """Return the checkpoint to resume: a path, or the match of regular expressions among the experiment's runs.
 
     Args:
         args: ``resume``, ``load_run``, ``checkpoint`` and ``experiment_name``.
-        cfg: The agent configuration, which names the experiment otherwise.
-        overrides: May name the experiment too.
+        cfg: The agent configuration, with the default experiment name.
+        overrides: May set the experiment name, too.
+
+    Returns:
+        None if no flag asks for a checkpoint.
 
     Raises:
-        CheckpointError: If there is none.
+        CheckpointError: There is no such checkpoint.
     """
     if not (args.resume or args.load_run or args.checkpoint):
         return None

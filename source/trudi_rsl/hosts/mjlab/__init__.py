@@ -1,2 +1,4 @@
 # SPDX-License-Identifier: BSD-3-Clause
-"""mjlab: TruDi beside each of its tasks, under the task's name with ``-TruDi`` behind it."""
+"""mjlab. Importing this package registers a TruDi task beside each of its tasks."""
+
+from trudi_rsl.hosts.mjlab import registration as registration

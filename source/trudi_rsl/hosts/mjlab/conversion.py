@@ -11,9 +11,9 @@ from typing import Any
 
 from mjlab.rl import RslRlBaseRunnerCfg, RslRlOnPolicyRunnerCfg  # pyright: ignore[reportMissingImports]
 
-from trudi_rsl.checkpoints.rebuild import PolicyGradientAlgorithm
+from trudi_rsl.checkpoints.format import PolicyGradientAlgorithm
 from trudi_rsl.hosts.ppo_conversion import relative_class, sibling_name, trudi_settings
-from trudi_rsl.rsl_rl_compat import ALGORITHM_CLASS_NAME
+from trudi_rsl.rsl_rl_compat.version import ALGORITHM_CLASS_NAME
 from trudi_rsl.settings import DIMECfg, LearnerAlgorithm, REPPOCfg, TruDiCfg, family_overrides
 
 
@@ -58,14 +58,14 @@ _SETTINGS = {"reppo": REPPOAlgorithmCfg, "dime": DIMEAlgorithmCfg}
 
 
 def trudi_from_ppo(task: str, ppo: RslRlOnPolicyRunnerCfg) -> TruDiRunnerCfg:
-    """Return a TruDi configuration for a task that has one for PPO; :func:`trudi_settings` says what is kept.
+    """Make a TruDi configuration from a task's PPO configuration; :func:`trudi_settings` defines what is kept.
 
     Args:
-        task: Task name; it selects the preset.
-        ppo: The task's runner configuration, left as it is. Fields that a project has added to it are kept.
+        task: Task name; selects the preset.
+        ppo: The task's runner configuration, not modified. Fields that a project has added to it are kept.
 
     Raises:
-        ConfigError: If ``ppo`` is of another kind of training than PPO's.
+        ConfigError: ``ppo`` is for distillation.
     """
     values = {
         f.name: copy.deepcopy(getattr(ppo, f.name)) for f in dataclasses.fields(ppo) if f.name not in _PPO_SECTIONS
@@ -78,10 +78,10 @@ def trudi_from_ppo(task: str, ppo: RslRlOnPolicyRunnerCfg) -> TruDiRunnerCfg:
 
 
 def sibling_from_trudi(trudi: TruDiRunnerCfg, algo: LearnerAlgorithm) -> TruDiRunnerCfg:
-    """Return a task's configuration for another algorithm of TruDi's learner.
+    """Make a task's configuration for another algorithm of TruDi's learner.
 
     Args:
-        trudi: Its configuration for TruDi, from which the actor or the constraint and the experiment's name differ.
+        trudi: The task's TruDi configuration, not modified.
         algo: ``reppo`` or ``dime``.
     """
     shared = {f.name: getattr(trudi.algorithm, f.name) for f in dataclasses.fields(trudi.algorithm)}
@@ -90,18 +90,18 @@ def sibling_from_trudi(trudi: TruDiRunnerCfg, algo: LearnerAlgorithm) -> TruDiRu
 
 
 def relative_of_ppo(ppo: RslRlOnPolicyRunnerCfg, algo: PolicyGradientAlgorithm) -> RslRlOnPolicyRunnerCfg:
-    """Return a task's configuration for SPO, DPPO or FPO: that of its PPO, but for the algorithm's class.
+    """Make a task's configuration for SPO, DPPO or FPO: its PPO configuration with another algorithm class.
 
     Args:
-        ppo: The task's runner configuration, left as it is.
-        algo: ``spo``, ``dppo`` or ``fpo``; the latter two make their actor from PPO's actor section.
+        ppo: The task's runner configuration, not modified.
+        algo: ``spo``, ``dppo`` or ``fpo``; the latter two build their actor from PPO's actor section.
     """
     algorithm = dataclasses.replace(ppo.algorithm, class_name=relative_class(algo))
     return dataclasses.replace(ppo, algorithm=algorithm, experiment_name=sibling_name(ppo.experiment_name, algo))
 
 
 def _runner_class(ppo: type) -> Any:
-    """Return :class:`TruDiRunnerCfg`, with what a project's own configuration class has beyond mjlab's."""
+    """Return :class:`TruDiRunnerCfg`, extended by the fields that a project's own configuration class adds."""
     known = {f.name for f in dataclasses.fields(TruDiRunnerCfg)}
     own = [f for f in dataclasses.fields(ppo) if f.name not in known and f.name not in _PPO_SECTIONS]
     if not own:
@@ -110,3 +110,12 @@ def _runner_class(ppo: type) -> Any:
     return dataclasses.make_dataclass(
         f"TruDi{ppo.__name__}", [(f.name, hints[f.name], f) for f in own], bases=(TruDiRunnerCfg,)
     )
+
+
+def why_not(rl_cfg: Any) -> str | None:
+    """Return why TruDi cannot replace PPO in a task with this runner configuration, None if it can."""
+    if not isinstance(rl_cfg, RslRlOnPolicyRunnerCfg):
+        return f"its configuration is a {type(rl_cfg).__name__}, but TruDi needs an RslRlOnPolicyRunnerCfg"
+    if rl_cfg.actor.cnn_cfg is not None or rl_cfg.critic.cnn_cfg is not None:
+        return "its policy sees images, but TruDi needs vectors"
+    return None

@@ -19,34 +19,33 @@ from trudi_rsl.hosts.manager_terms import (
     first_row,
     joint_action_kind,
     numbers,
-    raw_ends,
+    raw_bounds,
 )
 
 JOINT_TRANSMISSION = 0
 """MuJoCo's ``mjTRN_JOINT``: the actuator acts on a joint."""
+AFFINE_BIAS = 1
+"""MuJoCo's ``mjBIAS_AFFINE``: the actuator's force also depends on position and velocity."""
 
 
 def term_bounds(term: Any) -> tuple[Tensor, Tensor] | None:
-    """Return lower and upper raw actions ``[A_term]`` of an action term, None where it has no natural limits.
+    """Return lower and upper raw actions ``[A_term]`` of an action term, None if it has no natural bounds.
 
     Joint positions and efforts command ``offset + scale * action``. Their bounds are the actions that command the ends
-    of the joints' ranges (a turn in each direction for joints without ends), or the actuators' largest efforts; the
-    term's own clip counts where it is nearer.
+    of the joints' ranges (a half turn to each side for joints without limits) or the actuators' largest efforts, or
+    of the term's own clip where that is tighter.
 
     Args:
         term: A term of an mjlab action manager.
     """
     kind = type(term).__name__
     if kind == "JointPositionAction":
-        ends = _joint_range(term)
-    elif kind == "JointEffortAction":
-        ends = _effort_range(term)
+        limits = _joint_range(term)
     else:
+        limits = _effort_range(term) if kind == "JointEffortAction" else None
+    if limits is None:
         return None
-    if ends is None:
-        return None
-    clip = None if term.cfg.clip is None else term._clip
-    return raw_ends(*ends, term.offset, term.scale, clip)
+    return raw_bounds(*limits, term.offset, term.scale, None if term.cfg.clip is None else term._clip)
 
 
 def _joint_range(term: Any) -> tuple[Tensor, Tensor]:
@@ -57,7 +56,7 @@ def _joint_range(term: Any) -> tuple[Tensor, Tensor]:
 
 
 def _effort_range(term: Any) -> tuple[Tensor, Tensor] | None:
-    """Return the efforts that the joints' actuators can take; None if one of them has no limit."""
+    """Return the effort limits of the joints' actuators, None if one of them has none."""
     model = term._env.sim.mj_model
     ranges = []
     for joint in term._entity.indexing.joint_ids[term.target_ids].tolist():
@@ -71,16 +70,12 @@ def _effort_range(term: Any) -> tuple[Tensor, Tensor] | None:
     return low, high
 
 
-AFFINE_BIAS = 1
-"""MuJoCo's ``mjBIAS_AFFINE``: the actuator's force also depends on position and velocity."""
-
-
 def describe(env: Any, groups: Sequence[str]) -> dict[str, Any]:
     """Return observation terms, actions, commands and the robot of an environment.
 
     Args:
         env: The unwrapped environment.
-        groups: Observation groups that the policy sees.
+        groups: Observation groups of the policy.
     """
     return describe_managers(env, groups, _action, lambda term: _robot(term._entity, env.sim.mj_model))
 
@@ -102,9 +97,9 @@ def _robot(entity: Any, model: Any) -> dict[str, Any]:
 
 
 def _gains(entity: Any, model: Any) -> tuple[Tensor, Tensor]:
-    """Return stiffness and damping of the joints' position controllers, zero for joints without one.
+    """Return stiffness and damping ``[J]`` of the joints' position controllers, 0 for joints without one.
 
-    They are the model's, or, for actuators that mjlab computes the torques of, those of their configuration.
+    They are those of the model or, for actuators whose torques mjlab computes, those of the configuration.
     """
     names = list(entity.joint_names)
     stiffness, damping = torch.zeros(len(names)), torch.zeros(len(names))
@@ -112,9 +107,9 @@ def _gains(entity: Any, model: Any) -> tuple[Tensor, Tensor]:
         joint = actuator.target.split("/")[-1]
         # force = gain * ctrl + bias_0 + bias_1 * position + bias_2 * velocity
         if joint in names and model.actuator_biastype[actuator.id] == AFFINE_BIAS:
-            _, of_position, of_velocity = model.actuator_biasprm[actuator.id, :3]
-            stiffness[names.index(joint)] -= of_position
-            damping[names.index(joint)] -= of_velocity
+            _, bias_1, bias_2 = model.actuator_biasprm[actuator.id, :3]
+            stiffness[names.index(joint)] -= bias_1
+            damping[names.index(joint)] -= bias_2
     for actuator in entity.actuators:
         joints = [names.index(name) for name in actuator.target_names if name in names]
         for gains, name in ((stiffness, "stiffness"), (damping, "damping")):
@@ -124,10 +119,10 @@ def _gains(entity: Any, model: Any) -> tuple[Tensor, Tensor]:
 
 
 def robot_metadata(env: ManagerBasedRlEnv, run: str) -> dict[str, Any] | None:
-    """Return mjlab's metadata of a policy, None for a task that mjlab has none for.
+    """Return mjlab's metadata of a policy, None if mjlab cannot describe the task's robot.
 
-    mjlab describes a robot called ``robot`` whose action ``joint_pos`` sets joint positions and whose policy sees the
-    observation group ``actor``.
+    It can if the robot is called ``robot``, its action ``joint_pos`` sets joint positions and the policy's observation
+    group is ``actor``.
 
     Args:
         env: The task's environment.
@@ -143,5 +138,5 @@ def robot_metadata(env: ManagerBasedRlEnv, run: str) -> dict[str, Any] | None:
 
 
 def as_text(metadata: dict[str, Any]) -> dict[str, str]:
-    """Return metadata in the text form that mjlab gives it in a file."""
+    """Return metadata in the text form in which mjlab writes it to a file."""
     return {name: list_to_csv_str(value) if isinstance(value, list) else str(value) for name, value in metadata.items()}

@@ -28,8 +28,7 @@ from trudi_rsl.evaluation.play import evaluate_and_print
 from trudi_rsl.evaluation.policies import SamplerCfg, identify, load_policy
 from trudi_rsl.evaluation.video import record_episode, video_path
 from trudi_rsl.hosts.mjlab.description import as_text, robot_metadata
-from trudi_rsl.hosts.mjlab.overrides import apply
-from trudi_rsl.hosts.mjlab.task import Task, find_task
+from trudi_rsl.hosts.mjlab.task import Task, apply, find_task
 from trudi_rsl.hosts.registry import check_device
 
 

@@ -1,30 +1,30 @@
 # SPDX-License-Identifier: BSD-3-Clause
-"""Registers ``<task>-TruDi`` beside each mjlab task, with no edit to the task.
+"""Registers ``<task>-TruDi`` beside each mjlab task; tasks need no change.
 
-mjlab loads this module through the entry-point group ``mjlab.tasks``, at the end of ``import mjlab``. Its own tasks are
-registered then, by the import below; those of other packages may come before or after.
+mjlab loads this module through the entry-point group ``mjlab.tasks`` at the end of ``import mjlab``. Its own tasks are
+registered by then, those of other packages before or after.
 """
 
 from __future__ import annotations
 
 import functools
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from mjlab.rl import RslRlOnPolicyRunnerCfg  # pyright: ignore[reportMissingImports]
 from mjlab.tasks import registry  # pyright: ignore[reportMissingImports]
 
-if TYPE_CHECKING:
-    from trudi_rsl.hosts.mjlab.conversion import TruDiRunnerCfg
-
-SUFFIX = "-TruDi"
-"""What is put behind a task's name."""
+from trudi_rsl.environments.description import HostFunctions, register_host
+from trudi_rsl.hosts.mjlab.conversion import TruDiRunnerCfg, trudi_from_ppo, why_not
+from trudi_rsl.hosts.mjlab.description import describe, term_bounds
+from trudi_rsl.hosts.mjlab.runners import trudi_runner
+from trudi_rsl.hosts.mjlab.task import SUFFIX
 
 
 class DeferredCfg:
-    """A TruDi configuration that is made from the task's PPO configuration when it is asked for.
+    """A TruDi configuration that is made from the task's PPO configuration when it is loaded.
 
-    ``mjlab.tasks.registry.load_rl_cfg`` hands out deep copies of what was registered; the copy of this is the
-    configuration. So a task costs nothing until it is used, and only what is used is told about.
+    ``mjlab.tasks.registry.load_rl_cfg`` returns deep copies of registered configurations; the deep copy of this object
+    is the TruDi configuration. So only the tasks in use are converted, and logged.
 
     Args:
         task: Name of the PPO task.
@@ -35,50 +35,37 @@ class DeferredCfg:
         self._task, self._ppo = task, ppo
 
     def __deepcopy__(self, memo: dict[int, Any]) -> TruDiRunnerCfg:
-        from trudi_rsl.hosts.mjlab.conversion import trudi_from_ppo
-
         return trudi_from_ppo(self._task, self._ppo)
 
 
-def why_not(rl_cfg: Any) -> str | None:
-    """Return why TruDi cannot stand in for PPO in a task with this runner configuration, None if it can."""
-    if not isinstance(rl_cfg, RslRlOnPolicyRunnerCfg):
-        return f"its configuration is a {type(rl_cfg).__name__}, and TruDi starts from an RslRlOnPolicyRunnerCfg"
-    if rl_cfg.actor.cnn_cfg is not None or rl_cfg.critic.cnn_cfg is not None:
-        return "its policy sees images, and TruDi takes vectors"
-    return None
+_register_mjlab_task = registry.register_mjlab_task
+
+
+def _add_trudi(task_id: str, env_cfg: Any, play_env_cfg: Any, rl_cfg: Any, runner_cls: type | None = None) -> None:
+    if task_id.endswith(SUFFIX) or why_not(rl_cfg) is not None:
+        return
+    runner = trudi_runner(task_id, runner_cls)
+    _register_mjlab_task(task_id + SUFFIX, env_cfg, play_env_cfg, DeferredCfg(task_id, rl_cfg), runner)
+
+
+@functools.wraps(_register_mjlab_task)
+def _register_with_trudi(*args: Any, **kwargs: Any) -> None:
+    _register_mjlab_task(*args, **kwargs)
+    _add_trudi(*args, **kwargs)
 
 
 def register() -> None:
-    """Register the TruDi tasks of all present tasks, and of each that is registered later; further calls do nothing."""
-    if getattr(registry.register_mjlab_task, "adds_trudi", False):
+    """Register the TruDi tasks of all present and future tasks; calling it again does nothing.
+
+    mjlab has no hook for tasks that are registered later, so its ``register_mjlab_task`` is wrapped.
+    """
+    if registry.register_mjlab_task is _register_with_trudi:
         return
-    original = registry.register_mjlab_task
-
-    def add_trudi(task_id: str, env_cfg: Any, play_env_cfg: Any, rl_cfg: Any, runner_cls: type | None = None) -> None:
-        if task_id.endswith(SUFFIX) or why_not(rl_cfg) is not None:
-            return
-        from trudi_rsl.hosts.mjlab.runners import trudi_runner
-
-        original(
-            task_id + SUFFIX, env_cfg, play_env_cfg, DeferredCfg(task_id, rl_cfg), trudi_runner(task_id, runner_cls)
-        )
-
-    @functools.wraps(original)
-    def register_with_trudi(*args: Any, **kwargs: Any) -> None:
-        original(*args, **kwargs)
-        add_trudi(*args, **kwargs)
-
     for task in registry.list_tasks():
-        add_trudi(
-            task,
-            registry.load_env_cfg(task),
-            registry.load_env_cfg(task, play=True),
-            registry.load_rl_cfg(task),
-            registry.load_runner_cls(task),
-        )
-    register_with_trudi.adds_trudi = True  # pyright: ignore[reportFunctionMemberAccess, reportAttributeAccessIssue]
-    registry.register_mjlab_task = register_with_trudi
+        env_cfg, play_env_cfg = registry.load_env_cfg(task), registry.load_env_cfg(task, play=True)
+        _add_trudi(task, env_cfg, play_env_cfg, registry.load_rl_cfg(task), registry.load_runner_cls(task))
+    registry.register_mjlab_task = _register_with_trudi
 
 
+register_host("mjlab", lambda: HostFunctions(describe, term_bounds))
 register()

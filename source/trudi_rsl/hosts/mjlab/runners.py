@@ -1,33 +1,107 @@
 # SPDX-License-Identifier: BSD-3-Clause
-"""mjlab's runners with what TruDi adds to RSL-RL's."""
+"""mjlab's runners with TruDi's additions: files at checkpoints, evaluations, and true last observations of episodes."""
 
 from __future__ import annotations
 
 import contextlib
 import importlib
+import logging
+from collections.abc import Iterator
 from typing import Any, ClassVar
 
 from mjlab.envs import ManagerBasedRlEnv  # pyright: ignore[reportMissingImports]
 from mjlab.rl import MjlabOnPolicyRunner, RslRlVecEnvWrapper  # pyright: ignore[reportMissingImports]
 from mjlab.rl.exporter_utils import attach_metadata_to_onnx  # pyright: ignore[reportMissingImports]
+from tensordict import TensorDict
+from torch import Tensor
 
 from trudi_rsl.algorithms import TruDi
 from trudi_rsl.hosts.mjlab.description import robot_metadata
-from trudi_rsl.hosts.mjlab.last_observations import last_observations
 from trudi_rsl.hosts.mjlab.task import Task
 from trudi_rsl.runners import OnPolicyRunner
 
+logger = logging.getLogger(__name__)
 
-class ExportingRunner(MjlabOnPolicyRunner):
-    """mjlab's runner, writing ``<run>.onnx`` at every checkpoint as the runners of mjlab's robots do.
 
-    Tasks that mjlab has no metadata for get the plain file, and are told so once.
+class LastObservations(RslRlVecEnvWrapper):
+    """An mjlab environment that returns the last observations of episodes that a time limit ends.
+
+    Only those are needed: after a failure the value is zero. A step in which no time limit is due is mjlab's own. For
+    other steps, ``cfg.auto_reset`` is off: mjlab leaves ended environments in their last state, computes observations
+    there, and the caller resets, which costs a second forward pass of the simulator. The code after the step repeats
+    what mjlab's own step does, with two differences:
+
+    - environments that go on keep observations, logs and command metrics of the step, although ``reset`` computes the
+      observations of all environments again, with new noise;
+    - the commands of an ended environment make their step before the reset, because its last observation needs them.
+
+    In such a step, ``extras["final_obs"]`` holds the observation groups ``[E, ...]`` before the reset.
+
+    Args:
+        env: The environment to step.
     """
 
-    _told = False
+    def __init__(self, env: RslRlVecEnvWrapper) -> None:
+        self._wrapped = env  # not the constructor of the base class, which would reset the environment
+
+    def __getattr__(self, name: str) -> Any:
+        """Return an attribute of the wrapped environment."""
+        return getattr(self._wrapped, name)
+
+    def step(self, actions: Tensor) -> tuple[TensorDict, Tensor, Tensor, dict[str, Any]]:
+        """Step with actions ``[E, A]``; see :class:`rsl_rl.env.VecEnv`."""
+        base = self.unwrapped
+        due = bool((base.episode_length_buf + 1 >= base.max_episode_length).any()) and not base.cfg.is_finite_horizon
+        base.cfg.auto_reset = not due
+        obs, rewards, dones, extras = self._wrapped.step(actions)
+        extras.pop("final_obs", None)
+        ended = dones.nonzero().squeeze(-1)
+        if not due or len(ended) == 0:
+            return obs, rewards, dones, extras
+        manager = base.command_manager
+        commands = [manager.get_term(name) for name in manager.active_terms]
+        log, metrics = extras["log"], [{name: m.clone() for name, m in c.metrics.items()} for c in commands]
+        fresh, _ = base.reset(env_ids=ended)
+        running = dones == 0
+        for command, before in zip(commands, metrics, strict=True):
+            for name, values in before.items():
+                command.metrics[name][running] = values[running]
+        extras["log"] = log | extras["log"]
+        next_obs = obs.clone()
+        next_obs[ended] = TensorDict(fresh, batch_size=[self.num_envs])[ended]
+        extras["final_obs"] = obs
+        return next_obs, rewards, dones, extras
+
+
+@contextlib.contextmanager
+def last_observations(env: RslRlVecEnvWrapper) -> Iterator[RslRlVecEnvWrapper]:
+    """Let ``env`` return last observations inside the block.
+
+    An environment with recorders is yielded unchanged: mjlab calls them at points of its step that a caller who resets
+    cannot reproduce.
+    """
+    base = env.unwrapped
+    if base.cfg.recorders:
+        logger.info("The task records its steps, so mjlab resets it, and last observations are not available.")
+        yield env
+        return
+    auto_reset = base.cfg.auto_reset
+    try:
+        yield LastObservations(env)
+    finally:
+        base.cfg.auto_reset = auto_reset
+
+
+class ExportingRunner(MjlabOnPolicyRunner):
+    """mjlab's runner, which also writes ``<run>.onnx`` at every checkpoint, as the runners of mjlab's robots do.
+
+    For tasks that mjlab has no metadata for, the file has none; that is logged once.
+    """
+
+    _reported = False
 
     def save(self, path: str, infos: dict[str, Any] | None = None) -> None:
-        """Save a checkpoint and export the policy; a failing export is told and training goes on."""
+        """Save a checkpoint and export the policy; if the export fails, log it and go on."""
         super().save(path, infos)
         folder, filename, file = self._get_export_paths(path)
         to_wandb = self.logger.logger_type in ("wandb", "WandbLogWriter")
@@ -38,21 +112,20 @@ class ExportingRunner(MjlabOnPolicyRunner):
             metadata = robot_metadata(self.env.unwrapped, run)
             if metadata is not None:
                 attach_metadata_to_onnx(str(file), metadata)
-            elif not self._told:
-                self._told = True
-                print(f"[trudi_rsl] {filename} has no metadata: mjlab describes robots with a joint_pos action only.")
+            elif not self._reported:
+                self._reported = True
+                logger.info(f"{filename} has no metadata: mjlab describes only robots with a joint_pos action.")
             if wandb and self.cfg["upload_model"]:
                 wandb.save(str(file), base_path=str(folder))
         except Exception as error:
-            print(f"[trudi_rsl] Could not export the policy as ONNX; training goes on: {error}")
+            logger.warning(f"Could not export the policy as ONNX; training goes on: {error}")
 
 
 class TruDiRunner(OnPolicyRunner):
-    """What TruDi adds to a runner of mjlab, to be put before that in a class's bases.
+    """TruDi's additions to a runner of mjlab, to be listed before it in a class's bases.
 
-    Beside what :class:`trudi_rsl.runners.OnPolicyRunner` adds, TruDi learns from the true last observations of
-    episodes, if its ``final_observations`` are on. Files are exported by mjlab's runner, which may put more
-    than the policy into them.
+    Beside those of :class:`trudi_rsl.runners.OnPolicyRunner`: TruDi learns from the true last observations of episodes
+    if its ``final_observations`` is on. mjlab's runner exports the policy, since it may add more to the file.
     """
 
     env: RslRlVecEnvWrapper
@@ -66,29 +139,40 @@ class TruDiRunner(OnPolicyRunner):
         device: str = "cpu",
         **host_options: Any,
     ) -> None:
-        # mjlab's environments don't know their names, by which checkpoints are told apart
-        env.task = self.task
+        env.task = self.task  # stored in checkpoints; mjlab's environments do not know their names
         train_cfg.setdefault("check_for_nan", False)
-        # past OnPolicyRunner's constructor, which has no options for the runners of other hosts
-        super(OnPolicyRunner, self).__init__(env, train_cfg, log_dir, device, **host_options)
+        super().__init__(env, train_cfg, log_dir, device, **host_options)
 
     def learn(self, num_learning_iterations: int, init_at_random_ep_len: bool = False) -> None:
         """Train for a number of iterations; see :class:`trudi_rsl.runners.OnPolicyRunner`."""
-        given = self.env
-        tells_last = isinstance(self.alg, TruDi) and self.alg.cfg.final_observations
-        with last_observations(given) if tells_last else contextlib.nullcontext(given) as env:
+        original = self.env
+        wanted = isinstance(self.alg, TruDi) and self.alg.cfg.final_observations
+        with last_observations(original) if wanted else contextlib.nullcontext(original) as env:
             self.env = env
             try:
                 super().learn(num_learning_iterations, init_at_random_ep_len)
             finally:
-                self.env = given
+                self.env = original
+
+    def _write_checkpoint(self, path: str, infos: dict[str, Any]) -> None:
+        """Save as the task's own runner does, which ends in :meth:`CheckpointRunner.save`."""
+        super(OnPolicyRunner, self).save(path, infos)
+
+    def load(
+        self, path: str, load_cfg: dict[str, bool] | None = None, strict: bool = True, map_location: str | None = None
+    ) -> dict[str, Any]:
+        """Load a checkpoint and the environment's step counter, on which curricula depend."""
+        infos = super().load(path, load_cfg, strict, map_location)
+        if infos and "env_state" in infos:
+            self.env.unwrapped.common_step_counter = infos["env_state"]["common_step_counter"]
+        return infos
 
     def evaluation_env(self, num_envs: int, seed: int) -> RslRlVecEnvWrapper:
-        """Return environments of the task's variant for playing, with the time limit of training.
+        """Make environments of the task's variant for playing, with the time limit of training.
 
         Args:
-            num_envs: How many, at least 1.
-            seed: Their seed.
+            num_envs: Number of environments, at least 1.
+            seed: Seed of the simulator.
         """
         from trudi_rsl.hosts.mjlab.play import PlayedEnv, playing_cfg  # needs the `export` extra
 
@@ -103,13 +187,21 @@ class TruDiRunner(OnPolicyRunner):
         super(OnPolicyRunner, self).export_policy_to_onnx(path, filename, verbose)
 
 
+class CheckpointRunner(MjlabOnPolicyRunner):
+    """The last base of a runner for TruDi: what ``super().save`` of the task's own runner calls."""
+
+    def save(self, path: str, infos: dict[str, Any] | None = None) -> None:
+        """Write the checkpoint atomically, with the environment's step counter as mjlab's runner does."""
+        state = {"common_step_counter": self.env.unwrapped.common_step_counter}
+        OnPolicyRunner._write_checkpoint(self, path, {**(infos or {}), "env_state": state})  # pyright: ignore
+
+
 def trudi_runner(task: str, runner: type | None) -> type:
-    """Return the runner class for TruDi on a task.
+    """Return the runner class that trains a task with TruDi.
 
     Args:
-        task: Task name, which checkpoints will carry.
-        runner: The task's own runner class, which writes what belongs to the task beside checkpoints; None if it has
-            none.
+        task: Task name, stored in checkpoints.
+        runner: The task's own runner class, which may write more files at checkpoints; None if it has none.
     """
     base = runner or ExportingRunner
-    return type(f"TruDi{base.__name__}", (TruDiRunner, base), {"task": task, "__module__": __name__})
+    return type(f"TruDi{base.__name__}", (TruDiRunner, base, CheckpointRunner), {"task": task, "__module__": __name__})

@@ -1,42 +1,50 @@
 # SPDX-License-Identifier: BSD-3-Clause
-"""mjlab's tasks by name and algorithm."""
+"""mjlab's tasks by name and algorithm, and their configurations with overrides in Isaac Lab's and Hydra's grammar."""
 
 from __future__ import annotations
 
-import importlib.util
+import collections.abc
+import contextlib
+import dataclasses
+import io
+import re
+import typing
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, cast
 
-from trudi_rsl.checkpoints.rebuild import NAMES, Algorithm
+import mjlab  # pyright: ignore[reportMissingImports]
+import tyro  # pyright: ignore[reportMissingImports]
+from hydra.core.override_parser.types import QuotedString
+from mjlab.tasks import registry  # pyright: ignore[reportMissingImports]
+
+from trudi_rsl.checkpoints.format import NAMES, Algorithm
+from trudi_rsl.config.compose import parse_overrides
 from trudi_rsl.errors import ConfigError, nearest
+from trudi_rsl.hosts.mjlab.conversion import relative_of_ppo, sibling_from_trudi, why_not
 from trudi_rsl.settings import SETTINGS
 
 ALGORITHMS = tuple(NAMES)
-INSTALL = 'pip install "mjlab==1.6.0"'
+SUFFIX = "-TruDi"
+"""Appended to the name of a task for its registration with TruDi."""
 
 
 @dataclass(frozen=True)
 class Task:
-    """A task of mjlab and the algorithm that it is trained with."""
+    """A task of mjlab and the algorithm that trains it."""
 
     name: str
-    """What the task is called whatever the algorithm; checkpoints carry it."""
+    """The task's name regardless of the algorithm, stored in checkpoints."""
     algo: Algorithm
     """The algorithm."""
 
     @property
     def id(self) -> str:
-        """The name under which mjlab has the task with its algorithm; those of its learner share one."""
-        from trudi_rsl.hosts.mjlab.registration import SUFFIX
-
+        """The name in mjlab's registry; the algorithms of TruDi's learner share one."""
         return self.name + SUFFIX if self.algo in SETTINGS else self.name
 
     def agent_cfg(self) -> Any:
-        """Return the runner configuration that the task is trained with."""
-        from mjlab.tasks import registry  # pyright: ignore[reportMissingImports]
-
-        from trudi_rsl.hosts.mjlab.conversion import relative_of_ppo, sibling_from_trudi
-
+        """Return the runner configuration for training."""
         cfg = registry.load_rl_cfg(self.id)
         if self.algo in ("trudi", "ppo"):
             return cfg
@@ -45,33 +53,16 @@ class Task:
         return sibling_from_trudi(cfg, self.algo)
 
 
-def require_mjlab(task: str) -> None:
-    """Refuse to go on without mjlab.
-
-    Raises:
-        ImportError: With the command that installs it.
-    """
-    if importlib.util.find_spec("mjlab") is None:
-        raise ImportError(f"Task {task!r} needs mjlab, which is not installed. Run: {INSTALL}")
-
-
 def find_task(name: str, algo: str | None = None) -> Task:
     """Return a registered task.
 
     Args:
-        name: Its name, with or without ``-TruDi``.
-        algo: One of :data:`ALGORITHMS`; None is TruDi.
+        name: Task name, with or without :data:`SUFFIX`.
+        algo: One of :data:`ALGORITHMS`; None means TruDi.
 
     Raises:
-        ConfigError: If there is no such task, or the algorithm can't train it.
-        ImportError: If mjlab is not installed.
+        ConfigError: The task or the algorithm does not exist, or the algorithm cannot train the task.
     """
-    require_mjlab(name)
-    from mjlab.tasks import registry  # pyright: ignore[reportMissingImports]
-
-    from trudi_rsl.hosts.mjlab.registration import SUFFIX, register, why_not
-
-    register()  # a checkout that is not installed has no entry point
     base = name.removesuffix(SUFFIX)
     names = [task for task in registry.list_tasks() if not task.endswith(SUFFIX)]
     if base not in names:
@@ -79,8 +70,75 @@ def find_task(name: str, algo: str | None = None) -> Task:
     if algo is not None and algo not in ALGORITHMS:
         raise ConfigError(f"Unknown algorithm {algo!r}. {nearest(algo, ALGORITHMS)}")
     if algo not in (None, "trudi") and name != base:
-        raise ConfigError(f"{name!r} is the task for TruDi. With --algo {algo} write --task {base}.")
+        raise ConfigError(f"{name!r} is the task for TruDi. With --algo {algo} use --task {base}.")
     task = Task(base, cast(Algorithm, algo or "trudi"))
     if task.id not in registry.list_tasks():
         raise ConfigError(f"TruDi cannot train {base!r}: {why_not(registry.load_rl_cfg(base))}. Use --algo ppo.")
     return task
+
+
+def apply(cfg: Any, settings: Mapping[str, Any], overrides: Sequence[str] = ()) -> Any:
+    """Return ``cfg`` with settings and overrides applied by mjlab's own command-line parser.
+
+    Args:
+        cfg: A configuration dataclass of mjlab, not modified.
+        settings: Dotted names to values, weaker than ``overrides``; entries of None are ignored.
+        overrides: ``agent.algorithm.kl_bound=0.2``, ``env.scene.num_envs=64``.
+
+    Raises:
+        ConfigError: A name does not exist (with the nearest ones), or mjlab refuses a value.
+    """
+    values = {name: value for name, value in settings.items() if value is not None}
+    values |= {o.key_or_group: o.value() for o in parse_overrides(overrides)}
+    args = [arg for name, value in values.items() for arg in _arguments(cfg, name, value)]
+    output = io.StringIO()
+    try:
+        with contextlib.redirect_stdout(output), contextlib.redirect_stderr(output):
+            return tyro.cli(type(cfg), args=args, default=cfg, config=mjlab.TYRO_FLAGS)  # pyright: ignore[reportAttributeAccessIssue]
+    except SystemExit as error:
+        raise ConfigError(_reason(output.getvalue())) from error
+
+
+def _arguments(cfg: Any, name: str, value: Any) -> list[str]:
+    """Return the command-line arguments that set one value."""
+    hint, current = _find(cfg, name)
+    option = "--" + name.replace("_", "-")
+    if isinstance(value, QuotedString):
+        value = value.text
+    if not isinstance(value, list):
+        return [f"{option}={value}"]
+    # mjlab's command line uses Python's syntax for collections, but tyro supports it for lists and tuples only.
+    if typing.get_origin(hint) is collections.abc.Sequence:
+        return [option, *map(str, value)]
+    return [f"{option}={value if isinstance(current, list) else tuple(value)}"]
+
+
+def _find(cfg: Any, name: str) -> tuple[Any, Any]:
+    """Return the type hint and the value of a setting.
+
+    Raises:
+        ConfigError: There is no such setting.
+    """
+    hint, node = None, cfg
+    parents: list[str] = []
+    for part in name.split("."):
+        if dataclasses.is_dataclass(node):
+            hints = typing.get_type_hints(type(node))
+            known = {f.name: (hints[f.name], getattr(node, f.name)) for f in dataclasses.fields(node)}
+        else:
+            known = {key: (None, value) for key, value in node.items()} if isinstance(node, Mapping) else {}
+        if part not in known:
+            where = ".".join(parents) or "the configuration"
+            advice = nearest(part, map(str, known)) if known else "It has no fields."
+            raise ConfigError(f"Unknown setting {name!r}: no {part!r} in {where}. {advice}")
+        hint, node = known[part]
+        parents.append(part)
+    return hint, node
+
+
+def _reason(message: str) -> str:
+    """Return the sentence of tyro's boxed message that names the mistake."""
+    lines = [line.strip(" │") for line in message.splitlines()]
+    text = " ".join(line for line in lines if line and not set(line) <= set("-─╭╮╰╯"))
+    found = re.search(r"(Error parsing|Unrecognized options).*?(?= Argument helptext:| For full helptext|$)", text)
+    return f"mjlab refuses a setting. {found[0] if found else text}"

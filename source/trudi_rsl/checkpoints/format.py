@@ -1,0 +1,351 @@
+# SPDX-License-Identifier: BSD-3-Clause
+"""The layout of a checkpoint, and the conversion of earlier layouts to it.
+
+A checkpoint maps names to tensors and plain values:
+
+- RSL-RL's: ``actor_state_dict``, ``critic_state_dict``, ``optimizer_state_dict``, ``iter`` and ``infos``;
+- :data:`SECTION`: the :class:`PolicySpec` from which the policy is rebuilt, the same for all algorithms; a PPO that
+  RSL-RL's own runner trained has none;
+- ``rng_state``, ``env_state``, ``env_progress``: see :mod:`trudi_rsl.checkpoints.resume`.
+
+RSL-RL 3 nests these: the networks and the section are in ``model_state_dict``, everything else in
+``optimizer_state_dict``. Where a stock runner writes PPO's checkpoints, section and resume state are in ``infos``.
+"""
+
+from __future__ import annotations
+
+import re
+import warnings
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any, Literal, NotRequired, TypedDict, cast
+
+from tensordict import TensorDict
+from torch import Tensor
+
+from trudi_rsl.environments.description import describe_environment, task_name
+from trudi_rsl.errors import CheckpointError, as_checkpoint_error
+from trudi_rsl.settings import LearnerAlgorithm
+from trudi_rsl.task_names import family
+
+if TYPE_CHECKING:
+    from rsl_rl.env import VecEnv
+
+SECTION = "trudi_rsl"
+FORMAT = 2
+
+PolicyGradientAlgorithm = Literal["ppo", "spo", "dppo", "fpo"]
+"""``--algo`` names of PPO and its relatives."""
+
+Algorithm = LearnerAlgorithm | PolicyGradientAlgorithm
+"""``--algo`` names of all algorithms."""
+
+NAMES: dict[Algorithm, str] = {
+    "trudi": "TruDi",
+    **{name: name.upper() for name in ("reppo", "dime", "ppo", "spo", "dppo", "fpo")},
+}
+"""Display names of the algorithms."""
+
+PolicyKind = Literal["diffusion", "gaussian", "mlp", "denoising", "flow", "other"]
+"""Kinds of policies. ``other`` is a model of PPO that only a runner can build, such as a recurrent one."""
+
+KINDS: dict[Algorithm, tuple[PolicyKind, ...]] = {
+    "trudi": ("diffusion",),
+    "reppo": ("gaussian",),
+    "dime": ("diffusion",),
+    "ppo": ("mlp", "other"),
+    "spo": ("mlp", "other"),
+    "dppo": ("denoising", "other"),
+    "fpo": ("flow", "other"),
+}
+"""The kinds of policies that each algorithm trains."""
+
+LEARNER_KINDS: tuple[PolicyKind, ...] = ("diffusion", "gaussian")
+"""Kinds whose checkpoints hold a Q critic, of TruDi, REPPO and DIME."""
+
+ACTOR_PARTS = ("actor.", "actor_obs.", "action_")
+CRITIC_PARTS = ("critic.", "critic_obs.")
+STATE_PARTS = {"actor_state_dict": ACTOR_PARTS, "critic_state_dict": CRITIC_PARTS}
+"""Keys of a checkpoint to the prefixes of the actor-critic's entries under them."""
+
+FUNCTION_SETTINGS = ("num_denoise_steps", "prior_std", "residual", "obs_normalization", "action_bounds")
+"""Settings that change what the weights compute without changing their shapes."""
+
+
+class PolicySpec(TypedDict):
+    """What a checkpoint says about its policy."""
+
+    format: int
+    algorithm: Algorithm
+    policy: PolicyKind
+    settings: dict[str, Any]
+    """Those of the algorithm for TruDi, REPPO and DIME, else the keyword arguments of the actor's model."""
+    task: str | None
+    environment: dict[str, Any]
+    """Metadata for exports, see :func:`~trudi_rsl.environments.description.describe_environment`."""
+    obs_groups: dict[str, list[str]]
+    """Observation sets that the policy reads to the names of their groups."""
+    obs_dims: dict[str, int]
+    """Sizes of these groups."""
+    num_actions: int
+    action_low: NotRequired[Tensor]
+    """Bounds ``[A]`` in the simulator's units, of squashed policies."""
+    action_high: NotRequired[Tensor]
+
+
+def policy_spec(
+    algorithm: Algorithm,
+    policy: PolicyKind,
+    settings: Mapping[str, Any],
+    obs: TensorDict,
+    obs_groups: Mapping[str, list[str]],
+    env: VecEnv,
+    action_bounds: tuple[Tensor, Tensor] | None = None,
+) -> PolicySpec:
+    """Return the section of a checkpoint.
+
+    Args:
+        algorithm: The algorithm that trains the policy.
+        policy: The kind of the policy.
+        settings: See :class:`PolicySpec`.
+        obs: Observations of the environment.
+        obs_groups: Observation sets that the policy reads to the names of their groups.
+        env: The environment, asked for the number of actions, its task and metadata.
+        action_bounds: Lower and upper bounds ``[A]`` of a squashed policy.
+    """
+    spec: PolicySpec = {
+        "format": FORMAT,
+        "algorithm": algorithm,
+        "policy": policy,
+        "settings": dict(settings),
+        "task": task_name(env),
+        "environment": describe_environment(env, obs_groups["actor"]),
+        "obs_groups": {name: list(groups) for name, groups in obs_groups.items()},
+        "obs_dims": {group: obs[group].shape[-1] for groups in obs_groups.values() for group in groups},
+        "num_actions": env.num_actions,
+    }
+    if action_bounds is not None:
+        spec["action_low"], spec["action_high"] = (end.cpu() for end in action_bounds)
+    return spec
+
+
+@as_checkpoint_error()
+def spec_of(checkpoint: Mapping[str, Any]) -> PolicySpec | None:
+    """Return the section of a checkpoint in the present format, None for a PPO of RSL-RL's own runner.
+
+    Raises:
+        CheckpointError: If a newer version wrote it, or the algorithm has no policy of that kind.
+    """
+    spec = checkpoint.get(SECTION)
+    if spec is None:
+        return None
+    if spec["format"] > FORMAT:
+        raise CheckpointError(
+            f"The checkpoint has format {spec['format']}, this version reads up to {FORMAT}; upgrade trudi_rsl."
+        )
+    if spec["algorithm"] not in NAMES:
+        raise CheckpointError(
+            f"The checkpoint is of an algorithm that this version does not know: {spec['algorithm']!r:.40}."
+        )
+    if spec["policy"] not in KINDS[spec["algorithm"]]:
+        raise CheckpointError(f"The checkpoint's algorithm {spec['algorithm']} has no policy {spec['policy']!r:.40}.")
+    return cast(PolicySpec, spec)
+
+
+def algorithm_of(checkpoint: Mapping[str, Any]) -> Algorithm:
+    """Return the ``--algo`` name of the algorithm that wrote a checkpoint of this package or of RSL-RL's PPO.
+
+    Raises:
+        CheckpointError: As :func:`spec_of` does.
+    """
+    spec = spec_of(checkpoint)
+    return "ppo" if spec is None else spec["algorithm"]
+
+
+def task_of(checkpoint: Mapping[str, Any]) -> str | None:
+    """Return the task that a checkpoint was trained on, None if it doesn't say."""
+    spec = spec_of(checkpoint)
+    return (checkpoint.get("infos") or {}).get("task") if spec is None else spec["task"]
+
+
+def check_algorithm(checkpoint: Mapping[str, Any], algorithm: Algorithm) -> None:
+    """Refuse a checkpoint of another algorithm.
+
+    Raises:
+        CheckpointError: Naming both.
+    """
+    if (found := algorithm_of(checkpoint)) != algorithm:
+        raise CheckpointError(f"The checkpoint is of {found}, not of {algorithm}; load it with --algo {found}.")
+
+
+def check_task(saved: str | None, task: str | None) -> None:
+    """Refuse a checkpoint of another task; other names of the same task are accepted (:func:`family`).
+
+    Raises:
+        CheckpointError: Naming both tasks.
+    """
+    if not isinstance(saved, str | None):
+        raise CheckpointError("The checkpoint's task is not a name; use another checkpoint.")
+    if saved is not None and task is not None and family(saved) != family(task):
+        raise CheckpointError(f"The checkpoint was trained on task {saved!r}, not on {task!r}.")
+
+
+@as_checkpoint_error()
+def learner_spec(checkpoint: Mapping[str, Any], task: str | None = None) -> PolicySpec:
+    """Return the section of a checkpoint of TruDi, REPPO or DIME.
+
+    Args:
+        checkpoint: In the present format.
+        task: The task it must be of; None accepts any.
+
+    Raises:
+        CheckpointError: If the checkpoint is of another algorithm, of a newer format or of another task.
+    """
+    spec = spec_of(checkpoint)
+    if spec is None or spec["policy"] not in LEARNER_KINDS:
+        name = NAMES[algorithm_of(checkpoint)]
+        kind = ("RSL-RL PPO" if name == "PPO" else name) if _has_weights(checkpoint) else "unknown"
+        raise CheckpointError(f"Not a TruDi checkpoint but one of kind {kind}; load it with that algorithm.")
+    check_task(spec["task"], task)
+    return spec
+
+
+def check_settings(saved: PolicySpec, here: PolicySpec) -> None:
+    """Refuse another algorithm or a setting that makes the weights another function; warn once about other changes.
+
+    Args:
+        saved: Section of the checkpoint, of TruDi, REPPO or DIME.
+        here: Section of the run that loads it.
+
+    Raises:
+        CheckpointError: Naming the settings to use.
+    """
+    own = here["settings"]
+    changed = {k: v for k, v in saved["settings"].items() if k in own and own[k] != v}
+    remedies = [f"agent.algorithm.{k}={v}" for k, v in changed.items() if k in FUNCTION_SETTINGS]
+    if saved["algorithm"] != here["algorithm"]:
+        remedies.insert(0, f"--algo {saved['algorithm']}")
+    if remedies:
+        raise CheckpointError(
+            "The checkpoint is of another algorithm, or its weights mean another policy under these settings; resume "
+            f"with {' '.join(remedies)}."
+        )
+    if changed:
+        listed = ", ".join(f"{k} {v} -> {own[k]}" for k, v in changed.items())
+        warnings.warn(f"Settings changed since the checkpoint: {listed}.", stacklevel=3)
+
+
+def _has_weights(checkpoint: Mapping[str, Any]) -> bool:
+    return not {"actor_state_dict", "model_state_dict"}.isdisjoint(checkpoint)
+
+
+# -- earlier layouts --------------------------------------------------------------------------------------------------
+
+MODULE_PREFIX = "actor_critic."
+"""Prefix of the actor-critic's entries in a policy that RSL-RL 3 saved."""
+
+EXTRA_STATE = "_extra_state"
+"""Key under which torch saves a module's non-tensor state, here the section."""
+
+OLD_LEARNER_SECTION, OLD_MODEL_SECTION = "trudi", "policy_gradient"
+"""Keys of the two kinds of sections in format 1."""
+
+OLD_KINDS: dict[str, PolicyKind] = {"MLPModel": "mlp", "DenoisingModel": "denoising", "FlowModel": "flow"}
+OWN_CLASS = re.compile(r"(?:(?:rsl_rl|trudi_rsl)(?:\.[a-z_0-9]+)*[.:])?([A-Za-z_]\w*)", re.ASCII)
+"""A class of RSL-RL or of this package, with or without its module."""
+
+
+@as_checkpoint_error()
+def present_format(content: Mapping[str, Any]) -> dict[str, Any]:
+    """Return a checkpoint of any version in the present format; one that has it comes back unchanged.
+
+    Args:
+        content: Content of a file that a runner of any supported version of RSL-RL wrote.
+
+    Raises:
+        CheckpointError: If a section contradicts itself.
+    """
+    checkpoint = _without_rsl_rl_3_nesting(dict(content))
+    infos = dict(checkpoint.get("infos") or {})
+    for place in (checkpoint, infos):
+        if place.get(OLD_LEARNER_SECTION) is not None:
+            place[SECTION] = _from_learner_section(place[OLD_LEARNER_SECTION])
+        elif place.get(OLD_MODEL_SECTION) is not None:
+            place[SECTION] = _from_model_section(place[OLD_MODEL_SECTION])
+        for name in (OLD_LEARNER_SECTION, OLD_MODEL_SECTION):
+            place.pop(name, None)
+    spec = infos.pop(SECTION, None)
+    if spec is not None:
+        checkpoint.setdefault(SECTION, spec)
+    checkpoint |= infos.pop("resume", {})
+    if checkpoint.get("infos") is not None:
+        checkpoint["infos"] = infos
+    return checkpoint
+
+
+def _without_rsl_rl_3_nesting(checkpoint: dict[str, Any]) -> dict[str, Any]:
+    policy = checkpoint.get("model_state_dict")
+    if not isinstance(policy, Mapping) or EXTRA_STATE not in policy:
+        return checkpoint
+    del checkpoint["model_state_dict"]
+    entries = {k.removeprefix(MODULE_PREFIX): v for k, v in policy.items() if k != EXTRA_STATE}
+    for key, prefixes in STATE_PARTS.items():
+        checkpoint[key] = {k: v for k, v in entries.items() if k.startswith(prefixes)}
+    spec = policy[EXTRA_STATE]
+    checkpoint[OLD_LEARNER_SECTION if "cfg" in spec else SECTION] = spec
+    return checkpoint | checkpoint.pop("optimizer_state_dict", {})
+
+
+def _from_learner_section(old: Mapping[str, Any]) -> PolicySpec:
+    """Return the section of TruDi, REPPO or DIME, whose format 1 named an actor and a constraint as settings."""
+    _require_format_1(old)
+    settings = dict(old["cfg"])
+    # versions before there was another actor or constraint saved neither
+    actor, constraint = settings.pop("actor", "diffusion"), settings.pop("constraint", "path_kl")
+    algorithms: dict[tuple[str, str], LearnerAlgorithm] = {
+        ("diffusion", "path_kl"): "trudi",
+        ("gaussian", "path_kl"): "reppo",
+        ("diffusion", "none"): "dime",
+    }
+    return {
+        "format": FORMAT,
+        "algorithm": algorithms[actor, constraint],
+        "policy": actor,
+        "settings": settings,
+        "task": old["task"],
+        "environment": old.get("environment", {}),
+        "obs_groups": old["obs_groups"],
+        "obs_dims": old["obs_dims"],
+        "num_actions": len(old["action_low"]),
+        "action_low": old["action_low"],
+        "action_high": old["action_high"],
+    }
+
+
+def _from_model_section(old: Mapping[str, Any]) -> PolicySpec:
+    """Return the section of PPO or a relative, whose format 1 named the actor's class among its settings."""
+    _require_format_1(old)
+    settings = dict(old["actor"])
+    name = class_basename(settings.pop("class_name"))
+    kind = OLD_KINDS.get(name or "", "other")
+    return {
+        "format": FORMAT,
+        "algorithm": old["algorithm"],
+        "policy": kind,
+        "settings": settings if kind != "other" else {},
+        "task": old["task"],
+        "environment": old.get("environment", {}),
+        "obs_groups": old["obs_groups"],
+        "obs_dims": old["obs_dims"],
+        "num_actions": old["num_actions"],
+    }
+
+
+def _require_format_1(old: Mapping[str, Any]) -> None:
+    if old["format"] != 1:
+        raise CheckpointError(f"The checkpoint has a section of format 1 that says {old['format']!r:.40}.")
+
+
+def class_basename(name: object) -> str | None:
+    """Return the name of a class of RSL-RL or of this package without its module; None for a name of anything else."""
+    found = OWN_CLASS.fullmatch(name) if isinstance(name, str) else None
+    return None if found is None else found[1]

@@ -1,0 +1,54 @@
+# SPDX-License-Identifier: BSD-3-Clause
+"""RSL-RL's models and the classes that its versions keep in different places."""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Iterator
+from typing import Any
+
+from torch import nn
+
+from trudi_rsl.rsl_rl_compat.version import POLICY_STYLE
+
+if POLICY_STYLE:
+    from rsl_rl.networks import EmpiricalNormalization  # pyright: ignore[reportMissingImports]
+else:
+    from rsl_rl.modules import EmpiricalNormalization
+
+try:
+    from rsl_rl.utils import resolve_callable
+except ImportError:  # before 3.3, which resolve ``module:name`` alone
+    from rsl_rl.utils import string_to_callable as resolve_callable  # pyright: ignore[reportAttributeAccessIssue]
+
+__all__ = ["EmpiricalNormalization", "fresh_hidden_states", "policy_of", "resolve_callable"]
+
+HIDDEN_STATES = ("hidden_state", "hidden_states")
+"""Attributes of recurrent networks that hold their memory: in RSL-RL 4 and newer, and in 3."""
+
+
+def policy_of(algorithm: Any) -> nn.Module:
+    """Return the policy of an algorithm of this package or of RSL-RL."""
+    return algorithm.policy if POLICY_STYLE else algorithm.get_policy()
+
+
+@contextlib.contextmanager
+def fresh_hidden_states(model: nn.Module) -> Iterator[None]:
+    """Clear a recurrent model's hidden states for the block and restore them afterwards.
+
+    Args:
+        model: Of any kind; nothing happens to one that is not recurrent.
+    """
+    kept = [
+        (module, name, getattr(module, name))
+        for module in model.modules()
+        for name in HIDDEN_STATES
+        if hasattr(module, name)
+    ]
+    for module, name, _ in kept:
+        setattr(module, name, None)
+    try:
+        yield
+    finally:
+        for module, name, state in kept:
+            setattr(module, name, state)
