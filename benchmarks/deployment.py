@@ -26,7 +26,7 @@ from tensordict import TensorDict
 from torch import Tensor
 
 from trudi_rsl.deploy import ExportOptions, ExportReport, Policy, export_checkpoint, export_policy
-from trudi_rsl.deploy.latency import NUM_CALLS, RUNTIMES, TURN
+from trudi_rsl.deploy.latency import CALLS_PER_TURN, NUM_CALLS, RUNTIMES
 from trudi_rsl.deploy.latency import measure as time_files
 from trudi_rsl.deploy.onnx_file import Precision
 from trudi_rsl.deploy.runtime import open_session
@@ -58,7 +58,7 @@ CHEETAH_SKIP, CHEETAH_STEPS = 5, 1000
 
 def latency(quick: bool) -> Record:
     """Export policies with random weights, which take as long as trained ones, and time one action at a time."""
-    num_calls = TURN if quick else NUM_CALLS
+    num_calls = CALLS_PER_TURN if quick else NUM_CALLS
     torch.set_num_threads(1)
     torch.manual_seed(0)
     obs, bound = TensorDict({"policy": torch.randn(1, NUM_OBS)}, batch_size=[1]), torch.ones(NUM_ACTIONS)
