@@ -28,7 +28,7 @@ from trudi_rsl.checkpoints.format import (
     spec_of,
 )
 from trudi_rsl.errors import CheckpointError, as_checkpoint_error, one_line
-from trudi_rsl.plain_values import distinct_values, is_count
+from trudi_rsl.plain_values import is_count
 from trudi_rsl.policies import (
     ActorCritic,
     DenoisingModel,
@@ -59,12 +59,17 @@ DISTRIBUTIONS: dict[str, Any] = {
 }
 """RSL-RL's distributions by name, as far as the installed version has them."""
 
-KNOWN_CLASSES = {
-    *("PPO", "SPO", "DPPO", "FPO", "TruDi", "RolloutStorage"),
-    *("MLPModel", "RNNModel", "CNNModel", "DenoisingModel", "FlowModel", *DISTRIBUTIONS),
-    *("ActorCritic", "ActorCriticRecurrent"),  # up to RSL-RL 4
+OWN_CLASSES = {
+    **{name: f"trudi_rsl.algorithms:{name}" for name in ("TruDi", "SPO", "DPPO", "FPO")},
+    **{name: f"trudi_rsl.policies:{name}" for name in ("DenoisingModel", "FlowModel")},
 }
-"""Classes of RSL-RL and of this package that the settings of a run may name."""
+"""Classes of this package that the settings of a run may name, and where they are now."""
+
+RSL_RL_CLASSES = {
+    *("PPO", "MLPModel", "RNNModel", "CNNModel", *DISTRIBUTIONS),
+    *("ActorCritic", "ActorCriticRecurrent", "ActorCriticCNN"),  # up to RSL-RL 4
+}
+"""Classes of RSL-RL that they may name."""
 
 
 # -- models of PPO and its relatives ----------------------------------------------------------------------------------
@@ -88,24 +93,35 @@ def model_settings(actor: Mapping[str, Any]) -> dict[str, Any]:
     return settings
 
 
-def require_known_classes(section: Any) -> None:
-    """Refuse settings from a file that name classes or functions other than :data:`KNOWN_CLASSES`, at any depth.
+def with_known_classes(section: Any) -> Any:
+    """Return a copy of settings from a file in which classes of this package have their present names.
 
-    RSL-RL imports what settings name, which may run any code.
+    RSL-RL imports what settings name, which may run any code, so that all other names are refused.
 
     Args:
         section: Mappings, lists and other plain values.
 
     Raises:
-        CheckpointError: Naming the class.
+        CheckpointError: If they name a class other than :data:`OWN_CLASSES` and :data:`RSL_RL_CLASSES`, or a function.
     """
-    for value in distinct_values(section):
-        if isinstance(value, Mapping):
-            for name, content in value.items():
-                if name == "class_name" and class_basename(content) not in KNOWN_CLASSES:
-                    raise _unknown_class(content)
-                if str(name).endswith("_func") and content is not None:
-                    raise _unknown_class(content)
+    if isinstance(section, Mapping):
+        return {name: _known_entry(name, value) for name, value in section.items()}
+    if isinstance(section, (list, tuple)):
+        return [with_known_classes(value) for value in section]
+    return section
+
+
+def _known_entry(name: object, value: Any) -> Any:
+    if name == "class_name":
+        basename = class_basename(value)
+        if basename in OWN_CLASSES:
+            return OWN_CLASSES[basename]
+        if basename in RSL_RL_CLASSES:
+            return value
+        raise _unknown_class(value)
+    if str(name).endswith("_func") and value is not None:
+        raise _unknown_class(value)
+    return with_known_classes(value)
 
 
 def _unknown_class(name: object) -> CheckpointError:
