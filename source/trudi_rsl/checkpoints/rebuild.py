@@ -9,7 +9,6 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, cast
 
-import rsl_rl.modules
 import torch
 from tensordict import TensorDict
 from torch import Tensor, nn
@@ -38,26 +37,15 @@ from trudi_rsl.policies import (
     GaussianActorCritic,
     MLPPolicy,
 )
+from trudi_rsl.rsl_rl_compat.models import DISTRIBUTIONS, MLPModel
 from trudi_rsl.rsl_rl_compat.version import INSTALLED, PPO_MODELS
 from trudi_rsl.settings import SETTINGS, LearnerAlgorithm, TruDiCfg
-
-if PPO_MODELS:
-    from rsl_rl.models import MLPModel
 
 MOST_STEPS = 10_000
 """Largest number of steps or samples of a policy that is rebuilt from a file: no weight bounds it."""
 
-MODELS: dict[PolicyKind, Any] = {"denoising": DenoisingModel, "flow": FlowModel}
+MODELS: dict[PolicyKind, Any] = {"mlp": MLPModel, "denoising": DenoisingModel, "flow": FlowModel}
 """Classes of the models that PPO and its relatives train, by kind of policy."""
-if PPO_MODELS:
-    MODELS["mlp"] = MLPModel
-
-DISTRIBUTIONS: dict[str, Any] = {
-    name: vars(rsl_rl.modules)[name]
-    for name in ("GaussianDistribution", "HeteroscedasticGaussianDistribution", "BetaDistribution")
-    if name in vars(rsl_rl.modules)
-}
-"""RSL-RL's distributions by name, as far as the installed version has them."""
 
 OWN_CLASSES = {
     **{name: f"trudi_rsl.algorithms:{name}" for name in ("TruDi", "SPO", "DPPO", "FPO")},
@@ -77,7 +65,10 @@ RSL_RL_CLASSES = {
 
 def kind_of_model(model: nn.Module) -> PolicyKind:
     """Return the kind of the policy whose actor is ``model``."""
-    return next((kind for kind, model_class in MODELS.items() if type(model) is model_class), "other")
+    for kind, model_class in MODELS.items():
+        if type(model) is model_class:
+            return kind
+    return "other"
 
 
 def model_settings(actor: Mapping[str, Any]) -> dict[str, Any]:
@@ -296,7 +287,7 @@ def _rebuilt_actor_critic(checkpoint: Mapping[str, Any]) -> tuple[ActorCritic[An
 def _actor_critic(cfg: TruDiCfg, spec: PolicySpec, device: str) -> ActorCritic[Any]:
     with torch.device(device):
         obs = TensorDict({group: torch.zeros(1, dim) for group, dim in spec["obs_dims"].items()}, batch_size=[1])
-        low, high = (spec[end].to(device) for end in ("action_low", "action_high"))
+        low, high = (end.to(device) for end in spec["action_bounds"] or ())
         return build_actor_critic(spec["policy"], cfg, obs, spec["obs_groups"], low, high)
 
 
