@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: BSD-3-Clause
-"""How all scripts read their flags. Imports no torch, so that help and mistakes are told at once."""
+"""Command-line parsing of all scripts. Imports no torch, so that --help and errors are immediate."""
 
 from __future__ import annotations
 
@@ -13,11 +13,11 @@ from trudi_rsl.errors import ConfigError, nearest
 
 
 class Parser(argparse.ArgumentParser):
-    """An argument parser that abbreviates no flag, names the nearest of an unknown one, and whose errors are one line.
+    """An argument parser without abbreviations, with one-line errors that name the flags nearest to an unknown one.
 
     Args:
-        description: Shown by ``--help`` as it is.
-        **kwargs: Of :class:`argparse.ArgumentParser`.
+        description: Text that ``--help`` shows unchanged.
+        **kwargs: Passed to :class:`argparse.ArgumentParser`.
     """
 
     def __init__(self, description: str | None, **kwargs: Any) -> None:
@@ -30,14 +30,14 @@ class Parser(argparse.ArgumentParser):
 
     @property
     def flags(self) -> list[str]:
-        """All flags that there are."""
+        """All flags."""
         return [option for action in self._actions for option in action.option_strings]
 
     def parse_all(self, argv: Sequence[str] | None = None) -> argparse.Namespace:
-        """Return the values of all arguments, whose order is free; leave with exit code 2 if one is unknown.
+        """Parse all arguments, positional ones anywhere among the flags; exit with code 2 if a flag is unknown.
 
         Args:
-            argv: Arguments; None takes the command line's.
+            argv: Arguments; None means those of the command line.
         """
         args, rest = self.parse_known_intermixed_args(argv)
         try:
@@ -47,16 +47,16 @@ class Parser(argparse.ArgumentParser):
         return args
 
     def error(self, message: str) -> NoReturn:
-        """Print the message and leave with exit code 2."""
+        """Print the message and exit with code 2."""
         advice = "" if "--help" in message else " (--help lists the flags)"
         self.exit(2, f"Error: {message}{advice}\n")
 
 
 def require_new(*files: Path) -> None:
-    """Refuse to write where something is.
+    """Raise if one of the files exists, so that nothing is overwritten.
 
     Raises:
-        ConfigError: Naming the first file that exists.
+        ConfigError: Names the first file that exists.
     """
     for file in files:
         if os.path.lexists(file):
@@ -64,10 +64,14 @@ def require_new(*files: Path) -> None:
 
 
 def refuse_flags(rest: Iterable[str], known: Iterable[str]) -> None:
-    """Refuse flags among the arguments that are left when a script has taken its own.
+    """Raise if there are flags among the arguments that a script did not parse.
+
+    Args:
+        rest: The arguments.
+        known: Flags of the script.
 
     Raises:
-        ConfigError: With the nearest flags.
+        ConfigError: Names the nearest flags.
     """
     flags = [flag for flag in known if flag.startswith("--")]
     for text in rest:

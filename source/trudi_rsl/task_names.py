@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: BSD-3-Clause
-"""One task under its several names: versions, variants for playing, and Isaac Lab's renaming between 2.3 and 3.0."""
+"""Matching the names of a task: versions, variants for playing, and names changed between Isaac Lab 2.3 and 3.0."""
 
 from __future__ import annotations
 
@@ -10,14 +10,14 @@ _SUFFIXES = re.compile(r"(-Play)?(-v\d+)?$")
 
 
 def family(task: str) -> str:
-    """Return what all names of a task have in common; two names with the same family are the same task.
+    """Return a key that is equal for all names of a task.
 
-    Versions of a task count as the same: whether a policy fits is told by its shapes. Isaac Lab 3.0 dropped ``-v0`` and
-    ``-Play``, renamed Repose to Reorient, wrote robots' names as one word (``Anymal-D`` as ``AnymalD``) and moved some
-    tasks from ``Isaac-`` to ``IsaacContrib-``.
+    Versions of a task are the same task; whether a policy fits follows from its shapes. Isaac Lab 3.0 dropped ``-v0``
+    and ``-Play``, renamed Repose to Reorient, writes robots' names as one word (``AnymalD`` for ``Anymal-D``) and moved
+    some tasks from ``Isaac-`` to ``IsaacContrib-``.
 
     Args:
-        task: Task name; a leading ``namespace:`` counts, since it names another package.
+        task: Task name; a leading ``namespace:`` is part of the key, because it names another package.
     """
     base = _SUFFIXES.sub("", task)
     if not base.startswith(("Isaac-", "IsaacContrib-")):
@@ -27,12 +27,12 @@ def family(task: str) -> str:
 
 
 def counterpart(task: str, registered: Iterable[str], play: bool = False) -> str | None:
-    """Return the registered name of a task that may be written as another version of the simulator calls it.
+    """Return the registered name of a task whose name may be that of another version of the simulator.
 
     Args:
-        task: What the user wrote.
-        registered: The names there are.
-        play: Prefer the variant for playing, where there is one.
+        task: Name given by the user.
+        registered: All registered names.
+        play: Prefer the variant for playing, if there is one.
 
     Returns:
         ``task`` itself if it is registered and no other variant is preferred, else a name of the same family, else

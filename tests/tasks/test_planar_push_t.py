@@ -10,9 +10,9 @@ import numpy as np
 import pytest
 from gymnasium.utils.env_checker import check_env
 
-from trudi_rsl.tasks import modes_of, t_shape
+from trudi_rsl.tasks import modes_of, push_t
 from trudi_rsl.tasks.planar_push_t import CLEARANCE, PlanarPushTEnv
-from trudi_rsl.tasks.push_t_modes import FIXED_START
+from trudi_rsl.tasks.push_t import FIXED_START
 
 TASK = "PlanarPushT-v0"
 MIRROR_JOINTS = np.array([-1.0, 1.0, -1.0, -1.0, 1.0])
@@ -31,7 +31,7 @@ def test_the_model_is_the_t_of_the_reward() -> None:
     for name in ("bar", "stem", "goal_bar", "goal_stem"):
         geom = model.geom(name)
         rectangles.append((*(geom.pos[:2] - geom.size[:2]), *(geom.pos[:2] + geom.size[:2])))
-    np.testing.assert_allclose(rectangles, 2 * t_shape.RECTANGLES, atol=1e-15)
+    np.testing.assert_allclose(rectangles, 2 * push_t.RECTANGLES, atol=1e-15)
 
 
 def test_mirrored_states_and_actions_lead_bit_by_bit_to_mirrored_states_with_the_same_reward() -> None:
@@ -64,7 +64,7 @@ def test_the_reward_and_the_success_are_those_of_the_pose_that_the_step_led_to()
         put(env, joints)
         _, reward, terminated, truncated, info = env.step(still)
         x, y, angle, *pusher = env.data.qpos
-        assert reward == t_shape.reward((x, y), angle, pusher)
+        assert reward == push_t.reward((x, y), angle, pusher)
         # an episode that has succeeded stays so
         assert (terminated, truncated, info["is_success"]) == (False, False, succeeded)
     env.reset()

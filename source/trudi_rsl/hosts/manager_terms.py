@@ -113,7 +113,7 @@ def _term(name: str, cfg: Any, total: int) -> dict[str, Any]:
         term["scale"] = scale[0] if isinstance(scale, list) and len(scale) == 1 != term["size"] else scale
     if cfg.clip is not None:
         term["clip"] = [float(end) for end in cfg.clip]
-    params = {k: v for k, v in (cfg.params or {}).items() if isinstance(v, (str, int, float, bool))}
+    params: dict[str, Any] = {k: v for k, v in (cfg.params or {}).items() if isinstance(v, (str, int, float, bool))}
     joints = getattr((cfg.params or {}).get("asset_cfg"), "joint_ids", None)
     if joints is not None and not isinstance(joints, slice):
         params["asset_cfg"] = {"joint_ids": [int(joint) for joint in joints]}

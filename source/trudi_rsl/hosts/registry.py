@@ -35,8 +35,8 @@ class Host:
     """Prefixes of the names of its own tasks."""
     install: str
     """How to install it."""
-    has_flags: bool
-    """Whether its commands accept flags that our scripts do not know."""
+    checks_arguments: bool
+    """Whether its launcher checks flags and device, because its commands have flags of their own."""
     launcher: Callable[[], ModuleType]
     """Imports the module with the host's ``train`` and ``play``."""
     has_task: Callable[[str], bool]
@@ -67,8 +67,10 @@ class Host:
     def _launch(self, args: argparse.Namespace, rest: Sequence[str]) -> ModuleType:
         if not self.is_installed():
             raise ImportError(f"{self.name} is not installed, and task {args.task!r} needs it. {self.install}")
-        if not self.has_flags:
+        if not self.checks_arguments:
             refuse_flags(rest, args.flags)
+            if args.device is not None:
+                check_device(args.device)
         return self.launcher()
 
 

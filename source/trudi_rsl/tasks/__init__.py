@@ -3,7 +3,7 @@
 
 import gymnasium as gym
 
-from trudi_rsl.tasks import planar_obstacle, push_t_modes
+from trudi_rsl.tasks import planar_obstacle, push_t
 from trudi_rsl.tasks.behaviour_modes import BehaviourModes, modes_of, register_modes
 
 __all__ = ["BehaviourModes", "modes_of", "register_modes"]
@@ -12,16 +12,16 @@ gym.register(
     "PlanarObstacle-v0",
     f"{planar_obstacle.__name__}:{planar_obstacle.PlanarObstacleEnv.__name__}",
     max_episode_steps=planar_obstacle.MAX_EPISODE_STEPS,
-    # the checker costs more than the task; tests run it
+    # The checker takes longer than the task itself; tests run it.
     disable_env_checker=True,
 )
 register_modes("PlanarObstacle-v0", planar_obstacle.MODES)
 
 gym.register(
     "PlanarPushT-v0",
-    # by name: its module needs MuJoCo
+    # By name, because the module needs MuJoCo.
     "trudi_rsl.tasks.planar_push_t:PlanarPushTEnv",
     max_episode_steps=150,
     disable_env_checker=True,
 )
-register_modes("PlanarPushT-v0", push_t_modes.MODES)
+register_modes("PlanarPushT-v0", push_t.MODES)

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: BSD-3-Clause
-"""Which behaviours a task has, and how to tell them apart."""
+"""The behaviours that solve a task, and how runs are classified into them."""
 
 from __future__ import annotations
 
@@ -21,36 +21,30 @@ Array = NDArray[np.float64]
 class BehaviourModes:
     """The behaviours that solve a task equally well.
 
-    The functions take the observations of one run, ``[L + 1, O]`` for L steps: the first, and the one that each step
-    led to.
+    Its functions take the observations of one run of L steps, ``[L + 1, O]``, the initial one first.
     """
 
     names: tuple[str, ...]
-    """The modes."""
+    """Names of the modes."""
     classify: Callable[[Array], int | None]
-    """Index of the run's mode among ``names``, None for a run that failed."""
+    """Returns the index of the run's mode in ``names``, None if the run failed."""
     fixed_start: Mapping[str, Any]
-    """Options of the task's constructor under which every episode starts in the same state."""
+    """Options of the task's constructor with which every episode starts in the same state."""
     path: Callable[[Array], Array]
-    """Where the run went in the plane, ``[L + 1, 2]``."""
+    """Returns the run's positions in the plane, ``[L + 1, 2]``."""
     coordinate: Callable[[Array], Array]
-    """The number that the modes differ in, ``[L + 1]``."""
+    """Returns a number that differs between the modes, ``[L + 1]``."""
     coordinate_name: str
-    """What it is, with its unit."""
+    """Name and unit of ``coordinate``."""
     outlines: Mapping[str, Array] = field(default_factory=dict)
-    """What else lies in the plane: name to a polygon's corners ``[P, 2]``."""
+    """Objects in the plane for plots: names to corners ``[P, 2]`` of a polygon."""
 
 
 _REGISTRY: dict[str, BehaviourModes] = {}
 
 
 def register_modes(task: str, modes: BehaviourModes) -> None:
-    """Make a task's modes known, beside registering the task with Gymnasium.
-
-    Args:
-        task: Task name; its other versions share the modes.
-        modes: What tells its behaviours apart.
-    """
+    """Register the modes of a task; its other versions share them."""
     _REGISTRY[_key(task)] = modes
 
 
@@ -61,7 +55,7 @@ def modes_of(task: str) -> BehaviourModes:
         task: Task name, or ``module:Name`` for one that importing ``module`` registers.
 
     Raises:
-        ConfigError: If none are registered, naming the tasks that have some, or ``module`` cannot be imported.
+        ConfigError: The task has none (the message lists the tasks that have), or ``module`` cannot be imported.
     """
     module = task.rpartition(":")[0]
     if module:
@@ -72,14 +66,14 @@ def modes_of(task: str) -> BehaviourModes:
     modes = _REGISTRY.get(_key(task))
     if modes is None:
         raise ConfigError(
-            f"No behaviour modes are registered for task {task!r}, only for {', '.join(sorted(_REGISTRY))}. A project "
-            "registers those of its own task with trudi_rsl.tasks.register_modes."
+            f"No behaviour modes are registered for task {task!r}, only for {', '.join(sorted(_REGISTRY))}. Register "
+            "those of your own task with trudi_rsl.tasks.register_modes."
         )
     return modes
 
 
 def circle(centre: tuple[float, float], radius: float, corners: int = 64) -> Array:
-    """Return the corners of a polygon that looks like a circle, ``[corners, 2]``."""
+    """Return a polygon ``[corners, 2]`` that approximates a circle."""
     angle = np.linspace(0.0, 2.0 * np.pi, corners, endpoint=False)
     return np.asarray(centre) + radius * np.stack([np.cos(angle), np.sin(angle)], axis=-1)
 

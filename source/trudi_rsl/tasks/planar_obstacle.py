@@ -1,9 +1,9 @@
 # SPDX-License-Identifier: BSD-3-Clause
-"""A point in the plane that reaches a goal behind a disc, passing it on either side.
+"""A point in the plane that must reach a goal behind a disc and can pass it on either side.
 
-The plane is its own mirror image over the line ``y = 0`` through start, disc and goal: negating every ``y`` negates the
-next ``y`` and leaves the reward as it is, bit by bit. So both sides are worth the same, and a policy that commits to
-one of them loses nothing. The start is so near to the disc that the first step decides: straight on lies the disc.
+The task is symmetric about the line ``y = 0`` through start, disc and goal: negating every ``y`` negates the next ``y``
+and does not change the reward, bitwise. Both sides earn the same return, and a policy that commits to one loses
+nothing. The start is so close to the disc that the first step decides: going straight hits the disc.
 """
 
 from __future__ import annotations
@@ -15,32 +15,30 @@ import numpy as np
 from gymnasium.spaces import Box
 from numpy.typing import NDArray
 
-from trudi_rsl.tasks.behaviour_modes import BehaviourModes, circle
+from trudi_rsl.tasks.behaviour_modes import Array, BehaviourModes, circle
 
 START = (-0.65, 0.0)
-"""Where a fixed start puts the point [m]."""
+"""Fixed start of the point [m]."""
 START_SPREAD = (0.05, 0.3)
-"""Half the sides of the rectangle around :data:`START` from which random starts are drawn [m]."""
+"""Half the sides of the rectangle around :data:`START` in which the point starts at random [m]."""
 GOAL = (0.65, 0.0)
 """Centre of the goal [m]."""
 GOAL_RADIUS = 0.15
-"""How near to :data:`GOAL` an episode succeeds [m]."""
+"""Distance to :data:`GOAL` within which an episode succeeds [m]."""
 OBSTACLE_RADIUS = 0.5
-"""Radius of the disc around the origin [m]; in it an episode fails."""
+"""Radius of the disc around the origin [m]; entering it fails the episode."""
 ARENA = (1.0, 1.0)
 """Half the sides of the rectangle that the point cannot leave [m]."""
 STEP_LENGTH = 0.2
 """Distance per step and axis at an action of 1 [m]."""
 TIME_COST = 0.1
-"""Cost of a step, in steps of progress."""
+"""Cost of a step, in units of a step's progress."""
 COLLISION_COST = 5.0
-"""Cost of entering the disc, in steps of progress."""
+"""Cost of entering the disc, in units of a step's progress."""
 MAX_EPISODE_STEPS = 25
-"""Time limit in steps; a way round the disc takes 8."""
+"""Time limit in steps; passing the disc takes 8."""
 PICTURE_SIZE = 240
 """Sides of rendered pictures in pixels."""
-
-Array = NDArray[np.float64]
 
 
 def advance(position: Array, action: NDArray[np.floating]) -> Array:
@@ -64,27 +62,24 @@ def goal_distance(position: Array) -> Array:
 
 
 def reward(position: Array, reached: Array) -> Array:
-    """Return the progress towards the goal in steps, less the costs of time and of a collision.
+    """Return the progress towards the goal in steps minus the costs of time and collision, ``[...]``.
 
     Args:
         position: Positions before the step, ``[..., 2]``.
-        reached: Positions after it.
-
-    Returns:
-        ``[...]``.
+        reached: Positions after the step, ``[..., 2]``.
     """
     progress = (goal_distance(position) - goal_distance(reached)) / STEP_LENGTH
     return progress - TIME_COST - COLLISION_COST * in_obstacle(reached)
 
 
 class PlanarObstacleEnv(gym.Env[Array, NDArray[np.float32]]):
-    """The task for Gymnasium.
+    """The Gymnasium environment.
 
-    Observations are the position ``[2]`` in metres, actions velocities ``[2]`` in [-1, 1]. An episode terminates at the
-    goal, which is its success (``info["is_success"]``), and in the disc.
+    Observations are positions ``[2]`` in metres, actions velocities ``[2]`` in [-1, 1]. An episode terminates at the
+    goal, a success (``info["is_success"]``), and in the disc.
 
     Args:
-        fixed_start: Begin every episode at :data:`START`, not anywhere in the rectangle around it.
+        fixed_start: Start every episode at :data:`START` instead of at random in the rectangle around it.
         render_mode: ``rgb_array`` or None.
     """
 
@@ -111,7 +106,7 @@ class PlanarObstacleEnv(gym.Env[Array, NDArray[np.float32]]):
         return self._position, float(reward(before, self._position)), ended, False, {"is_success": succeeded}
 
     def render(self) -> NDArray[np.uint8]:  # pyright: ignore[reportIncompatibleMethodOverride]
-        """Return a picture of the arena, ``[PICTURE_SIZE, PICTURE_SIZE, 3]``."""
+        """Return an image of the arena, ``[PICTURE_SIZE, PICTURE_SIZE, 3]``."""
         x = np.linspace(-ARENA[0], ARENA[0], PICTURE_SIZE)
         y = np.linspace(ARENA[1], -ARENA[1], PICTURE_SIZE)
         pixels = np.stack(np.broadcast_arrays(x, y[:, None]), axis=-1)
@@ -123,12 +118,10 @@ class PlanarObstacleEnv(gym.Env[Array, NDArray[np.float32]]):
 
 
 def side(observations: Array) -> int | None:
-    """Return on which side a run passed the disc: 0 left, seen from the start, 1 right, None if it failed.
+    """Return the side on which a run ``[L + 1, 2]`` passed the disc: where it last crossed ``x = 0``.
 
-    What counts is the last crossing of ``x = 0``. A run that reaches the goal has crossed it outside of the disc.
-
-    Args:
-        observations: ``[L + 1, 2]``, the first and the last of the run included.
+    Returns:
+        0 for left, seen from the start, 1 for right, None if the run did not reach the goal.
     """
     if not goal_distance(observations[-1]) < GOAL_RADIUS:
         return None

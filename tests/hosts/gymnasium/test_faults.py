@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: BSD-3-Clause
-"""While training, an environment whose simulator gives NaN begins a new episode and the others go on."""
+"""In training, an environment whose simulator returns NaN is reset and the others go on."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ FAULTY, NUM_ENVS = 1, 3
 
 
 def clock(restarts_faulty: bool = True, **options: Any) -> GymnasiumVecEnv:
-    """Return environments of which one gives NaN at the third step of its first episode."""
+    """Return environments of which one returns NaN at the third step of its first episode."""
     kwargs = {"nan_at": 3, "nan_seed": 10 + FAULTY} | options
     env = GymnasiumVecEnv(CLOCK, NUM_ENVS, seed=10, max_episode_steps=5, env_kwargs=kwargs)
     env.restarts_faulty = restarts_faulty
@@ -28,14 +28,14 @@ def clock(restarts_faulty: bool = True, **options: Any) -> GymnasiumVecEnv:
 
 
 def steps(env: GymnasiumVecEnv, number: int) -> list[Any]:
-    """Step with zero actions and return the answers."""
+    """Step with zero actions and return the results."""
     return [env.step(torch.zeros(NUM_ENVS, 2)) for _ in range(number)]
 
 
 @pytest.mark.parametrize(
     "options", [{}, {"nan_in": "reward"}, {"length": 3}, {"nan_in": "reward", "length": 3}], ids=str
 )
-def test_it_is_truncated_without_reward_and_the_others_do_not_notice(options: dict[str, Any]) -> None:
+def test_a_faulty_environment_is_truncated_with_reward_0_and_the_others_are_unchanged(options: dict[str, Any]) -> None:
     never: dict[str, Any] = options | {"nan_at": None}
     env, healthy = clock(**options), clock(**never)
     with pytest.warns(
@@ -79,18 +79,17 @@ def test_a_number_beyond_float32_counts_as_infinite(nan_in: str, restarts_faulty
             steps(env, 3)
 
 
-def test_outside_of_training_it_is_an_error() -> None:
+def test_a_fault_outside_of_training_or_in_all_environments_is_an_error() -> None:
     with pytest.raises(NonFiniteError, match="is nan in environment 1, 3 steps"):
         steps(clock(restarts_faulty=False), 3)
-
-
-def test_nan_in_all_environments_is_an_error() -> None:
     with pytest.raises(NonFiniteError, match="is nan in environment 0, 3 steps"):
         steps(clock(nan_seed=None), 3)
 
 
 @pytest.mark.filterwarnings("ignore:.*NaN or infinity in")
-def test_an_environment_that_a_restart_does_not_help_is_an_error(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_an_environment_that_is_faulty_again_right_after_its_restart_is_an_error(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
     env = clock()
     task = env.unwrapped.envs[FAULTY].unwrapped
     answer = task.step
@@ -102,16 +101,19 @@ def test_an_environment_that_a_restart_does_not_help_is_an_error(monkeypatch: py
 
 
 @pytest.mark.filterwarnings("ignore:.*NaN or infinity in")
-def test_training_goes_on_and_learns_nothing_from_it() -> None:
+def test_training_masks_the_transition_of_a_restarted_environment() -> None:
     env = clock(restarts_faulty=False)
     runner = OnPolicyRunner(env, runner_cfg(), None, "cpu")
     algorithm: Any = runner.alg
     valid = []
-    take = algorithm.learner.update
-    algorithm.learner.update = lambda batch, steps: (valid.append(batch.target_valid.sum().item()), take(batch, steps))[
-        1
-    ]
+    update = algorithm.learner.update
+
+    def counting_update(batch: Any, steps: int) -> Any:
+        valid.append(batch.target_valid.sum().item())
+        return update(batch, steps)
+
+    algorithm.learner.update = counting_update
     runner.learn(2)
     rollout = runner_cfg()["num_steps_per_env"] * NUM_ENVS
-    # two passes over two rollouts; one transition of the first has no target
+    # Two epochs of two rollouts; one transition of the first rollout has no target.
     assert sum(valid) == 2 * 2 * rollout - 2

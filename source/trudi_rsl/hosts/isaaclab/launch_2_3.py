@@ -142,9 +142,9 @@ def _with_configurations(task: Any, overrides: list[str], run: Callable[[Any, An
     """Call ``run`` with the task's environment and agent configurations, overrides applied by Isaac Lab."""
     from isaaclab_tasks.utils.hydra import hydra_task_config  # pyright: ignore[reportMissingImports]
 
-    # By default, Hydra ends the process on our errors, and writes files to the working directory.
+    # By default, Hydra ends the process on our errors, writes files to the working directory and redirects logging.
     os.environ["HYDRA_FULL_ERROR"] = "1"
-    quiet = ("hydra.run.dir=.", "hydra.output_subdir=null", "hydra/job_logging=disabled")
+    quiet = ("hydra.run.dir=.", "hydra.output_subdir=null", "hydra/job_logging=none")
     original, sys.argv = sys.argv, [sys.argv[0], *overrides, *quiet]
     try:
         hydra_task_config(task.id, task.agent_key)(run)()

@@ -38,11 +38,14 @@ def term_bounds(term: Any) -> tuple[Tensor, Tensor] | None:
     Args:
         term: A term of an mjlab action manager.
     """
-    ranges = {"JointPositionAction": _joint_range, "JointEffortAction": _effort_range}
-    find_range = ranges.get(type(term).__name__)
-    if find_range is None or (ends := find_range(term)) is None:
+    kind = type(term).__name__
+    if kind == "JointPositionAction":
+        limits = _joint_range(term)
+    else:
+        limits = _effort_range(term) if kind == "JointEffortAction" else None
+    if limits is None:
         return None
-    return raw_bounds(*ends, term.offset, term.scale, None if term.cfg.clip is None else term._clip)
+    return raw_bounds(*limits, term.offset, term.scale, None if term.cfg.clip is None else term._clip)
 
 
 def _joint_range(term: Any) -> tuple[Tensor, Tensor]:

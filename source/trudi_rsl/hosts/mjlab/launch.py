@@ -21,7 +21,6 @@ from trudi_rsl.config.run_folder import LOG_ROOT
 from trudi_rsl.errors import ConfigError
 from trudi_rsl.evaluation.policies import identify
 from trudi_rsl.hosts.mjlab.task import Task, apply, find_task
-from trudi_rsl.hosts.registry import check_device
 
 logger = logging.getLogger(__name__)
 
@@ -87,7 +86,6 @@ def _gpu_ids(device: str | None, distributed: bool) -> Any:
         return "all"
     if device is None:
         return [0] if torch.cuda.is_available() else "None"
-    check_device(device)
     kind = torch.device(device)
     if kind.type not in ("cpu", "cuda"):
         raise ConfigError(f"mjlab runs on cpu or cuda, not on {device!r}.")

@@ -15,6 +15,7 @@ from mjlab.tasks import registry  # pyright: ignore[reportMissingImports]
 
 from trudi_rsl.environments.description import HostFunctions, register_host
 from trudi_rsl.hosts.mjlab.conversion import TruDiRunnerCfg, trudi_from_ppo, why_not
+from trudi_rsl.hosts.mjlab.description import describe, term_bounds
 from trudi_rsl.hosts.mjlab.runners import trudi_runner
 from trudi_rsl.hosts.mjlab.task import SUFFIX
 
@@ -66,11 +67,5 @@ def register() -> None:
     registry.register_mjlab_task = _register_with_trudi
 
 
-def _host_functions() -> HostFunctions:
-    from trudi_rsl.hosts.mjlab.description import describe, term_bounds
-
-    return HostFunctions(describe, term_bounds)
-
-
-register_host("mjlab", _host_functions)
+register_host("mjlab", lambda: HostFunctions(describe, term_bounds))
 register()
