@@ -65,13 +65,13 @@ def parse() -> argparse.Namespace:
 
 def run(args: argparse.Namespace) -> None:
     """Check everything, run what is missing, compare, and write."""
+    from trudi_rsl.deploy.provenance import commit, versions
     from trudi_rsl.evaluation.batch import measure_all
     from trudi_rsl.evaluation.checkpoints import find_subjects, mixtures
     from trudi_rsl.evaluation.comparison.groups import compare
     from trudi_rsl.evaluation.comparison.normalization import read_ranges, require_ranges
     from trudi_rsl.evaluation.comparison.tables import as_markdown, require_free, write_comparison
     from trudi_rsl.evaluation.measurement import EvaluationCfg, evaluations_of
-    from trudi_rsl.evaluation.provenance import commit, versions
     from trudi_rsl.evaluation.samplers import fitting, samplers_of
 
     samplers = samplers_of(args.sampler, args.score_scale, args.num_candidates, args.initial_latent)

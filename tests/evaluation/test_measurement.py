@@ -11,13 +11,13 @@ import pytest
 import torch
 
 from tests.evaluation.tiny_runs import TASK, copy_run
+from trudi_rsl.deploy.provenance import commit, versions
 from trudi_rsl.errors import ConfigError
 from trudi_rsl.evaluation.batch import measure_all
 from trudi_rsl.evaluation.checkpoints import Subject, subject_of
 from trudi_rsl.evaluation.episodes import evaluate
 from trudi_rsl.evaluation.measurement import Evaluation, EvaluationCfg, Measurement, evaluations_of
 from trudi_rsl.evaluation.policies import SamplerCfg, load_policy
-from trudi_rsl.evaluation.provenance import commit, versions
 from trudi_rsl.hosts.registry import make_env
 
 

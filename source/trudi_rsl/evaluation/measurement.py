@@ -15,12 +15,12 @@ import torch
 from omegaconf import DictConfig, OmegaConf
 
 from trudi_rsl.config import check_startable
+from trudi_rsl.deploy.provenance import versions
 from trudi_rsl.errors import CheckpointError, ConfigError
 from trudi_rsl.evaluation.checkpoints import Subject
 from trudi_rsl.evaluation.episodes import EVALUATION_SEED, MOST_ENVS, evaluate
 from trudi_rsl.evaluation.play import settings
 from trudi_rsl.evaluation.policies import SamplerCfg, load_policy
-from trudi_rsl.evaluation.provenance import versions
 from trudi_rsl.evaluation.samplers import name_of
 from trudi_rsl.files import replacing, require_inside
 from trudi_rsl.hosts.registry import check_device, find_host, make_env

@@ -20,7 +20,7 @@ from torch import Tensor
 from trudi_rsl.algorithms import TruDi
 from trudi_rsl.checkpoints.file import read_checkpoint
 from trudi_rsl.checkpoints.format import NAMES, Algorithm, algorithm_of, check_task, learner_spec, task_of
-from trudi_rsl.checkpoints.rebuild import load_actor_critic, require_known_classes
+from trudi_rsl.checkpoints.rebuild import load_actor_critic, with_known_classes
 from trudi_rsl.errors import CheckpointError, ConfigError, as_checkpoint_error
 from trudi_rsl.evaluation.episodes import Policy
 from trudi_rsl.policies import GenerativeModel
@@ -140,8 +140,7 @@ def load_policy(
         actor_critic, spec = load_actor_critic(path)
         require_fit(spec["obs_dims"], actor_critic.num_actions, env)
         return functools.partial(actor_critic.to(device).act, sampler=sampler.sampler, **sampler.given())
-    cfg = _to_act(agent_cfg)
-    require_known_classes(cfg)
+    cfg = with_known_classes(_to_act(agent_cfg))
     # RSL-RL prints the networks; settings may come with the checkpoint, from somebody else
     with contextlib.redirect_stdout(io.StringIO()), as_checkpoint_error():
         runner = OnPolicyRunner(env, cfg, log_dir=None, device=device)

@@ -23,12 +23,12 @@ from typing import Any
 from filelock import FileLock, Timeout
 
 from trudi_rsl.config.run_folder import LOG_ROOT
+from trudi_rsl.deploy.provenance import commit, versions
 from trudi_rsl.errors import CheckpointError, ConfigError, NonFiniteError
 from trudi_rsl.evaluation.checkpoints import newest_checkpoint, subject_of
 from trudi_rsl.evaluation.episodes import EVALUATION_SEED
 from trudi_rsl.evaluation.measurement import Evaluation, EvaluationCfg, Measurement, evaluations_of
 from trudi_rsl.evaluation.policies import SamplerCfg
-from trudi_rsl.evaluation.provenance import commit, versions
 from trudi_rsl.files import replacing
 
 JOB_FILE, RECORD_FILE, LOCK_FILE, OUTPUT_FILE = "job.json", "finished.json", ".lock", "output.txt"

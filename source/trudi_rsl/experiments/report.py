@@ -14,13 +14,13 @@ from typing import TYPE_CHECKING, Any, Literal
 import numpy as np
 
 from trudi_rsl.config.event_file import SECONDS_TAGS, Run, read_run
+from trudi_rsl.deploy.provenance import commit, versions
 from trudi_rsl.evaluation.comparison.groups import Comparison, compare
 from trudi_rsl.evaluation.comparison.normalization import ranges_of
 from trudi_rsl.evaluation.comparison.tables import as_markdown, markdown_table, number, write_comparison
 from trudi_rsl.evaluation.files import save_picture
 from trudi_rsl.evaluation.measurement import Measurement
 from trudi_rsl.evaluation.plots import RETURN_TAG
-from trudi_rsl.evaluation.provenance import commit, versions
 from trudi_rsl.evaluation.samplers import fitting
 from trudi_rsl.experiments.experiment import Experiment
 from trudi_rsl.experiments.job import Job

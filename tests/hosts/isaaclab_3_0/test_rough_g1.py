@@ -17,10 +17,10 @@ from tests.hosts.isaaclab_3_0.commands import (
     SMALL_TRUDI,
     TRUDI_AGENT,
     Done,
+    check_exports_act_as,
     isaaclab,
     script,
 )
-from tests.hosts.isaaclab_3_0.policies import check_exports_act_as
 from trudi_rsl.algorithms import TruDiCfg, load_actor_critic
 from trudi_rsl.checkpoints.file import read_checkpoint
 from trudi_rsl.config.presets import task_preset
