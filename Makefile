@@ -42,22 +42,16 @@ train: $(STAMP)  ## Train HalfCheetah-v5 with TruDi on the CPU, then evaluate, e
 	echo "Watch the curves: $(VENV)/bin/tensorboard --logdir $(RUNS)"
 
 benchmark: $(STAMP)  ## Measure what docs/results.md shows (hours; continues where it was interrupted)
-	$(PY) benchmarks/throughput.py --before 14cb52a
-	$(PY) benchmarks/throughput.py --threads 1 --algos reppo dime spo dppo fpo
+	$(PY) benchmarks/throughput.py
 	$(PY) benchmarks/speed.py --threads 1 2
 	$(PY) benchmarks/scaling.py
-	$(PY) benchmarks/latency.py
-	$(PY) benchmarks/profile_iteration.py --label after
-	$(PY) benchmarks/wallclock.py
+	$(PY) benchmarks/profile_iteration.py
+	$(PY) benchmarks/deployment.py --tables latency sim_to_sim
+	$(PY) benchmarks/deployment.py --tables exported --tasks HalfCheetah-v5 PlanarObstacle-v0
 	$(PY) benchmarks/learning.py
 	$(PY) benchmarks/multimodality.py
-	$(PY) benchmarks/sim_to_sim.py
 	$(PY) benchmarks/ant_baselines.py
-	$(PY) benchmarks/soak.py
-	$(PY) benchmarks/long_run.py
-	$(PY) benchmarks/resume.py
-	$(PY) benchmarks/evaluation_cost.py
-	$(PY) benchmarks/deployed.py --tasks HalfCheetah-v5 PlanarObstacle-v0
+	$(PY) benchmarks/robustness.py --tables soak resume long_run
 	$(PY) benchmarks/report.py
 
 test: lint  ## Lint, then all tests: the core, RSL-RL's contract on each supported rsl-rl-lib, the hosts

@@ -1,34 +1,31 @@
 # SPDX-License-Identifier: BSD-3-Clause
-"""Measure what Ant-v5 pays policies that have learned nothing: one that does nothing, and uniform random actions.
-
-Writes ``benchmarks/results/ant_baselines.json``: means over episodes of the return, the length, and per step of the
-parts of the reward.
+"""Measure what Ant-v5 pays without learning: for doing nothing, and for uniform random actions.
 
     python benchmarks/ant_baselines.py
+
+Stores means over episodes of the return and the length, and means over steps of the parts of the reward.
 """
 
 from __future__ import annotations
 
-import json
 import statistics
-from importlib.metadata import version
-from pathlib import Path
 
 import gymnasium as gym
 import numpy as np
-from rich.progress import track
+from results import Record, versions
+from runs import main
 
-RESULTS = Path(__file__).resolve().parents[1] / "benchmarks" / "results" / "ant_baselines.json"
 TASK, EPISODES = "Ant-v5", 32
 PARTS = ("reward_survive", "reward_ctrl", "reward_forward", "reward_contact")
+SCALES = {"doing nothing": 0.0, "uniform random actions": 1.0}
+"""Policies, and the share of the action bounds that their uniform actions fill."""
 
 
-def measure(scale: float) -> dict[str, float]:
-    """Return means of episodes under actions uniform within ``scale`` times the bounds."""
-    env = gym.make(TASK)
-    noise = np.random.default_rng(0)
+def measure(scale: float, episodes: int) -> dict[str, float]:
+    """Return the means with actions uniform within ``scale`` times the bounds."""
+    env, noise = gym.make(TASK), np.random.default_rng(0)
     returns, lengths, parts = [], [], {name: [] for name in PARTS}
-    for seed in range(EPISODES):
+    for seed in range(episodes):
         env.reset(seed=seed)
         rewards, over = [], False
         while not over:
@@ -43,23 +40,12 @@ def measure(scale: float) -> dict[str, float]:
     return {"return": round(statistics.mean(returns), 1), "length": round(statistics.mean(lengths), 1), **per_step}
 
 
-def main() -> None:
-    """Measure both."""
-    policies = {"doing nothing": 0.0, "uniform random actions": 1.0}
-    record = {name: measure(scale) for name, scale in track(policies.items(), "policies")}
-    RESULTS.write_text(
-        json.dumps(
-            {
-                "task": TASK,
-                "episodes": EPISODES,
-                "policies": record,
-                "versions": {p: version(p) for p in ("gymnasium", "mujoco")},
-            },
-            indent=1,
-        )
-        + "\n"
-    )
+def ant_baselines(quick: bool) -> Record:
+    """Return the means of both policies."""
+    episodes = 1 if quick else EPISODES
+    policies = {name: measure(scale, episodes) for name, scale in SCALES.items()}
+    return {"task": TASK, "episodes": episodes, "policies": policies, "versions": versions("gymnasium", "mujoco")}
 
 
 if __name__ == "__main__":
-    main()
+    main(__doc__, {}, {"ant_baselines": ant_baselines})

@@ -4,7 +4,6 @@
 from __future__ import annotations
 
 import statistics
-from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -12,10 +11,13 @@ import matplotlib as mpl
 import numpy as np
 
 mpl.use("Agg")
+import tables
 from matplotlib import pyplot as plt
 from matplotlib.axes import Axes
-
-from trudi_rsl.evaluation.statistics import Estimate
+from matplotlib.ticker import NullFormatter, NullLocator
+from results import ALGORITHMS, Record, Results
+from speed_plan import SWEPT
+from tables import Groups, Runs
 
 COLORS = {
     "trudi": "#1f5fbf",
@@ -26,8 +28,7 @@ COLORS = {
     "dppo": "#c2455e",
     "fpo": "#6b6b6b",
 }
-LABELS = {"trudi": "TruDi", "reppo": "Gaussian sibling (REPPO)", "dime": "DIME", "ppo": "PPO (RSL-RL)"}
-LABELS |= {algo: algo.upper() for algo in ("spo", "dppo", "fpo")}
+LABELS = ALGORITHMS | {"ppo": "PPO (RSL-RL)"}
 PARTS = {
     "simulate": "#8a8a8a",
     "sample": "#7fb3e6",
@@ -37,110 +38,135 @@ PARTS = {
     "actor step": "#1f5fbf",
     "update": "#d9b48f",
 }
+"""Colours of an iteration's parts."""
+RETURN, STEPS = "training return (last 100 episodes)", "environment steps [thousands]"
 
 
-def learning_curves(
-    records: dict[tuple[str, str, str], list[dict[str, Any]]], path: Path, budget: int | None = None
-) -> None:
+def draw_all(results: Results, docs: Path) -> None:
+    """Draw all figures into a folder."""
+    host_runs = tables.grouped([*results.runs("isaaclab"), *results.runs("mjlab")])
+    learning_curves(tables.preset_runs(results), docs / "learning_curves.png", tables.BUDGET)
+    learning_curves(host_runs, docs / "host_curves.png")
+    variants(tables.chosen_variants(results), docs / "choices.png")
+    for name in ("steps", "eps"):
+        variants(tables.paper_ablation(results, name), docs / f"ablation_{name}.png")
+    ablation(tables.ablated(results), docs / "ablation.png")
+    wall_clock(tables.timed_runs(results), docs / "wallclock.png")
+    time_shares(results.read("throughput")["runs"], docs / "throughput.png")
+    latency(results.read("latency")["runs"], docs / "latency.png")
+    return_against_latency(results, docs / "deployed.png")
+    long_runs(results.runs("long_run"), docs / "long_run.png")
+    for path in sorted(results.folder.glob("speed_*.json")):
+        runs, device = results.read(path.stem)["runs"], path.stem.removeprefix("speed_")
+        speed_sampling(runs, docs / f"speed_sampling_{device}.png")
+        speed_growth(runs, docs / f"speed_growth_{device}.png")
+
+
+def panels(rows: int, columns: int, width: float, height: float, **options: Any) -> tuple[Any, np.ndarray]:
+    """Return a figure and its axes ``[rows, columns]``, each of a width and height in inches."""
+    size = (width * columns, height * rows)
+    return plt.subplots(rows, columns, figsize=size, squeeze=False, constrained_layout=True, **options)
+
+
+def save(figure: Any, path: Path) -> None:
+    """Write a figure and close it."""
+    for axis in figure.axes:
+        axis.spines[["top", "right"]].set_visible(False)
+    figure.savefig(path, dpi=130)
+    plt.close(figure)
+
+
+def learning_curves(groups: Groups, path: Path, budget: int | None = None) -> None:
     """Draw the median over seeds, and each seed thinly, against environment steps, one panel per task.
 
     Args:
-        records: Runs by task, algorithm and variant.
+        groups: Runs by task, algorithm and variant.
         path: PNG file to write.
-        budget: Environment steps at which medians end; None takes each task's shortest run.
+        budget: Environment steps at which medians end; None is each task's shortest run.
     """
-    tasks = list(dict.fromkeys(task for task, _, _ in records))
-    fig, axes = plt.subplots(1, len(tasks), figsize=(3.6 * len(tasks), 3.2), squeeze=False, constrained_layout=True)
+    tasks = list(dict.fromkeys(task for task, _, _ in groups))
+    figure, axes = panels(1, len(tasks), 3.6, 3.2)
     for axis, task in zip(axes[0], tasks, strict=True):
-        for algo in LABELS:
-            runs = records.get((task, algo, "preset"), [])
-            if not runs:
-                continue
+        for algo, color in COLORS.items():
+            runs = groups.get((task, algo, "preset"), [])
             for run in runs:
-                axis.plot(np.array(run["env_steps"]) / 1e3, run["returns"], color=COLORS[algo], lw=0.6, alpha=0.45)
-            start = max(run["env_steps"][0] for run in runs)
-            grid = np.linspace(start, budget or min(run["env_steps"][-1] for run in runs), 100)
-            curves = [np.interp(grid, run["env_steps"], run["returns"]) for run in runs]
-            axis.plot(grid / 1e3, np.median(curves, axis=0), color=COLORS[algo], lw=2, label=LABELS[algo])
-        axis.set(title=f"{task}, medians over seeds", xlabel="environment steps [thousands]")
-        axis.spines[["top", "right"]].set_visible(False)
-    axes[0][0].set_ylabel("training return (last 100 episodes)")
+                axis.plot(tables.steps_of(run) / 1e3, run["returns"], color=color, lw=0.6, alpha=0.45)
+            if runs:
+                end = budget or min(run["env_steps"][1] for run in runs)
+                grid = np.linspace(max(run["env_steps"][0] for run in runs), end, 100)
+                curves = [np.interp(grid, tables.steps_of(run), run["returns"]) for run in runs]
+                axis.plot(grid / 1e3, np.median(curves, axis=0), color=color, lw=2, label=LABELS[algo])
+        axis.set(title=f"{task}, medians over seeds", xlabel=STEPS)
+    axes[0][0].set_ylabel(RETURN)
     axes[0][0].legend(frameon=False, fontsize=8)
-    fig.savefig(path, dpi=130)
-    plt.close(fig)
+    save(figure, path)
 
 
-def variants(records: dict[tuple[str, str, str], list[dict[str, Any]]], path: Path) -> None:
+def variants(groups: Groups, path: Path) -> None:
     """Draw the median and the range over seeds of each variant against environment steps, one panel per task."""
-    tasks = sorted({task for task, _, _ in records})
-    names = list(dict.fromkeys(variant for _, _, variant in records))
-    fig, axes = plt.subplots(1, len(tasks), figsize=(4.6 * len(tasks), 3.6), squeeze=False, constrained_layout=True)
+    tasks = sorted({task for task, _, _ in groups})
+    names = list(dict.fromkeys(variant for _, _, variant in groups))
+    figure, axes = panels(1, len(tasks), 4.6, 3.6)
     for axis, task in zip(axes[0], tasks, strict=True):
-        for (of, _, variant), runs in records.items():
+        for (of, _, variant), runs in groups.items():
             if of == task:
-                _band(axis, runs, "env_steps", 1e-3, f"C{names.index(variant)}", variant)
-        axis.set(title=task, xlabel="environment steps [thousands]")
-        axis.spines[["top", "right"]].set_visible(False)
-    axes[0][0].set_ylabel("training return (last 100 episodes)")
+                band(axis, runs, False, f"C{names.index(variant)}", variant)
+        axis.set(title=task, xlabel=STEPS)
+    axes[0][0].set_ylabel(RETURN)
     axes[0][0].legend(frameon=False, fontsize=8)
-    fig.savefig(path, dpi=130)
-    plt.close(fig)
+    save(figure, path)
 
 
-def wall_clock(runs: list[dict[str, Any]], path: Path) -> None:
+def wall_clock(runs: Runs, path: Path) -> None:
     """Draw returns against seconds of training and against environment steps, one row per task."""
     tasks = list(dict.fromkeys(run["task"] for run in runs))
-    fig, axes = plt.subplots(len(tasks), 2, figsize=(9.2, 3.4 * len(tasks)), squeeze=False, constrained_layout=True)
+    figure, axes = panels(len(tasks), 2, 4.6, 3.4)
     for row, task in zip(axes, tasks, strict=True):
         for algo, color in COLORS.items():
             group = [run for run in runs if run["task"] == task and run["algo"] == algo]
-            _band(row[0], group, "seconds", 1.0, color, LABELS[algo])
-            _band(row[1], group, "env_steps", 1e-3, color, LABELS[algo])
+            for axis, seconds in zip(row, (True, False), strict=True):
+                band(axis, group, seconds, color, LABELS[algo])
         row[0].set(title=task, xlabel="seconds of training", ylabel="training return")
-        row[1].set(title=task, xlabel="environment steps [thousands]")
-        for axis in row:
-            axis.spines[["top", "right"]].set_visible(False)
+        row[1].set(title=task, xlabel=STEPS)
     axes[0][0].legend(frameon=False, fontsize=8)
-    fig.savefig(path, dpi=130)
-    plt.close(fig)
+    save(figure, path)
 
 
-def _band(axis: Axes, runs: list[dict[str, Any]], against: str, scale: float, color: str, label: str) -> None:
-    """Draw the median of runs over a shade from the lowest to the highest of them."""
+def band(axis: Axes, runs: Runs, seconds: bool, color: str, label: str) -> None:
+    """Draw the median of runs over a shade from the lowest to the highest, against seconds or thousands of steps."""
     if not runs:
         return
-    grid = np.linspace(max(run[against][0] for run in runs), min(run[against][-1] for run in runs), 100)
-    curves = [np.interp(grid, run[against], run["returns"]) for run in runs]
-    axis.plot(scale * grid, np.median(curves, axis=0), color=color, lw=1.8, label=label)
-    axis.fill_between(scale * grid, np.min(curves, axis=0), np.max(curves, axis=0), color=color, alpha=0.13, lw=0)
+    places = [np.array(run["seconds"]) if seconds else tables.steps_of(run) / 1e3 for run in runs]
+    grid = np.linspace(max(of[0] for of in places), min(of[-1] for of in places), 100)
+    curves = [np.interp(grid, of, run["returns"]) for of, run in zip(places, runs, strict=True)]
+    axis.plot(grid, np.median(curves, axis=0), color=color, lw=1.8, label=label)
+    axis.fill_between(grid, np.min(curves, axis=0), np.max(curves, axis=0), color=color, alpha=0.13, lw=0)
 
 
-def ablation(scores: dict[str, list[float]], path: Path, unchanged: str) -> None:
-    """Draw the returns of every seed by variant, best median on top, that of the unchanged settings in colour."""
-    ranked = sorted(scores.items(), key=lambda item: statistics.median(item[1]))
-    fig, axis = plt.subplots(figsize=(7, 0.36 * len(ranked) + 1), constrained_layout=True)
-    for height, (variant, values) in enumerate(ranked):
-        color = "#1f5fbf" if variant == unchanged else "#555555"
+def ablation(groups: dict[str, list[Record]], path: Path) -> None:
+    """Draw the returns of every seed by variant, the best median on top and the unchanged settings in colour."""
+    ranked = sorted(groups.items(), key=lambda item: statistics.median(tables.scores(item[1])))
+    figure, axes = panels(1, 1, 7, 0.36 * len(ranked) + 1)
+    axis = axes[0][0]
+    for height, (variant, runs) in enumerate(ranked):
+        values, color = tables.scores(runs), COLORS["trudi"] if variant == tables.UNCHANGED else "#555555"
         axis.plot(values, [height] * len(values), "o", color=color, ms=4.5, alpha=0.7)
         axis.plot([statistics.median(values)], [height], "|", color=color, ms=16, mew=2.2)
     axis.set_yticks(range(len(ranked)), [variant for variant, _ in ranked])
     axis.set_xlabel("training return of each seed; bar: median")
     axis.grid(axis="x", lw=0.4)
-    axis.spines[["top", "right", "left"]].set_visible(False)
-    fig.savefig(path, dpi=130)
-    plt.close(fig)
+    axis.spines["left"].set_visible(False)
+    save(figure, path)
 
 
-def time_shares(result: dict[str, Any], path: Path) -> None:
+def time_shares(runs: dict[str, Record], path: Path) -> None:
     """Draw where an iteration's time goes, one bar per run."""
-    runs = result["runs"]
-    fig, axis = plt.subplots(figsize=(7, 0.5 * len(runs) + 1.3), constrained_layout=True)
-    labelled: set[str] = set()
-    for height, (_, run) in enumerate(runs.items()):
+    figure, axes = panels(1, 1, 7, 0.5 * len(runs) + 1.3)
+    axis, labelled = axes[0][0], set()
+    for height, run in enumerate(runs.values()):
         seconds, left = run["seconds_per_iteration"], 0.0
-        learner = "actor step" in seconds
         for part, color in PARTS.items():
-            if part not in seconds or (part == "update" and learner):
+            if part not in seconds or (part == "update" and "actor step" in seconds):
                 continue
             width = 1e6 * seconds[part] / run["env_steps_per_iteration"]
             label = None if part in labelled else "update of PPO" if part == "update" else part
@@ -150,16 +176,15 @@ def time_shares(result: dict[str, Any], path: Path) -> None:
     axis.set_yticks(range(len(runs)), list(runs))
     axis.invert_yaxis()
     axis.set_xlabel("microseconds per environment step")
-    axis.legend(frameon=False, fontsize=8, ncols=4, loc="upper center", bbox_to_anchor=(0.5, -0.3))
-    axis.spines[["top", "right"]].set_visible(False)
-    fig.savefig(path, dpi=130)
-    plt.close(fig)
+    figure.legend(frameon=False, fontsize=8, ncols=4, loc="outside lower center")
+    save(figure, path)
 
 
-def latency(runs: dict[str, Any], runtimes: Sequence[str], path: Path) -> None:
+def latency(runs: dict[str, Record], path: Path) -> None:
     """Draw median, 99th percentile and longest call of every policy and runtime."""
-    fig, axis = plt.subplots(figsize=(6.4, 3.6), constrained_layout=True)
-    for i, runtime in enumerate(runtimes):
+    figure, axes = panels(1, 1, 6.4, 3.6)
+    axis = axes[0][0]
+    for i, runtime in enumerate(("ONNX Runtime", "TorchScript")):
         timed = {place: run[runtime] for place, run in enumerate(runs.values()) if runtime in run}
         places = np.array(list(timed)) + 0.16 * (2 * i - 1)
         times = {part: [of[part] for of in timed.values()] for part in ("p50", "p99", "worst")}
@@ -169,18 +194,18 @@ def latency(runs: dict[str, Any], runtimes: Sequence[str], path: Path) -> None:
     axis.set_xticks(range(len(runs)), [name.replace(", ", "\n") for name in runs])
     axis.set(yscale="log", ylabel="milliseconds per action")
     axis.grid(axis="y", lw=0.4)
-    axis.spines[["top", "right"]].set_visible(False)
     axis.legend(frameon=False, fontsize=8)
-    fig.savefig(path, dpi=130)
-    plt.close(fig)
+    save(figure, path)
 
 
-def return_against_latency(kept: dict[str, dict[str, Estimate]], milliseconds: dict[str, float], path: Path) -> None:
-    """Draw the share of the return that exported variants keep against the time of all but one call in a hundred."""
-    fig, axis = plt.subplots(figsize=(6.4, 3.6), constrained_layout=True)
+def return_against_latency(results: Results, path: Path) -> None:
+    """Draw the share of the return that exported variants keep against their 99th percentile of latency."""
+    figure, axes = panels(1, 1, 6.4, 3.6)
+    axis, milliseconds = axes[0][0], tables.latencies(results)
     order = sorted(milliseconds, key=lambda name: milliseconds[name])
-    for i, (task, shares) in enumerate(kept.items()):
-        # side by side, or their intervals would hide each other
+    for i, (task, runs) in enumerate(tables.exported_runs(results).items()):
+        shares = tables.kept_shares(runs)
+        # side by side, because overlapping intervals would hide each other
         places = np.array([milliseconds[name] for name in order]) * (1.0 + 0.02 * i)
         for place, name in zip(places, order, strict=True):
             bounds = shares[name].interval
@@ -192,25 +217,75 @@ def return_against_latency(kept: dict[str, dict[str, Estimate]], milliseconds: d
     axis.minorticks_off()
     axis.set(xlabel="milliseconds per action, 99 % within (positions to scale)", ylabel="share of the return kept")
     axis.grid(axis="y", lw=0.4)
-    axis.spines[["top", "right"]].set_visible(False)
     axis.legend(frameon=False, fontsize=8)
-    fig.savefig(path, dpi=130)
-    plt.close(fig)
+    save(figure, path)
 
 
-def long_runs(records: Sequence[dict[str, Any]], path: Path) -> None:
+def long_runs(runs: Runs, path: Path) -> None:
     """Draw the training return and the memory of long trainings over iterations."""
-    figure, (top, bottom) = plt.subplots(2, 1, figsize=(7, 4.6), sharex=True)
-    for record in records:
-        iterations = np.linspace(0, record["iterations"], len(record["returns"]))
-        top.plot(iterations, record["returns"], linewidth=0.8, label=f"seed {record['seed']}")
-        seconds, megabytes = np.array([sample for sample in record["memory_s_mb"] if sample[1] > 0.0]).T
-        bottom.plot(seconds / seconds[-1] * record["iterations"], megabytes, linewidth=0.8)
+    figure, axes = panels(2, 1, 7, 2.3, sharex=True)
+    top, bottom = axes[:, 0]
+    for run in runs:
+        iterations = np.linspace(0, run["iterations"], len(run["returns"]))
+        top.plot(iterations, run["returns"], linewidth=0.8, label=f"seed {run['seed']}")
+        seconds, megabytes = np.array([sample for sample in run["memory_s_mb"] if sample[1] > 0.0]).T
+        bottom.plot(seconds / seconds[-1] * run["iterations"], megabytes, linewidth=0.8)
     top.set_ylabel("training return")
     top.legend(frameon=False)
-    bottom.set_ylabel("memory, MB")
+    bottom.set(ylabel="memory, MB", xlabel=f"iteration ({runs[0]['task']})")
     bottom.set_ylim(bottom=0.0)
-    bottom.set_xlabel(f"iteration ({records[0]['task']})")
-    figure.tight_layout()
-    figure.savefig(path, dpi=130)
-    plt.close(figure)
+    save(figure, path)
+
+
+def speed_sampling(runs: dict[str, Record], path: Path) -> None:
+    """Draw milliseconds per action batch against environments, one panel per run and one colour per ``N``."""
+    runs = {label: run for label, run in runs.items() if run.get("sampling")}
+    figure, axes = panels(1, len(runs), 4.6, 3.6)
+    for axis, (label, run) in zip(axes[0], runs.items(), strict=True):
+        lines: dict[tuple[str, str], list[tuple[int, dict[str, float]]]] = {}
+        for cell in run["sampling"].values():
+            if "skipped" not in cell:
+                of = f"N = {cell['shape']['num_denoise_steps']}" if cell["actor"] == "diffusion" else cell["actor"]
+                lines.setdefault((of, cell["mode"]), []).append((cell["shape"]["num_envs"], cell["ms"]))
+        colors = {of: f"C{i}" for i, of in enumerate(dict.fromkeys(of for of, _ in lines))}
+        for (of, mode), points in lines.items():
+            eager = mode == "eager"
+            _times(axis, points, colors[of], "--" if eager else "-", None if eager else of)
+        axis.plot([], [], "--", color="#555555", label="eager")
+        axis.set(title=label, xlabel="environments")
+        _logarithmic(axis, {size for points in lines.values() for size, _ in points})
+    axes[0][0].set_ylabel("milliseconds per action batch")
+    axes[0][0].legend(frameon=False, fontsize=8)
+    save(figure, path)
+
+
+def speed_growth(runs: dict[str, Record], path: Path) -> None:
+    """Draw times against one size at a time, one row per run and one panel per size."""
+    runs = {label: run for label, run in runs.items() if run.get("sweeps")}
+    figure, axes = panels(len(runs), len(SWEPT), 3.2, 3.0, sharey="row")
+    for row, (label, run) in zip(axes, runs.items(), strict=True):
+        for axis, (field, title) in zip(row, SWEPT.items(), strict=True):
+            cells = [c for c in run["sweeps"].values() if c["swept"] in ("", field) and "skipped" not in c]
+            for quantity, color, text in (("update", "trudi", "minibatch update"), ("sampling", "ppo", "action batch")):
+                points = sorted((c["shape"][field], c[quantity]["ms"]) for c in cells)
+                _times(axis, points, COLORS[color], "-", text)
+            axis.set_xlabel(title)
+            _logarithmic(axis, {c["shape"][field] for c in cells})
+        row[0].set_ylabel(f"milliseconds, {label}")
+    axes[0][0].legend(frameon=False, fontsize=8)
+    save(figure, path)
+
+
+def _logarithmic(axis: Axes, sizes: set[int]) -> None:
+    """Scale both axes logarithmically, with ticks at the measured sizes."""
+    axis.set(xscale="log", yscale="log")
+    axis.set_xticks(sorted(sizes), [str(size) for size in sorted(sizes)])
+    axis.xaxis.set_minor_locator(NullLocator())
+    axis.yaxis.set_major_formatter("{x:g}")
+    axis.yaxis.set_minor_formatter(NullFormatter())
+
+
+def _times(axis: Axes, points: list[tuple[int, dict[str, float]]], color: str, style: str, label: str | None) -> None:
+    sizes, times = [size for size, _ in points], [timing for _, timing in points]
+    axis.plot(sizes, [t["median"] for t in times], style, color=color, marker="o", ms=3.5, label=label)
+    axis.fill_between(sizes, [t["q25"] for t in times], [t["q75"] for t in times], color=color, alpha=0.2, lw=0)

@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: BSD-3-Clause
-"""``scripts/train.py`` in a process that things go wrong in: NaN from the simulator and in minibatches, a full disk.
+"""``scripts/train.py`` with injected faults: NaN from the simulator and in minibatches, and a full disk.
 
-``soak.py`` starts it. The faults are drawn from the seed in ``SOAK_SEED``; what happened is appended to the file in
-``SOAK_LOG``, one JSON object in each line.
+``robustness.py`` starts it. The faults are drawn from the seed in ``SOAK_SEED``; each event is appended to the file in
+``SOAK_LOG``, one JSON object per line.
 """
 
 from __future__ import annotations
@@ -26,20 +26,18 @@ import torch
 from trudi_rsl.algorithms import TruDi
 from trudi_rsl.hosts.gymnasium import env as gymnasium_env
 
-ROOT = Path(__file__).resolve().parents[1]
 LOG = Path(os.environ.get("SOAK_LOG", os.devnull))
 NAN_STEPS, NAN_UPDATES = 1 / 1500, 1 / 40
-"""Chance of NaN in one environment at a step, and in one minibatch of an iteration."""
+"""Probability of NaN in one environment at a step, and in one minibatch of an iteration."""
 FULL_EVERY, FULL_FOR, FULL_SIZE = 40.0, 6.0, 4096
-"""Mean seconds between full disks, seconds that one lasts, and bytes that a file may have then."""
+"""Mean seconds between full disks, their length in seconds, and the largest file size meanwhile, bytes."""
 
-random_faults = random.Random(int(os.environ.get("SOAK_SEED", "0")))
+faults = random.Random(int(os.environ.get("SOAK_SEED", "0")))
 
 
-def note(event: str, **values: Any) -> None:
-    """Append what happened to the log; it is written by the system even if this process is killed now."""
+def log_event(event: str, **values: Any) -> None:
+    """Append an event to the log, which the full disk does not affect."""
     limits = resource.getrlimit(resource.RLIMIT_FSIZE)
-    # this log is the experiment's, and none of what the full disk is to hit
     resource.setrlimit(resource.RLIMIT_FSIZE, (limits[1], limits[1]))
     try:
         with LOG.open("a") as log:
@@ -48,8 +46,8 @@ def note(event: str, **values: Any) -> None:
         resource.setrlimit(resource.RLIMIT_FSIZE, limits)
 
 
-def nan_in_simulators() -> None:
-    """Let one environment of the vector give NaN now and then."""
+def inject_nan_observations() -> None:
+    """Make one environment of the vector return NaN at random steps."""
     vectorize = gymnasium_env.vectorize
 
     def faulty(*args: Any) -> Any:
@@ -58,9 +56,9 @@ def nan_in_simulators() -> None:
 
         def step_with_nan(actions: np.ndarray) -> Any:
             obs, *rest = step(actions)
-            if random_faults.random() < NAN_STEPS:
-                obs[random_faults.randrange(len(obs)), 0] = np.nan
-                note("nan observation")
+            if faults.random() < NAN_STEPS:
+                obs[faults.randrange(len(obs)), 0] = np.nan
+                log_event("nan observation")
             return obs, *rest
 
         envs.step = step_with_nan
@@ -69,17 +67,17 @@ def nan_in_simulators() -> None:
     gymnasium_env.vectorize = faulty
 
 
-def nan_in_minibatches() -> None:
-    """Damage a minibatch now and then, and note every iteration."""
+def inject_nan_minibatches() -> None:
+    """Put NaN into a minibatch of random iterations, and log every iteration."""
     update = TruDi.update
 
-    def noted(self: TruDi) -> dict[str, float]:
-        learn, left = self.learner.update, [random_faults.randrange(64) if random_faults.random() < NAN_UPDATES else -1]
+    def logged(self: TruDi) -> dict[str, float]:
+        learn, left = self.learner.update, [faults.randrange(64) if faults.random() < NAN_UPDATES else -1]
 
         def damaged(batch: Any, old_steps: Any) -> Any:
             left[0] -= 1
             if left[0] == -1:
-                note("nan minibatch")
+                log_event("nan minibatch")
                 batch = batch._replace(targets=torch.full_like(batch.targets, torch.nan))
             return learn(batch, old_steps)
 
@@ -88,26 +86,26 @@ def nan_in_minibatches() -> None:
             return update(self)
         finally:
             del self.learner.update
-            note("iteration", memory_in_use_mb=round(memory_in_use(), 2))
+            log_event("iteration", memory_in_use_mb=round(memory_in_use(), 2))
 
-    TruDi.update = noted  # type: ignore[method-assign]
+    TruDi.update = logged  # type: ignore[method-assign]
 
 
 def memory_in_use() -> float:
-    """Return the megabytes that this process holds, without what glibc keeps of freed memory for later."""
+    """Return the megabytes that this process holds, without memory that glibc keeps for reuse."""
     ctypes.CDLL("libc.so.6").malloc_trim(0)
     return int(Path("/proc/self/statm").read_text().split()[1]) * resource.getpagesize() / 2**20
 
 
-def full_disks() -> None:
-    """Let no file grow for some seconds now and then: writing fails as on a full disk."""
+def fill_disk() -> None:
+    """Limit file sizes for some seconds at random times, so that writing fails as on a full disk."""
     signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
     _, most = resource.getrlimit(resource.RLIMIT_FSIZE)
 
     def fill() -> None:
         while True:
-            time.sleep(random_faults.expovariate(1.0 / FULL_EVERY))
-            note("full disk")
+            time.sleep(faults.expovariate(1.0 / FULL_EVERY))
+            log_event("full disk")
             resource.setrlimit(resource.RLIMIT_FSIZE, (FULL_SIZE, most))
             time.sleep(FULL_FOR)
             resource.setrlimit(resource.RLIMIT_FSIZE, (most, most))
@@ -116,8 +114,8 @@ def full_disks() -> None:
 
 
 if __name__ == "__main__":
-    nan_in_simulators()
-    nan_in_minibatches()
-    full_disks()
-    sys.argv[0] = str(ROOT / "scripts" / "train.py")
+    inject_nan_observations()
+    inject_nan_minibatches()
+    fill_disk()
+    sys.argv[0] = str(Path(__file__).resolve().parents[1] / "scripts" / "train.py")
     runpy.run_path(sys.argv[0], run_name="__main__")

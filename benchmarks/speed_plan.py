@@ -8,16 +8,14 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any, Literal
 
-from jobs import HALF_CHEETAH
-
-from trudi_rsl.acceleration import CompileMode, Precision
 from trudi_rsl.config import compose
+from trudi_rsl.settings import CompileMode, Precision
 
 Section = Literal["sampling", "update", "sweeps"]
 Mode = Literal["eager", "compiled", "captured"]
 SECTIONS: tuple[Section, ...] = ("sampling", "update", "sweeps")
 COMPILE: dict[Mode, CompileMode] = {"eager": "off", "compiled": "default", "captured": "cudagraphs"}
-
+PRESET_TASK = "HalfCheetah-v5"
 SWEPT = {
     "num_envs": "environments",
     "num_denoise_steps": "denoising steps",
@@ -25,11 +23,9 @@ SWEPT = {
     "num_actions": "action dimensions",
 }
 """Fields of a shape that are varied one at a time."""
-
-
 OPTIONS = ("stored", "fresh, K = 1", "fresh, K = 4", "adjoint", "adjoint, half the steps", "state encoder")
-"""Ways in which a diffusion actor learns: the paper's, then one change each. The preset of Gymnasium tasks is adjoint
-matching on half the steps."""
+"""How a diffusion actor learns: the paper's way, then one change each. Gymnasium presets use adjoint matching on half
+the steps."""
 
 
 @dataclass(frozen=True)
@@ -42,13 +38,13 @@ class Shape:
     num_obs: int
     num_actions: int
     width: int
-    """Of actor and critic; the actor has three layers of it."""
+    """Width of actor and critic; the actor has three hidden layers."""
     num_denoise_steps: int
     num_mini_batches: int
     num_epochs: int
 
     def settings_of(self, option: str) -> dict[str, Any]:
-        """Return what one of :data:`OPTIONS` sets in the algorithm, at these sizes."""
+        """Return the algorithm settings of one of :data:`OPTIONS` at these sizes."""
         half = self.width // 2
         settings: dict[str, dict[str, Any]] = {
             "stored": {},
@@ -71,19 +67,19 @@ class Shape:
 
 @dataclass(frozen=True)
 class Variant:
-    """Which algorithm runs, and how."""
+    """Algorithm, mode and precision."""
 
     actor: Literal["diffusion", "gaussian", "ppo", "ppo preset"] = "diffusion"
     """TruDi with one of its actors, RSL-RL's PPO with the same networks and minibatches, or with its preset."""
     mode: Mode = "eager"
     option: str = "stored"
-    """How the diffusion actor learns, one of :data:`OPTIONS`."""
+    """One of :data:`OPTIONS`; for the diffusion actor only."""
     precision: Precision = "fp32"
 
 
 @dataclass(frozen=True)
 class Cell:
-    """One thing to measure."""
+    """One measurement."""
 
     section: Section
     shape: Shape
@@ -105,40 +101,40 @@ class Cell:
         return f"{v.actor}, {v.mode}{option}, {v.precision}{minibatches}"
 
     def to_dict(self) -> dict[str, Any]:
-        """Return what the cell is, for the record of it."""
+        """Return what opens the cell's record."""
         return {"shape": dataclasses.asdict(self.shape), **dataclasses.asdict(self.variant), "swept": self.swept}
 
 
 @dataclass(frozen=True)
 class Sizes:
-    """How much is measured, and for how long."""
+    """Extent and duration of the measurements."""
 
     acting: Shape
-    """Shapes of sampling; environments and denoising steps are varied."""
+    """Shape for sampling; environments and denoising steps are varied."""
     learning: Shape
-    """Shapes of the updates, and the base of the sweeps."""
+    """Shape for updates, and base of the sweeps."""
     env_counts: tuple[int, ...]
     denoise_steps: tuple[int, ...]
     mini_batches: tuple[int, ...]
     """The first is measured with all variants, the others with stored chains in float32."""
     modes: tuple[Mode, ...]
-    """The last is what training uses."""
+    """The last is the one used in training."""
     precisions: tuple[Precision, ...]
     factors: tuple[float, ...]
-    """Of the base's sizes in the sweeps."""
+    """Multiples of the base's sizes in the sweeps."""
     seconds: float
-    """Repeat each function for so long, at least."""
+    """Minimum time for which each function is repeated."""
     budget: float
-    """Seconds that timing one function may take."""
+    """Maximum seconds for timing one function."""
 
 
 G1 = Shape(4096, 64, num_obs=99, num_actions=29, width=512, num_denoise_steps=8, num_mini_batches=16, num_epochs=4)
-"""Unitree G1 on flat ground, as thousands of environments on a GPU train it."""
+"""Unitree G1 on flat ground, as trained with thousands of environments on a GPU."""
 
 
-def half_cheetah() -> Shape:
-    """Return the shapes of the HalfCheetah preset."""
-    cfg = compose(HALF_CHEETAH, "trudi")
+def preset_shape() -> Shape:
+    """Return the shape of the HalfCheetah preset."""
+    cfg = compose(PRESET_TASK, "trudi")
     settings = cfg.agent.algorithm
     return Shape(
         cfg.env.num_envs,
@@ -153,9 +149,9 @@ def half_cheetah() -> Shape:
 
 
 def sizes(device_type: str, quick: bool) -> Sizes:
-    """Return how much to measure on ``cpu`` or ``cuda``."""
+    """Return what to measure on ``cpu`` or ``cuda``."""
     on_gpu = device_type == "cuda"
-    learning = G1 if on_gpu else half_cheetah()
+    learning = G1 if on_gpu else preset_shape()
     modes: tuple[Mode, ...] = ("eager", "compiled", "captured") if on_gpu else ("eager", "compiled")
     precisions: tuple[Precision, ...] = ("fp32", "tf32", "bf16") if on_gpu else ("fp32", "bf16")
     return Sizes(
@@ -178,27 +174,23 @@ def plan(chosen: Sizes) -> list[Cell]:
 
 
 def _sampling(chosen: Sizes) -> Iterator[Cell]:
-    # what lies between the plain and the best mode tells nothing of acting
-    modes = dict.fromkeys((chosen.modes[0], chosen.modes[-1]))
-    for mode in modes:
+    # modes between the plainest and the fastest do not change acting
+    for mode in dict.fromkeys((chosen.modes[0], chosen.modes[-1])):
         for envs in chosen.env_counts:
             for steps in chosen.denoise_steps:
                 shape = dataclasses.replace(chosen.acting, num_envs=envs, num_denoise_steps=steps)
                 yield Cell("sampling", shape, Variant(mode=mode))
-            shape = dataclasses.replace(chosen.acting, num_envs=envs)
-            yield Cell("sampling", shape, Variant("gaussian", mode))
+            yield Cell("sampling", dataclasses.replace(chosen.acting, num_envs=envs), Variant("gaussian", mode))
 
 
 def _update(chosen: Sizes) -> Iterator[Cell]:
     first, *others = (dataclasses.replace(chosen.learning, num_mini_batches=m) for m in chosen.mini_batches)
-    precisions, plain = chosen.precisions, chosen.precisions[0]
+    plain = chosen.precisions[0]
     for mode in chosen.modes:
-        for precision in precisions:
+        for precision in chosen.precisions:
             yield Cell("update", first, Variant("diffusion", mode, "stored", precision))
             yield Cell("update", first, Variant("gaussian", mode, "stored", precision))
-        # what is between the plain and the best mode tells nothing of these
-        options = OPTIONS[1:] if mode == chosen.modes[-1] else ["fresh, K = 1"]
-        for option in options:
+        for option in OPTIONS[1:] if mode == chosen.modes[-1] else ["fresh, K = 1"]:
             yield Cell("update", first, Variant("diffusion", mode, option, plain))
         for shape in others:
             yield Cell("update", shape, Variant("diffusion", mode, "stored", plain))

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: BSD-3-Clause
-"""Algorithms with a full rollout, built as training builds them, over an environment that costs nothing."""
+"""Algorithms with a full rollout, built as in training, on an environment that costs no time."""
 
 from __future__ import annotations
 
@@ -11,11 +11,10 @@ from functools import cache
 from typing import Any
 
 import torch
-from jobs import HALF_CHEETAH
 from omegaconf import OmegaConf
 from rsl_rl.algorithms import PPO
 from rsl_rl.env import VecEnv
-from speed_plan import COMPILE, Shape, Variant
+from speed_plan import COMPILE, PRESET_TASK, Shape, Variant
 from tensordict import TensorDict
 from torch import Tensor
 
@@ -27,9 +26,9 @@ from trudi_rsl.policies.diffusion import DiffusionPolicy
 from trudi_rsl.storage import Minibatch
 
 STANDSTILL = 1e-12
-"""Learning rate too small to change a weight: every repeat gates the same states."""
+"""Learning rate too small to change a weight, so that the same states exceed the trust region in every repeat."""
 DRIFT = 0.02
-"""Standard deviation of what the actor's weights have moved since the rollout."""
+"""Standard deviation of the change of the actor's weights since the rollout."""
 
 
 class RandomEnv(VecEnv):
@@ -56,11 +55,11 @@ class RandomEnv(VecEnv):
 
 @cache
 def _preset(algo: str) -> dict[str, Any]:
-    return OmegaConf.to_container(compose(HALF_CHEETAH, algo).agent)  # pyright: ignore[reportReturnType]
+    return OmegaConf.to_container(compose(PRESET_TASK, algo).agent)  # pyright: ignore[reportReturnType]
 
 
 def make_trudi(shape: Shape, variant: Variant, device: str) -> tuple[TruDi, RandomEnv]:
-    """Return TruDi with the preset's settings but these shapes, and weights that no update changes."""
+    """Return TruDi with the preset's settings but this shape, and with weights that stay constant."""
     cfg = copy.deepcopy(_preset("trudi" if variant.actor == "diffusion" else "reppo"))
     cfg["num_steps_per_env"] = shape.num_steps
     cfg["algorithm"] |= {
@@ -77,22 +76,22 @@ def make_trudi(shape: Shape, variant: Variant, device: str) -> tuple[TruDi, Rand
         cfg["algorithm"] |= shape.settings_of(variant.option)
     torch.manual_seed(0)
     env = RandomEnv(shape, device)
-    # RSL-RL prints what it resolved
+    # RSL-RL prints the configuration
     with contextlib.redirect_stdout(io.StringIO()):
         return TruDi.construct_algorithm(env.get_observations(), env, cfg, device), env
 
 
 def trained_trudi(shape: Shape, variant: Variant, device: str) -> TruDi:
-    """Return TruDi with a full rollout, about half of whose states are beyond the trust region."""
+    """Return TruDi with a full rollout in which about half of the states exceed the trust region."""
     alg, env = make_trudi(shape, variant, device)
-    # acting is compiled only where it is measured
+    # compile acting only where it is measured
     sample, alg._sample = alg._sample, alg._sampled
     collect(alg, env, shape.num_steps)
     alg._sample = sample
     with torch.no_grad():
         for parameter in alg.actor_critic.actor.parameters():
             parameter.add_(DRIFT * torch.randn_like(parameter))
-    # a copy would lie within the trust region
+    # keep the old actor, or all states would be within the trust region
     alg.actor_critic.sync_old_actor = lambda: None
     with torch.compiler.set_stance("force_eager"):
         alg.cfg.kl_bound = float(alg.learner._take_steps(*update_args(alg))["path_kl"])
@@ -100,7 +99,7 @@ def trained_trudi(shape: Shape, variant: Variant, device: str) -> TruDi:
 
 
 def make_ppo(shape: Shape, preset: bool, device: str) -> PPO:
-    """Return RSL-RL's PPO with a full rollout, with its preset's or the shape's networks and minibatches."""
+    """Return RSL-RL's PPO with a full rollout, and networks and minibatches of its preset or of the shape."""
     cfg = copy.deepcopy(_preset("ppo")) | {"num_steps_per_env": shape.num_steps, "multi_gpu": None}
     cfg["algorithm"] |= {"learning_rate": STANDSTILL, "schedule": "fixed"}
     if not preset:
@@ -117,7 +116,6 @@ def make_ppo(shape: Shape, preset: bool, device: str) -> PPO:
 
 def collect(alg: TruDi | PPO, env: RandomEnv, num_steps: int) -> None:
     """Fill the algorithm's rollout as a runner does."""
-    # TruDi says at its start what is compiled
     with contextlib.redirect_stdout(io.StringIO()):
         alg.train_mode()
     with torch.inference_mode():
@@ -129,7 +127,7 @@ def collect(alg: TruDi | PPO, env: RandomEnv, num_steps: int) -> None:
 
 
 def update_args(alg: TruDi) -> tuple[Minibatch, Tensor | None]:
-    """Return what the learner's update is called with: a minibatch, and a diffusion policy's step sizes ``[N, A]``."""
+    """Return the arguments of the learner's update: a minibatch, and a diffusion policy's step sizes ``[N, A]``."""
     return next(alg.storage.minibatches(1, alg.cfg.num_mini_batches)), step_sizes_of(alg.actor_critic.old_actor)
 
 
@@ -138,8 +136,8 @@ def action_batch(alg: TruDi, env: RandomEnv, sample: Callable[..., Any]) -> Call
 
     Args:
         alg: The algorithm.
-        env: Gives the observations.
-        sample: Turns normalised observations and noise into decisions.
+        env: Source of the observations.
+        sample: Maps normalised observations and noise to decisions.
     """
     actor, obs = alg.actor_critic.actor, env.get_observations()["policy"]
 
@@ -167,10 +165,10 @@ def path_kl_gradient(alg: TruDi) -> Callable[[], Any]:
 
 
 def parts(alg: TruDi) -> dict[str, Callable[[], Any]]:
-    """Return the parts of a minibatch update: the two steps, and what is inside or after these.
+    """Return the parts of a minibatch update, which overlap.
 
-    ``path KL`` is inside the actor step, and never compiled by itself. ``optimizers`` is clipping and Adam of actor and
-    critic, which are inside their steps, and the dual step.
+    ``path KL`` is inside the actor step and has no compiled form of its own. ``optimizers`` is clipping and Adam of
+    actor and critic, which are inside their steps, and the dual step.
     """
     learner = alg.learner
     batch, old_steps = update_args(alg)
@@ -197,10 +195,10 @@ def parts(alg: TruDi) -> dict[str, Callable[[], Any]]:
 
 
 def check_fast(alg: TruDi) -> None:
-    """Refuse to report the time of code that fell back to what it was before compiling or capturing.
+    """Check that no function fell back to code that is not compiled or captured.
 
     Raises:
-        RuntimeError: Naming it.
+        RuntimeError: Naming the functions that did.
     """
     accelerator = alg.learner.accelerator
     slow = [f"{g.name} ({g.verb})" for g in [*accelerator._compiled, *accelerator._captured] if not g.is_fast]

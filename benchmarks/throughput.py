@@ -1,35 +1,26 @@
 # SPDX-License-Identifier: BSD-3-Clause
-"""Environment steps per second with learning, and where an iteration's time goes.
+"""Environment steps per second of training, where an iteration's time goes, and what evaluating a checkpoint costs.
 
-    python benchmarks/throughput.py --before 14cb52a
+    python benchmarks/throughput.py
 
-Writes ``benchmarks/results/throughput.json``. Run it on an otherwise idle machine. ``--before`` names a commit whose
-own throughput.py is run as well, as it was then, so that both are measured on the same machine in the same hour.
+Run it on an otherwise idle machine.
 """
 
 from __future__ import annotations
 
-import argparse
 import contextlib
 import io
-import json
-import os
-import platform
 import statistics
-import subprocess
-import sys
-import tarfile
-import tempfile
 import time
 from collections import defaultdict
 from collections.abc import Callable, Sequence
-from importlib.metadata import version
-from pathlib import Path
 from typing import Any
 
 import torch
-from jobs import ALGORITHMS
 from omegaconf import DictConfig, OmegaConf
+from results import ALGORITHMS, Record, processor, versions
+from rich.progress import track
+from runs import main
 from speed_subjects import path_kl_gradient
 from timing import measured
 
@@ -37,22 +28,24 @@ from trudi_rsl.algorithms import TruDi
 from trudi_rsl.config import compose
 from trudi_rsl.hosts.registry import make_env
 from trudi_rsl.runners import OnPolicyRunner
+from trudi_rsl.runners.evaluation import CheckpointEvaluation
 
-ROOT = Path(__file__).resolve().parents[1]
-OUTPUT = ROOT / "benchmarks" / "results" / "throughput.json"
 TASK = "HalfCheetah-v5"
 WARM_UP, MEASURED = 5, 25
+CASES = [("trudi", 1), ("ppo", 1), ("trudi", 2), ("ppo", 2)]
+CASES += [(algo, 1) for algo in ALGORITHMS if algo not in ("trudi", "ppo")]
+"""Algorithms and threads."""
 
 
 class Stopwatch:
     """Sums the time spent in wrapped methods, per name and iteration.
 
     Args:
-        wait: Called before each look at the clock; on a GPU it must wait for the device.
+        synchronize: Called before each clock reading; on a GPU it must wait for the running kernels.
     """
 
-    def __init__(self, wait: Callable[[], None] = lambda: None) -> None:
-        self.wait = wait
+    def __init__(self, synchronize: Callable[[], None] = lambda: None) -> None:
+        self.synchronize = synchronize
         self.seconds: dict[str, float] = defaultdict(float)
 
     def wrap(self, holder: Any, method: str, name: str) -> None:
@@ -60,15 +53,23 @@ class Stopwatch:
         inner: Callable[..., Any] = getattr(holder, method)
 
         def timed(*args: Any, **kwargs: Any) -> Any:
-            self.wait()
+            self.synchronize()
             start = time.perf_counter()
             try:
                 return inner(*args, **kwargs)
             finally:
-                self.wait()
+                self.synchronize()
                 self.seconds[name] += time.perf_counter() - start
 
         setattr(holder, method, timed)
+
+    def wrap_iteration(self, runner: OnPolicyRunner) -> None:
+        """Time the parts of an iteration."""
+        self.wrap(runner.env, "step", "simulate")
+        self.wrap(runner.alg, "act", "sample")
+        self.wrap(runner.alg, "process_env_step", "store")
+        self.wrap(runner.alg, "compute_returns", "targets")
+        self.wrap(runner.alg, "update", "update")
 
     def read(self) -> dict[str, float]:
         """Return the sums since the last call."""
@@ -79,11 +80,11 @@ class Stopwatch:
 def training(
     task: str, algo: str, settings: dict[str, Any], overrides: Sequence[str] = ()
 ) -> tuple[OnPolicyRunner, DictConfig]:
-    """Return a runner as ``scripts/train.py`` makes it, without a log folder, and its configuration.
+    """Return a runner as ``scripts/train.py`` builds it, without a log folder, and its configuration.
 
     Args:
-        task: Gymnasium name.
-        algo: One of ``jobs.ALGORITHMS``.
+        task: Gymnasium id.
+        algo: Algorithm.
         settings: Settings by dotted name, among them ``agent.seed`` and ``agent.device``.
         overrides: Further settings, as typed on a command line.
     """
@@ -94,106 +95,83 @@ def training(
     return OnPolicyRunner(env, agent_cfg, None, cfg.agent.device), cfg
 
 
-def measure(algo: str, seed: int) -> dict[str, Any]:
-    """Return medians over iterations of one training run."""
-    runner, cfg = training(TASK, algo, {"agent.seed": seed, "agent.device": "cpu"})
-    env = runner.env
+def measure(algo: str, warm_up: int = WARM_UP, iterations: int = MEASURED) -> Record:
+    """Return medians over the iterations of one training run."""
+    runner, cfg = training(TASK, algo, {"agent.seed": 1, "agent.device": "cpu"})
     watch = Stopwatch()
-    watch.wrap(env, "step", "simulate")
-    watch.wrap(runner.alg, "act", "sample")
-    watch.wrap(runner.alg, "process_env_step", "store")
-    watch.wrap(runner.alg, "compute_returns", "targets")
-    watch.wrap(runner.alg, "update", "update")
+    watch.wrap_iteration(runner)
     if isinstance(runner.alg, TruDi):
         watch.wrap(runner.alg.learner, "_critic_step", "critic step")
         watch.wrap(runner.alg.learner, "_actor_step", "actor step")
-    iterations: dict[str, list[float]] = defaultdict(list)
-    runner.learn(WARM_UP, init_at_random_ep_len=True)
+    seconds: dict[str, list[float]] = defaultdict(list)
+    runner.learn(warm_up, init_at_random_ep_len=True)
     watch.read()
-    for _ in range(MEASURED):
+    for _ in range(iterations):
         start = time.perf_counter()
         runner.learn(1)
-        iterations["iteration"].append(time.perf_counter() - start)
-        for name, seconds in watch.read().items():
-            iterations[name].append(seconds)
-    medians = {name: statistics.median(values) for name, values in iterations.items()}
+        seconds["iteration"].append(time.perf_counter() - start)
+        for name, spent in watch.read().items():
+            seconds[name].append(spent)
+    medians = {name: statistics.median(values) for name, values in seconds.items()}
     steps = cfg.agent.num_steps_per_env * cfg.env.num_envs
-    record: dict[str, Any] = {
+    record: Record = {
         "env_steps_per_second": steps / medians["iteration"],
-        "slowest_and_fastest": [steps / max(iterations["iteration"]), steps / min(iterations["iteration"])],
+        "slowest_and_fastest": [steps / max(seconds["iteration"]), steps / min(seconds["iteration"])],
         "seconds_per_iteration": medians,
         "env_steps_per_iteration": steps,
     }
     if isinstance(runner.alg, TruDi):
         if algo == "trudi":
-            record["path_kl_ms"] = path_kl_ms(runner.alg)
-        updates = runner.alg.cfg.num_learning_epochs * runner.alg.cfg.num_mini_batches
-        record["minibatch_updates_per_iteration"] = updates
+            record["path_kl_ms"] = measured(path_kl_gradient(runner.alg), min_seconds=1.0).median
+        record["minibatch_updates_per_iteration"] = runner.alg.cfg.num_learning_epochs * runner.alg.cfg.num_mini_batches
     return record
 
 
-def measure_commit(commit: str, threads: Sequence[int]) -> dict[str, Any]:
-    """Return the runs that a commit's own throughput.py measures, under names that end with the commit.
-
-    Raises:
-        subprocess.CalledProcessError: If there is no such commit here, or its script fails.
-    """
-    with tempfile.TemporaryDirectory() as folder:
-        archive = subprocess.run(["git", "archive", commit], cwd=ROOT, capture_output=True, check=True).stdout
-        with tarfile.open(fileobj=io.BytesIO(archive)) as files:
-            files.extractall(folder, filter="data")
-        command = [sys.executable, "benchmarks/throughput.py", "--threads", *map(str, threads)]
-        subprocess.run(command, cwd=folder, env=os.environ | {"PYTHONPATH": f"{folder}/source"}, check=True)
-        runs = json.loads((Path(folder) / "benchmarks" / "results" / OUTPUT.name).read_text())["runs"]
-    return {f"{name}, before ({commit})": run for name, run in runs.items() if name.startswith("trudi")}
-
-
-def path_kl_ms(alg: TruDi) -> float:
-    """Return the median time of the path KL alone, forward and backward, on one minibatch of the last rollout."""
-    return measured(path_kl_gradient(alg), min_seconds=1.0).median
-
-
-def main() -> None:
-    """Measure the algorithms and store the record, beside what was measured of others on this machine."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--threads", type=int, nargs="+", default=[1, 2])
-    parser.add_argument("--before", metavar="COMMIT", help="measure TruDi as it was at this commit too")
-    parser.add_argument("--algos", nargs="+", choices=ALGORITHMS, default=["trudi", "ppo"])
-    args = parser.parse_args()
-    records = measure_commit(args.before, args.threads) if args.before else {}
-    for threads in args.threads:
+def throughput(quick: bool) -> Record:
+    """Measure all cases one after the other."""
+    counts = (1, 1) if quick else (WARM_UP, MEASURED)
+    records = {}
+    for algo, threads in track(CASES[:2] if quick else CASES, "throughput"):
         torch.set_num_threads(threads)
-        for algo in args.algos:
-            with contextlib.redirect_stdout(io.StringIO()):
-                records[f"{algo}, {threads} thread{'s' * (threads > 1)}"] = measure(algo, seed=1)
-    result = {
-        "task": TASK,
-        "iterations": MEASURED,
-        "warm_up": WARM_UP,
-        "processor": processor(),
-        "versions": {p: version(p) for p in ("torch", "rsl-rl-lib", "gymnasium", "mujoco")},
-        "runs": records,
-    }
-    if OUTPUT.exists():
-        stored = json.loads(OUTPUT.read_text())
-        if all(stored[name] == result[name] for name in result if name != "runs"):
-            result["runs"] = stored["runs"] | records
-    OUTPUT.parent.mkdir(parents=True, exist_ok=True)
-    OUTPUT.write_text(json.dumps(result, indent=1) + "\n")
-    for name, record in records.items():
-        print(f"{name}: {record['env_steps_per_second']:.0f} env-steps/s")
+        with contextlib.redirect_stdout(io.StringIO()):
+            records[f"{algo}, {threads} thread{'s' * (threads > 1)}"] = measure(algo, *counts)
+    about = {"task": TASK, "iterations": counts[1], "warm_up": counts[0], "processor": processor()}
+    return about | {"versions": versions(), "runs": records}
 
 
-def processor() -> str:
-    """Return the processor's name and the cores this process may use."""
-    names = [line.split(":", 1)[1].strip() for line in _cpuinfo() if line.startswith("model name")]
-    return f"{names[0] if names else platform.processor()}, {len(names) or '?'} cores"
+def evaluation_cost(quick: bool) -> Record:
+    """Return the seconds of an evaluation during training and of an iteration, for each algorithm on one thread."""
+    warm_up, iterations, evaluations = (1, 1, 1) if quick else (2, 5, 3)
+    torch.set_num_threads(1)
+    records = {}
+    for algo in track(list(ALGORITHMS)[: 1 if quick else None], "evaluation cost"):
+        runner, cfg = training(TASK, algo, {"agent.seed": 1, "agent.device": "cpu"})
+        with contextlib.redirect_stdout(io.StringIO()):
+            runner.learn(warm_up, init_at_random_ep_len=True)
+            iteration = median_seconds(lambda runner=runner: runner.learn(1), iterations)
+            evaluation = CheckpointEvaluation(
+                runner.evaluation_env, cfg.agent.evaluation_episodes, stopped=lambda: False
+            )
+            seconds = median_seconds(lambda e=evaluation, runner=runner: e.evaluate(runner), evaluations)
+            evaluation.close()
+        records[algo] = {
+            "episodes": cfg.agent.evaluation_episodes,
+            "save_interval": cfg.agent.save_interval,
+            "evaluation_s": seconds,
+            "iteration_s": iteration,
+        }
+    return {"task": TASK, "processor": processor(), "runs": records}
 
 
-def _cpuinfo() -> list[str]:
-    path = Path("/proc/cpuinfo")
-    return path.read_text().splitlines() if path.exists() else []
+def median_seconds(work: Callable[[], Any], times: int) -> float:
+    """Return the median seconds of a call that is repeated."""
+    spans = []
+    for _ in range(times):
+        start = time.perf_counter()
+        work()
+        spans.append(time.perf_counter() - start)
+    return statistics.median(spans)
 
 
 if __name__ == "__main__":
-    main()
+    main(__doc__, {}, {"throughput": throughput, "evaluation_cost": evaluation_cost})

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: BSD-3-Clause
-"""Times with quartiles, counted FLOPs, and what matrix products of a device reach."""
+"""Times with quartiles, counted FLOPs, and the rate of a device's matrix products."""
 
 from __future__ import annotations
 
@@ -15,17 +15,18 @@ import torch
 from torch.utils.benchmark import Timer
 from torch.utils.flop_counter import FlopCounterMode
 
-from trudi_rsl.acceleration import Precision, set_matmul_precision
+from trudi_rsl.acceleration import set_matmul_precision
+from trudi_rsl.settings import Precision
 
 WARM_UP = 4
-"""Calls before timing: one compiles, and the third is captured as a CUDA graph."""
+"""Calls before timing: the first compiles, and the third is captured as a CUDA graph."""
 LEAST_REPEATS = 5
 CALLS_OF_A_SLOW_CELL = WARM_UP + 3 + LEAST_REPEATS
-"""Calls that measuring a function takes at least: Timer chooses its block by three."""
+"""Minimum number of calls for timing a function; Timer needs three to choose its block size."""
 BIG_GEMM = {"cpu": 2048, "cuda": 8192}
 """Rows and columns of square matrices large enough for a device's best rate."""
 GEMM_SECONDS = 0.5
-"""Repeat a matrix product for so long, at least."""
+"""Minimum time for which a matrix product is repeated."""
 
 
 class TooSlowError(Exception):
@@ -43,15 +44,15 @@ class Timing:
 
 
 def measured(call: Callable[[], Any], min_seconds: float, budget: float = float("inf")) -> Timing:
-    """Time a function after warming it up, waiting for the GPU where there is one.
+    """Time a function after a warm-up, with a GPU sync if there is a GPU.
 
     Args:
         call: What to time.
-        min_seconds: Seconds to repeat it for, at least.
-        budget: Seconds that all its calls may take once it is compiled.
+        min_seconds: Minimum seconds of repeating it.
+        budget: Maximum seconds of all calls after compilation.
 
     Raises:
-        TooSlowError: Naming the seconds per call, if that is not enough.
+        TooSlowError: If the budget is too small; it names the seconds per call.
     """
     once = 0.0
     for _ in range(WARM_UP):
@@ -76,7 +77,7 @@ def synchronize() -> None:
 
 
 def counted_flops(call: Callable[[], Any]) -> int:
-    """Return the FLOPs of a function's matrix products, with whatever is compiled in it run as written."""
+    """Return the FLOPs of a function's matrix products, counted in eager mode."""
     with torch.compiler.set_stance("force_eager"), FlopCounterMode(display=False) as counter:
         call()
     return counter.get_total_flops()
@@ -88,8 +89,8 @@ def gemm_rate(precision: Precision, device: str, threads: int, rows: int, inner:
 
     Args:
         precision: Of the product.
-        device: Where it runs.
-        threads: Threads it runs with, which are torch's at present.
+        device: Device.
+        threads: Current number of torch's threads, as part of the cache key.
         rows: Rows of the left matrix.
         inner: Columns of the left matrix.
         columns: Columns of the right matrix.
@@ -104,15 +105,15 @@ def gemm_rate(precision: Precision, device: str, threads: int, rows: int, inner:
 
 
 def reached(timing: Timing, flops: int, precision: Precision, device: str, rows: int, width: int) -> dict[str, Any]:
-    """Return a function's record: its time, its FLOPs, and its rate as a share of what matrix products reach.
+    """Return a function's time, its FLOPs, and its rate relative to that of matrix products.
 
     Args:
-        timing: Of the function.
-        flops: That it does.
-        precision: Of its matrix products.
-        device: Where it runs.
+        timing: Time of the function.
+        flops: FLOPs of the function.
+        precision: Precision of its matrix products.
+        device: Device.
         rows: Rows of the network's largest products.
-        width: Of the network.
+        width: Width of the network.
     """
     side, threads = BIG_GEMM[torch.device(device).type], torch.get_num_threads()
     rate = 1e3 * flops / timing.median

@@ -65,10 +65,10 @@ def parse() -> argparse.Namespace:
 
 def run(args: argparse.Namespace) -> None:
     """Check everything, run what is missing, compare, and write."""
+    from trudi_rsl.deploy.provenance import commit, versions
     from trudi_rsl.evaluation.comparison import compare, read_ranges, require_ranges
     from trudi_rsl.evaluation.identify import describe_mixtures, find_subjects
     from trudi_rsl.evaluation.measurement import EvaluationCfg, measure_all, plan_evaluations
-    from trudi_rsl.evaluation.provenance import commit, versions
     from trudi_rsl.evaluation.samplers import expand_samplers, supported_samplers
     from trudi_rsl.evaluation.tables import as_markdown, require_free, write_comparison
     from trudi_rsl.hosts.registry import GYMNASIUM

@@ -148,7 +148,10 @@ def main(argv: list[str]) -> int:
     """
     try:
         args, rest = parse(argv)
-        import trudi_rsl.config  # noqa: F401  what cannot be imported is told apart from what goes wrong later
+        from trudi_rsl.rsl_rl_compat.version import check_version
+
+        check_version()  # before the imports below, which fail under unsupported versions
+        import trudi_rsl.config  # noqa: F401
         from trudi_rsl.errors import CheckpointError, ConfigError, NonFiniteError, ProcessLostError
     except ImportError as error:
         advice = ". Install this package: pip install -e ." if isinstance(error, ModuleNotFoundError) else ""

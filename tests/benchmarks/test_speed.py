@@ -5,12 +5,15 @@ import json
 from pathlib import Path
 from typing import Any
 
+import figures
 import pytest
-import report_speed
 import torch
+from report import markdown
+from results import Results
 from speed import Bench, Store, measure_cells
 from speed_plan import Shape, Sizes, Variant, plan
 from speed_subjects import parts, trained_trudi
+from tables import speed_parts, speed_sampling, speed_update
 from timing import counted_flops
 
 from trudi_rsl.diffusion.score_network import NUM_FREQUENCIES, TIME_EMBEDDING_DIM, TIME_HIDDEN_DIM
@@ -41,7 +44,8 @@ def _small_ceiling(monkeypatch: pytest.MonkeyPatch) -> None:
 def test_every_planned_cell_is_measured_and_reported(tmp_path: Path) -> None:
     cells = plan(TINY)
     assert len({(cell.section, cell.name) for cell in cells}) == len(cells)
-    store = Store(tmp_path / "speed_cpu.json", "cpu")
+    results = Results(tmp_path)
+    store = Store(results, "cpu")
     store.begin(1, ["sampling", "update", "sweeps"])
     measure_cells(cells, Bench("cpu", TINY), lambda cell, record: store.add(1, cell, record), "test")
     run: dict[str, Any] = json.loads((tmp_path / "speed_cpu.json").read_text())["runs"]["1 thread"]
@@ -50,9 +54,11 @@ def test_every_planned_cell_is_measured_and_reported(tmp_path: Path) -> None:
         assert "skipped" not in record, f"{cell.name}: {record}"
         timed = [record[part] for part in ("sampling", "update")] if cell.section == "sweeps" else [record]
         assert all(0 < each["ms"]["q25"] <= each["ms"]["median"] <= each["ms"]["q75"] for each in timed)
-    page = report_speed.sections(tmp_path, tmp_path, lambda header, rows: str([header, *rows]))
+    page = "".join(markdown(rows(results, "cpu")) for rows in (speed_sampling, speed_update, speed_parts))
     assert all(cell.name in page for cell in cells if cell.section == "update")
-    assert {path.name for path in tmp_path.glob("*.png")} == {"speed_sampling_cpu.png", "speed_growth_cpu.png"}
+    figures.speed_sampling(results.read("speed_cpu")["runs"], tmp_path / "sampling.png")
+    figures.speed_growth(results.read("speed_cpu")["runs"], tmp_path / "growth.png")
+    assert (tmp_path / "sampling.png").stat().st_size and (tmp_path / "growth.png").stat().st_size
 
 
 def test_a_cell_over_its_budget_is_skipped_and_told() -> None:

@@ -67,7 +67,7 @@ def test_every_checkpoint_is_exported_when_asked(raw: Tensor, tmp_path: Path) ->
 def test_an_export_that_fails_is_told_and_training_goes_on(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     (tmp_path / "exported").write_text("a file where the folder should be")
     exporting_runner(tmp_path).learn(1)
-    assert "Could not export model_0.pt; training goes on" in capsys.readouterr().out
+    assert "Could not export model_0.pt" in capsys.readouterr().out
     assert (tmp_path / "model_0.pt").is_file()
 
 

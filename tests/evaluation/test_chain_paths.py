@@ -49,9 +49,10 @@ def test_the_odes_end_where_acting_from_the_same_start_ends(
 ) -> None:
     paths = chain_paths(actor_critic, OBS, 50)[column]
     obs = TensorDict({"policy": OBS.expand(50, -1)}, batch_size=[50])
-    latent = actor_critic.deterministic_latent(actor_critic.actor_obs(obs), ChainOptions(scale), paths.latents[0])
-    torch.testing.assert_close(paths.latents[-1], latent)
-    torch.testing.assert_close(paths.actions, actor_critic.to_simulator(latent.tanh()))
+    actor_obs = actor_critic.actor_obs(obs)
+    actions = actor_critic.deterministic_actions(actor_obs, ChainOptions(scale), paths.latents[0])
+    torch.testing.assert_close(paths.actions, actions)
+    torch.testing.assert_close(actor_critic.to_simulator(paths.latents[-1].tanh()), actions)
 
 
 def test_the_sde_takes_the_steps_of_the_denoising_kernel(actor_critic: DiffusionActorCritic) -> None:

@@ -11,12 +11,12 @@ import pytest
 import torch
 
 from tests.evaluation.tiny_runs import TASK, copy_run
+from trudi_rsl.deploy.provenance import commit, versions
 from trudi_rsl.errors import ConfigError
 from trudi_rsl.evaluation.episodes import evaluate
 from trudi_rsl.evaluation.identify import Subject, read_subject
 from trudi_rsl.evaluation.measurement import Evaluation, EvaluationCfg, Measurement, measure_all, plan_evaluations
 from trudi_rsl.evaluation.policies import load_policy
-from trudi_rsl.evaluation.provenance import commit, versions
 from trudi_rsl.evaluation.samplers import SamplerCfg
 from trudi_rsl.hosts.registry import GYMNASIUM, make_env
 from trudi_rsl.runners import OnPolicyRunner

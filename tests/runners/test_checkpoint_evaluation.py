@@ -195,7 +195,7 @@ def test_an_evaluation_that_fails_is_told_rates_nothing_and_training_goes_on(
 ) -> None:
     runner = trained(tmp_path, EPISODES, env=Breaking("HalfCheetah-v5", 2, max_episode_steps=STEPS))
     assert runner.current_learning_iteration == 3
-    told = "The evaluation of this checkpoint failed; training goes on: the simulator's reward is nan"
+    told = "The evaluation of this checkpoint failed; training continues: the simulator's reward is nan"
     assert capsys.readouterr().out.count(told) == 3
     assert list(logged(tmp_path)) == [0]
     assert (tmp_path / "best.pt").resolve().name == "model_0.pt"

@@ -178,10 +178,7 @@ def test_a_full_disk_is_told_and_training_goes_on_to_the_next_checkpoint(
     with monkeypatch.context() as disk:
         disk.setattr(os, "fsync", full_disk)
         runner.save(str(tmp_path / "model_0.pt"))
-    assert (
-        "model_0.pt could not be written; training is not ended by that: [Errno 28] No space left"
-        in capsys.readouterr().out
-    )
+    assert "model_0.pt could not be written; training continues: [Errno 28] No space left" in capsys.readouterr().out
     assert not [path for path in tmp_path.iterdir() if "model" in path.name or path.suffix == ".part"]
     runner.learn(2)
     assert is_whole(tmp_path / "latest.pt")
@@ -229,7 +226,7 @@ def test_a_file_that_grows_too_large_is_told_likewise(tmp_path: Path, capsys: py
     finally:
         resource.setrlimit(resource.RLIMIT_FSIZE, limits)
         signal.signal(signal.SIGXFSZ, handler)
-    assert "model_0.pt could not be written; training is not ended by that: [Errno 27]" in capsys.readouterr().out
+    assert "model_0.pt could not be written; training continues: [Errno 27]" in capsys.readouterr().out
     assert list(tmp_path.iterdir()) == []
 
 

@@ -20,8 +20,6 @@ from trudi_rsl.errors import CheckpointError, one_line
 from trudi_rsl.files import ARCHIVE, is_whole, replacing
 from trudi_rsl.plain_values import CONTAINERS, distinct_values, is_count, require_bounded
 
-_torch_load, _torch_save = torch.load, torch.save  # runners still replace them
-
 PLAIN_CLASSES = [deque, OrderedDict]
 """Classes of plain values in checkpoints of RSL-RL and of earlier versions of this package."""
 
@@ -51,7 +49,7 @@ def write_checkpoint(content: Mapping[str, Any], path: str | os.PathLike[str]) -
         OSError: If the file cannot be written; an earlier one is kept.
     """
     buffer = io.BytesIO()
-    _torch_save(content, buffer)
+    torch.save(content, buffer)
     with replacing(Path(path)) as part:
         part.write(buffer.getbuffer())
 
@@ -71,7 +69,7 @@ def read_checkpoint(path: str | os.PathLike[str]) -> dict[str, Any]:
     try:
         _require_sound_archive(path)
         with torch.serialization.safe_globals(PLAIN_CLASSES):
-            content = _torch_load(path, map_location="cpu", weights_only=True)
+            content = torch.load(path, map_location="cpu", weights_only=True)
         _require_plain(content, path.stat().st_size)
     except CheckpointError:
         raise

@@ -19,7 +19,7 @@ from trudi_rsl.errors import CheckpointError, ConfigError
 from trudi_rsl.evaluation.identify import load_run_settings
 from trudi_rsl.evaluation.pictures import Axes, Figure, Normalize, colormaps, new_figure
 from trudi_rsl.evaluation.policies import Simulation, require_fit
-from trudi_rsl.policies import DiffusionActorCritic
+from trudi_rsl.policies import ChainOptions, DiffusionActorCritic
 from trudi_rsl.settings import SETTINGS
 
 SCORE_SCALES = (0.5, 1.0)
@@ -61,7 +61,7 @@ def chain_paths(actor_critic: DiffusionActorCritic, obs: Tensor, num_paths: int)
     chain = actor.sample(actor_obs, actor.draw_noise(num_paths))
     latents = {"SDE": chain.latents}
     for scale in SCORE_SCALES:
-        latents[f"ODE, c = {scale:g}"] = torch.stack(actor.ode_path(actor_obs, chain.latents[0], scale))
+        latents[f"ODE, c = {scale:g}"] = torch.stack(actor.ode_path(actor_obs, ChainOptions(scale), chain.latents[0]))
     return [ChainPaths(name, x, actor_critic.to_simulator(x[-1].tanh())) for name, x in latents.items()]
 
 

@@ -19,7 +19,7 @@ from torch import Tensor
 
 from trudi_rsl.algorithms import TruDi
 from trudi_rsl.checkpoints.format import Algorithm
-from trudi_rsl.checkpoints.rebuild import load_actor_critic, require_known_classes
+from trudi_rsl.checkpoints.rebuild import load_actor_critic, with_known_classes
 from trudi_rsl.errors import CheckpointError, as_checkpoint_error
 from trudi_rsl.evaluation.episodes import Policy
 from trudi_rsl.evaluation.samplers import SamplerCfg
@@ -76,8 +76,7 @@ def load_policy(
         actor_critic, spec = load_actor_critic(path)
         require_fit(spec["obs_dims"], actor_critic.num_actions, env)
         return _bind(actor_critic.to(device).act, sampler)
-    cfg = _without_training_extras(agent_cfg)
-    require_known_classes(cfg)
+    cfg = with_known_classes(_without_training_extras(agent_cfg))
     # RSL-RL prints the networks; the settings may be as untrusted as the checkpoint
     with contextlib.redirect_stdout(io.StringIO()), as_checkpoint_error():
         runner = make_runner(env, cfg, log_dir=None, device=device)

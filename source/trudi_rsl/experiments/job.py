@@ -23,11 +23,11 @@ from typing import Any
 from filelock import FileLock, Timeout
 
 from trudi_rsl.config.run_folder import LOG_ROOT
+from trudi_rsl.deploy.provenance import commit, versions
 from trudi_rsl.errors import CheckpointError, ConfigError, NonFiniteError
 from trudi_rsl.evaluation.episodes import EVALUATION_SEED
 from trudi_rsl.evaluation.identify import newest_checkpoint, read_subject
 from trudi_rsl.evaluation.measurement import Evaluation, EvaluationCfg, Measurement, plan_evaluations
-from trudi_rsl.evaluation.provenance import commit, versions
 from trudi_rsl.evaluation.samplers import SamplerCfg
 from trudi_rsl.files import replacing
 from trudi_rsl.hosts.registry import GYMNASIUM

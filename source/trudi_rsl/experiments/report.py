@@ -14,6 +14,7 @@ from typing import Any, Literal
 import numpy as np
 
 from trudi_rsl.config.event_file import SECONDS_TAGS, Run, read_run
+from trudi_rsl.deploy.provenance import commit, versions
 from trudi_rsl.evaluation.comparison import Comparison, compare, parse_ranges
 from trudi_rsl.evaluation.learning_curves import RETURN_TAG
 from trudi_rsl.evaluation.measurement import Measurement
@@ -27,7 +28,6 @@ from trudi_rsl.evaluation.pictures import (
     shared_legend,
     style_axes,
 )
-from trudi_rsl.evaluation.provenance import commit, versions
 from trudi_rsl.evaluation.samplers import supported_samplers
 from trudi_rsl.evaluation.statistics import iqm
 from trudi_rsl.evaluation.tables import as_markdown, markdown_table, number, write_comparison

@@ -1,23 +1,26 @@
 # SPDX-License-Identifier: BSD-3-Clause
-"""RSL-RL's runner with what TruDi adds: checkpoints that know what they are of, and one-file exports."""
+"""RSL-RL's runner with a training loop of its own, which calls hooks."""
 
 from __future__ import annotations
 
+import contextlib
 import copy
-import functools
-import statistics
+import logging
 import time
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
+import rsl_rl.utils
 import torch
 from rsl_rl.algorithms import PPO
 from rsl_rl.env import VecEnv
+from rsl_rl.runners import OnPolicyRunner as RslRlOnPolicyRunner
+from tensordict import TensorDict
 from torch.utils.tensorboard import SummaryWriter
 
 from trudi_rsl.algorithms import TruDi
 from trudi_rsl.algorithms.policy_gradient import PolicyGradient
-from trudi_rsl.checkpoints.file import read_checkpoint
+from trudi_rsl.checkpoints.file import read_checkpoint, write_checkpoint
 from trudi_rsl.checkpoints.format import (
     SECTION,
     PolicySpec,
@@ -27,251 +30,318 @@ from trudi_rsl.checkpoints.format import (
     policy_spec,
     task_of,
 )
-from trudi_rsl.checkpoints.kept import KeptCheckpoints
 from trudi_rsl.checkpoints.rebuild import kind_of_model, model_settings
 from trudi_rsl.checkpoints.resume import resume_state, set_resume_state
 from trudi_rsl.distributed import detect_lost_ranks, join_gloo
 from trudi_rsl.environments.description import task_name
 from trudi_rsl.errors import NonFiniteError, as_checkpoint_error
-from trudi_rsl.evaluation.episodes import MEAN_RETURN
 from trudi_rsl.rsl_rl_compat.models import policy_of
-from trudi_rsl.rsl_rl_compat.version import POLICY_STYLE
-from trudi_rsl.runners.checkpoint_evaluation import CheckpointEvaluation, require_episodes
-from trudi_rsl.runners.checkpoint_reader import safe_reading
-from trudi_rsl.runners.checkpoint_writer import whole_checkpoints
-from trudi_rsl.runners.ending import Requests, TrainingEnds, ending
-from trudi_rsl.runners.log_sums import continue_log, log_sums
-from trudi_rsl.runners.log_writer import interruptible_logs, left_open
+from trudi_rsl.runners.evaluation import RateCheckpoints
+from trudi_rsl.runners.hooks import ExportCheckpoints, Hook
+from trudi_rsl.runners.log import load_log_state, log_state, make_interruptible
+from trudi_rsl.runners.stopping import StopConditions
 
-if TYPE_CHECKING or not POLICY_STYLE:
-    from rsl_rl.runners import OnPolicyRunner as RslRlOnPolicyRunner
-else:
-    from trudi_rsl.rsl_rl_3.runner import OnPolicyRunner as RslRlOnPolicyRunner
+logger = logging.getLogger(__name__)
 
 RETRY_SECONDS = (2.0, 10.0, 30.0, 60.0, 120.0)
-"""Pauses before a training's last checkpoint is tried again."""
+"""Pauses before further attempts to write a training's last checkpoint."""
+
+_check_nan = getattr(rsl_rl.utils, "check_nan", lambda *_: None)  # RSL-RL 4.0 and older have no such check
 
 
 class OnPolicyRunner(RslRlOnPolicyRunner):
     """RSL-RL's on-policy runner, for TruDi, its relatives and RSL-RL's own PPO.
 
-    Trains exactly as the stock runner does. What it adds:
+    Trains the same parameters as the stock runner. In addition:
 
-    - a checkpoint tells its task and what an export needs, and is refused by another task, algorithm or network shape;
-    - a resumed run's log goes on where the checkpoint's ended;
-    - ``max_seconds`` in its configuration ends training after the iteration during which that time has passed;
-    - ``evaluation_episodes`` in its configuration evaluates the policy of every checkpoint, where the host can;
-    - ``keep_checkpoints`` in its configuration keeps that many of the newest, and the best;
-    - ``export_checkpoints`` in its configuration exports the policy of every checkpoint beside it;
+    - ``hooks`` are called at fixed points of the loop, see :class:`trudi_rsl.runners.Hook`;
+    - a checkpoint names its task and describes its policy; loading it for another task, algorithm or network shape is
+      refused;
+    - a resumed run continues the log's sums;
+    - ``max_seconds`` in the configuration ends training after the iteration during which that time has passed;
+    - ``evaluation_episodes`` evaluates the policy of every checkpoint, where the host can;
+    - ``keep_checkpoints`` keeps that many of the newest checkpoints, and the best;
+    - ``export_checkpoints`` exports the policy of every checkpoint;
     - SIGINT and SIGTERM end training after the iteration, with a checkpoint; a second one ends it at once;
-    - when NaN or infinity ends training, or another process is gone, the policy so far is saved first;
-    - several processes that torchrun started train together on CPUs too, over gloo;
-    - TruDi learns from nothing that is not finite and keeps what was not (:class:`UpdateGuard`), so RSL-RL's own check,
-      which waits for the device at every step, is off unless asked for.
+    - if a non-finite number ends training or another rank is lost, a checkpoint is saved first;
+    - a full disk interrupts the log and delays checkpoints, but does not end training;
+    - several processes can train on CPUs, over gloo;
+    - TruDi filters non-finite numbers itself, so ``check_for_nan``, which forces a GPU sync at every step, is off
+      for it by default.
+
+    Args:
+        env: Environments.
+        train_cfg: Runner configuration.
+        log_dir: Run folder; None logs and saves nothing.
+        device: Training device.
+        **host_options: Passed on to a host's runner that follows this class in the method resolution order.
     """
 
     _policy_spec: PolicySpec | None = None
-    _evaluation: CheckpointEvaluation | None = None
-    """Decides which checkpoint is the best; without one the training return does."""
-    _evaluated: int | None = None
-    """The iteration whose policy was evaluated last."""
-    _unwritten: str | None = None
-    """Where the newest checkpoint should have gone, if it could not be written."""
+    """Description of PPO's policy for its checkpoints; the other algorithms save their own."""
 
-    def __init__(self, env: VecEnv, train_cfg: dict[str, Any], log_dir: str | None = None, device: str = "cpu") -> None:
-        actor = copy.deepcopy(train_cfg.get("actor"))  # RSL-RL up to 5.4 takes the class names out
-        super().__init__(env, train_cfg, log_dir, device)
+    def __init__(
+        self,
+        env: VecEnv,
+        train_cfg: dict[str, Any],
+        log_dir: str | None = None,
+        device: str = "cpu",
+        **host_options: Any,
+    ) -> None:
+        actor = copy.deepcopy(train_cfg.get("actor"))  # RSL-RL up to 5.4 removes the class names
+        super().__init__(env, train_cfg, log_dir, device, **host_options)
         if isinstance(self.alg, TruDi):
             self.cfg.setdefault("check_for_nan", False)
         elif actor is not None and type(self.alg) is PPO:
             obs = self.alg.storage.observations[0]
             groups, kind = {"actor": self.cfg["obs_groups"]["actor"]}, kind_of_model(policy_of(self.alg))
             self._policy_spec = policy_spec("ppo", kind, model_settings(actor), obs, groups, env)
+        self._stop = StopConditions(self.cfg.get("max_seconds"))
+        # a signal's sender, such as a cluster's scheduler, waits for a limited time
+        self._rating = RateCheckpoints(
+            self.cfg.get("keep_checkpoints"), stopped=lambda: self._stop.signal_number is not None
+        )
+        self.hooks: list[Hook] = [self._stop, self._rating]
+        if self.cfg.get("export_checkpoints"):
+            self.hooks.append(ExportCheckpoints())
+        self._unwritten: str | None = None
 
     def _configure_multi_gpu(self) -> None:
-        """Find the other processes that train: over gloo on CPUs, and as RSL-RL does on GPUs."""
+        """Join the other processes: on CPUs over gloo, on GPUs as RSL-RL does."""
         if not join_gloo(self):
             super()._configure_multi_gpu()
 
+    def evaluation_env(self, num_envs: int, seed: int) -> VecEnv | None:
+        """Return new environments like those of training, None if this process cannot have a second set.
+
+        They come from the method ``alike`` of the environments' class. A wrapper needs a method of its own: without
+        the wrapper's changes to observations, actions and rewards they would be another task.
+
+        Args:
+            num_envs: Number of environments, at least 1.
+            seed: Their seed.
+        """
+        return self.env.alike(num_envs, seed) if hasattr(type(self.env), "alike") else None  # type: ignore[attr-defined]
+
+    # -- training ---------------------------------------------------------------------------------------------------
+
     def learn(self, num_learning_iterations: int, init_at_random_ep_len: bool = False) -> None:
-        """Train for a number of iterations; see the stock runner.
+        """Train for a number of iterations.
+
+        Args:
+            num_learning_iterations: Iterations to train, unless the time limit or a signal ends training before.
+            init_at_random_ep_len: Start the episodes at random steps, so that they do not all end together.
 
         Raises:
             ConfigError: If ``evaluation_episodes`` is neither None nor an integer of at least 1.
             KeyboardInterrupt: After SIGINT, when the last checkpoint is written.
-            NonFiniteError: If the simulator gives NaN or infinity; names the checkpoint that was kept.
-            ProcessLostError: If another process is gone; names it, and the checkpoint that was kept.
-            SystemExit: After SIGTERM, likewise.
+            NonFiniteError: If simulator or policy return NaN or infinity too often; names the checkpoint that was
+                saved.
+            ProcessLostError: If another rank is lost; names it, and the checkpoint that was saved.
+            SystemExit: After SIGTERM, when the last checkpoint is written.
         """
-        self._requests, self._evaluated = Requests(), None
-        self._evaluation = self._begin_evaluation()
-        try:
-            with interruptible_logs():
-                self._learn(num_learning_iterations, init_at_random_ep_len)
-        finally:
-            if self._evaluation is not None:
-                self._evaluation.end()
-
-    def evaluation_env(self, num_envs: int, seed: int) -> VecEnv | None:
-        """Return new environments like those of training, None if the host cannot have others in this process.
-
-        A wrapper of environments that can has an ``alike`` of its own, or there are none: without what it does to
-        observations, actions and rewards they would be another task.
-
-        Args:
-            num_envs: How many, at least 1.
-            seed: Their seed.
-        """
-        can = hasattr(type(self.env), "alike")
-        return self.env.alike(num_envs, seed) if can else None  # type: ignore[attr-defined]
-
-    def _begin_evaluation(self) -> CheckpointEvaluation | None:
-        episodes = self.cfg.get("evaluation_episodes")
-        require_episodes(episodes)
-        if episodes is None or self.logger.log_dir is None or self.gpu_global_rank:
-            return None
-        # who asks to end waits, and clusters not for long
-        evaluation = CheckpointEvaluation(
-            self.evaluation_env, episodes, stopped=lambda: self._requests.signal_number is not None
-        )
-        return evaluation if evaluation.possible else None
-
-    def _learn(self, num_learning_iterations: int, init_at_random_ep_len: bool) -> None:
         algorithm: Any = self.alg
         if hasattr(algorithm, "guard") and self.logger.log_dir is not None and not self.gpu_global_rank:
             algorithm.guard.folder = Path(self.logger.log_dir)
         if hasattr(self.env, "restarts_faulty"):
             self.env.restarts_faulty = True  # type: ignore[attr-defined]
         try:
-            with (
-                ending(self.alg, self.cfg.get("max_seconds")) as self._requests,
-                detect_lost_ranks(self._rescue),
-                left_open(self.logger),
-            ):
-                super().learn(num_learning_iterations, init_at_random_ep_len)
+            for hook in self.hooks:
+                hook.on_start(self)
+            with self._stop.handling_signals(), detect_lost_ranks(self._rescue):
+                self._train(num_learning_iterations, init_at_random_ep_len)
             self._retry_last_checkpoint()
             self._stop_logging()
-        except TrainingEnds as end:
-            self._stop(str(end))
         except NonFiniteError as error:
             raise NonFiniteError(f"{error} {self._rescue()}") from error
         except KeyboardInterrupt:
-            if self._requests.signal_number is None:
-                print(f"\nInterrupted. {self._rescue()}")
+            if self._stop.signal_number is None:
+                logger.info("Interrupted. %s", self._rescue())
             raise
         finally:
-            # RSL-RL leaves this writer open, and what its thread has not written is lost when the process ends
-            if isinstance(writer := getattr(self.logger, "writer", None), SummaryWriter):
-                writer.close()
-        self._requests.obey()
+            for hook in self.hooks:
+                hook.on_end(self)
+            # RSL-RL leaves this writer open, and events in its queue would be lost with the process
+            if isinstance(self._writer, SummaryWriter):
+                self._writer.close()
+        self._stop.raise_signal()
 
-    def _stop(self, reason: str) -> None:
-        """Save the last checkpoint, as the stock runner does when it has trained all iterations."""
-        print(f"\nStopped after iteration {self.current_learning_iteration}: {reason}.", flush=True)
-        if getattr(self.logger, "writer", None) is not None and self.logger.log_dir is not None:
-            self.save(str(Path(self.logger.log_dir) / f"model_{self.current_learning_iteration}.pt"))
-            self._retry_last_checkpoint()
-            self._stop_logging()
+    def _train(self, num_iterations: int, init_at_random_ep_len: bool) -> None:
+        """Run RSL-RL's training loop with hooks, and save the last checkpoint."""
+        if init_at_random_ep_len:
+            self.env.episode_length_buf = torch.randint_like(
+                self.env.episode_length_buf, high=int(self.env.max_episode_length)
+            )
+        obs = self.env.get_observations().to(self.device)
+        self.train_mode()
+        if self.is_distributed:
+            self.alg.broadcast_parameters()
+        self._start_logging()
+        start_it = self.current_learning_iteration
+        total_it = start_it + num_iterations
+        for it in range(start_it, total_it):
+            start = time.time()
+            with torch.inference_mode():
+                obs = self._collect(obs)
+                collect_time = time.time() - start
+                start += collect_time
+                self.alg.compute_returns(obs)
+            for hook in self.hooks:
+                hook.after_rollout(self)
+            metrics = self.alg.update()
+            learn_time = time.time() - start
+            self.current_learning_iteration = it
+            for hook in self.hooks:
+                hook.after_update(self, metrics)
+            self._log(
+                it=it,
+                start_it=start_it,
+                total_it=total_it,
+                collect_time=collect_time,
+                learn_time=learn_time,
+                loss_dict=metrics,
+            )
+            if self._writer is not None and it % self.cfg["save_interval"] == 0:
+                self.save(self._checkpoint_path())
+            if (reason := self._stop.stop_reason()) is not None:
+                logger.info("Stopped after iteration %d: %s.", it, reason)
+                break
+        if self._writer is not None:
+            self.save(self._checkpoint_path())
+
+    def _collect(self, obs: TensorDict) -> TensorDict:
+        """Collect a rollout from observations of batch ``[E]``, and return those after its last step."""
+        uses_rnd = bool(self.cfg["algorithm"].get("rnd_cfg"))
+        for _ in range(self.cfg["num_steps_per_env"]):
+            actions = self.alg.act(obs)
+            obs, rewards, dones, extras = self.env.step(actions.to(self.env.device))
+            if self.cfg.get("check_for_nan", True):
+                _check_nan(obs, rewards, dones)
+            obs, rewards, dones = obs.to(self.device), rewards.to(self.device), dones.to(self.device)
+            self.alg.process_env_step(obs, rewards, dones, extras)
+            intrinsic_rewards = self.alg.intrinsic_rewards if uses_rnd else None
+            # the logger sums rewards up, and one NaN would stay in its mean over a hundred episodes
+            self.logger.process_env_step(rewards.nan_to_num(0.0, 0.0, 0.0), dones, extras, intrinsic_rewards)
+            for hook in self.hooks:
+                hook.after_step(self)
+        return obs
+
+    def train_mode(self) -> None:
+        """Switch the algorithm to training: networks in training mode, an unfinished rollout is dropped."""
+        self.alg.train_mode()
+
+    # -- logging ----------------------------------------------------------------------------------------------------
+
+    @property
+    def _writer(self) -> Any:
+        """RSL-RL's log writer, None for runs that log nothing and for other ranks than 0."""
+        return getattr(self.logger, "writer", None)  # RSL-RL 5.0 sets it when training starts
+
+    def _start_logging(self) -> None:
+        try:
+            if hasattr(self.logger, "init_logging_writer"):  # in RSL-RL 3.2 and 3.3 the constructor did it
+                self.logger.init_logging_writer()
+        except OSError as error:
+            if self._writer is None:
+                raise
+            logger.warning("The state of the code could not be stored; training continues: %s", error)
+        if isinstance(self._writer, SummaryWriter):
+            make_interruptible(self._writer)
+
+    def _log(self, **values: Any) -> None:
+        """Log an iteration; what it prints may go to a full disk and is then lost."""
+        with contextlib.suppress(OSError):
+            rnd = self.alg.rnd.weight if self.cfg["algorithm"].get("rnd_cfg") else None  # pyright: ignore
+            self.logger.log(
+                **values, learning_rate=self.alg.learning_rate, action_std=self._action_std(), rnd_weight=rnd
+            )
+        self.logger.ep_extras.clear()  # RSL-RL does it after printing
+
+    def _action_std(self) -> torch.Tensor:
+        return self.alg.get_policy().output_std
 
     def _stop_logging(self) -> None:
-        # RSL-RL 3 has no such method
-        if getattr(self.logger, "writer", None) is not None and hasattr(self.logger, "stop_logging_writer"):
+        if self._writer is not None and hasattr(self.logger, "stop_logging_writer"):  # not in RSL-RL 3
             self.logger.stop_logging_writer()
 
-    def _rescue(self) -> str:
-        if self._evaluation is not None:
-            self._evaluation.end()
-        if self.gpu_global_rank != 0:
-            return "Rank 0 writes the checkpoints."
-        # before the first iteration 5.0.1 has no such attribute
-        if getattr(self.logger, "writer", None) is None or self.logger.log_dir is None:
-            return "No checkpoint was kept, since the run has no log folder."
-        if not all(torch.isfinite(p).all() for p in policy_of(self.alg).parameters()):
-            return "No checkpoint was kept, since the policy's weights are not finite; use an earlier one."
-        path = Path(self.logger.log_dir) / f"model_{self.current_learning_iteration}_rescued.pt"
-        self.save(str(path))
-        self._stop_logging()
-        if not path.is_file():
-            return "No checkpoint was kept, since it could not be written."
-        return f"The policy so far is kept in {path}."
+    # -- checkpoints ------------------------------------------------------------------------------------------------
 
     def save(self, path: str, infos: dict[str, Any] | None = None) -> None:
-        """Save a checkpoint, whole or not at all; ``latest.pt`` beside it names the newest, ``best.pt`` the best.
+        """Write a checkpoint atomically, then run the hooks' ``on_checkpoint``.
 
-        ``infos`` also gets the task's name, the log's running sums, and what PPO doesn't tell. A checkpoint that cannot
-        be written (disk full, folder gone or read-only) is told and training goes on; the next one is tried as usual.
+        A checkpoint that cannot be written (disk full, folder read-only) is reported and does not end training.
+
+        Args:
+            path: The file, ``model_<iteration>.pt`` of the run folder.
+            infos: Plain values to store beside the task's name, the log's sums, and PPO's policy and resume state.
         """
-        told = {"task": task_name(self.env), "logger": log_sums(self.logger), SECTION: self._policy_spec}
+        own = {"task": task_name(self.env), "logger": log_state(self.logger), SECTION: self._policy_spec}
         if self._is_stock_ppo():
-            told["resume"] = resume_state(self.env if self.alg.storage.step == 0 else None)
+            own["resume"] = resume_state(self.env if self.alg.storage.step == 0 else None)
         try:
-            with whole_checkpoints():
-                super().save(path, {**told, **(infos or {})})
+            self._write_checkpoint(path, {**own, **(infos or {})})
         except OSError as error:
-            print(f"[trudi_rsl] {path} could not be written; training is not ended by that: {error}", flush=True)
+            logger.warning("%s could not be written; training continues: %s", path, error)
             self._unwritten = path
             return
         self._unwritten = None
-        # others are a caller's own
-        if self.logger.log_dir is not None and Path(path).parent == Path(self.logger.log_dir):
-            self._kept.add(Path(path))
-            self._rate(Path(path))
-        if self.cfg.get("export_checkpoints"):
-            self._export(Path(path))
+        for hook in self.hooks:
+            hook.on_checkpoint(self, Path(path))
+
+    def _write_checkpoint(self, path: str, infos: dict[str, Any]) -> None:
+        """Write the file and upload it to a log service; a host's runner may write further files beside it.
+
+        Raises:
+            OSError: If the file cannot be written.
+        """
+        write_checkpoint({**self._algorithm_state(), "iter": self.current_learning_iteration, "infos": infos}, path)
+        if self._writer is not None and self.cfg.get("upload_model", True):
+            self.logger.save_model(path, self.current_learning_iteration)
+
+    def _algorithm_state(self) -> dict[str, Any]:
+        return self.alg.save()
+
+    def _checkpoint_path(self, suffix: str = "") -> str:
+        return str(Path(str(self.logger.log_dir)) / f"model_{self.current_learning_iteration}{suffix}.pt")
 
     def _retry_last_checkpoint(self) -> None:
-        """Try again to write the training's last checkpoint, for a few minutes: no later one will take its place."""
+        """Retry writing the last checkpoint for a few minutes, since no later one replaces it."""
         for seconds in RETRY_SECONDS:
             if self._unwritten is None:
                 return
-            print(f"[trudi_rsl] The last checkpoint is tried again in {seconds:g} s.", flush=True)
+            logger.info("Writing the last checkpoint is retried in %g s.", seconds)
             time.sleep(seconds)
             self.save(self._unwritten)
 
-    @functools.cached_property
-    def _kept(self) -> KeptCheckpoints:
-        return KeptCheckpoints(self.cfg.get("keep_checkpoints"))
-
-    def _mean_return(self) -> float | None:
-        """Return the mean of the last training returns, None before an episode has ended."""
-        returns = getattr(self.logger, "rewbuffer", None)
-        return statistics.mean(returns) if returns else None
-
-    def _rate(self, checkpoint: Path) -> None:
-        """Find out whether a checkpoint of what the policy is now is the best so far."""
-        if self._evaluation is None:
-            self._kept.rate(checkpoint, self._mean_return())
-            return
-        # RSL-RL saves the last iteration's a second time if its number is a multiple of the interval; a training that
-        # goes on begins with that number again, and with another policy
-        if self._evaluated == self.current_learning_iteration:
-            return
-        self._evaluated = self.current_learning_iteration
-        numbers = self._evaluation.numbers_of(self)
-        best = self._kept.rate(checkpoint, None if numbers is None else numbers[MEAN_RETURN])
-        if numbers is None:
-            return
-        writer: Any = self.logger.writer
-        for name, value in numbers.items():
-            writer.add_scalar(name, value, self.current_learning_iteration)
-        told = f"return {numbers[MEAN_RETURN]:.4g} in {self._evaluation.episodes} episodes"
-        print(f"[trudi_rsl] {checkpoint.name}: {told}{', the best so far' * best}.", flush=True)
-
-    def _export(self, checkpoint: Path) -> None:
-        """Export a checkpoint; what goes wrong is told, and training goes on."""
-        try:
-            from trudi_rsl.deploy import export_checkpoint  # needs the `export` extra
-
-            # rebuilding the policy draws its first weights, and training must not miss those numbers
-            with torch.random.fork_rng(devices=[]):
-                export_checkpoint(checkpoint, checkpoint.parent / "exported" / checkpoint.stem, overwrite=True)
-        except Exception as error:
-            print(f"[trudi_rsl] Could not export {checkpoint.name}; training goes on: {error}", flush=True)
+    def _rescue(self) -> str:
+        """Save a checkpoint after an error, and return a sentence about that."""
+        self._rating.on_end(self)
+        if self.gpu_global_rank != 0:
+            return "Rank 0 writes the checkpoints."
+        if self._writer is None or self.logger.log_dir is None:
+            return "No checkpoint was saved, since the run has no log folder."
+        if not all(torch.isfinite(p).all() for p in policy_of(self.alg).parameters()):
+            return "No checkpoint was saved, since the policy's weights are not finite; use an earlier one."
+        path = self._checkpoint_path("_rescued")
+        self.save(path)
+        self._stop_logging()
+        if self._unwritten == path:
+            return "No checkpoint was saved, since it could not be written."
+        return f"The policy so far is saved in {path}."
 
     def load(
         self, path: str, load_cfg: dict[str, bool] | None = None, strict: bool = True, map_location: str | None = None
     ) -> dict[str, Any]:
-        """Load a checkpoint; see the stock runner.
+        """Load a checkpoint.
+
+        Args:
+            path: A ``model_*.pt`` of any supported version. The file is read once and runs no code.
+            load_cfg: Which of ``actor``, ``critic``, ``optimizer`` and ``iteration`` to load; None loads all.
+            strict: Refuse missing and unknown parameters.
+            map_location: Unused; values are read on the CPU and copied to the device of training.
+
+        Returns:
+            The checkpoint's ``infos``.
 
         Raises:
             CheckpointError: If there is no such file, or it is of another task, algorithm or network shape.
@@ -282,21 +352,26 @@ class OnPolicyRunner(RslRlOnPolicyRunner):
         elif self._is_stock_ppo():
             check_algorithm(checkpoint, "ppo")
             check_task(task_of(checkpoint), task_name(self.env))
-        with as_checkpoint_error(path), safe_reading():
-            infos = super().load(path, load_cfg, strict, map_location or self.device)
+        with as_checkpoint_error(path):
+            if self._load_algorithm_state(checkpoint, load_cfg, strict):
+                self.current_learning_iteration = checkpoint["iter"]
             if load_cfg is None or load_cfg.get("iteration"):
                 if self._is_stock_ppo() and "rng_state" in checkpoint:
-                    # up to version 5.4 RSL-RL goes on with the configured one
+                    # RSL-RL up to 5.4 would continue with the configured rate
                     self.alg.learning_rate = self.alg.optimizer.param_groups[0]["lr"]
                     set_resume_state(self.env, checkpoint, not self.gpu_global_rank)
-                continue_log(self.logger, checkpoint, self.device)
-        return infos
+                load_log_state(self.logger, checkpoint, self.device)
+            return checkpoint["infos"]
+
+    def _load_algorithm_state(self, checkpoint: dict[str, Any], load_cfg: dict[str, bool] | None, strict: bool) -> bool:
+        """Load the algorithm's part of a checkpoint, and return whether the iteration number should be loaded."""
+        return self.alg.load(checkpoint, load_cfg, strict)
 
     def _is_stock_ppo(self) -> bool:
         return not isinstance(self.alg, (TruDi, PolicyGradient))
 
     def export_policy_to_onnx(self, path: str, filename: str = "policy.onnx", verbose: bool = False) -> None:
-        """Export the policy as one ONNX file; the stock exporter, with torch 2.9 or newer, puts weights beside it."""
+        """Export the policy as a single ONNX file; the stock exporter, from torch 2.9 on, writes two."""
         from trudi_rsl.deploy import write_onnx  # needs the `export` extra
 
         write_onnx(self.alg.get_policy().as_onnx(verbose=verbose).to("cpu"), Path(path) / filename, verbose=verbose)

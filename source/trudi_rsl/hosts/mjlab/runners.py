@@ -141,8 +141,7 @@ class TruDiRunner(OnPolicyRunner):
     ) -> None:
         env.task = self.task  # stored in checkpoints; mjlab's environments do not know their names
         train_cfg.setdefault("check_for_nan", False)
-        # Skips OnPolicyRunner's constructor, which does not pass on the options of other hosts' runners.
-        super(OnPolicyRunner, self).__init__(env, train_cfg, log_dir, device, **host_options)
+        super().__init__(env, train_cfg, log_dir, device, **host_options)
 
     def learn(self, num_learning_iterations: int, init_at_random_ep_len: bool = False) -> None:
         """Train for a number of iterations; see :class:`trudi_rsl.runners.OnPolicyRunner`."""
@@ -154,6 +153,19 @@ class TruDiRunner(OnPolicyRunner):
                 super().learn(num_learning_iterations, init_at_random_ep_len)
             finally:
                 self.env = original
+
+    def _write_checkpoint(self, path: str, infos: dict[str, Any]) -> None:
+        """Save as the task's own runner does, which ends in :meth:`CheckpointRunner.save`."""
+        super(OnPolicyRunner, self).save(path, infos)
+
+    def load(
+        self, path: str, load_cfg: dict[str, bool] | None = None, strict: bool = True, map_location: str | None = None
+    ) -> dict[str, Any]:
+        """Load a checkpoint and the environment's step counter, on which curricula depend."""
+        infos = super().load(path, load_cfg, strict, map_location)
+        if infos and "env_state" in infos:
+            self.env.unwrapped.common_step_counter = infos["env_state"]["common_step_counter"]
+        return infos
 
     def evaluation_env(self, num_envs: int, seed: int) -> RslRlVecEnvWrapper:
         """Make environments of the task's variant for playing, with the time limit of training.
@@ -175,6 +187,15 @@ class TruDiRunner(OnPolicyRunner):
         super(OnPolicyRunner, self).export_policy_to_onnx(path, filename, verbose)
 
 
+class CheckpointRunner(MjlabOnPolicyRunner):
+    """The last base of a runner for TruDi: what ``super().save`` of the task's own runner calls."""
+
+    def save(self, path: str, infos: dict[str, Any] | None = None) -> None:
+        """Write the checkpoint atomically, with the environment's step counter as mjlab's runner does."""
+        state = {"common_step_counter": self.env.unwrapped.common_step_counter}
+        OnPolicyRunner._write_checkpoint(self, path, {**(infos or {}), "env_state": state})  # pyright: ignore
+
+
 def trudi_runner(task: str, runner: type | None) -> type:
     """Return the runner class that trains a task with TruDi.
 
@@ -183,4 +204,4 @@ def trudi_runner(task: str, runner: type | None) -> type:
         runner: The task's own runner class, which may write more files at checkpoints; None if it has none.
     """
     base = runner or ExportingRunner
-    return type(f"TruDi{base.__name__}", (TruDiRunner, base), {"task": task, "__module__": __name__})
+    return type(f"TruDi{base.__name__}", (TruDiRunner, base, CheckpointRunner), {"task": task, "__module__": __name__})

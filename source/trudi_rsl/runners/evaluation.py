@@ -1,0 +1,189 @@
+# SPDX-License-Identifier: BSD-3-Clause
+"""Rating each checkpoint, by evaluation episodes where possible, without affecting training."""
+
+from __future__ import annotations
+
+import contextlib
+import io
+import logging
+import random
+import statistics
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from rsl_rl.env import VecEnv
+
+from trudi_rsl.checkpoints.kept import KeptCheckpoints
+from trudi_rsl.checkpoints.resume import rng_state, set_rng_state
+from trudi_rsl.errors import ConfigError, one_line
+from trudi_rsl.evaluation.episodes import EVALUATION_SEED, MEAN_RETURN, MOST_ENVS, SameStart, evaluate, scalars
+from trudi_rsl.plain_values import is_count
+from trudi_rsl.rsl_rl_compat.models import fresh_hidden_states, policy_of
+from trudi_rsl.runners.hooks import Hook
+
+logger = logging.getLogger(__name__)
+
+
+class _StoppedError(Exception):
+    """Raised inside an evaluation when training is asked to end."""
+
+
+class CheckpointEvaluation:
+    """Evaluation episodes in environments beside those of training.
+
+    Every evaluation has the same initial states, as far as the environments' seed and curricula determine them. Its
+    errors are logged and do not end training; random generators and recurrent states are restored afterwards.
+
+    Args:
+        make_env: Takes the number of environments and a seed; returns the environments, None if this process cannot
+            have a second set.
+        episodes: Episodes per evaluation, at least 1.
+        stopped: Returns whether training is asked to end; evaluations are then skipped or abandoned.
+    """
+
+    def __init__(
+        self, make_env: Callable[[int, int], VecEnv | None], episodes: int, stopped: Callable[[], bool]
+    ) -> None:
+        self.episodes, self._stopped = episodes, stopped
+        self._env: VecEnv | None = None
+        try:
+            # simulators that print a description at their start have done so for training
+            with _seeded(EVALUATION_SEED), contextlib.redirect_stdout(io.StringIO()):
+                self._env = make_env(min(episodes, MOST_ENVS), EVALUATION_SEED)
+            reason = "no second set of its environments can be made in this process"
+        except Exception as error:
+            reason = one_line(error).rstrip(".")
+        self.possible = self._env is not None
+        """Whether there are environments to evaluate in."""
+        if self._env is not None:
+            self._start = SameStart(self._env)
+            return
+        logger.info(
+            "Checkpoints are not evaluated during this training: %s. best.pt is chosen by the training return; "
+            "scripts/play.py --every_checkpoint evaluates all checkpoints afterwards.",
+            reason,
+        )
+
+    def evaluate(self, runner: Any) -> dict[str, float] | None:
+        """Evaluate a runner's policy in the form in which it would be exported.
+
+        Args:
+            runner: :class:`trudi_rsl.runners.OnPolicyRunner` between two iterations.
+
+        Returns:
+            Scalars to log by name; None after an error, when training is asked to end, and after :meth:`close`.
+        """
+        if self._env is None or self._stopped():
+            return None
+        try:
+            with fresh_hidden_states(policy_of(runner.alg)), _seeded(EVALUATION_SEED):
+                policy = runner.get_inference_policy()
+                self._start.restore(EVALUATION_SEED)
+                results = evaluate(
+                    self._env,
+                    policy,
+                    self.episodes,
+                    progress=False,
+                    on_progress=self._raise_if_stopped,
+                    policy_device=runner.device,
+                )
+        except _StoppedError:
+            return None
+        except Exception as error:
+            logger.warning("The evaluation of this checkpoint failed; training continues: %s", error)
+            return None
+        finally:
+            runner.train_mode()
+        return scalars(results)
+
+    def _raise_if_stopped(self, _share: float) -> None:
+        if self._stopped():
+            raise _StoppedError
+
+    def close(self) -> None:
+        """Close the environments; further evaluations return None."""
+        env, self._env = self._env, None
+        if env is not None and hasattr(env, "close"):
+            env.close()  # type: ignore[attr-defined]
+
+
+class RateCheckpoints(Hook):
+    """Maintains ``latest.pt`` and ``best.pt``, and removes old checkpoints.
+
+    The best checkpoint has the highest mean return in ``evaluation_episodes`` episodes, which are logged too. Without
+    that setting, or where the host cannot evaluate during training, the mean return of the last training episodes
+    decides.
+
+    Args:
+        keep: Number of newest checkpoints that stay beside the best, at least 1; None keeps all.
+        stopped: See :class:`CheckpointEvaluation`.
+    """
+
+    def __init__(self, keep: int | None, stopped: Callable[[], bool]) -> None:
+        self._kept = KeptCheckpoints(keep)
+        self._stopped = stopped
+        self._evaluation: CheckpointEvaluation | None = None
+        self._evaluated: int | None = None
+
+    def on_start(self, runner: Any) -> None:
+        """Make the environments for evaluations.
+
+        Raises:
+            ConfigError: If ``evaluation_episodes`` is neither None nor an integer of at least 1.
+        """
+        episodes = runner.cfg.get("evaluation_episodes")
+        if episodes is not None and not is_count(episodes):
+            raise ConfigError(
+                "evaluation_episodes must be an integer of at least 1, or None for no evaluations, not "
+                f"{one_line(repr(episodes), 50)}."
+            )
+        self._evaluation = self._evaluated = None
+        if episodes is None or runner.logger.log_dir is None or runner.gpu_global_rank:
+            return
+        evaluation = CheckpointEvaluation(runner.evaluation_env, episodes, self._stopped)
+        self._evaluation = evaluation if evaluation.possible else None
+
+    def on_checkpoint(self, runner: Any, path: Path) -> None:
+        """Rate a checkpoint of the run folder; those that a caller saves elsewhere are ignored."""
+        if runner.logger.log_dir is None or path.parent != Path(runner.logger.log_dir):
+            return
+        self._kept.add(path)
+        if self._evaluation is None:
+            returns = getattr(runner.logger, "rewbuffer", None)
+            self._kept.rate(path, statistics.mean(returns) if returns else None)
+            return
+        # the last iteration is saved twice if its number is a multiple of save_interval
+        if self._evaluated == runner.current_learning_iteration:
+            return
+        self._evaluated = runner.current_learning_iteration
+        results = self._evaluation.evaluate(runner)
+        is_best = self._kept.rate(path, None if results is None else results[MEAN_RETURN])
+        if results is None:
+            return
+        for name, value in results.items():
+            runner.logger.writer.add_scalar(name, value, runner.current_learning_iteration)
+        suffix = ", the best so far" if is_best else ""
+        logger.info(
+            "%s: return %.4g in %d episodes%s.", path.name, results[MEAN_RETURN], self._evaluation.episodes, suffix
+        )
+
+    def on_end(self, runner: Any) -> None:
+        """Close the environments; checkpoints that follow are not evaluated."""
+        if self._evaluation is not None:
+            self._evaluation.close()
+
+
+@contextlib.contextmanager
+def _seeded(seed: int) -> Iterator[None]:
+    """Seed all random generators inside the block, and restore their states afterwards."""
+    state = rng_state()
+    try:
+        torch.manual_seed(seed)
+        np.random.seed(seed)
+        random.seed(seed)
+        yield
+    finally:
+        set_rng_state(state)

@@ -1,0 +1,117 @@
+# SPDX-License-Identifier: BSD-3-Clause
+"""RSL-RL's log: event files that survive a full disk, and sums that continue in a resumed run."""
+
+from __future__ import annotations
+
+import logging
+import time
+from collections import deque
+from collections.abc import Callable, Mapping
+from typing import Any
+
+import torch
+from tensorboard.summary.writer.event_file_writer import EventFileWriter
+from torch.utils.tensorboard import SummaryWriter
+
+logger = logging.getLogger(__name__)
+
+RETRY_SECONDS = 60.0
+"""Pause after an error before a new event file is tried; each attempt creates a file."""
+
+EPISODE_SUMS = ("cur_reward_sum", "cur_episode_length")
+"""Attributes of RSL-RL's logger: sums ``[E]`` over the unfinished episodes."""
+
+LOG_SUMS = ("rewbuffer", "lenbuffer", "tot_timesteps", "tot_time")
+"""Attributes of RSL-RL's logger: finished episodes, environment steps and seconds."""
+
+
+class InterruptibleEventWriter:
+    """TensorBoard's event writer with a gap in the log, instead of an error, while the disk is full.
+
+    The thread of an ``EventFileWriter`` ends with its first error, which a later call raises. So another writer takes
+    its place, with a new file that TensorBoard shows as the same run.
+
+    Args:
+        writer: The first writer.
+        create: Returns a new writer for the same folder.
+    """
+
+    def __init__(self, writer: EventFileWriter, create: Callable[[], EventFileWriter]) -> None:
+        self._folder = writer.get_logdir()
+        self._writer: EventFileWriter | None = writer
+        self._create = create
+        self._retry_at: float | None = None
+
+    def get_logdir(self) -> str:
+        """Return the folder of the event files."""
+        return self._folder
+
+    def add_event(self, event: Any) -> None:
+        """Add an event, or discard it."""
+        if self._retry_at is not None and time.monotonic() < self._retry_at:
+            return
+        try:
+            self._writer = self._writer or self._create()
+            self._writer.add_event(event)
+        except OSError as error:
+            self._interrupt(error)
+
+    def flush(self) -> None:
+        """Write queued events, or discard them."""
+        try:
+            if self._writer is not None:
+                self._writer.flush()
+        except OSError as error:
+            self._interrupt(error)
+
+    def close(self) -> None:
+        """Write queued events, or discard them, and close the file."""
+        try:
+            if self._writer is not None:
+                self._writer.close()
+        except OSError as error:
+            self._interrupt(error)
+
+    def _interrupt(self, error: OSError) -> None:
+        if self._retry_at is None:
+            logger.warning("The log in %s has a gap from here on: %s", self._folder, error)
+        self._retry_at = time.monotonic() + RETRY_SECONDS
+        self._writer = None
+
+
+def make_interruptible(writer: SummaryWriter) -> None:
+    """Let a ``SummaryWriter``, or a W&B or Neptune writer derived from it, survive a full disk until it is closed."""
+    file_writer: Any = writer._get_file_writer()  # reopens a writer that an earlier training closed
+
+    def create() -> EventFileWriter:
+        return EventFileWriter(str(writer.log_dir), writer.max_queue, writer.flush_secs, writer.filename_suffix)
+
+    file_writer.event_writer = InterruptibleEventWriter(file_writer.event_writer, create)
+
+
+def log_state(log: Any) -> dict[str, Any]:
+    """Return the sums of RSL-RL's logger as tensors and plain values."""
+    sums = {name: getattr(log, name) for name in (*EPISODE_SUMS, *LOG_SUMS) if hasattr(log, name)}
+    return {name: list(value) if isinstance(value, deque) else value for name, value in sums.items()}
+
+
+def load_log_state(log: Any, checkpoint: Mapping[str, Any], device: str) -> None:
+    """Restore a checkpoint's :func:`log_state`; sums of unfinished episodes only if the simulator continues them.
+
+    Args:
+        log: RSL-RL's logger.
+        checkpoint: Content of a ``model_*.pt`` in the present format.
+        device: Where the logger's tensors are.
+    """
+    sums = (checkpoint.get("infos") or {}).get("logger", {})
+    continues = (checkpoint.get("env_state") or {}).get("exact", False)
+    for name in (*EPISODE_SUMS, *LOG_SUMS) if continues else LOG_SUMS:
+        value = sums.get(name) if hasattr(log, name) else None
+        if isinstance(value, torch.Tensor):
+            value = value.to(device)
+            if value.shape != getattr(log, name).shape:
+                continue
+        if isinstance(value, list) and isinstance(own := getattr(log, name), deque):
+            value = deque(map(float, value), own.maxlen)
+        if isinstance(value, (torch.Tensor, deque, int, float)):
+            setattr(log, name, value)

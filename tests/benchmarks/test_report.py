@@ -1,0 +1,77 @@
+# SPDX-License-Identifier: BSD-3-Clause
+"""Every number in the results tables of the docs is the one that the stored results give."""
+
+from __future__ import annotations
+
+import math
+import re
+
+import pytest
+import yaml
+from report import PAGES, TABLE, VALUE, markdown, render
+from results import ROOT, Results
+from runs import planned
+from tables import grouped, time_to_ppo
+
+
+@pytest.mark.slow  # bootstrap intervals
+@pytest.mark.parametrize("name", PAGES)
+def test_tables_and_marked_numbers_of_a_page_are_those_of_the_stored_results(name: str) -> None:
+    page = (ROOT / name).read_text(encoding="utf-8")
+    assert TABLE.search(page)
+    assert render(page, Results()) == page
+
+
+def test_results_page_has_no_table_typed_by_hand() -> None:
+    page = TABLE.sub("", (ROOT / "docs" / "results.md").read_text(encoding="utf-8"))
+    assert not re.search(r"^\|", page, re.MULTILINE)
+
+
+def test_rendering_replaces_typed_numbers_and_rejects_unknown_names() -> None:
+    page = "in 1<!-- value: soak.minutes --> minutes\n<!-- table: scaling -->\n| 1 |\n<!-- end of table -->"
+    rendered = render(page, Results())
+    assert "in 70<!-- value: soak.minutes --> minutes" in rendered
+    assert "| together | 72 % |" in rendered
+    with pytest.raises(KeyError, match="nothing"):
+        render("1<!-- value: nothing -->", Results())
+    assert VALUE.search(page)
+
+
+def test_a_missing_cell_is_a_dash_and_columns_keep_their_order() -> None:
+    assert markdown([{"a": "1"}, {"a": "2", "b": "3"}]).splitlines()[2:] == ["| 1 | - |", "| 2 | 3 |"]
+
+
+def test_runs_of_a_group_differ_only_in_their_seed() -> None:
+    results = Results()
+    for path in (results.folder / "learning").glob("*.json"):
+        for group, runs in grouped(results.runs(f"learning/{path.stem}")).items():
+            assert len({run["seed"] for run in runs}) == len(runs)
+            for run in runs[1:]:
+                # settings that did not exist yet when a run was made are missing in its record
+                shared = run["config"]["algorithm"].keys() & runs[0]["config"]["algorithm"].keys()
+                assert all(run["config"]["algorithm"][k] == runs[0]["config"]["algorithm"][k] for k in shared), group
+                assert run["config"]["env"] == runs[0]["config"]["env"], group
+
+
+def test_every_stored_learning_run_had_the_planned_settings() -> None:
+    results = Results()
+    for path in (results.folder / "learning").glob("*.json"):
+        name = f"learning/{path.stem}"
+        jobs = {(job.task, job.algo, job.variant, job.seed): job for job in planned(name)}
+        for run in results.runs(name):
+            job = jobs[run["task"], run["algo"], run["variant"], run["seed"]]
+            settings = dict(override.split("=") for override in job.overrides)
+            for setting, value in run["config"]["algorithm"].items():
+                wanted = yaml.safe_load(settings.get(f"agent.algorithm.{setting}", "null"))
+                assert wanted is None or wanted == value, (name, job, setting)
+
+
+def test_seconds_to_ppos_return_are_those_to_the_first_iteration_at_its_median() -> None:
+    def run(algo: str, seed: int, returns: list[float], seconds: float) -> dict:
+        times = [seconds * (i + 1) for i in range(len(returns))]
+        about = {"task": "T", "algo": algo, "variant": "preset", "seed": seed}
+        return about | {"returns": returns, "seconds": times}
+
+    ppo = [run("ppo", seed, [0.0, final], 2.0) for seed, final in ((1, 4.0), (2, 5.0), (3, 9.0))]
+    reached = time_to_ppo(grouped([*ppo, run("trudi", 1, [1.0, 5.0, 3.0, 6.0], 10.0)]))
+    assert reached == {("T", "ppo"): (5.0, [math.inf, 4.0, 4.0]), ("T", "trudi"): (5.0, [20.0])}

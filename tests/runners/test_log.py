@@ -1,0 +1,121 @@
+# SPDX-License-Identifier: BSD-3-Clause
+"""A full disk interrupts the log, not the training, and a NaN reward does not stay in it."""
+
+from __future__ import annotations
+
+import contextlib
+import math
+import os
+import resource
+import signal
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
+from torch.utils.tensorboard import SummaryWriter
+
+from tests.rsl_rl.helpers import runner_cfg
+from trudi_rsl.hosts.gymnasium.env import GymnasiumVecEnv
+from trudi_rsl.runners import OnPolicyRunner, log, on_policy_runner
+from trudi_rsl.runners.log import make_interruptible
+
+pytestmark = pytest.mark.filterwarnings("ignore::pytest.PytestUnhandledThreadExceptionWarning")
+
+
+@pytest.fixture
+def small_files() -> Iterator[Any]:
+    """Returns a function that limits the size of files, so that writing fails as on a full disk."""
+    limits, handler = resource.getrlimit(resource.RLIMIT_FSIZE), signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
+    yield lambda size: resource.setrlimit(resource.RLIMIT_FSIZE, (limits[1] if size is None else size, limits[1]))
+    resource.setrlimit(resource.RLIMIT_FSIZE, limits)
+    signal.signal(signal.SIGXFSZ, handler)
+
+
+def values(folder: Path, tag: str) -> list[int]:
+    """Return the steps at which a tag was logged."""
+    events = EventAccumulator(str(folder), size_guidance={"scalars": 0})
+    events.Reload()
+    return [point.step for point in events.Scalars(tag)]
+
+
+def test_the_log_has_a_gap_while_the_disk_is_full(
+    tmp_path: Path, small_files: Any, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(log, "RETRY_SECONDS", 0.0)
+    writer = SummaryWriter(str(tmp_path), flush_secs=0)
+    make_interruptible(writer)
+    for step in range(20):
+        writer.add_scalar("x", 0.0, step)
+    writer.flush()
+    small_files(200)
+    for step in range(20, 60):
+        writer.add_scalar("x", 0.0, step)
+    small_files(None)
+    for step in range(60, 80):
+        writer.add_scalar("x", 0.0, step)
+    writer.close()
+    steps = values(tmp_path, "x")
+    assert set(range(61, 80)) <= {*steps}
+    assert {*range(20)} <= {*steps} and not {*range(20, 60)} <= {*steps}
+    assert capsys.readouterr().out.count("has a gap from here on") == 1
+
+
+def pendulum_runner(folder: Path) -> OnPolicyRunner:
+    return OnPolicyRunner(GymnasiumVecEnv("Pendulum-v1", 3), runner_cfg(), str(folder), "cpu")
+
+
+def test_training_continues_while_neither_log_nor_checkpoints_can_be_written(
+    tmp_path: Path, small_files: Any, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(on_policy_runner, "RETRY_SECONDS", (0.0,))
+    runner = pendulum_runner(tmp_path)
+    small_files(100)
+    runner.learn(3)
+    small_files(None)
+    assert runner.current_learning_iteration == 2
+    out = capsys.readouterr().out
+    assert "has a gap from here on" in out and "model_0.pt could not be written" in out
+    runner.learn(1)
+    assert (tmp_path / "model_2.pt").is_file()
+
+
+def test_training_continues_while_its_output_cannot_be_written(tmp_path: Path, small_files: Any) -> None:
+    runner = pendulum_runner(tmp_path / "run")
+    runner.learn(1)
+    output, size = tmp_path / "out.txt", 10_000_000  # larger than any other file of the run
+    output.touch()
+    os.truncate(output, size)
+    with output.open("a", buffering=1) as stream, contextlib.redirect_stdout(stream):
+        small_files(size + 10)
+        with pytest.raises(OSError, match="too large"):
+            print("x" * 20)
+        runner.learn(3)
+        small_files(None)
+    assert values(tmp_path / "run", "Perf/total_fps") == [0, 0, 1, 2]
+    assert (tmp_path / "run" / "model_2.pt").is_file()
+
+
+class NanOnce(GymnasiumVecEnv):
+    """Environments of which the first has one NaN reward."""
+
+    nan_at = 5
+
+    def step(self, actions: torch.Tensor) -> Any:
+        obs, rewards, dones, extras = super().step(actions)
+        self.nan_at -= 1
+        if self.nan_at == 0:
+            rewards = rewards.index_fill(0, torch.tensor([0]), torch.nan)
+        return obs, rewards, dones, extras
+
+
+def test_a_nan_reward_does_not_reach_the_log(tmp_path: Path) -> None:
+    env = NanOnce("Pendulum-v1", 3, max_episode_steps=8)
+    runner = OnPolicyRunner(env, runner_cfg(), str(tmp_path), "cpu")
+    runner.learn(3)
+    assert env.nan_at < 0
+    events = EventAccumulator(str(tmp_path))
+    events.Reload()
+    assert all(math.isfinite(event.value) for event in events.Scalars("Train/mean_reward"))

@@ -1,0 +1,87 @@
+# SPDX-License-Identifier: BSD-3-Clause
+"""The training loop calls its hooks in order and trains what the stock runner does."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from rsl_rl.runners import OnPolicyRunner as StockRunner
+
+from tests.deploy.drift import DriftEnv, ppo_cfg, runner_cfg
+from trudi_rsl.errors import NonFiniteError
+from trudi_rsl.rsl_rl_compat.version import POLICY_STYLE, PPO_MODELS
+from trudi_rsl.runners import Hook, OnPolicyRunner
+
+
+class Recorder(Hook):
+    """Records what is called, and adds a metric."""
+
+    def __init__(self) -> None:
+        self.calls: list[str] = []
+
+    def on_start(self, runner: Any) -> None:
+        self.calls.append("start")
+
+    def after_step(self, runner: Any) -> None:
+        self.calls.append("step")
+
+    def after_rollout(self, runner: Any) -> None:
+        self.calls.append(f"rollout, buffer at {runner.alg.storage.step}")
+
+    def after_update(self, runner: Any, metrics: dict[str, float]) -> None:
+        self.calls.append(f"update {runner.current_learning_iteration}")
+        metrics["of_the_hook"] = 3.0
+
+    def on_checkpoint(self, runner: Any, path: Path) -> None:
+        assert path.is_file()
+        self.calls.append(path.name)
+
+    def on_end(self, runner: Any) -> None:
+        self.calls.append("end")
+
+
+def test_hooks_are_called_in_order(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    cfg = runner_cfg() | {"num_steps_per_env": 4, "save_interval": 2}
+    runner = OnPolicyRunner(DriftEnv(), cfg, str(tmp_path), "cpu")
+    runner.hooks.append(hook := Recorder())
+    runner.learn(2)
+    rollout = ["step"] * 4 + ["rollout, buffer at 4"]
+    assert hook.calls == ["start", *rollout, "update 0", "model_0.pt", *rollout, "update 1", "model_1.pt", "end"]
+    assert "of_the_hook" in capsys.readouterr().out
+    hook.calls.clear()
+    runner.save(str(tmp_path / "model_1.pt"))
+    assert hook.calls == ["model_1.pt"]
+
+
+def test_hooks_end_when_training_fails(tmp_path: Path) -> None:
+    class Failing(DriftEnv):
+        def step(self, actions: torch.Tensor) -> Any:
+            raise NonFiniteError("NaN.")
+
+    runner = OnPolicyRunner(Failing(), runner_cfg(), str(tmp_path), "cpu")
+    runner.hooks.append(hook := Recorder())
+    with pytest.raises(NonFiniteError, match=r"model_0_rescued\.pt"):
+        runner.learn(2)
+    assert hook.calls == ["start", "model_0_rescued.pt", "end"]
+
+
+@pytest.mark.skipif(POLICY_STYLE, reason="the stock runner of RSL-RL 3 takes other configurations")
+@pytest.mark.parametrize("algo", ["trudi", *(["ppo"] if PPO_MODELS else [])])
+def test_the_stock_runner_trains_bitwise_the_same(tmp_path: Path, algo: str) -> None:
+    states, logs = [], []
+    for runner_class in (OnPolicyRunner, StockRunner):
+        torch.manual_seed(5)
+        cfg = (runner_cfg() if algo == "trudi" else ppo_cfg()) | {"num_steps_per_env": 12, "save_interval": 1}
+        runner: Any = runner_class(DriftEnv(), cfg, str(tmp_path / runner_class.__module__), "cpu")
+        runner.learn(3, init_at_random_ep_len=True)
+        # a second call continues, and starts from other episode lengths
+        runner.learn(2, init_at_random_ep_len=True)
+        saved = runner.alg.save()
+        states.append(saved["actor_state_dict"] | saved["critic_state_dict"])
+        logs.append((list(runner.logger.rewbuffer), list(runner.logger.lenbuffer), runner.logger.tot_timesteps))
+    assert states[0].keys() == states[1].keys()
+    assert [name for name in states[0] if not torch.equal(states[0][name], states[1][name])] == []
+    assert logs[0] == logs[1]
