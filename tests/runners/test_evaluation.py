@@ -20,7 +20,8 @@ from trudi_rsl.checkpoints.file import read_checkpoint
 from trudi_rsl.checkpoints.kept import KeptCheckpoints
 from trudi_rsl.errors import ConfigError, NonFiniteError
 from trudi_rsl.evaluation.episodes import EVALUATION_SEED, evaluate
-from trudi_rsl.evaluation.policies import SamplerCfg, load_policy
+from trudi_rsl.evaluation.policies import load_policy
+from trudi_rsl.evaluation.samplers import SamplerCfg
 from trudi_rsl.hosts.gymnasium.env import GymnasiumVecEnv
 from trudi_rsl.rsl_rl_compat.version import PPO_MODELS
 from trudi_rsl.runners import Hook, OnPolicyRunner
@@ -116,7 +117,8 @@ def test_the_logged_return_is_that_of_the_exported_policy_and_the_highest_is_bes
     for iteration, value in returns.items():
         env = cheetah(EPISODES, EVALUATION_SEED)
         checkpoint = tmp_path / f"model_{iteration}.pt"
-        policy = load_policy(checkpoint, "trudi", env, runner.cfg, SamplerCfg("ode", initial_latent="zeros"), "cpu")
+        sampler = SamplerCfg("ode", initial_latent="zeros")
+        policy = load_policy(checkpoint, "trudi", env, runner.cfg, sampler, "cpu", OnPolicyRunner)
         results = evaluate(env, policy, EPISODES, progress=False)
         assert value == pytest.approx(results.returns.mean().item(), rel=1e-5)
     assert best(tmp_path) == highest(returns)

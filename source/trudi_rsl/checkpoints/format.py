@@ -17,7 +17,7 @@ from __future__ import annotations
 import re
 import warnings
 from collections.abc import Mapping
-from typing import TYPE_CHECKING, Any, Literal, NotRequired, TypedDict, cast
+from typing import TYPE_CHECKING, Any, Literal, TypedDict, cast
 
 from tensordict import TensorDict
 from torch import Tensor
@@ -87,9 +87,8 @@ class PolicySpec(TypedDict):
     obs_dims: dict[str, int]
     """Sizes of these groups."""
     num_actions: int
-    action_low: NotRequired[Tensor]
-    """Bounds ``[A]`` in the simulator's units, of squashed policies."""
-    action_high: NotRequired[Tensor]
+    action_bounds: tuple[Tensor, Tensor] | None
+    """Lower and upper bounds ``[A]`` of squashed policies in the simulator's units."""
 
 
 def policy_spec(
@@ -112,7 +111,7 @@ def policy_spec(
         env: The environment, asked for the number of actions, its task and metadata.
         action_bounds: Lower and upper bounds ``[A]`` of a squashed policy.
     """
-    spec: PolicySpec = {
+    return {
         "format": FORMAT,
         "algorithm": algorithm,
         "policy": policy,
@@ -122,10 +121,8 @@ def policy_spec(
         "obs_groups": {name: list(groups) for name, groups in obs_groups.items()},
         "obs_dims": {group: obs[group].shape[-1] for groups in obs_groups.values() for group in groups},
         "num_actions": env.num_actions,
+        "action_bounds": None if action_bounds is None else (action_bounds[0].cpu(), action_bounds[1].cpu()),
     }
-    if action_bounds is not None:
-        spec["action_low"], spec["action_high"] = (end.cpu() for end in action_bounds)
-    return spec
 
 
 @as_checkpoint_error()
@@ -316,8 +313,7 @@ def _from_learner_section(old: Mapping[str, Any]) -> PolicySpec:
         "obs_groups": old["obs_groups"],
         "obs_dims": old["obs_dims"],
         "num_actions": len(old["action_low"]),
-        "action_low": old["action_low"],
-        "action_high": old["action_high"],
+        "action_bounds": (old["action_low"], old["action_high"]),
     }
 
 
@@ -337,6 +333,7 @@ def _from_model_section(old: Mapping[str, Any]) -> PolicySpec:
         "obs_groups": old["obs_groups"],
         "obs_dims": old["obs_dims"],
         "num_actions": old["num_actions"],
+        "action_bounds": None,
     }
 
 

@@ -9,7 +9,6 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, cast
 
-import rsl_rl.modules
 import torch
 from tensordict import TensorDict
 from torch import Tensor, nn
@@ -28,7 +27,7 @@ from trudi_rsl.checkpoints.format import (
     spec_of,
 )
 from trudi_rsl.errors import CheckpointError, as_checkpoint_error, one_line
-from trudi_rsl.plain_values import distinct_values, is_count
+from trudi_rsl.plain_values import is_count
 from trudi_rsl.policies import (
     ActorCritic,
     DenoisingModel,
@@ -38,33 +37,27 @@ from trudi_rsl.policies import (
     GaussianActorCritic,
     MLPPolicy,
 )
+from trudi_rsl.rsl_rl_compat.models import DISTRIBUTIONS, MLPModel
 from trudi_rsl.rsl_rl_compat.version import INSTALLED, PPO_MODELS
-from trudi_rsl.settings import SETTINGS, LearnerAlgorithm, TruDiCfg
-
-if PPO_MODELS:
-    from rsl_rl.models import MLPModel
+from trudi_rsl.settings import SETTINGS, DiffusionCfg, LearnerAlgorithm, LearnerCfg
 
 MOST_STEPS = 10_000
 """Largest number of steps or samples of a policy that is rebuilt from a file: no weight bounds it."""
 
-MODELS: dict[PolicyKind, Any] = {"denoising": DenoisingModel, "flow": FlowModel}
+MODELS: dict[PolicyKind, Any] = {"mlp": MLPModel, "denoising": DenoisingModel, "flow": FlowModel}
 """Classes of the models that PPO and its relatives train, by kind of policy."""
-if PPO_MODELS:
-    MODELS["mlp"] = MLPModel
 
-DISTRIBUTIONS: dict[str, Any] = {
-    name: vars(rsl_rl.modules)[name]
-    for name in ("GaussianDistribution", "HeteroscedasticGaussianDistribution", "BetaDistribution")
-    if name in vars(rsl_rl.modules)
+OWN_CLASSES = {
+    **{name: f"trudi_rsl.algorithms:{name}" for name in ("TruDi", "SPO", "DPPO", "FPO")},
+    **{name: f"trudi_rsl.policies:{name}" for name in ("DenoisingModel", "FlowModel")},
 }
-"""RSL-RL's distributions by name, as far as the installed version has them."""
+"""Classes of this package that the settings of a run may name, and where they are now."""
 
-KNOWN_CLASSES = {
-    *("PPO", "SPO", "DPPO", "FPO", "TruDi", "RolloutStorage"),
-    *("MLPModel", "RNNModel", "CNNModel", "DenoisingModel", "FlowModel", *DISTRIBUTIONS),
-    *("ActorCritic", "ActorCriticRecurrent"),  # up to RSL-RL 4
+RSL_RL_CLASSES = {
+    *("PPO", "MLPModel", "RNNModel", "CNNModel", *DISTRIBUTIONS),
+    *("ActorCritic", "ActorCriticRecurrent", "ActorCriticCNN"),  # up to RSL-RL 4
 }
-"""Classes of RSL-RL and of this package that the settings of a run may name."""
+"""Classes of RSL-RL that they may name."""
 
 
 # -- models of PPO and its relatives ----------------------------------------------------------------------------------
@@ -72,7 +65,10 @@ KNOWN_CLASSES = {
 
 def kind_of_model(model: nn.Module) -> PolicyKind:
     """Return the kind of the policy whose actor is ``model``."""
-    return next((kind for kind, model_class in MODELS.items() if type(model) is model_class), "other")
+    for kind, model_class in MODELS.items():
+        if type(model) is model_class:
+            return kind
+    return "other"
 
 
 def model_settings(actor: Mapping[str, Any]) -> dict[str, Any]:
@@ -88,24 +84,35 @@ def model_settings(actor: Mapping[str, Any]) -> dict[str, Any]:
     return settings
 
 
-def require_known_classes(section: Any) -> None:
-    """Refuse settings from a file that name classes or functions other than :data:`KNOWN_CLASSES`, at any depth.
+def with_known_classes(section: Any) -> Any:
+    """Return a copy of settings from a file in which classes of this package have their present names.
 
-    RSL-RL imports what settings name, which may run any code.
+    RSL-RL imports what settings name, which may run any code, so that all other names are refused.
 
     Args:
         section: Mappings, lists and other plain values.
 
     Raises:
-        CheckpointError: Naming the class.
+        CheckpointError: If they name a class other than :data:`OWN_CLASSES` and :data:`RSL_RL_CLASSES`, or a function.
     """
-    for value in distinct_values(section):
-        if isinstance(value, Mapping):
-            for name, content in value.items():
-                if name == "class_name" and class_basename(content) not in KNOWN_CLASSES:
-                    raise _unknown_class(content)
-                if str(name).endswith("_func") and content is not None:
-                    raise _unknown_class(content)
+    if isinstance(section, Mapping):
+        return {name: _known_entry(name, value) for name, value in section.items()}
+    if isinstance(section, (list, tuple)):
+        return [with_known_classes(value) for value in section]
+    return section
+
+
+def _known_entry(name: object, value: Any) -> Any:
+    if name == "class_name":
+        basename = class_basename(value)
+        if basename in OWN_CLASSES:
+            return OWN_CLASSES[basename]
+        if basename in RSL_RL_CLASSES:
+            return value
+        raise _unknown_class(value)
+    if str(name).endswith("_func") and value is not None:
+        raise _unknown_class(value)
+    return with_known_classes(value)
 
 
 def _unknown_class(name: object) -> CheckpointError:
@@ -180,8 +187,7 @@ def _model(model_class: Any, spec: PolicySpec, settings: Mapping[str, Any], devi
 
 
 def build_actor_critic(
-    kind: PolicyKind,
-    cfg: TruDiCfg,
+    cfg: LearnerCfg,
     obs: TensorDict,
     obs_groups: dict[str, list[str]],
     action_low: Tensor,
@@ -190,8 +196,7 @@ def build_actor_critic(
     """Build the module that settings describe.
 
     Args:
-        kind: ``diffusion`` or ``gaussian``.
-        cfg: The settings.
+        cfg: The settings; their class determines the kind of actor.
         obs: Observations, to size the groups.
         obs_groups: Group names of the ``actor`` and ``critic`` observation sets.
         action_low: Lower action bounds ``[A]``.
@@ -206,7 +211,7 @@ def build_actor_critic(
         "num_bins": cfg.num_bins,
         "obs_normalization": cfg.obs_normalization,
     }
-    if kind == "gaussian":
+    if not isinstance(cfg, DiffusionCfg):
         return GaussianActorCritic(obs, obs_groups, action_low, action_high, **options)
     return DiffusionActorCritic(
         obs,
@@ -266,7 +271,7 @@ def load_actor_critic(path: str | Path) -> tuple[ActorCritic[Any], PolicySpec]:
 def _rebuilt_actor_critic(checkpoint: Mapping[str, Any]) -> tuple[ActorCritic[Any], PolicySpec]:
     spec = learner_spec(checkpoint)
     cfg = SETTINGS[cast(LearnerAlgorithm, spec["algorithm"])].from_dict(spec["settings"])
-    if cfg.num_denoise_steps > MOST_STEPS:
+    if isinstance(cfg, DiffusionCfg) and cfg.num_denoise_steps > MOST_STEPS:
         raise CheckpointError(f"The checkpoint says {cfg.num_denoise_steps} denoising steps; at most {MOST_STEPS}.")
     parts = [(checkpoint["actor_state_dict"], ACTOR_PARTS), (checkpoint["critic_state_dict"], CRITIC_PARTS)]
     # compares sizes before they take memory
@@ -277,11 +282,11 @@ def _rebuilt_actor_critic(checkpoint: Mapping[str, Any]) -> tuple[ActorCritic[An
     return actor_critic.eval().requires_grad_(False), spec
 
 
-def _actor_critic(cfg: TruDiCfg, spec: PolicySpec, device: str) -> ActorCritic[Any]:
+def _actor_critic(cfg: LearnerCfg, spec: PolicySpec, device: str) -> ActorCritic[Any]:
     with torch.device(device):
         obs = TensorDict({group: torch.zeros(1, dim) for group, dim in spec["obs_dims"].items()}, batch_size=[1])
-        low, high = (spec[end].to(device) for end in ("action_low", "action_high"))
-        return build_actor_critic(spec["policy"], cfg, obs, spec["obs_groups"], low, high)
+        low, high = (end.to(device) for end in spec["action_bounds"] or ())
+        return build_actor_critic(cfg, obs, spec["obs_groups"], low, high)
 
 
 # -- all --------------------------------------------------------------------------------------------------------------

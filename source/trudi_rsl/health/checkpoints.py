@@ -15,7 +15,7 @@ from torch import Tensor
 from trudi_rsl.checkpoints.file import read_checkpoint
 from trudi_rsl.checkpoints.format import LEARNER_KINDS, spec_of
 from trudi_rsl.errors import CheckpointError
-from trudi_rsl.evaluation.checkpoints import CHECKPOINTS
+from trudi_rsl.evaluation.identify import CHECKPOINTS
 from trudi_rsl.files import is_whole
 from trudi_rsl.health import Finding
 from trudi_rsl.health.task import MAX_SHIFT, drifting
