@@ -13,9 +13,8 @@ from rsl_rl.algorithms import PPO
 
 from tests.rsl_rl.helpers import runner_cfg as trudi_cfg
 from tests.rsl_rl.small_policies import RandomTask, built, collect, observations, runner_cfg, state
-from trudi_rsl.algorithms.policy_gradient import DPPO, FPO, SPO, PolicyGradient
-from trudi_rsl.algorithms.policy_gradient.policy_gradient import clipped_surrogate, penalised_surrogate
-from trudi_rsl.checkpoints.rebuild import build_model
+from trudi_rsl.algorithms.policy_gradient import DPPO, FPO, SPO, PolicyGradient, clipped_surrogate, penalised_surrogate
+from trudi_rsl.checkpoints.rebuild import rebuild_policy
 from trudi_rsl.errors import CheckpointError, ConfigError, NonFiniteError
 from trudi_rsl.health.checkup import describe_skipped_update
 from trudi_rsl.hosts.gymnasium.env import GymnasiumVecEnv
@@ -198,6 +197,6 @@ def test_a_checkpoint_alone_rebuilds_the_actor_as_often_as_asked() -> None:
     saved = {**copy.deepcopy(trained.save()), "infos": None}
     obs = observations()
     for _ in range(2):
-        policy, _ = build_model(saved)
+        policy, _ = rebuild_policy(saved)
         trained.eval_mode()
         torch.testing.assert_close(policy.deterministic_actions(policy.actor_obs(obs)), trained.actor(obs))

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: BSD-3-Clause
-"""Running Isaac Lab's commands and this project's scripts as users do, and what they leave."""
+"""Running Isaac Lab's commands and this project's scripts as users do, and reading their run folders."""
 
 from __future__ import annotations
 
@@ -14,11 +14,15 @@ from typing import Any
 
 import yaml
 
+from trudi_rsl.checkpoints.rebuild import load_deployable
+from trudi_rsl.deploy.parity import TOLERANCE, differences, draw_probes, run_onnx, run_torchscript
+from trudi_rsl.policies import ChainOptions
+
 SCRIPTS = Path(__file__).resolve().parents[3] / "scripts"
 TRUDI_AGENT = "rsl_rl_trudi_cfg_entry_point"
 
 ON_CPU = ("--device", "cpu", "agent.device=cpu")
-# Enough of everything to run every line, and no more.
+# The least that runs every line.
 FEW_STEPS = ("--num_envs", "4", "agent.num_steps_per_env=8")
 SMALL = {
     "num_mini_batches": 2,
@@ -28,7 +32,7 @@ SMALL = {
     "num_bins": 21,
 }
 SMALL_TRUDI = tuple(f"agent.algorithm.{name}={str(value).replace(' ', '')}" for name, value in SMALL.items())
-# Terrain is drawn anew by each process, the more of it the longer it takes.
+# Each process generates its terrain, which takes time.
 SMALL_TERRAIN = tuple(f"env.scene.terrain.terrain_generator.{name}=2" for name in ("num_rows", "num_cols"))
 TIMEOUT = 600.0
 
@@ -118,3 +122,19 @@ def _wait_for(path: Path, process: subprocess.Popen) -> None:
         assert time.monotonic() < deadline, f"{path} was not written within {TIMEOUT:.0f} s"
         time.sleep(0.2)
     time.sleep(5.0)
+
+
+def check_exports_act_as(checkpoint: Path) -> None:
+    """Check that the exported files beside a checkpoint give its actions, one environment at a time.
+
+    Raises:
+        AssertionError: A file gives other actions.
+    """
+    policy, _spec = load_deployable(checkpoint)
+    deployable = policy.deployable()
+    probes = draw_probes(policy, deployable, ChainOptions())
+    exported = checkpoint.parent / "exported"
+    onnx_actions, _milliseconds = run_onnx(exported / "policy.onnx", probes)
+    for actions in (onnx_actions, run_torchscript(exported / "policy.pt", probes)):
+        assert actions.shape == probes.actions.shape
+        assert differences(actions, probes.actions, deployable).max() < TOLERANCE

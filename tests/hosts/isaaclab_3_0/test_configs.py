@@ -15,13 +15,13 @@ from trudi_rsl.algorithms import TruDiCfg
 from trudi_rsl.hosts.isaaclab import PPO_KEY, TRUDI_KEY
 from trudi_rsl.hosts.isaaclab.conversion import RslRlTrudiAlgorithmCfg, alternatives
 from trudi_rsl.hosts.isaaclab.registration import agent_key
-from trudi_rsl.settings import algorithm_of_settings, settings_from_dict
+from trudi_rsl.settings import SELECTORS, algorithm_of_settings, settings_from_dict
 
 
 def test_the_algorithms_configclass_has_the_fields_types_and_defaults_of_trudi() -> None:
     mirror = {field.name: field.type for field in fields(RslRlTrudiAlgorithmCfg)}
     assert mirror.pop("class_name") is str
-    own = {field.name for field in fields(TruDiCfg)}
+    own = {*SELECTORS, *(field.name for field in fields(TruDiCfg))}
     assert set(mirror) == own
     values = {name: value for name, value in to_dict(RslRlTrudiAlgorithmCfg()).items() if name in own}
     assert TruDiCfg.from_dict(values).to_dict() == TruDiCfg().to_dict()

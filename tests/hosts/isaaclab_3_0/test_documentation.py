@@ -10,8 +10,8 @@ from pathlib import Path
 
 import pytest
 
-from tests.hosts.documentation import commands
 from tests.hosts.isaaclab_3_0.commands import FEW_STEPS, ON_CPU, Done, run
+from tests.hosts.shared import commands
 
 LIGHT = "Isaac-Cartpole"
 

@@ -12,8 +12,16 @@ import pytest
 import torch
 
 from tests.hosts.environments import install
-from tests.hosts.isaaclab_3_0.commands import FEW_STEPS, ON_CPU, SMALL_TRUDI, TRUDI_AGENT, Done, isaaclab, script
-from tests.hosts.isaaclab_3_0.policies import check_exports_act_as
+from tests.hosts.isaaclab_3_0.commands import (
+    FEW_STEPS,
+    ON_CPU,
+    SMALL_TRUDI,
+    TRUDI_AGENT,
+    Done,
+    check_exports_act_as,
+    isaaclab,
+    script,
+)
 from trudi_rsl.algorithms import load_actor_critic
 
 pytestmark = pytest.mark.slow

@@ -3,7 +3,6 @@
 
 from __future__ import annotations
 
-from dataclasses import fields
 from pathlib import Path
 
 import pytest
@@ -18,10 +17,10 @@ from tests.hosts.isaaclab_3_0.commands import (
     SMALL_TRUDI,
     TRUDI_AGENT,
     Done,
+    check_exports_act_as,
     isaaclab,
     script,
 )
-from tests.hosts.isaaclab_3_0.policies import check_exports_act_as
 from trudi_rsl.algorithms import TruDiCfg, load_actor_critic
 from trudi_rsl.checkpoints.file import read_checkpoint
 from trudi_rsl.config.presets import task_preset
@@ -70,7 +69,7 @@ def check_settings(done: Done) -> None:
     _policy, spec = load_actor_critic(done.checkpoint)
     for saved in (TruDiCfg.from_dict(spec["cfg"]).to_dict(), done.agent["algorithm"]):
         assert {name: saved[name] for name in expected} == expected
-    assert set(done.agent["algorithm"]) == {"class_name", *(field.name for field in fields(TruDiCfg))}
+    assert set(done.agent["algorithm"]) == {"class_name", *TruDiCfg().to_dict()}
 
 
 def test_isaac_labs_command_trains_with_the_preset_and_overrides(stock_run: Done) -> None:

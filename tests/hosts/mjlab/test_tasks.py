@@ -5,7 +5,6 @@
 from __future__ import annotations
 
 import dataclasses
-import typing
 from dataclasses import dataclass
 
 import pytest
@@ -19,7 +18,7 @@ from trudi_rsl.errors import ConfigError
 from trudi_rsl.hosts.mjlab.conversion import TruDiAlgorithmCfg, TruDiRunnerCfg
 from trudi_rsl.hosts.mjlab.registration import SUFFIX, register
 from trudi_rsl.hosts.mjlab.task import find_task
-from trudi_rsl.settings import REPPOCfg, TruDiCfg
+from trudi_rsl.settings import SELECTORS, DIMECfg, REPPOCfg, TruDiCfg
 
 PPO_TASKS = [task for task in registry.list_tasks() if not task.endswith(SUFFIX)]
 SEES_IMAGES = {"Mjlab-Lift-Cube-Yam-Rgb", "Mjlab-Lift-Cube-Yam-Depth", "Mjlab-Multi-Cube-Seg-Yam"}
@@ -56,8 +55,9 @@ def test_velocity_tasks_have_the_papers_settings_for_locomotion() -> None:
 
 
 def test_the_algorithms_fields_are_those_of_trudi_with_their_types_defaults_and_checks() -> None:
-    ours, theirs = typing.get_type_hints(TruDiCfg), typing.get_type_hints(TruDiAlgorithmCfg)
-    assert theirs == ours | {"class_name": str}
+    ours, theirs = ({f.name: f.type for f in dataclasses.fields(c)} for c in (TruDiCfg, TruDiAlgorithmCfg))
+    assert {name: theirs[name] for name in ours} == ours
+    assert theirs.keys() - ours.keys() == {"class_name", *SELECTORS}
     assert TruDiAlgorithmCfg().to_dict() == TruDiCfg().to_dict() | {"class_name": "trudi_rsl.algorithms:TruDi"}
     with pytest.raises(ValueError, match=r"algorithm\.kl_bound must be above 0"):
         TruDiAlgorithmCfg(kl_bound=-1.0)
@@ -65,10 +65,13 @@ def test_the_algorithms_fields_are_those_of_trudi_with_their_types_defaults_and_
 
 def test_reppo_has_trudis_configuration_but_for_the_actor_and_the_folder_of_its_runs() -> None:
     trudi, reppo = (find_task(FLAT, algo).agent_cfg() for algo in ("trudi", "reppo"))
-    own = {"actor": "gaussian", "entropy_target_per_dim": REPPOCfg().entropy_target_per_dim}
-    assert reppo.algorithm.to_dict() == trudi.algorithm.to_dict() | own
-    changed = {"algorithm": trudi.algorithm, "experiment_name": trudi.experiment_name}
-    assert dataclasses.replace(reppo, **changed) == trudi
+    changed = {"actor", "entropy_target_per_dim"}
+    ours, theirs = reppo.algorithm.to_dict(), trudi.algorithm.to_dict()
+    assert set(ours) == {"class_name", *REPPOCfg().to_dict()}
+    assert {name for name in ours if ours[name] != theirs[name]} == changed
+    assert {name: ours[name] for name in changed} == {name: REPPOCfg().to_dict()[name] for name in changed}
+    replaced = {"algorithm": trudi.algorithm, "experiment_name": trudi.experiment_name}
+    assert dataclasses.replace(reppo, **replaced) == trudi
     assert reppo.experiment_name == trudi.experiment_name.removesuffix("_trudi") + "_reppo"
     assert find_task(FLAT, "reppo").id == FLAT + SUFFIX
     with pytest.raises(ConfigError, match=f"With --algo reppo write --task {FLAT}"):
@@ -77,7 +80,9 @@ def test_reppo_has_trudis_configuration_but_for_the_actor_and_the_folder_of_its_
 
 def test_dime_has_trudis_configuration_but_for_the_trust_region() -> None:
     trudi, dime = (find_task(FLAT, algo).agent_cfg() for algo in ("trudi", "dime"))
-    assert dime.algorithm.to_dict() == trudi.algorithm.to_dict() | {"constraint": "none"}
+    ours, theirs = dime.algorithm.to_dict(), trudi.algorithm.to_dict()
+    assert set(ours) == {"class_name", *DIMECfg().to_dict()}
+    assert {name for name in ours if ours[name] != theirs[name]} == {"constraint"} and ours["constraint"] == "none"
     assert dime.experiment_name == trudi.experiment_name.removesuffix("_trudi") + "_dime"
 
 
