@@ -29,8 +29,8 @@ MIN_REACH = 1.0
 def initial_range(rewards: Tensor, gamma: float) -> tuple[Tensor, Tensor]:
     """Return a range that contains the return of earning the first rollout's extreme rewards forever.
 
-    ``[min(q01, 0), max(q99, 0)] / (1 - gamma)``, the shorter side at least half as long as the longer one. The quantiles
-    are those of all ranks' rewards.
+    ``[min(q01, 0), max(q99, 0)] / (1 - gamma)``, the shorter side at least half as long as the longer one. The
+    quantiles are those of all ranks' rewards.
 
     Args:
         rewards: Rewards of the first rollout ``[T, E]``.
