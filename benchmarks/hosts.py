@@ -19,8 +19,9 @@ from results import Record, versions
 from runs import LOGGED, Job, learning_curve, main, train
 
 from trudi_rsl.config.event_file import read_run
-from trudi_rsl.evaluation.checkpoints import newest_checkpoint
-from trudi_rsl.evaluation.policies import SamplerCfg, load_policy
+from trudi_rsl.evaluation.identify import newest_checkpoint
+from trudi_rsl.evaluation.policies import load_policy
+from trudi_rsl.evaluation.samplers import SamplerCfg
 from trudi_rsl.hosts.isaaclab.registration import PPO_KEY, TRUDI_KEY
 
 ISAACLAB_ENVS, MJLAB_ENVS = 64, 128
@@ -77,12 +78,13 @@ def mjlab_returns(checkpoint: Path, job: Job) -> list[float]:
     from trudi_rsl.evaluation.episodes import evaluate
     from trudi_rsl.hosts.mjlab.play import PlayedEnv, agent_cfg, playing_cfg
     from trudi_rsl.hosts.mjlab.task import find_task
+    from trudi_rsl.runners import OnPolicyRunner
 
     task = find_task(job.task, job.algo)
     agent = agent_cfg(task, checkpoint)
     simulator = ManagerBasedRlEnv(playing_cfg(task, EVALUATION_EPISODES, EVALUATION_SEED), "cpu")
     env = PlayedEnv(simulator, job.task, agent["clip_actions"])
-    policy = load_policy(checkpoint, task.algo, env, agent, EXPORTED[job.algo], "cpu")
+    policy = load_policy(checkpoint, task.algo, env, agent, EXPORTED[job.algo], "cpu", OnPolicyRunner)
     return evaluate(env, policy, EVALUATION_EPISODES, progress=False).returns.tolist()
 
 

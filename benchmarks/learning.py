@@ -17,9 +17,10 @@ from runs import LOGGED, Job, learning_curve, main, settings_of, train
 
 from trudi_rsl.config import load_params
 from trudi_rsl.config.event_file import read_run
-from trudi_rsl.evaluation.checkpoints import newest_checkpoint, subject_of
+from trudi_rsl.evaluation.identify import newest_checkpoint, read_subject
 from trudi_rsl.evaluation.measurement import Evaluation, EvaluationCfg
-from trudi_rsl.evaluation.policies import HAVE_NO_CHAIN, SamplerCfg
+from trudi_rsl.evaluation.samplers import GAUSSIAN_POLICIES, SamplerCfg
+from trudi_rsl.hosts.registry import GYMNASIUM
 
 TABLES = ("halfcheetah", "tasks", "ablation", "chains", "gradients", "amortised", "steps", "eps", "wallclock")
 TABLES += ("long", "cost")
@@ -37,9 +38,9 @@ GAUSSIAN_SAMPLERS = {"sde": SamplerCfg("sde"), EXPORTED: SamplerCfg("ode")}
 
 def evaluate_run(run: Path) -> dict[str, list[float]]:
     """Return the episode returns of the trained policy with each of its samplers."""
-    subject, cfg = subject_of(newest_checkpoint(run)), EvaluationCfg(EVALUATION_EPISODES, seed=EVALUATION_SEED)
-    samplers = GAUSSIAN_SAMPLERS if subject.algorithm in HAVE_NO_CHAIN else SAMPLERS
-    return {name: Evaluation(subject, sampler, cfg).run().returns for name, sampler in samplers.items()}
+    subject, cfg = read_subject(newest_checkpoint(run)), EvaluationCfg(EVALUATION_EPISODES, seed=EVALUATION_SEED)
+    samplers = GAUSSIAN_SAMPLERS if subject.algorithm in GAUSSIAN_POLICIES else SAMPLERS
+    return {name: Evaluation(subject, sampler, cfg, GYMNASIUM).run().returns for name, sampler in samplers.items()}
 
 
 def measure(job: Job) -> Record:

@@ -16,10 +16,12 @@ from results import ROOT, Record, versions
 from runs import QUICK_ITERATIONS, Job, main, settings_of, train
 
 from trudi_rsl.config import load_params
-from trudi_rsl.evaluation.behaviour import measure as measure_behaviour
-from trudi_rsl.evaluation.chains import chain_figure, chain_paths, first_observation, load_diffusion_policy
-from trudi_rsl.evaluation.checkpoints import newest_checkpoint
-from trudi_rsl.evaluation.policies import HAVE_NO_CHAIN, SamplerCfg
+from trudi_rsl.evaluation.behaviour import measure_behaviour
+from trudi_rsl.evaluation.chains import chain_figure, chain_paths, load_diffusion_policy, reset_observation
+from trudi_rsl.evaluation.identify import newest_checkpoint, read_subject
+from trudi_rsl.evaluation.samplers import GAUSSIAN_POLICIES, SamplerCfg
+from trudi_rsl.hosts.registry import GYMNASIUM
+from trudi_rsl.tasks import find_modes
 
 DOCS = ROOT / "docs"
 SAMPLERS = {
@@ -37,7 +39,7 @@ NUM_CHAINS = 4000
 
 def samplers_of(algo: str) -> dict[str, SamplerCfg]:
     """Return the samplers of an algorithm's policies."""
-    if algo in HAVE_NO_CHAIN:
+    if algo in GAUSSIAN_POLICIES:
         return GAUSSIAN_SAMPLERS
     return {name: cfg for name, cfg in SAMPLERS.items() if algo in ("trudi", "dime") or cfg.score_scale is None}
 
@@ -47,8 +49,9 @@ def measure(job: Job) -> Record:
     with tempfile.TemporaryDirectory() as folder:
         run, seconds = train(job.command("agent.evaluation_episodes=null"), Path(folder))
         checkpoint, params = newest_checkpoint(run), load_params(run)
+        subject, modes = read_subject(checkpoint), find_modes(job.task)
         found = {
-            name: measure_behaviour(checkpoint, sampler=cfg, progress=False)
+            name: measure_behaviour(subject, modes, GYMNASIUM, sampler=cfg, progress=False)
             for name, cfg in samplers_of(job.algo).items()
         }
         picture = PICTURED.get((job.algo, job.variant)) if job.seed == PICTURED_SEED else None
@@ -72,7 +75,7 @@ def measure(job: Job) -> Record:
 def draw_chain(checkpoint: Path, task: str, picture: Path) -> None:
     """Draw the denoising chains at the fixed start."""
     actor_critic, spec = load_diffusion_policy(checkpoint)
-    obs = first_observation(checkpoint, actor_critic, spec, 0, ["env.env_kwargs.fixed_start=true"])
+    obs = reset_observation(checkpoint, actor_critic, spec, GYMNASIUM, 0, ["env.env_kwargs.fixed_start=true"])
     torch.manual_seed(0)
     chain_figure(chain_paths(actor_critic, obs, NUM_CHAINS), [0, 1], f"{task}, fixed start").savefig(picture, dpi=130)
 

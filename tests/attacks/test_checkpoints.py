@@ -27,8 +27,7 @@ from trudi_rsl.checkpoints.rebuild import load_actor_critic, load_deployable
 from trudi_rsl.deploy import export_checkpoint
 from trudi_rsl.errors import CheckpointError
 from trudi_rsl.evaluation.chains import load_diffusion_policy
-from trudi_rsl.evaluation.checkpoints import find_subjects
-from trudi_rsl.evaluation.policies import identify
+from trudi_rsl.evaluation.identify import find_subjects, identify
 from trudi_rsl.hosts.gymnasium.env import GymnasiumVecEnv
 from trudi_rsl.runners import OnPolicyRunner
 
@@ -215,7 +214,8 @@ NONSENSE: list[tuple[str, Any]] = [
     ("trudi_rsl.settings.gamma", 10**5000),
     ("trudi_rsl.policy", ["diffusion"]),
     ("trudi_rsl.policy", "mlp"),
-    ("trudi_rsl.algorithm", "reppo"),
+    ("trudi_rsl.algorithm", "sac"),
+    ("trudi_rsl.algorithm", "ppo"),
     ("trudi_rsl.settings.num_denoise_steps", 10**9),
     ("trudi_rsl.settings.evil", "os.system"),
     ("trudi_rsl.obs_dims", {"joints": -1}),

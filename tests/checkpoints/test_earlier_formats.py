@@ -25,7 +25,9 @@ from trudi_rsl.checkpoints.rebuild import load_deployable
 from trudi_rsl.config import compose
 from trudi_rsl.deploy import Policy, export_checkpoint
 from trudi_rsl.errors import CheckpointError
-from trudi_rsl.evaluation.policies import SamplerCfg, identify, load_policy
+from trudi_rsl.evaluation.identify import identify
+from trudi_rsl.evaluation.policies import load_policy
+from trudi_rsl.evaluation.samplers import SamplerCfg
 from trudi_rsl.hosts.registry import make_env
 from trudi_rsl.rsl_rl_compat.version import PPO_MODELS
 from trudi_rsl.runners import OnPolicyRunner
@@ -110,7 +112,7 @@ def test_the_file_plays(name: str) -> None:
     algorithm = identify(path, TASK)
     assert algorithm == algo_of(name)
     sampler = SamplerCfg(initial_latent="zeros" if algorithm in ("trudi", "dime") else None)
-    policy = load_policy(path, algorithm, make_env(TASK, cfg.env, seed=0), agent, sampler, "cpu")
+    policy = load_policy(path, algorithm, make_env(TASK, cfg.env, seed=0), agent, sampler, "cpu", OnPolicyRunner)
     with torch.no_grad():
         require_recorded(policy(TensorDict({"policy": OBS}, batch_size=[3])), name)
 

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: BSD-3-Clause
-"""The behaviours that solve a task, and how runs are classified into them."""
+"""Behaviour modes of a task: the registry that tasks add theirs to, without any simulator."""
 
 from __future__ import annotations
 
@@ -21,41 +21,42 @@ Array = NDArray[np.float64]
 class BehaviourModes:
     """The behaviours that solve a task equally well.
 
-    Its functions take the observations of one run of L steps, ``[L + 1, O]``, the initial one first.
+    The functions take the observations of one run, ``[L + 1, O]`` for L steps: the first one, and the one after each
+    step.
     """
 
     names: tuple[str, ...]
-    """Names of the modes."""
+    """The modes."""
     classify: Callable[[Array], int | None]
-    """Returns the index of the run's mode in ``names``, None if the run failed."""
+    """Index of the run's mode among ``names``, None for a failed run."""
     fixed_start: Mapping[str, Any]
-    """Options of the task's constructor with which every episode starts in the same state."""
+    """Options of the task's constructor that start every episode in the same state."""
     path: Callable[[Array], Array]
-    """Returns the run's positions in the plane, ``[L + 1, 2]``."""
+    """Positions of the run in the plane, ``[L + 1, 2]``."""
     coordinate: Callable[[Array], Array]
-    """Returns a number that differs between the modes, ``[L + 1]``."""
+    """The coordinate in which the modes differ, ``[L + 1]``."""
     coordinate_name: str
-    """Name and unit of ``coordinate``."""
+    """Its name and unit."""
     outlines: Mapping[str, Array] = field(default_factory=dict)
-    """Objects in the plane for plots: names to corners ``[P, 2]`` of a polygon."""
+    """Other objects in the plane: name to corners of a polygon ``[P, 2]``."""
 
 
 _REGISTRY: dict[str, BehaviourModes] = {}
 
 
 def register_modes(task: str, modes: BehaviourModes) -> None:
-    """Register the modes of a task; its other versions share them."""
+    """Register the modes of a task, which all its versions share, next to registering the task with Gymnasium."""
     _REGISTRY[_key(task)] = modes
 
 
-def modes_of(task: str) -> BehaviourModes:
+def find_modes(task: str) -> BehaviourModes:
     """Return the modes of a task.
 
     Args:
         task: Task name, or ``module:Name`` for one that importing ``module`` registers.
 
     Raises:
-        ConfigError: The task has none (the message lists the tasks that have), or ``module`` cannot be imported.
+        ConfigError: If none are registered, listing the tasks that have some, or ``module`` cannot be imported.
     """
     module = task.rpartition(":")[0]
     if module:
@@ -66,14 +67,14 @@ def modes_of(task: str) -> BehaviourModes:
     modes = _REGISTRY.get(_key(task))
     if modes is None:
         raise ConfigError(
-            f"No behaviour modes are registered for task {task!r}, only for {', '.join(sorted(_REGISTRY))}. Register "
-            "those of your own task with trudi_rsl.tasks.register_modes."
+            f"No behaviour modes are registered for task {task!r}, only for {', '.join(sorted(_REGISTRY))}. A project "
+            "registers those of its own task with trudi_rsl.tasks.register_modes."
         )
     return modes
 
 
 def circle(centre: tuple[float, float], radius: float, corners: int = 64) -> Array:
-    """Return a polygon ``[corners, 2]`` that approximates a circle."""
+    """Return the corners of a polygon that looks like a circle, ``[corners, 2]``."""
     angle = np.linspace(0.0, 2.0 * np.pi, corners, endpoint=False)
     return np.asarray(centre) + radius * np.stack([np.cos(angle), np.sin(angle)], axis=-1)
 

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: BSD-3-Clause
-"""A comparison as files: JSON with all numbers, CSV with a row per run, Markdown with what a reader wants."""
+"""A comparison as files: JSON with all numbers, CSV with a row per run, Markdown with tables to read."""
 
 from __future__ import annotations
 
@@ -13,11 +13,10 @@ from pathlib import Path
 from typing import Any
 
 from trudi_rsl.errors import ConfigError
-from trudi_rsl.evaluation.comparison.estimates import Estimate
-from trudi_rsl.evaluation.comparison.groups import ALL_TASKS, Comparison
-from trudi_rsl.evaluation.comparison.pictures import draw_comparison
+from trudi_rsl.evaluation.comparison import ALL_TASKS, Comparison
 from trudi_rsl.evaluation.measurement import Measurement
-from trudi_rsl.evaluation.statistics import summarize
+from trudi_rsl.evaluation.pictures import draw_comparison
+from trudi_rsl.evaluation.statistics import Estimate, summarize
 
 COLUMNS = (
     *("label", "algorithm", "sampler", "task", "seed", "episodes"),
@@ -36,7 +35,7 @@ def write_comparison(
         comparison: Of the measurements.
         measurements: One per run and sampler.
         folder: Exists.
-        about: Options and versions, to be kept with the numbers.
+        about: Options and versions, stored with the numbers.
     """
     (folder / "results.json").write_text(json.dumps(as_json(comparison, measurements, about), indent=1) + "\n")
     with (folder / "results.csv").open("w", newline="") as file:
@@ -49,18 +48,14 @@ def write_comparison(
 
 
 def require_free(folder: Path) -> None:
-    """Refuse a folder with results of an earlier comparison.
-
-    Raises:
-        ConfigError: Naming the file.
-    """
+    """Raise ConfigError if a folder holds results of an earlier comparison."""
     for name in (*FILES, *(f"{stem}.png" for stem in PICTURES)):
         if (folder / name).exists():
             raise ConfigError(f"{folder / name} exists and was kept. Choose another --output, or delete it first.")
 
 
 def as_json(comparison: Comparison, measurements: Sequence[Measurement], about: Mapping[str, Any]) -> dict[str, Any]:
-    """Return all that is known as plain values; NaN is None."""
+    """Return all numbers as plain values, NaN as None."""
     return {
         **about,
         "metric": comparison.metric,
@@ -104,11 +99,11 @@ def as_json(comparison: Comparison, measurements: Sequence[Measurement], about: 
 
 
 def as_markdown(comparison: Comparison, improvements: bool = True) -> str:
-    """Return the tables: each group on each task, all tasks, and what a reader must know.
+    """Return the tables, each group on each task and over all tasks, and the notes.
 
     Args:
         comparison: What to show.
-        improvements: Also the probabilities of improvement, a row per pair of groups.
+        improvements: Include the probabilities of improvement, a row per pair of groups.
     """
     what = "success" if comparison.metric == "success" else "return"
     with_success = any(row.success is not None for row in comparison.rows)
@@ -146,7 +141,7 @@ def markdown_table(header: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
 
 
 def estimate_text(estimate: Estimate) -> str:
-    """Return ``value [low, high]``, or the value and what an interval needs."""
+    """Return ``value [low, high]``, or the value and how many seeds an interval needs."""
     if estimate.interval is None:
         return f"{number(estimate.value)} [needs {estimate.needed} seeds]"
     low, high = estimate.interval
@@ -154,7 +149,7 @@ def estimate_text(estimate: Estimate) -> str:
 
 
 def number(value: float) -> str:
-    """Return a number with three digits or more: 2854, 45.2, 0.934."""
+    """Return a number with at least three digits: 2854, 45.2, 0.934."""
     size = abs(value)
     return f"{value:.0f}" if size >= 100 else f"{value:.1f}" if size >= 10 else f"{value:.3g}"
 
