@@ -29,7 +29,7 @@ from trudi_rsl.evaluation.episodes import EVALUATION_SEED
 from trudi_rsl.evaluation.identify import newest_checkpoint, read_subject
 from trudi_rsl.evaluation.measurement import Evaluation, EvaluationCfg, Measurement, plan_evaluations
 from trudi_rsl.evaluation.samplers import SamplerCfg
-from trudi_rsl.files import replacing
+from trudi_rsl.files import atomic_write
 from trudi_rsl.hosts.registry import GYMNASIUM
 
 JOB_FILE, RECORD_FILE, LOCK_FILE, OUTPUT_FILE = "job.json", "finished.json", ".lock", "output.txt"
@@ -172,7 +172,7 @@ def machine() -> str:
 
 def write_json(path: Path, content: Mapping[str, Any]) -> None:
     """Write a file atomically; its folder is created if missing."""
-    with replacing(path) as file:
+    with atomic_write(path) as file:
         file.write(f"{json.dumps(content, indent=1)}\n".encode())
 
 
