@@ -16,7 +16,6 @@ from tensorboard.backend.event_processing.event_accumulator import EventAccumula
 
 from scripts.train import main
 from trudi_rsl.checkpoints.file import read_checkpoint
-from trudi_rsl.hosts.registry import continues_episodes, make_env
 
 ROOT = Path(__file__).parents[2]
 TASK = "InvertedPendulum-v5"
@@ -116,20 +115,6 @@ def test_stopping_and_resuming_trains_the_same_policy_as_not_stopping(
     for part in ("actor_state_dict", "critic_state_dict"):
         for name, value in one[part].items():
             assert torch.equal(value, other[part][name]), name
-
-
-def test_episodes_continue_only_where_the_simulator_restores_them(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.chdir(tmp_path)
-    saved = read_checkpoint(_train("--max_iterations", "1") / "model_0.pt")
-    assert continues_episodes(make_env(TASK, {"num_envs": 4}), saved)
-    assert not continues_episodes(make_env(TASK, {"num_envs": 5}), saved)
-    ppo = read_checkpoint(_train("--algo", "ppo", "--max_iterations", "1") / "model_0.pt")
-    assert continues_episodes(make_env(TASK, {"num_envs": 4}), ppo)
-    # As written by RSL-RL's own runner.
-    del ppo["infos"]["resume"]
-    assert not continues_episodes(make_env(TASK, {"num_envs": 4}), ppo)
 
 
 @pytest.mark.slow

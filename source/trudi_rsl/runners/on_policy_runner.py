@@ -103,6 +103,8 @@ class OnPolicyRunner(RslRlOnPolicyRunner):
         if self.cfg.get("export_checkpoints"):
             self.hooks.append(ExportCheckpoints())
         self._unwritten: str | None = None
+        self.episodes_continue = False
+        """Whether the last :meth:`load` restored unfinished episodes; their lengths should then not be randomised."""
 
     def _configure_multi_gpu(self) -> None:
         """Join the other processes: on CPUs over gloo, on GPUs as RSL-RL does."""
@@ -361,6 +363,9 @@ class OnPolicyRunner(RslRlOnPolicyRunner):
                     self.alg.learning_rate = self.alg.optimizer.param_groups[0]["lr"]
                     set_resume_state(self.env, checkpoint, not self.gpu_global_rank)
                 load_log_state(self.logger, checkpoint, self.device)
+                state = checkpoint.get("env_state") or {}
+                same_size = state.get("num_envs") == self.env.num_envs
+                self.episodes_continue = bool(state.get("exact")) and same_size and not self.gpu_global_rank
             return checkpoint["infos"]
 
     def _load_algorithm_state(self, checkpoint: dict[str, Any], load_cfg: dict[str, bool] | None, strict: bool) -> bool:

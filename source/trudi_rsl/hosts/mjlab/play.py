@@ -30,7 +30,6 @@ from trudi_rsl.evaluation.policies import load_policy
 from trudi_rsl.evaluation.video import video_path
 from trudi_rsl.hosts.mjlab.description import as_text, robot_metadata
 from trudi_rsl.hosts.mjlab.task import Task, apply, find_task
-from trudi_rsl.hosts.registry import check_device
 from trudi_rsl.runners import OnPolicyRunner
 
 
@@ -66,7 +65,6 @@ def play(args: argparse.Namespace, overrides: Sequence[str] = ()) -> None:
     playback = Playback.from_args(args, task.name, _find(task, args))
     checkpoint, task = playback.checkpoint, Task(task.name, playback.algorithm)
     device = args.device or ("cuda:0" if torch.cuda.is_available() else "cpu")
-    check_device(device)
     if args.num_threads:
         torch.set_num_threads(args.num_threads)
     viewed = args.episodes is None and not args.headless
