@@ -91,7 +91,7 @@ def test_the_stock_runner_trains_bitwise_the_same(tmp_path: Path, algo: str) -> 
 
 def test_episodes_continue_only_where_a_load_restores_them(tmp_path: Path) -> None:
     def runner(num_envs: int) -> OnPolicyRunner:
-        return OnPolicyRunner(GymnasiumVecEnv("Pendulum-v1", num_envs), small_cfg(), None, "cpu")
+        return OnPolicyRunner(GymnasiumVecEnv("HalfCheetah-v5", num_envs), small_cfg(), None, "cpu")
 
     runner(4).save(path := str(tmp_path / "model_0.pt"))
     for num_envs, load_cfg, continues in ((4, None, True), (5, None, False), (4, {"actor": True}, False)):
