@@ -23,7 +23,7 @@ from typing import Any
 from filelock import FileLock, Timeout
 
 from trudi_rsl.config.run_folder import LOG_ROOT
-from trudi_rsl.deploy.provenance import commit, versions
+from trudi_rsl.deploy.provenance import provenance
 from trudi_rsl.errors import CheckpointError, ConfigError, NonFiniteError
 from trudi_rsl.evaluation.episodes import EVALUATION_SEED
 from trudi_rsl.evaluation.identify import newest_checkpoint, read_subject
@@ -154,9 +154,8 @@ def _train(job: Job, train_script: str) -> int:
         "checkpoint": newest_checkpoint(attempt).name,
         "settings": job.settings,
         "wall_clock_s": round(time.time() - begin, 1),
-        "versions": versions(),
-        "commit": commit(),
         "machine": machine(),
+        **provenance(),
     }
     write_json(attempt / RECORD_FILE, record)
     return 0
