@@ -57,7 +57,7 @@ def goal_distance(position: Array) -> Array:
 
 
 def reward(position: Array, reached: Array) -> Array:
-    """Return the progress from ``position`` to ``reached`` in steps minus the costs of time and collisions ``[...]``."""
+    """Return the progress from ``position`` to ``reached`` in steps minus the costs of time and collision ``[...]``."""
     progress = (goal_distance(position) - goal_distance(reached)) / STEP_LENGTH
     return progress - TIME_COST - COLLISION_COST * in_obstacle(reached)
 
