@@ -134,7 +134,7 @@ def agent_cfg(task: Task, checkpoint: Path) -> dict[str, Any]:
 
 
 def _without_unset(model: dict[str, Any]) -> dict[str, Any]:
-    """Return the options of a model without CNN and RNN options that are not set, which RSL-RL does not accept as None."""
+    """Return a model's options without those of an unset CNN or RNN, which RSL-RL does not accept as None."""
     kinds = {"cnn_cfg": ("cnn_cfg",), "rnn_type": ("rnn_type", "rnn_hidden_dim", "rnn_num_layers")}
     unset = {name for kind, names in kinds.items() if model.get(kind) is None for name in names}
     return {name: value for name, value in model.items() if name not in unset}
