@@ -90,23 +90,31 @@ def checkpoints_in(folder: Path) -> list[Path]:
     return found
 
 
-def resume_path(cfg: DictConfig) -> Path | None:
-    """Return the checkpoint that ``cfg.agent`` asks to resume from, None if it asks for none.
+def select_checkpoint(experiment: Path, run_regex: str, checkpoint: str) -> Path:
+    """Return a checkpoint given as a file, as a run folder, or by regular expressions; see :func:`find_checkpoint`.
+
+    Args:
+        experiment: Folder of runs.
+        run_regex: Regular expression for the run folder's name.
+        checkpoint: A file, a run folder, or a regular expression for the file's name.
 
     Raises:
         CheckpointError: If there is no such checkpoint.
     """
-    agent = cfg.agent
-    if not agent.resume:
-        return None
-    path = Path(agent.load_checkpoint)
+    path = Path(checkpoint)
     if path.is_file():
         return path
     if path.is_dir():
         return find_checkpoint(path.resolve().parent, f"{re.escape(path.resolve().name)}$")
     if len(path.parts) > 1:
         raise CheckpointError(f"No checkpoint at {path}.")
-    return find_checkpoint(experiment_folder(cfg), agent.load_run, agent.load_checkpoint)
+    return find_checkpoint(experiment, run_regex, checkpoint)
+
+
+def resume_path(cfg: DictConfig) -> Path | None:
+    """Return the checkpoint that ``cfg.agent`` resumes from, None if it does not resume; see `select_checkpoint`."""
+    agent = cfg.agent
+    return select_checkpoint(experiment_folder(cfg), agent.load_run, agent.load_checkpoint) if agent.resume else None
 
 
 def save_params(run_dir: Path, cfg: DictConfig) -> None:

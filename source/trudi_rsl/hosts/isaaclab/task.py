@@ -23,7 +23,7 @@ from trudi_rsl.checkpoints.file import read_checkpoint
 from trudi_rsl.checkpoints.format import LEARNER_KINDS, NAMES, algorithm_of, spec_of
 from trudi_rsl.config.compose import check_names, parse_overrides
 from trudi_rsl.config.presets import task_preset
-from trudi_rsl.config.run_folder import resume_path
+from trudi_rsl.config.run_folder import LOG_ROOT, select_checkpoint
 from trudi_rsl.config.schema import ANY_CHECKPOINT
 from trudi_rsl.errors import ConfigError, nearest
 from trudi_rsl.hosts.isaaclab.conversion import alternatives
@@ -161,5 +161,4 @@ def find_resume(args: argparse.Namespace, cfg: Any, overrides: Sequence[str]) ->
         return None
     named = {o.key_or_group: o.value() for o in parse_overrides([t for t in overrides if t.startswith("agent.")])}
     experiment = named.get("agent.experiment_name") or args.experiment_name or cfg.experiment_name
-    agent = {"resume": True, "load_run": args.load_run or ".*", "load_checkpoint": args.checkpoint or ANY_CHECKPOINT}
-    return resume_path(OmegaConf.create({"agent": {**agent, "experiment_name": str(experiment)}}))
+    return select_checkpoint(LOG_ROOT / str(experiment), args.load_run or ".*", args.checkpoint or ANY_CHECKPOINT)

@@ -17,10 +17,9 @@ from mjlab.envs import ManagerBasedRlEnv, ManagerBasedRlEnvCfg  # pyright: ignor
 from mjlab.rl import RslRlVecEnvWrapper  # pyright: ignore[reportMissingImports]
 from mjlab.scripts.train import TrainConfig  # pyright: ignore[reportMissingImports]
 from mjlab.tasks import registry  # pyright: ignore[reportMissingImports]
-from omegaconf import OmegaConf
 
 from trudi_rsl.checkpoints.rebuild import load_deployable
-from trudi_rsl.config import resume_path
+from trudi_rsl.config.run_folder import LOG_ROOT, select_checkpoint
 from trudi_rsl.config.schema import ANY_CHECKPOINT
 from trudi_rsl.deploy import export_policy
 from trudi_rsl.evaluation.episodes import Policy
@@ -30,7 +29,6 @@ from trudi_rsl.evaluation.policies import load_policy
 from trudi_rsl.evaluation.video import video_path
 from trudi_rsl.hosts.mjlab.description import as_text, robot_metadata
 from trudi_rsl.hosts.mjlab.task import Task, apply, find_task
-from trudi_rsl.hosts.registry import check_device
 from trudi_rsl.runners import OnPolicyRunner
 
 
@@ -63,10 +61,11 @@ def play(args: argparse.Namespace, overrides: Sequence[str] = ()) -> None:
         VideoError: If the video cannot be rendered.
     """
     task = find_task(args.task, args.algo)
-    playback = Playback.from_args(args, task.name, _find(task, args))
+    experiment = LOG_ROOT / (args.experiment_name or task.agent_cfg().experiment_name)
+    named = select_checkpoint(experiment, args.load_run or ".*", args.checkpoint or ANY_CHECKPOINT)
+    playback = Playback.from_args(args, task.name, named)
     checkpoint, task = playback.checkpoint, Task(task.name, playback.algorithm)
     device = args.device or ("cuda:0" if torch.cuda.is_available() else "cpu")
-    check_device(device)
     if args.num_threads:
         torch.set_num_threads(args.num_threads)
     viewed = args.episodes is None and not args.headless
@@ -121,18 +120,6 @@ def export(checkpoint: Path, env: RslRlVecEnvWrapper) -> Path:
     policy, metadata = load_deployable(checkpoint)
     metadata |= as_text(robot_metadata(env.unwrapped, checkpoint.parent.name) or {})
     return export_policy(policy, checkpoint.parent / "exported", metadata=metadata, overwrite=True).onnx
-
-
-def _find(task: Task, args: argparse.Namespace) -> Path:
-    named = {
-        "resume": True,
-        "experiment_name": args.experiment_name or task.agent_cfg().experiment_name,
-        "load_run": args.load_run or ".*",
-        "load_checkpoint": args.checkpoint or ANY_CHECKPOINT,
-    }
-    path = resume_path(OmegaConf.create({"agent": named}))
-    assert path is not None, "resume is set"
-    return path
 
 
 def agent_cfg(task: Task, checkpoint: Path) -> dict[str, Any]:
