@@ -149,13 +149,9 @@ class RunnerLogger:
             return
         runner = self._runner
         buffers = {name: getattr(self, name) for name in ("rewbuffer", "lenbuffer", "erewbuffer", "irewbuffer")}
-        values |= {
-            "it": it,
-            "start_iter": start_it,
-            "tot_iter": total_it,
-            "num_learning_iterations": total_it - start_it,
-        }
-        runner.log({**values, **buffers, "collection_time": collect_time, "ep_infos": self.ep_extras})
+        values |= {"it": it, "start_iter": start_it, "tot_iter": total_it}
+        values |= {"num_learning_iterations": total_it - start_it, "collection_time": collect_time}
+        runner.log({**values, **buffers, "ep_infos": self.ep_extras})
         if it == start_it:
             files = rsl_rl.utils.store_code_state(self.log_dir, runner.git_status_repos)  # pyright: ignore
             if runner.logger_type in ("wandb", "neptune"):
