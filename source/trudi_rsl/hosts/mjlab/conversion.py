@@ -73,12 +73,7 @@ def trudi_from_ppo(task: str, ppo: RslRlOnPolicyRunnerCfg) -> TruDiRunnerCfg:
 
 
 def sibling_from_trudi(trudi: TruDiRunnerCfg, algo: LearnerAlgorithm) -> TruDiRunnerCfg:
-    """Make a task's configuration for another algorithm of TruDi's learner.
-
-    Args:
-        trudi: The task's TruDi configuration, not modified.
-        algo: ``reppo`` or ``dime``.
-    """
+    """Make a task's configuration for REPPO or DIME from its TruDi configuration, which is not modified."""
     names = ("class_name", *fields_from_trudi(algo))
     algorithm = ALGORITHM_CFGS[algo](**{name: getattr(trudi.algorithm, name) for name in names})
     return dataclasses.replace(trudi, algorithm=algorithm, experiment_name=sibling_name(trudi.experiment_name, algo))
@@ -87,9 +82,7 @@ def sibling_from_trudi(trudi: TruDiRunnerCfg, algo: LearnerAlgorithm) -> TruDiRu
 def relative_of_ppo(ppo: RslRlOnPolicyRunnerCfg, algo: PolicyGradientAlgorithm) -> RslRlOnPolicyRunnerCfg:
     """Make a task's configuration for SPO, DPPO or FPO: its PPO configuration with another algorithm class.
 
-    Args:
-        ppo: The task's runner configuration, not modified.
-        algo: ``spo``, ``dppo`` or ``fpo``; the latter two build their actor from PPO's actor section.
+    DPPO and FPO build their actor from PPO's actor section.
     """
     algorithm = dataclasses.replace(ppo.algorithm, class_name=relative_class(algo))
     return dataclasses.replace(ppo, algorithm=algorithm, experiment_name=sibling_name(ppo.experiment_name, algo))
