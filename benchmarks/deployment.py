@@ -83,7 +83,7 @@ def latency(quick: bool) -> Record:
         timings = time_files([*(report.onnx for report in reports.values()), *files], num_calls, progress=True)
     rows: dict[str, Record] = {name: {} for name in reports}
     for timing in timings:
-        times = {"p50": timing.p50, "p99": timing.p99, "worst": timing.worst}
+        times = timing.latency._asdict()
         rows[timing.file.parent.name][RUNTIMES[timing.file.suffix]] = times
     return {
         "processor": processor(),

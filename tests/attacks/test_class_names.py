@@ -59,7 +59,7 @@ def test_other_classes_that_a_checkpoint_names_are_neither_imported_nor_called(
     for name in NAMES:
 
         def attack(content: dict[str, Any], name: Any = name) -> None:
-            spec = content["infos"].pop("trudi_rsl")
+            spec = content.pop("trudi_rsl")
             distribution = {"class_name": name, "mode": "r+"}
             if old:
                 actor = {"class_name": "MLPModel", **spec["settings"], "distribution_cfg": distribution}
@@ -77,7 +77,7 @@ def test_a_model_of_another_class_is_not_imported(ppo_checkpoint: Path, tmp_path
     for name in [*NAMES, "RNNModel", "rsl_rl.models:RNNModel"]:
 
         def attack(content: dict[str, Any], name: Any = name) -> None:
-            spec = content["infos"].pop("trudi_rsl")
+            spec = content.pop("trudi_rsl")
             actor = spec["settings"] | {"class_name": name}
             content["infos"]["policy_gradient"] = spec | {"format": 1, "actor": actor}
 
@@ -89,7 +89,7 @@ def test_a_model_of_another_class_is_not_imported(ppo_checkpoint: Path, tmp_path
 @pytest.mark.parametrize("prefix", ["", "rsl_rl.modules:", "rsl_rl.modules.", "rsl_rl.modules.distribution:"])
 def test_a_distribution_is_found_by_each_of_its_names(ppo_checkpoint: Path, tmp_path: Path, prefix: str) -> None:
     def rename(content: dict[str, Any]) -> None:
-        distribution = content["infos"]["trudi_rsl"]["settings"]["distribution_cfg"]
+        distribution = content["trudi_rsl"]["settings"]["distribution_cfg"]
         distribution["class_name"] = f"{prefix}GaussianDistribution"
 
     policy, _ = load_deployable(rewritten(ppo_checkpoint, tmp_path / "model_1.pt", rename))
@@ -100,9 +100,7 @@ def test_a_distribution_is_found_by_each_of_its_names(ppo_checkpoint: Path, tmp_
 
 @pytest.mark.parametrize("value", [["sh"], 0, 2.0, 10**20])
 def test_a_number_of_actions_is_a_number(ppo_checkpoint: Path, tmp_path: Path, value: Any) -> None:
-    path = rewritten(
-        ppo_checkpoint, tmp_path / "model_1.pt", lambda c: c["infos"]["trudi_rsl"].update(num_actions=value)
-    )
+    path = rewritten(ppo_checkpoint, tmp_path / "model_1.pt", lambda c: c["trudi_rsl"].update(num_actions=value))
     with refused(CheckpointError) as message:
         load_deployable(path)
     assert "number of actions" in message[0]

@@ -6,7 +6,6 @@ import re
 import signal
 import subprocess
 import sys
-import threading
 from pathlib import Path
 
 import pytest
@@ -16,7 +15,6 @@ from tensorboard.backend.event_processing.event_accumulator import EventAccumula
 
 from scripts.train import main
 from trudi_rsl.checkpoints.file import read_checkpoint
-from trudi_rsl.hosts.registry import continues_episodes, make_env
 
 ROOT = Path(__file__).parents[2]
 TASK = "InvertedPendulum-v5"
@@ -84,15 +82,6 @@ def test_every_iteration_is_logged(run: tuple[str, Path, str]) -> None:
     assert {"Episode/return", "Episode/length"} <= set(events.Tags()["scalars"])
 
 
-def test_the_log_is_written_out_when_training_returns(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.chdir(tmp_path)
-    before = set(threading.enumerate())
-    events = EventAccumulator(str(_train("--max_iterations", "2"))).Reload()
-    assert [event.step for event in events.Scalars("Perf/total_fps")] == [0, 1]
-    # Whatever a log writer's thread had not written would be lost with the process.
-    assert set(threading.enumerate()) <= before
-
-
 def test_a_resumed_run_counts_on_in_a_new_folder(run: tuple[str, Path, str], monkeypatch: pytest.MonkeyPatch) -> None:
     algo, first, _ = run
     before = {p: p.read_bytes() for p in first.rglob("*") if p.is_file()}
@@ -116,20 +105,6 @@ def test_stopping_and_resuming_trains_the_same_policy_as_not_stopping(
     for part in ("actor_state_dict", "critic_state_dict"):
         for name, value in one[part].items():
             assert torch.equal(value, other[part][name]), name
-
-
-def test_episodes_continue_only_where_the_simulator_restores_them(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.chdir(tmp_path)
-    saved = read_checkpoint(_train("--max_iterations", "1") / "model_0.pt")
-    assert continues_episodes(make_env(TASK, {"num_envs": 4}), saved)
-    assert not continues_episodes(make_env(TASK, {"num_envs": 5}), saved)
-    ppo = read_checkpoint(_train("--algo", "ppo", "--max_iterations", "1") / "model_0.pt")
-    assert continues_episodes(make_env(TASK, {"num_envs": 4}), ppo)
-    # As written by RSL-RL's own runner.
-    del ppo["infos"]["resume"]
-    assert not continues_episodes(make_env(TASK, {"num_envs": 4}), ppo)
 
 
 @pytest.mark.slow

@@ -23,10 +23,9 @@ from trudi_rsl.checkpoints.format import (
     PolicySpec,
     check_algorithm,
     check_task,
-    policy_spec,
     present_format,
 )
-from trudi_rsl.checkpoints.rebuild import kind_of_model, model_settings
+from trudi_rsl.checkpoints.rebuild import model_spec
 from trudi_rsl.checkpoints.resume import resume_state, set_resume_state
 from trudi_rsl.errors import ConfigError, nearest
 from trudi_rsl.policies import DenoisingModel, FlowModel, GenerativeModel
@@ -122,8 +121,7 @@ class PolicyGradient(PPO):
         if algorithm.actor.is_recurrent or algorithm.critic.is_recurrent:
             raise ConfigError(f"{cls.__name__} does not support recurrent models; use MLPModel, or PPO.")
         algorithm.env = env
-        groups = {"actor": cfg["obs_groups"]["actor"]}
-        algorithm.spec = policy_spec(cls.algo, kind_of_model(algorithm.actor), model_settings(actor), obs, groups, env)
+        algorithm.spec = model_spec(cls.algo, algorithm.actor, actor, obs, cfg["obs_groups"], env)
         return algorithm
 
     @classmethod

@@ -28,7 +28,7 @@ from trudi_rsl.checkpoints.format import (
     policy_spec,
     present_format,
 )
-from trudi_rsl.checkpoints.rebuild import build_actor_critic, load_parts, part_of_state
+from trudi_rsl.checkpoints.rebuild import build_actor_critic, load_weights, select
 from trudi_rsl.checkpoints.resume import resume_state, set_resume_state
 from trudi_rsl.distributed import all_gather, all_reduce_mean
 from trudi_rsl.environments.action_bounds import action_bounds
@@ -208,8 +208,6 @@ class TruDi:
             )
         (finite_rewards,), rewarded = filter_nonfinite(rewards.reshape(-1))
         self.storage.add_outcome(finite_rewards, done & ~truncated, truncated, rewarded)
-        # RSL-RL's logger adds these up next, and one NaN would stay in its mean
-        rewards.nan_to_num_(0.0, 0.0, 0.0)
 
     def compute_returns(self, obs: TensorDict) -> None:
         """Compute the targets of the rollout; ``obs`` are the observations after its last step.
@@ -313,8 +311,8 @@ class TruDi:
         The simulator's state is included between rollouts only.
         """
         return {
-            "actor_state_dict": part_of_state(self.actor_critic, ACTOR_PARTS),
-            "critic_state_dict": part_of_state(self.actor_critic, CRITIC_PARTS),
+            "actor_state_dict": select(self.actor_critic, ACTOR_PARTS),
+            "critic_state_dict": select(self.actor_critic, CRITIC_PARTS),
             "optimizer_state_dict": self.learner.state_dict(),
             SECTION: self.spec,
             **resume_state(None if self._collecting else self.env),
@@ -342,10 +340,11 @@ class TruDi:
         # an actor alone may start another task
         spec = learner_spec(loaded_dict, self.spec["task"] if wanted.get("critic") or wanted.get("optimizer") else None)
         check_settings(spec, self.spec)
-        parts = [
-            (key, prefixes) for key, prefixes in (("actor", ACTOR_PARTS), ("critic", CRITIC_PARTS)) if wanted.get(key)
-        ]
-        load_parts(self.actor_critic, [(loaded_dict[f"{key}_state_dict"], p) for key, p in parts], strict)
+        weights, prefixes = {}, ()
+        for key, part in (("actor", ACTOR_PARTS), ("critic", CRITIC_PARTS)):
+            if wanted.get(key):
+                weights, prefixes = weights | loaded_dict[f"{key}_state_dict"], prefixes + part
+        load_weights(weights, self.actor_critic, prefixes, strict)
         if wanted.get("actor"):
             self.actor_critic.sync_old_actor()
         if wanted.get("critic"):

@@ -20,7 +20,7 @@ from trudi_rsl.evaluation.episodes import EVALUATION_SEED, MOST_ENVS, evaluate, 
 from trudi_rsl.evaluation.identify import Subject, load_run_settings
 from trudi_rsl.evaluation.policies import Simulation, load_policy
 from trudi_rsl.evaluation.samplers import SamplerCfg
-from trudi_rsl.files import replacing, require_inside
+from trudi_rsl.files import atomic_write, require_inside
 
 FORMAT = 1
 CACHE_FOLDER = "evaluations"
@@ -159,7 +159,7 @@ class Evaluation:
         }
         try:
             require_inside(self.cache.parent, subject.checkpoint.parent)
-            with replacing(self.cache) as file:
+            with atomic_write(self.cache) as file:
                 file.write(f"{json.dumps(stored)}\n".encode())
         except (OSError, CheckpointError) as error:  # another user's run folder, for example
             warnings.warn(f"{self.cache} could not be written, so it will be repeated: {error}.", stacklevel=2)

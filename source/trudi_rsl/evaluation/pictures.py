@@ -8,7 +8,7 @@ from pathlib import Path
 
 from trudi_rsl.evaluation.comparison import Comparison, Group, Panel
 from trudi_rsl.evaluation.statistics import Estimate
-from trudi_rsl.files import replacing
+from trudi_rsl.files import atomic_write
 
 try:
     from matplotlib import colormaps
@@ -74,7 +74,7 @@ def shared_legend(figure: Figure) -> None:
 
 def save_picture(figure: Figure, path: Path) -> None:
     """Write a picture in the format of its suffix; a link of that name is replaced, not followed."""
-    with replacing(path) as file:
+    with atomic_write(path) as file:
         figure.savefig(file, dpi=150, format=path.suffix.removeprefix("."))
 
 

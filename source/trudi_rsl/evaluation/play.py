@@ -39,7 +39,7 @@ from trudi_rsl.evaluation.policies import Simulation, load_policy
 from trudi_rsl.evaluation.samplers import SamplerCfg
 from trudi_rsl.evaluation.statistics import Summary, summarize
 from trudi_rsl.evaluation.video import MAX_STEPS, make_rendering_env, record_episode, video_path
-from trudi_rsl.files import point
+from trudi_rsl.files import point_link
 
 logger = logging.getLogger(__name__)
 
@@ -276,7 +276,7 @@ def _format(value: float) -> str:
 def _link_best(best: Path) -> str:
     """Point the link ``best.pt`` to a checkpoint and return a description of the outcome."""
     link = best.with_name(BEST)
-    point(link, best)
+    point_link(link, best)
     if link.is_symlink() and link.readlink() == Path(best.name):
         return f", which {BEST} now names."
     if link.exists() and not link.is_symlink():

@@ -184,19 +184,6 @@ def make_env(
     )
 
 
-def continues_episodes(env: VecEnv, checkpoint: Mapping[str, Any]) -> bool:
-    """Return whether loading ``checkpoint`` into ``env`` continues the saved episodes instead of starting new ones.
-
-    If it does, episode lengths must not be randomised.
-
-    Args:
-        env: The environments.
-        checkpoint: Content of a ``model_*.pt``.
-    """
-    state = checkpoint.get("env_state")
-    return state is not None and state["exact"] and state["num_envs"] == env.num_envs
-
-
 def check_device(device: str) -> None:
     """Raise if this machine does not have a device.
 

@@ -47,7 +47,7 @@ def test_a_task_is_trained_resumed_and_played(tmp_path: Path) -> None:
     run(tmp_path, "train.py", *FLAGS, "--max_iterations", "2", "--seed", "3", *settings)
     [checkpoint] = tmp_path.rglob("model_1.pt")
     policy, spec = load_actor_critic(checkpoint)
-    assert (spec["task"], spec["cfg"]["num_denoise_steps"]) == ("Isaac-Point-Direct-v0", 2)
+    assert (spec["task"], spec["settings"]["num_denoise_steps"]) == ("Isaac-Point-Direct-v0", 2)
 
     output = run(tmp_path, "train.py", *FLAGS, "--max_iterations", "1", "--resume", *settings)
     assert f"Resuming from: {checkpoint.relative_to(tmp_path)}" in output

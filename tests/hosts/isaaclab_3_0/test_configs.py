@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: BSD-3-Clause
-"""Isaac Lab's configuration classes of TruDi are TruDi's own settings, and every task has one."""
+"""Isaac Lab's configuration classes have TruDi's settings, and every task has a configuration."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ def test_the_algorithms_configclass_has_the_fields_types_and_defaults_of_trudi()
 
 
 def load(task: str, algo: str) -> Any:
-    """Return a task's configuration for an algorithm; of alternatives, the default."""
+    """Return a task's configuration for an algorithm, the default one among alternatives."""
     cfg = load_cfg_from_registry(task, agent_key(algo))
     while choices := alternatives(cfg):
         cfg = choices["default"]
@@ -39,7 +39,7 @@ def assert_same_but_for_the_algorithm(given: Any, algo: str, task: str) -> None:
     ours, theirs = (to_dict(cfg) for cfg in (load(task, algo), given))
     assert ours.pop("experiment_name") == f"{theirs.pop('experiment_name').removesuffix('_trudi')}_{algo}"
     del ours["algorithm"], theirs["algorithm"]
-    # copies of "not set" do not compare equal
+    # Copies of MISSING do not compare equal.
     assert repr(ours) == repr(theirs)
 
 
@@ -57,7 +57,6 @@ def test_every_task_with_a_configuration_for_ppo_has_a_valid_one_for_each_algori
         settings = to_dict(trudi.algorithm)
         assert settings.pop("class_name") == "trudi_rsl.algorithms:TruDi"
         TruDiCfg.from_dict(settings)
-        # Copies of "not set" do not compare equal.
         assert to_dict(trudi).get("obs_groups") == to_dict(ppo).get("obs_groups")
         assert trudi.num_steps_per_env >= ppo.num_steps_per_env
         for algo in ("reppo", "dime"):

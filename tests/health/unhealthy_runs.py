@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: BSD-3-Clause
-"""Short real trainings with nothing wrong, or with one thing."""
+"""Short real trainings that violate no rule, or one."""
 
 from __future__ import annotations
 
@@ -36,11 +36,11 @@ class Follow(gym.Env):
         """Make the task.
 
         Args:
-            drift: What the second entry of the observation grows by in each step, for ever.
-            push: Reward for the action's size, in place of that for following.
-            sleeps: Seconds by which each step takes longer than the one before.
-            scale: Size of the rewards for following.
-            nan_every: Steps from one NaN in place of a reward to the next, no two environments' at once; 0 for none.
+            drift: Growth of the observation's second entry per step.
+            push: Reward per action, which replaces the reward for following.
+            sleeps: Seconds by which each step is slower than the one before.
+            scale: Scale of the rewards for following.
+            nan_every: Steps between NaN rewards, which never hit two environments at once; 0 for none.
         """
         self.drift, self.push, self.sleeps, self.scale, self.nan_every = drift, push, sleeps, scale, nan_every
         self.count = self.first_seed = 0
@@ -69,7 +69,7 @@ gym.register(TASK, f"{__name__}:Follow", max_episode_steps=20)
 
 
 class Clock:
-    """Time in which only what sleeps takes any, and each look at the clock a millisecond."""
+    """A clock that only ``sleep`` advances, and each reading by a millisecond."""
 
     now = 1.0e9
 
@@ -83,18 +83,17 @@ class Clock:
 
 @dataclass(frozen=True)
 class Trained:
-    """A run and what it was told while it trained."""
+    """A run, and the warnings and scalars of its training."""
 
     folder: Path
     """Run folder, as scripts/train.py lays it out."""
     warnings: list[str]
-    """In their order."""
     log: list[dict[str, float]]
-    """What each iteration returned."""
+    """Scalars of each iteration."""
 
 
 def train(folder: Path, iterations: int, task: dict[str, Any] | None = None, **settings: Any) -> Trained:
-    """Train TruDi, or what ``settings`` make of it, on :class:`Follow` with the options ``task``."""
+    """Train TruDi with ``settings`` on :class:`Follow` with the options ``task``."""
     torch.manual_seed(0)
     usual = {"learning_rate": 3e-3, "num_learning_epochs": 2, "num_mini_batches": 4, "value_range": "auto"}
     agent = runner_cfg(**(usual | {"gamma": 0.9, "init_alpha": 0.01} | settings))
@@ -116,10 +115,10 @@ def train(folder: Path, iterations: int, task: dict[str, Any] | None = None, **s
 
 
 @dataclass(frozen=True)
-class Illness:
-    """What makes a training ill, and a piece of the sentence that says so."""
+class Problem:
+    """A training that violates a rule, and a part of the finding."""
 
-    said: str
+    message: str
     iterations: int
     task: dict[str, Any] = field(default_factory=dict)
     settings: dict[str, Any] = field(default_factory=dict)
@@ -129,19 +128,19 @@ class Illness:
 
 
 HEALTHY_ITERATIONS = 70
-"""As many as the longest of the ill trainings has."""
+"""As many as the longest of the unhealthy trainings."""
 
-ILLNESSES = {
-    "skipped updates": Illness("for a gradient that was", 6, {"scale": 1e30}, {"max_skipped_updates": 10}),
-    "faulty environments": Illness("gave NaN or infinity in some environments", 6, {"nan_every": 8}),
-    "clipped targets": Illness("and are clipped", 8, settings={"value_range": [-0.5, 0.5]}),
-    "dead critic": Illness("of the critic's gradient", 45, settings={"value_range": [-1e6, 1e6]}),
-    "KL above eps": Illness("trust region eps", 40, settings={"kl_bound": 1e-4, "learning_rate": 2e-2}),
-    "entropy target": Illness(
+PROBLEMS = {
+    "skipped updates": Problem("for a gradient that was", 6, {"scale": 1e30}, {"max_skipped_updates": 10}),
+    "faulty environments": Problem("returned NaN or infinity in some environments", 6, {"nan_every": 8}),
+    "clipped targets": Problem("and are clipped", 8, settings={"value_range": [-0.5, 0.5]}),
+    "dead critic": Problem("of the critic's gradient", 45, settings={"value_range": [-1e6, 1e6]}),
+    "KL above eps": Problem("trust region eps", 40, settings={"kl_bound": 1e-4, "learning_rate": 2e-2}),
+    "entropy target": Problem(
         "off its target", HEALTHY_ITERATIONS, settings={"entropy_target_per_dim": 0.69, "learning_rate": 1e-2}
     ),
-    "saturated actions": Illness("of their bounds", 45, {"push": 1000.0}, {"init_alpha": 1e-4}),
-    "normaliser drift": Illness("it drifts", 50, {"drift": 0.1}),
-    "throughput": Illness("An iteration takes", 48, {"sleeps": 1e-4}),
+    "saturated actions": Problem("of their bounds", 45, {"push": 1000.0}, {"init_alpha": 1e-4}),
+    "normaliser drift": Problem("it drifts", 50, {"drift": 0.1}),
+    "throughput": Problem("An iteration takes", 48, {"sleeps": 1e-4}),
 }
-"""Names of all rules to trainings that they find ill."""
+"""Name of each rule to a training that violates it."""

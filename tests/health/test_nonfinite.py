@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: BSD-3-Clause
-"""What runs tell whose updates were skipped because of NaN and infinity, and the other rules where some were."""
+"""Findings about NaN and infinity, and the other rules in runs with skipped updates."""
 
 from __future__ import annotations
 
@@ -15,14 +15,14 @@ import pytest
 import torch
 
 from tests.algorithms.faulty_host import Faulty
-from tests.health.ill_runs import Trained, train
 from tests.health.test_rules import found_on_the_way, history_of
+from tests.health.unhealthy_runs import Trained, train
 from tests.rsl_rl.helpers import runner_cfg
 from trudi_rsl.errors import NonFiniteError
 from trudi_rsl.health import History, examine
 from trudi_rsl.health.checkup import Checkup, examine_run
 from trudi_rsl.health.history import ALWAYS_LOGGED
-from trudi_rsl.health.task import PACE, SETTLING
+from trudi_rsl.health.simulator_rules import SETTLING, SPEED_WINDOW
 from trudi_rsl.runners import OnPolicyRunner
 
 
@@ -39,7 +39,7 @@ from trudi_rsl.runners import OnPolicyRunner
         (
             {},
             {"init_alpha": 1e38},
-            r"actor_grad_norm, td_error; of the minibatch, targets\.",
+            r"actor_grad_norm, td_error; in the minibatch, targets\.",
             "earlier checkpoint with",
         ),
         (
@@ -51,7 +51,7 @@ from trudi_rsl.runners import OnPolicyRunner
     ],
     ids=["rewards", "temperature", "learning rate"],
 )
-def test_a_training_that_gradients_ended_tells_which_numbers_did_and_what_to_change(
+def test_gradients_that_ended_training_are_explained_with_a_remedy(
     task: dict[str, Any], settings: dict[str, Any], cause: str, remedy: str, tmp_path: Path
 ) -> None:
     with pytest.raises(NonFiniteError, match="5 iterations in a row"):
@@ -59,12 +59,12 @@ def test_a_training_that_gradients_ended_tells_which_numbers_did_and_what_to_cha
     finding = examine_run(tmp_path / "run").findings["skipped updates"]
     # the last iteration was not logged any more
     assert finding.what.startswith("4 of the last ") and ": 4 for a gradient that was NaN or infinite." in finding.what
-    assert re.search(rf"skipped_update_1\.pt tells of the first: not finite were (actor, )?{cause}", finding.what)
+    assert re.search(rf"skipped_update_1\.pt: not finite were (actor, )?{cause}", finding.what)
     assert re.search(remedy, finding.remedy)
 
 
 @pytest.mark.slow
-def test_a_value_range_cures_what_it_is_the_remedy_for(tmp_path: Path) -> None:
+def test_a_value_range_prevents_the_skipped_updates_that_it_is_recommended_for(tmp_path: Path) -> None:
     run = train(tmp_path / "run", 6, {"scale": 1e30}, value_range=[-15.0, 15.0])
     assert "skipped updates" not in examine_run(run.folder).findings
 
@@ -78,7 +78,7 @@ def mostly_faulty(folder: Path, iterations: int) -> Checkup:
 
 
 @pytest.mark.slow
-def test_iterations_without_anything_to_learn_from_count_and_point_at_the_simulator(tmp_path: Path) -> None:
+def test_skipped_rollouts_are_counted_and_point_to_the_simulator(tmp_path: Path) -> None:
     with pytest.warns(UserWarning, match="3 of the last 4 updates were skipped"):
         checkup = mostly_faulty(tmp_path, 6)
     assert checkup.num_iterations == 6
@@ -88,21 +88,21 @@ def test_iterations_without_anything_to_learn_from_count_and_point_at_the_simula
     # from the first rollout's last observation on: 6 of 7, and all of its 6 rewards
     assert finding.what == (
         "5 of the last 6 updates were skipped: 5 because more than half of the rollout was NaN or infinite. "
-        "skipped_update_1.pt tells of the first: 4 environments gave NaN or infinity, in 86 % of their observations "
+        "The first one, in skipped_update_1.pt: 4 environments returned NaN or infinity, in 86 % of their observations "
         "and 100 % of their rewards."
     )
     assert "env.sim.dt" in finding.remedy and "learning_rate" not in finding.remedy
 
 
 @pytest.mark.slow
-def test_a_run_that_has_learned_nothing_yet_is_a_run(tmp_path: Path) -> None:
+def test_a_run_without_any_update_is_examined(tmp_path: Path) -> None:
     env = Faulty(4, at=1)
     env._reset_idx = lambda ids: None
     with pytest.raises(NonFiniteError), pytest.warns(UserWarning, match="updates were skipped"):
         OnPolicyRunner(env, runner_cfg(), str(tmp_path)).learn(8)
     checkup = examine_run(tmp_path)
     assert (checkup.num_iterations, [*checkup.findings]) == (4, ["skipped updates"])
-    assert checkup.looked_at == ["skipped updates", "faulty environments", "throughput"]
+    assert checkup.judged == ["skipped updates", "faulty environments", "checkpoints"]
 
 
 @pytest.mark.slow
@@ -117,10 +117,10 @@ def test_a_run_that_has_learned_nothing_yet_is_a_run(tmp_path: Path) -> None:
     ],
     ids=["numbers", "list", "empty", "code", "damaged"],
 )
-def test_what_somebody_else_kept_is_told_and_no_obstacle(
-    content: Any, why: str, ill: Callable[[str], Trained], tmp_path: Path
+def test_a_foreign_skipped_update_is_listed_as_not_read(
+    content: Any, why: str, unhealthy: Callable[[str], Trained], tmp_path: Path
 ) -> None:
-    whole = ill("skipped updates").folder
+    whole = unhealthy("skipped updates").folder
     shutil.copytree(whole, tmp_path / "run")
     file = tmp_path / "run" / "skipped_update_1.pt"
     if content is None:
@@ -130,7 +130,7 @@ def test_what_somebody_else_kept_is_told_and_no_obstacle(
     checkup = examine_run(tmp_path / "run")
     assert (
         checkup.findings["skipped updates"].what
-        == examine_run(whole).findings["skipped updates"].what.partition(" skipped_update_1.pt")[0]
+        == examine_run(whole).findings["skipped updates"].what.partition(" The first one")[0]
     )
     assert why in checkup.not_read["skipped_update_1.pt"]
     assert len(str(checkup).splitlines()) == len(str(examine_run(whole)).splitlines()) + 1
@@ -147,7 +147,7 @@ RULE_OF = {"skipped_updates": "skipped updates", "nonfinite_envs": "faulty envir
 
 
 @pytest.mark.parametrize("name", RULE_OF)
-def test_faults_are_an_illness_from_the_third_in_20_iterations_to_the_twentieth_after(name: str) -> None:
+def test_faults_violate_a_rule_from_the_third_in_20_iterations_to_the_twentieth_after(name: str) -> None:
     assert found_on_the_way(logged(200, range(0, 200, 10), name)) == set()
     assert found_on_the_way(logged(200, [50, 51, 70], name)) == set()
     assert found_on_the_way(logged(200, [50, 51, 69], name)) == {RULE_OF[name]}
@@ -155,7 +155,7 @@ def test_faults_are_an_illness_from_the_third_in_20_iterations_to_the_twentieth_
 
 
 @pytest.mark.parametrize("name", RULE_OF)
-def test_faults_less_than_20_iterations_apart_are_one_illness(name: str) -> None:
+def test_faults_less_than_20_iterations_apart_are_one_series(name: str) -> None:
     assert examine(logged(70, [20, 39, 55, 60, 69], name))[RULE_OF[name]].since == 20
     assert examine(logged(70, [20, 40, 55, 60, 69], name))[RULE_OF[name]].since == 40
 
@@ -171,14 +171,14 @@ def interrupted(history: History) -> History:
 
 
 @pytest.mark.slow
-def test_iterations_without_an_update_hide_no_illness_and_make_none(ill: Callable[[str], Trained]) -> None:
-    history = history_of(ill("clipped targets"))
+def test_iterations_without_an_update_neither_hide_nor_cause_a_finding(unhealthy: Callable[[str], Trained]) -> None:
+    history = history_of(unhealthy("clipped targets"))
     assert {*examine(history)} == {"clipped targets"}
     assert {*examine(interrupted(history))} == {"clipped targets", "skipped updates"}
 
 
-def test_iterations_without_an_update_are_no_pace_to_compare_with() -> None:
-    seconds = np.r_[np.full(SETTLING + PACE, 1.0), np.full(2 * PACE, 3.0)]
+def test_iterations_without_an_update_do_not_count_for_throughput() -> None:
+    seconds = np.r_[np.full(SETTLING + SPEED_WINDOW, 1.0), np.full(2 * SPEED_WINDOW, 3.0)]
     skipped = (seconds == 1.0).astype(float)
     learned = np.where(skipped > 0, np.nan, 0.1)
     scalars = {"seconds": seconds, "skipped_updates": skipped, "nonfinite_envs": 4.0 * skipped, "path_kl": learned}
