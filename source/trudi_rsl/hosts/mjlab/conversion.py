@@ -14,7 +14,15 @@ from mjlab.rl import RslRlBaseRunnerCfg, RslRlOnPolicyRunnerCfg  # pyright: igno
 from trudi_rsl.checkpoints.format import PolicyGradientAlgorithm
 from trudi_rsl.hosts.ppo_conversion import relative_class, sibling_name, trudi_settings
 from trudi_rsl.rsl_rl_compat.version import ALGORITHM_CLASS_NAME
-from trudi_rsl.settings import DIMECfg, LearnerAlgorithm, REPPOCfg, TruDiCfg, fields_from_trudi, schema_fields
+from trudi_rsl.settings import (
+    DIMECfg,
+    LearnerAlgorithm,
+    LearnerCfg,
+    REPPOCfg,
+    TruDiCfg,
+    fields_from_trudi,
+    schema_fields,
+)
 
 
 def _algorithm_cfg(name: str, settings: type[TruDiCfg | REPPOCfg | DIMECfg]) -> Any:
@@ -45,8 +53,8 @@ class TruDiRunnerCfg(RslRlBaseRunnerCfg):
     """Newest checkpoints that stay in the run folder, beside the best, at least 1; None keeps all."""
     class_name: str = "OnPolicyRunner"
     """The runner class name, as in PPO's configuration."""
-    algorithm: TruDiAlgorithmCfg = field(default_factory=TruDiAlgorithmCfg)  # pyright: ignore[reportInvalidTypeForm]
-    """Settings of TruDi."""
+    algorithm: LearnerCfg = field(default_factory=TruDiAlgorithmCfg)
+    """Settings of TruDi, REPPO or DIME."""
 
 
 _PPO_SECTIONS = ("actor", "critic", "algorithm")
