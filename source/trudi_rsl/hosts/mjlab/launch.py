@@ -28,11 +28,7 @@ def train(args: argparse.Namespace, rest: Sequence[str] = ()) -> None:
 
     Defaults differ from mjlab's in three points: the log writer is TensorBoard, a machine without a GPU trains on its
     CPU, and the number of environments is the preset's (mjlab's configurations have 1). With ``--distributed``, mjlab
-    starts one process per GPU.
-
-    Args:
-        args: Flags of ``scripts/train.py``.
-        rest: Overrides of ``agent.*`` and ``env.*``, and of settings of mjlab's command such as ``enable_nan_guard``.
+    starts one process per GPU. Overrides also reach settings of mjlab's command, such as ``enable_nan_guard``.
     """
     task = find_task(args.task, args.algo)
     default = replace(TrainConfig.from_task(task.id), agent=task.agent_cfg())
@@ -66,12 +62,7 @@ def train(args: argparse.Namespace, rest: Sequence[str] = ()) -> None:
 
 
 def play(args: argparse.Namespace, rest: Sequence[str] = ()) -> None:
-    """Play a trained policy; see :func:`trudi_rsl.hosts.mjlab.play.play`.
-
-    Args:
-        args: Flags of ``scripts/play.py``.
-        rest: Overrides of ``env.*`` settings.
-    """
+    """Play a trained policy; see :func:`trudi_rsl.hosts.mjlab.play.play`."""
     from trudi_rsl.hosts.mjlab.play import play as play_with_mjlab  # needs the `export` extra
 
     play_with_mjlab(args, rest)

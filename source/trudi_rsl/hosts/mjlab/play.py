@@ -105,7 +105,7 @@ def playing_cfg(
     """
     training = TrainConfig.from_task(task.id)
     playing = registry.load_env_cfg(task.id, play=True)
-    # mjlab plays without end, and episodes that never end have no return
+    # mjlab plays without a time limit, but episodes must end to have a return.
     playing.episode_length_s = training.env.episode_length_s
     settings = {"env.scene.num_envs": num_envs, "env.seed": training.agent.seed if seed is None else seed}
     return apply(TrainConfig(env=playing, agent=training.agent), settings, overrides).env
@@ -123,9 +123,9 @@ def export(checkpoint: Path, env: RslRlVecEnvWrapper) -> Path:
 
 
 def agent_cfg(task: Task, checkpoint: Path) -> dict[str, Any]:
-    """Return the runner configuration of the run, or the task's where the checkpoint lies outside of a run folder."""
+    """Return the runner configuration of the run, or the task's if the checkpoint is not in a run folder."""
     params = checkpoint.parent / "params" / "agent.yaml"
-    # mjlab writes tuples as Python objects, which yaml's safe loader refuses
+    # mjlab writes tuples as Python objects, which yaml's safe loader refuses.
     agent = yaml.full_load(params.read_text()) if params.is_file() else asdict(task.agent_cfg())
     for name in ("actor", "critic"):
         if name in agent:
@@ -134,14 +134,14 @@ def agent_cfg(task: Task, checkpoint: Path) -> dict[str, Any]:
 
 
 def _without_unset(model: dict[str, Any]) -> dict[str, Any]:
-    """Return the options of a model without those of kinds that it is not; RSL-RL knows no None for them."""
+    """Return a model's options without those of an unset CNN or RNN, which RSL-RL does not accept as None."""
     kinds = {"cnn_cfg": ("cnn_cfg",), "rnn_type": ("rnn_type", "rnn_hidden_dim", "rnn_num_layers")}
     unset = {name for kind, names in kinds.items() if model.get(kind) is None for name in names}
     return {name: value for name, value in model.items() if name not in unset}
 
 
 def _view(env: RslRlVecEnvWrapper, policy: Any) -> None:
-    """Show the policy in mjlab's window if there is a display, else in its web viewer, until the user ends it."""
+    """Show the policy in mjlab's window if there is a display, else in its web viewer, until the user closes it."""
     from mjlab.viewer import NativeMujocoViewer, ViserPlayViewer  # pyright: ignore[reportMissingImports]
 
     display = os.environ.get("DISPLAY") or os.environ.get("WAYLAND_DISPLAY")
