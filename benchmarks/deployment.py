@@ -157,7 +157,7 @@ def behaviour(checkpoint: Path, folder: Path, options: dict[str, Any]) -> Record
     assert file is not None
     env = environments(MULTIMODAL, checkpoint, NUM_RUNS, fixed_start=True)
     torch.manual_seed(SEED)
-    found = Behaviour.classify(record(env, ExportedPolicy(file), progress=False), find_modes(MULTIMODAL)).to_dict()
+    found = Behaviour.classify(*record(env, ExportedPolicy(file), progress=False), find_modes(MULTIMODAL)).to_dict()
     del found["runs"]
     return found
 

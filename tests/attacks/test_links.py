@@ -19,7 +19,7 @@ from trudi_rsl.deploy import export_checkpoint
 from trudi_rsl.errors import CheckpointError, ConfigError
 from trudi_rsl.evaluation.identify import find_subjects
 from trudi_rsl.evaluation.learning_curves import draw_learning_curves
-from trudi_rsl.evaluation.measurement import EvaluationCfg, plan_evaluations
+from trudi_rsl.evaluation.measurement import Evaluation, EvaluationCfg
 from trudi_rsl.evaluation.samplers import SamplerCfg
 from trudi_rsl.files import atomic_write, is_whole, point_link, unused_stem
 from trudi_rsl.hosts.registry import GYMNASIUM
@@ -89,7 +89,8 @@ def test_no_evaluation_or_video_is_written_through_a_linked_folder(
     for name in ("evaluations", "videos"):
         (run / name).symlink_to(outside)
     before = snapshot(outside)
-    [evaluation] = plan_evaluations(find_subjects([str(run)]), [[SamplerCfg()]], EvaluationCfg(1), GYMNASIUM)
+    [subject] = find_subjects([str(run)])
+    evaluation = Evaluation(subject, SamplerCfg(), EvaluationCfg(1), GYMNASIUM)
     with pytest.warns(UserWarning, match="leads out of the run folder"):
         assert len(evaluation.run().returns) == 1
     task = ["--task", "InvertedPendulum-v5", "--checkpoint", str(run), "--video", "--episodes", "1"]
@@ -100,9 +101,8 @@ def test_no_evaluation_or_video_is_written_through_a_linked_folder(
 def test_a_run_folder_may_be_reached_by_a_link(trudi_run: Path, tmp_path: Path) -> None:
     run = shutil.copytree(trudi_run, tmp_path / "run")
     (tmp_path / "link").symlink_to(run)
-    [evaluation] = plan_evaluations(
-        find_subjects([str(tmp_path / "link")]), [[SamplerCfg()]], EvaluationCfg(1), GYMNASIUM
-    )
+    [subject] = find_subjects([str(tmp_path / "link")])
+    evaluation = Evaluation(subject, SamplerCfg(), EvaluationCfg(1), GYMNASIUM)
     with warnings.catch_warnings():
         warnings.simplefilter("error")
         evaluation.run()

@@ -178,33 +178,8 @@ class Evaluation:
         )
 
 
-def plan_evaluations(
-    subjects: Sequence[Subject], samplers: Sequence[Sequence[SamplerCfg]], cfg: EvaluationCfg, simulation: Simulation
-) -> list[Evaluation]:
-    """Return one evaluation per policy and sampler.
-
-    Args:
-        subjects: S policies.
-        samplers: Samplers of each policy, S lists.
-        cfg: Episodes, seed and device.
-        simulation: Makes the environments.
-
-    Raises:
-        CheckpointError, ConfigError: Like :class:`Evaluation`, before anything is run.
-    """
-    return [
-        Evaluation(subject, sampler, cfg, simulation)
-        for subject, chosen in zip(subjects, samplers, strict=True)
-        for sampler in chosen
-    ]
-
-
 def measure_all(evaluations: Sequence[Evaluation], progress: bool = True) -> list[Measurement]:
-    """Return the results of all evaluations, running one after the other those that are not cached.
-
-    Args:
-        evaluations: In the order of the result.
-        progress: Show a progress bar with the time left.
+    """Return the results of all evaluations in their order, running those that are not cached with a progress bar.
 
     Raises:
         CheckpointError, NonFiniteError: Like :meth:`Evaluation.run`; results so far are stored.

@@ -46,14 +46,9 @@ def panel_grid(figure: Figure, titles: Sequence[str]) -> Iterable[Axes]:
 
 
 def style_axes(axes: Axes, x_label: str = "", y_label: str = "", grid: bool = True, x_counts: bool = False) -> None:
-    """Set labels, and the look that all pictures share.
+    """Set labels that are not empty, and the look that all pictures share.
 
-    Args:
-        axes: The axes.
-        x_label: Kept as it is if empty.
-        y_label: Kept as it is if empty.
-        grid: Draw grid lines.
-        x_counts: The x axis starts at 0 and shows thousands as k and millions as M.
+    With ``x_counts``, the x axis starts at 0 and shows thousands as k and millions as M.
     """
     if x_label:
         axes.set_xlabel(x_label, fontsize="small")
@@ -92,15 +87,7 @@ def save_pictures(figure: Figure, stem: Path) -> list[Path]:
 
 
 def draw_comparison(comparison: Comparison, folder: Path) -> list[Path]:
-    """Write the pictures of a comparison, each as PNG and as SVG, replacing earlier ones.
-
-    Args:
-        comparison: What to draw.
-        folder: Where to write.
-
-    Returns:
-        The files.
-    """
+    """Write the pictures of a comparison into a folder, as PNG and as SVG, replacing earlier ones; return the files."""
     figures = {"intervals": interval_figure(comparison), "profiles": profile_figure(comparison)}
     if any(panel.improvements for panel in comparison.panels):
         figures["improvement"] = improvement_figure(comparison)

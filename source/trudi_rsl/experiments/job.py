@@ -27,7 +27,7 @@ from trudi_rsl.deploy.provenance import provenance
 from trudi_rsl.errors import CheckpointError, ConfigError, NonFiniteError
 from trudi_rsl.evaluation.episodes import EVALUATION_SEED
 from trudi_rsl.evaluation.identify import newest_checkpoint, read_subject
-from trudi_rsl.evaluation.measurement import Evaluation, EvaluationCfg, Measurement, plan_evaluations
+from trudi_rsl.evaluation.measurement import Evaluation, EvaluationCfg, Measurement
 from trudi_rsl.evaluation.samplers import SamplerCfg
 from trudi_rsl.files import atomic_write
 from trudi_rsl.hosts.registry import GYMNASIUM
@@ -111,7 +111,8 @@ class Job:
         """Return the evaluations to run on the last checkpoint, one per sampler."""
         samplers = [SamplerCfg(**fields) for fields in self.samplers]
         cfg = EvaluationCfg(self.episodes, seed=self.evaluation_seed)
-        return plan_evaluations([read_subject(checkpoint, self.label)], [samplers], cfg, GYMNASIUM)
+        subject = read_subject(checkpoint, self.label)
+        return [Evaluation(subject, sampler, cfg, GYMNASIUM) for sampler in samplers]
 
 
 def carry_out(job: Job, train_script: str) -> int:
