@@ -28,7 +28,7 @@ from trudi_rsl.algorithms import TruDi
 from trudi_rsl.config import compose
 from trudi_rsl.hosts.registry import make_env
 from trudi_rsl.runners import OnPolicyRunner
-from trudi_rsl.runners.evaluation import CheckpointEvaluation
+from trudi_rsl.runners.evaluation import RateCheckpoints
 
 TASK = "HalfCheetah-v5"
 WARM_UP, MEASURED = 5, 25
@@ -149,11 +149,10 @@ def evaluation_cost(quick: bool) -> Record:
         with contextlib.redirect_stdout(io.StringIO()):
             runner.learn(warm_up, init_at_random_ep_len=True)
             iteration = median_seconds(lambda runner=runner: runner.learn(1), iterations)
-            evaluation = CheckpointEvaluation(
-                runner.evaluation_env, cfg.agent.evaluation_episodes, stopped=lambda: False
-            )
-            seconds = median_seconds(lambda e=evaluation, runner=runner: e.evaluate(runner), evaluations)
-            evaluation.close()
+            rating = RateCheckpoints(None, stopped=lambda: False)
+            rating.make_env(runner, cfg.agent.evaluation_episodes)
+            seconds = median_seconds(lambda rating=rating, runner=runner: rating.evaluate(runner), evaluations)
+            rating.on_end(runner)
         records[algo] = {
             "episodes": cfg.agent.evaluation_episodes,
             "save_interval": cfg.agent.save_interval,
