@@ -120,7 +120,7 @@ def rotation(observations: Array) -> Array:
 
 
 def direction(observations: Array) -> int | None:
-    """Return how a run ``[L + 1, 8]`` turned the block: 0 counter-clockwise, 1 clockwise, None if it did not succeed."""
+    """Return how a run ``[L + 1, 8]`` turned the block: 0 counter-clockwise, 1 clockwise, None if it failed."""
     angles = np.arctan2(observations[:, 5], observations[:, 4])
     poses = np.column_stack([observations[:, 2:4], angles]).tolist()
     reached = next((i for i, pose in enumerate(poses) if succeeds(*pose)), None)

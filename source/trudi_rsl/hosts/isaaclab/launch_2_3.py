@@ -40,12 +40,11 @@ def train(args: argparse.Namespace, host_args: list[str]) -> None:
 
         def run(env_cfg: Any, agent_cfg: Any) -> None:
             _apply_flags(args, env_cfg, agent_cfg, rank)
-            if not current_ranks().is_main:  # only rank 0 writes files
-                args.video = False
-                _learn(args, task.id, env_cfg, agent_cfg, None, checkpoint)
-                return
-            with create_run_folder(LOG_ROOT / agent_cfg.experiment_name, agent_cfg.run_name) as folder:
-                _learn(args, task.id, env_cfg, agent_cfg, folder.resolve(), checkpoint)
+            is_main = current_ranks().is_main  # only rank 0 writes files
+            args.video &= is_main
+            new_folder = create_run_folder(LOG_ROOT / agent_cfg.experiment_name, agent_cfg.run_name)
+            with new_folder if is_main else contextlib.nullcontext() as created:
+                _learn(args, task.id, env_cfg, agent_cfg, created and created.resolve(), checkpoint)
 
         _with_configurations(task, overrides, run)
 
