@@ -12,21 +12,15 @@ from __future__ import annotations
 
 import contextlib
 import io
-import statistics
-import time
 from collections import defaultdict
 from typing import Any
 
 import torch
 from results import Record, argument_parser, chosen_results, processor, versions
-from rich.console import Console
 from rich.progress import track
-from rich.table import Table
-from throughput import TASK, Stopwatch, training
-from timing import synchronize
+from throughput import TASK, Stopwatch, medians, timed_iteration, training, watched
 from torch.profiler import ProfilerActivity, profile
 
-from trudi_rsl.algorithms import TruDi
 from trudi_rsl.runners import OnPolicyRunner
 
 WARM_UP, NUM_TOP, MICROSECOND = 4, 20, 1e-6
@@ -47,31 +41,17 @@ CLASSES = (
 OTHER, HOST = "other operators", "Python and launches"
 
 
-def watched(runner: OnPolicyRunner) -> Stopwatch:
-    """Return a stopwatch on the parts of an iteration; ``update`` includes the parts inside it."""
-    watch, alg = Stopwatch(synchronize), runner.alg
-    watch.wrap_iteration(runner)
-    # a captured update is one call, and a sync inside would break the capture
-    if isinstance(alg, TruDi) and alg.learner.accelerator.mode != "cudagraphs":
-        watch.wrap(alg.learner, "_critic_gradient", "critic gradient")
-        watch.wrap(alg.learner, "_actor_gradient", "actor gradient")
-        watch.wrap(alg.learner, "_descend", "optimizer")
-        watch.wrap(alg.learner, "_dual_step", "optimizer")
-    return watch
+INSIDE = {"_critic_gradient": "critic gradient", "_actor_gradient": "actor gradient"}
+INSIDE |= {"_descend": "optimizer", "_dual_step": "optimizer"}
+"""Methods of TruDi's learner and the part of the update that they are."""
 
 
 def one_iteration(runner: OnPolicyRunner, watch: Stopwatch) -> dict[str, float]:
     """Train one iteration and return its seconds by part; the parts do not overlap."""
-    synchronize()
-    start = time.perf_counter()
-    runner.learn(1)
-    synchronize()
-    total = time.perf_counter() - start
-    seconds = watch.read()
-    inside = sum(seconds.get(part, 0.0) for part in ("critic gradient", "actor gradient", "optimizer"))
-    seconds["rest of the update"] = seconds.pop("update") - inside
-    seconds["rest of the iteration"] = total - sum(seconds.values())
-    return seconds | {"iteration": total}
+    seconds = timed_iteration(runner, watch)
+    total, update = seconds.pop("iteration"), seconds.pop("update")
+    seconds["rest of the update"] = update - sum(seconds.get(part, 0.0) for part in set(INSIDE.values()))
+    return seconds | {"rest of the iteration": total - sum(seconds.values()), "iteration": total}
 
 
 def by_operator(runner: OnPolicyRunner, watch: Stopwatch, on_gpu: bool) -> Record:
@@ -103,16 +83,6 @@ def by_operator(runner: OnPolicyRunner, watch: Stopwatch, on_gpu: bool) -> Recor
     return {"classes": dict(classes), "calls": sum(row["calls"] for row in operators), "slowest": slowest}
 
 
-def show(record: Record) -> None:
-    """Print both tables of a record."""
-    for title, seconds in (("part", record["parts"]), ("operators, profiled", record["operators"]["classes"])):
-        table = Table(title, "ms", "share")
-        total = seconds.get("iteration", sum(seconds.values()))
-        for name, value in sorted(seconds.items(), key=lambda item: -item[1]):
-            table.add_row(name, f"{1e3 * value:.1f}", f"{100 * value / total:.0f} %")
-        Console().print(table)
-
-
 def main() -> None:
     """Measure, store and print."""
     parser = argument_parser(__doc__)
@@ -128,16 +98,10 @@ def main() -> None:
     # lets the profiler see the names of generated kernels
     torch._inductor.config.cpp.enable_kernel_profile = True  # pyright: ignore[reportAttributeAccessIssue]
     torch.set_num_threads(args.threads)
-    quiet = contextlib.redirect_stdout(io.StringIO())
-    with quiet:
+    with contextlib.redirect_stdout(io.StringIO()):
         runner, _ = training(args.task, args.algo, {"agent.seed": 1, "agent.device": args.device}, args.overrides)
-        watch = watched(runner)
-    measured = []
-    for _ in track(range(warm_up + iterations), "training iterations"):
-        with quiet:
-            measured.append(one_iteration(runner, watch))
-    with quiet:
-        operators = by_operator(runner, watch, on_gpu)
+        watch = watched(runner, INSIDE)
+    measured = [one_iteration(runner, watch) for _ in track(range(warm_up + iterations), "training iterations")]
     record = {
         "task": args.task,
         "algo": args.algo,
@@ -147,11 +111,12 @@ def main() -> None:
         "threads": args.threads,
         "versions": versions("torch", "rsl-rl-lib"),
         "iterations": iterations,
-        "parts": {name: statistics.median(i[name] for i in measured[warm_up:]) for name in measured[-1]},
-        "operators": operators,
+        "parts": medians(measured[warm_up:]),
+        "operators": by_operator(runner, watch, on_gpu),
     }
     chosen_results(args).write("profile", record)
-    show(record)
+    for name, seconds in [*record["parts"].items(), *record["operators"]["classes"].items()]:
+        print(f"{1e3 * seconds:10.1f} ms  {name}")
 
 
 if __name__ == "__main__":

@@ -11,7 +11,7 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -183,6 +183,7 @@ def main(
     tables: dict[str, Callable[[Job], Record]],
     singles: dict[str, Callable[[bool], Record]] | None = None,
     workers: int = 1,
+    optional: Collection[str] = (),
 ) -> None:
     """Parse the command line and measure the chosen tables, one after the other.
 
@@ -191,10 +192,13 @@ def main(
         tables: Result files of training runs, each with the function that measures one of its runs.
         singles: Other result files, each with the function that returns its content; it takes whether to be quick.
         workers: Default number of training runs at the same time.
+        optional: Tables that are measured only if they are named.
     """
     singles = singles or {}
     parser = argument_parser(doc)
-    parser.add_argument("--tables", nargs="+", choices=[*tables, *singles], default=[*tables, *singles])
+    every = [*tables, *singles]
+    default = [table for table in every if table not in optional]
+    parser.add_argument("--tables", nargs="+", choices=every, default=default)
     parser.add_argument("--tasks", nargs="+", help="only runs on these tasks")
     parser.add_argument("--algos", nargs="+", help="only runs of these algorithms")
     parser.add_argument("--seeds", nargs="+", type=int, help="only runs with these seeds")

@@ -10,18 +10,18 @@ idle machine.
 from __future__ import annotations
 
 import gc
+import re
 import resource
 from collections.abc import Callable, Sequence
 from dataclasses import asdict, replace
-from functools import partial
 from typing import Any
 
 import torch
 from results import Record, Results, argument_parser, chosen_results, processor, versions
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
-from speed_plan import SECTIONS, Cell, Sizes, plan, sizes
+from speed_plan import ON_GPU, SECTIONS, Cell, Sizes, plan, quick_sizes
 from speed_subjects import action_batch, check_fast, make_ppo, make_trudi, parts, trained_trudi, update_args
-from timing import TooSlowError, counted_flops, device_name, measured, reached
+from timing import counted_flops, measured, reached
 
 from trudi_rsl.algorithms import TruDi
 
@@ -30,16 +30,10 @@ MIB = 2**20
 
 
 class Bench:
-    """Measures cells on one device.
+    """Measures cells on one device, each function for at least ``seconds``."""
 
-    Args:
-        device: Device.
-        chosen: How long each cell is measured.
-    """
-
-    def __init__(self, device: str, chosen: Sizes) -> None:
-        self.device = device
-        self.chosen = chosen
+    def __init__(self, device: str, seconds: float) -> None:
+        self.device, self.seconds = device, seconds
 
     def measure(self, cell: Cell) -> Record:
         """Return the record of one cell; if it cannot be measured, ``skipped`` is the reason."""
@@ -51,13 +45,12 @@ class Bench:
         of_section = {"sampling": self._sampling, "update": self._update, "sweeps": self._sweep}
         try:
             record = of_section[cell.section](cell)
-        # RuntimeError includes out of memory and errors of compilers
-        except (TooSlowError, RuntimeError) as error:
+        except RuntimeError as error:  # out of memory, and errors of compilers
             record = {"skipped": str(error).strip().partition("\n")[0]}
         return cell.to_dict() | record
 
     def _timed(self, call: Callable[[], Any]) -> Any:
-        return measured(call, self.chosen.seconds, self.chosen.budget)
+        return measured(call, self.seconds)
 
     def _sampling(self, cell: Cell) -> Record:
         # acting needs no room for a rollout
@@ -136,41 +129,40 @@ def measure_cells(cells: Sequence[Cell], bench: Bench, store: Callable[[Cell, Re
             progress.advance(bar)
 
 
-class Store:
-    """The result file of one device; runs are kept by thread count, then section, then cell.
+def file_name(device: str) -> str:
+    """Return the result file of ``cpu`` or of a GPU, whose short name it has, for example ``speed_h100``."""
+    if torch.device(device).type == "cpu":
+        return "speed_cpu"
+    words = re.split(r"[\s-]+", torch.cuda.get_device_name(device))
+    return "speed_" + next((word for word in words if re.search(r"\d", word)), words[-1]).lower()
 
-    Results of another machine or of other versions are dropped, because their times do not compare.
 
-    Args:
-        results: Folder of the result files.
-        device: The measured device.
-    """
+def stored_result(results: Results, device: str) -> Record:
+    """Return the stored result of a device; empty if it is of another machine or other versions."""
+    on_gpu = torch.device(device).type == "cuda"
+    machine = {
+        "device": torch.cuda.get_device_name(device) if on_gpu else "cpu",
+        "processor": processor(),
+        "versions": versions("torch", "rsl-rl-lib", "tensordict"),
+    }
+    stored = results.read(file_name(device))
+    return stored if all(stored.get(key) == value for key, value in machine.items()) else machine | {"runs": {}}
 
-    def __init__(self, results: Results, device: str) -> None:
-        self.results, self.name = results, f"speed_{device_name(device)}"
-        on_gpu = torch.device(device).type == "cuda"
-        machine = {
-            "device": torch.cuda.get_device_name(device) if on_gpu else "cpu",
-            "processor": processor(),
-            "versions": versions("torch", "rsl-rl-lib", "tensordict"),
-        }
-        before = results.read(self.name)
-        same = before and all(before.get(key) == value for key, value in machine.items())
-        self.result: Record = before if same else machine | {"runs": {}}
 
-    def begin(self, threads: int, sections: Sequence[str]) -> None:
-        """Drop the sections that are about to be measured."""
-        self._run(threads).update({section: {} for section in sections})
-
-    def add(self, threads: int, cell: Cell, record: Record) -> None:
-        """Write one cell's record."""
-        run = self._run(threads)
-        run[cell.section][cell.name] = record
-        run["peak_rss_mib_of_the_process"] = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
-        self.results.write(self.name, self.result)
-
-    def _run(self, threads: int) -> Record:
-        return self.result["runs"].setdefault(f"{threads} thread{'s' * (threads > 1)}", {})
+def measure(results: Results, device: str, chosen: Sizes, threads: int, sections: Sequence[str] = SECTIONS) -> None:
+    """Measure the cells of sections and write the result file after each."""
+    torch.set_num_threads(threads)
+    bench, result = Bench(device, chosen.seconds), stored_result(results, device)
+    run = result["runs"].setdefault(f"{threads} thread{'s' * (threads > 1)}", {})
+    run |= {section: {} for section in sections}
+    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn())
+    with Progress(*columns, TimeRemainingColumn(elapsed_when_finished=True)) as progress:
+        for cell in progress.track([cell for cell in plan(chosen) if cell.section in sections], description="cells"):
+            record = bench.measure(cell)
+            run[cell.section][cell.name] = record
+            run["peak_rss_mib_of_the_process"] = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
+            results.write(file_name(device), result)
+            progress.console.print(f"{cell.section}: {cell.name}", record.get("skipped", ""))
 
 
 def main() -> None:
@@ -180,16 +172,10 @@ def main() -> None:
     parser.add_argument("--threads", type=int, nargs="+", default=[1], help="one run for each number of threads")
     parser.add_argument("--only", choices=SECTIONS, nargs="+", default=SECTIONS, help="sections to measure")
     args = parser.parse_args()
-    device_type = torch.device(args.device).type
-    if device_type == "cuda" and not torch.cuda.is_available():
-        parser.error("This torch finds no CUDA device; use --device cpu.")
-    chosen = sizes(device_type, args.quick)
-    cells = [cell for cell in plan(chosen) if cell.section in args.only]
-    store = Store(chosen_results(args), args.device)
+    chosen = ON_GPU if torch.device(args.device).type == "cuda" else Sizes()
+    results = chosen_results(args)
     for threads in args.threads:
-        torch.set_num_threads(threads)
-        store.begin(threads, args.only)
-        measure_cells(cells, Bench(args.device, chosen), partial(store.add, threads), f"threads: {threads}")
+        measure(results, args.device, quick_sizes(chosen) if args.quick else chosen, threads, args.only)
 
 
 if __name__ == "__main__":

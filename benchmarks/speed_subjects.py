@@ -4,17 +4,15 @@
 from __future__ import annotations
 
 import contextlib
-import copy
 import io
 from collections.abc import Callable
-from functools import cache
 from typing import Any
 
 import torch
 from omegaconf import OmegaConf
 from rsl_rl.algorithms import PPO
 from rsl_rl.env import VecEnv
-from speed_plan import COMPILE, PRESET_TASK, Shape, Variant
+from speed_plan import COMPILE, Shape, Variant
 from tensordict import TensorDict
 from torch import Tensor
 
@@ -53,14 +51,13 @@ class RandomEnv(VecEnv):
         return self.get_observations(), rewards, torch.zeros_like(self.episode_length_buf), {}
 
 
-@cache
 def _preset(algo: str) -> dict[str, Any]:
-    return OmegaConf.to_container(compose(PRESET_TASK, algo).agent)  # pyright: ignore[reportReturnType]
+    return OmegaConf.to_container(compose("HalfCheetah-v5", algo).agent)  # pyright: ignore[reportReturnType]
 
 
 def make_trudi(shape: Shape, variant: Variant, device: str) -> tuple[TruDi, RandomEnv]:
     """Return TruDi with the preset's settings but this shape, and with weights that stay constant."""
-    cfg = copy.deepcopy(_preset("trudi" if variant.actor == "diffusion" else "reppo"))
+    cfg = _preset("trudi" if variant.actor == "diffusion" else "reppo")
     cfg["num_steps_per_env"] = shape.num_steps
     cfg["algorithm"] |= {
         "num_learning_epochs": shape.num_epochs,
@@ -100,7 +97,7 @@ def trained_trudi(shape: Shape, variant: Variant, device: str) -> TruDi:
 
 def make_ppo(shape: Shape, preset: bool, device: str) -> PPO:
     """Return RSL-RL's PPO with a full rollout, and networks and minibatches of its preset or of the shape."""
-    cfg = copy.deepcopy(_preset("ppo")) | {"num_steps_per_env": shape.num_steps, "multi_gpu": None}
+    cfg = _preset("ppo") | {"num_steps_per_env": shape.num_steps, "multi_gpu": None}
     cfg["algorithm"] |= {"learning_rate": STANDSTILL, "schedule": "fixed"}
     if not preset:
         cfg["algorithm"] |= {"num_learning_epochs": shape.num_epochs, "num_mini_batches": shape.num_mini_batches}
@@ -134,10 +131,7 @@ def update_args(alg: TruDi) -> tuple[Minibatch, Tensor | None]:
 def action_batch(alg: TruDi, env: RandomEnv, sample: Callable[..., Any]) -> Callable[[], Any]:
     """Return a function that draws one action per environment as a rollout does.
 
-    Args:
-        alg: The algorithm.
-        env: Source of the observations.
-        sample: Maps normalised observations and noise to decisions.
+    ``sample`` maps normalised observations and noise to decisions.
     """
     actor, obs = alg.actor_critic.actor, env.get_observations()["policy"]
 

@@ -1,14 +1,21 @@
 # SPDX-License-Identifier: BSD-3-Clause
-"""The rows of every table in the docs, and the numbers in their prose, computed from the stored results."""
+"""The rows of every table in the docs, and the numbers in their prose, computed from the stored results.
+
+Tables that only list the entries of a file are in ``tables.yaml``.
+"""
 
 from __future__ import annotations
 
+import functools
 import statistics
 from collections import Counter
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from itertools import chain
+from pathlib import Path
+from typing import Any, NamedTuple
 
 import numpy as np
+import yaml
 from results import ALGORITHMS, Record, Results
 from robustness import memory_growth
 from scipy.stats import t as student
@@ -20,18 +27,17 @@ Groups = dict[tuple[str, str, str], list[Record]]
 """Runs by (task, algorithm, variant), in order of seed."""
 Rows = list[dict[str, str]]
 """The rows of a table, each by column; a missing cell is shown as a dash."""
-TABLES: dict[str, Callable[..., Rows]] = {}
-"""Tables by name."""
 
+LISTED = yaml.safe_load(Path(__file__).with_suffix(".yaml").read_text())
 BUDGET = 300_000
 """Environment steps at which training returns are compared."""
 HALF_CHEETAH = "HalfCheetah-v5"
 ALL_COMPARED = (HALF_CHEETAH, "Hopper-v5", "Ant-v5")
 """Tasks on which all algorithms are compared."""
-UNCHANGED, STORED, PRESET = "unchanged", "stored", "adjoint, 4 steps"
-"""Names of the ablation's baseline, of the choices' baseline (the same runs), and of the preset among the choices."""
-WHOLE = "N = 8"
-"""The exported variant that the others are compared with."""
+STORED = "stored"
+"""The chosen variant that ablations and choices are compared with: pathwise gradient, stored chains."""
+WHOLE, MULTIMODAL = "N = 8", "PlanarObstacle-v0"
+"""The exported variant that the others are compared with, and the task on which behaviours are measured."""
 WINDOW = 100
 """Iterations over which the returns of a long training are averaged."""
 FAULTS = {
@@ -43,12 +49,6 @@ FAULTS = {
 }
 
 
-def table(function: Callable[..., Rows]) -> Callable[..., Rows]:
-    """Register a table under the function's name."""
-    TABLES[function.__name__] = function
-    return function
-
-
 def grouped(runs: Iterable[Record]) -> Groups:
     """Return runs by task, algorithm and variant."""
     groups: Groups = {}
@@ -57,24 +57,52 @@ def grouped(runs: Iterable[Record]) -> Groups:
     return groups
 
 
+def learning(results: Results, *names: str) -> Groups:
+    """Return the runs of learning tables, sorted by task in order of appearance, then in the order of algorithms."""
+    groups = grouped(chain.from_iterable(results.runs(f"learning/{name}") for name in names))
+    tasks, algos = list(dict.fromkeys(task for task, _, _ in groups)), list(ALGORITHMS)
+    return dict(sorted(groups.items(), key=lambda item: (tasks.index(item[0][0]), algos.index(item[0][1]))))
+
+
+def host_groups(results: Results) -> Groups:
+    """Return the runs under Isaac Lab and mjlab."""
+    return grouped([*results.runs("isaaclab"), *results.runs("mjlab")])
+
+
+def timed_groups(results: Results) -> Groups:
+    """Return the runs that are compared by wall-clock time."""
+    return grouped([*results.runs("learning/wallclock"), *results.runs("mjlab")])
+
+
 def steps_of(run: Record) -> np.ndarray:
     """Return the environment steps by the end of each iteration in ``run["returns"]``."""
     return np.linspace(*run["env_steps"], len(run["returns"]))
 
 
-def score(run: Record) -> float:
-    """Return the training return (mean of the last 100 episodes) at the first iteration past the budget."""
-    return run["returns"][int(np.searchsorted(steps_of(run), BUDGET))]
-
-
 def scores(runs: Runs) -> list[float]:
-    """Return the training returns at the budget, by seed."""
-    return [score(run) for run in runs]
+    """Return the training returns (means of the last 100 episodes) at the first iteration past the budget, by seed."""
+    return [run["returns"][int(np.searchsorted(steps_of(run), BUDGET))] for run in runs]
 
 
-def joined(values: Iterable[float], digits: int = 0) -> str:
-    """Return numbers separated by commas."""
-    return ", ".join(f"{value:.{digits}f}" for value in values)
+def last_returns(runs: Runs) -> list[float]:
+    """Return the training returns at the end, by seed."""
+    return [run["returns"][-1] for run in runs]
+
+
+def evaluated(runs: Runs, sampler: str) -> list[float]:
+    """Return the mean returns of a sampler after training, by seed; runs without it are skipped."""
+    found = [run["evaluation"] for run in runs if run["evaluation"]]
+    return [statistics.mean(returns[sampler]) for returns in found if sampler in returns]
+
+
+def median(values: Iterable[float], digits: int = 0) -> str:
+    """Return the median of numbers."""
+    return f"{statistics.median(values):.{digits}f}"
+
+
+def joined(values: Iterable[float | None], digits: int = 0) -> str:
+    """Return numbers separated by commas, with a dash for a missing one."""
+    return ", ".join("-" if value is None else f"{value:.{digits}f}" for value in values) or "-"
 
 
 def seeds_of(runs: Runs) -> str:
@@ -89,87 +117,65 @@ def with_interval(found: Estimate, digits: int) -> str:
     return f"{found.value:.{digits}f} [{found.interval[0]:.{digits}f}, {found.interval[1]:.{digits}f}]"
 
 
-def preset_runs(results: Results) -> Groups:
-    """Return the runs of all algorithms with their presets, HalfCheetah's first."""
-    return grouped([*results.runs("learning/halfcheetah"), *results.runs("learning/tasks")])
-
-
-def in_order(groups: Groups) -> list[tuple[tuple[str, str, str], list[Record]]]:
-    """Return groups sorted by task, as stored, and by the order of algorithms."""
-    tasks, algos = list(dict.fromkeys(task for task, _, _ in groups)), list(ALGORITHMS)
-    return sorted(groups.items(), key=lambda item: (tasks.index(item[0][0]), algos.index(item[0][1])))
-
-
-@table
-def comparison(results: Results, *files: str) -> Rows:
-    """Return what every algorithm reached at the budget, by default on all tasks."""
-    groups = grouped(
-        chain.from_iterable(results.runs(f"learning/{file}") for file in files or ("halfcheetah", "tasks"))
-    )
-    speeds = results.read("throughput").get("runs", {})
+def listed(results: Results, spec: Mapping[str, Any]) -> Rows:
+    """Return a table of ``tables.yaml``; a cell is empty where its numbers are missing."""
+    entries = functools.reduce(lambda record, name: record[name], spec["rows"].split("."), results.read(spec["file"]))
     rows = []
-    for (task, algo, _), runs in in_order(groups):
-        values = scores(runs)
-        ppo = statistics.median(scores(groups[task, "ppo", "preset"]))
-        rows.append(
-            {
-                "task": task,
-                "algorithm": ALGORITHMS[algo],
-                "median": f"**{statistics.median(values):.0f}**",
-                "IQM [95 %]": with_interval(iqm_estimate(score_matrix({"": values})), 0),
-                "by seed": joined(values),
-            }
-        )
-        ratio = statistics.median(values) / ppo
-        if ppo > 0 and algo != "ppo" and ratio > 0:
-            rows[-1]["of PPO's"] = f"{ratio:.1f}"
-        if files == ("halfcheetah",) and f"{algo}, 1 thread" in speeds:
-            rows[-1]["seconds"] = f"{BUDGET / speeds[f'{algo}, 1 thread']['env_steps_per_second']:.0f}"
+    for name, entry in entries.items():
+        scaled = {} if isinstance(entry, dict) else {"milliseconds": 1e3 * entry, "percent": 100 * entry}
+        fields, row = entry if isinstance(entry, dict) else {"value": entry} | scaled, {spec["key"]: name}
+        for column, pattern in spec["columns"].items():
+            try:
+                row[column] = pattern.format(**fields)
+            except KeyError:
+                row[column] = "-"
+        rows.append(row)
     return rows
 
 
-@table
+def comparison(results: Results, *names: str) -> Rows:
+    """Return what every algorithm reached at the budget, by default on all tasks."""
+    groups, rows = learning(results, *(names or ("halfcheetah", "tasks"))), []
+    speeds = results.read("throughput")["runs"]
+    for (task, algo, _), runs in groups.items():
+        row = {"task": task, "algorithm": ALGORITHMS[algo], "median": f"**{median(scores(runs))}**"}
+        row["IQM [95 %]"] = with_interval(iqm_estimate(score_matrix({"": scores(runs)})), 0)
+        row["by seed"] = joined(scores(runs))
+        ours, ppo = (statistics.median(scores(of)) for of in (runs, groups[task, "ppo", "preset"]))
+        row["of PPO's"] = f"{ours / ppo:.1f}" if algo != "ppo" and min(ours, ppo) > 0 else "-"
+        if names == ("halfcheetah",):
+            row["seconds"] = f"{BUDGET / speeds[f'{algo}, 1 thread']['env_steps_per_second']:.0f}"
+        rows.append(row)
+    return rows
+
+
 def improvement(results: Results) -> Rows:
     """Return the probability that a run of TruDi ends above one of another algorithm."""
-    groups, rows = preset_runs(results), []
+    groups, rows = learning(results, "halfcheetah", "tasks"), []
     for algo, name in list(ALGORITHMS.items())[1:]:
         ours, theirs = (
-            score_matrix({task: scores(groups[task, each, "preset"]) for task in ALL_COMPARED})
-            for each in ("trudi", algo)
+            score_matrix({task: scores(groups[task, of, "preset"]) for task in ALL_COMPARED}) for of in ("trudi", algo)
         )
         found = with_interval(improvement_estimate(ours, theirs), 2)
         rows.append({"algorithm": name, "P(TruDi above it) [95 %]": found, "tasks": ", ".join(ALL_COMPARED)})
     return rows
 
 
-@table
 def samplers(results: Results) -> Rows:
     """Return the returns of each sampler after training."""
-    columns = {"sde": "SDE or sample", "ode": "ODE, random start", "ode_from_zeros": "as exported"}
-    rows = []
-    for (task, algo, _), runs in in_order(preset_runs(results)):
-        # some of PPO's runs were not evaluated
-        found = [run["evaluation"] for run in runs if run["evaluation"]]
-        cells = {
-            column: joined(statistics.mean(of[name]) for of in found if name in of) or "-"
-            for name, column in columns.items()
-        }
-        rows += [{"task": task, "algorithm": ALGORITHMS[algo], **cells}] if found else []
-    return rows
-
-
-@table
-def ant_baselines(results: Results) -> Rows:
-    """Return what Ant-v5 pays without learning."""
-    columns = {"return": "return", "length": "steps", "reward_survive": "for staying up, per step"}
-    columns |= {"reward_ctrl": "control cost, per step"}
     return [
-        {"Ant-v5": name} | {column: f"{found[key]:.{2 if 'reward' in key else 0}f}" for key, column in columns.items()}
-        for name, found in results.read("ant_baselines")["policies"].items()
+        {
+            "task": task,
+            "algorithm": ALGORITHMS[algo],
+            "SDE or sample": joined(evaluated(runs, "sde")),
+            "ODE, random start": joined(evaluated(runs, "ode")),
+            "as exported": joined(evaluated(runs, "ode_from_zeros")),
+        }
+        for (task, algo, _), runs in learning(results, "halfcheetah", "tasks").items()
+        if any(run["evaluation"] for run in runs)
     ]
 
 
-@table
 def ant(results: Results) -> Rows:
     """Return the runs on Ant-v5 beyond the budget and without its control cost."""
     return [
@@ -177,119 +183,83 @@ def ant(results: Results) -> Rows:
             "Ant-v5": variant,
             "algorithm": ALGORITHMS[algo],
             "env steps": f"{runs[0]['env_steps'][-1] // 1000}k",
-            "training": joined(run["returns"][-1] for run in runs),
-            "exported policy": joined(statistics.mean(run["evaluation"]["ode_from_zeros"]) for run in runs),
+            "training": joined(last_returns(runs)),
+            "exported policy": joined(evaluated(runs, "ode_from_zeros")),
             "seeds": seeds_of(runs),
         }
         for name in ("long", "cost")
-        for (_, algo, variant), runs in in_order(grouped(results.runs(f"learning/{name}")))
+        for (_, algo, variant), runs in learning(results, name).items()
     ]
 
 
-@table
 def hosts(results: Results) -> Rows:
     """Return the last training returns under Isaac Lab and mjlab."""
     return [
         {
             "task": task,
             "algorithm": ALGORITHMS[algo],
-            "env steps": f"{max(run['env_steps'][-1] for run in runs) // 1000}k",
-            "median": f"**{statistics.median(run['returns'][-1] for run in runs):.1f}**",
-            "by seed": joined((run["returns"][-1] for run in runs), 1),
+            "env steps": f"{runs[0]['env_steps'][-1] // 1000}k",
+            "median": f"**{median(last_returns(runs), 1)}**",
+            "by seed": joined(last_returns(runs), 1),
             "seeds": seeds_of(runs),
         }
-        for (task, algo, _), runs in grouped([*results.runs("isaaclab"), *results.runs("mjlab")]).items()
+        for (task, algo, _), runs in host_groups(results).items()
     ]
 
 
-def stored_chains(results: Results, task: str = HALF_CHEETAH) -> list[Record]:
-    """Return the baseline of ablations and choices: pathwise gradient, stored chains."""
-    return grouped(results.runs("learning/chains"))[task, "trudi", STORED]
+def changed_variants(results: Results, name: str, unchanged: str) -> Groups:
+    """Return an ablation's runs, with the baseline's under the name ``unchanged``."""
+    baseline = learning(results, "chains")[HALF_CHEETAH, "trudi", STORED]
+    return {(HALF_CHEETAH, "trudi", unchanged): baseline} | learning(results, name)
 
 
-def ablated(results: Results) -> dict[str, list[Record]]:
-    """Return the ablation's runs by variant, the baseline among them."""
-    groups = grouped(results.runs("learning/ablation"))
-    return {UNCHANGED: stored_chains(results)} | {variant: runs for (_, _, variant), runs in groups.items()}
+def paper_ablation(results: Results, name: str, unchanged: str) -> Groups:
+    """Return the runs of an ablation of the paper, by increasing value."""
+    groups = changed_variants(results, name, unchanged)
+    return dict(sorted(groups.items(), key=lambda item: float(item[0][2].split(" = ")[1])))
 
 
-def same_seeds(baseline: Runs, runs: Runs) -> str:
-    """Return the median of the baseline's runs with the seeds of others."""
-    seeds = {run["seed"] for run in runs}
-    return f"{statistics.median(scores([run for run in baseline if run['seed'] in seeds])):.0f}"
+def variant_cells(groups: Groups, key: tuple[str, str, str], baseline: str, preset: str) -> dict[str, str]:
+    """Return what all tables of variants show of one: its returns, and the baseline's with the same seeds."""
+    seeds = {run["seed"] for run in groups[key]}
+    same = [run for run in groups[*key[:2], baseline] if run["seed"] in seeds]
+    name = f"**{key[2]}**" if key[2] == preset else key[2]
+    return {"variant": name, "median": median(scores(groups[key])), f"{baseline}, same seeds": median(scores(same))}
 
 
-@table
 def ablation(results: Results) -> Rows:
     """Return single changes from the baseline, the best first."""
-    ranked = sorted(ablated(results).items(), key=lambda item: -statistics.median(scores(item[1])))
+    groups = changed_variants(results, "ablation", "unchanged")
     return [
         {
-            "change": f"**{variant}**" if variant == UNCHANGED else variant,
-            "median": f"{statistics.median(scores(runs)):.0f}",
-            "unchanged, same seeds": same_seeds(stored_chains(results), runs),
+            **variant_cells(groups, key, "unchanged", "unchanged"),
             "worst to best": f"{min(scores(runs)):.0f} to {max(scores(runs)):.0f}",
             "by seed": joined(scores(runs)),
             "seeds": seeds_of(runs),
         }
-        for variant, runs in ranked
+        for key, runs in sorted(groups.items(), key=lambda item: -statistics.median(scores(item[1])))
     ]
 
 
-def paper_ablation(results: Results, name: str) -> Groups:
-    """Return the runs of an ablation of the paper, ``steps`` or ``eps``, by increasing value."""
-    unchanged = {"steps": "N = 8", "eps": "eps = 0.1"}[name]
-    groups = grouped(results.runs(f"learning/{name}"))
-    groups |= {(HALF_CHEETAH, "trudi", unchanged): stored_chains(results)}
-    return dict(sorted(groups.items(), key=lambda item: float(item[0][2].split(" = ")[1])))
-
-
-def chosen_variants(results: Results) -> Groups:
-    """Return the runs on chains, gradients and the state encoder, by task."""
-    names = ("chains", "gradients", "amortised")
-    groups = grouped(chain.from_iterable(results.runs(f"learning/{name}") for name in names))
-    return dict(sorted(groups.items(), key=lambda item: item[0][0]))
-
-
-def variant_rows(groups: Groups, baseline: str, preset: str) -> Rows:
+def variants(groups: Groups, baseline: str, preset: str) -> Rows:
     """Return variants by task, each with the baseline's runs of the same seeds; the preset is bold."""
     return [
         {
-            "task": task,
-            "variant": f"**{variant}**" if variant == preset else variant,
-            "median": f"{statistics.median(scores(runs)):.0f}",
-            f"{baseline}, same seeds": same_seeds(groups[task, algo, baseline], runs),
+            "task": key[0],
+            **variant_cells(groups, key, baseline, preset),
             "by seed": joined(scores(runs)),
-            "ODE afterwards, by seed": joined(statistics.mean(run["evaluation"]["ode"]) for run in runs),
-            "mean KL [nats]": f"{statistics.median(run['mean']['Loss/path_kl'] for run in runs):.3f}",
-            "beyond eps": f"{100 * statistics.median(run['mean']['Loss/gated_share'] for run in runs):.0f} %",
+            "ODE afterwards, by seed": joined(evaluated(runs, "ode")),
+            "mean KL [nats]": median((run["mean"]["Loss/path_kl"] for run in runs), 3),
+            "beyond eps": median(100 * run["mean"]["Loss/gated_share"] for run in runs) + " %",
             "seeds": seeds_of(runs),
         }
-        for (task, algo, variant), runs in groups.items()
+        for key, runs in groups.items()
     ]
 
 
-@table
-def steps(results: Results) -> Rows:
-    """Return the ablation of denoising steps."""
-    return variant_rows(paper_ablation(results, "steps"), "N = 8", "N = 8")
-
-
-@table
-def eps(results: Results) -> Rows:
-    """Return the ablation of the trust region."""
-    return variant_rows(paper_ablation(results, "eps"), "eps = 0.1", "eps = 0.1")
-
-
-@table
-def choices(results: Results) -> Rows:
-    """Return the variants of chains, gradients and network."""
-    return variant_rows(chosen_variants(results), STORED, PRESET)
-
-
-def timed_runs(results: Results) -> list[Record]:
-    """Return the runs that are compared by wall-clock time."""
-    return [*results.runs("learning/wallclock"), *results.runs("mjlab")]
+def chosen_variants(results: Results) -> Groups:
+    """Return the runs on chains, gradients and the state encoder."""
+    return learning(results, "chains", "gradients", "amortised")
 
 
 def seconds_to(run: Record, level: float) -> float:
@@ -300,57 +270,64 @@ def seconds_to(run: Record, level: float) -> float:
 
 def time_to_ppo(groups: Groups) -> dict[tuple[str, str], tuple[float, list[float]]]:
     """Return, by task and algorithm, PPO's median return at the end and the seconds to it by seed."""
-    levels = {
-        task: statistics.median(run["returns"][-1] for run in runs)
-        for (task, algo, _), runs in groups.items()
-        if algo == "ppo"
-    }
+    levels = {task: statistics.median(last_returns(runs)) for (task, algo, _), runs in groups.items() if algo == "ppo"}
     return {
         (task, algo): (levels[task], [seconds_to(run, levels[task]) for run in runs])
         for (task, algo, _), runs in groups.items()
     }
 
 
-@table
 def wallclock(results: Results) -> Rows:
     """Return the seconds to PPO's return."""
-
-    def shown(seconds: float) -> str:
-        return f"{seconds:.0f}" if seconds < float("inf") else "not reached"
-
-    groups = grouped(timed_runs(results))
-    reached, rows = time_to_ppo(groups), []
-    for (task, algo, _), runs in groups.items():
-        level, seconds = reached[task, algo]
-        rows.append(
-            {
-                "task": task,
-                "algorithm": ALGORITHMS[algo],
-                "return to reach": f"{level:.0f}",
-                "median seconds": f"**{shown(statistics.median(seconds))}**",
-                "by seed": ", ".join(map(shown, seconds)),
-                "seconds of the whole run": f"{statistics.median(run['seconds'][-1] for run in runs):.0f}",
-                "median return at its end": f"{statistics.median(run['returns'][-1] for run in runs):.0f}",
-                "seeds": seeds_of(runs),
-            }
-        )
-    return rows
+    groups = timed_groups(results)
+    reached = time_to_ppo(groups)
+    return [
+        {
+            "task": task,
+            "algorithm": ALGORITHMS[algo],
+            "return to reach": f"{reached[task, algo][0]:.0f}",
+            "median seconds": f"**{median(reached[task, algo][1])}**".replace("inf", "not reached"),
+            "by seed": joined(reached[task, algo][1]).replace("inf", "not reached"),
+            "seconds of the whole run": median(run["seconds"][-1] for run in runs),
+            "median return at its end": median(last_returns(runs)),
+            "seeds": seeds_of(runs),
+        }
+        for (task, algo, _), runs in groups.items()
+    ]
 
 
-@table
 def throughput(results: Results) -> Rows:
     """Return speeds and where the time goes."""
-    parts = ("simulate", "sample", "targets", "critic step", "actor step", "update")
+    columns = {part: part for part in ("simulate", "sample", "targets", "critic step", "actor step")}
+    columns |= {"whole update": "update"}
     rows = []
     for name, run in results.read("throughput")["runs"].items():
         seconds, (slow, fast) = run["seconds_per_iteration"], run["slowest_and_fastest"]
         shown = f"{run['env_steps_per_second']:.0f} ({slow:.0f} to {fast:.0f})"
-        row = {"run": name, "env-steps/s (slowest to fastest iteration)": shown}
-        for part in parts:
-            share = f"{100 * seconds[part] / seconds['iteration']:.0f} %" if part in seconds else "-"
-            row["whole update" if part == "update" else part] = share
-        rows.append(row | {"path KL of a minibatch, ms": f"{run['path_kl_ms']:.1f}" if "path_kl_ms" in run else "-"})
+        shares = {
+            column: f"{100 * seconds[part] / seconds['iteration']:.0f} %" if part in seconds else "-"
+            for column, part in columns.items()
+        }
+        kl = f"{run['path_kl_ms']:.1f}" if "path_kl_ms" in run else "-"
+        rows.append(
+            {"run": name, "env-steps/s (slowest to fastest iteration)": shown}
+            | shares
+            | {"path KL of a minibatch, ms": kl}
+        )
     return rows
+
+
+def evaluation_cost(results: Results) -> Rows:
+    """Return the cost of evaluating checkpoints during training."""
+    return [
+        {
+            "algorithm": algo,
+            "evaluation": f"{run['evaluation_s']:.2f} s",
+            "iteration": f"{run['iteration_s']:.2f} s",
+            "share of training": f"{100 * run['evaluation_s'] / (run['save_interval'] * run['iteration_s']):.1f} %",
+        }
+        for algo, run in results.read("evaluation_cost")["runs"].items()
+    ]
 
 
 def digits(value: float) -> str:
@@ -358,49 +335,49 @@ def digits(value: float) -> str:
     return f"{value:.0f}" if value >= 100 else f"{value:.3g}"
 
 
-def milliseconds(timing: Mapping[str, float]) -> str:
+def quartiles(timing: Mapping[str, float]) -> str:
     """Return a median with its quartiles."""
     return f"{digits(timing['median'])} [{digits(timing['q25'])}, {digits(timing['q75'])}]"
 
 
-def speed_cells(results: Results, device: str, section: str) -> list[tuple[str, str, Record]]:
-    """Return run, name and record of every measured cell."""
+class Timed(NamedTuple):
+    """A measured cell of ``speed.py``."""
+
+    run: str
+    name: str
+    cell: Record
+
+    def twin(self) -> tuple[str, ...]:
+        """Return what an update has in common with that of a Gaussian actor."""
+        return self.run, *(str(self.cell[key]) for key in ("mode", "precision", "shape"))
+
+
+def speed_cells(results: Results, device: str, section: str) -> list[Timed]:
+    """Return every measured cell."""
     runs = results.read(f"speed_{device}")["runs"]
-    return [
-        (label, name, cell)
-        for label, run in runs.items()
-        for name, cell in run.get(section, {}).items()
-        if "skipped" not in cell
-    ]
+    cells = (Timed(run, *item) for run, sections in runs.items() for item in sections.get(section, {}).items())
+    return [timed for timed in cells if "skipped" not in timed.cell]
 
 
-@table
 def speed_sampling(results: Results, device: str) -> Rows:
     """Return the times of action batches, one row per number of environments."""
-    rows: dict[tuple[str, str, int], dict[str, str]] = {}
+    rows: dict[tuple[str, ...], dict[str, str]] = {}
     for label, _, cell in speed_cells(results, device, "sampling"):
         column = f"N = {cell['shape']['num_denoise_steps']}" if cell["actor"] == "diffusion" else cell["actor"]
-        envs = cell["shape"]["num_envs"]
-        first = {"run": label, "code": cell["mode"], "environments": str(envs)}
-        rows.setdefault((label, cell["mode"], envs), first)[column] = milliseconds(cell["ms"])
+        first = {"run": label, "code": cell["mode"], "environments": str(cell["shape"]["num_envs"])}
+        rows.setdefault(tuple(first.values()), first)[column] = quartiles(cell["ms"])
     return list(rows.values())
 
 
-@table
 def speed_update(results: Results, device: str) -> Rows:
     """Return the times of updates, one row per variant."""
     rows, cells = [], speed_cells(results, device, "update")
-    gaussian = {
-        (label, cell["mode"], cell["precision"], str(cell["shape"])): cell["ms"]["median"]
-        for label, _, cell in cells
-        if cell["actor"] == "gaussian"
-    }
-    for label, name, cell in cells:
-        twin = gaussian.get((label, cell["mode"], cell["precision"], str(cell["shape"])))
-        row = {"run": label, "variant": name, "ms per minibatch": milliseconds(cell["ms"])}
-        row["ms per update"] = milliseconds(cell["update_ms"])
-        if twin and cell["actor"] != "ppo preset":
-            row["of Gaussian"] = f"{cell['ms']['median'] / twin:.2f}"
+    gaussian = {timed.twin(): timed.cell["ms"]["median"] for timed in cells if timed.cell["actor"] == "gaussian"}
+    for timed in cells:
+        cell, row = timed.cell, {"run": timed.run, "variant": timed.name}
+        row |= {"ms per minibatch": quartiles(cell["ms"]), "ms per update": quartiles(cell["update_ms"])}
+        if timed.twin() in gaussian and cell["actor"] != "ppo preset":
+            row["of Gaussian"] = f"{cell['ms']['median'] / gaussian[timed.twin()]:.2f}"
         if "flops" in cell:
             row["GFLOP per minibatch"] = digits(1e-9 * cell["flops"])
             row["of a large product"] = f"{100 * cell['share_of_big_gemm']:.0f} %"
@@ -409,53 +386,21 @@ def speed_update(results: Results, device: str) -> Rows:
     return rows
 
 
-@table
 def speed_parts(results: Results, device: str) -> Rows:
     """Return the times of an update's parts."""
+    names = ("critic step", "actor step", "path KL", "optimizers")
     return [
         {"run": label, "variant": name}
-        | {
-            part: milliseconds(cell["parts"][part]["ms"]) if part in cell["parts"] else "-"
-            for part in ("critic step", "actor step", "path KL", "optimizers")
-        }
+        | {part: quartiles(cell["parts"][part]["ms"]) if part in cell["parts"] else "-" for part in names}
         for label, name, cell in speed_cells(results, device, "update")
         if cell.get("parts")
-    ]
-
-
-@table
-def profile_parts(results: Results) -> Rows:
-    """Return the milliseconds of an iteration's parts."""
-    return [{"part": name, "ms": f"{1e3 * s:.1f}"} for name, s in results.read("profile")["parts"].items()]
-
-
-@table
-def profile_operators(results: Results) -> Rows:
-    """Return the milliseconds of an iteration by class of operator."""
-    classes = results.read("profile")["operators"]["classes"]
-    return [{"operators": name, "ms": f"{1e3 * s:.1f}"} for name, s in classes.items()]
-
-
-@table
-def latency(results: Results) -> Rows:
-    """Return the milliseconds per action of exported policies."""
-    columns = {"p50": "median", "p99": "99 %", "worst": "longest"}
-    return [
-        {"policy": name}
-        | {
-            f"{runtime}, {title}": f"{run[runtime][part]:.3f}" if runtime in run else "-"
-            for runtime in ("ONNX Runtime", "TorchScript")
-            for part, title in columns.items()
-        }
-        | {"difference": f"{run['parity_error']:.1e}"}
-        for name, run in results.read("latency")["runs"].items()
     ]
 
 
 def exported_runs(results: Results) -> dict[str, list[Record]]:
     """Return the runs whose exported variants were measured, by task."""
     groups = {task: runs for (task, _, _), runs in grouped(results.runs("exported")).items()}
-    return {task: groups[task] for task in (HALF_CHEETAH, "PlanarObstacle-v0", "Mjlab-Cartpole-Swingup")}
+    return {task: groups[task] for task in (HALF_CHEETAH, MULTIMODAL, "Mjlab-Cartpole-Swingup")}
 
 
 def mean_returns(runs: Runs, variant: str) -> list[float]:
@@ -463,10 +408,9 @@ def mean_returns(runs: Runs, variant: str) -> list[float]:
     return [statistics.mean(run["variants"][variant]["returns"]) for run in runs]
 
 
-def kept_shares(runs: Runs) -> dict[str, Estimate]:
-    """Return the share of the whole chain's return of the same seed that each exported variant keeps."""
-    whole = np.array(mean_returns(runs, WHOLE))
-    return {name: iqm_estimate((np.array(mean_returns(runs, name)) / whole)[:, None]) for name in runs[0]["variants"]}
+def kept_share(runs: Runs, variant: str) -> Estimate:
+    """Return the share of the whole chain's return of the same seed that an exported variant keeps."""
+    return iqm_estimate((np.array(mean_returns(runs, variant)) / np.array(mean_returns(runs, WHOLE)))[:, None])
 
 
 def latencies(results: Results) -> dict[str, float]:
@@ -475,56 +419,51 @@ def latencies(results: Results) -> dict[str, float]:
     return {name: runs[name]["ONNX Runtime"]["p99"] for name in results.runs("exported")[0]["variants"]}
 
 
-@table
 def exported(results: Results) -> Rows:
     """Return the latency and the returns of exported variants."""
-    rows = [{"variant": name, "99 % within, ms": f"{ms:.2f}"} for name, ms in latencies(results).items()]
-    for task, runs in exported_runs(results).items():
-        shares = kept_shares(runs)
-        for row in rows:
-            values, share = mean_returns(runs, row["variant"]), shares[row["variant"]]
+    rows = []
+    for name, milliseconds in latencies(results).items():
+        rows.append({"variant": name, "99 % within, ms": f"{milliseconds:.2f}"})
+        for task, runs in exported_runs(results).items():
+            values, share = mean_returns(runs, name), kept_share(runs, name)
             bounds = "" if share.interval is None else f" [{share.interval[0]:.2f}, {share.interval[1]:.2f}]"
             shown = joined(values, 0 if max(map(abs, values)) >= 100 else 2)
-            row[task] = f"{shown}: **{share.value:.2f}**{bounds}"
+            rows[-1][task] = f"{shown}: **{share.value:.2f}**{bounds}"
     return rows
 
 
 def behaviour_cells(found: Sequence[Record]) -> dict[str, str]:
-    """Return the behaviour entropy and the success rate over seeds."""
+    """Return the success rate and the behaviour entropy over seeds."""
     entropies = [of["behaviour_entropy_bits"] for of in found]
     return {
-        "H in bits, median": f"**{statistics.median(e or 0.0 for e in entropies):.2f}**",
-        "H by seed": ", ".join("-" if e is None else f"{e:.2f}" for e in entropies),
         "success": f"{statistics.mean(1.0 - of['failures'] / of['num_runs'] for of in found):.1%}",
+        "H (median)": f"**{median((e or 0.0 for e in entropies), 2)}**",
+        "H by seed": joined(entropies, 2),
     }
 
 
-@table
 def exported_behaviours(results: Results) -> Rows:
     """Return the behaviours of exported variants on the multimodal task."""
-    runs = exported_runs(results)["PlanarObstacle-v0"]
+    runs = exported_runs(results)[MULTIMODAL]
     return [
         {"variant": name, **behaviour_cells([run["variants"][name]["behaviour"] for run in runs])}
         for name in runs[0]["variants"]
     ]
 
 
-@table
 def multimodality(results: Results) -> Rows:
-    """Return the behaviours of all algorithms with each of their samplers."""
-    groups = in_order(grouped(results.runs("multimodality")))
-    rows = []
-    for (_, algo, variant), runs in sorted(groups, key=lambda item: item[0][2] != "preset"):
-        name = ALGORITHMS[algo] + (f", {variant}" if variant != "preset" else "")
-        for sampler in runs[0]["behaviour"]:
-            found = [run["behaviour"][sampler] for run in runs]
-            median = f"{statistics.median(of['return_mean'] for of in found):.2f}"
-            row = {"algorithm": name, "sampler": sampler, "return, median": median}
-            rows.append(row | behaviour_cells(found) | {"seeds": seeds_of(runs)})
+    """Return the behaviours of all algorithms with each of their samplers, changed presets last."""
+    rows, groups, algos = [], grouped(results.runs("multimodality")), list(ALGORITHMS)
+    for key in sorted(groups, key=lambda key: (key[2] != "preset", algos.index(key[1]))):
+        name = ALGORITHMS[key[1]] + (f", {key[2]}" if key[2] != "preset" else "")
+        for sampler in groups[key][0]["behaviour"]:
+            found = [run["behaviour"][sampler] for run in groups[key]]
+            row = {"algorithm": name, "sampler": sampler}
+            row["return (median)"] = median((of["return_mean"] for of in found), 2)
+            rows.append(row | behaviour_cells(found) | {"seeds": seeds_of(groups[key])})
     return rows
 
 
-@table
 def sim_to_sim(results: Results) -> Rows:
     """Return the mean return in both simulators, with the 95 % interval of a normal mean."""
 
@@ -540,7 +479,6 @@ def sim_to_sim(results: Results) -> Rows:
     ]
 
 
-@table
 def soak_faults(results: Results) -> Rows:
     """Return how often each fault was injected."""
     counts: Counter[str] = Counter()
@@ -550,99 +488,76 @@ def soak_faults(results: Results) -> Rows:
     return [{"fault": text, "times": str(counts[kind])} for kind, text in FAULTS.items()]
 
 
-@table
 def soak_returns(results: Results) -> Rows:
     """Return the last training returns with and without faults."""
-    runs = results.runs("soak")
-    undisturbed = grouped(results.runs("learning/halfcheetah"))[HALF_CHEETAH, "trudi", "preset"]
+    soaked = results.runs("soak")
+    undisturbed = learning(results, "halfcheetah")[HALF_CHEETAH, "trudi", "preset"]
+    found = {"with faults": (soaked, [run["return"] for run in soaked])}
+    found |= {"undisturbed": (undisturbed, last_returns(undisturbed))}
     return [
-        {"training": "with faults", "return by seed": joined(run["return"] for run in runs), "seeds": seeds_of(runs)},
-        {
-            "training": "undisturbed",
-            "return by seed": joined(run["returns"][-1] for run in undisturbed),
-            "seeds": seeds_of(undisturbed),
-        },
+        {"training": name, "return by seed": joined(returns), "seeds": seeds_of(runs)}
+        for name, (runs, returns) in found.items()
     ]
 
 
-@table
-def resume(results: Results) -> Rows:
-    """Return the largest difference of parameters between resumed and uninterrupted trainings."""
-    differences = results.read("resume")["differences"]
-    return [{"algorithm": algo, "largest difference": f"{value:g}"} for algo, value in differences.items()]
-
-
-@table
-def evaluation_cost(results: Results) -> Rows:
-    """Return the cost of evaluating checkpoints during training."""
-    return [
-        {
-            "algorithm": algo,
-            "evaluation": f"{run['evaluation_s']:.2f} s",
-            "iteration": f"{run['iteration_s']:.2f} s",
-            "share of training": f"{100 * run['evaluation_s'] / (run['save_interval'] * run['iteration_s']):.1f} %",
-        }
-        for algo, run in results.read("evaluation_cost")["runs"].items()
-    ]
-
-
-@table
 def long_run(results: Results) -> Rows:
     """Return the returns, behaviours and memory of long trainings."""
     rows = []
     for run in results.runs("long_run"):
-        returns, entropy = run["returns"], run["behaviour"]["behaviour_entropy_bits"]
-        best = max(statistics.mean(returns[i : i + WINDOW]) for i in range(0, len(returns) - WINDOW + 1, WINDOW))
-        rows.append(
-            {
-                "seed": str(run["seed"]),
-                f"best {WINDOW} iterations": f"{best:.2f}",
-                f"last {WINDOW} iterations": f"{statistics.mean(returns[-WINDOW:]):.2f}",
-                "behaviour entropy, bits": "-" if entropy is None else f"{entropy:.2f}",
-                "MB per 1000 iterations": f"{run['growth_mb_per_1000_iterations']:.1f}",
-            }
-        )
+        windows = [
+            statistics.mean(run["returns"][i : i + WINDOW]) for i in range(0, len(run["returns"]) - WINDOW + 1, WINDOW)
+        ]
+        row = {"seed": str(run["seed"]), f"best {WINDOW} iterations": f"{max(windows):.2f}"}
+        row[f"last {WINDOW} iterations"] = f"{statistics.mean(run['returns'][-WINDOW:]):.2f}"
+        row["behaviour entropy, bits"] = joined([run["behaviour"]["behaviour_entropy_bits"]], 2)
+        rows.append(row | {"MB per 1000 iterations": f"{run['growth_mb_per_1000_iterations']:.1f}"})
     return rows
 
 
-@table
-def scaling(results: Results) -> Rows:
-    """Return the share of its rate alone that a process keeps beside others."""
-    shares = results.read("scaling")["efficiency"]
-    return [{"processes": name, "rate of each": f"{100.0 * share:.0f} %"} for name, share in shares.items()]
-
-
-@table
 def machines(results: Results) -> Rows:
     """Return the processor and the versions of each kind of measurement."""
-    files = ("throughput", "speed_cpu", "latency", "scaling")
-    found = {name: (results.read(name)["processor"], results.read(name)["versions"]) for name in files}
-    for name in ("learning/halfcheetah", "mjlab", "isaaclab"):
-        found[name] = ("", results.runs(name)[0]["versions"])
+    records = {name: results.read(name) for name in ("throughput", "speed_cpu", "latency", "scaling")}
+    records |= {name: results.runs(name)[0] for name in ("learning/halfcheetah", "mjlab", "isaaclab")}
     return [
         {
             "results": name,
-            "processor": processor or "-",
-            "versions": ", ".join(f"{package} {number}" for package, number in versions.items()),
+            "processor": record.get("processor", "-"),
+            "versions": ", ".join(map(" ".join, record["versions"].items())),
         }
-        for name, (processor, versions) in found.items()
+        for name, record in records.items()
     ]
+
+
+TABLES: dict[str, Callable[..., Rows]] = {
+    table.__name__: table
+    for table in (
+        *(comparison, improvement, samplers, ant, hosts, ablation, wallclock, throughput, evaluation_cost),
+        *(speed_sampling, speed_update, speed_parts, exported, exported_behaviours, multimodality, sim_to_sim),
+        *(soak_faults, soak_returns, long_run, machines),
+    )
+}
+"""Tables by name."""
+TABLES |= {name: functools.partial(listed, spec=spec) for name, spec in LISTED.items()}
+TABLES |= {
+    "steps": lambda results: variants(paper_ablation(results, "steps", "N = 8"), "N = 8", "N = 8"),
+    "eps": lambda results: variants(paper_ablation(results, "eps", "eps = 0.1"), "eps = 0.1", "eps = 0.1"),
+    "choices": lambda results: variants(chosen_variants(results), STORED, "adjoint, 4 steps"),
+}
 
 
 def values(results: Results) -> dict[str, str]:
     """Return the numbers in the prose by name."""
-    seconds = time_to_ppo(grouped(results.runs("learning/wallclock")))
-    found = {f"wallclock.{algo}": f"{statistics.median(by_seed):.0f}" for (_, algo), (_, by_seed) in seconds.items()}
+    seconds = time_to_ppo(learning(results, "wallclock"))
     soaked = results.runs("soak")
     segments = [segment for run in soaked for segment in run["segments"]]
     growth = [value for run in soaked for value in memory_growth(run)]
-    found |= {
+    speed = results.read("speed_cpu")["runs"].values()
+    return {f"wallclock.{algo}": median(by_seed) for (_, algo), (_, by_seed) in seconds.items()} | {
         "soak.minutes": f"{sum(run['wall_clock_s'] for run in soaked) / 60.0:.0f}",
         "soak.lost": str(sum(max(segment["lost"], 0) for segment in segments)),
         "soak.made": str(sum(segment["made"] for segment in segments)),
         "soak.most_lost": str(max(segment["lost"] for segment in segments)),
-        "soak.growth": f"{statistics.median(growth):.1f}",
+        "soak.growth": median(growth, 1),
         "soak.processes": str(len(growth)),
+        "speed.peak_mib": f"{max(run['peak_rss_mib_of_the_process'] for run in speed):.0f}",
     }
-    runs = results.read("speed_cpu")["runs"].values()
-    return found | {"speed.peak_mib": f"{max(run['peak_rss_mib_of_the_process'] for run in runs):.0f}"}

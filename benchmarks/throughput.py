@@ -22,7 +22,7 @@ from results import ALGORITHMS, Record, processor, versions
 from rich.progress import track
 from runs import main
 from speed_subjects import path_kl_gradient
-from timing import measured
+from timing import measured, synchronize
 
 from trudi_rsl.algorithms import TruDi
 from trudi_rsl.config import compose
@@ -38,14 +38,9 @@ CASES += [(algo, 1) for algo in ALGORITHMS if algo not in ("trudi", "ppo")]
 
 
 class Stopwatch:
-    """Sums the time spent in wrapped methods, per name and iteration.
+    """Sums the time spent in wrapped methods by name, with a GPU sync before each clock reading."""
 
-    Args:
-        synchronize: Called before each clock reading; on a GPU it must wait for the running kernels.
-    """
-
-    def __init__(self, synchronize: Callable[[], None] = lambda: None) -> None:
-        self.synchronize = synchronize
+    def __init__(self) -> None:
         self.seconds: dict[str, float] = defaultdict(float)
 
     def wrap(self, holder: Any, method: str, name: str) -> None:
@@ -53,23 +48,15 @@ class Stopwatch:
         inner: Callable[..., Any] = getattr(holder, method)
 
         def timed(*args: Any, **kwargs: Any) -> Any:
-            self.synchronize()
+            synchronize()
             start = time.perf_counter()
             try:
                 return inner(*args, **kwargs)
             finally:
-                self.synchronize()
+                synchronize()
                 self.seconds[name] += time.perf_counter() - start
 
         setattr(holder, method, timed)
-
-    def wrap_iteration(self, runner: OnPolicyRunner) -> None:
-        """Time the parts of an iteration."""
-        self.wrap(runner.env, "step", "simulate")
-        self.wrap(runner.alg, "act", "sample")
-        self.wrap(runner.alg, "process_env_step", "store")
-        self.wrap(runner.alg, "compute_returns", "targets")
-        self.wrap(runner.alg, "update", "update")
 
     def read(self) -> dict[str, float]:
         """Return the sums since the last call."""
@@ -95,29 +82,49 @@ def training(
     return OnPolicyRunner(env, agent_cfg, None, cfg.agent.device), cfg
 
 
-def measure(algo: str, warm_up: int = WARM_UP, iterations: int = MEASURED) -> Record:
-    """Return medians over the iterations of one training run."""
-    runner, cfg = training(TASK, algo, {"agent.seed": 1, "agent.device": "cpu"})
-    watch = Stopwatch()
-    watch.wrap_iteration(runner)
-    if isinstance(runner.alg, TruDi):
-        watch.wrap(runner.alg.learner, "_critic_step", "critic step")
-        watch.wrap(runner.alg.learner, "_actor_step", "actor step")
-    seconds: dict[str, list[float]] = defaultdict(list)
-    runner.learn(warm_up, init_at_random_ep_len=True)
+def watched(runner: OnPolicyRunner, inside: dict[str, str]) -> Stopwatch:
+    """Return a stopwatch on the parts of an iteration, and on methods of TruDi's learner inside the update."""
+    watch, alg = Stopwatch(), runner.alg
+    watch.wrap(runner.env, "step", "simulate")
+    parts = {"act": "sample", "process_env_step": "store", "compute_returns": "targets", "update": "update"}
+    for method, name in parts.items():
+        watch.wrap(alg, method, name)
+    # a captured update is one call, and a sync inside would break the capture
+    if isinstance(alg, TruDi) and alg.learner.accelerator.mode != "cudagraphs":
+        for method, name in inside.items():
+            watch.wrap(alg.learner, method, name)
+    return watch
+
+
+def timed_iteration(runner: OnPolicyRunner, watch: Stopwatch) -> dict[str, float]:
+    """Train one iteration and return its seconds by part, and under ``iteration``."""
     watch.read()
-    for _ in range(iterations):
-        start = time.perf_counter()
+    synchronize()
+    start = time.perf_counter()
+    with contextlib.redirect_stdout(io.StringIO()):
         runner.learn(1)
-        seconds["iteration"].append(time.perf_counter() - start)
-        for name, spent in watch.read().items():
-            seconds[name].append(spent)
-    medians = {name: statistics.median(values) for name, values in seconds.items()}
+    synchronize()
+    return watch.read() | {"iteration": time.perf_counter() - start}
+
+
+def medians(iterations: Sequence[dict[str, float]]) -> dict[str, float]:
+    """Return the median of each part."""
+    return {name: statistics.median(iteration[name] for iteration in iterations) for name in iterations[-1]}
+
+
+def measure(algo: str, warm_up: int, iterations: int) -> Record:
+    """Return medians over the iterations of one training run."""
+    with contextlib.redirect_stdout(io.StringIO()):
+        runner, cfg = training(TASK, algo, {"agent.seed": 1, "agent.device": "cpu"})
+        watch = watched(runner, {"_critic_step": "critic step", "_actor_step": "actor step"})
+        runner.learn(warm_up, init_at_random_ep_len=True)
+    seconds = [timed_iteration(runner, watch) for _ in range(iterations)]
     steps = cfg.agent.num_steps_per_env * cfg.env.num_envs
+    rates = [steps / iteration["iteration"] for iteration in seconds]
     record: Record = {
-        "env_steps_per_second": steps / medians["iteration"],
-        "slowest_and_fastest": [steps / max(seconds["iteration"]), steps / min(seconds["iteration"])],
-        "seconds_per_iteration": medians,
+        "env_steps_per_second": steps / medians(seconds)["iteration"],
+        "slowest_and_fastest": [min(rates), max(rates)],
+        "seconds_per_iteration": medians(seconds),
         "env_steps_per_iteration": steps,
     }
     if isinstance(runner.alg, TruDi):
@@ -133,8 +140,7 @@ def throughput(quick: bool) -> Record:
     records = {}
     for algo, threads in track(CASES[:2] if quick else CASES, "throughput"):
         torch.set_num_threads(threads)
-        with contextlib.redirect_stdout(io.StringIO()):
-            records[f"{algo}, {threads} thread{'s' * (threads > 1)}"] = measure(algo, *counts)
+        records[f"{algo}, {threads} thread{'s' * (threads > 1)}"] = measure(algo, *counts)
     about = {"task": TASK, "iterations": counts[1], "warm_up": counts[0], "processor": processor()}
     return about | {"versions": versions(), "runs": records}
 

@@ -3,7 +3,6 @@
 
 from __future__ import annotations
 
-import re
 import time
 from collections.abc import Callable
 from dataclasses import asdict, dataclass
@@ -20,16 +19,10 @@ from trudi_rsl.acceleration import Precision, set_matmul_precision
 WARM_UP = 4
 """Calls before timing: the first compiles, and the third is captured as a CUDA graph."""
 LEAST_REPEATS = 5
-CALLS_OF_A_SLOW_CELL = WARM_UP + 3 + LEAST_REPEATS
-"""Minimum number of calls for timing a function; Timer needs three to choose its block size."""
 BIG_GEMM = {"cpu": 2048, "cuda": 8192}
 """Rows and columns of square matrices large enough for a device's best rate."""
 GEMM_SECONDS = 0.5
 """Minimum time for which a matrix product is repeated."""
-
-
-class TooSlowError(Exception):
-    """A function would take longer than its time budget."""
 
 
 @dataclass(frozen=True)
@@ -42,27 +35,14 @@ class Timing:
     repeats: int
 
 
-def measured(call: Callable[[], Any], min_seconds: float, budget: float = float("inf")) -> Timing:
-    """Time a function after a warm-up, with a GPU sync if there is a GPU.
-
-    Args:
-        call: What to time.
-        min_seconds: Minimum seconds of repeating it.
-        budget: Maximum seconds of all calls after compilation.
-
-    Raises:
-        TooSlowError: If the budget is too small; it names the seconds per call.
-    """
-    once = 0.0
+def measured(call: Callable[[], Any], min_seconds: float) -> Timing:
+    """Time a function after a warm-up, for at least ``min_seconds``, with a GPU sync if there is a GPU."""
     for _ in range(WARM_UP):
         synchronize()
         start = time.perf_counter()
         call()
         synchronize()
-        # the first call may compile
-        if once and (once := time.perf_counter() - start) * CALLS_OF_A_SLOW_CELL > budget:
-            raise TooSlowError(f"one call takes {once:.1f} s, and this cell's budget is {budget:.0f} s")
-        once = once or time.perf_counter() - start
+        once = time.perf_counter() - start
     timer = Timer("call()", globals={"call": call}, num_threads=torch.get_num_threads())
     times = timer.blocked_autorange(min_run_time=max(min_seconds, LEAST_REPEATS * once)).times
     q25, median, q75 = (1e3 * float(q) for q in np.percentile(times, (25, 50, 75)))
@@ -84,16 +64,8 @@ def counted_flops(call: Callable[[], Any]) -> int:
 
 @cache
 def gemm_rate(precision: Precision, device: str, threads: int, rows: int, inner: int, columns: int) -> float:
-    """Return the FLOP/s of a matrix product ``[rows, inner] @ [inner, columns]``.
-
-    Args:
-        precision: Of the product.
-        device: Device.
-        threads: Current number of torch's threads, as part of the cache key.
-        rows: Rows of the left matrix.
-        inner: Columns of the left matrix.
-        columns: Columns of the right matrix.
-    """
+    """Return the FLOP/s of a matrix product ``[rows, inner] @ [inner, columns]`` with torch's current threads."""
+    assert threads == torch.get_num_threads()
     set_matmul_precision(precision, device)
     dtype = torch.bfloat16 if precision == "bf16" else torch.float32
     left = torch.randn(rows, inner, device=device).to(dtype)
@@ -122,11 +94,3 @@ def reached(timing: Timing, flops: int, precision: Precision, device: str, rows:
         "share_of_big_gemm": rate / gemm_rate(precision, device, threads, side, side, side),
         "share_of_own_gemm": rate / gemm_rate(precision, device, threads, rows, width, width),
     }
-
-
-def device_name(device: str) -> str:
-    """Return ``cpu``, or the GPU's short name as part of a file name, for example ``h100``."""
-    if torch.device(device).type == "cpu":
-        return "cpu"
-    words = re.split(r"[\s-]+", torch.cuda.get_device_name(device))
-    return next((word for word in words if re.search(r"\d", word)), words[-1]).lower()
