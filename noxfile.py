@@ -1,12 +1,12 @@
 # SPDX-License-Identifier: BSD-3-Clause
-"""Tests that need other packages than the core's environment has (`make test` runs them).
+"""Tests that need other packages than the core's environment (`make test` runs them).
 
-`core`: RSL-RL's contract under each released version that hosts pin. torch is gigabytes, so a session builds no
-environment of its own: it puts the one rsl-rl-lib wheel, without its dependencies, into a folder of the running
-environment and that folder first on the import path; `tests/rsl_rl/test_version.py` checks that this took effect.
+`core`: the contract with RSL-RL, for each version that hosts pin. torch is gigabytes, so sessions have no environment
+of their own: they install rsl-rl-lib without its dependencies into a folder of the running environment and put that
+first on the import path; `tests/rsl_rl/test_version.py` checks that it is used.
 
-`hosts`: real Isaac Lab and mjlab, each in an environment of its own (tests/hosts/environments.py) in which this
-package is installed from a wheel, as users install it.
+`hosts`: real Isaac Lab and mjlab, each in an environment of its own (tests/hosts/environments.py), with this package
+installed from a wheel.
 """
 
 import os
@@ -24,7 +24,7 @@ from tests.hosts.environments import HOSTS, PACKAGE, BuildError, Host, build, in
 
 # 3.0.1 and 3.1.2: Isaac Lab 2.3; 5.0.1: Isaac Lab 3.0 beta; 5.4.2: mjlab 1.6; 5.5.1: Isaac Lab 3.0.
 RSL_RL_VERSIONS = ("3.0.1", "3.1.2", "4.0.1", "5.0.1", "5.4.2", "5.5.1")
-# The schema of PPO's configuration is read from the installed RSL-RL.
+# The schema of PPO's configuration is derived from the installed RSL-RL.
 CONTRACT_TESTS = ("tests/rsl_rl", "tests/config")
 WORKERS = os.environ.get("PYTEST_WORKERS", "2")
 
@@ -34,9 +34,9 @@ nox.options.default_venv_backend = "none"
 @nox.session
 @nox.parametrize("rsl_rl", RSL_RL_VERSIONS, ids=RSL_RL_VERSIONS)
 def core(session: nox.Session, rsl_rl: str) -> None:
-    """Run the contract tests against one version of rsl-rl-lib, unless it is the one that all tests have run with."""
+    """Run the contract tests with one version of rsl-rl-lib, unless it is the one of the core's environment."""
     if rsl_rl == metadata.version("rsl-rl-lib"):
-        session.skip(f"rsl-rl-lib {rsl_rl} is what the core's environment has.")
+        session.skip(f"rsl-rl-lib {rsl_rl} is the version of the core's environment.")
     target = _rsl_rl(session, Path(sys.executable), Path(sys.prefix), rsl_rl)
     session.run(
         *(sys.executable, "-m", "pytest", *CONTRACT_TESTS, "-n", WORKERS),
@@ -49,7 +49,7 @@ def core(session: nox.Session, rsl_rl: str) -> None:
 @nox.session
 @nox.parametrize("host", list(HOSTS.values()), ids=list(HOSTS))
 def hosts(session: nox.Session, host: Host) -> None:
-    """Run the tests of one host in its environment, built when it is not there."""
+    """Run the tests of one host in its environment, which is built if it is missing."""
     with TemporaryDirectory() as folder:
         package = Path(folder) / "package"
         try:
@@ -60,10 +60,10 @@ def hosts(session: nox.Session, host: Host) -> None:
         environment = python.parents[1]
         for rsl_rl in host.rsl_rl or (None,):
             path = [package] if rsl_rl is None else [_rsl_rl(session, python, environment, rsl_rl), package]
-            # Not pyproject.toml's pythonpath, which would put the sources before the installed package.
+            # Replaces pyproject.toml's pythonpath, which would put the sources before the installed package.
             session.run(
                 *(str(python), "-m", "pytest", f"tests/hosts/{host.name}", "-o", "pythonpath=."),
-                # A file's tests share its runs, so they stay in one worker.
+                # Tests of a file share its runs, so one worker runs them.
                 *("-n", WORKERS, "--dist", "loadfile"),
                 *session.posargs,
                 env={
@@ -79,7 +79,7 @@ def hosts(session: nox.Session, host: Host) -> None:
 
 
 def _rsl_rl(session: nox.Session, python: Path, environment: Path, version: str) -> Path:
-    """Return a folder with one version of rsl-rl-lib, installed there if it is not."""
+    """Return a folder with one version of rsl-rl-lib, which is installed there if it is missing."""
     target = environment / "rsl-rl-versions" / version
     if not (target / f"rsl_rl_lib-{version}.dist-info" / "RECORD").exists():
         pip = (str(python), "-m", "pip", "install", "-qq", "--upgrade", "--no-deps", "--target", str(target))

@@ -26,14 +26,15 @@ from tensordict import TensorDict
 from torch import Tensor
 
 from trudi_rsl.deploy import ExportOptions, ExportReport, Policy, export_checkpoint, export_policy
-from trudi_rsl.deploy.latency import NUM_CALLS, SUFFIXES, TURN
+from trudi_rsl.deploy.latency import CALLS_PER_TURN, NUM_CALLS, RUNTIMES
 from trudi_rsl.deploy.latency import measure as time_files
-from trudi_rsl.deploy.options import Precision
-from trudi_rsl.deploy.session import open_session
-from trudi_rsl.evaluation.checkpoints import newest_checkpoint, subject_of
+from trudi_rsl.deploy.onnx_file import Precision
+from trudi_rsl.deploy.runtime import open_session
 from trudi_rsl.evaluation.episodes import evaluate
+from trudi_rsl.evaluation.identify import newest_checkpoint, read_subject
 from trudi_rsl.evaluation.measurement import Evaluation, EvaluationCfg
-from trudi_rsl.evaluation.policies import SamplerCfg
+from trudi_rsl.evaluation.samplers import SamplerCfg
+from trudi_rsl.hosts.registry import GYMNASIUM
 from trudi_rsl.policies import ActorCritic, ChainOptions, DiffusionActorCritic, GaussianActorCritic
 
 NUM_OBS, NUM_ACTIONS, WIDTH = 99, 29, 512
@@ -58,7 +59,7 @@ CHEETAH_SKIP, CHEETAH_STEPS = 5, 1000
 
 def latency(quick: bool) -> Record:
     """Export policies with random weights, which take as long as trained ones, and time one action at a time."""
-    num_calls = TURN if quick else NUM_CALLS
+    num_calls = CALLS_PER_TURN if quick else NUM_CALLS
     torch.set_num_threads(1)
     torch.manual_seed(0)
     obs, bound = TensorDict({"policy": torch.randn(1, NUM_OBS)}, batch_size=[1]), torch.ones(NUM_ACTIONS)
@@ -83,7 +84,7 @@ def latency(quick: bool) -> Record:
     rows: dict[str, Record] = {name: {} for name in reports}
     for timing in timings:
         times = {"p50": timing.p50, "p99": timing.p99, "worst": timing.worst}
-        rows[timing.file.parent.name][SUFFIXES[timing.file.suffix]] = times
+        rows[timing.file.parent.name][RUNTIMES[timing.file.suffix]] = times
     return {
         "processor": processor(),
         "versions": versions("torch", "onnxruntime"),
@@ -122,13 +123,13 @@ def environments(task: str, checkpoint: Path, num_envs: int, fixed_start: bool =
         from trudi_rsl.hosts.mjlab.task import find_task
 
         return PlayedEnv(ManagerBasedRlEnv(playing_cfg(find_task(task, "trudi"), num_envs, SEED), "cpu"), task)
-    from trudi_rsl.evaluation.play import settings
+    from trudi_rsl.evaluation.identify import load_run_settings
     from trudi_rsl.hosts.registry import make_env
-    from trudi_rsl.tasks import modes_of
+    from trudi_rsl.tasks import find_modes
 
-    cfg = settings(checkpoint, task, "trudi", [f"env.num_envs={num_envs}"])
+    cfg = load_run_settings(checkpoint, task, "trudi", [f"env.num_envs={num_envs}"])
     if fixed_start:
-        cfg.env.env_kwargs = {**(cfg.env.env_kwargs or {}), **modes_of(task).fixed_start}
+        cfg.env.env_kwargs = {**(cfg.env.env_kwargs or {}), **find_modes(task).fixed_start}
     return make_env(task, cfg.env, "cpu", SEED)
 
 
@@ -149,14 +150,14 @@ def drive(task: str, checkpoint: Path, options: dict[str, Any]) -> Record:
 def behaviour(checkpoint: Path, folder: Path, options: dict[str, Any]) -> Record:
     """Return the behaviours of a variant of the multimodal task's policy."""
     from trudi_rsl.evaluation.behaviour import NUM_RUNS, Behaviour, record
-    from trudi_rsl.tasks import modes_of
+    from trudi_rsl.tasks import find_modes
 
     many = ExportOptions(batch_size=NUM_RUNS, latent_input=True, **options)
     file = export_checkpoint(checkpoint, folder, many).latent_onnx
     assert file is not None
     env = environments(MULTIMODAL, checkpoint, NUM_RUNS, fixed_start=True)
     torch.manual_seed(SEED)
-    found = Behaviour.of(record(env, ExportedPolicy(file), progress=False), modes_of(MULTIMODAL)).to_dict()
+    found = Behaviour.classify(record(env, ExportedPolicy(file), progress=False), find_modes(MULTIMODAL)).to_dict()
     del found["runs"]
     return found
 
@@ -182,7 +183,7 @@ def measure_sim_to_sim(job: runs.Job) -> Record:
         run, _ = runs.train(job.command(), Path(folder))
         checkpoint = newest_checkpoint(run)
         sampler, cfg = SamplerCfg("ode", initial_latent="zeros"), EvaluationCfg(EPISODES, seed=SEED)
-        trained = Evaluation(subject_of(checkpoint), sampler, cfg).run().returns
+        trained = Evaluation(read_subject(checkpoint), sampler, cfg, GYMNASIUM).run().returns
         policy = Policy(export_checkpoint(checkpoint).onnx)
         generator = np.random.default_rng(SEED)
         plain = [plain_return(policy, generator) for _ in range(EPISODES)]

@@ -4,6 +4,7 @@
     python benchmarks/learning.py --workers 2
     python benchmarks/learning.py --tables isaaclab
     python benchmarks/learning.py --tables mjlab
+    python benchmarks/learning.py --tables multimodality
 
 Every run is the command that a user would type, on one thread. A run with a stored record is skipped, so an interrupted
 benchmark continues. ``isaaclab`` and ``mjlab`` need the Python of an environment with this package and the host, and
@@ -19,14 +20,22 @@ import tempfile
 from pathlib import Path
 
 import numpy as np
-from results import Record, versions
-from runs import LOGGED, Job, learning_curve, main, settings_of, train
+import torch
+from results import ROOT, Record, versions
+from runs import LOGGED, QUICK_ITERATIONS, Job, learning_curve, main, settings_of, train
 
 from trudi_rsl.config import load_params
 from trudi_rsl.config.event_file import read_run
-from trudi_rsl.evaluation.checkpoints import newest_checkpoint, subject_of
+from trudi_rsl.evaluation.behaviour import measure_behaviour
+from trudi_rsl.evaluation.chains import chain_figure, chain_paths, load_diffusion_policy, reset_observation
+from trudi_rsl.evaluation.episodes import evaluate
+from trudi_rsl.evaluation.identify import newest_checkpoint, read_subject
 from trudi_rsl.evaluation.measurement import Evaluation, EvaluationCfg
-from trudi_rsl.evaluation.policies import HAVE_NO_CHAIN, SamplerCfg, load_policy
+from trudi_rsl.evaluation.policies import load_policy
+from trudi_rsl.evaluation.samplers import GAUSSIAN_POLICIES, SamplerCfg
+from trudi_rsl.hosts.registry import GYMNASIUM
+from trudi_rsl.runners import OnPolicyRunner
+from trudi_rsl.tasks import find_modes
 
 TABLES = ("halfcheetah", "tasks", "ablation", "chains", "gradients", "amortised", "steps", "eps", "wallclock")
 TABLES += ("long", "cost")
@@ -43,14 +52,24 @@ GAUSSIAN_SAMPLERS = {"sde": SamplerCfg("sde"), EXPORTED: SamplerCfg("ode")}
 ISAACLAB_ENVS, MJLAB_ENVS = 64, 128
 TRUDI_ROLLOUT, PPO_ROLLOUTS = 32, {"Isaac-Cartpole": 16, "Isaac-Ant": 32}
 """Steps per environment and iteration in Isaac Lab; PPO's are the tasks' own."""
+BEHAVIOUR_SAMPLERS = {
+    "ODE": SamplerCfg("ode"),
+    "ODE, c = 0.5": SamplerCfg("ode", score_scale=0.5),
+    "SDE": SamplerCfg("sde"),
+}
+"""Only policies with a score have a score scale c."""
+GAUSSIAN_BEHAVIOUR_SAMPLERS = {"mean": SamplerCfg("ode"), "sample": SamplerCfg("sde")}
+PICTURED = {("trudi", "preset"): "trudi", ("trudi", "alpha from 0.01"): "trudi_alpha", ("reppo", "preset"): "reppo"}
+"""Algorithm and variant of the runs whose first seed is drawn, and the suffix of their picture."""
+NUM_CHAINS = 4000
 ANT_PARTS = ("reward_survive", "reward_ctrl", "reward_forward", "reward_contact")
 
 
 def evaluate_run(run: Path) -> dict[str, list[float]]:
     """Return the episode returns of the trained policy with each of its samplers."""
-    subject, cfg = subject_of(newest_checkpoint(run)), EvaluationCfg(EPISODES, seed=EVALUATION_SEED)
-    samplers = GAUSSIAN_SAMPLERS if subject.algorithm in HAVE_NO_CHAIN else SAMPLERS
-    return {name: Evaluation(subject, sampler, cfg).run().returns for name, sampler in samplers.items()}
+    subject, cfg = read_subject(newest_checkpoint(run)), EvaluationCfg(EPISODES, seed=EVALUATION_SEED)
+    samplers = GAUSSIAN_SAMPLERS if subject.algorithm in GAUSSIAN_POLICIES else SAMPLERS
+    return {name: Evaluation(subject, sampler, cfg, GYMNASIUM).run().returns for name, sampler in samplers.items()}
 
 
 def measure(job: Job) -> Record:
@@ -99,7 +118,6 @@ def measure_mjlab(job: Job) -> Record:
     """Train one run under mjlab, evaluate it as exported, without noise on its observations, and return its record."""
     from mjlab.envs import ManagerBasedRlEnv  # pyright: ignore[reportMissingImports]
 
-    from trudi_rsl.evaluation.episodes import evaluate
     from trudi_rsl.hosts.mjlab.play import PlayedEnv, agent_cfg, playing_cfg
     from trudi_rsl.hosts.mjlab.task import find_task
 
@@ -113,8 +131,8 @@ def measure_mjlab(job: Job) -> Record:
         agent = agent_cfg(task, checkpoint)
         simulator = ManagerBasedRlEnv(playing_cfg(task, EPISODES, EVALUATION_SEED), "cpu")
         env = PlayedEnv(simulator, job.task, agent["clip_actions"])
-        sampler = (GAUSSIAN_SAMPLERS if job.algo in HAVE_NO_CHAIN else SAMPLERS)[EXPORTED]
-        policy = load_policy(checkpoint, task.algo, env, agent, sampler, "cpu")
+        sampler = (GAUSSIAN_SAMPLERS if job.algo in GAUSSIAN_POLICIES else SAMPLERS)[EXPORTED]
+        policy = load_policy(checkpoint, task.algo, env, agent, sampler, "cpu", OnPolicyRunner)
         return {
             **job.record(),
             "num_envs": MJLAB_ENVS,
@@ -125,6 +143,44 @@ def measure_mjlab(job: Job) -> Record:
             "cpu_s": round(usage.ru_utime + usage.ru_stime, 1),
             "versions": versions("torch", "rsl-rl-lib", "mjlab", "mujoco-warp", "warp-lang"),
         }
+
+
+def measure_multimodality(job: Job) -> Record:
+    """Train one run and return its behaviour with each sampler of its policy."""
+    with tempfile.TemporaryDirectory() as folder:
+        run, seconds = train(job.command("agent.evaluation_episodes=null"), Path(folder))
+        checkpoint, params = newest_checkpoint(run), load_params(run)
+        subject, modes = read_subject(checkpoint), find_modes(job.task)
+        samplers = GAUSSIAN_BEHAVIOUR_SAMPLERS if job.algo in GAUSSIAN_POLICIES else BEHAVIOUR_SAMPLERS
+        found = {
+            name: measure_behaviour(subject, modes, GYMNASIUM, sampler=cfg, progress=False)
+            for name, cfg in samplers.items()
+            if cfg.score_scale is None or job.algo in ("trudi", "dime")
+        }
+        picture = PICTURED.get((job.algo, job.variant))
+        if picture and job.seed == 1 and job.iterations != QUICK_ITERATIONS:
+            next(iter(found.values())).figure().savefig(ROOT / "docs" / f"modes_{picture}.png", dpi=130)
+            if picture == "trudi":
+                draw_chain(checkpoint, job.task, ROOT / "docs" / "chain.png")
+    return {
+        **job.record(),
+        "config": settings_of(params),
+        "env_steps": params.agent.max_iterations * params.agent.num_steps_per_env * params.env.num_envs,
+        "wall_clock_s": round(seconds, 1),
+        "behaviour": {
+            name: {key: value for key, value in of.behaviour.to_dict().items() if key != "runs"}
+            for name, of in found.items()
+        },
+        "versions": versions("torch", "rsl-rl-lib", "gymnasium"),
+    }
+
+
+def draw_chain(checkpoint: Path, task: str, picture: Path) -> None:
+    """Draw the denoising chains at the fixed start."""
+    actor_critic, spec = load_diffusion_policy(checkpoint)
+    obs = reset_observation(checkpoint, actor_critic, spec, GYMNASIUM, 0, ["env.env_kwargs.fixed_start=true"])
+    torch.manual_seed(0)
+    chain_figure(chain_paths(actor_critic, obs, NUM_CHAINS), [0, 1], f"{task}, fixed start").savefig(picture, dpi=130)
 
 
 def ant_baselines(quick: bool) -> Record:
@@ -153,6 +209,6 @@ def ant_baselines(quick: bool) -> Record:
 
 
 if __name__ == "__main__":
-    tables = {f"learning/{table}": measure for table in TABLES}
+    tables = {f"learning/{table}": measure for table in TABLES} | {"multimodality": measure_multimodality}
     hosts = {"isaaclab": measure_isaaclab, "mjlab": measure_mjlab}
     main(__doc__, tables | hosts, {"ant_baselines": ant_baselines}, workers=2, optional=hosts)

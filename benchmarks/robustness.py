@@ -31,9 +31,10 @@ from trudi_rsl.checkpoints.file import read_checkpoint
 from trudi_rsl.config.event_file import read_run
 from trudi_rsl.config.run_folder import find_checkpoint
 from trudi_rsl.errors import CheckpointError
-from trudi_rsl.evaluation.behaviour import measure as measure_behaviour
-from trudi_rsl.evaluation.checkpoints import newest_checkpoint
-from trudi_rsl.evaluation.policies import SamplerCfg
+from trudi_rsl.evaluation.behaviour import measure_behaviour
+from trudi_rsl.evaluation.identify import newest_checkpoint, read_subject
+from trudi_rsl.hosts.registry import GYMNASIUM
+from trudi_rsl.tasks import find_modes
 
 TASK, EXPERIMENT = "HalfCheetah-v5", "halfcheetah-v5"
 SAVE_INTERVAL, STEPS_PER_ITERATION = 5, 2048
@@ -178,7 +179,8 @@ def long_run(job: Job) -> Record:
             raise RuntimeError(output.read_text()[-3000:])
         run = run_folder(Path(name))
         curve = learning_curve(read_run(run, LOGGED))
-        behaviour = measure_behaviour(newest_checkpoint(run), sampler=SamplerCfg("ode"), progress=False).behaviour
+        subject = read_subject(newest_checkpoint(run))
+        behaviour = measure_behaviour(subject, find_modes(job.task), GYMNASIUM, progress=False).behaviour
     del curve["seconds"]
     return {
         **job.record(),

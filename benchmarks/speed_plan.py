@@ -8,7 +8,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from typing import Any, Literal
 
-from trudi_rsl.acceleration import CompileMode, Precision
+from trudi_rsl.settings import CompileMode, Precision
 
 Section = Literal["sampling", "update", "sweeps"]
 Mode = Literal["eager", "compiled", "captured"]

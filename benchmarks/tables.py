@@ -20,7 +20,7 @@ from results import ALGORITHMS, Record, Results
 from robustness import memory_growth
 from scipy.stats import t as student
 
-from trudi_rsl.evaluation.comparison.estimates import Estimate, improvement_estimate, iqm_estimate, score_matrix
+from trudi_rsl.evaluation.statistics import Estimate, improvement_estimate, iqm_estimate, score_matrix
 
 Runs = Sequence[Record]
 Groups = dict[tuple[str, str, str], list[Record]]

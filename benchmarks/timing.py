@@ -14,7 +14,8 @@ import torch
 from torch.utils.benchmark import Timer
 from torch.utils.flop_counter import FlopCounterMode
 
-from trudi_rsl.acceleration import Precision, set_matmul_precision
+from trudi_rsl.acceleration import set_matmul_precision
+from trudi_rsl.settings import Precision
 
 WARM_UP = 4
 """Calls before timing: the first compiles, and the third is captured as a CUDA graph."""

@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: BSD-3-Clause
-"""Say what is wrong with training runs, and which setting to change, from their logs and checkpoints.
+"""Report problems of training runs and which setting to change, from their logs and checkpoints.
 
-Runs may still be training. The exit code is 0 where nothing is wrong, 1 where something is, 2 for what is no run.
-docs/health.md explains each finding.
+Runs may still be training. Rules with too little data to judge are listed with the data that they need. The exit code
+is 0 if nothing is wrong, 1 if a rule is violated, 2 if a folder is not a run. docs/health.md explains each finding.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ def main() -> int:
     """Print a report on each run.
 
     Returns:
-        0, 1 if something is wrong with one of them, 2 for what is no run.
+        0; 1 if a rule is violated in one of them; 2 if one is not a run.
     """
     try:
         args = parse()

@@ -65,16 +65,15 @@ def parse() -> argparse.Namespace:
 
 def run(args: argparse.Namespace) -> None:
     """Check everything, run what is missing, compare, and write."""
-    from trudi_rsl.evaluation.batch import measure_all
-    from trudi_rsl.evaluation.checkpoints import find_subjects, mixtures
-    from trudi_rsl.evaluation.comparison.groups import compare
-    from trudi_rsl.evaluation.comparison.normalization import read_ranges, require_ranges
-    from trudi_rsl.evaluation.comparison.tables import as_markdown, require_free, write_comparison
-    from trudi_rsl.evaluation.measurement import EvaluationCfg, evaluations_of
-    from trudi_rsl.evaluation.provenance import commit, versions
-    from trudi_rsl.evaluation.samplers import fitting, samplers_of
+    from trudi_rsl.deploy.provenance import commit, versions
+    from trudi_rsl.evaluation.comparison import compare, read_ranges, require_ranges
+    from trudi_rsl.evaluation.identify import describe_mixtures, find_subjects
+    from trudi_rsl.evaluation.measurement import EvaluationCfg, measure_all, plan_evaluations
+    from trudi_rsl.evaluation.samplers import expand_samplers, supported_samplers
+    from trudi_rsl.evaluation.tables import as_markdown, require_free, write_comparison
+    from trudi_rsl.hosts.registry import GYMNASIUM
 
-    samplers = samplers_of(args.sampler, args.score_scale, args.num_candidates, args.initial_latent)
+    samplers = expand_samplers(args.sampler, args.score_scale, args.num_candidates, args.initial_latent)
     cfg = EvaluationCfg(args.episodes, args.num_envs, args.seed, args.device, args.num_threads, tuple(args.overrides))
     ranges = read_ranges(args.normalize, args.reference)
     output = args.output or Path("logs", "evaluation", datetime.now().strftime("%Y-%m-%d_%H-%M-%S"))
@@ -82,12 +81,12 @@ def run(args: argparse.Namespace) -> None:
     subjects = find_subjects(args.paths)
     if not args.by_task and args.metric == "return":
         require_ranges((subject.task for subject in subjects), ranges)
-    chosen = [fitting(samplers, subject.algorithm) for subject in subjects]
-    evaluations = evaluations_of(subjects, [fit for fit, _ in chosen], cfg)
+    chosen = [supported_samplers(samplers, subject.algorithm) for subject in subjects]
+    evaluations = plan_evaluations(subjects, [supported for supported, _ in chosen], cfg, GYMNASIUM)
 
     measurements = measure_all(evaluations)
     comparison = compare(measurements, ranges, args.by_task, args.metric)
-    comparison.notes.extend(mixtures(subjects))
+    comparison.notes.extend(describe_mixtures(subjects))
     comparison.notes.extend(dict.fromkeys(reason for _, reasons in chosen for reason in reasons))
     about = {
         "options": {name: str(value) if isinstance(value, Path) else value for name, value in vars(args).items()},

@@ -12,15 +12,15 @@ from typing import get_args
 def parse() -> argparse.Namespace:
     """Return the flags."""
     from trudi_rsl.command_line import Parser
-    from trudi_rsl.deploy.options import Precision
+    from trudi_rsl.deploy import Precision
 
     parser = Parser(__doc__)
     parser.add_argument("--checkpoint", type=Path, required=True, help="a model_*.pt of any algorithm")
-    parser.add_argument("--output", type=Path, help="folder to write to (default: exported/ beside the checkpoint)")
+    parser.add_argument("--output", type=Path, help="output folder (default: exported/ beside the checkpoint)")
     parser.add_argument("--score_scale", type=float, default=1.0, help="score scale c of the ODE, above 0 (default: 1)")
-    parser.add_argument("--steps", type=int, help="denoising steps, merged out of those trained (default: all)")
+    parser.add_argument("--steps", type=int, help="denoising steps, merged from those trained (default: all)")
     parser.add_argument("--latent_seed", type=int, help="seed of a fixed initial latent (default: start from zeros)")
-    parser.add_argument("--latent_input", action="store_true", help="also write policy_latent.onnx, which is given it")
+    parser.add_argument("--latent_input", action="store_true", help="also write policy_latent.onnx, which takes it")
     parser.add_argument("--precision", choices=get_args(Precision), default="fp32", help="(default: fp32)")
     parser.add_argument("--batch_size", type=int, default=1, help="observations per call (default: 1)")
     parser.add_argument("--overwrite", action="store_true", help="replace an earlier export")
@@ -28,7 +28,7 @@ def parse() -> argparse.Namespace:
 
 
 def main() -> None:
-    """Export, and print what was written."""
+    """Export and print the written files."""
     try:
         args = parse()
         from trudi_rsl.deploy import ExportError, ExportOptions, export_checkpoint
@@ -49,10 +49,10 @@ def main() -> None:
             print(f"{path}  {size:.2f} MB, largest difference from PyTorch {difference:.1e} of the largest action")
     if report.deploy_yaml is not None:
         print(f"{report.deploy_yaml}  for unitree_rl_lab's runner")
-    left_out = report.num_probes - report.num_compared
+    skipped = report.num_probes - report.num_compared
     print(
-        f"Compared at {report.num_compared} of {report.num_probes} random observations; {left_out} left out, where "
-        "float32 rounding alone moves PyTorch's own action."
+        f"Compared at {report.num_compared} of {report.num_probes} random observations; {skipped} skipped, where "
+        "float32 rounding alone changes PyTorch's own action."
     )
     p50, p99 = report.latency_ms
     print(f"onnxruntime, one thread: {p50:.2f} ms per call (median), {p99:.2f} ms (99 %)")

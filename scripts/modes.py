@@ -33,21 +33,24 @@ def measure_all(args: argparse.Namespace) -> None:
     import torch
     from rich.console import Console
 
-    from trudi_rsl.evaluation.behaviour import behaviour_table, measure
-    from trudi_rsl.evaluation.checkpoints import checkpoints_of
-    from trudi_rsl.evaluation.policies import SamplerCfg
+    from trudi_rsl.evaluation.behaviour import behaviour_table, measure_behaviour
+    from trudi_rsl.evaluation.identify import find_checkpoints, read_subject
+    from trudi_rsl.evaluation.samplers import SamplerCfg
+    from trudi_rsl.hosts.registry import GYMNASIUM
+    from trudi_rsl.tasks import find_modes
 
     if args.num_threads:
         torch.set_num_threads(args.num_threads)
     sampler = SamplerCfg(args.sampler, args.score_scale)
-    checkpoints = [checkpoint for named in args.checkpoints for checkpoint in checkpoints_of(named)]
-    measurements = []
-    for checkpoint in checkpoints:
-        measurement = measure(checkpoint, args.runs, sampler, args.seed, args.device)
-        for file in measurement.save(args.output or checkpoint.parent):
+    subjects = [read_subject(checkpoint) for named in args.checkpoints for checkpoint in find_checkpoints(named)]
+    results = []
+    for subject in subjects:
+        modes = find_modes(subject.task)
+        result = measure_behaviour(subject, modes, GYMNASIUM, args.runs, sampler, args.seed, args.device)
+        for file in result.save(args.output or subject.checkpoint.parent):
             print(file)
-        measurements.append(measurement)
-    Console().print(behaviour_table(measurements))
+        results.append(result)
+    Console().print(behaviour_table(results))
 
 
 def main() -> None:

@@ -9,7 +9,6 @@ all checkpoints of the run are evaluated, and nothing is exported.
 from __future__ import annotations
 
 import argparse
-from pathlib import Path
 from typing import get_args
 
 
@@ -68,7 +67,8 @@ def play(args: argparse.Namespace, rest: list[str]) -> None:
     from trudi_rsl.command_line import refuse_flags
     from trudi_rsl.errors import ConfigError
     from trudi_rsl.evaluation.episodes import PLAYED_EPISODES
-    from trudi_rsl.hosts.registry import find_host
+    from trudi_rsl.evaluation.play import play as play_in
+    from trudi_rsl.hosts.registry import GYMNASIUM, find_host
 
     if args.every_checkpoint:
         if args.video:
@@ -78,55 +78,7 @@ def play(args: argparse.Namespace, rest: list[str]) -> None:
         host.play(args, rest)
         return
     refuse_flags(rest, args.flags)
-    play_gymnasium(args, rest)
-
-
-def play_gymnasium(args: argparse.Namespace, overrides: list[str]) -> None:
-    """Find the policy, run it, and print what came out."""
-    import torch
-
-    from trudi_rsl.config import check_startable, checkpoints_in
-    from trudi_rsl.evaluation.episodes import MOST_ENVS, PLAYED_EPISODES, Policy
-    from trudi_rsl.evaluation.play import evaluate_and_print, find, settings
-    from trudi_rsl.evaluation.policies import SamplerCfg, identify, load_policy
-    from trudi_rsl.evaluation.video import make_env_to_render, record_episode, video_path
-    from trudi_rsl.files import require_inside
-    from trudi_rsl.hosts.registry import make_env
-
-    check_startable(args.task)
-    sampler = SamplerCfg(args.sampler, args.score_scale, args.num_candidates, args.initial_latent)
-    checkpoint = find(args.task, args.algo or "trudi", args.experiment_name, args.load_run, args.checkpoint)
-    algorithm = identify(checkpoint, args.task, args.algo)
-    checkpoints = checkpoints_in(checkpoint.parent) if args.every_checkpoint else []
-    episodes = PLAYED_EPISODES if args.episodes is None else args.episodes
-    num_envs = max(1, min(episodes, MOST_ENVS)) if args.num_envs is None else args.num_envs
-    cfg = settings(checkpoint, args.task, algorithm, [f"env.num_envs={num_envs}", *overrides])
-    require_inside(checkpoint.parent / "videos", checkpoint.parent)
-    video = video_path(checkpoint.parent / "videos") if args.video else None
-
-    seed = cfg.agent.seed if args.seed is None else args.seed
-    device = args.device or (cfg.agent.device if torch.cuda.is_available() else "cpu")
-    if num_threads := args.num_threads or cfg.agent.get("num_threads"):
-        torch.set_num_threads(num_threads)
-    env = (make_env_to_render if video else make_env)(args.task, cfg.env, device, seed)
-
-    def load(path: Path) -> Policy:
-        return load_policy(path, identify(path, args.task, algorithm), env, cfg.agent, sampler, device)
-
-    title = f"{args.task}, {algorithm}, sampler {args.sampler}, seed {seed}"
-    if checkpoints:
-        from trudi_rsl.evaluation.selection import select_best
-
-        select_best(env, checkpoints, load, episodes, seed, title)
-    else:
-        policy = load(checkpoint)
-        torch.manual_seed(seed)
-        print(f"Checkpoint: {checkpoint}")
-        evaluate_and_print(env, policy, episodes, title)
-        if video:
-            record_episode(env, policy, video, args.video_length or 1000)
-            print(f"Video: {video}")
-    env.close()  # pyright: ignore[reportAttributeAccessIssue]
+    play_in(args, rest, GYMNASIUM)
 
 
 def main() -> None:

@@ -29,7 +29,7 @@ def main() -> None:
         from trudi_rsl.command_line import require_new
         from trudi_rsl.config.event_file import RunError, read_run
         from trudi_rsl.errors import ConfigError
-        from trudi_rsl.evaluation.plots import TAGS, draw_learning_curves
+        from trudi_rsl.evaluation.learning_curves import TAGS, draw_learning_curves
     except ImportError as error:
         raise SystemExit(f"Error: {error}") from None
     try:

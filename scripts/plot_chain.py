@@ -44,14 +44,15 @@ def draw(args: argparse.Namespace) -> list[Path]:
     from trudi_rsl.evaluation.chains import (
         chain_figure,
         chain_paths,
-        first_observation,
         load_diffusion_policy,
-        observation_from_file,
+        read_observation,
+        reset_observation,
     )
-    from trudi_rsl.evaluation.checkpoints import checkpoints_of
-    from trudi_rsl.evaluation.files import save_picture
+    from trudi_rsl.evaluation.identify import find_checkpoints
+    from trudi_rsl.evaluation.pictures import save_picture
+    from trudi_rsl.hosts.registry import GYMNASIUM
 
-    checkpoint, *others = checkpoints_of(args.checkpoint)
+    checkpoint, *others = find_checkpoints(args.checkpoint)
     if others:
         raise ConfigError(f"{args.checkpoint} names {1 + len(others)} checkpoints; the chains of one are drawn.")
     actor_critic, spec = load_diffusion_policy(checkpoint)
@@ -63,12 +64,12 @@ def draw(args: argparse.Namespace) -> list[Path]:
     if args.output:
         require_new(*files)
     if args.obs is None:
-        obs = first_observation(checkpoint, actor_critic, spec, args.seed, args.overrides)
+        obs = reset_observation(checkpoint, actor_critic, spec, GYMNASIUM, args.seed, args.overrides)
         where = f"first observation of seed {args.seed}"
     elif args.overrides:
         raise ConfigError("With --obs there is no simulator whose settings could be overridden.")
     else:
-        obs, where = observation_from_file(args.obs, actor_critic.actor.num_obs), args.obs.name
+        obs, where = read_observation(args.obs, actor_critic.actor.num_obs), args.obs.name
     torch.manual_seed(args.seed)
     figure = chain_figure(chain_paths(actor_critic, obs, args.num_paths), dims, f"{spec['task']}, {where}")
     for file in files:

@@ -3,7 +3,7 @@
 
 Settings are overridden as in Isaac Lab: agent.algorithm.kl_bound=0.2 env.scene.num_envs=128 (Gymnasium: env.num_envs).
 Presets are weaker than flags, flags weaker than overrides. The resolved settings are saved in the run folder's params/.
-Tasks of Isaac Lab also take its own flags, as --viz or --enable_cameras.
+Tasks of Isaac Lab also accept Isaac Lab's flags, such as --viz or --enable_cameras.
 """
 
 from __future__ import annotations
@@ -17,20 +17,18 @@ if TYPE_CHECKING:
 
 
 def parse(argv: list[str]) -> tuple[argparse.Namespace, list[str]]:
-    """Return the flags, and what is left: overrides, and flags of the task's simulator."""
+    """Return the flags and the remaining arguments: overrides, and flags of the task's simulator."""
     from trudi_rsl.command_line import Parser
 
     parser = Parser(__doc__, usage="%(prog)s --task TASK [flags] [name=value ...]")
-    parser.add_argument(
-        "--task", required=True, help="task name, as Isaac-Velocity-Rough-G1-v0, Mjlab-Cartpole-Swingup, HalfCheetah-v5"
-    )
+    parser.add_argument("--task", required=True, help="task name such as Isaac-Velocity-Rough-G1-v0 or HalfCheetah-v5")
     parser.add_argument("--algo", default="trudi", help="trudi, reppo, dime, ppo, spo, dppo or fpo (default: trudi)")
-    parser.add_argument("--num_envs", type=int, help="environments stepped together")
+    parser.add_argument("--num_envs", type=int, help="parallel environments")
     parser.add_argument("--max_iterations", type=int, help="iterations to train; after a resume, iterations to add")
     parser.add_argument("--seed", type=int, help="seed of the simulator and of all random generators")
-    parser.add_argument("--device", help="where to train, as cpu or cuda:0")
+    parser.add_argument("--device", help="training device such as cpu or cuda:0")
     parser.add_argument("--num_threads", type=int, help="CPU threads of torch")
-    parser.add_argument("--experiment_name", help="folder of the run's siblings (default: from the task)")
+    parser.add_argument("--experiment_name", help="folder of the task's runs (default: from the task)")
     parser.add_argument("--run_name", help="suffix of the run folder's name")
     parser.add_argument("--resume", action="store_true", default=None, help="continue a run, in a new folder")
     parser.add_argument("--load_run", help="with --resume: regular expression of the run (default: the latest)")
@@ -52,7 +50,7 @@ def parse(argv: list[str]) -> tuple[argparse.Namespace, list[str]]:
 
 
 def settings(args: argparse.Namespace) -> dict[str, object]:
-    """Return what the flags set, by the settings' full names."""
+    """Return the values of the flags by the full names of their settings."""
     return {
         "env.num_envs": args.num_envs,
         "agent.max_iterations": args.max_iterations,
@@ -91,10 +89,10 @@ def train(args: argparse.Namespace, rest: list[str]) -> None:
 
 
 def train_gymnasium(cfg: DictConfig) -> None:
-    """Train as a composed configuration says, in a new run folder.
+    """Train with a composed configuration in a new run folder.
 
-    Of several processes each simulates environments of its own, the first alone has a run folder, and its choice of a
-    checkpoint to resume counts for all.
+    In distributed training each rank simulates environments of its own; only rank 0 has a run folder, and it chooses
+    the checkpoint to resume.
     """
     import contextlib
 
@@ -102,49 +100,45 @@ def train_gymnasium(cfg: DictConfig) -> None:
     import torch
     from omegaconf import OmegaConf
 
-    from trudi_rsl.checkpoints.file import read_checkpoint
     from trudi_rsl.config import check_startable, create_run_folder, experiment_folder, resume_path, save_params
     from trudi_rsl.distributed import broadcast_from_rank0, current_ranks
-    from trudi_rsl.hosts.registry import continues_episodes, make_env
+    from trudi_rsl.hosts.registry import make_env
     from trudi_rsl.rsl_rl_compat.contract import check_groups
     from trudi_rsl.runners import OnPolicyRunner
 
     check_startable(cfg.task)
-    agent, process = cfg.agent, current_ranks()
-    if process.world_size > 1 and agent.device.startswith("cuda"):
-        agent.device = f"cuda:{process.local_rank}"
+    agent, ranks = cfg.agent, current_ranks()
+    if ranks.world_size > 1 and agent.device.startswith("cuda"):
+        agent.device = f"cuda:{ranks.local_rank}"
     if agent.num_threads:
         torch.set_num_threads(agent.num_threads)
-    torch.manual_seed(agent.seed + process.rank)
-    np.random.seed(agent.seed + process.rank)
-    checkpoint = resume_path(cfg) if process.is_main else None
-    # environment i gets this number plus i, so that no two of all processes' are alike
-    env = make_env(cfg.task, cfg.env, agent.device, agent.seed + process.rank * cfg.env.num_envs)
+    torch.manual_seed(agent.seed + ranks.rank)
+    np.random.seed(agent.seed + ranks.rank)
+    checkpoint = resume_path(cfg) if ranks.is_main else None
+    # environment i has this seed plus i, which is unique over all ranks
+    env = make_env(cfg.task, cfg.env, agent.device, agent.seed + ranks.rank * cfg.env.num_envs)
     check_groups(env.get_observations(), agent.obs_groups)
     new_folder = create_run_folder(experiment_folder(cfg), agent.run_name)
-    with new_folder if process.is_main else contextlib.nullcontext() as run_dir:
+    with new_folder if ranks.is_main else contextlib.nullcontext() as run_dir:
         log_dir = None if run_dir is None else str(run_dir)
         runner = OnPolicyRunner(env, OmegaConf.to_container(agent), log_dir, agent.device)  # pyright: ignore
-        random_lengths = agent.init_at_random_ep_len
         if (resumed := broadcast_from_rank0(checkpoint and str(checkpoint))) is not None:
             print(f"Resuming from: {resumed}", flush=True)
-            runner.load(resumed, map_location=agent.device)
-            continues = process.is_main and continues_episodes(env, read_checkpoint(resumed))
-            random_lengths = random_lengths and not continues
+            runner.load(resumed)
         if run_dir is not None:
             save_params(run_dir, cfg)
         print(f"Run folder: {run_dir}", flush=True)
         try:
-            runner.learn(agent.max_iterations, init_at_random_ep_len=random_lengths)
+            runner.learn(agent.max_iterations, agent.init_at_random_ep_len and not runner.episodes_continue)
         finally:
             print(f"Run folder: {run_dir}", flush=True)
 
 
 def main(argv: list[str]) -> int:
-    """Train, and turn errors of use into one line.
+    """Train; errors of use are printed as one line.
 
     Returns:
-        0, 2 for flags and settings that cannot work, 1 for what goes wrong later, 130 when interrupted.
+        0; 2 for flags and settings that cannot work, 1 for other errors, 130 after an interrupt.
     """
     try:
         args, rest = parse(argv)

@@ -4,9 +4,10 @@
 from __future__ import annotations
 
 import contextlib
+import itertools
 import os
 import zipfile
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import IO
 
@@ -61,6 +62,12 @@ def point(link: Path, target: Path) -> None:
         part.unlink(missing_ok=True)
         part.symlink_to(target.name)
         part.replace(link)
+
+
+def unused_stem(folder: Path, name: str, suffixes: Sequence[str]) -> str:
+    """Return the first of ``name``, ``name_1``, ... that no file or link in ``folder`` has with any suffix."""
+    stems = itertools.chain([name], (f"{name}_{i}" for i in itertools.count(1)))
+    return next(stem for stem in stems if not any(os.path.lexists(folder / f"{stem}{suffix}") for suffix in suffixes))
 
 
 def require_inside(folder: Path, run: Path) -> None:

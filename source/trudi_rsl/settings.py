@@ -1,16 +1,20 @@
 # SPDX-License-Identifier: BSD-3-Clause
-"""Settings of TruDi, REPPO and DIME: one dataclass per algorithm, from which every other schema is derived."""
+"""Settings of TruDi, REPPO and DIME: one dataclass per algorithm, from which every other schema is derived.
+
+TruDi's learner is REPPO with a Gaussian actor and DIME without a trust region. ``actor`` and ``constraint`` select the
+algorithm in an RSL-RL ``algorithm`` section (:func:`settings_from_dict`); within an algorithm they are fixed.
+"""
 
 from __future__ import annotations
 
 import dataclasses
 import math
+import typing
 import warnings
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, Literal, Self, get_args
+from typing import Any, ClassVar, Literal, Self
 
-from trudi_rsl.acceleration import CompileMode, Precision
 from trudi_rsl.errors import ConfigError, nearest
 from trudi_rsl.plain_values import is_finite
 
@@ -19,33 +23,38 @@ Constraint = Literal["path_kl", "none"]
 KLEstimator = Literal["closed_form", "mean_only", "log_ratio", "reverse"]
 KLChains = Literal["stored", "fresh"]
 ActorGradientKind = Literal["pathwise", "adjoint"]
+CompileMode = Literal["auto", "off", "default", "cudagraphs"]
+Precision = Literal["fp32", "tf32", "bf16"]
+
+LearnerAlgorithm = Literal["trudi", "reppo", "dime"]
+"""Names of the learner's algorithms as ``--algo`` takes them."""
 
 MAX_ENTROPY_PER_DIM = math.log(2.0)
-"""Entropy of the uniform distribution on [-1, 1], the largest any action in it can have."""
+"""Entropy of the uniform distribution on [-1, 1], the largest that any distribution on it can have."""
 
 PPO_ONLY_FIELDS = frozenset(
-    {
-        "clip_param",
-        "desired_kl",
-        "entropy_coef",
-        "grad_reduce_bucket_mb",
-        "normalize_advantage_per_mini_batch",
-        "optimizer",
-        "rnd_cfg",
-        "schedule",
-        "share_cnn_encoders",
-        "symmetry_cfg",
-        "use_clipped_value_loss",
-        "use_mixed_precision",
-        "value_loss_coef",
-    }
-)
-"""Fields of RSL-RL's PPO that have no meaning here and may remain in a project's config."""
+    (
+        "clip_param", "desired_kl", "entropy_coef", "grad_reduce_bucket_mb", "normalize_advantage_per_mini_batch",
+        "optimizer", "rnd_cfg", "schedule", "share_cnn_encoders", "symmetry_cfg", "use_clipped_value_loss",
+        "use_mixed_precision", "value_loss_coef",
+    )
+)  # fmt: skip
+"""Fields of RSL-RL's PPO that have no meaning here but may remain in a project's config."""
+
+SELECTORS = ("actor", "constraint")
+"""Keys of an ``algorithm`` section that select the algorithm."""
 
 
 @dataclass
-class TruDiCfg:
-    """Settings of TruDi; method numbers refer to the paper (arXiv 2606.15260)."""
+class LearnerCfg:
+    """Settings that TruDi, REPPO and DIME share; the paper is TruDi's (arXiv 2606.15260)."""
+
+    actor: ClassVar[Actor]
+    """The policy: a denoising chain, or a tanh-Gaussian."""
+    constraint: ClassVar[Constraint]
+    """What keeps the policy near the one that collected the rollout: a trust region on the path KL, or nothing."""
+    own_defaults: ClassVar[tuple[str, ...]] = ()
+    """Shared settings whose value in a preset of TruDi does not apply to this algorithm."""
 
     num_learning_epochs: int = 4
     """Passes over the rollout per iteration, at least 1."""
@@ -60,46 +69,10 @@ class TruDiCfg:
     lam: float = 0.95
     """TD(lambda) mixing, in [0, 1]."""
 
-    actor: Actor = "diffusion"
-    """The policy: a denoising chain, or REPPO's tanh-Gaussian (arXiv 2507.11019) with the settings of
-    :class:`~trudi_rsl.settings.REPPOCfg`. A Gaussian has no use for `num_denoise_steps`, `prior_std` and
-    `init_friction`."""
-    constraint: Constraint = "path_kl"
-    """Whether the policy stays near the one that collected the rollout: the trust region on the path KL, or none, which
-    is DIME with the settings of :class:`~trudi_rsl.settings.DIMECfg`."""
-    num_denoise_steps: int = 8
-    """Denoising steps N, at least 1; the paper finds that 1 fails and 8 saturates."""
-    prior_std: float = 2.5
-    """Standard deviation of the chain's Gaussian start, above 0."""
-    init_friction: float = 1.0
-    """Initial friction per action dimension, above 0; learned."""
     actor_hidden_dims: Sequence[int] = (512, 512, 512)
     """Widths of the actor's network: the first layer, then one hidden block each."""
-    state_encoder_dims: Sequence[int] = ()
-    """Widths of an encoder of the observation in front of the score network, none by default. It is evaluated once per
-    state and not in every denoising step, so that `actor_hidden_dims` can be small."""
     residual: bool = False
     """Skip connections around the hidden blocks (the paper's text; the authors' implementation has none)."""
-
-    kl_bound: float = 0.1
-    """Trust region eps on the path KL per state, nats, above 0; the paper finds 0.1 to 0.4 best. For a Gaussian the KL
-    between its distributions before `tanh`."""
-    kl_estimator: KLEstimator = "closed_form"
-    """Path KL per state: per-step closed form along old chains, means only, sampled log-ratio, or KL(new || old)
-    along the policy's own chain. A Gaussian has the closed form only."""
-    kl_chains: KLChains = "stored"
-    """Where the old chains come from: the rollout's own, or resampled from the old policy in every minibatch. A
-    Gaussian's old distributions are stored."""
-    num_kl_chains: int = 1
-    """Chains K per state, at least 1; more than 1 needs fresh chains."""
-    init_lambda: float = 0.01
-    """Initial multiplier of the trust region, above 0."""
-
-    actor_gradient: ActorGradientKind = "pathwise"
-    """Through the whole denoising chain, or by adjoint matching (arXiv 2409.08861), which differentiates the network at
-    single steps and costs less."""
-    num_adjoint_steps: int = 0
-    """Denoising steps that adjoint matching draws in each minibatch, at least 0; all for 0, and for N or more."""
 
     entropy_target_per_dim: float = -1.665
     """Target of the entropy bound in nats per action dimension, for unit actions in [-1, 1]; at most ln 2."""
@@ -121,12 +94,12 @@ class TruDiCfg:
     obs_normalization: bool = True
     """Normalise observations with running statistics."""
     final_observations: bool = True
-    """Ask the simulator for the true last observation of each episode where it offers them; costs one more computation
-    of observations in steps where an episode ends. Without them, targets stop before an episode's last step."""
+    """Use the true last observation of each episode if the simulator can provide it; costs one more computation of
+    observations in steps where an episode ends. Without it, targets stop before an episode's last step."""
 
     max_skipped_updates: int = 5
-    """Iterations in a row, at least 1, whose update may be skipped because of NaN or infinity in the rollout or in a
-    gradient; after so many training stops."""
+    """Consecutive iterations, at least 1, whose update may be skipped because of NaN or infinity in the rollout or in a
+    gradient; after that many, training stops."""
 
     compile: CompileMode = "auto"
     """Compile with inductor (`default`), also replay updates as CUDA graphs (`cudagraphs`), or neither (`off`). `auto`
@@ -134,141 +107,116 @@ class TruDiCfg:
 
     precision: Precision = "fp32"
     """Matrix products of the networks: float32, TF32 (CUDA only) or bfloat16. Chains, log-probs, path KLs, targets and
-    the optimisers' state are float32 in any case."""
+    the optimisers' state are always float32."""
 
     def __post_init__(self) -> None:
         """Refuse impossible values."""
-        self._check_kind()
-        for name in (
-            "num_learning_epochs", "num_mini_batches", "num_denoise_steps", "num_kl_chains", "critic_hidden_dim",
-            "max_skipped_updates",
-        ):  # fmt: skip
-            self._require_int(name, 1)
-        for name in (
-            "learning_rate", "max_grad_norm", "prior_std", "init_friction", "kl_bound", "init_lambda", "init_alpha",
-        ):  # fmt: skip
-            self._require(name, self._number(name) > 0, "above 0")
-        self._require("gamma", 0 <= self._number("gamma") < 1, "in [0, 1)")
-        self._require("lam", 0 <= self._number("lam") <= 1, "in [0, 1]")
-        self._require("aux_loss_coef", self._number("aux_loss_coef") >= 0, "at least 0")
-        self._require_int("num_bins", 2)
-        for name in ("residual", "obs_normalization", "final_observations"):
-            self._require(name, isinstance(getattr(self, name), bool), "true or false")
-        self._require(
-            "entropy_target_per_dim",
-            self._number("entropy_target_per_dim") <= MAX_ENTROPY_PER_DIM,
-            f"at most ln 2 = {MAX_ENTROPY_PER_DIM:.4f}: no distribution on [-1, 1] has more entropy, and the "
-            "temperature would grow without bound",
-        )
-        self._require("kl_estimator", self.kl_estimator in get_args(KLEstimator), f"one of {get_args(KLEstimator)}")
-        self._require("compile", self.compile in get_args(CompileMode), f"one of {get_args(CompileMode)}")
-        self._require("precision", self.precision in get_args(Precision), f"one of {get_args(Precision)}")
-        self._require("kl_chains", self.kl_chains in get_args(KLChains), f"one of {get_args(KLChains)}")
-        self._require(
-            "num_kl_chains",
-            self.num_kl_chains == 1 or (self.kl_chains == "fresh" and self.kl_estimator != "reverse"),
-            "1 unless kl_chains is fresh and kl_estimator is not reverse: the rollout stores one chain per state",
-        )
-        self._require(
-            "actor_gradient",
-            self.actor_gradient in get_args(ActorGradientKind),
-            f"one of {get_args(ActorGradientKind)}",
-        )
-        self._require(
-            "actor_gradient",
-            self.actor_gradient == "pathwise" or (self.kl_estimator != "reverse" and self.num_kl_chains == 1),
-            "pathwise unless the path KL runs along one old chain per state: kl_estimator other than reverse and "
-            "num_kl_chains 1",
-        )
-        self._require_int("num_adjoint_steps", 0)
-        self._require(
-            "actor_hidden_dims",
-            _positive_ints(self.actor_hidden_dims, at_least=1),
-            "a non-empty list of positive widths",
-        )
-        self._require(
-            "state_encoder_dims",
-            _positive_ints(self.state_encoder_dims, at_least=0),
-            "a list of positive widths, empty for none",
-        )
+        hints = typing.get_type_hints(type(self))
+        for field in dataclasses.fields(self):
+            self._check_field(field.name, hints[field.name])
         # a checkpoint's list and the default must compare equal
-        self.state_encoder_dims = tuple(self.state_encoder_dims)
+        if isinstance(self, DiffusionCfg):
+            self.state_encoder_dims = tuple(self.state_encoder_dims)
         self._require(
             "residual",
             not self.residual or len(set(self.actor_hidden_dims)) == 1,
             "false unless all actor_hidden_dims are equal",
         )
         if self.value_range is None:
-            # the only way to say `auto` where a host checks an override's type against a list
+            # hosts that check an override's type against a list accept None, but not `auto`
             self.value_range = "auto"
         if self.value_range != "auto":
             self.value_range = self._interval("value_range")
         if self.action_bounds is not None:
             self.action_bounds = self._interval("action_bounds")
 
-    def _check_kind(self) -> None:
-        """Refuse what makes this another algorithm, and what the algorithm has no use for."""
-        self._require("actor", self.actor in get_args(Actor), f"one of {get_args(Actor)}")
-        self._require("constraint", self.constraint in get_args(Constraint), f"one of {get_args(Constraint)}")
-        # REPPO's entropy target would otherwise be that of a diffusion policy's bound
-        self._require("actor", self.actor == "diffusion", "diffusion in TruDi; a Gaussian is REPPO's (--algo reppo)")
-        self._require("constraint", self.constraint == "path_kl", "path_kl in TruDi; none is DIME's (--algo dime)")
+    def _check_field(self, name: str, hint: Any) -> None:
+        value = getattr(self, name)
+        if name in _LOWEST:
+            allowed = f"an integer of at least {_LOWEST[name]}"
+            self._require(name, type(value) is int and value >= _LOWEST[name], allowed)
+        elif name in _RANGES:
+            if not is_finite(value):
+                raise ConfigError(f"algorithm.{name} must be a finite number; got {value!r}.{_yaml_hint(value)}")
+            is_inside, allowed = _RANGES[name]
+            self._require(name, is_inside(value), allowed)
+        elif name == "actor_hidden_dims":
+            self._require(name, _positive_ints(value, 1), "a non-empty list of positive widths")
+        elif name == "state_encoder_dims":
+            self._require(name, _positive_ints(value, 0), "a list of positive widths, empty for none")
+        elif hint is bool:
+            self._require(name, isinstance(value, bool), "true or false")
+        elif typing.get_origin(hint) is Literal:
+            self._require(name, value in typing.get_args(hint), f"one of {typing.get_args(hint)}")
 
     @property
     def has_trust_region(self) -> bool:
         """Whether the actor's loss is gated by the path KL."""
-        return self.constraint == "path_kl"
+        return isinstance(self, TrustRegionCfg)
 
     @property
     def stores_chains(self) -> bool:
         """Whether the rollout must keep its denoising chains, or a Gaussian's distributions."""
-        return self.has_trust_region and self.kl_chains == "stored" and self.kl_estimator != "reverse"
+        return self.has_trust_region
 
     @property
     def draws_old_chains(self) -> bool:
         """Whether each minibatch draws chains from the old policy."""
-        return self.has_trust_region and self.kl_chains == "fresh" and self.kl_estimator != "reverse"
+        return False
 
     @classmethod
     def from_dict(cls, values: Mapping[str, Any]) -> Self:
         """Build the configuration from an RSL-RL ``algorithm`` section.
 
-        PPO's own fields are ignored with one warning that names them, so that a project can swap the class name
-        alone.
+        PPO's own fields are ignored with one warning that names them, so that a project can swap the class name alone.
+        Settings of TruDi that this algorithm does not have are accepted at TruDi's default, where they change nothing;
+        those of :data:`UNUSED` at any value.
 
         Raises:
-            ConfigError: If a field does not exist, with the nearest names, or holds an impossible value.
+            ConfigError: If a field does not exist (with the nearest names), holds an impossible value, or selects
+                another algorithm.
         """
-        known = {f.name for f in dataclasses.fields(cls)}
-        given = {k: v for k, v in values.items() if k != "class_name"}
-        ignored = sorted(k for k in given if k in PPO_ONLY_FIELDS and given[k] is not None)
-        for name in given:
-            if name not in known and name not in PPO_ONLY_FIELDS:
-                raise ConfigError(f"TruDi has no setting 'algorithm.{name}'. {nearest(name, known)}")
-        if ignored:
+        own, family = set(_defaults(cls)), _defaults(TruDiCfg)
+        given = {k: v for k, v in values.items() if k not in ("class_name", *SELECTORS)}
+        for name in SELECTORS:
+            cls._check_selector(name, values.get(name, getattr(cls, name)))
+        for name, value in given.items():
+            if name in own or name in PPO_ONLY_FIELDS or name in UNUSED:
+                continue
+            if name not in family:
+                raise ConfigError(f"{_label(cls)} has no setting 'algorithm.{name}'. {nearest(name, own)}")
+            if _plain(value) != _plain(family[name]):
+                raise ConfigError(
+                    f"algorithm.{name} must be left at {family[name]} in {_label(cls)}, which has no use for it; got "
+                    f"{value!r}."
+                )
+        if ignored := sorted(k for k in given if k in PPO_ONLY_FIELDS and given[k] is not None):
             warnings.warn(
-                f"TruDi has no use for these PPO settings and ignores them: {', '.join(ignored)}.", stacklevel=2
+                f"{_label(cls)} has no use for these PPO settings and ignores them: {', '.join(ignored)}.", stacklevel=2
             )
-        return cls(**{k: v for k, v in given.items() if k in known})
+        return cls(**{k: v for k, v in given.items() if k in own})
+
+    @classmethod
+    def _check_selector(cls, name: str, value: object) -> None:
+        if value == (own := getattr(cls, name)):
+            return
+        owners = [(algo, cfg) for algo, cfg in SETTINGS.items() if getattr(cfg, name) == value]
+        if not owners:
+            known = typing.get_args(Actor if name == "actor" else Constraint)
+            raise ConfigError(f"algorithm.{name} must be one of {known}; got {value!r}.")
+        algo, owner = owners[0]
+        raise ConfigError(
+            f"algorithm.{name} must be {own} in {_label(cls)}; {value} is {_label(owner)}'s (--algo {algo})."
+        )
 
     def to_dict(self) -> dict[str, Any]:
-        """Return the settings as plain values, for a checkpoint or a YAML file."""
-        values = dataclasses.asdict(self)
-        return {k: list(v) if isinstance(v, (tuple, list)) else v for k, v in values.items()}
+        """Return selectors and settings as plain values, for a checkpoint or a YAML file."""
+        values = {name: getattr(self, name) for name in SELECTORS} | dataclasses.asdict(self)
+        return {name: _plain(value) for name, value in values.items()}
 
     def _require(self, name: str, ok: bool, allowed: str) -> None:
         if not ok:
             raise ConfigError(f"algorithm.{name} must be {allowed}; got {getattr(self, name)!r}.")
-
-    def _require_int(self, name: str, lowest: int) -> None:
-        value = getattr(self, name)
-        self._require(name, type(value) is int and value >= lowest, f"an integer of at least {lowest}")
-
-    def _number(self, name: str) -> float:
-        value = getattr(self, name)
-        if not is_finite(value):
-            raise ConfigError(f"algorithm.{name} must be a finite number; got {value!r}.{_yaml_hint(value)}")
-        return value
 
     def _interval(self, name: str) -> tuple[float, float]:
         value = getattr(self, name)
@@ -282,6 +230,207 @@ class TruDiCfg:
         return float(value[0]), float(value[1])
 
 
+@dataclass
+class DiffusionCfg(LearnerCfg):
+    """Settings of a diffusion actor."""
+
+    actor: ClassVar[Actor] = "diffusion"
+
+    num_denoise_steps: int = 8
+    """Denoising steps N, at least 1; the paper finds that 1 fails and 8 saturates."""
+    prior_std: float = 2.5
+    """Standard deviation of the chain's Gaussian start, above 0."""
+    init_friction: float = 1.0
+    """Initial friction per action dimension, above 0; learned."""
+    state_encoder_dims: Sequence[int] = ()
+    """Widths of an encoder of the observation in front of the score network, none by default. It is evaluated once per
+    state and not in every denoising step, so that `actor_hidden_dims` can be small."""
+
+
+@dataclass
+class TrustRegionCfg(LearnerCfg):
+    """Settings of a trust region on the path KL."""
+
+    constraint: ClassVar[Constraint] = "path_kl"
+
+    kl_bound: float = 0.1
+    """Trust region eps on the path KL per state, nats, above 0; the paper finds 0.1 to 0.4 best. For a Gaussian the KL
+    between its distributions before `tanh`."""
+    init_lambda: float = 0.01
+    """Initial multiplier of the trust region, above 0."""
+
+
+@dataclass
+class TruDiCfg(TrustRegionCfg, DiffusionCfg):
+    """Settings of TruDi: a diffusion actor with a trust region."""
+
+    kl_estimator: KLEstimator = "closed_form"
+    """Path KL per state: per-step closed form along old chains, means only, sampled log-ratio, or KL(new || old)
+    along the policy's own chain."""
+    kl_chains: KLChains = "stored"
+    """Source of the old chains: the rollout's own, or resampled from the old policy in every minibatch."""
+    num_kl_chains: int = 1
+    """Chains K per state, at least 1; more than 1 needs fresh chains."""
+
+    actor_gradient: ActorGradientKind = "pathwise"
+    """Through the whole denoising chain, or by adjoint matching (arXiv 2409.08861), which differentiates the network at
+    single steps and costs less."""
+    num_adjoint_steps: int = 0
+    """Denoising steps that adjoint matching draws in each minibatch, at least 0; all for 0, and for N or more."""
+
+    def __post_init__(self) -> None:
+        """Refuse impossible values."""
+        super().__post_init__()
+        self._require(
+            "num_kl_chains",
+            self.num_kl_chains == 1 or self.draws_old_chains,
+            "1 unless kl_chains is fresh and kl_estimator is not reverse: the rollout stores one chain per state",
+        )
+        self._require(
+            "actor_gradient",
+            self.actor_gradient == "pathwise" or (self.kl_estimator != "reverse" and self.num_kl_chains == 1),
+            "pathwise unless the path KL runs along one old chain per state: kl_estimator other than reverse and "
+            "num_kl_chains 1",
+        )
+
+    @property
+    def stores_chains(self) -> bool:
+        """Whether the rollout must keep its denoising chains."""
+        return self.kl_chains == "stored" and self.kl_estimator != "reverse"
+
+    @property
+    def draws_old_chains(self) -> bool:
+        """Whether each minibatch draws chains from the old policy."""
+        return self.kl_chains == "fresh" and self.kl_estimator != "reverse"
+
+
+@dataclass
+class REPPOCfg(TrustRegionCfg):
+    """Settings of REPPO (arXiv 2507.11019): a Gaussian actor, whose KL is closed-form and needs no chains."""
+
+    actor: ClassVar[Actor] = "gaussian"
+    kl_estimator: ClassVar[KLEstimator] = "closed_form"
+    own_defaults: ClassVar[tuple[str, ...]] = ("entropy_target_per_dim",)
+
+    entropy_target_per_dim: float = -0.5
+    """Target of the entropy in nats per action dimension, for unit actions in [-1, 1]; at most ln 2. The paper's."""
+
+
+@dataclass
+class DIMECfg(DiffusionCfg):
+    """Settings of on-policy DIME (after arXiv 2502.02316): a diffusion actor without a trust region."""
+
+    constraint: ClassVar[Constraint] = "none"
+
+
+@dataclass
+class DPPOCfg:
+    """Settings that DPPO (arXiv 2409.00588) has in addition to PPO's."""
+
+    gamma_denoise: float = 0.99
+    """Discount per denoising step, in (0, 1]."""
+
+    def __post_init__(self) -> None:
+        """Refuse impossible values."""
+        if not 0.0 < self.gamma_denoise <= 1.0:
+            raise ConfigError(f"algorithm.gamma_denoise must be in (0, 1]; got {self.gamma_denoise!r}.")
+
+
+SETTINGS: dict[LearnerAlgorithm, type[TruDiCfg | REPPOCfg | DIMECfg]] = {
+    "trudi": TruDiCfg,
+    "reppo": REPPOCfg,
+    "dime": DIMECfg,
+}
+"""The settings of each algorithm of TruDi's learner."""
+
+UNUSED = frozenset({"num_denoise_steps", "prior_std", "init_friction", "num_adjoint_steps"})
+"""Settings of denoising chains that an algorithm without them ignores, whatever their value: configurations and
+checkpoints written before each algorithm had its own fields contain them."""
+
+_LOWEST = {
+    **dict.fromkeys(("num_learning_epochs", "num_mini_batches", "num_denoise_steps", "num_kl_chains"), 1),
+    **{"critic_hidden_dim": 1, "max_skipped_updates": 1, "num_bins": 2, "num_adjoint_steps": 0},
+}
+"""Smallest allowed value of each integer."""
+
+_ABOVE_0: tuple[Callable[[float], bool], str] = (lambda value: value > 0, "above 0")
+_RANGES: dict[str, tuple[Callable[[float], bool], str]] = {
+    **dict.fromkeys(("learning_rate", "max_grad_norm", "init_alpha", "init_lambda", "kl_bound"), _ABOVE_0),
+    **dict.fromkeys(("prior_std", "init_friction"), _ABOVE_0),
+    "gamma": (lambda value: 0 <= value < 1, "in [0, 1)"),
+    "lam": (lambda value: 0 <= value <= 1, "in [0, 1]"),
+    "aux_loss_coef": (lambda value: value >= 0, "at least 0"),
+    "entropy_target_per_dim": (
+        lambda value: value <= MAX_ENTROPY_PER_DIM,
+        f"at most ln 2 = {MAX_ENTROPY_PER_DIM:.4f}: no distribution on [-1, 1] has more entropy, and the temperature "
+        "would grow without bound",
+    ),
+}
+"""Allowed range of each number."""
+
+
+def algorithm_of_settings(values: Mapping[str, Any]) -> LearnerAlgorithm:
+    """Return the algorithm that the selectors of an ``algorithm`` section name, TruDi's values where they are absent.
+
+    A pair that no algorithm has gives one whose ``from_dict`` refuses it.
+    """
+    kind = tuple(values.get(name, getattr(TruDiCfg, name)) for name in SELECTORS)
+    for algo, cfg in SETTINGS.items():
+        if kind == (cfg.actor, cfg.constraint):
+            return algo
+    return "reppo" if kind[0] == REPPOCfg.actor else "trudi"
+
+
+def settings_from_dict(values: Mapping[str, Any]) -> TruDiCfg | REPPOCfg | DIMECfg:
+    """Build the configuration of the algorithm that an RSL-RL ``algorithm`` section selects.
+
+    Raises:
+        ConfigError: See :meth:`LearnerCfg.from_dict`.
+    """
+    return SETTINGS[algorithm_of_settings(values)].from_dict(values)
+
+
+def fields_from_trudi(algo: LearnerAlgorithm) -> list[str]:
+    """Return the settings that an algorithm takes from a section of TruDi, such as a task's preset."""
+    cls = SETTINGS[algo]
+    return [name for name in _defaults(cls) if name not in cls.own_defaults]
+
+
+def family_overrides(algo: LearnerAlgorithm) -> dict[str, Any]:
+    """Return the values that turn a section of TruDi into one of another algorithm in the same schema."""
+    cls = SETTINGS[algo]
+    own, family = _defaults(cls), _defaults(TruDiCfg)
+    selectors = {name: getattr(cls, name) for name in SELECTORS if getattr(cls, name) != getattr(TruDiCfg, name)}
+    resets = {name: value for name, value in family.items() if name not in own}
+    return {name: _plain(v) for name, v in (selectors | resets | {n: own[n] for n in cls.own_defaults}).items()}
+
+
+def schema_fields(cls: type) -> list[tuple[str, Any, Any]]:
+    """Return name, type hint and default of each key of an ``algorithm`` section, for schemas of Hydra and hosts.
+
+    Args:
+        cls: A dataclass of settings; the selectors of a :class:`LearnerCfg` come first. Default tuples become lists.
+    """
+    hints = typing.get_type_hints(cls)
+    selectors = SELECTORS if issubclass(cls, LearnerCfg) else ()
+    return [
+        *((name, Literal[getattr(cls, name)], getattr(cls, name)) for name in selectors),
+        *((name, hints[name], _plain(default)) for name, default in _defaults(cls).items()),
+    ]
+
+
+def _label(cls: type) -> str:
+    return cls.__name__.removesuffix("Cfg")
+
+
+def _defaults(cls: type) -> dict[str, Any]:
+    return {field.name: field.default for field in dataclasses.fields(cls)}
+
+
+def _plain(value: Any) -> Any:
+    return list(value) if isinstance(value, tuple | list) else value
+
+
 def _yaml_hint(value: object) -> str:
     return " YAML reads 1.0e4 as text; write 10000.0 or 1.0e+4." if isinstance(value, str) else ""
 
@@ -293,101 +442,3 @@ def _positive_ints(values: object, at_least: int) -> bool:
         and len(values) >= at_least
         and all(isinstance(v, int) and v > 0 for v in values)
     )
-
-
-LearnerAlgorithm = Literal["trudi", "reppo", "dime"]
-"""What ``--algo`` calls the algorithms of TruDi's learner."""
-
-OF_ACTOR = (
-    *("actor", "entropy_target_per_dim", "kl_estimator", "kl_chains", "num_kl_chains", "actor_gradient"),
-    *("num_adjoint_steps", "state_encoder_dims"),
-)
-"""Settings that belong to one kind of actor: a preset's say nothing of the other kind."""
-
-OF_TRUST_REGION = ("kl_bound", "kl_estimator", "kl_chains", "num_kl_chains", "init_lambda")
-"""Settings that mean nothing without a trust region."""
-
-
-@dataclass
-class REPPOCfg(TruDiCfg):
-    """Settings of REPPO (arXiv 2507.11019): those of TruDi, with a Gaussian actor and its entropy target."""
-
-    actor: Actor = "gaussian"
-    """The policy, a tanh-Gaussian."""
-    entropy_target_per_dim: float = -0.5
-    """Target of the entropy in nats per action dimension, for unit actions in [-1, 1]; at most ln 2. The paper's."""
-
-    def _check_kind(self) -> None:
-        self._require("actor", self.actor in get_args(Actor), f"one of {get_args(Actor)}")
-        self._require("constraint", self.constraint in get_args(Constraint), f"one of {get_args(Constraint)}")
-        self._require("actor", self.actor == "gaussian", "gaussian in REPPO; diffusion is TruDi's (--algo trudi)")
-        self._require("constraint", self.constraint == "path_kl", "path_kl in REPPO, which is a trust region method")
-        chains = "for a Gaussian, whose KL needs no denoising chains"
-        self._require("kl_estimator", self.kl_estimator == "closed_form", f"closed_form {chains}")
-        self._require("kl_chains", self.kl_chains == "stored", f"stored {chains}")
-        self._require("num_kl_chains", self.num_kl_chains == 1, f"1 {chains}")
-        self._require(
-            "actor_gradient", self.actor_gradient == "pathwise", "pathwise for a Gaussian, which has no chain"
-        )
-        self._require("state_encoder_dims", not self.state_encoder_dims, "empty for a Gaussian")
-
-
-@dataclass
-class DIMECfg(TruDiCfg):
-    """Settings of on-policy DIME (after arXiv 2502.02316): those of TruDi, without the trust region."""
-
-    constraint: Constraint = "none"
-    """Nothing keeps the policy near the one that collected the rollout."""
-
-    def _check_kind(self) -> None:
-        self._require("constraint", self.constraint in get_args(Constraint), f"one of {get_args(Constraint)}")
-        self._require("actor", self.actor == "diffusion", "diffusion in DIME; a Gaussian is REPPO's (--algo reppo)")
-        self._require("constraint", self.constraint == "none", "none in DIME; path_kl is TruDi's (--algo trudi)")
-        for name in OF_TRUST_REGION:
-            default = getattr(TruDiCfg, name)
-            self._require(name, getattr(self, name) == default, f"left at {default} in DIME, without a trust region")
-        self._require(
-            "actor_gradient", self.actor_gradient == "pathwise", "pathwise in DIME: adjoint matching is TruDi's"
-        )
-
-
-SETTINGS: dict[LearnerAlgorithm, type[TruDiCfg]] = {"trudi": TruDiCfg, "reppo": REPPOCfg, "dime": DIMECfg}
-"""The settings of each algorithm of TruDi's learner."""
-
-_OWN: dict[LearnerAlgorithm, tuple[str, ...]] = {
-    "trudi": (),
-    "reppo": OF_ACTOR,
-    "dime": ("constraint", *OF_TRUST_REGION, "actor_gradient", "num_adjoint_steps"),
-}
-"""Settings that an algorithm does not take over from TruDi's presets."""
-
-
-def algorithm_of_settings(values: Mapping[str, Any]) -> LearnerAlgorithm:
-    """Return which algorithm an actor and a constraint make; for a pair that no algorithm has, one that refuses it.
-
-    Args:
-        values: Settings. Checkpoints from before there was another actor or constraint do not name them; TruDi's count.
-    """
-    kind = (values.get("actor", TruDiCfg.actor), values.get("constraint", TruDiCfg.constraint))
-    for name, cfg in SETTINGS.items():
-        if kind == (cfg.actor, cfg.constraint):
-            return name
-    return "reppo" if kind[0] == REPPOCfg.actor else "trudi"
-
-
-def settings_from_dict(values: Mapping[str, Any]) -> TruDiCfg:
-    """Build the configuration of the algorithm that ``values`` belong to (:func:`algorithm_of_settings`).
-
-    Args:
-        values: An RSL-RL ``algorithm`` section; see :meth:`TruDiCfg.from_dict`.
-
-    Raises:
-        ConfigError: If a field does not exist, with the nearest names, or holds an impossible value.
-    """
-    return SETTINGS[algorithm_of_settings(values)].from_dict(values)
-
-
-def family_overrides(algo: LearnerAlgorithm) -> dict[str, Any]:
-    """Return what makes a TruDi configuration, such as a task's preset, one of another algorithm of its learner."""
-    values = SETTINGS[algo]().to_dict()
-    return {name: values[name] for name in _OWN[algo]}

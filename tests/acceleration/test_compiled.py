@@ -13,7 +13,7 @@ from torch.profiler import ProfilerActivity, profile
 from tests.algorithms.builders import actor_critic, learner_and_batch, moved
 from trudi_rsl.acceleration import Accelerator
 from trudi_rsl.acceleration.accelerator import WORTHWHILE_UPDATES, Guarded
-from trudi_rsl.algorithms.learner import PathwiseLearner
+from trudi_rsl.algorithms.learner import Learner
 from trudi_rsl.algorithms.objectives import ActorTerms
 from trudi_rsl.errors import ConfigError
 from trudi_rsl.storage import Minibatch
@@ -26,7 +26,7 @@ UPDATES = 10
 CLOSE: dict[str, Any] = {"rtol": 2e-3, "atol": 2e-5}
 EXACT_UP_TO_ROUNDING: dict[str, Any] = {"rtol": 1e-4, "atol": 1e-6}
 
-Pair = tuple[PathwiseLearner, PathwiseLearner, Minibatch, Tensor]
+Pair = tuple[Learner, Learner, Minibatch, Tensor]
 
 
 @pytest.fixture(scope="module")
@@ -34,17 +34,17 @@ def pair() -> Pair:
     """An eager and a compiled learner of equal weights, and a minibatch of which about half is gated."""
     torch.manual_seed(0)
     eager, batch, old_steps = learner_and_batch(moved(actor_critic()), kl_bound=0.5)
-    compiled = PathwiseLearner(copy.deepcopy(eager.actor_critic), eager.cfg, 1, Accelerator("default", "cpu"))
+    compiled = Learner(copy.deepcopy(eager.actor_critic), eager.cfg, 1, Accelerator("default", "cpu"))
     return eager, compiled, batch, old_steps
 
 
-def terms(learner: PathwiseLearner, batch: Minibatch, old_steps: Tensor) -> ActorTerms:
+def terms(learner: Learner, batch: Minibatch, old_steps: Tensor) -> ActorTerms:
     noise = learner.actor_critic.actor.draw_noise(len(batch.actor_obs))
     old = learner._old_policy(batch, old_steps)
     return ActorTerms(batch.actor_obs, batch.critic_obs, noise, old, learner.alpha, learner.multiplier)
 
 
-def parameters(learner: PathwiseLearner) -> dict[str, Tensor]:
+def parameters(learner: Learner) -> dict[str, Tensor]:
     duals = {"alpha": learner.log_alpha, "lambda": learner.log_lambda}
     return {name: p.detach().clone() for name, p in [*learner.actor_critic.named_parameters(), *duals.items()]}
 
@@ -53,7 +53,10 @@ def parameters(learner: PathwiseLearner) -> dict[str, Tensor]:
 def test_losses_and_gradients_are_those_of_eager_code(pair: Pair) -> None:
     eager, compiled, batch, old_steps = pair
     given = terms(eager, batch, old_steps)
-    (objective, gradient), (expected, expected_gradient) = compiled._actor_gradient(given), eager._actor_gradient(given)
+    (objective, gradient), (expected, expected_gradient) = (
+        compiled._differentiate_actor(given),
+        eager._differentiate_actor(given),
+    )
     assert 0.0 < expected.metrics["gated_share"] < 1.0, "both branches of the gate must take part"
     torch.testing.assert_close(objective.metrics, expected.metrics, **EXACT_UP_TO_ROUNDING)
     torch.testing.assert_close(gradient, expected_gradient, **EXACT_UP_TO_ROUNDING)
@@ -71,12 +74,12 @@ def test_adjoint_matching_is_that_of_eager_code() -> None:
     eager, batch, old_steps = learner_and_batch(
         moved(actor_critic()), kl_bound=0.5, actor_gradient="adjoint", num_adjoint_steps=2
     )
-    compiled = PathwiseLearner(copy.deepcopy(eager.actor_critic), eager.cfg, 1, Accelerator("default", "cpu"))
+    compiled = Learner(copy.deepcopy(eager.actor_critic), eager.cfg, 1, Accelerator("default", "cpu"))
     given, results = terms(eager, batch, old_steps), []
     for learner in (eager, compiled):
         # the same denoising steps
         torch.manual_seed(1)
-        results.append(learner._actor_gradient(given))
+        results.append(learner._differentiate_actor(given))
     (expected, expected_gradient), (objective, gradient) = results
     assert 0.0 < expected.metrics["gated_share"] < 1.0, "both branches of the gate must take part"
     torch.testing.assert_close(objective.metrics, expected.metrics, **EXACT_UP_TO_ROUNDING)
@@ -114,7 +117,7 @@ def test_actions_are_those_of_eager_code_and_stay_when_more_are_drawn() -> None:
 def test_the_compiled_code_is_what_runs(pair: Pair) -> None:
     eager, compiled, batch, old_steps = pair
 
-    def operations(learner: PathwiseLearner) -> set[str]:
+    def operations(learner: Learner) -> set[str]:
         learner.update(batch, old_steps)
         with profile(activities=[ProfilerActivity.CPU]) as recorded:
             learner.update(batch, old_steps)
@@ -133,7 +136,7 @@ def test_a_failing_compiler_is_told_once_and_eager_code_runs(
 ) -> None:
     monkeypatch.setenv("TORCHINDUCTOR_CACHE_DIR", str(tmp_path))
     eager, batch, old_steps = learner_and_batch(moved(actor_critic()), kl_bound=0.5)
-    learner = PathwiseLearner(copy.deepcopy(eager.actor_critic), eager.cfg, 1, Accelerator("default", "cpu"))
+    learner = Learner(copy.deepcopy(eager.actor_critic), eager.cfg, 1, Accelerator("default", "cpu"))
     torch.compiler.reset()
     with inductor_config.patch({"cpp.cxx": ("/no/such/compiler",), "fx_graph_cache": False}):
         for each in (eager, learner):
@@ -144,7 +147,7 @@ def test_a_failing_compiler_is_told_once_and_eager_code_runs(
     told = capsys.readouterr().out
     assert told.count("The actor step could not be compiled and runs as it is: ") == 1
     assert told.count("The critic step could not be compiled and runs as it is: ") == 1
-    steps: list[Any] = [learner._actor_gradient._gradient, learner._critic_gradient]  # type: ignore[attr-defined]
+    steps: list[Any] = [learner._actor_gradient, learner._critic_gradient]
     assert [step.is_fast for step in steps] == [False, False]
 
 

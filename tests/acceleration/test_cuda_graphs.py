@@ -12,7 +12,7 @@ from torch.utils._pytree import tree_map
 from tests.algorithms.builders import actor_critic, learner_and_batch, moved
 from trudi_rsl.acceleration import Accelerator
 from trudi_rsl.acceleration.accelerator import WARM_UP, Guarded
-from trudi_rsl.algorithms.learner import PathwiseLearner
+from trudi_rsl.algorithms.learner import Learner
 from trudi_rsl.policies import DiffusionActorCritic
 from trudi_rsl.storage import Minibatch
 
@@ -22,14 +22,14 @@ UPDATES = 10
 CLOSE: dict[str, Any] = {"rtol": 2e-3, "atol": 2e-5}
 
 
-def on_gpu(mode: Any, model: DiffusionActorCritic, **settings: Any) -> tuple[PathwiseLearner, Minibatch, Tensor]:
+def on_gpu(mode: Any, model: DiffusionActorCritic, **settings: Any) -> tuple[Learner, Minibatch, Tensor]:
     """Return a learner on the GPU, and a minibatch, both made on the CPU from the same random numbers."""
     cpu, batch, old_steps = learner_and_batch(model, kl_bound=0.5, **settings)
-    learner = PathwiseLearner(copy.deepcopy(model).cuda(), cpu.cfg, 1, Accelerator(mode, "cuda"))
+    learner = Learner(copy.deepcopy(model).cuda(), cpu.cfg, 1, Accelerator(mode, "cuda"))
     return learner, tree_map(lambda t: t if t is None else t.cuda(), batch), old_steps.detach().cuda()
 
 
-def parameters(learner: PathwiseLearner) -> dict[str, Tensor]:
+def parameters(learner: Learner) -> dict[str, Tensor]:
     duals = {"alpha": learner.log_alpha, "lambda": learner.log_lambda}
     return {name: p.detach().clone() for name, p in [*learner.actor_critic.named_parameters(), *duals.items()]}
 
@@ -101,7 +101,7 @@ def test_a_resumed_learner_is_captured_with_the_loaded_state() -> None:
     learner, batch, old_steps = on_gpu("cudagraphs", moved(actor_critic()))
     for _ in range(WARM_UP + 2):
         learner.update(batch, old_steps)
-    resumed = PathwiseLearner(copy.deepcopy(learner.actor_critic), learner.cfg, 1, Accelerator("off", "cuda"))
+    resumed = Learner(copy.deepcopy(learner.actor_critic), learner.cfg, 1, Accelerator("off", "cuda"))
     state = copy.deepcopy(learner.state_dict())
     resumed.load_state_dict(copy.deepcopy(state))
     learner.load_state_dict(state)

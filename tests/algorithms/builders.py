@@ -9,8 +9,7 @@ import torch
 from tensordict import TensorDict
 from torch import Tensor
 
-from trudi_rsl.algorithms import TruDiCfg
-from trudi_rsl.algorithms.learner import PathwiseLearner
+from trudi_rsl.algorithms.learner import Learner
 from trudi_rsl.algorithms.trust_region import step_sizes_of
 from trudi_rsl.policies import ActorCritic, DiffusionActorCritic, GaussianActorCritic
 from trudi_rsl.settings import settings_from_dict
@@ -68,7 +67,7 @@ def moved(model: ModelT, scale: float = 0.1) -> ModelT:
     return model
 
 
-def config(actor: str = "diffusion", **settings: Any) -> TruDiCfg:
+def config(actor: str = "diffusion", **settings: Any) -> Any:
     """Return settings for the tiny module; only what the learner reads matters."""
     tiny = {"num_denoise_steps": NUM_DENOISE_STEPS, "critic_hidden_dim": WIDTH, "value_range": (-10, 10)}
     return settings_from_dict({"actor": actor} | tiny | settings)
@@ -97,7 +96,7 @@ def decide(model: ActorCritic[Any], buffer: RolloutBuffer, obs: TensorDict) -> T
     return decision.action
 
 
-def learner_and_batch(model: ActorCritic[Any], **settings: Any) -> tuple[PathwiseLearner, Minibatch, Any]:
+def learner_and_batch(model: ActorCritic[Any], **settings: Any) -> tuple[Learner, Minibatch, Any]:
     """Return a learner on ``model``, a minibatch that its old actor drew, and the old actor's step sizes or None."""
     cfg = config("gaussian" if isinstance(model, GaussianActorCritic) else "diffusion", **settings)
     current = model.actor.state_dict()
@@ -107,4 +106,4 @@ def learner_and_batch(model: ActorCritic[Any], **settings: Any) -> tuple[Pathwis
     model.actor.load_state_dict(current)
     buffer.targets.normal_()
     buffer.next_features.normal_()
-    return PathwiseLearner(model, cfg), next(buffer.minibatches(1, 1)), step_sizes_of(model.old_actor)
+    return Learner(model, cfg), next(buffer.minibatches(1, 1)), step_sizes_of(model.old_actor)

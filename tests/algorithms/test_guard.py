@@ -45,13 +45,13 @@ def test_a_minibatch_with_a_non_finite_gradient_changes_nothing_nor_does_the_nex
     damaged = getattr(batch, field).clone()
     damaged[0] = float("nan")
     both = {"actor_obs": damaged, "critic_obs": damaged} if field == "actor_obs" else {field: damaged}
-    assert learner.update(batch._replace(**both), old_steps)["skipped_max"] == 1.0
+    assert learner.update(batch._replace(**both), old_steps)["skipped_updates"] == 1.0
     # a critic whose own gradient is finite has taken its step before the actor's fails
-    assert learner.update(batch, old_steps)["skipped_max"] == 1.0
+    assert learner.update(batch, old_steps)["skipped_updates"] == 1.0
     after = content(learner)
     assert [name for name in before if not torch.equal(before[name], after[name])] == []
     learner.skips.zero_()
-    assert learner.update(batch, old_steps)["skipped_max"] == 0.0
+    assert learner.update(batch, old_steps)["skipped_updates"] == 0.0
     assert [name for name in before if not torch.equal(before[name], content(learner)[name])] != []
 
 
@@ -136,7 +136,7 @@ def test_what_caused_it_is_lost_where_it_cannot_be_written_and_nothing_else(
     guard.folder = tmp_path
     try:
         resource.setrlimit(resource.RLIMIT_FSIZE, (100, limits[1]))
-        guard.skipped("A reason.", "A remedy.", {"x": torch.zeros(1000)}, dict)
+        guard.record_skip("A reason.", "A remedy.", {"x": torch.zeros(1000)}, dict)
     finally:
         resource.setrlimit(resource.RLIMIT_FSIZE, limits)
         signal.signal(signal.SIGXFSZ, handler)

@@ -10,24 +10,24 @@ import torch
 from torch import Tensor
 
 from tests.algorithms.builders import actor_critic, gaussian_actor_critic, learner_and_batch, moved
-from trudi_rsl.algorithms.learner import PathwiseLearner
+from trudi_rsl.algorithms.learner import Learner
 from trudi_rsl.algorithms.trust_region import path_kl, reverse_path_kl
 from trudi_rsl.policies import ActorCritic
 from trudi_rsl.storage import Minibatch
 
 
-def everything(learner: PathwiseLearner) -> dict[str, Tensor]:
+def everything(learner: Learner) -> dict[str, Tensor]:
     """Return a copy of all parameters, buffers and multipliers."""
     state = {**learner.actor_critic.state_dict(), "alpha": learner.log_alpha, "lambda": learner.log_lambda}
     return {name: value.detach().clone() for name, value in state.items()}
 
 
-def moved_names(learner: PathwiseLearner, before: dict[str, Tensor]) -> set[str]:
+def moved_names(learner: Learner, before: dict[str, Tensor]) -> set[str]:
     after = everything(learner)
     return {name for name in before if not torch.equal(before[name], after[name])}
 
 
-def names(learner: PathwiseLearner, part: str) -> set[str]:
+def names(learner: Learner, part: str) -> set[str]:
     return {name for name, _ in learner.actor_critic.named_parameters() if name.startswith(f"{part}.")}
 
 
@@ -44,7 +44,7 @@ Build = Callable[[], ActorCritic[Any]]
 CASES: list[tuple[Build, dict[str, Any]]] = [*((actor_critic, s) for s in SETTINGS), (gaussian_actor_critic, {})]
 
 
-def median_path_kl(learner: PathwiseLearner, batch: Minibatch, old_steps: Tensor | None) -> float:
+def median_path_kl(learner: Learner, batch: Minibatch, old_steps: Tensor | None) -> float:
     model = learner.actor_critic
     if learner.cfg.kl_estimator == "reverse":
         trace = model.decide(batch.actor_obs).trace
@@ -184,7 +184,7 @@ def test_learner_state_continues_as_if_never_stopped(build: Build) -> None:
     learner.update(batch, old_steps)
     uninterrupted = everything(learner)
 
-    resumed = PathwiseLearner(model, learner.cfg)
+    resumed = Learner(model, learner.cfg)
     model.load_state_dict({k: v for k, v in weights.items() if k not in ("alpha", "lambda")}, strict=False)
     resumed.load_state_dict(state)
     torch.manual_seed(5)

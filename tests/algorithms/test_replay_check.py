@@ -7,7 +7,7 @@ from torch import Tensor
 
 from tests.algorithms.builders import actor_critic, gaussian_actor_critic
 from trudi_rsl.acceleration import network_precision
-from trudi_rsl.algorithms.nonfinite import raise_if_replay_differs
+from trudi_rsl.algorithms.trust_region import raise_if_replay_differs
 from trudi_rsl.policies.base import Decision
 from trudi_rsl.policies.diffusion import DiffusionPolicy
 

@@ -66,7 +66,8 @@ def test_truncation_bootstraps_from_q_and_entropy_at_the_final_observation(asymm
     assert buffer.final_actor_obs is not None and buffer.final_critic_obs is not None
     torch.manual_seed(11)
     # final observations are stored raw
-    chain = model.sample_chain(model.actor_obs.normalize(buffer.final_actor_obs[RESET_ROW, ENV][None]))
+    actor_obs = model.actor_obs.normalize(buffer.final_actor_obs[RESET_ROW, ENV][None])
+    chain = model.actor.sample(actor_obs, model.actor.draw_noise(1))
     critic_obs = model.critic_obs.normalize(buffer.final_critic_obs[RESET_ROW, ENV][None])
     q, features = model.critic.value_and_features(critic_obs, chain.latents[-1].tanh())
     expected = buffer.rewards[RESET_ROW, ENV] + GAMMA * (q - ALPHA * model.actor.log_prob_bound(chain))[0]

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from tests.algorithms.builders import actor_critic, config, observations
 from trudi_rsl.algorithms import TruDi
 from trudi_rsl.algorithms.targets import CROWDED_SHARE, initial_range, widened_range
-from trudi_rsl.health.critic import CLIPPED_FOR, MAX_CLIPPED_SHARE
+from trudi_rsl.health.learning_rules import CLIPPED_FOR, MAX_CLIPPED_SHARE
 from trudi_rsl.storage import RolloutBuffer
 
 FINITE = st.floats(-1e3, 1e3, width=32)

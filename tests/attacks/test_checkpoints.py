@@ -27,8 +27,7 @@ from trudi_rsl.checkpoints.rebuild import load_actor_critic, load_deployable
 from trudi_rsl.deploy import export_checkpoint
 from trudi_rsl.errors import CheckpointError
 from trudi_rsl.evaluation.chains import load_diffusion_policy
-from trudi_rsl.evaluation.checkpoints import find_subjects
-from trudi_rsl.evaluation.policies import identify
+from trudi_rsl.evaluation.identify import find_subjects, identify
 from trudi_rsl.hosts.gymnasium.env import GymnasiumVecEnv
 from trudi_rsl.runners import OnPolicyRunner
 
@@ -184,7 +183,7 @@ SIZES: list[tuple[str, Any]] = [
     ("settings.actor_hidden_dims", [HUGE, HUGE]),
     ("settings.critic_hidden_dim", HUGE),
     ("settings.num_bins", HUGE),
-    ("action_low", torch.zeros(500_000)),
+    ("action_bounds", (torch.zeros(500_000), torch.ones(500_000))),
 ]
 
 
@@ -198,8 +197,6 @@ def test_sizes_are_compared_with_the_weights_before_they_take_memory(
         for parent in parents:
             section = section[parent]
         section[last] = value
-        if name == "action_low":
-            section["action_high"] = value + 1
 
     path = rewritten(checkpoint, tmp_path / "model_1.pt", change)
     with refused(CheckpointError) as message:
@@ -217,7 +214,8 @@ NONSENSE: list[tuple[str, Any]] = [
     ("trudi_rsl.settings.gamma", 10**5000),
     ("trudi_rsl.policy", ["diffusion"]),
     ("trudi_rsl.policy", "mlp"),
-    ("trudi_rsl.algorithm", "reppo"),
+    ("trudi_rsl.algorithm", "sac"),
+    ("trudi_rsl.algorithm", "ppo"),
     ("trudi_rsl.settings.num_denoise_steps", 10**9),
     ("trudi_rsl.settings.evil", "os.system"),
     ("trudi_rsl.obs_dims", {"joints": -1}),
@@ -227,8 +225,9 @@ NONSENSE: list[tuple[str, Any]] = [
     ("trudi_rsl.task", 3),
     ("trudi_rsl.environment", {"robot": torch.zeros(3)}),
     ("trudi_rsl.environment", "robot"),
-    ("trudi_rsl.action_low", "low"),
-    ("trudi_rsl.action_low", torch.zeros(())),
+    ("trudi_rsl.action_bounds", "low"),
+    ("trudi_rsl.action_bounds", None),
+    ("trudi_rsl.action_bounds", (torch.zeros(()), torch.ones(()))),
     ("actor_state_dict", {"actor.nothing": 1}),
     ("actor_state_dict", [1]),
     ("critic_state_dict", None),

@@ -14,9 +14,10 @@ from omegaconf import OmegaConf
 from tests.attacks.hostile import MODULE, refused, rewritten
 from trudi_rsl.checkpoints.rebuild import load_deployable
 from trudi_rsl.errors import CheckpointError
-from trudi_rsl.evaluation.checkpoints import find_subjects
-from trudi_rsl.evaluation.measurement import EvaluationCfg, evaluations_of
-from trudi_rsl.evaluation.policies import SamplerCfg
+from trudi_rsl.evaluation.identify import find_subjects
+from trudi_rsl.evaluation.measurement import EvaluationCfg, plan_evaluations
+from trudi_rsl.evaluation.samplers import SamplerCfg
+from trudi_rsl.hosts.registry import GYMNASIUM
 from trudi_rsl.rsl_rl_compat.version import PPO_MODELS
 
 pytestmark = pytest.mark.skipif(not PPO_MODELS, reason="rebuilding PPO's policy needs rsl-rl-lib 5")
@@ -58,7 +59,7 @@ def test_other_classes_that_a_checkpoint_names_are_neither_imported_nor_called(
     for name in NAMES:
 
         def attack(content: dict[str, Any], name: Any = name) -> None:
-            spec = content["infos"].pop("trudi_rsl")
+            spec = content.pop("trudi_rsl")
             distribution = {"class_name": name, "mode": "r+"}
             if old:
                 actor = {"class_name": "MLPModel", **spec["settings"], "distribution_cfg": distribution}
@@ -76,7 +77,7 @@ def test_a_model_of_another_class_is_not_imported(ppo_checkpoint: Path, tmp_path
     for name in [*NAMES, "RNNModel", "rsl_rl.models:RNNModel"]:
 
         def attack(content: dict[str, Any], name: Any = name) -> None:
-            spec = content["infos"].pop("trudi_rsl")
+            spec = content.pop("trudi_rsl")
             actor = spec["settings"] | {"class_name": name}
             content["infos"]["policy_gradient"] = spec | {"format": 1, "actor": actor}
 
@@ -88,7 +89,7 @@ def test_a_model_of_another_class_is_not_imported(ppo_checkpoint: Path, tmp_path
 @pytest.mark.parametrize("prefix", ["", "rsl_rl.modules:", "rsl_rl.modules.", "rsl_rl.modules.distribution:"])
 def test_a_distribution_is_found_by_each_of_its_names(ppo_checkpoint: Path, tmp_path: Path, prefix: str) -> None:
     def rename(content: dict[str, Any]) -> None:
-        distribution = content["infos"]["trudi_rsl"]["settings"]["distribution_cfg"]
+        distribution = content["trudi_rsl"]["settings"]["distribution_cfg"]
         distribution["class_name"] = f"{prefix}GaussianDistribution"
 
     policy, _ = load_deployable(rewritten(ppo_checkpoint, tmp_path / "model_1.pt", rename))
@@ -99,9 +100,7 @@ def test_a_distribution_is_found_by_each_of_its_names(ppo_checkpoint: Path, tmp_
 
 @pytest.mark.parametrize("value", [["sh"], 0, 2.0, 10**20])
 def test_a_number_of_actions_is_a_number(ppo_checkpoint: Path, tmp_path: Path, value: Any) -> None:
-    path = rewritten(
-        ppo_checkpoint, tmp_path / "model_1.pt", lambda c: c["infos"]["trudi_rsl"].update(num_actions=value)
-    )
+    path = rewritten(ppo_checkpoint, tmp_path / "model_1.pt", lambda c: c["trudi_rsl"].update(num_actions=value))
     with refused(CheckpointError) as message:
         load_deployable(path)
     assert "number of actions" in message[0]
@@ -116,7 +115,7 @@ def test_other_classes_that_a_run_folders_settings_name_are_not_imported_to_eval
     agent = OmegaConf.load(run / "params" / "agent.yaml")
     OmegaConf.update(agent, f"{section}.class_name", f"{MODULE}:Model")
     OmegaConf.save(agent, run / "params" / "agent.yaml")
-    [evaluation] = evaluations_of(find_subjects([str(run)]), [[SamplerCfg()]], EvaluationCfg(1))
+    [evaluation] = plan_evaluations(find_subjects([str(run)]), [[SamplerCfg()]], EvaluationCfg(1), GYMNASIUM)
     with refused(CheckpointError, marker) as message:
         evaluation.run()
     assert MODULE in message[0]
@@ -132,6 +131,6 @@ def test_what_only_training_makes_use_of_does_not_keep_a_policy_from_acting(
     symmetry = {"data_augmentation_func": f"{MODULE}:mirror", "use_data_augmentation": True}
     OmegaConf.update(agent, "algorithm.symmetry_cfg", symmetry, force_add=True)
     OmegaConf.save(agent, run / "params" / "agent.yaml")
-    [evaluation] = evaluations_of(find_subjects([str(run)]), [[SamplerCfg()]], EvaluationCfg(1))
+    [evaluation] = plan_evaluations(find_subjects([str(run)]), [[SamplerCfg()]], EvaluationCfg(1), GYMNASIUM)
     assert len(evaluation.run().returns) == 1
     assert not marker.exists()

@@ -17,12 +17,12 @@ from trudi_rsl.command_line import require_new
 from trudi_rsl.config.event_file import read_run
 from trudi_rsl.deploy import export_checkpoint
 from trudi_rsl.errors import CheckpointError, ConfigError
-from trudi_rsl.evaluation.checkpoints import find_subjects
-from trudi_rsl.evaluation.files import unused_stem
-from trudi_rsl.evaluation.measurement import EvaluationCfg, evaluations_of
-from trudi_rsl.evaluation.plots import draw_learning_curves
-from trudi_rsl.evaluation.policies import SamplerCfg
-from trudi_rsl.files import is_whole, point, replacing
+from trudi_rsl.evaluation.identify import find_subjects
+from trudi_rsl.evaluation.learning_curves import draw_learning_curves
+from trudi_rsl.evaluation.measurement import EvaluationCfg, plan_evaluations
+from trudi_rsl.evaluation.samplers import SamplerCfg
+from trudi_rsl.files import is_whole, point, replacing, unused_stem
+from trudi_rsl.hosts.registry import GYMNASIUM
 
 Script = Callable[[str], ScriptHere]
 
@@ -89,7 +89,7 @@ def test_a_folder_that_is_a_link_keeps_no_evaluation_and_no_video(
     for name in ("evaluations", "videos"):
         (run / name).symlink_to(outside)
     before = snapshot(outside)
-    [evaluation] = evaluations_of(find_subjects([str(run)]), [[SamplerCfg()]], EvaluationCfg(1))
+    [evaluation] = plan_evaluations(find_subjects([str(run)]), [[SamplerCfg()]], EvaluationCfg(1), GYMNASIUM)
     with pytest.warns(UserWarning, match="leads out of the run folder"):
         assert len(evaluation.run().returns) == 1
     task = ["--task", "InvertedPendulum-v5", "--checkpoint", str(run), "--video", "--episodes", "1"]
@@ -100,7 +100,9 @@ def test_a_folder_that_is_a_link_keeps_no_evaluation_and_no_video(
 def test_a_run_folder_that_is_reached_by_a_link_is_as_good(trudi_run: Path, tmp_path: Path) -> None:
     run = shutil.copytree(trudi_run, tmp_path / "run")
     (tmp_path / "link").symlink_to(run)
-    [evaluation] = evaluations_of(find_subjects([str(tmp_path / "link")]), [[SamplerCfg()]], EvaluationCfg(1))
+    [evaluation] = plan_evaluations(
+        find_subjects([str(tmp_path / "link")]), [[SamplerCfg()]], EvaluationCfg(1), GYMNASIUM
+    )
     with warnings.catch_warnings():
         warnings.simplefilter("error")
         evaluation.run()

@@ -10,11 +10,9 @@ from typing import Any
 
 import numpy as np
 import pytest
-import torch
 import yaml
 
 from tests.attacks.hostile import refused, write_onnx
-from tests.attacks.torchscript import Writing, WritingWhenLoaded
 from tests.deploy.test_contract import ACTION, METADATA, ROBOT
 from trudi_rsl.deploy import Contract, ContractError, ExportError, Policy
 from trudi_rsl.deploy.deploy_yaml import deploy_yaml
@@ -123,19 +121,6 @@ def test_an_absurd_control_period_is_not_measured_against(tmp_path: Path, told: 
     with refused(ExportError) as message:
         measure([write_onnx(tmp_path / "policy.onnx", control_period_s=told)], 100)
     assert "control" in message[0]
-
-
-@pytest.mark.parametrize("program", [Writing, WritingWhenLoaded])
-@pytest.mark.filterwarnings("ignore:.*torch.jit")
-def test_a_torchscript_program_that_writes_files_is_not_run(
-    tmp_path: Path, marker: Path, program: type[Writing]
-) -> None:
-    torch.jit.script(program(str(marker))).save(str(tmp_path / "policy.pt"))
-    with refused(ExportError, marker) as message:
-        measure([tmp_path / "policy.pt"], 100)
-    assert "calls save" in message[0]
-    torch.jit.load(tmp_path / "policy.pt")(torch.zeros(1, 3))
-    assert marker.exists(), "the attack is real"
 
 
 @pytest.mark.parametrize("content", [b"", b"PK\x03\x04", b"\x80\x02}."])

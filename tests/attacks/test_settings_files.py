@@ -16,8 +16,8 @@ from tests.attacks.hostile import refused, snapshot
 from trudi_rsl.config import compose, load_params
 from trudi_rsl.config.event_file import RunError, read_run
 from trudi_rsl.errors import CheckpointError, ConfigError
-from trudi_rsl.evaluation.comparison.normalization import read_ranges
-from trudi_rsl.evaluation.play import find
+from trudi_rsl.evaluation.comparison import read_ranges
+from trudi_rsl.evaluation.identify import find_played
 from trudi_rsl.experiments.experiment import from_mapping, load_experiment
 from trudi_rsl.experiments.job import RECORD_FILE, Job
 from trudi_rsl.experiments.plan import plan
@@ -238,7 +238,7 @@ def test_what_to_resume_is_found_among_the_runs_or_told_in_one_line(
     (tmp_path / "secret" / "model_1.pt").touch()
     monkeypatch.chdir(tmp_path / "here")
     try:
-        assert find("Pendulum-v1", "trudi", **{name: value}) == Path("/etc/passwd")
+        assert find_played("Pendulum-v1", "trudi", **{name: value}) == Path("/etc/passwd")
     except (CheckpointError, ConfigError) as error:
         assert str(error).isprintable()
 

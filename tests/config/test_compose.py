@@ -4,7 +4,6 @@
 import dataclasses
 import shutil
 from pathlib import Path
-from typing import Any
 
 import pytest
 from omegaconf import OmegaConf
@@ -13,28 +12,10 @@ from trudi_rsl.config import check_startable, compose, task_preset
 from trudi_rsl.config.presets import CONFIG_DIR, available, preset_of
 from trudi_rsl.errors import ConfigError
 from trudi_rsl.rsl_rl_compat.version import PPO_MODELS
-from trudi_rsl.settings import TruDiCfg
+from trudi_rsl.settings import SELECTORS, SETTINGS, TruDiCfg
 
 PRESETS = [(algo, preset) for algo in available("agent") for preset in available(f"preset/{algo}")]
 needs_ppo = pytest.mark.skipif(not PPO_MODELS, reason="the settings of PPO are written for RSL-RL 5")
-REPPO = {
-    "actor": "gaussian",
-    "entropy_target_per_dim": -0.5,
-    "kl_estimator": "closed_form",
-    "actor_gradient": "pathwise",
-    "num_adjoint_steps": 0,
-    "kl_chains": "stored",
-    "num_kl_chains": 1,
-}
-DIME = {
-    "constraint": "none",
-    "kl_bound": 0.1,
-    "kl_estimator": "closed_form",
-    "kl_chains": "stored",
-    "num_kl_chains": 1,
-    "actor_gradient": "pathwise",
-    "num_adjoint_steps": 0,
-}
 OF_GYMNASIUM = ("halfcheetah", "planar_obstacle", "planar_push_t", "gymnasium")
 LAID_OVER_A_HOSTS_OWN = ("isaaclab", "mjlab")
 """How presets begin that are no whole configurations: the host's configuration of the task comes below them."""
@@ -96,7 +77,7 @@ def test_a_task_finds_its_benchmarks_preset(task: str, preset: str) -> None:
 def test_every_field_of_the_algorithm_can_be_overridden_and_keeps_its_default() -> None:
     algorithm = dict(compose("SomeTask-v0", overrides=["preset=dmc"]).agent.algorithm)
     fields = {f.name for f in dataclasses.fields(TruDiCfg)}
-    assert set(algorithm) == fields | {"class_name"}
+    assert set(algorithm) == fields | {"class_name", *SELECTORS}
     written = OmegaConf.select(OmegaConf.load(CONFIG_DIR / "preset" / "trudi" / "dmc.yaml"), "agent.algorithm")
     defaults = TruDiCfg().to_dict()
     assert {k: algorithm[k] for k in fields - set(written)} == {k: defaults[k] for k in fields - set(written)}
@@ -131,12 +112,16 @@ def test_runs_of_different_algorithms_lie_apart() -> None:
 @pytest.mark.parametrize(
     "preset", [p for algo, p in PRESETS if algo == "trudi" and not p.startswith(LAID_OVER_A_HOSTS_OWN)]
 )
-@pytest.mark.parametrize(("algo", "own"), [("reppo", REPPO), ("dime", DIME)])
-def test_trudis_relatives_have_the_tasks_preset_but_for_actor_or_constraint(
-    algo: str, own: dict[str, Any], preset: str
-) -> None:
+@pytest.mark.parametrize("algo", ["reppo", "dime"])
+def test_trudis_relatives_have_the_tasks_preset_but_for_actor_or_constraint(algo: str, preset: str) -> None:
     trudi, relative = (compose("SomeTask-v0", name, [f"preset={preset}"]) for name in ("trudi", algo))
-    assert dict(relative.agent.algorithm) == dict(trudi.agent.algorithm) | own
+    cls = SETTINGS[algo]  # type: ignore[index]
+    own = cls().to_dict()
+    assert set(relative.agent.algorithm) == {"class_name", *own}
+    changed = {name for name in own if relative.agent.algorithm[name] != trudi.agent.algorithm[name]}
+    assert changed <= ({"actor", "entropy_target_per_dim"} if algo == "reppo" else {"constraint"})
+    fixed = ("actor", "constraint", *cls.own_defaults)
+    assert {name: relative.agent.algorithm[name] for name in fixed} == {name: own[name] for name in fixed}
     assert relative.env == trudi.env
     runners = (cfg.agent.items() for cfg in (trudi, relative))
     shared = [{k: v for k, v in runner if k not in ("algorithm", "experiment_name")} for runner in runners]
@@ -158,12 +143,12 @@ def test_a_presets_settings_of_a_diffusion_actor_do_not_reach_reppo_but_override
 @pytest.mark.parametrize(
     ("algo", "override", "words"),
     [
-        ("trudi", "actor=gaussian", "actor must be diffusion in TruDi; a Gaussian is REPPO's"),
+        ("trudi", "actor=gaussian", "actor must be diffusion in TruDi; gaussian is REPPO's"),
         ("reppo", "actor=diffusion", "actor must be gaussian in REPPO; diffusion is TruDi's"),
-        ("reppo", "kl_chains=fresh", "kl_chains must be stored for a Gaussian"),
-        ("reppo", "kl_estimator=reverse", "kl_estimator must be closed_form for a Gaussian"),
+        ("reppo", "kl_chains=fresh", "kl_chains must be left at stored in REPPO"),
+        ("reppo", "kl_estimator=reverse", "kl_estimator must be left at closed_form in REPPO"),
         ("trudi", "constraint=none", "constraint must be path_kl in TruDi; none is DIME's"),
-        ("dime", "actor=gaussian", "actor must be diffusion in DIME; a Gaussian is REPPO's"),
+        ("dime", "actor=gaussian", "actor must be diffusion in DIME; gaussian is REPPO's"),
         ("dime", "kl_bound=0.2", "kl_bound must be left at 0.1 in DIME"),
     ],
 )

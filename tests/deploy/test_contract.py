@@ -86,7 +86,7 @@ def test_gains_stand_in_the_order_of_the_motors_and_all_else_in_that_of_the_join
     assert "order of the motors" not in text
     unnamed, text = read_yaml(robot={k: v for k, v in ROBOT.items() if k != "motor_names"})
     assert (unnamed["joint_ids_map"], unnamed["stiffness"]) == ([0, 1, 2], ROBOT["stiffness"])
-    assert "does not tell the order of the motors" in text
+    assert "order of the motors" in text
 
 
 def test_observations_have_the_runners_names_in_the_policys_order() -> None:
@@ -121,8 +121,8 @@ def test_there_is_no_deploy_yaml_of_what_is_not_known(missing: str) -> None:
 @pytest.mark.parametrize(
     ("changes", "reason"),
     [
-        ({"actions": [ACTION, ACTION]}, "room for one JointPositionAction only"),
-        ({"obs_terms": [*TERMS, TERMS[0] | {"name": "second gyro"}]}, "room for one base_ang_vel only"),
+        ({"actions": [ACTION, ACTION]}, "only one JointPositionAction"),
+        ({"obs_terms": [*TERMS, TERMS[0] | {"name": "second gyro"}]}, "only one base_ang_vel"),
         ({"robot": ROBOT | {"motor_names": ["hip", "ankle"]}}, "names no motor for knee"),
     ],
 )
@@ -138,7 +138,7 @@ def test_an_export_without_room_in_deploy_yaml_is_still_written(tmp_path: Path) 
         "robot": ROBOT | {"motor_names": ["hip"]},
     }
     runner.save(str(tmp_path / "model_0.pt"))
-    with pytest.warns(UserWarning, match=r"There is no deploy\.yaml: the task names no motor for knee, ankle"):
+    with pytest.warns(UserWarning, match=r"deploy\.yaml.* no motor for knee, ankle"):
         report = export_checkpoint(tmp_path / "model_0.pt")
     assert report.deploy_yaml is None
     assert Policy(report.onnx).contract.robot is not None
@@ -195,11 +195,11 @@ def test_commands_of_an_action_are_offset_and_scaled_and_clipped(exported: Path,
     assert commands == pytest.approx({"hip": 1.1, "knee": -0.8, "ankle": 0.31})
     policy.reset()
     assert policy.last_action.tolist() == [0.0, 0.0, 0.0]
-    with pytest.raises(ContractError, match="does not tell which joints"):
+    with pytest.raises(ContractError, match="which joints"):
         Policy(exported).joint_commands(action)
     one = {name: ACTION[name][:1] for name in ("joint_names", "joint_ids", "scale", "offset")}
     half = ACTION | one | {"limits": None}
-    with pytest.raises(ContractError, match="gives 3 actions, its metadata tells of others"):
+    with pytest.raises(ContractError, match="3 actions, its metadata describes 1"):
         Policy(changed(exported, tmp_path, actions=[half]))
 
 

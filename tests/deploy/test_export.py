@@ -35,12 +35,12 @@ def torchscript_actions(path: Path, raw: Tensor) -> Tensor:
 
 
 @torch.no_grad()
-def plain_actions(policy: DiffusionActorCritic, raw: Tensor, x0: Tensor, score_scale: float = 1.0) -> Tensor:
+def plain_actions(policy: DiffusionActorCritic, raw: Tensor, x0: Tensor) -> Tensor:
     """Normalise, solve the ODE and scale by hand."""
     normalizer = policy.actor_obs.normalizer
     assert isinstance(normalizer, EmpiricalNormalization)
     normalized = (raw - normalizer.mean) / (normalizer.std + normalizer.eps)
-    unit = policy.actor.solve_ode(normalized, x0.expand(len(raw), -1), score_scale).tanh()
+    unit = policy.actor.ode_path(normalized, start=x0.expand(len(raw), -1))[-1].tanh()
     low, high = DriftEnv.action_low, DriftEnv.action_high
     return low + (high - low) * (unit + 1.0) / 2.0
 

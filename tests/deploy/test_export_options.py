@@ -84,7 +84,7 @@ def test_a_later_export_takes_the_second_file_away(actor_critic: DiffusionActorC
 
 def test_a_gaussian_has_no_initial_latent(tmp_path: Path) -> None:
     gaussian = make_trained(OnPolicyRunner, actor="gaussian").alg.get_policy()
-    with pytest.raises(ValueError, match="has no chain, so that no file can take its initial latent"):
+    with pytest.raises(ValueError, match="initial latent"):
         export_policy(gaussian, tmp_path / "new", ExportOptions(latent_input=True))
     assert not (tmp_path / "new").exists()
 
@@ -134,7 +134,7 @@ def test_a_policy_that_does_not_bear_few_bits_is_not_exported(
     wide: DiffusionActorCritic, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setitem(parity.MEDIAN_TOLERANCES, "int8", 1e-9)
-    with pytest.raises(ExportError, match="median over observations; the policy does not bear int8"):
+    with pytest.raises(ExportError, match="int8"):
         export_policy(wide, tmp_path, ExportOptions(precision="int8"))
     assert list(tmp_path.iterdir()) == []
 

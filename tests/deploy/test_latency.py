@@ -41,11 +41,12 @@ def test_a_policy_too_slow_for_its_period_is_told() -> None:
     assert Timing(Path("policy.onnx"), "ONNX Runtime", times, 3.0).warning is None
     warning = Timing(Path("policy.onnx"), "ONNX Runtime", times, 2.9).warning
     assert warning is not None
-    assert "takes 3.00 ms or more, longer than the control period of 2.90 ms" in warning
+    assert "3.00 ms" in warning and "2.90 ms" in warning
 
 
-def test_a_folder_stands_for_its_exported_files(exported: Path, tmp_path: Path) -> None:
-    assert exported_files([exported.parent, exported]) == [exported, exported.with_suffix(".pt"), exported]
+def test_a_folder_stands_for_its_onnx_files_and_programs_must_be_named(exported: Path, tmp_path: Path) -> None:
+    program = exported.with_suffix(".pt")
+    assert exported_files([exported.parent, program, exported]) == [exported, program, exported]
     (tmp_path / "notes.txt").touch()
     for path in (tmp_path, tmp_path / "notes.txt", tmp_path / "none"):
         with pytest.raises(ExportError, match="no exported policy"):
@@ -74,12 +75,13 @@ def test_the_picture_has_a_curve_of_every_file_and_the_period() -> None:
 
 def test_the_script_prints_a_row_for_each_file_draws_them_and_warns(exported: Path, tmp_path: Path) -> None:
     arguments = ("--calls", "100", "--period_ms", "0.000001", "--output", "latency.png")
-    done = run_script("latency.py", exported.parent, *arguments, cwd=tmp_path)
+    files = (exported.parent, exported.with_suffix(".pt"))
+    done = run_script("latency.py", *files, *arguments, cwd=tmp_path)
     assert done.returncode == 0, done.stderr
     assert "ONNX Runtime" in done.stdout
     assert "TorchScript" in done.stdout
     assert done.stderr.count("longer than the control period of 0.00 ms") == 2
     assert (tmp_path / "latency.png").stat().st_size > 0
-    again = run_script("latency.py", exported.parent, *arguments, cwd=tmp_path)
+    again = run_script("latency.py", *files, *arguments, cwd=tmp_path)
     assert again.returncode == 1
     assert again.stderr == "Error: latency.png exists and was kept. Choose another --output, or delete it first.\n"

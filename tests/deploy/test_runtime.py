@@ -134,8 +134,8 @@ def test_other_observations_than_the_policys_are_refused(exported: Path, obs: An
 @pytest.mark.parametrize(
     ("entries", "message"),
     [
-        ({"obs_dims": None}, "does not tell which observations"),
-        ({"obs_dims": {"joints": 5}}, r"tells of 5 observations, its input has shape \[1, 9\]"),
+        ({"obs_dims": None}, "obs_dims"),
+        ({"obs_dims": {"joints": 5}}, r"5 observations, its input has shape \[1, 9\]"),
         ({"obs_dims": 3}, "metadata cannot be read"),
         ({"action_low": [0.0]}, r"action_low of shape \(1,\) instead of \(3,\)"),
         ({"obs_terms": [{"name": "a", "size": 9, "scale": [1.0]}]}, "metadata cannot be read: observation term 'a'"),

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: BSD-3-Clause
-"""How several processes are started, what a user is told who starts them otherwise, and that one shares nothing."""
+"""Launching several processes, refused launch commands, and a single process, which has nothing to communicate."""
 
 from __future__ import annotations
 
@@ -34,34 +34,37 @@ SBATCH = ROOT / "scripts" / "slurm" / "train_distributed.sbatch"
 
 
 @pytest.fixture(autouse=True)
-def _alone_in_a_folder(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+def _single_process(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     monkeypatch.chdir(tmp_path)
     for name in TORCHRUN_VARIABLES:
         monkeypatch.delenv(name, raising=False)
 
 
-@pytest.mark.parametrize("started", [{}, {"RANK": "0", "WORLD_SIZE": "2"}])
-def test_distributed_without_torchrun_says_how_to_start_it(
-    started: dict[str, str], monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+@pytest.mark.parametrize(
+    ("flags", "started"),
+    [
+        (["--distributed"], {}),
+        (["--distributed"], {"RANK": "0", "WORLD_SIZE": "2"}),
+        ([], dict(zip(TORCHRUN_VARIABLES, ("1", "1", "2", "localhost", "29500"), strict=True))),
+    ],
+)
+def test_torchrun_and_the_flag_are_refused_without_each_other(
+    flags: list[str], started: dict[str, str], monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     for name, value in started.items():
         monkeypatch.setenv(name, value)
-    assert main(["--task", "PlanarObstacle-v0", "--distributed"]) == 2
+    assert main(["--task", "PlanarObstacle-v0", *flags]) == 2
     (line,) = capsys.readouterr().err.splitlines()
-    assert "which torchrun starts: torchrun --nproc_per_node=" in line
+    assert "torchrun --nproc_per_node=" in line and "scripts/train.py --distributed" in line
 
 
-def test_torchrun_without_distributed_is_told(
-    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
-) -> None:
-    for name, value in zip(TORCHRUN_VARIABLES, ("1", "1", "2", "localhost", "29500"), strict=True):
-        monkeypatch.setenv(name, value)
-    assert main(["--task", "PlanarObstacle-v0"]) == 2
-    (line,) = capsys.readouterr().err.splitlines()
-    assert "WORLD_SIZE is 2" in line and "scripts/train.py --distributed" in line
+def test_the_launch_is_checked_without_importing_torch() -> None:
+    program = "import sys, trudi_rsl.distributed; sys.exit('torch' in sys.modules)"
+    environment = os.environ | {"PYTHONPATH": str(ROOT / "source")}
+    assert subprocess.run([sys.executable, "-c", program], env=environment, check=False).returncode == 0
 
 
-def test_only_the_main_process_prints_and_all_tell_errors(
+def test_only_rank_0_prints_and_all_ranks_report_errors(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     for rank, printed in (("0", "said\n"), ("3", "")):
@@ -74,25 +77,25 @@ def test_only_the_main_process_prints_and_all_tell_errors(
         assert len(warned) == (rank == "0")
 
 
-def test_a_process_alone_is_the_main_one_and_shares_nothing() -> None:
+def test_collectives_of_a_single_process_return_their_argument() -> None:
     assert current_ranks() == Ranks(rank=0, local_rank=0, world_size=1)
-    runner = SimpleNamespace(device="cpu", cfg={})
-    assert not join_gloo(runner) and vars(runner) == {"device": "cpu", "cfg": {}}
     x = torch.randn(3)
     assert all_reduce_mean(x) is x
     assert torch.equal(all_gather(x), x[None])
     assert broadcast_from_rank0("model_1.pt") == "model_1.pt"
 
 
-def test_on_gpus_the_processes_are_joined_by_rsl_rl(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("WORLD_SIZE", "2")
-    runner = SimpleNamespace(device="cuda:0", cfg={})
-    assert not join_gloo(runner) and vars(runner) == {"device": "cuda:0", "cfg": {}}
+@pytest.mark.parametrize(("device", "world_size"), [("cpu", "1"), ("cuda:0", "2")])
+def test_a_single_process_and_gpus_are_left_to_rsl_rl(
+    device: str, world_size: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("WORLD_SIZE", world_size)
+    runner = SimpleNamespace(device=device, cfg={})
+    assert not join_gloo(runner) and vars(runner) == {"device": device, "cfg": {}}
 
 
-@pytest.fixture
-def slurm_command(tmp_path: Path) -> list[str]:
-    """What the Slurm example runs on each of two nodes, with Slurm's commands replaced by ones that tell."""
+def test_the_slurm_example_is_accepted_by_torchrun_and_by_the_script(tmp_path: Path) -> None:
+    # stand-ins for Slurm's commands; srun prints what each node would run
     for name, body in (("srun", 'printf "%s\\n" "$@"'), ("scontrol", "printf 'node7\\nnode8\\n'")):
         (tmp_path / name).write_text(f"#!/bin/sh\n{body}\n")
         (tmp_path / name).chmod(0o755)
@@ -106,13 +109,9 @@ def slurm_command(tmp_path: Path) -> list[str]:
         text=True,
         check=True,
     )
-    return done.stdout.splitlines()
-
-
-def test_the_slurm_example_is_accepted_by_torchrun_and_by_the_script(slurm_command: list[str]) -> None:
-    torchrun = slurm_command.index("torchrun")
-    assert slurm_command[:torchrun] == ["--kill-on-bad-exit=1"]
-    launch = get_args_parser().parse_args(slurm_command[torchrun + 1 :])
+    srun_flag, torchrun, *command = done.stdout.splitlines()
+    assert (srun_flag, torchrun) == ("--kill-on-bad-exit=1", "torchrun")
+    launch = get_args_parser().parse_args(command)
     assert (launch.nnodes, launch.nproc_per_node, launch.rdzv_id) == ("2", "4", "4711")
     assert re.fullmatch(r"node7:\d{5}", launch.rdzv_endpoint)
     assert (ROOT / launch.training_script).is_file()

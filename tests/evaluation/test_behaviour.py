@@ -18,7 +18,7 @@ from tests.tasks.obstacle_paths import Scripted
 from trudi_rsl.errors import ConfigError
 from trudi_rsl.evaluation.behaviour import Behaviour, behaviour_entropy, behaviour_figure, record
 from trudi_rsl.hosts.gymnasium.env import GymnasiumVecEnv
-from trudi_rsl.tasks import modes_of
+from trudi_rsl.tasks import find_modes
 
 TASK = "PlanarObstacle-v0"
 COUNTING = f"{counting_tasks.__name__}:trudi-tests/ShortOrLong-v0"
@@ -29,9 +29,9 @@ def idle(obs: TensorDict) -> Tensor:
 
 
 def behaviour(sides: list[int]) -> Behaviour:
-    modes = modes_of(TASK)
+    modes = find_modes(TASK)
     env = GymnasiumVecEnv(TASK, len(sides), env_kwargs=dict(modes.fixed_start))
-    return Behaviour.of(record(env, Scripted(sides), progress=False), modes)
+    return Behaviour.classify(record(env, Scripted(sides), progress=False), modes)
 
 
 @pytest.mark.parametrize(
@@ -91,13 +91,13 @@ def test_an_environment_that_hides_its_last_observations_is_refused() -> None:
             obs, rewards, dones, extras = super().step(actions)
             return obs, rewards, dones, {k: v for k, v in extras.items() if k != "final_obs"}
 
-    with pytest.raises(ConfigError, match="does not tell where its episodes ended"):
+    with pytest.raises(ConfigError, match="last observations"):
         record(Hiding(COUNTING, 1), idle, progress=False)
 
 
 def test_the_picture_has_every_run_in_the_color_of_its_mode() -> None:
     seen = behaviour([1, -1, -1, 0])
-    plane, over_time = behaviour_figure(seen, modes_of(TASK), "title").axes
+    plane, over_time = behaviour_figure(seen, find_modes(TASK), "title").axes
     colors = ["C0", "C1", "C1", "0.55"]
     assert [line.get_color() for line in over_time.get_lines()[:4]] == colors
     paths = [line for line in plane.get_lines() if len(np.asarray(line.get_xydata())) > 1]

@@ -16,11 +16,11 @@ from trudi_rsl.evaluation.chains import (
     NUM_LINES,
     chain_figure,
     chain_paths,
-    first_observation,
     load_diffusion_policy,
-    observation_from_file,
+    read_observation,
+    reset_observation,
 )
-from trudi_rsl.hosts.registry import make_env
+from trudi_rsl.hosts.registry import GYMNASIUM, make_env
 from trudi_rsl.policies import ChainOptions, DiffusionActorCritic
 
 OBS = torch.tensor([0.1, -0.2, 0.3, 0.0])
@@ -49,9 +49,10 @@ def test_the_odes_end_where_acting_from_the_same_start_ends(
 ) -> None:
     paths = chain_paths(actor_critic, OBS, 50)[column]
     obs = TensorDict({"policy": OBS.expand(50, -1)}, batch_size=[50])
-    latent = actor_critic.deterministic_latent(actor_critic.actor_obs(obs), ChainOptions(scale), paths.latents[0])
-    torch.testing.assert_close(paths.latents[-1], latent)
-    torch.testing.assert_close(paths.actions, actor_critic.to_simulator(latent.tanh()))
+    actor_obs = actor_critic.actor_obs(obs)
+    actions = actor_critic.deterministic_actions(actor_obs, ChainOptions(scale), paths.latents[0])
+    torch.testing.assert_close(paths.actions, actions)
+    torch.testing.assert_close(actor_critic.to_simulator(paths.latents[-1].tanh()), actions)
 
 
 def test_the_sde_takes_the_steps_of_the_denoising_kernel(actor_critic: DiffusionActorCritic) -> None:
@@ -88,13 +89,13 @@ def test_the_first_observation_is_that_of_the_tasks_reset(trudi_checkpoint: Path
     actor_critic, spec = load_diffusion_policy(trudi_checkpoint)
     for seed in (0, 5):
         expected = make_env(TASK, {"num_envs": 1}, seed=seed).get_observations()["policy"][0]
-        assert torch.equal(first_observation(trudi_checkpoint, actor_critic, spec, seed, []), expected)
+        assert torch.equal(reset_observation(trudi_checkpoint, actor_critic, spec, GYMNASIUM, seed, []), expected)
 
 
 def test_a_task_with_a_simulator_that_starts_itself_needs_a_file(trudi_checkpoint: Path) -> None:
     actor_critic, spec = load_diffusion_policy(trudi_checkpoint)
     with pytest.raises(ConfigError, match=r"give an observation with --obs FILE\.npy"):
-        first_observation(trudi_checkpoint, actor_critic, {**spec, "task": "Isaac-Ant-v0"}, 0, [])
+        reset_observation(trudi_checkpoint, actor_critic, {**spec, "task": "Isaac-Ant-v0"}, GYMNASIUM, 0, [])
 
 
 def test_policies_without_a_chain_are_refused(reppo_checkpoint: Path, ppo_checkpoint: Path) -> None:
@@ -106,7 +107,7 @@ def test_policies_without_a_chain_are_refused(reppo_checkpoint: Path, ppo_checkp
 @pytest.mark.parametrize("shape", [(4,), (1, 4)])
 def test_an_observation_can_come_from_a_file(tmp_path: Path, shape: tuple[int, ...]) -> None:
     np.save(tmp_path / "obs.npy", OBS.double().numpy().reshape(shape))
-    assert torch.equal(observation_from_file(tmp_path / "obs.npy", 4), OBS)
+    assert torch.equal(read_observation(tmp_path / "obs.npy", 4), OBS)
 
 
 @pytest.mark.parametrize(
@@ -121,14 +122,14 @@ def test_an_observation_can_come_from_a_file(tmp_path: Path, shape: tuple[int, .
 def test_files_of_other_content_are_refused(tmp_path: Path, values: np.ndarray, message: str) -> None:
     np.save(tmp_path / "obs.npy", values)
     with pytest.raises(ConfigError, match=message):
-        observation_from_file(tmp_path / "obs.npy", 4)
+        read_observation(tmp_path / "obs.npy", 4)
 
 
 def test_files_that_are_none_are_refused(tmp_path: Path) -> None:
     (tmp_path / "text.npy").write_text("not an array")
     for name in ("text.npy", "none.npy"):
         with pytest.raises(ConfigError, match=f"Cannot read an observation from .*{name}"):
-            observation_from_file(tmp_path / name, 4)
+            read_observation(tmp_path / name, 4)
 
 
 def test_one_path_has_no_density(actor_critic: DiffusionActorCritic) -> None:

@@ -10,9 +10,8 @@ import pytest
 
 from tests.evaluation.tiny_runs import TASK, copy_run
 from trudi_rsl.errors import CheckpointError, ConfigError
-from trudi_rsl.evaluation.checkpoints import find_subjects, mixtures
-from trudi_rsl.evaluation.policies import SamplerCfg
-from trudi_rsl.evaluation.samplers import fitting, name_of, samplers_of
+from trudi_rsl.evaluation.identify import describe_mixtures, find_subjects
+from trudi_rsl.evaluation.samplers import SamplerCfg, expand_samplers, supported_samplers
 
 
 @pytest.fixture
@@ -57,12 +56,12 @@ def test_two_checkpoints_of_one_seed_do_not_count_as_two_runs(runs: Path) -> Non
 
 
 def test_a_group_of_runs_with_different_settings_is_named(runs: Path) -> None:
-    assert mixtures(find_subjects(["trudi", "ppo"])) == []
+    assert describe_mixtures(find_subjects(["trudi", "ppo"])) == []
     agent = runs / "trudi" / "2" / "params" / "agent.yaml"
     agent.write_text(agent.read_text().replace("kl_bound: 0.1", "kl_bound: 0.4").replace("device: cpu", "device: x"))
-    (sentence,) = mixtures(find_subjects(["trudi", "ppo"]))
+    (sentence,) = describe_mixtures(find_subjects(["trudi", "ppo"]))
     assert f"trudi on {TASK} mixes runs of different settings: agent.algorithm.kl_bound (0.1, 0.4)." in sentence
-    assert mixtures(find_subjects(["a=trudi/1", "b=trudi/2"])) == []
+    assert describe_mixtures(find_subjects(["a=trudi/1", "b=trudi/2"])) == []
 
 
 @pytest.mark.parametrize(
@@ -84,24 +83,24 @@ def test_what_is_not_there_is_named(runs: Path, named: list[str], message: str) 
 
 
 def test_lists_of_options_expand_to_the_samplers_that_read_them() -> None:
-    samplers = samplers_of(["sde", "ode", "best_of_k"], [0.5, 1.0, 0.5], [4, 20], [None, "zeros"])
+    samplers = expand_samplers(["sde", "ode", "best_of_k"], [0.5, 1.0, 0.5], [4, 20], [None, "zeros"])
     names = ["SDE", "ODE c=0.5", "ODE c=0.5 from zeros", "ODE", "ODE from zeros", "best of 4", "best of 20"]
-    assert name_of(samplers_of(initial_latents=["random"])[0]) == "ODE from random starts"
-    assert [name_of(sampler) for sampler in samplers] == names
-    assert samplers_of() == [SamplerCfg("ode")]
+    assert str(expand_samplers(initial_latents=["random"])[0]) == "ODE from random starts"
+    assert [str(sampler) for sampler in samplers] == names
+    assert expand_samplers() == [SamplerCfg("ode")]
 
 
 def test_a_policy_without_a_chain_keeps_its_samplers_and_the_others_are_named() -> None:
-    wanted = samplers_of(["sde", "ode", "best_of_k"], [0.5, 1.0])
-    assert fitting(wanted, "trudi") == (wanted, [])
-    fit, reasons = fitting(wanted, "ppo")
-    assert [name_of(sampler) for sampler in fit] == ["SDE", "ODE"]
+    wanted = expand_samplers(["sde", "ode", "best_of_k"], [0.5, 1.0])
+    assert supported_samplers(wanted, "trudi") == (wanted, [])
+    fit, reasons = supported_samplers(wanted, "ppo")
+    assert [str(sampler) for sampler in fit] == ["SDE", "ODE"]
     assert [reason.partition(":")[0] for reason in reasons] == [
         "ppo has no sampler 'ODE c=0.5'",
         "ppo has no sampler 'best of 20'",
     ]
     with pytest.raises(ConfigError, match="ppo has no sampler 'best of 3': best_of_k needs"):
-        fitting(samplers_of(["best_of_k"], num_candidates=[3]), "ppo")
+        supported_samplers(expand_samplers(["best_of_k"], num_candidates=[3]), "ppo")
 
 
 @pytest.mark.parametrize(
@@ -115,4 +114,4 @@ def test_a_policy_without_a_chain_keeps_its_samplers_and_the_others_are_named() 
 )
 def test_impossible_lists_are_refused(lists: dict, message: str) -> None:
     with pytest.raises(ConfigError, match=message):
-        samplers_of(**lists)
+        expand_samplers(**lists)

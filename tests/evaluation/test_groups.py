@@ -9,11 +9,10 @@ import numpy as np
 import pytest
 
 from trudi_rsl.errors import ConfigError
-from trudi_rsl.evaluation.comparison.groups import ALL_TASKS, Group, compare
-from trudi_rsl.evaluation.comparison.normalization import Range, read_ranges, require_ranges
-from trudi_rsl.evaluation.comparison.pictures import display_names, improvement_figure, interval_figure, profile_figure
-from trudi_rsl.evaluation.comparison.tables import as_markdown
+from trudi_rsl.evaluation.comparison import ALL_TASKS, Group, Range, compare, read_ranges, require_ranges
 from trudi_rsl.evaluation.measurement import Measurement
+from trudi_rsl.evaluation.pictures import display_names, improvement_figure, interval_figure, profile_figure
+from trudi_rsl.evaluation.tables import as_markdown
 
 RANGES = {"A-v0": Range(0.0, 10.0), "B-v0": Range(-100.0, 100.0)}
 
@@ -54,7 +53,7 @@ def test_a_group_without_a_task_and_seeds_that_a_task_lacks_are_left_out_and_sai
     assert list(comparison.panels[-1].scores) == [Group("trudi", "ODE")]
     text = as_markdown(comparison)
     assert "ppo, ODE is left out over all tasks: it has no run on B-v0." in text
-    assert "trudi, ODE has 3 on A-v0, 2 on B-v0 seeds; over all tasks the lowest 2 of each count." in text
+    assert "trudi, ODE has 3 on A-v0, 2 on B-v0 seeds; over all tasks the lowest 2 of each are used." in text
 
 
 def test_too_few_seeds_are_said_in_the_table_and_in_every_picture() -> None:

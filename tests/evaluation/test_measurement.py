@@ -11,14 +11,15 @@ import pytest
 import torch
 
 from tests.evaluation.tiny_runs import TASK, copy_run
+from trudi_rsl.deploy.provenance import commit, versions
 from trudi_rsl.errors import ConfigError
-from trudi_rsl.evaluation.batch import measure_all
-from trudi_rsl.evaluation.checkpoints import Subject, subject_of
 from trudi_rsl.evaluation.episodes import evaluate
-from trudi_rsl.evaluation.measurement import Evaluation, EvaluationCfg, Measurement, evaluations_of
-from trudi_rsl.evaluation.policies import SamplerCfg, load_policy
-from trudi_rsl.evaluation.provenance import commit, versions
-from trudi_rsl.hosts.registry import make_env
+from trudi_rsl.evaluation.identify import Subject, read_subject
+from trudi_rsl.evaluation.measurement import Evaluation, EvaluationCfg, Measurement, measure_all, plan_evaluations
+from trudi_rsl.evaluation.policies import load_policy
+from trudi_rsl.evaluation.samplers import SamplerCfg
+from trudi_rsl.hosts.registry import GYMNASIUM, make_env
+from trudi_rsl.runners import OnPolicyRunner
 
 
 @pytest.fixture
@@ -28,13 +29,13 @@ def checkpoint(trudi_checkpoint: Path, tmp_path: Path) -> Path:
 
 def evaluation(checkpoint: Path, sampler: str = "sde", **options: Any) -> Evaluation:
     cfg = EvaluationCfg(**{"episodes": 3, **options})
-    return Evaluation(subject_of(checkpoint), SamplerCfg(sampler), cfg)  # pyright: ignore[reportArgumentType]
+    return Evaluation(read_subject(checkpoint), SamplerCfg(sampler), cfg, GYMNASIUM)  # pyright: ignore[reportArgumentType]
 
 
 def test_an_evaluation_is_that_of_the_policy_in_environments_of_its_own(checkpoint: Path) -> None:
     found = evaluation(checkpoint, seed=77).run()
     env = make_env(TASK, {"num_envs": 3}, seed=77)
-    policy = load_policy(checkpoint, "trudi", env, {}, SamplerCfg("sde"), "cpu")
+    policy = load_policy(checkpoint, "trudi", env, {}, SamplerCfg("sde"), "cpu", OnPolicyRunner)
     torch.manual_seed(77)
     expected = evaluate(env, policy, 3, progress=False)
     assert found.returns == expected.returns.tolist()
@@ -71,7 +72,8 @@ def test_only_what_is_missing_is_run(checkpoint: Path, monkeypatch: pytest.Monke
         return original(self, *args)
 
     monkeypatch.setattr(Evaluation, "run", counted)
-    both = evaluations_of([subject_of(checkpoint)], [[SamplerCfg("sde"), SamplerCfg("ode")]], EvaluationCfg(episodes=2))
+    samplers = [SamplerCfg("sde"), SamplerCfg("ode")]
+    both = plan_evaluations([read_subject(checkpoint)], [samplers], EvaluationCfg(episodes=2), GYMNASIUM)
     first = measure_all(both[:1], progress=False)
     together = measure_all(both, progress=False)
     assert run == ["sde", "ode"]
@@ -100,7 +102,7 @@ def test_a_result_tells_the_versions_behind_it(checkpoint: Path) -> None:
 def test_a_task_that_does_not_run_here_is_refused_with_what_to_do(checkpoint: Path, task: str) -> None:
     subject = Subject(checkpoint, "trudi", task, "trudi")
     with pytest.raises(ConfigError, match=r"scripts/play.py --task Mjlab-Cartpole-Swingup|cannot start"):
-        Evaluation(subject, SamplerCfg("sde"), EvaluationCfg())
+        Evaluation(subject, SamplerCfg("sde"), EvaluationCfg(), GYMNASIUM)
 
 
 @pytest.mark.parametrize("options", [{"episodes": 0}, {"num_envs": 0}, {"seed": -1}, {"num_threads": 0}])

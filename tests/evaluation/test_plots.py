@@ -12,7 +12,7 @@ import pytest
 from tests.evaluation.tiny_runs import write_run
 from trudi_rsl.config.event_file import RunError, read_run
 from trudi_rsl.evaluation.episodes import MEAN_RETURN
-from trudi_rsl.evaluation.plots import RETURN_TAG, TAGS, draw_learning_curves, learning_curve_figure
+from trudi_rsl.evaluation.learning_curves import RETURN_TAG, TAGS, draw_learning_curves, learning_curve_figure
 
 
 def test_a_run_reads_back_as_logged_with_steps_counted_at_the_end_of_each_iteration(tmp_path: Path) -> None:

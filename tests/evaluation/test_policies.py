@@ -17,8 +17,11 @@ from tests.evaluation.tiny_runs import TASK
 from trudi_rsl.checkpoints.rebuild import load_actor_critic
 from trudi_rsl.config import load_params
 from trudi_rsl.errors import CheckpointError, ConfigError
-from trudi_rsl.evaluation.policies import Algorithm, SamplerCfg, identify, load_policy
+from trudi_rsl.evaluation.identify import identify
+from trudi_rsl.evaluation.policies import Algorithm, load_policy
+from trudi_rsl.evaluation.samplers import SamplerCfg
 from trudi_rsl.hosts.registry import make_env
+from trudi_rsl.runners import OnPolicyRunner
 
 
 @pytest.fixture
@@ -32,7 +35,9 @@ def obs() -> TensorDict:
 
 
 def policy_of(path: Path, algorithm: Algorithm, env: VecEnv, **sampler: Any) -> Any:
-    return load_policy(path, algorithm, env, load_params(path.parent).agent, SamplerCfg(**sampler), "cpu")
+    return load_policy(
+        path, algorithm, env, load_params(path.parent).agent, SamplerCfg(**sampler), "cpu", OnPolicyRunner
+    )
 
 
 def test_the_ode_from_zeros_is_deterministic_and_from_random_latents_is_not(
@@ -129,7 +134,7 @@ def test_what_is_no_checkpoint_is_refused(tmp_path: Path) -> None:
 
 def test_a_policy_is_refused_by_an_environment_of_another_shape(trudi_checkpoint: Path, ppo_checkpoint: Path) -> None:
     other = make_env("Hopper-v5", {"num_envs": 1})
-    with pytest.raises(CheckpointError, match=r"reads 4 numbers of observation group 'policy', the task gives 11"):
+    with pytest.raises(CheckpointError, match=r"reads 4 numbers of observation group 'policy', the task has 11"):
         policy_of(trudi_checkpoint, "trudi", other)
     with pytest.raises(CheckpointError):
         policy_of(ppo_checkpoint, "ppo", other)
@@ -139,7 +144,7 @@ def test_a_trudi_policy_needs_nothing_but_its_checkpoint(
     trudi_checkpoint: Path, env: VecEnv, obs: TensorDict, tmp_path: Path
 ) -> None:
     alone = shutil.copy(trudi_checkpoint, tmp_path)
-    policy = load_policy(Path(alone), "trudi", env, {}, SamplerCfg(initial_latent="zeros"), "cpu")
+    policy = load_policy(Path(alone), "trudi", env, {}, SamplerCfg(initial_latent="zeros"), "cpu", OnPolicyRunner)
     trained, _ = load_actor_critic(trudi_checkpoint)
     assert torch.equal(policy(obs), trained(obs))
 

@@ -19,8 +19,7 @@ from tests.evaluation import counting_tasks
 from tests.scripts.running import table_rows
 from trudi_rsl.errors import CheckpointError, ConfigError
 from trudi_rsl.evaluation.episodes import Policy, evaluate
-from trudi_rsl.evaluation.play import summary_cells
-from trudi_rsl.evaluation.selection import score, select_best
+from trudi_rsl.evaluation.play import score, select_best, summary_cells
 from trudi_rsl.evaluation.statistics import Summary, summarize
 from trudi_rsl.hosts.gymnasium.env import GymnasiumVecEnv
 
@@ -133,8 +132,8 @@ def test_what_cannot_be_played_is_passed_over_with_its_reason(
     checkpoints = written(tmp_path, 0, 1, 2)
     assert select_best(GymnasiumVecEnv(AIM, 2), checkpoints, load, 2, 0, "") == checkpoints[2]
     output = capsys.readouterr().out
-    assert "model_0.pt was passed over: It is of another task." in output
-    assert re.search(r"model_1.pt was passed over: \S+: the policy's action\S* is nan", output)
+    assert "model_0.pt was skipped: It is of another task." in output
+    assert re.search(r"model_1.pt was skipped: \S+: the policy's action\S* is nan", output)
     assert [row[0] for row in table_rows(output)] == ["2"]
 
 

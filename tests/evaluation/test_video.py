@@ -45,14 +45,13 @@ def test_a_video_is_no_longer_than_asked(tmp_path: Path) -> None:
 
 
 def test_videos_are_numbered_and_replace_nothing(tmp_path: Path) -> None:
-    names = []
+    paths = []
     for _ in range(3):
-        path = video_path(tmp_path)
-        assert record_episode(env_of("ShortOrLong"), idle, path) == SHORT
-        names.append(path.name)
-    assert names == ["play.mp4", "play_1.mp4", "play_2.mp4"]
+        paths.append(video_path(tmp_path))
+        assert record_episode(env_of("ShortOrLong"), idle, paths[-1]) == SHORT
+    assert [path.name for path in paths] == ["play.mp4", "play_1.mp4", "play_2.mp4"]
     with pytest.raises(FileExistsError):
-        record_episode(env_of("ShortOrLong"), idle, tmp_path / "play.mp4")
+        record_episode(env_of("ShortOrLong"), idle, paths[-1])
 
 
 def test_a_rendering_that_fails_says_what_to_do_and_leaves_no_file(tmp_path: Path) -> None:

@@ -12,7 +12,7 @@ import pytest
 from filelock import FileLock
 
 from trudi_rsl.config.event_file import Run, RunError
-from trudi_rsl.evaluation.plots import RETURN_TAG
+from trudi_rsl.evaluation.learning_curves import RETURN_TAG
 from trudi_rsl.experiments.job import LOCK_FILE, LOCKED, OUTPUT_FILE, RECORD_FILE, Job, carry_out, write_json
 from trudi_rsl.experiments.report import curve, curves_figure, mean_curve
 from trudi_rsl.experiments.sweep import share_done

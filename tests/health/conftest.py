@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: BSD-3-Clause
-"""The trainings that several tests of this folder read, each trained once."""
+"""Trainings that several tests read, each run once."""
 
 from __future__ import annotations
 
@@ -8,15 +8,15 @@ from collections.abc import Callable
 
 import pytest
 
-from tests.health.ill_runs import HEALTHY_ITERATIONS, ILLNESSES, Trained, train
+from tests.health.unhealthy_runs import HEALTHY_ITERATIONS, PROBLEMS, Trained, train
 
 
 @pytest.fixture(scope="session")
 def healthy(tmp_path_factory: pytest.TempPathFactory) -> Trained:
-    return train(tmp_path_factory.mktemp("runs") / "healthy", HEALTHY_ITERATIONS)
+    return train(tmp_path_factory.mktemp("runs") / "healthy", HEALTHY_ITERATIONS, learning_rate=1e-2)
 
 
 @pytest.fixture(scope="session")
-def ill(tmp_path_factory: pytest.TempPathFactory) -> Callable[[str], Trained]:
-    """Return the training that a rule finds ill."""
-    return functools.cache(lambda rule: ILLNESSES[rule].train(tmp_path_factory.mktemp("runs") / rule.replace(" ", "_")))
+def unhealthy(tmp_path_factory: pytest.TempPathFactory) -> Callable[[str], Trained]:
+    """Return the training that violates a rule."""
+    return functools.cache(lambda rule: PROBLEMS[rule].train(tmp_path_factory.mktemp("runs") / rule.replace(" ", "_")))

@@ -13,8 +13,9 @@ import pytest
 import torch
 
 from tests.evaluation.tiny_runs import train_tiny, write_run
-from tests.health.ill_runs import Trained, train
+from tests.health.unhealthy_runs import Trained, train
 from tests.scripts.running import SCRIPTS
+from trudi_rsl.health import RULES
 from trudi_rsl.health.checkpoints import examine_checkpoints
 from trudi_rsl.health.checkup import examine_run
 from trudi_rsl.rsl_rl_compat.version import PPO_MODELS
@@ -31,24 +32,24 @@ def doctor(*runs: Path, monkeypatch: pytest.MonkeyPatch) -> int:
     return end.value.code
 
 
-def test_a_healthy_run_leaves_with_0_and_says_what_was_looked_at(
+def test_a_healthy_run_exits_with_0_and_lists_what_was_judged(
     healthy: Trained, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     assert doctor(healthy.folder, monkeypatch=monkeypatch) == 0
     assert capsys.readouterr().out.splitlines() == [
         f"healthy: nothing found in {len(healthy.log)} iterations and 8 checkpoints.",
-        "Looked at: skipped updates, faulty environments, clipped targets, dead critic, KL above eps, entropy target, "
+        "Judged: skipped updates, faulty environments, clipped targets, dead critic, KL above eps, entropy target, "
         "saturated actions, normaliser drift, throughput, checkpoints.",
     ]
 
 
-def test_an_ill_run_leaves_with_1_and_says_what_and_since_when_and_what_to_change(
+def test_an_unhealthy_run_exits_with_1_and_names_the_finding_its_start_and_its_remedy(
     healthy: Trained,
-    ill: Callable[[str], Trained],
+    unhealthy: Callable[[str], Trained],
     monkeypatch: pytest.MonkeyPatch,
     capsys: pytest.CaptureFixture[str],
 ) -> None:
-    assert doctor(ill("clipped targets").folder, healthy.folder, monkeypatch=monkeypatch) == 1
+    assert doctor(unhealthy("clipped targets").folder, healthy.folder, monkeypatch=monkeypatch) == 1
     out = capsys.readouterr().out
     assert "clipped_targets: 1 found in 8 iterations and 2 checkpoints.\n- clipped targets, since iteration 0: " in out
     assert "range [-0.5, 0.5] and are clipped.\n  Widen algorithm.value_range" in out
@@ -63,7 +64,7 @@ def test_an_ill_run_leaves_with_1_and_says_what_and_since_when_and_what_to_chang
         ("begun", "begun has not logged a whole iteration yet"),
     ],
 )
-def test_what_is_no_run_leaves_with_2_and_one_line(
+def test_a_folder_that_is_not_a_run_exits_with_2_and_one_line(
     name: str, message: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     (tmp_path / "empty").mkdir()
@@ -74,10 +75,10 @@ def test_what_is_no_run_leaves_with_2_and_one_line(
 
 
 @pytest.mark.parametrize("kept", [0.3, 0.7])
-def test_a_run_that_is_still_written_to_is_examined_as_far_as_it_is(
-    kept: float, ill: Callable[[str], Trained], tmp_path: Path
+def test_a_partly_written_log_is_examined_as_far_as_it_goes(
+    kept: float, unhealthy: Callable[[str], Trained], tmp_path: Path
 ) -> None:
-    drifting = ill("normaliser drift")
+    drifting = unhealthy("normaliser drift")
     (events,) = drifting.folder.glob("events.out.tfevents.*")
     content = events.read_bytes()
     (tmp_path / events.name).write_bytes(content[: int(kept * len(content))])
@@ -86,18 +87,18 @@ def test_a_run_that_is_still_written_to_is_examined_as_far_as_it_is(
     assert [*checkup.findings] == ["normaliser drift"] * (checkup.num_iterations >= 30)
 
 
-def test_damaged_checkpoints_are_named_with_the_newest_sound_one(healthy: Trained, tmp_path: Path) -> None:
+def test_damaged_checkpoints_are_named_with_the_newest_usable_one(healthy: Trained, tmp_path: Path) -> None:
     for file in healthy.folder.glob("model_*.pt"):
         shutil.copy(file, tmp_path)
     newest = tmp_path / "model_69.pt"
     newest.write_bytes(newest.read_bytes()[:-1000])
     finding = examine_checkpoints(tmp_path).findings["damaged checkpoint"]
-    assert finding.what == "Damaged or only half there: model_69.pt."
-    assert "the newest sound one is model_60.pt" in finding.remedy
+    assert "model_69.pt" in finding.what and "model_60" not in finding.what
+    assert "model_60.pt" in finding.remedy
     assert finding.since == 69
 
 
-def test_weights_that_are_not_finite_are_named(healthy: Trained, tmp_path: Path) -> None:
+def test_checkpoints_with_non_finite_weights_are_named(healthy: Trained, tmp_path: Path) -> None:
     for number in (50, 60):
         content = torch.load(healthy.folder / f"model_{number}.pt", weights_only=False)
         if number == 60:
@@ -106,39 +107,65 @@ def test_weights_that_are_not_finite_are_named(healthy: Trained, tmp_path: Path)
     findings = examine_checkpoints(tmp_path).findings
     assert [*findings] == ["non-finite weights"]
     assert findings["non-finite weights"].what == "Weights are NaN or infinite in model_60.pt."
-    assert "the newest sound one is model_50.pt" in findings["non-finite weights"].remedy
+    assert "model_50.pt" in findings["non-finite weights"].remedy
 
 
-def test_checkpoints_alone_show_a_drifting_observation(ill: Callable[[str], Trained], healthy: Trained) -> None:
-    assert [*examine_checkpoints(ill("normaliser drift").folder).findings] == ["normaliser drift"]
+def test_checkpoints_alone_reveal_a_drifting_observation(unhealthy: Callable[[str], Trained], healthy: Trained) -> None:
+    assert [*examine_checkpoints(unhealthy("normaliser drift").folder).findings] == ["normaliser drift"]
     assert examine_checkpoints(healthy.folder).findings == {}
 
 
-def test_a_file_of_another_program_is_told_and_no_illness(healthy: Trained, tmp_path: Path) -> None:
+def test_a_file_of_another_program_is_listed_and_violates_nothing(healthy: Trained, tmp_path: Path) -> None:
     shutil.copytree(healthy.folder, tmp_path / "run")
     torch.save([1, 2], tmp_path / "run" / "model_5.pt")
     checkup = examine_run(tmp_path / "run")
     assert checkup.findings == {}
-    assert "Not read: model_5.pt. " in str(checkup) and "it holds a list" in str(checkup)
+    assert [*checkup.not_read] == ["model_5.pt"] and checkup.not_read["model_5.pt"] in str(checkup)
 
 
-def test_settings_come_from_the_checkpoints_where_the_run_has_no_file_of_them(
-    ill: Callable[[str], Trained], tmp_path: Path
+def test_settings_are_read_from_checkpoints_if_the_run_has_no_params(
+    unhealthy: Callable[[str], Trained], tmp_path: Path
 ) -> None:
-    shutil.copytree(ill("KL above eps").folder, tmp_path / "run")
+    shutil.copytree(unhealthy("KL above eps").folder, tmp_path / "run")
     shutil.rmtree(tmp_path / "run" / "params")
     assert "KL above eps" in examine_run(tmp_path / "run").findings
 
 
-def test_dime_is_examined_by_all_rules_but_that_of_the_trust_region(tmp_path: Path) -> None:
+def test_dime_is_judged_by_all_rules_but_that_of_the_trust_region(tmp_path: Path) -> None:
     run = train(tmp_path / "run", 2, constraint="none")
     assert examine_run(run.folder).not_logged == ["KL above eps"]
 
 
 @pytest.mark.skipif(not PPO_MODELS, reason="this package's PPO configuration is that of RSL-RL 5")
-def test_ppo_is_examined_by_the_rules_that_its_log_allows(tmp_path: Path) -> None:
+def test_ppo_is_judged_by_the_rules_that_its_log_allows(tmp_path: Path) -> None:
     train_tiny("ppo", tmp_path / "run")
     checkup = examine_run(tmp_path / "run")
     assert checkup.findings == {}
-    assert checkup.looked_at == ["throughput"]
-    assert "Not logged so far, or by this algorithm or version: skipped updates, faulty envi" in str(checkup)
+    assert checkup.judged == ["checkpoints"]
+    assert [*checkup.too_little_data] == ["throughput"]
+    assert checkup.not_logged == [rule.name for rule in RULES if rule.name != "throughput"]
+
+
+def test_rules_without_enough_data_are_listed_with_the_data_they_need(tmp_path: Path) -> None:
+    checkup = examine_run(train(tmp_path / "run", 4).folder)
+    assert checkup.judged == ["skipped updates", "faulty environments", "checkpoints"]
+    # 4.6 / (learning rate 0.003 * 2 epochs * 4 minibatches)
+    growth = "4 of 192 iterations"
+    assert checkup.too_little_data == {
+        "clipped targets": "4 of 5 iterations",
+        "dead critic": "4 of 20 iterations",
+        "KL above eps": growth,
+        "entropy target": growth,
+        "saturated actions": "4 of 20 iterations",
+        "normaliser drift": "4 of 30 iterations",
+        "throughput": "4 of 45 iterations",
+    }
+    assert "dead critic (4 of 20 iterations)" in str(checkup)
+
+
+def test_rules_whose_settings_are_unknown_and_missing_checkpoints_are_listed(healthy: Trained, tmp_path: Path) -> None:
+    (events,) = healthy.folder.glob("events.out.tfevents.*")
+    shutil.copy(events, tmp_path)
+    missing = examine_run(tmp_path).too_little_data
+    assert [*missing] == ["dead critic", "KL above eps", "checkpoints"]
+    assert "num_bins" in missing["dead critic"] and "kl_bound" in missing["KL above eps"]

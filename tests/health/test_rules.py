@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: BSD-3-Clause
-"""Each rule finds its illness in a training that has it, and nothing in one that is well."""
+"""Each rule is violated by a training with its problem, and not by a healthy one."""
 
 from __future__ import annotations
 
@@ -13,11 +13,11 @@ import yaml
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tests.health.ill_runs import HEALTHY_ITERATIONS, ILLNESSES, Trained
+from tests.health.unhealthy_runs import HEALTHY_ITERATIONS, PROBLEMS, Trained
 from trudi_rsl.algorithms import TruDiCfg
 from trudi_rsl.health import RULES, History, examine
 from trudi_rsl.health.checkup import examine_run
-from trudi_rsl.health.task import DRIFT_ITERATIONS
+from trudi_rsl.health.simulator_rules import DRIFT_ITERATIONS
 
 PAGE = Path(__file__).resolve().parents[2] / "docs" / "health.md"
 
@@ -28,36 +28,36 @@ def history_of(run: Trained) -> History:
 
 
 @pytest.mark.slow
-def test_a_healthy_training_is_told_nothing_while_every_rule_looks_at_it(healthy: Trained) -> None:
-    assert len(healthy.log) == HEALTHY_ITERATIONS >= max(illness.iterations for illness in ILLNESSES.values())
+def test_a_healthy_training_violates_no_rule_while_all_can_be_judged(healthy: Trained) -> None:
+    assert len(healthy.log) == HEALTHY_ITERATIONS >= max(problem.iterations for problem in PROBLEMS.values())
     assert healthy.warnings == []
     checkup = examine_run(healthy.folder)
     assert checkup.findings == {}
-    assert checkup.looked_at == [rule.name for rule in RULES]
+    assert checkup.judged == [*(rule.name for rule in RULES), "checkpoints"]
 
 
 @pytest.mark.slow
 @pytest.mark.parametrize("rule", [rule.name for rule in RULES])
-def test_an_illness_is_warned_of_once_in_training_and_found_in_the_run(
-    rule: str, ill: Callable[[str], Trained]
+def test_a_violated_rule_warns_once_in_training_and_is_found_in_the_run(
+    rule: str, unhealthy: Callable[[str], Trained]
 ) -> None:
-    illness, run = ILLNESSES[rule], ill(rule)
-    assert [illness.said in warning for warning in run.warnings].count(True) == 1, run.warnings
+    problem, run = PROBLEMS[rule], unhealthy(rule)
+    assert [problem.message in warning for warning in run.warnings].count(True) == 1, run.warnings
     finding = examine_run(run.folder).findings[rule]
-    assert illness.said in finding.what
-    assert finding.since is not None and 0 <= finding.since < illness.iterations
+    assert problem.message in finding.what
+    assert finding.since is not None and 0 <= finding.since < problem.iterations
     for name, value in re.findall(r"agent\.algorithm\.(\w+)=([^\s,;]+?)(?=[\s,;.]*(?:\s|$))", finding.remedy):
         # raises at a setting that does not exist or cannot have the value
         TruDiCfg(**{name: yaml.safe_load(value)})
 
 
 @pytest.mark.slow
-def test_a_rule_is_silent_where_what_it_needs_was_not_logged(healthy: Trained) -> None:
+def test_a_rule_needs_all_of_its_scalars(healthy: Trained) -> None:
     history = history_of(healthy)
     for rule in RULES:
-        for missing in rule.needs:
+        for missing in rule.scalars:
             scalars = {name: values for name, values in history.scalars.items() if name != missing}
-            assert not rule.applies(History(history.iterations, scalars))
+            assert not rule.is_logged(History(history.iterations, scalars))
             assert rule.find(History(history.iterations, scalars)) is None
 
 
@@ -76,17 +76,17 @@ def replaced(history: History, settings: dict[str, float] | None = None, **scala
 
 @pytest.mark.slow
 @pytest.mark.parametrize("value", ["high", [0.1], {"a": 1}, float("nan"), -1, 0, True, None])
-def test_settings_that_are_no_numbers_above_0_stop_no_rule(healthy: Trained, value: object) -> None:
+def test_impossible_settings_do_not_break_the_rules(healthy: Trained, value: object) -> None:
     history = history_of(healthy)
     everything = dict.fromkeys(TruDiCfg.__dataclass_fields__, value)
-    ill = {"path_kl": 100.0, "action_saturation": 1.0, "critic_grad_norm": 0.0, "skipped_updates": 1.0}
-    scalars = {name: np.full(len(history), ill[name]) if name in ill else v for name, v in history.scalars.items()}
+    bad = {"path_kl": 100.0, "action_saturation": 1.0, "critic_grad_norm": 0.0, "skipped_updates": 1.0}
+    scalars = {name: np.full(len(history), bad[name]) if name in bad else v for name, v in history.scalars.items()}
     found = examine(History(history.iterations, scalars, everything))
     assert set(found) == {"saturated actions", "skipped updates"}
 
 
 @pytest.mark.slow
-def test_clipped_targets_of_the_first_iterations_alone_are_no_illness(healthy: Trained) -> None:
+def test_clipped_targets_in_the_first_iterations_alone_violate_nothing(healthy: Trained) -> None:
     history = history_of(healthy)
     clipped = history.scalars["clipped_targets"].copy()
     clipped[:3] = 0.5
@@ -106,7 +106,7 @@ def test_a_critic_that_learns_is_not_dead_though_its_values_are_near_0(healthy: 
 
 
 @pytest.mark.slow
-def test_a_kl_that_comes_back_to_its_bound_is_no_illness_however_fast_the_multiplier_can_grow(healthy: Trained) -> None:
+def test_a_kl_that_returns_to_its_bound_violates_nothing_however_fast_lambda_can_grow(healthy: Trained) -> None:
     history = history_of(healthy)
     fast = {"kl_bound": 0.1, "learning_rate": 1.0, "num_learning_epochs": 2, "num_mini_batches": 4}
     assert history.scalars["path_kl"].max() > 2.0 * fast["kl_bound"]
@@ -115,20 +115,20 @@ def test_a_kl_that_comes_back_to_its_bound_is_no_illness_however_fast_the_multip
 
 
 @pytest.mark.slow
-def test_a_critic_whose_gradient_is_small_because_it_has_learned_its_values_is_not_dead(
-    ill: Callable[[str], Trained],
+def test_a_critic_whose_gradient_is_small_after_learning_is_not_dead(
+    unhealthy: Callable[[str], Trained],
 ) -> None:
-    history = replaced(history_of(ill("dead critic")), {"num_bins": 21})
+    history = replaced(history_of(unhealthy("dead critic")), {"num_bins": 21})
     assert "dead critic" in examine(history)
     learned = 0.5 * history.scalars["value_range_high"]
     assert "dead critic" not in examine(replaced(history, {"num_bins": 21}, q_mean=learned))
 
 
 @pytest.mark.slow
-def test_a_temperature_that_falls_for_too_much_entropy_is_as_ill_as_one_that_grows(
-    ill: Callable[[str], Trained],
+def test_a_falling_temperature_violates_the_rule_as_a_growing_one(
+    unhealthy: Callable[[str], Trained],
 ) -> None:
-    history = history_of(ill("entropy target"))
+    history = history_of(unhealthy("entropy target"))
     grown = examine(history)["entropy target"]
     target = history.scalars["entropy_target_per_dim"]
     alpha, entropy = 1.0 / history.scalars["alpha"], 2.0 * target - history.scalars["entropy_per_dim"]
@@ -154,18 +154,18 @@ def drift_found_at(values: np.ndarray) -> list[int]:
 
 
 @given(st.integers(1, 300), st.floats(-1e3, 1e3))
-def test_observations_that_change_once_for_good_do_not_drift(change: int, size: float) -> None:
+def test_observations_that_change_once_do_not_drift(change: int, size: float) -> None:
     values = np.random.default_rng(0).normal(size=400)
     values[change:] += size
     assert drift_found_at(values) == []
 
 
 @given(st.sampled_from([1.0, 1.5, 2.0, 3.0]), st.floats(0.1, 1e3))
-def test_observations_that_grow_for_ever_drift_from_the_first_verdict_on(power: float, slope: float) -> None:
+def test_growing_observations_drift_from_the_first_verdict_on(power: float, slope: float) -> None:
     values = slope * np.arange(200.0) ** power
     assert drift_found_at(values) == list(range(DRIFT_ITERATIONS, 201))
 
 
-def test_the_page_on_health_explains_every_rule() -> None:
+def test_the_health_page_explains_every_rule() -> None:
     rows = re.findall(r"^\| \*\*(.+?)\*\* \|", PAGE.read_text(), flags=re.MULTILINE)
     assert rows == [*(rule.name for rule in RULES), "damaged checkpoint", "non-finite weights"]

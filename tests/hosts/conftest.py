@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: BSD-3-Clause
-"""Which host tests run where: those of the host that is installed, and in a host session nothing less."""
+"""Collects the tests of the installed host; a host session fails if its host is missing."""
 
 import importlib.metadata
 import importlib.util
@@ -11,7 +11,7 @@ import pytest
 from tests.hosts.environments import HOSTS, Host
 
 SOURCE = Path(__file__).parents[2] / "source"
-# Set by the nox session `hosts`: a session in which the host is missing must fail, not skip its tests.
+# Set by the nox session `hosts`, which must fail, not skip its tests, if the host is missing.
 EXPECTED = os.environ.get("TRUDI_EXPECT_HOST")
 
 
@@ -26,9 +26,9 @@ collect_ignore = [name for name, host in HOSTS.items() if name != EXPECTED and n
 
 
 def pytest_configure() -> None:
-    """Refuse to run a host session without its host, or with this checkout's sources instead of the installed package.
+    """Refuse a host session without its host, or with this checkout's sources instead of the installed package.
 
-    Entry points and packaged presets exist in the installed package alone.
+    Only the installed package has entry points and packaged presets.
     """
     if EXPECTED is None:
         return

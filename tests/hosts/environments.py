@@ -1,9 +1,9 @@
 # SPDX-License-Identifier: BSD-3-Clause
-"""Environments of the host tests: which there are, where they lie, and how one is built.
+"""Virtual environments of the host tests.
 
-Hosts pin versions of Python and RSL-RL that exclude each other, so each has an environment of its own. They lie in the
-user's cache folder, named after what they were made from, and are built when they are not there. Standard library
-only: the session that builds them has none of the hosts.
+Hosts pin versions of Python and RSL-RL that exclude each other, so each has an environment of its own, in the user's
+cache folder, named by a hash of its requirements and built if it is missing. Imports the standard library only: the
+session that builds them has none of the hosts.
 """
 
 from __future__ import annotations
@@ -26,20 +26,20 @@ CHECK = "import ensurepip, sys, venv; print('%d.%d' % sys.version_info[:2])"
 
 
 class BuildError(RuntimeError):
-    """An environment cannot be built; the message says what to install."""
+    """An environment cannot be built; the message says what is missing."""
 
 
 @dataclass(frozen=True)
 class Host:
-    """A simulator framework, and what its tests need.
+    """A simulator framework and the requirements of its tests.
 
     Attributes:
-        name: Its folder below tests/hosts.
+        name: Its folder in tests/hosts.
         python: Version of Python, as ``"3.12"``.
-        distribution: Its package on the index.
-        series: How that package's version starts.
-        requirements: File that says what to install, below tests/hosts/requirements.
-        rsl_rl: Versions of rsl-rl-lib to run the tests with one after the other, if the environment holds none.
+        distribution: Name of its package.
+        series: Prefix of that package's version.
+        requirements: File in tests/hosts/requirements.
+        rsl_rl: Versions of rsl-rl-lib to run the tests with, if the environment contains none.
     """
 
     name: str
@@ -50,7 +50,7 @@ class Host:
     rsl_rl: tuple[str, ...] = ()
 
 
-# The quick ones first.
+# The fastest first.
 HOSTS = {
     host.name: host
     for host in (
@@ -62,21 +62,18 @@ HOSTS = {
 
 
 def cache_folder() -> Path:
-    """Return the folder that keeps environments between runs."""
+    """Return the folder of the environments."""
     return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "trudi_rsl" / "hosts"
 
 
 def clean_environ() -> dict[str, str]:
-    """Return the caller's environment variables without those that point Python to the caller's packages."""
+    """Return the environment variables without those that make the caller's packages importable."""
     private = {"PYTHONPATH", "PYTHONHOME", "VIRTUAL_ENV", "__PYVENV_LAUNCHER__"}
     return {name: value for name, value in os.environ.items() if name not in private} | {"PYTHONNOUSERSITE": "1"}
 
 
 def find_python(version: str) -> Path:
-    """Return an interpreter that can make virtual environments.
-
-    Args:
-        version: As ``"3.12"``.
+    """Return an interpreter of a version, as ``"3.12"``, that can make virtual environments.
 
     Raises:
         BuildError: There is none.
@@ -86,7 +83,7 @@ def find_python(version: str) -> Path:
     for candidate in [*on_path, *sorted(pyenv.glob(f"{version}.*/bin/python"), reverse=True)]:
         if not candidate.is_file():
             continue
-        # A shim of pyenv stands for a version that may not be active, and Debian splits ensurepip off.
+        # pyenv's shims may stand for an inactive version, and Debian packages ensurepip separately.
         done = subprocess.run(
             [candidate, "-c", CHECK], capture_output=True, text=True, check=False, env=clean_environ()
         )
@@ -99,11 +96,7 @@ def find_python(version: str) -> Path:
 
 
 def read_steps(path: Path) -> list[list[str]]:
-    """Read a requirement file: lines ``pip install [options]``, each with the requirements below it.
-
-    Returns:
-        The arguments of each ``pip install``, in order.
-    """
+    """Return the arguments of each ``pip install`` of a requirement file: its options and the lines below it."""
     steps: list[list[str]] = []
     for line in path.read_text(encoding="utf-8").splitlines():
         text = line.partition("#")[0].strip()
@@ -115,7 +108,7 @@ def read_steps(path: Path) -> list[list[str]]:
 
 
 def build(host: Host) -> Path:
-    """Return the Python of a host's environment, built first if it is not there or was left half-built.
+    """Return the Python of a host's environment, which is built if it is missing or incomplete.
 
     Raises:
         BuildError: There is no interpreter of the version, or pip failed.
@@ -125,7 +118,7 @@ def build(host: Host) -> Path:
     folder = cache_folder() / f"{host.name}-{key}"
     python, complete = folder / "bin" / "python", folder / "complete"
     with locked(folder):
-        # A virtual environment holds its own path, so it is built in place and marked when it is whole.
+        # A virtual environment contains its path, so it is built in place and marked when complete.
         if complete.exists() and _runs([python, "-c", ""]):
             return python
         interpreter = find_python(host.python)
@@ -141,18 +134,18 @@ def build(host: Host) -> Path:
 
 
 def install(python: Path, project: Path, target: Path, contents: tuple[str, ...] = ()) -> None:
-    """Install a project, without its dependencies, into a folder to be put on the import path.
+    """Install a project without its dependencies into a folder for the import path.
 
     Args:
         python: Interpreter of the environment, which has setuptools.
-        project: Folder with a setup.py or pyproject.toml. Nothing is written into it.
-        target: Folder that receives the packages and their metadata.
-        contents: What of the project to build from; everything by default.
+        project: Folder with a setup.py or pyproject.toml; nothing is written to it.
+        target: Folder for the packages and their metadata.
+        contents: Files and folders to build from; by default the whole project.
 
     Raises:
         BuildError: pip failed.
     """
-    # setuptools builds in the source folder and would leave, and later ship, what it built there.
+    # setuptools builds in the source folder, and would package files of earlier builds.
     copy = target.with_name(f"{target.name}-build")
     for item in map(project.joinpath, contents or sorted(path.name for path in project.iterdir())):
         if item.is_dir():
@@ -166,14 +159,14 @@ def install(python: Path, project: Path, target: Path, contents: tuple[str, ...]
 
 
 def _pip(python: Path) -> list[str | Path]:
-    # Conflicts are what the lists are made to have: hosts name packages that the tests do without. Compiling all
-    # modules takes longer than all else, and most are never imported.
+    # No warnings, because the lists leave out packages that hosts require but the tests do not need. No compilation,
+    # because it takes longest and most modules are never imported.
     options = ("-qq", "--disable-pip-version-check", "--no-input", "--no-warn-conflicts", "--no-compile")
     return [python, "-m", "pip", "install", *options]
 
 
 def _runs(command: list[str | Path]) -> bool:
-    """Run a command to its end and return whether it succeeded."""
+    """Run a command and return whether it succeeded."""
     try:
         return subprocess.run(command, env=clean_environ(), check=False).returncode == 0
     except OSError:
@@ -182,7 +175,7 @@ def _runs(command: list[str | Path]) -> bool:
 
 @contextmanager
 def locked(folder: Path) -> Iterator[None]:
-    """Let one process at a time build a folder; the others wait and then find it ready."""
+    """Let one process at a time build a folder."""
     folder.parent.mkdir(parents=True, exist_ok=True)
     with open(f"{folder}.lock", "w") as file:
         fcntl.flock(file, fcntl.LOCK_EX)

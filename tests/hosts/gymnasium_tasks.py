@@ -14,7 +14,7 @@ ACTIONS = Box(-1.0, 1.0, (2,), np.float32)
 
 
 class Clock(gym.Env):
-    """A task whose observation, reward and picture say which step of which episode it is."""
+    """A task whose observation, reward and image are the step and the episode."""
 
     metadata = {"render_modes": ["rgb_array"], "render_fps": 30}  # noqa: RUF012
 
@@ -33,14 +33,14 @@ class Clock(gym.Env):
         """Make the task.
 
         Args:
-            action_space: What ``action_space`` becomes.
-            observation_space: What ``observation_space`` becomes; ``[step, episode]`` by default.
-            length: The task terminates itself after so many steps.
-            nan_at: Step of every episode that gives NaN; 0 is the reset.
+            action_space: Its action space.
+            observation_space: Its observation space; by default that of ``[step, episode]``.
+            length: Steps after which the task terminates.
+            nan_at: Step of every episode that returns ``nan``; 0 is the reset.
             nan_in: ``"observation"`` or ``"reward"``.
-            nan: What it gives there.
-            nan_seed: Only the environment with this seed gives NaN, and only in its first episode; None for all.
-            one_buffer: Hand out the same array at every step and reset.
+            nan: The number returned there.
+            nan_seed: Seed of the only environment that returns it, and only in its first episode; None for all.
+            one_buffer: Return the same array from every step and reset.
             render_mode: Gymnasium's render mode.
         """
         self.action_space = action_space
@@ -73,20 +73,15 @@ class Clock(gym.Env):
     def step(self, action: np.ndarray) -> tuple[np.ndarray, float, bool, bool, dict]:
         self.actions.append(action)
         self.steps += 1
-        return (
-            self._observe(),
-            self.nan if self._is_nan("reward") else float(self.steps),
-            self.steps == self.length,
-            False,
-            {},
-        )
+        reward = self.nan if self._is_nan("reward") else float(self.steps)
+        return self._observe(), reward, self.steps == self.length, False, {}
 
     def render(self) -> np.ndarray:  # pyright: ignore[reportIncompatibleMethodOverride]
         return np.full((4, 6, 3), self.steps, dtype=np.uint8)
 
 
 class RememberingCheetah(HalfCheetahEnv):
-    """A MuJoCo task that keeps state in Python too: its reward depends on the step and on the previous action."""
+    """A MuJoCo task with state in Python: its reward depends on the step and on the previous action."""
 
     def __init__(self, bonus: float = 1.0) -> None:
         """Make the task with ``bonus`` per step."""

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: BSD-3-Clause
-"""Environments of the host tests are whole or built anew, and a host session without its host fails."""
+"""Environments of the host tests are complete or rebuilt, and a host session without its host fails."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ ROOT = Path(__file__).parents[2]
 
 @pytest.fixture
 def host(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Host:
-    """Return a host that needs this Python and no packages, its cache empty."""
+    """Return a host that needs this Python and no packages, with an empty cache."""
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
     monkeypatch.setattr(environments, "REQUIREMENTS", tmp_path)
     monkeypatch.setattr(environments, "find_python", lambda _version: Path(sys.executable))
@@ -39,7 +39,7 @@ def test_steps_keep_their_order_and_options(tmp_path: Path) -> None:
 
 
 @pytest.mark.slow
-def test_an_environment_is_built_once_and_again_when_it_was_left_half_built(host: Host) -> None:
+def test_an_environment_is_built_once_and_rebuilt_if_incomplete(host: Host) -> None:
     with ThreadPoolExecutor() as pool:
         first, second = pool.map(build, [host, host])
     assert first == second

@@ -49,7 +49,7 @@ def test_best_of_k_takes_each_states_candidate_of_largest_q(
 
 def test_deployed_action_is_deterministic_and_starts_at_zeros() -> None:
     model, obs = actor_critic(), observations(4)
-    expected = model.to_simulator(model.actor.solve_ode(model.actor_obs(obs), torch.zeros(4, 2)).tanh())
+    expected = model.to_simulator(model.actor.ode_path(model.actor_obs(obs), start=torch.zeros(4, 2))[-1].tanh())
     for actions in (model(obs), model.act_inference(obs), model.act(obs, "ode", initial_latent="zeros")):
         torch.testing.assert_close(actions, expected, rtol=0, atol=0)
 
@@ -81,7 +81,7 @@ def test_a_gaussian_has_no_score_scale_and_no_start() -> None:
     model, obs = gaussian_actor_critic(), observations(2)
     for refused in (
         lambda: model.act(obs, "ode", score_scale=0.5),
-        lambda: model.deterministic_latent(model.actor_obs(obs), start=torch.zeros(2, 2)),
+        lambda: model.deterministic_actions(model.actor_obs(obs), start=torch.zeros(2, 2)),
         lambda: model.deployable(ChainOptions(seed=1)),
     ):
         with pytest.raises(ValueError, match="no score scale, no steps and no initial latent"):
@@ -94,9 +94,8 @@ def test_ode_starts_from_the_prior() -> None:
     actions = model.act(obs, "ode", score_scale=0.5)
     torch.manual_seed(2)
     x0 = model.actor.prior_std * torch.randn(4, 2)
-    torch.testing.assert_close(
-        actions, model.to_simulator(model.actor.solve_ode(model.actor_obs(obs), x0, score_scale=0.5).tanh())
-    )
+    end = model.actor.ode_path(model.actor_obs(obs), ChainOptions(0.5), x0)[-1]
+    torch.testing.assert_close(actions, model.to_simulator(end.tanh()))
 
 
 @pytest.mark.parametrize(

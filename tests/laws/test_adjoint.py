@@ -10,7 +10,13 @@ from torch import Tensor
 
 from tests.algorithms.builders import actor_critic, learner_and_batch, moved
 from tests.laws.linear_gaussian import assert_mean_is, with_linear_score
-from trudi_rsl.algorithms.objectives import ActorTerms, adjoint_objective, adjoint_states, masked_actor_objective
+from trudi_rsl.algorithms.objectives import (
+    ActorTerms,
+    TrustRegion,
+    adjoint_objective,
+    adjoint_states,
+    pathwise_objective,
+)
 from trudi_rsl.diffusion.adjoint import adjoints, matching_loss, terminal_cost
 from trudi_rsl.diffusion.chain import log_det_squash, log_prob_bound, prior_score
 from trudi_rsl.policies import ActorCritic
@@ -125,10 +131,11 @@ def model_and_terms() -> tuple[ActorCritic[Any], ActorTerms]:
 @pytest.mark.parametrize("estimator", ["closed_form", "mean_only", "log_ratio"])
 def test_states_beyond_the_trust_region_get_the_path_kls_own_gradient(estimator: str) -> None:
     model, terms = model_and_terms()
-    states = adjoint_states(model.actor, model.critic, terms, -1e9, estimator)
+    region = TrustRegion(-1e9, estimator, model.old_actor)
+    states = adjoint_states(model.actor, model.critic, terms, region)
     assert not states.gate.any()
     matched = adjoint_objective(model.actor, terms, states, torch.arange(4), estimator)
-    pathwise = masked_actor_objective(model.actor, model.old_actor, model.critic, terms, -1e9, estimator)
+    pathwise = pathwise_objective(model.actor, model.critic, terms, region)
     parameters = list(model.actor.parameters())
     torch.testing.assert_close(
         torch.autograd.grad(matched.loss, parameters, materialize_grads=True),
@@ -138,15 +145,16 @@ def test_states_beyond_the_trust_region_get_the_path_kls_own_gradient(estimator:
 
 def test_what_is_logged_is_what_the_pathwise_objective_logs() -> None:
     model, terms = model_and_terms()
-    states = adjoint_states(model.actor, model.critic, terms, 0.5, "closed_form")
-    pathwise = masked_actor_objective(model.actor, model.old_actor, model.critic, terms, 0.5, "closed_form")
+    region = TrustRegion(0.5, "closed_form", model.old_actor)
+    states = adjoint_states(model.actor, model.critic, terms, region)
+    pathwise = pathwise_objective(model.actor, model.critic, terms, region)
     assert 0.0 < pathwise.metrics["gated_share"] < 1.0
     torch.testing.assert_close(states.metrics, pathwise.metrics)
 
 
 def test_steps_drawn_at_random_give_the_gradient_of_all_steps_on_average() -> None:
     model, terms = model_and_terms()
-    states = adjoint_states(model.actor, model.critic, terms, 0.5, "closed_form")
+    states = adjoint_states(model.actor, model.critic, terms, TrustRegion(0.5, "closed_form", model.old_actor))
     assert 0.0 < states.metrics["gated_share"] < 1.0
     parameters = list(model.actor.parameters())
 
@@ -168,7 +176,7 @@ def test_more_steps_than_there_are_mean_all() -> None:
         actor = learner.actor_critic.actor
         noise, old = actor.draw_noise(len(batch.actor_obs)), learner._old_policy(batch, old_steps)
         terms = ActorTerms(batch.actor_obs, batch.critic_obs, noise, old, learner.alpha, learner.multiplier)
-        return learner._actor_gradient(terms)[1]
+        return learner._differentiate_actor(terms)[1]
 
     every, more, fewer = gradient(0), gradient(9), gradient(1)
     torch.testing.assert_close(more, every)

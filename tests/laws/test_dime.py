@@ -7,7 +7,7 @@ from torch import Tensor
 from torch.distributions import Normal
 
 from tests.algorithms.builders import NUM_OBS, actor_critic, moved
-from trudi_rsl.algorithms.objectives import ActorTerms, free_actor_objective, masked_actor_objective
+from trudi_rsl.algorithms.objectives import ActorTerms, TrustRegion, pathwise_objective
 from trudi_rsl.algorithms.trust_region import OldChains, fresh_chains
 from trudi_rsl.policies import DiffusionActorCritic
 
@@ -40,7 +40,7 @@ def terms(model: DiffusionActorCritic, old: OldChains | None = None) -> ActorTer
 def test_the_loss_is_alpha_lp_minus_q_of_the_chains_own_kernels() -> None:
     model = moved(actor_critic())
     batch = terms(model)
-    loss = free_actor_objective(model.actor, model.critic, batch).loss
+    loss = pathwise_objective(model.actor, model.critic, batch, None).loss
     torch.testing.assert_close(loss, loss_by_hand(model, batch.obs, batch.noise), rtol=1e-12, atol=0)
 
 
@@ -48,10 +48,9 @@ def test_the_gradient_is_trudis_within_an_infinite_trust_region() -> None:
     model = moved(actor_critic())
     batch = terms(model)
     old = fresh_chains(model.old_actor, batch.obs, model.old_actor.draw_noise(7))
-    dime = free_actor_objective(model.actor, model.critic, batch)
-    trudi = masked_actor_objective(
-        model.actor, model.old_actor, model.critic, batch._replace(old=old), torch.inf, "closed_form"
-    )
+    dime = pathwise_objective(model.actor, model.critic, batch, None)
+    region = TrustRegion(torch.inf, "closed_form", model.old_actor)
+    trudi = pathwise_objective(model.actor, model.critic, batch._replace(old=old), region)
     assert trudi.metrics["path_kl"] > 0.1
     parameters = list(model.actor.parameters())
     gradients = (torch.autograd.grad(o.loss, parameters, materialize_grads=True) for o in (dime, trudi))

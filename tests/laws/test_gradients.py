@@ -10,7 +10,7 @@ from torch import Tensor, nn
 
 from tests.algorithms.builders import NUM_OBS, actor_critic, gaussian_actor_critic, learner_and_batch, moved
 from tests.laws.finite_differences import assert_gradients_match
-from trudi_rsl.algorithms.objectives import ActorTerms, masked_actor_objective, selected_actor_objective
+from trudi_rsl.algorithms.objectives import ActorTerms, TrustRegion, pathwise_objective
 from trudi_rsl.algorithms.trust_region import OldChains, fresh_chains, from_trace, path_kl, reverse_path_kl
 from trudi_rsl.policies import ActorCritic
 from trudi_rsl.policies.diffusion import DiffusionPolicy
@@ -149,11 +149,11 @@ def test_computing_selected_branches_gives_the_loss_and_gradient_of_computing_al
     terms = ActorTerms(batch.actor_obs, batch.critic_obs, noise, old, torch.tensor(0.3), torch.tensor(0.7))
     bound = path_kl(model.actor, batch.actor_obs, old).median().item()
     parameters = list(model.actor.parameters())
-    masked = masked_actor_objective(model.actor, model.old_actor, model.critic, terms, bound, "closed_form")
-    selected = selected_actor_objective(model.actor, model.critic, terms, bound, "closed_form")
-    assert 0.0 < masked.metrics["gated_share"] < 1.0
-    torch.testing.assert_close(selected.metrics, masked.metrics)
-    gradients = (torch.autograd.grad(o.loss, parameters, materialize_grads=True) for o in (selected, masked))
+    region = TrustRegion(bound, "closed_form", model.old_actor)
+    split, both = (pathwise_objective(model.actor, model.critic, terms, region, split) for split in (True, False))
+    assert 0.0 < both.metrics["gated_share"] < 1.0
+    torch.testing.assert_close(split.metrics, both.metrics)
+    gradients = (torch.autograd.grad(o.loss, parameters, materialize_grads=True) for o in (split, both))
     torch.testing.assert_close(next(gradients), next(gradients))
 
 

@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 
 from tests.laws.linear_gaussian import marginals, with_linear_score
-from trudi_rsl.policies.diffusion import DiffusionPolicy
+from trudi_rsl.policies import ChainOptions, DiffusionPolicy
 
 pytestmark = pytest.mark.usefixtures("float64")
 
@@ -21,7 +21,7 @@ def test_ode_at_score_scale_one_is_the_sde_without_noise() -> None:
     obs, noise = torch.randn(10, 3), policy.draw_noise(10)
     noise[1:] = 0.0
     torch.testing.assert_close(
-        policy.solve_ode(obs, policy.prior_std * noise[0], score_scale=1.0), policy.sample(obs, noise).latents[-1]
+        policy.ode_path(obs, start=policy.prior_std * noise[0])[-1], policy.sample(obs, noise).latents[-1]
     )
 
 
@@ -43,7 +43,9 @@ def exact_reversal(num_steps: int) -> DiffusionPolicy:
 
 def ode_marginal(policy: DiffusionPolicy, score_scale: float) -> tuple[Tensor, Tensor]:
     """Return mean and standard deviation of the ODE's ``x_N``, an affine map of ``x_0`` ~ N(0, s0^2)."""
-    at_zero, at_one = policy.solve_ode(torch.zeros(2, 1), torch.tensor([[0.0], [1.0]]), score_scale)[:, 0]
+    at_zero, at_one = policy.ode_path(torch.zeros(2, 1), ChainOptions(score_scale), torch.tensor([[0.0], [1.0]]))[-1][
+        :, 0
+    ]
     return at_zero, (at_one - at_zero).abs() * policy.prior_std
 
 

@@ -7,7 +7,7 @@ from torch.nn import functional as F
 
 from trudi_rsl.diffusion import ScoreNetwork
 from trudi_rsl.diffusion.chain import denoising_mean
-from trudi_rsl.diffusion.trunk import HiddenBlock
+from trudi_rsl.diffusion.score_network import HiddenBlock
 from trudi_rsl.policies.diffusion import DiffusionPolicy
 
 

@@ -48,9 +48,6 @@ SHARED: dict[str, st.SearchStrategy[Any]] = {
     "max_grad_norm": between(1e-3, 100.0),
     "gamma": between(0.0, 0.999),
     "lam": between(0.0, 1.0),
-    "num_denoise_steps": st.integers(1, 6),
-    "prior_std": between(0.05, 5.0),
-    "init_friction": between(0.1, 10.0),
     "actor_hidden_dims": WIDTHS,
     "entropy_target_per_dim": between(-5.0, MAX_ENTROPY_PER_DIM),
     "init_alpha": between(1e-4, 1.0),
@@ -63,12 +60,18 @@ SHARED: dict[str, st.SearchStrategy[Any]] = {
     "final_observations": st.booleans(),
     "compile": st.just("off"),
 }
+DIFFUSION: dict[str, st.SearchStrategy[Any]] = {
+    "num_denoise_steps": st.integers(1, 6),
+    "prior_std": between(0.05, 5.0),
+    "init_friction": between(0.1, 10.0),
+    "state_encoder_dims": st.one_of(st.just([]), WIDTHS),
+}
 REGION: dict[str, st.SearchStrategy[Any]] = {"kl_bound": between(1e-3, 50.0), "init_lambda": between(1e-4, 10.0)}
 ALGORITHMS: dict[str, dict[str, st.SearchStrategy[Any]]] = {
     "trudi": SHARED
+    | DIFFUSION
     | REGION
     | {
-        "state_encoder_dims": st.one_of(st.just([]), WIDTHS),
         "kl_estimator": st.sampled_from(["closed_form", "mean_only", "log_ratio", "reverse"]),
         "kl_chains": st.sampled_from(["stored", "fresh"]),
         "num_kl_chains": st.integers(1, 3),
@@ -77,7 +80,7 @@ ALGORITHMS: dict[str, dict[str, st.SearchStrategy[Any]]] = {
         "residual": st.booleans(),
     },
     "reppo": SHARED | REGION | {"actor": st.just("gaussian")},
-    "dime": SHARED | {"constraint": st.just("none")},
+    "dime": SHARED | DIFFUSION | {"constraint": st.just("none")},
 }
 
 

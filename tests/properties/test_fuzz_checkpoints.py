@@ -116,7 +116,7 @@ def test_a_damaged_checkpoint_of_old_torch_is_refused_or_holds_plain_values(run:
 @given(data=st.data(), name=st.sampled_from(["model_1.pt", "ppo.pt"]))
 def test_a_checkpoint_with_other_values_is_rebuilt_or_refused(run: Path, data: st.DataObject, name: str) -> None:
     content = torch.load(run / name, weights_only=True)
-    spec = content.get("trudi_rsl") or content["infos"]["trudi_rsl"]
+    spec = content["trudi_rsl"]
     # what tells the policy, and everything else
     spoil(data, [content, spec, spec["settings"], content["actor_state_dict"]])
     torch.save(content, run / "other.pt")

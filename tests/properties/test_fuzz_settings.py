@@ -17,7 +17,7 @@ from trudi_rsl.config import load_params
 from trudi_rsl.config.event_file import read_run
 from trudi_rsl.config.presets import CONFIG_DIR
 from trudi_rsl.errors import CheckpointError, ConfigError
-from trudi_rsl.evaluation.comparison.normalization import read_ranges
+from trudi_rsl.evaluation.comparison import read_ranges
 from trudi_rsl.experiments.experiment import Experiment, load_experiment
 from trudi_rsl.experiments.plan import plan
 from trudi_rsl.rsl_rl_compat.version import PPO_MODELS

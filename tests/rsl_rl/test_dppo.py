@@ -188,7 +188,7 @@ def test_its_deterministic_action_is_the_end_of_the_chain_without_noise() -> Non
 
 
 def test_a_ppo_configuration_becomes_dppos_by_its_class_name() -> None:
-    with pytest.warns(UserWarning, match=r"no use for actor\.distribution_cfg, but for its init_std: prior_std=0\.7"):
+    with pytest.warns(UserWarning, match=r"actor\.distribution_cfg: prior_std=0\.7"):
         dppo = built(DPPO)
     model = dppo.get_policy()
     assert isinstance(model, DenoisingModel)

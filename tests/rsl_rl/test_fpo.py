@@ -12,7 +12,7 @@ from torch import Tensor
 
 from tests.rsl_rl.small_policies import NUM_ACTIONS, NUM_ENVS, built, collect, observations
 from trudi_rsl.algorithms.policy_gradient import FPO
-from trudi_rsl.diffusion.flow import euler, interpolate, matching_losses
+from trudi_rsl.diffusion.flow import euler_path, interpolate, matching_losses
 from trudi_rsl.errors import ConfigError
 from trudi_rsl.policies import FlowModel
 from trudi_rsl.rsl_rl_compat.version import PPO_MODELS
@@ -32,7 +32,7 @@ def test_euler_on_a_linear_field_is_its_closed_form_and_tends_to_the_exponential
     exact = (start + shift) @ torch.linalg.matrix_exp(matrix).T - shift
     errors = []
     for num_steps in (10, 1000, 2000):
-        end = euler(lambda x, _: x @ matrix.T + bias, start, num_steps)
+        end = euler_path(lambda x, _: x @ matrix.T + bias, start, num_steps)[-1]
         powers = torch.linalg.matrix_power(identity + matrix / num_steps, num_steps)
         torch.testing.assert_close(end, (start + shift) @ powers.T - shift, rtol=1e-10, atol=1e-12)
         errors.append((end - exact).abs().max().item())
@@ -47,7 +47,7 @@ def test_euler_evaluates_the_field_at_the_beginning_of_each_step() -> None:
         steps.append(k)
         return torch.full_like(x, float(k))
 
-    assert euler(field, torch.zeros(1), 4).item() == (0 + 1 + 2 + 3) / 4
+    assert euler_path(field, torch.zeros(1), 4)[-1].item() == (0 + 1 + 2 + 3) / 4
     assert steps == [0, 1, 2, 3]
 
 

@@ -13,11 +13,10 @@ from rsl_rl.algorithms import PPO
 
 from tests.rsl_rl.helpers import runner_cfg as trudi_cfg
 from tests.rsl_rl.small_policies import RandomTask, built, collect, observations, runner_cfg, state
-from trudi_rsl.algorithms.policy_gradient import DPPO, FPO, SPO, PolicyGradient
-from trudi_rsl.algorithms.policy_gradient.policy_gradient import clipped_surrogate, penalised_surrogate
-from trudi_rsl.checkpoints.rebuild import build_model
+from trudi_rsl.algorithms.policy_gradient import DPPO, FPO, SPO, PolicyGradient, clipped_surrogate, penalised_surrogate
+from trudi_rsl.checkpoints.rebuild import rebuild_policy
 from trudi_rsl.errors import CheckpointError, ConfigError, NonFiniteError
-from trudi_rsl.health.checkup import cause_of
+from trudi_rsl.health.checkup import describe_skipped_update
 from trudi_rsl.hosts.gymnasium.env import GymnasiumVecEnv
 from trudi_rsl.rsl_rl_compat.version import POLICY_STYLE, PPO_MODELS
 from trudi_rsl.runners import OnPolicyRunner
@@ -175,7 +174,7 @@ def test_a_gradient_that_is_not_finite_ends_the_update_and_after_five_iterations
         assert [k for k in before if "normalizer" not in k and not torch.equal(before[k], after[k])] == []
     kept = torch.load(tmp_path / "skipped_update_1.pt", weights_only=True)
     assert kept["cause"]["minibatch"]["returns"].isnan().any() and "value" in kept["cause"]["not_finite"]
-    assert cause_of(tmp_path / "skipped_update_1.pt").endswith("value; of the minibatch, returns.")
+    assert describe_skipped_update(tmp_path / "skipped_update_1.pt").endswith("value; in the minibatch, returns.")
 
 
 @needs_models
@@ -198,6 +197,6 @@ def test_a_checkpoint_alone_rebuilds_the_actor_as_often_as_asked() -> None:
     saved = {**copy.deepcopy(trained.save()), "infos": None}
     obs = observations()
     for _ in range(2):
-        policy, _ = build_model(saved)
+        policy, _ = rebuild_policy(saved)
         trained.eval_mode()
         torch.testing.assert_close(policy.deterministic_actions(policy.actor_obs(obs)), trained.actor(obs))

@@ -17,7 +17,8 @@ from tensorboard.backend.event_processing.event_accumulator import EventAccumula
 from tests.rsl_rl.helpers import runner_cfg, stock
 from trudi_rsl.checkpoints.file import read_checkpoint
 from trudi_rsl.errors import CheckpointError, NonFiniteError
-from trudi_rsl.evaluation.policies import SamplerCfg, acting, load_into
+from trudi_rsl.evaluation.policies import load_into, policy_for
+from trudi_rsl.evaluation.samplers import SamplerCfg
 from trudi_rsl.hosts.gymnasium.env import GymnasiumVecEnv
 from trudi_rsl.hosts.gymnasium.faults import Faults
 from trudi_rsl.policies.actor_critic import Sampler
@@ -193,7 +194,7 @@ def test_a_policy_loaded_into_a_runner_is_its_checkpoints_and_the_simulator_and_
         other = OnPolicyRunner(GymnasiumVecEnv(TASK, 3), cfg(), None, "cpu")
         other.load(str(tmp_path / name))
         torch.set_rng_state(numbers)
-        expected = acting(other.alg, SamplerCfg(sampler))(obs)
+        expected = policy_for(other.alg, SamplerCfg(sampler))(obs)
         torch.set_rng_state(numbers)
         acted.append(policy(obs))
         assert torch.equal(acted[-1], expected)

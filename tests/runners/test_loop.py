@@ -11,7 +11,9 @@ import torch
 from rsl_rl.runners import OnPolicyRunner as StockRunner
 
 from tests.deploy.drift import DriftEnv, ppo_cfg, runner_cfg
+from tests.rsl_rl.helpers import runner_cfg as small_cfg
 from trudi_rsl.errors import NonFiniteError
+from trudi_rsl.hosts.gymnasium.env import GymnasiumVecEnv
 from trudi_rsl.rsl_rl_compat.version import POLICY_STYLE, PPO_MODELS
 from trudi_rsl.runners import Hook, OnPolicyRunner
 
@@ -85,3 +87,15 @@ def test_the_stock_runner_trains_bitwise_the_same(tmp_path: Path, algo: str) -> 
     assert states[0].keys() == states[1].keys()
     assert [name for name in states[0] if not torch.equal(states[0][name], states[1][name])] == []
     assert logs[0] == logs[1]
+
+
+def test_episodes_continue_only_where_a_load_restores_them(tmp_path: Path) -> None:
+    def runner(num_envs: int) -> OnPolicyRunner:
+        return OnPolicyRunner(GymnasiumVecEnv("HalfCheetah-v5", num_envs), small_cfg(), None, "cpu")
+
+    runner(4).save(path := str(tmp_path / "model_0.pt"))
+    for num_envs, load_cfg, continues in ((4, None, True), (5, None, False), (4, {"actor": True}, False)):
+        resumed = runner(num_envs)
+        assert not resumed.episodes_continue
+        resumed.load(path, load_cfg)
+        assert resumed.episodes_continue == continues

@@ -88,7 +88,7 @@ def test_outside_of_a_run_the_checkpoints_of_the_folder_are_played_but_none_of_o
         shutil.copy(trudi.with_name(name), alone)
     shutil.copy(run / "model_10.pt", alone)
     output = play("--task", TASK, "--checkpoint", "alone/model_1.pt", "--every_checkpoint", "--episodes", "2")
-    assert "model_10.pt was passed over" in output and "is a checkpoint of ppo, not of trudi" in output
+    assert "model_10.pt was skipped" in output and "is a checkpoint of ppo, not of trudi" in output
     assert [row[0] for row in table_rows(output)] == ["0", "1"]
     assert (alone / "best.pt").readlink().name in ("model_0.pt", "model_1.pt")
 

@@ -10,7 +10,7 @@ import pytest
 
 from tests.evaluation.tiny_runs import train_tiny, write_run
 from tests.scripts.running import ScriptHere, run_script
-from trudi_rsl.evaluation.plots import RETURN_TAG
+from trudi_rsl.evaluation.learning_curves import RETURN_TAG
 
 
 @pytest.mark.slow

@@ -9,7 +9,7 @@ import pytest
 from gymnasium.utils.env_checker import check_env
 
 from tests.tasks.obstacle_paths import AROUND, MIRROR, STRAIGHT
-from trudi_rsl.tasks import modes_of
+from trudi_rsl.tasks import find_modes
 from trudi_rsl.tasks.planar_obstacle import (
     ARENA,
     COLLISION_COST,
@@ -134,11 +134,11 @@ def test_a_picture_shows_disc_goal_and_point() -> None:
 def test_a_run_is_of_the_side_on_which_it_passed_the_disc_and_of_none_if_it_failed(
     path: list[tuple[float, float]], mode: int | None
 ) -> None:
-    assert modes_of(TASK).classify(np.array(path)) == mode
+    assert find_modes(TASK).classify(np.array(path)) == mode
 
 
 def test_mirrored_runs_are_of_the_other_mode() -> None:
-    modes = modes_of(TASK)
+    modes = find_modes(TASK)
     env = gym.make(TASK, **modes.fixed_start)
     seen = run(env, AROUND)[0]
     assert [modes.classify(seen), modes.classify(seen * MIRROR)] == [0, 1]

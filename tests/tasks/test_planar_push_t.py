@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 from gymnasium.utils.env_checker import check_env
 
-from trudi_rsl.tasks import modes_of, push_t
+from trudi_rsl.tasks import find_modes, push_t
 from trudi_rsl.tasks.planar_push_t import CLEARANCE, PlanarPushTEnv
 from trudi_rsl.tasks.push_t import FIXED_START
 
@@ -134,7 +134,7 @@ def turning(angles: list[float], end: tuple[float, float] = (0.0, 0.0)) -> np.nd
 def test_a_run_is_of_the_direction_in_which_it_turned_the_block_to_the_goal(
     angles: list[float], mode: int | None
 ) -> None:
-    modes = modes_of(TASK)
+    modes = find_modes(TASK)
     seen = turning(angles)
     assert modes.classify(seen) == mode
     assert modes.classify(seen * MIRROR_OBSERVATION) == (None if mode is None else 1 - mode)
@@ -142,4 +142,4 @@ def test_a_run_is_of_the_direction_in_which_it_turned_the_block_to_the_goal(
 
 
 def test_a_block_turned_to_the_goals_angle_elsewhere_is_a_failure() -> None:
-    assert modes_of(TASK).classify(turning([math.pi, 2.0, 1.0, 0.0], end=(0.02, 0.0))) is None
+    assert find_modes(TASK).classify(turning([math.pi, 2.0, 1.0, 0.0], end=(0.02, 0.0))) is None

@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: BSD-3-Clause
 """Compiling and capturing pure functions of tensors, with a way back when it fails."""
 
-from trudi_rsl.acceleration.accelerator import Accelerator, CompileMode, Gradient
-from trudi_rsl.acceleration.precision import Precision, network_precision, set_matmul_precision
+from trudi_rsl.acceleration.accelerator import Accelerator, Gradient
+from trudi_rsl.acceleration.precision import network_precision, set_matmul_precision
 
-__all__ = ["Accelerator", "CompileMode", "Gradient", "Precision", "network_precision", "set_matmul_precision"]
+__all__ = ["Accelerator", "Gradient", "network_precision", "set_matmul_precision"]

@@ -3,17 +3,19 @@
 
 from __future__ import annotations
 
+import logging
 import math
 from collections.abc import Callable, Sequence
-from typing import Any, Literal, NamedTuple, Protocol
+from typing import Any, NamedTuple, Protocol
 
 import torch
 from tensordict.nn import CudaGraphModule
 from torch import Tensor, nn
 
 from trudi_rsl.errors import ConfigError
+from trudi_rsl.settings import CompileMode
 
-CompileMode = Literal["auto", "off", "default", "cudagraphs"]
+logger = logging.getLogger(__name__)
 
 WORTHWHILE_UPDATES = 2000
 """Minibatch updates from which on a training repays compiling. On two cores at width 128, an update saves about 5 ms,
@@ -132,7 +134,7 @@ class Guarded:
             self._fast, self._tries = self._slow, 0
             result = self._slow(*args)
             reason = str(error).strip().partition("\n")[0] or type(error).__name__
-            print(f"[trudi_rsl] The {self.name} could not be {self.verb} and runs as it is: {reason}", flush=True)
+            logger.warning("The %s could not be %s and runs as it is: %s", self.name, self.verb, reason)
             return result
 
 

@@ -4,13 +4,11 @@
 from __future__ import annotations
 
 import contextlib
-from typing import Literal
 
 import torch
 
 from trudi_rsl.errors import ConfigError
-
-Precision = Literal["fp32", "tf32", "bf16"]
+from trudi_rsl.settings import Precision
 
 
 def set_matmul_precision(precision: Precision, device: torch.device | str) -> None:

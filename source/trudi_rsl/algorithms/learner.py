@@ -12,36 +12,40 @@ from torch import Tensor, nn
 from trudi_rsl.acceleration import Accelerator, Gradient, network_precision
 from trudi_rsl.algorithms.objectives import (
     ActorTerms,
+    AdjointStates,
     Objective,
-    actor_gradient,
+    TrustRegion,
+    adjoint_objective,
+    adjoint_states,
     critic_objective,
     multiplier_loss,
+    pathwise_objective,
     temperature_loss,
 )
 from trudi_rsl.algorithms.trust_region import OldChains, OldPolicy, fresh_chains, from_trace
 from trudi_rsl.distributed import all_reduce_mean
 from trudi_rsl.policies import ActorCritic
-from trudi_rsl.settings import TruDiCfg
+from trudi_rsl.settings import LearnerCfg, REPPOCfg, TruDiCfg, TrustRegionCfg
 from trudi_rsl.storage import Minibatch
 
-MEASURED = ("entropy", "path_kl")
-"""What the temperature and the multiplier are steered by, the means over all processes."""
+DUAL_INPUTS = ("entropy", "path_kl")
+"""Metrics that drive the temperature and the multiplier; averaged over all ranks."""
 
 
-class PathwiseLearner:
+class Learner:
     """Optimisers, multipliers and the update of one minibatch (paper Algorithm 1, inner loop).
 
     Args:
         actor_critic: The module whose actor and critic are trained; its old actor is only read.
         cfg: Settings.
-        world_size: Number of processes whose gradients are averaged.
-        accelerator: What to compile and capture; nothing by default.
+        world_size: Number of ranks whose gradients are averaged.
+        accelerator: Compiles and captures the steps; None does neither.
     """
 
     def __init__(
         self,
         actor_critic: ActorCritic[Any],
-        cfg: TruDiCfg,
+        cfg: LearnerCfg,
         world_size: int = 1,
         accelerator: Accelerator | None = None,
     ) -> None:
@@ -51,8 +55,9 @@ class PathwiseLearner:
         self.entropy_target = cfg.entropy_target_per_dim * actor_critic.num_actions
         device = actor_critic.action_scale.device
         self.accelerator = accelerator or Accelerator("off", device)
+        init_lambda = cfg.init_lambda if isinstance(cfg, TrustRegionCfg) else 1.0
         self.log_alpha = nn.Parameter(torch.tensor(cfg.init_alpha, device=device).log())
-        self.log_lambda = nn.Parameter(torch.tensor(cfg.init_lambda, device=device).log())
+        self.log_lambda = nn.Parameter(torch.tensor(init_lambda, device=device).log())
         parameters = {
             "actor": list(actor_critic.actor.parameters()),
             "critic": list(actor_critic.critic.parameters()),
@@ -65,17 +70,19 @@ class PathwiseLearner:
             for name, group in parameters.items()
         }
         self.skips = torch.zeros((), dtype=torch.float32, device=device)
-        """1 once a gradient was not finite: from then on nothing is learned until it is set back to 0."""
+        """1 after a non-finite gradient: all steps are skipped until it is reset to 0."""
         for optimizer in self.optimizers.values():
-            # fused optimisers read it on the device, as they do torch.amp's
+            # fused optimisers read it on the device, as they do for torch.amp
             optimizer.found_inf = self.skips  # type: ignore[attr-defined]
-        self._critic_gradient = self.accelerator.compile(
-            "critic step", Gradient(self._critic_objective, parameters["critic"])
-        )
-        self._fresh_chains = self._draw_chains
+        compile_ = self.accelerator.compile
+        self._critic_gradient = compile_("critic step", Gradient(self._critic_objective, parameters["critic"]))
+        self._fresh_chains = self._draw_fresh_chains
         if cfg.draws_old_chains:
-            self._fresh_chains = self.accelerator.compile("old policy's chains", self._draw_chains)
-        self._actor_gradient = actor_gradient(actor_critic, cfg, self.accelerator)
+            self._fresh_chains = compile_("old policy's chains", self._draw_fresh_chains)
+        self._matches_adjoints = isinstance(cfg, TruDiCfg) and cfg.actor_gradient == "adjoint"
+        if self._matches_adjoints:
+            self._adjoint_states = compile_("actor's chains", self._draw_adjoint_states)
+        self._actor_gradient = compile_("actor step", Gradient(self._actor_objective, parameters["actor"]))
         self._capture_update()
 
     @property
@@ -91,23 +98,22 @@ class PathwiseLearner:
     def update(self, batch: Minibatch, old_steps: Tensor | None) -> dict[str, Tensor]:
         """Take one critic, one actor and one dual step.
 
-        A step whose gradient holds NaN or infinity is not taken, nor any after it until ``skips`` is set back. So what
-        the failing minibatch met stays as it was.
+        A step with a NaN or infinity in its gradient is skipped, and so are all steps after it until ``skips`` is
+        reset. This preserves the state that the failing minibatch met.
 
         Args:
             batch: Rows of the rollout.
             old_steps: Step sizes ``[N, A]`` of the policy that collected it, None for a Gaussian.
 
         Returns:
-            Scalars on the device, without gradient, keyed as they are logged; ``skipped_max`` is 1 if it took none or
-            not all of them.
+            Scalars on the device, without gradient; ``skipped_updates`` is 1 if any step was skipped.
         """
         return self._update(batch, old_steps)
 
     def _capture_update(self) -> None:
-        """Let the next update be captured anew, with the optimisers' present state."""
+        """Capture the next update with the optimisers' present state."""
         self._update: Callable[[Minibatch, Tensor | None], dict[str, Tensor]] = self._take_steps
-        # gradients that processes share are averaged outside of any graph
+        # all-reduces stay outside of CUDA graphs
         if self.world_size == 1:
             self._update = self.accelerator.capture("minibatch update", self._take_steps)
 
@@ -115,54 +121,92 @@ class PathwiseLearner:
         metrics = self._critic_step(batch)
         actor_metrics = self._actor_step(batch, old_steps)
         self._dual_step(actor_metrics["entropy"], actor_metrics.get("path_kl"))
-        return metrics | actor_metrics | {"skipped_max": self.skips.clone()}
+        return metrics | actor_metrics | {"skipped_updates": self.skips.clone()}
+
+    # -- critic -------------------------------------------------------------------------------------------------------
 
     def _critic_step(self, batch: Minibatch) -> dict[str, Tensor]:
         objective, gradient = self._critic_gradient(batch)
-        return objective.metrics | {"critic_grad_norm": self._descend("critic", self._average_over_processes(gradient))}
+        return objective.metrics | {"critic_grad_norm": self._descend("critic", self._average_over_ranks(gradient))}
 
     def _critic_objective(self, batch: Minibatch) -> Objective:
         with network_precision(self.cfg.precision, batch.actions.device.type):
             return critic_objective(self.actor_critic.critic, batch, self.cfg.aux_loss_coef)
 
+    # -- actor --------------------------------------------------------------------------------------------------------
+
     def _actor_step(self, batch: Minibatch, old_steps: Tensor | None) -> dict[str, Tensor]:
         noise = self.actor_critic.actor.draw_noise(len(batch.actor_obs))
         old = self._old_policy(batch, old_steps)
         terms = ActorTerms(batch.actor_obs, batch.critic_obs, noise, old, self.alpha, self.multiplier)
-        objective, gradient = self._actor_gradient(terms)
-        # in one message, as each makes the processes wait for each other
-        measured = {name: objective.metrics[name] for name in MEASURED if name in objective.metrics}
-        averages = self._average_over_processes([*gradient, *measured.values()])
+        objective, gradient = self._differentiate_actor(terms)
+        # one all-reduce for all of them
+        dual_inputs = {name: objective.metrics[name] for name in DUAL_INPUTS if name in objective.metrics}
+        averages = self._average_over_ranks([*gradient, *dual_inputs.values()])
         norm = self._descend("actor", averages[: len(gradient)])
-        averaged = dict(zip(measured, averages[len(gradient) :], strict=True))
+        averaged = dict(zip(dual_inputs, averages[len(gradient) :], strict=True))
         return objective.metrics | averaged | {"actor_grad_norm": norm}
 
+    def _differentiate_actor(self, terms: ActorTerms) -> tuple[Objective, tuple[Tensor, ...]]:
+        """Return the objective and the gradient for each of the actor's parameters."""
+        if not self._matches_adjoints:
+            return self._actor_gradient(terms)
+        num_steps = self.actor_critic.actor.num_steps
+        num_chosen = min(self.cfg.num_adjoint_steps or num_steps, num_steps)  # pyright: ignore[reportAttributeAccessIssue]
+        # topk, since a CUDA graph can hold it
+        chosen = torch.rand(num_steps, device=terms.obs.device).topk(num_chosen).indices
+        return self._actor_gradient(terms, self._adjoint_states(terms), chosen)
+
+    def _actor_objective(
+        self, terms: ActorTerms, states: AdjointStates | None = None, chosen: Tensor | None = None
+    ) -> Objective:
+        model, region = self.actor_critic, self._trust_region
+        with network_precision(self.cfg.precision, terms.obs.device.type):
+            if region is not None and states is not None and chosen is not None:
+                return adjoint_objective(model.actor, terms, states, chosen, region.estimator)
+            split = not (self.accelerator.compiles or terms.obs.is_cuda or terms.old is None)
+            return pathwise_objective(model.actor, model.critic, terms, region, split)
+
+    def _draw_adjoint_states(self, terms: ActorTerms) -> AdjointStates:
+        model, region = self.actor_critic, self._trust_region
+        assert region is not None, "only TruDi, which has one, matches adjoints"
+        with network_precision(self.cfg.precision, terms.obs.device.type):
+            return adjoint_states(model.actor, model.critic, terms, region)
+
+    @property
+    def _trust_region(self) -> TrustRegion | None:
+        if not isinstance(self.cfg, TruDiCfg | REPPOCfg):
+            return None
+        return TrustRegion(self.cfg.kl_bound, self.cfg.kl_estimator, self.actor_critic.old_actor)
+
     def _old_policy(self, batch: Minibatch, old_steps: Tensor | None) -> OldPolicy | None:
-        """Return the chains along which the path KL is taken, or a Gaussian's means and deviations."""
+        """Return the old chains of the path KL, or a Gaussian's old distributions."""
         if batch.trace is not None:
             return from_trace(batch.trace, old_steps)
-        if not self.cfg.draws_old_chains:
+        if not isinstance(self.cfg, TruDiCfg) or not self.cfg.draws_old_chains:
             return None
         noise = self.actor_critic.old_actor.draw_noise(self.cfg.num_kl_chains * len(batch.actor_obs))
         return self._fresh_chains(batch.actor_obs, noise)
 
-    def _draw_chains(self, obs: Tensor, noise: Tensor) -> OldChains:
+    def _draw_fresh_chains(self, obs: Tensor, noise: Tensor) -> OldChains:
         with network_precision(self.cfg.precision, obs.device.type):
             return fresh_chains(self.actor_critic.old_actor, obs, noise)
 
+    # -- duals and optimisers -----------------------------------------------------------------------------------------
+
     @torch.no_grad()
     def _dual_step(self, entropy: Tensor, mean_kl: Tensor | None) -> None:
-        """Move the temperature and, where there is a trust region with a mean path KL, its multiplier."""
+        """Update the temperature and, given the mean path KL of a trust region, its multiplier."""
         # each loss is linear in its multiplier, so it is its own derivative by the multiplier's logarithm
         self.log_alpha.grad = temperature_loss(self.log_alpha, entropy, self.entropy_target)
-        if mean_kl is not None:
+        if mean_kl is not None and isinstance(self.cfg, TrustRegionCfg):
             self.log_lambda.grad = multiplier_loss(self.log_lambda, mean_kl, self.cfg.kl_bound)
             self._skip_unless_finite(mean_kl)
         self._skip_unless_finite(entropy)
         self.optimizers["duals"].step()
 
     def _descend(self, name: str, gradient: Sequence[Tensor]) -> Tensor:
-        """Step one optimiser down the gradient of its parameters, clipped; return its norm before that."""
+        """Clip the gradient, step the optimiser, and return the norm before clipping."""
         optimizer = self.optimizers[name]
         parameters = optimizer.param_groups[0]["params"]
         for parameter, part in zip(parameters, gradient, strict=True):
@@ -173,15 +217,17 @@ class PathwiseLearner:
         return norm
 
     def _skip_unless_finite(self, values: Tensor) -> None:
-        """Skip this step and those after it if one of the values is not finite; the device decides."""
+        """Skip this and the following steps if a value is not finite, without a GPU sync."""
         self.skips.copy_(torch.maximum(self.skips, (~torch.isfinite(values)).any().float()))
 
-    def _average_over_processes(self, tensors: Sequence[Tensor]) -> Sequence[Tensor]:
+    def _average_over_ranks(self, tensors: Sequence[Tensor]) -> Sequence[Tensor]:
         if self.world_size == 1:
             return tensors
         flat = all_reduce_mean(torch.cat([x.flatten() for x in tensors]))
         parts = flat.split([x.numel() for x in tensors])
         return [part.view_as(x) for part, x in zip(parts, tensors, strict=True)]
+
+    # -- checkpoints --------------------------------------------------------------------------------------------------
 
     def state_dict(self) -> dict[str, Any]:
         """Return the optimisers' states and the multipliers."""
@@ -191,7 +237,7 @@ class PathwiseLearner:
         return state
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
-        """Restore what :meth:`state_dict` returned; the learning rate stays the configured one."""
+        """Restore the result of :meth:`state_dict`, but keep the configured learning rate."""
         for name, optimizer in self.optimizers.items():
             optimizer.load_state_dict(state[name])
             for group in optimizer.param_groups:
@@ -199,5 +245,5 @@ class PathwiseLearner:
         with torch.no_grad():
             self.log_alpha.copy_(state["log_alpha"])
             self.log_lambda.copy_(state["log_lambda"])
-        # a graph would go on with the optimisers' former state
+        # a captured graph would keep using the optimisers' former state
         self._capture_update()

@@ -1,7 +1,9 @@
 # SPDX-License-Identifier: BSD-3-Clause
-"""What is logged of a rollout before learning from it, and of several processes as one."""
+"""Logged metrics: those of a rollout, and the reduction over minibatches and ranks."""
 
 from __future__ import annotations
+
+from collections.abc import Sequence
 
 import torch
 from torch import Tensor
@@ -14,6 +16,9 @@ from trudi_rsl.storage import RolloutBuffer
 SATURATED = 0.99
 """Absolute unit action from which a component counts as saturated."""
 
+MAX_METRICS = frozenset({"path_kl_max", "skipped_updates"})
+"""Metrics that are reduced by their maximum; all others by their mean."""
+
 
 def rollout_metrics(storage: RolloutBuffer, hl_gauss: HLGauss) -> dict[str, Tensor]:
     """Return scalars on the device.
@@ -23,8 +28,8 @@ def rollout_metrics(storage: RolloutBuffer, hl_gauss: HLGauss) -> dict[str, Tens
         hl_gauss: The critic's value range.
 
     Returns:
-        The share of usable targets outside the range, the share of saturated action components, how far off the
-        normaliser is (:func:`observation_shift`), and the range.
+        The share of usable targets outside the range, the share of saturated action components, the normaliser's error
+        (:func:`observation_shift`), and the range.
     """
     return {
         "clipped_targets": masked_mean(hl_gauss.clipped(storage.targets).float(), storage.target_valid),
@@ -36,20 +41,25 @@ def rollout_metrics(storage: RolloutBuffer, hl_gauss: HLGauss) -> dict[str, Tens
 
 
 def observation_shift(storage: RolloutBuffer) -> Tensor:
-    """Return how far the rollout lies from what its normaliser takes for the centre, in standard deviations, scalar.
+    """Return the distance of the rollout's mean observation from the normaliser's, in standard deviations, scalar.
 
-    The largest over all entries of an observation of ``|mean over the rollout|``: 0 where the running statistics are
-    those of the rollout.
+    The largest over all entries of an observation: 0 where the running statistics are those of the rollout.
     """
     obs = {id(o): o for o in (storage.actor_obs, storage.critic_obs)}.values()
     return torch.stack([o[: storage.num_steps].mean((0, 1)).abs().max() for o in obs]).max()
 
 
-def of_all(metrics: dict[str, Tensor]) -> dict[str, float]:
-    """Return scalars as numbers, read from the device once: the means over all processes, the largest of ``*_max``."""
-    everyones = all_gather(torch.stack([value.float() for value in metrics.values()]))
-    means, largest = torch.stack([everyones.mean(0), everyones.amax(0)]).tolist()
+def reduce_minibatches(minibatches: Sequence[dict[str, Tensor]]) -> dict[str, Tensor]:
+    """Return each scalar's mean or maximum over the minibatches (:data:`MAX_METRICS`)."""
+    stacked = {name: torch.stack([metrics[name] for metrics in minibatches]) for name in minibatches[0]}
+    return {name: values.max() if name in MAX_METRICS else values.mean() for name, values in stacked.items()}
+
+
+def reduce_metrics(metrics: dict[str, Tensor]) -> dict[str, float]:
+    """Return each scalar's mean or maximum over all ranks (:data:`MAX_METRICS`), with one GPU sync."""
+    ranks = all_gather(torch.stack([value.float() for value in metrics.values()]))
+    means, maxima = torch.stack([ranks.mean(0), ranks.amax(0)]).tolist()
     return {
-        name: maximum if name.endswith("_max") else mean
-        for name, mean, maximum in zip(metrics, means, largest, strict=True)
+        name: maximum if name in MAX_METRICS else mean
+        for name, mean, maximum in zip(metrics, means, maxima, strict=True)
     }

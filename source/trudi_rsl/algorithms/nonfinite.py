@@ -1,8 +1,20 @@
 # SPDX-License-Identifier: BSD-3-Clause
-"""Filtering NaN and infinity out of rollouts and updates."""
+"""Filtering NaN and infinity out of training.
+
+The rule of where: values are filtered where they enter the storage, and each iteration checks once before it learns and
+once after.
+
+1. ``TruDi.act`` and ``TruDi.process_env_step`` call :func:`filter_nonfinite` on observations and rewards and store the
+   masks of finite rows. (The normaliser excludes non-finite rows from its statistics by itself.)
+2. ``TruDi.compute_returns`` calls :meth:`UpdateGuard.filter_rollout` before any target is computed.
+3. ``TruDi.update`` calls :meth:`UpdateGuard.check_updates` after the last minibatch. In between, steps with a
+   non-finite gradient are skipped on the device (``Learner.skips``). PPO's relatives check each minibatch themselves
+   and call :meth:`UpdateGuard.record_skip`.
+"""
 
 from __future__ import annotations
 
+import logging
 import math
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
@@ -11,63 +23,75 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import torch
 from torch import Tensor
 
-from trudi_rsl.acceleration import Precision, network_precision
-from trudi_rsl.algorithms.trust_region import from_trace, path_kl, step_sizes_of
 from trudi_rsl.checkpoints.file import write_checkpoint
 from trudi_rsl.environments.progress import reset_envs
 from trudi_rsl.errors import NonFiniteError
-from trudi_rsl.policies.base import Decision, Policy
 from trudi_rsl.storage import RolloutBuffer
 
 if TYPE_CHECKING:
     from rsl_rl.env import VecEnv
 
+logger = logging.getLogger(__name__)
 
 MIN_SHARE = 0.5
-"""Share of a rollout's transitions that must be left to learn from it."""
+"""Smallest share of a rollout's transitions to learn from."""
 
 QUANTITIES = ("observation", "action", "reward", "final observation")
-"""What can be non-finite, in the order in which a step meets it."""
+"""Quantities that can be non-finite, in the order in which a step produces them."""
+
+MAX_FILES = 3
+"""Largest number of files with skipped updates per training, each the size of a checkpoint and a minibatch."""
+
+INSPECT_TASK = "Look for a division by zero or an exploding contact in the task; the last checkpoint is sound."
+LOWER_LEARNING_RATE = "Resume from an earlier checkpoint with a lower agent.algorithm.learning_rate or max_grad_norm."
 
 
-class Fault(NamedTuple):
-    """The first non-finite number of a rollout, and how many environments have any."""
+def filter_nonfinite(*tensors: Tensor) -> tuple[tuple[Tensor, ...], Tensor]:
+    """Return the tensors ``[E]`` or ``[E, ...]`` with 0 in rows where any of them is not finite, and the finite rows.
+
+    The mask of finite rows is bool ``[E]``.
+    """
+    finite = torch.stack([torch.isfinite(x.flatten(1) if x.ndim > 1 else x[:, None]).all(1) for x in tensors]).all(0)
+    masks = (~finite.view(-1, *[1] * (x.ndim - 1)) for x in tensors)
+    return tuple(x.masked_fill(mask, 0.0) for x, mask in zip(tensors, masks, strict=True)), finite
+
+
+class NonFinite(NamedTuple):
+    """The first non-finite number of a rollout, and the environments that have any."""
 
     quantity: str
     """One of :data:`QUANTITIES`."""
     env: int
     step: int
     envs: Tensor
-    """Environments with any, long ``[F]``."""
+    """Affected environments, long ``[F]``."""
     lost: Tensor
-    """Those whose observation after the rollout is not finite, long: they have to be reset."""
+    """Those whose observation after the rollout is not finite, which must be reset, long."""
 
     def __str__(self) -> str:
-        """Say it in a sentence."""
+        """Describe it in a sentence."""
         return (
-            f"The simulator gave a non-finite {self.quantity} in environment {self.env} at step {self.step} of this "
-            f"rollout ({len(self.envs)} environments affected)."
+            f"The simulator returned a non-finite {self.quantity} in environment {self.env} at step {self.step} of "
+            f"this rollout ({len(self.envs)} environments affected)."
         )
 
 
-def find_fault(storage: RolloutBuffer) -> Fault | None:
-    """Return what is not finite in a rollout, None if nothing is; one read from the device then.
+def find_nonfinite(storage: RolloutBuffer) -> NonFinite | None:
+    """Return the first non-finite number of a rollout, None if there is none; the latter takes one GPU sync.
 
-    An action counts where its observation was finite: it is the policy's own.
+    An action counts only where its observation was finite, since it is then the policy's fault.
     """
     steps = storage.num_steps
     actions = ~storage.seen | (torch.isfinite(storage.actions).all(-1) & torch.isfinite(storage.log_probs))
-    final = torch.ones_like(storage.rewarded)
-    if storage.final_actor_obs is not None and storage.final_critic_obs is not None:
-        ended = (storage.terminated | storage.truncated) & storage.has_final
-        final = ~ended | (_finite(storage.final_actor_obs) & _finite(storage.final_critic_obs))
+    ended = (storage.terminated | storage.truncated) & storage.has_final
+    final = ~ended | _finite_final_obs(storage)
     # in order of time: the observations of step t, the policy's action, the reward, the final observation
     by_time = torch.stack([storage.seen[:steps], actions[:steps], storage.rewarded, final], dim=1).flatten(0, 1)
     bad = ~torch.cat([by_time, storage.seen[steps:], actions[steps:]])
     if not bad.any():
         return None
     row, env = (int(i) for i in bad.nonzero()[0])
-    return Fault(
+    return NonFinite(
         QUANTITIES[row % 4],
         env,
         row // 4,
@@ -76,19 +100,18 @@ def find_fault(storage: RolloutBuffer) -> Fault | None:
     )
 
 
-def leave_out_faults(storage: RolloutBuffer) -> bool:
-    """Let only what is finite be learned from; call it before targets are computed.
+def mask_nonfinite(storage: RolloutBuffer) -> bool:
+    """Exclude non-finite transitions from learning; call it before targets are computed.
 
-    Where an observation was not finite, its row is not drawn for minibatches: others are, twice. Where a reward or what
-    came after it was not, the row has no target and the rows before it bootstrap in front of it, as at a time limit
-    without its last observation.
+    A row with a non-finite observation is not drawn for minibatches; finite rows are drawn twice instead. A row with a
+    non-finite reward or successor has no target, and the rows before it bootstrap in front of it, as at a time limit
+    without a final observation.
 
     Returns:
-        Whether enough is left, see :data:`MIN_SHARE`.
+        Whether at least :data:`MIN_SHARE` of the transitions is left.
     """
     next_seen = storage.seen[1:] | storage.terminated | storage.truncated
-    if storage.final_actor_obs is not None and storage.final_critic_obs is not None:
-        storage.has_final &= _finite(storage.final_actor_obs) & _finite(storage.final_critic_obs)
+    storage.has_final &= _finite_final_obs(storage)
     cut = ~(storage.seen[:-1] & storage.rewarded & next_seen)
     storage.terminated &= ~cut
     storage.truncated |= cut
@@ -100,127 +123,121 @@ def leave_out_faults(storage: RolloutBuffer) -> bool:
     return True
 
 
-def _finite(obs: Tensor) -> Tensor:
-    return torch.isfinite(obs).all(-1)
+def _finite_final_obs(storage: RolloutBuffer) -> Tensor:
+    """Return where the final observations are finite, bool ``[T, E]``; True everywhere if none are stored."""
+    if storage.final_actor_obs is None or storage.final_critic_obs is None:
+        return torch.ones_like(storage.rewarded)
+    return torch.isfinite(storage.final_actor_obs).all(-1) & torch.isfinite(storage.final_critic_obs).all(-1)
 
 
 Content = Callable[[], Mapping[str, Any]]
-"""Gives a checkpoint's content."""
-
-LOOK_AT_THE_TASK = "Look for a division by zero or an exploding contact in the task; the last checkpoint is sound."
-LOWER_THE_RATE = "Resume from an earlier checkpoint with a lower agent.algorithm.learning_rate or max_grad_norm."
-
-MAX_FILES = 3
-"""Files that a training writes at most, each of a checkpoint's size and a minibatch's."""
+"""Returns a checkpoint's content."""
 
 
 class UpdateGuard:
-    """Decides what can be learned from, and counts the iterations in which something could not.
+    """Excludes non-finite numbers from learning, and stops training if too many updates are skipped.
 
     Args:
-        max_in_a_row: So many iterations in a row without their whole update stop training, at least 1.
+        max_in_a_row: Number of consecutive iterations with a skipped update that stops training, at least 1.
     """
 
     def __init__(self, max_in_a_row: int) -> None:
         self.max_in_a_row = max_in_a_row
         self.folder: Path | None = None
-        """Where what caused them is kept; None keeps nothing."""
+        """Folder for the data that caused skipped updates; None writes none."""
         self.in_a_row = 0
         self._files = 0
-        self._told = False
+        self._warned = False
 
-    def mend(self, storage: RolloutBuffer, env: VecEnv | None, content: Content) -> tuple[bool, int]:
-        """Leave what is not finite out of a rollout, and reset the environments that are still so after it.
+    def filter_rollout(self, storage: RolloutBuffer, env: VecEnv | None, content: Content) -> tuple[bool, int]:
+        """Exclude non-finite transitions of a rollout, and reset environments that are non-finite at its end.
 
         Args:
             storage: A full rollout, whose targets are not computed yet.
-            env: Where it comes from.
+            env: The environments it comes from.
             content: Called if the update is skipped.
 
         Returns:
-            Whether enough is left to learn from, and how many environments were affected.
+            Whether enough is left to learn from, and the number of affected environments.
 
         Raises:
-            NonFiniteError: If the policy gave the numbers itself, the host cannot reset single environments, or too
-                many iterations in a row could not be learned from.
+            NonFiniteError: If the policy's own actions are not finite, the host cannot reset single environments, or
+                too many updates in a row were skipped.
         """
-        fault = find_fault(storage)
-        if fault is None:
+        found = find_nonfinite(storage)
+        if found is None:
             return True, 0
-        if fault.quantity == "action":
+        if found.quantity == "action":
             raise NonFiniteError(
-                f"The policy gave a non-finite action in environment {fault.env} at step {fault.step} of this rollout, "
-                f"for finite observations: its weights are damaged. {LOWER_THE_RATE}"
+                f"The policy returned a non-finite action in environment {found.env} at step {found.step} of this "
+                f"rollout, for finite observations: its weights are damaged. {LOWER_LEARNING_RATE}"
             )
-        if len(fault.lost) and not reset_envs(env, fault.lost):
+        if len(found.lost) and not reset_envs(env, found.lost):
             raise NonFiniteError(
-                f"{fault} Nothing was learned from the rollout, and the simulator cannot reset single environments. "
-                f"{LOOK_AT_THE_TASK}"
+                f"{found} Nothing was learned from the rollout, and the simulator cannot reset single environments. "
+                f"{INSPECT_TASK}"
             )
-        if leave_out_faults(storage):
-            self._tell_of_masks(fault)
-            return True, len(fault.envs)
-        self.skipped(str(fault), LOOK_AT_THE_TASK, {"rollout": _of_envs(storage, fault.envs)}, content)
-        return False, len(fault.envs)
+        if mask_nonfinite(storage):
+            if not self._warned:
+                self._warned = True
+                logger.warning(
+                    "%s Training continues without those transitions; Loss/nonfinite_envs counts the environments from "
+                    "now on.",
+                    found,
+                )
+            return True, len(found.envs)
+        self.record_skip(str(found), INSPECT_TASK, {"rollout": _rows_of_envs(storage, found.envs)}, content)
+        return False, len(found.envs)
 
-    def learned(
+    def check_updates(
         self, metrics: Sequence[Mapping[str, Tensor]], weights: Tensor, batch: Callable[[int], Any], content: Content
     ) -> None:
-        """Look back at the minibatches of an iteration; one read from the device where all went well.
+        """Check the minibatches of an iteration; takes one GPU sync if all of them were learned from.
 
         Args:
-            metrics: Of each minibatch, as ``PathwiseLearner.update`` returns them.
+            metrics: Of each minibatch, as ``Learner.update`` returns them.
             weights: Norm of all parameters after the last one, scalar.
-            batch: Returns the transitions of the minibatch of that number.
-            content: Called if learning ended before the last minibatch.
+            batch: Returns the transitions of the minibatch with the given index.
+            content: Called if an update was skipped.
 
         Raises:
-            NonFiniteError: If parameters are not finite, or too many iterations in a row could not be learned from.
+            NonFiniteError: If parameters are not finite, or too many updates in a row were skipped.
         """
-        skipped, norm = torch.stack([metrics[-1]["skipped_max"], weights]).tolist()
+        skipped, norm = torch.stack([metrics[-1]["skipped_updates"], weights]).tolist()
         if not math.isfinite(norm):
-            raise NonFiniteError(f"An update made the weights non-finite. {LOWER_THE_RATE}")
+            raise NonFiniteError(f"An update made the weights non-finite. {LOWER_LEARNING_RATE}")
         if not skipped:
             self.in_a_row = 0
             return
-        first = next(i for i, values in enumerate(metrics) if values["skipped_max"].item())
+        first = next(i for i, values in enumerate(metrics) if values["skipped_updates"].item())
         bad = sorted(name for name, value in metrics[first].items() if not torch.isfinite(value))
         reason = f"Minibatch {first + 1} of {len(metrics)} gave a non-finite gradient ({', '.join(bad)})."
-        remedy = f"See which of the minibatch's values are out of proportion. {LOWER_THE_RATE}"
-        self.skipped(reason, remedy, {"minibatch": batch(first)._asdict(), "not_finite": bad}, content)
+        remedy = f"See which of the minibatch's values are out of proportion. {LOWER_LEARNING_RATE}"
+        self.record_skip(reason, remedy, {"minibatch": batch(first)._asdict(), "not_finite": bad}, content)
 
-    def skipped(self, reason: str, remedy: str, cause: Mapping[str, Any], content: Content) -> None:
-        """Note an update that was not made, or not to its end.
+    def record_skip(self, reason: str, remedy: str, cause: Mapping[str, Any], content: Content) -> None:
+        """Count an update that was skipped, entirely or from some minibatch on, and write its cause to the run folder.
 
         Args:
             reason: A sentence.
-            remedy: A sentence: what to do if it goes on.
-            cause: What could not be learned from: tensors and plain values.
-            content: Called for what else is kept.
+            remedy: A sentence with advice, for the error.
+            cause: The data that could not be learned from: tensors and plain values.
+            content: Returns the checkpoint that is written beside it.
 
         Raises:
-            NonFiniteError: If these are too many in a row.
+            NonFiniteError: If too many updates in a row were skipped.
         """
         self.in_a_row += 1
-        kept = self._keep(cause, content)
+        written = self._write(cause, content)
         if self.in_a_row >= self.max_in_a_row:
             raise NonFiniteError(
                 f"{reason} Training stops, since {self.in_a_row} iterations in a row could not be learned from "
-                f"(agent.algorithm.max_skipped_updates). {remedy}{kept}"
+                f"(agent.algorithm.max_skipped_updates). {remedy}{written}"
             )
-        print(f"[trudi_rsl] {reason} Nothing more is learned in this iteration.{kept}", flush=True)
+        logger.warning("%s Nothing more is learned in this iteration.%s", reason, written)
 
-    def _tell_of_masks(self, fault: Fault) -> None:
-        if not self._told:
-            self._told = True
-            print(
-                f"[trudi_rsl] {fault} Training goes on without those transitions; Loss/nonfinite_envs counts the "
-                "environments from now on.",
-                flush=True,
-            )
-
-    def _keep(self, cause: Mapping[str, Any], content: Content) -> str:
-        """Write both to the run folder and return a sentence on that, if any."""
+    def _write(self, cause: Mapping[str, Any], content: Content) -> str:
+        """Write both to the run folder and return a sentence about it, empty if nothing is written."""
         if self.folder is None or self._files >= MAX_FILES:
             return ""
         self._files += 1
@@ -230,63 +247,11 @@ class UpdateGuard:
         try:
             write_checkpoint({"cause": dict(cause), **content()}, path)
         except OSError as error:
-            return f" What caused it could not be written: {error}."
-        return f" What caused it is kept in {path}."
+            return f" Its cause could not be written: {error}."
+        return f" Its cause is kept in {path}."
 
 
-def _of_envs(storage: RolloutBuffer, envs: Tensor) -> dict[str, Tensor]:
-    """Return what a rollout holds of some environments; observations are normalised, and 0 where not finite."""
+def _rows_of_envs(storage: RolloutBuffer, envs: Tensor) -> dict[str, Tensor]:
+    """Return the rollout of some environments; observations are normalised, and 0 where not finite."""
     names = ("actor_obs", "critic_obs", "actions", "rewards", "terminated", "truncated", "seen", "rewarded")
     return {name: getattr(storage, name)[:, envs].cpu() for name in names}
-
-
-REPLAY_TOLERANCE = 1e-5
-"""Largest path KL, in nats, that a policy may have to itself."""
-
-
-@torch.no_grad()
-def raise_if_replay_differs(
-    policy: Policy,
-    obs: Tensor,
-    sample: Callable[[Tensor, Tensor], Decision],
-    precision: Precision,
-) -> None:
-    """Raise if a policy's KL to itself is not 0, as it is when its decisions are replayed in other batch shapes.
-
-    For the measurement, the policy's last layer is one of order 1. Before the first update its own is near zero, and
-    any product would pass.
-
-    Args:
-        policy: The actor; its weights are the same afterwards.
-        obs: Normalised observations ``[B, O]``.
-        sample: What collects rollouts with it, compiled or not.
-        precision: Of its matrix products.
-
-    Raises:
-        RuntimeError: Saying what the usual cause is.
-    """
-    weight = policy.output_layer.weight
-    own = weight.clone()
-    generator = torch.Generator().manual_seed(0)
-    probe = torch.randn(weight.shape, generator=generator) / weight.shape[1] ** 0.5
-    noise = torch.randn(policy.num_draws, len(obs), policy.num_actions, generator=generator)
-    try:
-        weight.copy_(probe)
-        decision = sample(obs, noise.to(obs))
-        with network_precision(precision, obs.device.type):
-            old = from_trace(decision.trace, step_sizes_of(policy))
-            largest = path_kl(policy, obs, old).abs().max().item()
-    finally:
-        weight.copy_(own)
-    # written so that NaN fails
-    if not largest <= REPLAY_TOLERANCE:
-        remedy = (
-            "Products are not of the precision they were set to: after the simulator has started, call "
-            "torch.set_float32_matmul_precision('highest'), or set algorithm.compile=off."
-            if precision == "fp32"
-            else "Use fp32."
-        )
-        raise RuntimeError(
-            f"Replaying decisions changes the policy by {largest:.1e} nats (at most {REPLAY_TOLERANCE} is "
-            f"right) with algorithm.precision={precision}, so the trust region would act on rounding. {remedy}"
-        )

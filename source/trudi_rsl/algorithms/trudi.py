@@ -1,23 +1,23 @@
 # SPDX-License-Identifier: BSD-3-Clause
-"""TruDi under RSL-RL's algorithm contract."""
+"""TruDi, REPPO and DIME under RSL-RL's algorithm contract."""
 
 from __future__ import annotations
 
+import logging
 import math
-from typing import Any
+from typing import Any, ClassVar, Self
 
 import torch
 from rsl_rl.env import VecEnv
 from tensordict import TensorDict
 from torch import Tensor
 
-from trudi_rsl.acceleration import Accelerator, network_precision
-from trudi_rsl.algorithms.construction import components
-from trudi_rsl.algorithms.learner import PathwiseLearner
-from trudi_rsl.algorithms.metrics import of_all, rollout_metrics
-from trudi_rsl.algorithms.nonfinite import UpdateGuard, raise_if_replay_differs
+from trudi_rsl.acceleration import Accelerator, network_precision, set_matmul_precision
+from trudi_rsl.algorithms.learner import Learner
+from trudi_rsl.algorithms.metrics import reduce_metrics, reduce_minibatches, rollout_metrics
+from trudi_rsl.algorithms.nonfinite import UpdateGuard, filter_nonfinite
 from trudi_rsl.algorithms.targets import compute_targets, initial_range, widened_range
-from trudi_rsl.algorithms.trust_region import step_sizes_of
+from trudi_rsl.algorithms.trust_region import raise_if_replay_differs, step_sizes_of
 from trudi_rsl.checkpoints.format import (
     ACTOR_PARTS,
     CRITIC_PARTS,
@@ -25,37 +25,51 @@ from trudi_rsl.checkpoints.format import (
     PolicySpec,
     check_settings,
     learner_spec,
+    policy_spec,
     present_format,
 )
-from trudi_rsl.checkpoints.rebuild import load_parts, part_of_state
+from trudi_rsl.checkpoints.rebuild import build_actor_critic, load_weights, select
 from trudi_rsl.checkpoints.resume import resume_state, set_resume_state
 from trudi_rsl.distributed import all_gather, all_reduce_mean
+from trudi_rsl.environments.action_bounds import action_bounds
+from trudi_rsl.environments.progress import request_final_obs
 from trudi_rsl.health import Watch
 from trudi_rsl.policies import ActorCritic
 from trudi_rsl.policies.base import Decision
-from trudi_rsl.settings import TruDiCfg
+from trudi_rsl.rsl_rl_compat.contract import resolve_groups
+from trudi_rsl.settings import (
+    SELECTORS,
+    SETTINGS,
+    LearnerAlgorithm,
+    LearnerCfg,
+    algorithm_of_settings,
+    settings_from_dict,
+)
 from trudi_rsl.storage import RolloutBuffer
+
+logger = logging.getLogger(__name__)
 
 
 class TruDi:
     """Trust-region diffusion policies (arXiv 2606.15260) as an RSL-RL algorithm.
 
-    It is REPPO if the actor is a Gaussian, and DIME if there is no trust region (``trudi_rsl.settings``).
-
     Train it under the stock ``rsl_rl.runners.OnPolicyRunner`` with
-    ``algorithm.class_name = "trudi_rsl.algorithms:TruDi"``.
+    ``algorithm.class_name = "trudi_rsl.algorithms:TruDi"``. It is REPPO with ``algorithm.actor = "gaussian"`` and DIME
+    with ``algorithm.constraint = "none"``; :class:`REPPO` and :class:`DIME` are classes of their own for the same.
 
     Args:
         actor_critic: The module to train.
         storage: Rollout storage of the environment's size.
         cfg: Settings.
-        spec: What a checkpoint needs to rebuild the module: task, observation dimensions and groups, action bounds.
-        env: The environment, asked for its state when saving if it can tell it (``state_dict``).
+        spec: The checkpoint section that rebuilds the module: task, observation dimensions and groups, action bounds.
+        env: The environment; its state is saved if it has a ``state_dict``.
         device: Training device.
         multi_gpu_cfg: RSL-RL's distributed settings, None on one device.
-        num_updates: Minibatch updates that the training will make, infinite if that is not known.
+        num_updates: Number of minibatch updates of the training, infinite if unknown.
     """
 
+    algorithm: ClassVar[LearnerAlgorithm | None] = None
+    """The algorithm of this class; None lets the settings select it."""
     rnd = None
     intrinsic_rewards = None
 
@@ -63,7 +77,7 @@ class TruDi:
         self,
         actor_critic: ActorCritic[Any],
         storage: RolloutBuffer,
-        cfg: TruDiCfg,
+        cfg: LearnerCfg,
         spec: PolicySpec,
         env: VecEnv | None = None,
         device: str = "cpu",
@@ -78,30 +92,75 @@ class TruDi:
         self.env = env
         accelerator = Accelerator(cfg.compile, device, num_updates)
         world_size = multi_gpu_cfg["world_size"] if multi_gpu_cfg else 1
-        self.learner = PathwiseLearner(actor_critic, cfg, world_size, accelerator)
+        self.learner = Learner(actor_critic, cfg, world_size, accelerator)
         self._sample = accelerator.capture("sampling", accelerator.compile("sampling", self._sampled))
         self.is_main_process = not multi_gpu_cfg or multi_gpu_cfg["global_rank"] == 0
         self.guard = UpdateGuard(cfg.max_skipped_updates)
-        self._told_at_start = accelerator.describe() if self.is_main_process else ""
+        self._startup_message = accelerator.describe() if self.is_main_process else ""
         self.learning_rate = cfg.learning_rate
         self._value_range_chosen = cfg.value_range != "auto"
         self._collecting = False
-        self._can_learn, self._faulty_envs = True, 0
+        self._can_learn, self._nonfinite_envs = True, 0
         self._replay_checked = False
         self._watch = Watch(cfg.to_dict()) if self.is_main_process else None
 
-    @staticmethod
-    def construct_algorithm(obs: TensorDict, env: VecEnv, cfg: dict[str, Any], device: str) -> TruDi:
-        """Build TruDi from a runner configuration; RSL-RL's runners call this.
+    @classmethod
+    def construct_algorithm(cls, obs: TensorDict, env: VecEnv, cfg: dict[str, Any], device: str) -> Self:
+        """Build the algorithm from a runner configuration; called by RSL-RL's runners.
 
         Reads ``cfg["algorithm"]``, ``cfg["obs_groups"]``, ``cfg["num_steps_per_env"]``, ``cfg["max_iterations"]`` and
-        ``cfg["multi_gpu"]``.
-        The ``actor`` and ``critic`` model sections of a PPO configuration are not used.
+        ``cfg["multi_gpu"]``. The ``actor`` and ``critic`` model sections of a PPO configuration are ignored.
 
         Raises:
-            ConfigError: If a setting is unknown or impossible, or the environment tells no action bounds.
+            ConfigError: If a setting is unknown or impossible, or the environment has no action bounds.
         """
-        return TruDi(**components(obs, env, cfg, device))
+        return cls(**cls.arguments(obs, env, cfg, device))
+
+    @classmethod
+    def arguments(cls, obs: TensorDict, env: VecEnv, cfg: dict[str, Any], device: str) -> dict[str, Any]:
+        """Return the constructor's arguments; see :meth:`construct_algorithm`."""
+        section = cfg["algorithm"]
+        settings = settings_from_dict(section) if cls.algorithm is None else SETTINGS[cls.algorithm].from_dict(section)
+        # runners up to 5.4 index this key
+        section.setdefault("rnd_cfg", None)
+        groups = resolve_groups(obs, cfg)
+        set_matmul_precision(settings.precision, device)
+        low, high = action_bounds(env, settings.action_bounds)
+        if settings.final_observations:
+            request_final_obs(env)
+        actor_critic = build_actor_critic(settings, obs, groups, low, high).to(device)
+        storage = RolloutBuffer(
+            cfg["num_steps_per_env"],
+            env.num_envs,
+            actor_critic.actor_obs.num_obs,
+            actor_critic.critic_obs.num_obs if actor_critic.asymmetric else None,
+            actor_critic.num_actions,
+            settings.critic_hidden_dim,
+            actor_critic.actor.trace_length if settings.stores_chains else 0,
+            device,
+        )
+        values = settings.to_dict()
+        spec = policy_spec(
+            algorithm_of_settings(values),
+            settings.actor,
+            # the algorithm implies the selectors
+            {name: value for name, value in values.items() if name not in SELECTORS},
+            obs,
+            {name: groups[name] for name in ("actor", "critic")},
+            env,
+            (low, high),
+        )
+        num_updates = settings.num_learning_epochs * settings.num_mini_batches * cfg.get("max_iterations", math.inf)
+        return {
+            "actor_critic": actor_critic,
+            "storage": storage,
+            "cfg": settings,
+            "spec": spec,
+            "env": env,
+            "device": device,
+            "multi_gpu_cfg": cfg.get("multi_gpu"),
+            "num_updates": num_updates,
+        }
 
     # -- collecting -----------------------------------------------------------------------------------------------
 
@@ -114,15 +173,12 @@ class TruDi:
     @torch.no_grad()
     def _decide(self, obs: TensorDict) -> Tensor:
         model = self.actor_critic
-        actor_obs = model.actor_obs(obs)
-        critic_obs = model.critic_obs(obs) if model.asymmetric else actor_obs
-        seen = torch.isfinite(actor_obs).all(-1)
+        # an environment with non-finite observations gets the action of a mean observation until it is reset
         if model.asymmetric:
-            seen = seen & torch.isfinite(critic_obs).all(-1)
-            critic_obs = critic_obs.masked_fill(~seen[:, None], 0.0)
-        # an environment that lost its numbers gets the action of a mean observation until it is reset
-        actor_obs = actor_obs.masked_fill(~seen[:, None], 0.0)
-        critic_obs = critic_obs if model.asymmetric else actor_obs
+            (actor_obs, critic_obs), seen = filter_nonfinite(model.actor_obs(obs), model.critic_obs(obs))
+        else:
+            (actor_obs,), seen = filter_nonfinite(model.actor_obs(obs))
+            critic_obs = actor_obs
         decision = self._sample(actor_obs, model.actor.draw_noise(len(actor_obs)))
         self.storage.add_decision(actor_obs, critic_obs, decision, seen)
         return decision.action
@@ -132,14 +188,14 @@ class TruDi:
             return self.actor_critic.decide(actor_obs, noise)
 
     def process_env_step(self, obs: TensorDict, rewards: Tensor, dones: Tensor, extras: dict[str, Any]) -> None:
-        """Store what the simulator answered.
+        """Store the outcome of a step.
 
         Args:
-            obs: Next observations (of the next episode where one ended); unused, :meth:`act` is given them again.
-            rewards: ``[E]``.
+            obs: Next observations (of the next episode where one ended); unused, since :meth:`act` receives them again.
+            rewards: ``[E]``; not changed.
             dones: Ends of episodes ``[E]``, nonzero where one ended.
             extras: ``time_outs`` ``[E]`` marks the truncations among them; ``final_obs`` (observation groups
-                ``[E, ...]``), where the host offers it for all groups in use, holds the true last observations.
+                ``[E, ...]``) are the true last observations, used if they contain all groups that are.
         """
         done = dones.reshape(-1) > 0
         time_outs = extras.get("time_outs")
@@ -150,22 +206,26 @@ class TruDi:
             self.storage.add_final_obs(
                 raw, model.critic_obs.concatenate(final_obs).to(self.device) if model.asymmetric else raw
             )
-        self.storage.add_outcome(rewards.reshape(-1), done & ~truncated, truncated)
-        # RSL-RL adds these up next, and one NaN would stay in the mean of a hundred episodes
+        (finite_rewards,), rewarded = filter_nonfinite(rewards.reshape(-1))
+        self.storage.add_outcome(finite_rewards, done & ~truncated, truncated, rewarded)
+        # RSL-RL's logger adds these up next, and one NaN would stay in its mean
         rewards.nan_to_num_(0.0, 0.0, 0.0)
 
     def compute_returns(self, obs: TensorDict) -> None:
         """Compute the targets of the rollout; ``obs`` are the observations after its last step.
 
-        NaN and infinity are left out, and if too much of the rollout is, so is the next update.
+        Non-finite transitions are excluded; if too few are left, the next update is skipped.
 
         Raises:
-            NonFiniteError: As :meth:`UpdateGuard.mend` does, with environment and step.
+            NonFiniteError: See :meth:`UpdateGuard.filter_rollout`; names environment and step.
             RuntimeError: On the first call, if replaying the policy's decisions does not reproduce them.
         """
         self._decide(obs)
-        self._can_learn, self._faulty_envs = self.guard.mend(self.storage, self.env, self.save)
-        if not self._everyone_can_learn():
+        self._can_learn, self._nonfinite_envs = self.guard.filter_rollout(self.storage, self.env, self.save)
+        if torch.distributed.is_initialized():
+            # all ranks must agree, or one deadlocks at the next all-reduce
+            self._can_learn = bool(all_gather(torch.tensor(float(self._can_learn), device=self.device)).all())
+        if not self._can_learn:
             return
         if self.cfg.has_trust_region and not self._replay_checked:
             obs_seen = self.storage.actor_obs[0].clone()
@@ -184,52 +244,43 @@ class TruDi:
             if (vmin < hl_gauss.vmin) | (vmax > hl_gauss.vmax):
                 critic.widen(vmin, vmax)
 
-    def _everyone_can_learn(self) -> bool:
-        """Return whether every process can learn from its rollout: those that could would wait for the others."""
-        if torch.distributed.is_initialized():
-            self._can_learn = bool(all_gather(torch.tensor(float(self._can_learn), device=self.device)).all())
-        return self._can_learn
-
     # -- learning -------------------------------------------------------------------------------------------------
 
     def update(self) -> dict[str, float]:
-        """Learn from the stored rollout and return the means of what was logged, read from the device twice.
+        """Learn from the stored rollout and return the logged metrics; takes two GPU syncs.
 
         Raises:
-            NonFiniteError: As :meth:`UpdateGuard.learned` does.
+            NonFiniteError: See :meth:`UpdateGuard.check_updates`.
         """
         model, storage = self.actor_critic, self.storage
-        faults = {"nonfinite_envs": float(self._faulty_envs)}
+        nonfinite = {"nonfinite_envs": float(self._nonfinite_envs)}
         if not self._can_learn:
             self._start_rollout()
-            return self._watched({"skipped_updates": 1.0, **faults})
+            return self._watched({"skipped_updates": 1.0, **nonfinite})
         old_steps = step_sizes_of(model.old_actor)
         model.entropy_per_dim.copy_(-all_reduce_mean(storage.log_probs.mean()) / model.num_actions)
         metrics = rollout_metrics(storage, model.critic.hl_gauss)
         batches, collected = [], []
-        # one after the other: minibatches and denoising noise are drawn from one generator
+        # minibatches and denoising noise are drawn in turn from one generator
         for rows in storage.index_batches(self.cfg.num_learning_epochs, self.cfg.num_mini_batches):
             batches.append(rows)
             collected.append(self.learner.update(storage.minibatch(rows), old_steps))
         weights = torch.nn.utils.get_total_norm([p.detach() for p in model.parameters()])
-        self.guard.learned(collected, weights, lambda i: storage.minibatch(batches[i]), self.save)
+        self.guard.check_updates(collected, weights, lambda i: storage.minibatch(batches[i]), self.save)
         self.learner.skips.zero_()
-        for name in collected[0]:
-            values = torch.stack([m[name] for m in collected])
-            metrics[name] = values.max() if name.endswith("_max") else values.mean()
         model.sync_old_actor()
         self._start_rollout()
-        metrics["skipped_updates"] = metrics.pop("skipped_max")
+        metrics |= reduce_minibatches(collected)
         metrics["entropy_per_dim"] = metrics.pop("entropy") / model.num_actions
         metrics["alpha"] = self.learner.alpha
         if self.cfg.has_trust_region:
             metrics["lambda"] = self.learner.multiplier
         metrics |= model.actor_metrics()
-        numbers = of_all(metrics)
-        return self._watched(numbers | faults | {"entropy_target_per_dim": self.cfg.entropy_target_per_dim})
+        numbers = reduce_metrics(metrics)
+        return self._watched(numbers | nonfinite | {"entropy_target_per_dim": self.cfg.entropy_target_per_dim})
 
     def _watched(self, numbers: dict[str, float]) -> dict[str, float]:
-        """Return what an iteration logs, when the rules on a training's health have looked at it."""
+        """Pass an iteration's metrics to the health rules and return them."""
         if self._watch is not None:
             self._watch.observe(numbers)
         return numbers
@@ -241,10 +292,10 @@ class TruDi:
     # -- RSL-RL's remaining contract ------------------------------------------------------------------------------
 
     def train_mode(self) -> None:
-        """Let the normalisers learn and start a rollout; one that an interrupt left unfinished is dropped."""
-        if self._told_at_start:
-            print(f"[trudi_rsl] {self._told_at_start}", flush=True)
-            self._told_at_start = ""
+        """Update the normalisers from now on, and start a rollout; one that was interrupted is dropped."""
+        if self._startup_message:
+            logger.info(self._startup_message)
+            self._startup_message = ""
         self.actor_critic.train()
         self._start_rollout()
 
@@ -253,14 +304,17 @@ class TruDi:
         self.actor_critic.eval()
 
     def get_policy(self) -> ActorCritic[Any]:
-        """Return the module; calling it gives deterministic simulator actions."""
+        """Return the module; calling it returns deterministic simulator actions."""
         return self.actor_critic
 
     def save(self) -> dict[str, Any]:
-        """Return all that a resume, an evaluation or an export needs; the simulator's state between rollouts only."""
+        """Return everything that a resume, an evaluation or an export needs.
+
+        The simulator's state is included between rollouts only.
+        """
         return {
-            "actor_state_dict": part_of_state(self.actor_critic, ACTOR_PARTS),
-            "critic_state_dict": part_of_state(self.actor_critic, CRITIC_PARTS),
+            "actor_state_dict": select(self.actor_critic, ACTOR_PARTS),
+            "critic_state_dict": select(self.actor_critic, CRITIC_PARTS),
             "optimizer_state_dict": self.learner.state_dict(),
             SECTION: self.spec,
             **resume_state(None if self._collecting else self.env),
@@ -270,13 +324,13 @@ class TruDi:
         """Load a checkpoint.
 
         Args:
-            loaded_dict: What :meth:`save` returned, or RSL-RL 3 saved.
+            loaded_dict: Result of :meth:`save`, or a checkpoint of RSL-RL 3.
             load_cfg: Which of ``actor``, ``critic``, ``optimizer`` and ``iteration`` to load; None loads all.
                 ``iteration`` also restores the random generators and the simulator's state.
             strict: Refuse missing and unknown parameters.
 
         Returns:
-            Whether the runner should take over the iteration number.
+            Whether the runner should adopt the iteration number.
 
         Raises:
             CheckpointError: If the checkpoint is of another algorithm, task or shape.
@@ -288,14 +342,15 @@ class TruDi:
         # an actor alone may start another task
         spec = learner_spec(loaded_dict, self.spec["task"] if wanted.get("critic") or wanted.get("optimizer") else None)
         check_settings(spec, self.spec)
-        parts = [
-            (key, prefixes) for key, prefixes in (("actor", ACTOR_PARTS), ("critic", CRITIC_PARTS)) if wanted.get(key)
-        ]
-        load_parts(self.actor_critic, [(loaded_dict[f"{key}_state_dict"], p) for key, p in parts], strict)
+        weights, prefixes = {}, ()
+        for key, part in (("actor", ACTOR_PARTS), ("critic", CRITIC_PARTS)):
+            if wanted.get(key):
+                weights, prefixes = weights | loaded_dict[f"{key}_state_dict"], prefixes + part
+        load_weights(weights, self.actor_critic, prefixes, strict)
         if wanted.get("actor"):
             self.actor_critic.sync_old_actor()
         if wanted.get("critic"):
-            self._keep_configured_range()
+            self._apply_configured_range()
         if wanted.get("optimizer"):
             self.learner.load_state_dict(loaded_dict["optimizer_state_dict"])
         if wanted.get("iteration"):
@@ -303,8 +358,8 @@ class TruDi:
         self._replay_checked = False
         return wanted.get("iteration", False)
 
-    def _keep_configured_range(self) -> None:
-        """Give a loaded critic the configured value range if that is wider; an automatic one goes on from its own."""
+    def _apply_configured_range(self) -> None:
+        """Widen a loaded critic to the configured value range; with an automatic one, keep the loaded range."""
         self._value_range_chosen = True
         if self.cfg.value_range != "auto":
             critic = self.actor_critic.critic
@@ -315,7 +370,19 @@ class TruDi:
                 critic.widen(torch.minimum(low, vmin), torch.maximum(high, vmax))
 
     def broadcast_parameters(self) -> None:
-        """Give every process the parameters, normalisers and multipliers of process 0."""
+        """Broadcast parameters, normalisers and multipliers from rank 0."""
         duals = [self.learner.log_alpha.data, self.learner.log_lambda.data]
         for tensor in [*self.actor_critic.state_dict().values(), *duals]:
             torch.distributed.broadcast(tensor, src=0)
+
+
+class REPPO(TruDi):
+    """REPPO (arXiv 2507.11019): TruDi's learner with a Gaussian actor."""
+
+    algorithm: ClassVar[LearnerAlgorithm | None] = "reppo"
+
+
+class DIME(TruDi):
+    """On-policy DIME (after arXiv 2502.02316): TruDi's learner without the trust region."""
+
+    algorithm: ClassVar[LearnerAlgorithm | None] = "dime"

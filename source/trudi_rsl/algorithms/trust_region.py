@@ -1,20 +1,23 @@
 # SPDX-License-Identifier: BSD-3-Clause
-"""The trust region's KL between the policy and the one that collected the rollout, for each kind of policy.
+"""The trust region's KL between the policy that collected the rollout and the current one.
 
 For diffusion it is the path KL (paper Eq. 135), for a Gaussian the KL between the two pre-squash Gaussians of a state.
 """
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import NamedTuple
 
 import torch
 from torch import Tensor
 
+from trudi_rsl.acceleration import network_precision
 from trudi_rsl.diffusion.chain import gaussian_kl, log_ratio, mean_only_kl
-from trudi_rsl.policies.base import Policy
+from trudi_rsl.policies.base import Decision, Policy
 from trudi_rsl.policies.diffusion import DiffusionPolicy
 from trudi_rsl.policies.gaussian import Gaussian, GaussianPolicy, kl_divergence
+from trudi_rsl.settings import Precision
 
 
 class OldChains(NamedTuple):
@@ -35,7 +38,7 @@ class OldChains(NamedTuple):
 
         Args:
             rows: Indices of the states ``[b]``.
-            num_states: Number ``B`` of states that there are chains of.
+            num_states: Number ``B`` of all states.
         """
 
         def select(x: Tensor) -> Tensor:
@@ -46,7 +49,7 @@ class OldChains(NamedTuple):
 
 
 class OldGaussians(NamedTuple):
-    """What a Gaussian policy that collected the rollout said of ``B`` states, constant."""
+    """Distributions of the Gaussian policy that collected the rollout in ``B`` states, constant."""
 
     mean: Tensor
     """Pre-squash means ``[B, A]``."""
@@ -59,7 +62,7 @@ class OldGaussians(NamedTuple):
 
 
 OldPolicy = OldChains | OldGaussians
-"""What the trust region reads of the policy that collected the rollout."""
+"""Data of the policy that collected the rollout, from which the KL is computed."""
 
 
 def step_sizes_of(policy: Policy) -> Tensor | None:
@@ -68,11 +71,11 @@ def step_sizes_of(policy: Policy) -> Tensor | None:
 
 
 def from_trace(trace: Tensor, steps: Tensor | None) -> OldPolicy:
-    """Return what the traces of decisions tell of the policy that took them.
+    """Return the old policy's chains or Gaussians from the stored traces of its decisions.
 
     Args:
         trace: Of one decision per state, ``[R, B, A]``.
-        steps: What :func:`step_sizes_of` returned for that policy.
+        steps: Step sizes of that policy (:func:`step_sizes_of`).
     """
     if steps is None:
         return OldGaussians(*trace)
@@ -86,7 +89,7 @@ def path_kl(policy: Policy, obs: Tensor, old: OldPolicy, estimator: str = "close
     Args:
         policy: Current policy; gradients reach all of its parameters.
         obs: Normalised observations ``[B, O]``.
-        old: Of these states; where there are several chains per state, their mean is taken.
+        old: Data of the old policy in these states; the KL is averaged over several chains per state.
         estimator: ``closed_form``, and for diffusion ``mean_only`` or ``log_ratio``.
 
     Returns:
@@ -94,7 +97,7 @@ def path_kl(policy: Policy, obs: Tensor, old: OldPolicy, estimator: str = "close
 
     Raises:
         ValueError: If the estimator is unknown.
-        TypeError: If the two policies are not of one kind.
+        TypeError: If one policy is a diffusion policy and the other a Gaussian.
     """
     if isinstance(policy, DiffusionPolicy) and isinstance(old, OldChains):
         return _diffusion_kl(policy, obs, old, estimator)
@@ -119,7 +122,7 @@ def chain_kl(
 
     Args:
         estimator: ``closed_form``, ``mean_only`` or ``log_ratio``.
-        reached: Latents ``x_{k+1}`` that the steps led to, ``[M, B, A]``.
+        reached: Latents ``x_{k+1}`` after the steps, ``[M, B, A]``.
         old_means: The old policy's denoising means ``[M, B, A]``.
         old_steps: Its step sizes ``[M, A]``.
         means: The current policy's means from the same latents ``[M, B, A]``.
@@ -142,7 +145,7 @@ def chain_kl(
 
 @torch.no_grad()
 def fresh_chains(old_policy: DiffusionPolicy, obs: Tensor, noise: Tensor) -> OldChains:
-    """Return ``K`` chains drawn anew from the old policy at each of ``B`` observations.
+    """Draw ``K`` chains from the old policy at each of ``B`` observations.
 
     Args:
         old_policy: The policy that collected the rollout.
@@ -157,9 +160,61 @@ def reverse_path_kl(policy: Policy, old_policy: Policy, obs: Tensor, trace: Tens
     """Return ``KL(new || old)`` ``[B]`` nats, for diffusion along the policy's own chains.
 
     Args:
-        policy: Current policy; gradients also flow through the trace, of which it is the author.
+        policy: Current policy; gradients also flow through the trace.
         old_policy: Policy that collected the rollout.
         obs: Normalised observations ``[B, O]``.
         trace: Of the current policy's decisions there, ``[R, B, A]``.
     """
     return path_kl(old_policy, obs, from_trace(trace, step_sizes_of(policy)))
+
+
+REPLAY_TOLERANCE = 1e-5
+"""Largest path KL of a policy to itself, nats, that counts as rounding."""
+
+
+@torch.no_grad()
+def raise_if_replay_differs(
+    policy: Policy,
+    obs: Tensor,
+    sample: Callable[[Tensor, Tensor], Decision],
+    precision: Precision,
+) -> None:
+    """Raise if a policy's KL to itself is not 0 when its decisions are replayed in other batch shapes.
+
+    During the check the policy's last layer has random weights of order 1: before the first update its own weights are
+    near zero, and any error of the matrix products would vanish.
+
+    Args:
+        policy: The actor; its weights are restored.
+        obs: Normalised observations ``[B, O]``.
+        sample: The function that collects rollouts, compiled or not.
+        precision: Precision of the matrix products.
+
+    Raises:
+        RuntimeError: Naming the usual cause.
+    """
+    weight = policy.output_layer.weight
+    own = weight.clone()
+    generator = torch.Generator().manual_seed(0)
+    probe = torch.randn(weight.shape, generator=generator) / weight.shape[1] ** 0.5
+    noise = torch.randn(policy.num_draws, len(obs), policy.num_actions, generator=generator)
+    try:
+        weight.copy_(probe)
+        decision = sample(obs, noise.to(obs))
+        with network_precision(precision, obs.device.type):
+            old = from_trace(decision.trace, step_sizes_of(policy))
+            largest = path_kl(policy, obs, old).abs().max().item()
+    finally:
+        weight.copy_(own)
+    # negated, so that NaN fails
+    if not largest <= REPLAY_TOLERANCE:
+        remedy = (
+            "Matrix products do not have the precision that was set: after the simulator has started, call "
+            "torch.set_float32_matmul_precision('highest'), or set algorithm.compile=off."
+            if precision == "fp32"
+            else "Use fp32."
+        )
+        raise RuntimeError(
+            f"Replaying decisions changes the policy by {largest:.1e} nats (at most {REPLAY_TOLERANCE} is "
+            f"right) with algorithm.precision={precision}, so the trust region would act on rounding. {remedy}"
+        )

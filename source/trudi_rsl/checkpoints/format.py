@@ -9,7 +9,7 @@ A checkpoint maps names to tensors and plain values:
 - ``rng_state``, ``env_state``, ``env_progress``: see :mod:`trudi_rsl.checkpoints.resume`.
 
 RSL-RL 3 nests these: the networks and the section are in ``model_state_dict``, everything else in
-``optimizer_state_dict``. Where a stock runner writes PPO's checkpoints, section and resume state are in ``infos``.
+``optimizer_state_dict``.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from __future__ import annotations
 import re
 import warnings
 from collections.abc import Mapping
-from typing import TYPE_CHECKING, Any, Literal, NotRequired, TypedDict, cast
+from typing import TYPE_CHECKING, Any, Literal, TypedDict, cast
 
 from tensordict import TensorDict
 from torch import Tensor
@@ -48,17 +48,6 @@ NAMES: dict[Algorithm, str] = {
 PolicyKind = Literal["diffusion", "gaussian", "mlp", "denoising", "flow", "other"]
 """Kinds of policies. ``other`` is a model of PPO that only a runner can build, such as a recurrent one."""
 
-KINDS: dict[Algorithm, tuple[PolicyKind, ...]] = {
-    "trudi": ("diffusion",),
-    "reppo": ("gaussian",),
-    "dime": ("diffusion",),
-    "ppo": ("mlp", "other"),
-    "spo": ("mlp", "other"),
-    "dppo": ("denoising", "other"),
-    "fpo": ("flow", "other"),
-}
-"""The kinds of policies that each algorithm trains."""
-
 LEARNER_KINDS: tuple[PolicyKind, ...] = ("diffusion", "gaussian")
 """Kinds whose checkpoints hold a Q critic, of TruDi, REPPO and DIME."""
 
@@ -87,9 +76,8 @@ class PolicySpec(TypedDict):
     obs_dims: dict[str, int]
     """Sizes of these groups."""
     num_actions: int
-    action_low: NotRequired[Tensor]
-    """Bounds ``[A]`` in the simulator's units, of squashed policies."""
-    action_high: NotRequired[Tensor]
+    action_bounds: tuple[Tensor, Tensor] | None
+    """Lower and upper bounds ``[A]`` of squashed policies in the simulator's units."""
 
 
 def policy_spec(
@@ -112,7 +100,7 @@ def policy_spec(
         env: The environment, asked for the number of actions, its task and metadata.
         action_bounds: Lower and upper bounds ``[A]`` of a squashed policy.
     """
-    spec: PolicySpec = {
+    return {
         "format": FORMAT,
         "algorithm": algorithm,
         "policy": policy,
@@ -122,10 +110,8 @@ def policy_spec(
         "obs_groups": {name: list(groups) for name, groups in obs_groups.items()},
         "obs_dims": {group: obs[group].shape[-1] for groups in obs_groups.values() for group in groups},
         "num_actions": env.num_actions,
+        "action_bounds": None if action_bounds is None else (action_bounds[0].cpu(), action_bounds[1].cpu()),
     }
-    if action_bounds is not None:
-        spec["action_low"], spec["action_high"] = (end.cpu() for end in action_bounds)
-    return spec
 
 
 @as_checkpoint_error()
@@ -133,7 +119,7 @@ def spec_of(checkpoint: Mapping[str, Any]) -> PolicySpec | None:
     """Return the section of a checkpoint in the present format, None for a PPO of RSL-RL's own runner.
 
     Raises:
-        CheckpointError: If a newer version wrote it, or the algorithm has no policy of that kind.
+        CheckpointError: If a newer version wrote it.
     """
     spec = checkpoint.get(SECTION)
     if spec is None:
@@ -146,8 +132,6 @@ def spec_of(checkpoint: Mapping[str, Any]) -> PolicySpec | None:
         raise CheckpointError(
             f"The checkpoint is of an algorithm that this version does not know: {spec['algorithm']!r:.40}."
         )
-    if spec["policy"] not in KINDS[spec["algorithm"]]:
-        raise CheckpointError(f"The checkpoint's algorithm {spec['algorithm']} has no policy {spec['policy']!r:.40}.")
     return cast(PolicySpec, spec)
 
 
@@ -203,7 +187,8 @@ def learner_spec(checkpoint: Mapping[str, Any], task: str | None = None) -> Poli
     spec = spec_of(checkpoint)
     if spec is None or spec["policy"] not in LEARNER_KINDS:
         name = NAMES[algorithm_of(checkpoint)]
-        kind = ("RSL-RL PPO" if name == "PPO" else name) if _has_weights(checkpoint) else "unknown"
+        has_weights = not {"actor_state_dict", "model_state_dict"}.isdisjoint(checkpoint)
+        kind = ("RSL-RL PPO" if name == "PPO" else name) if has_weights else "unknown"
         raise CheckpointError(f"Not a TruDi checkpoint but one of kind {kind}; load it with that algorithm.")
     check_task(spec["task"], task)
     return spec
@@ -234,10 +219,6 @@ def check_settings(saved: PolicySpec, here: PolicySpec) -> None:
         warnings.warn(f"Settings changed since the checkpoint: {listed}.", stacklevel=3)
 
 
-def _has_weights(checkpoint: Mapping[str, Any]) -> bool:
-    return not {"actor_state_dict", "model_state_dict"}.isdisjoint(checkpoint)
-
-
 # -- earlier layouts --------------------------------------------------------------------------------------------------
 
 MODULE_PREFIX = "actor_critic."
@@ -246,10 +227,19 @@ MODULE_PREFIX = "actor_critic."
 EXTRA_STATE = "_extra_state"
 """Key under which torch saves a module's non-tensor state, here the section."""
 
-OLD_LEARNER_SECTION, OLD_MODEL_SECTION = "trudi", "policy_gradient"
-"""Keys of the two kinds of sections in format 1."""
+OLD_SECTIONS = ("trudi", "policy_gradient")
+"""Keys of the sections of format 1: of TruDi, REPPO and DIME, and of PPO and its relatives."""
 
-OLD_KINDS: dict[str, PolicyKind] = {"MLPModel": "mlp", "DenoisingModel": "denoising", "FlowModel": "flow"}
+OLD_ALGORITHMS: dict[tuple[str, str], Algorithm] = {
+    ("diffusion", "path_kl"): "trudi",
+    ("gaussian", "path_kl"): "reppo",
+    ("diffusion", "none"): "dime",
+}
+"""Actor and constraint, which were settings, to the algorithm."""
+
+OLD_MODELS: dict[str, PolicyKind] = {"MLPModel": "mlp", "DenoisingModel": "denoising", "FlowModel": "flow"}
+"""Names of the actor's class, which was a setting, to the kind of policy."""
+
 OWN_CLASS = re.compile(r"(?:(?:rsl_rl|trudi_rsl)(?:\.[a-z_0-9]+)*[.:])?([A-Za-z_]\w*)", re.ASCII)
 """A class of RSL-RL or of this package, with or without its module."""
 
@@ -267,12 +257,9 @@ def present_format(content: Mapping[str, Any]) -> dict[str, Any]:
     checkpoint = _without_rsl_rl_3_nesting(dict(content))
     infos = dict(checkpoint.get("infos") or {})
     for place in (checkpoint, infos):
-        if place.get(OLD_LEARNER_SECTION) is not None:
-            place[SECTION] = _from_learner_section(place[OLD_LEARNER_SECTION])
-        elif place.get(OLD_MODEL_SECTION) is not None:
-            place[SECTION] = _from_model_section(place[OLD_MODEL_SECTION])
-        for name in (OLD_LEARNER_SECTION, OLD_MODEL_SECTION):
-            place.pop(name, None)
+        for name in OLD_SECTIONS:
+            if (old := place.pop(name, None)) is not None:
+                place[SECTION] = _from_format_1(old)
     spec = infos.pop(SECTION, None)
     if spec is not None:
         checkpoint.setdefault(SECTION, spec)
@@ -291,58 +278,38 @@ def _without_rsl_rl_3_nesting(checkpoint: dict[str, Any]) -> dict[str, Any]:
     for key, prefixes in STATE_PARTS.items():
         checkpoint[key] = {k: v for k, v in entries.items() if k.startswith(prefixes)}
     spec = policy[EXTRA_STATE]
-    checkpoint[OLD_LEARNER_SECTION if "cfg" in spec else SECTION] = spec
+    checkpoint[OLD_SECTIONS[0] if "cfg" in spec else SECTION] = spec
     return checkpoint | checkpoint.pop("optimizer_state_dict", {})
 
 
-def _from_learner_section(old: Mapping[str, Any]) -> PolicySpec:
-    """Return the section of TruDi, REPPO or DIME, whose format 1 named an actor and a constraint as settings."""
-    _require_format_1(old)
-    settings = dict(old["cfg"])
-    # versions before there was another actor or constraint saved neither
-    actor, constraint = settings.pop("actor", "diffusion"), settings.pop("constraint", "path_kl")
-    algorithms: dict[tuple[str, str], LearnerAlgorithm] = {
-        ("diffusion", "path_kl"): "trudi",
-        ("gaussian", "path_kl"): "reppo",
-        ("diffusion", "none"): "dime",
-    }
+def _from_format_1(old: Mapping[str, Any]) -> PolicySpec:
+    """Convert a section of format 1, which differed between TruDi's learner and PPO with its relatives."""
+    if old["format"] != 1:
+        raise CheckpointError(f"The checkpoint has a section of format 1 that says {old['format']!r:.40}.")
+    algorithm: Algorithm
+    policy: PolicyKind
+    if "cfg" in old:
+        settings = dict(old["cfg"])
+        # versions before there was another actor or constraint saved neither
+        policy, constraint = settings.pop("actor", "diffusion"), settings.pop("constraint", "path_kl")
+        algorithm = OLD_ALGORITHMS[policy, constraint]
+        action_bounds, num_actions = (old["action_low"], old["action_high"]), len(old["action_low"])
+    else:
+        settings = dict(old["actor"])
+        policy = OLD_MODELS.get(class_basename(settings.pop("class_name")) or "", "other")
+        algorithm, action_bounds, num_actions = old["algorithm"], None, old["num_actions"]
     return {
         "format": FORMAT,
-        "algorithm": algorithms[actor, constraint],
-        "policy": actor,
+        "algorithm": algorithm,
+        "policy": policy,
         "settings": settings,
         "task": old["task"],
         "environment": old.get("environment", {}),
         "obs_groups": old["obs_groups"],
         "obs_dims": old["obs_dims"],
-        "num_actions": len(old["action_low"]),
-        "action_low": old["action_low"],
-        "action_high": old["action_high"],
+        "num_actions": num_actions,
+        "action_bounds": action_bounds,
     }
-
-
-def _from_model_section(old: Mapping[str, Any]) -> PolicySpec:
-    """Return the section of PPO or a relative, whose format 1 named the actor's class among its settings."""
-    _require_format_1(old)
-    settings = dict(old["actor"])
-    name = class_basename(settings.pop("class_name"))
-    kind = OLD_KINDS.get(name or "", "other")
-    return {
-        "format": FORMAT,
-        "algorithm": old["algorithm"],
-        "policy": kind,
-        "settings": settings if kind != "other" else {},
-        "task": old["task"],
-        "environment": old.get("environment", {}),
-        "obs_groups": old["obs_groups"],
-        "obs_dims": old["obs_dims"],
-        "num_actions": old["num_actions"],
-    }
-
-
-def _require_format_1(old: Mapping[str, Any]) -> None:
-    if old["format"] != 1:
-        raise CheckpointError(f"The checkpoint has a section of format 1 that says {old['format']!r:.40}.")
 
 
 def class_basename(name: object) -> str | None:

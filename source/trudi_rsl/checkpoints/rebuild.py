@@ -7,9 +7,8 @@ import copy
 import json
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any, cast
+from typing import TYPE_CHECKING, Any, cast
 
-import rsl_rl.modules
 import torch
 from tensordict import TensorDict
 from torch import Tensor, nn
@@ -20,15 +19,17 @@ from trudi_rsl.checkpoints.format import (
     CRITIC_PARTS,
     LEARNER_KINDS,
     NAMES,
+    PolicyGradientAlgorithm,
     PolicyKind,
     PolicySpec,
     check_task,
     class_basename,
     learner_spec,
+    policy_spec,
     spec_of,
 )
 from trudi_rsl.errors import CheckpointError, as_checkpoint_error, one_line
-from trudi_rsl.plain_values import distinct_values, is_count
+from trudi_rsl.plain_values import is_count
 from trudi_rsl.policies import (
     ActorCritic,
     DenoisingModel,
@@ -38,150 +39,67 @@ from trudi_rsl.policies import (
     GaussianActorCritic,
     MLPPolicy,
 )
+from trudi_rsl.rsl_rl_compat.models import DISTRIBUTIONS, MLPModel
 from trudi_rsl.rsl_rl_compat.version import INSTALLED, PPO_MODELS
-from trudi_rsl.settings import SETTINGS, LearnerAlgorithm, TruDiCfg
+from trudi_rsl.settings import SETTINGS, DiffusionCfg, LearnerAlgorithm, LearnerCfg
 
-if PPO_MODELS:
-    from rsl_rl.models import MLPModel
+if TYPE_CHECKING:
+    from rsl_rl.env import VecEnv
 
+STEP_SETTINGS = ("num_denoise_steps", "num_flow_steps", "num_matching_samples")
 MOST_STEPS = 10_000
-"""Largest number of steps or samples of a policy that is rebuilt from a file: no weight bounds it."""
+"""Largest value of these settings in a file: no weight bounds them."""
 
-MODELS: dict[PolicyKind, Any] = {"denoising": DenoisingModel, "flow": FlowModel}
+MODELS: dict[PolicyKind, Any] = {"mlp": MLPModel, "denoising": DenoisingModel, "flow": FlowModel}
 """Classes of the models that PPO and its relatives train, by kind of policy."""
-if PPO_MODELS:
-    MODELS["mlp"] = MLPModel
 
-DISTRIBUTIONS: dict[str, Any] = {
-    name: vars(rsl_rl.modules)[name]
-    for name in ("GaussianDistribution", "HeteroscedasticGaussianDistribution", "BetaDistribution")
-    if name in vars(rsl_rl.modules)
+OWN_CLASSES = {
+    **{name: f"trudi_rsl.algorithms:{name}" for name in ("TruDi", "REPPO", "DIME", "SPO", "DPPO", "FPO")},
+    **{name: f"trudi_rsl.policies:{name}" for name in ("DenoisingModel", "FlowModel")},
 }
-"""RSL-RL's distributions by name, as far as the installed version has them."""
+"""Classes of this package that the settings of a run may name, and where they are now."""
 
-KNOWN_CLASSES = {
-    *("PPO", "SPO", "DPPO", "FPO", "TruDi", "RolloutStorage"),
-    *("MLPModel", "RNNModel", "CNNModel", "DenoisingModel", "FlowModel", *DISTRIBUTIONS),
-    *("ActorCritic", "ActorCriticRecurrent"),  # up to RSL-RL 4
+RSL_RL_CLASSES = {
+    *("PPO", "MLPModel", "RNNModel", "CNNModel", *DISTRIBUTIONS),
+    *("ActorCritic", "ActorCriticRecurrent", "ActorCriticCNN"),  # up to RSL-RL 4
 }
-"""Classes of RSL-RL and of this package that the settings of a run may name."""
+"""Classes of RSL-RL that they may name."""
 
 
-# -- models of PPO and its relatives ----------------------------------------------------------------------------------
+# -- building ---------------------------------------------------------------------------------------------------------
 
 
-def kind_of_model(model: nn.Module) -> PolicyKind:
-    """Return the kind of the policy whose actor is ``model``."""
-    return next((kind for kind, model_class in MODELS.items() if type(model) is model_class), "other")
-
-
-def model_settings(actor: Mapping[str, Any]) -> dict[str, Any]:
-    """Return the settings of a :class:`~trudi_rsl.checkpoints.format.PolicySpec` for an actor's model.
+def model_spec(
+    algorithm: PolicyGradientAlgorithm,
+    model: nn.Module,
+    actor: Mapping[str, Any],
+    obs: TensorDict,
+    obs_groups: Mapping[str, list[str]],
+    env: VecEnv,
+) -> PolicySpec:
+    """Return the checkpoint section of PPO or a relative.
 
     Args:
+        algorithm: The algorithm.
+        model: Its actor.
         actor: The ``actor`` section of the runner configuration, from before RSL-RL built the model.
+        obs: Observations of the environment.
+        obs_groups: Observation sets to the names of their groups; only the actor's is stored.
+        env: The environment.
     """
+    kind: PolicyKind = "other"
+    for name, model_class in MODELS.items():
+        if type(model) is model_class:
+            kind = name
     settings = {name: copy.deepcopy(value) for name, value in actor.items() if name != "class_name"}
     distribution = settings.get("distribution_cfg")
     if distribution is not None and isinstance(distribution.get("class_name"), type):
         distribution["class_name"] = distribution["class_name"].__name__
-    return settings
-
-
-def require_known_classes(section: Any) -> None:
-    """Refuse settings from a file that name classes or functions other than :data:`KNOWN_CLASSES`, at any depth.
-
-    RSL-RL imports what settings name, which may run any code.
-
-    Args:
-        section: Mappings, lists and other plain values.
-
-    Raises:
-        CheckpointError: Naming the class.
-    """
-    for value in distinct_values(section):
-        if isinstance(value, Mapping):
-            for name, content in value.items():
-                if name == "class_name" and class_basename(content) not in KNOWN_CLASSES:
-                    raise _unknown_class(content)
-                if str(name).endswith("_func") and content is not None:
-                    raise _unknown_class(content)
-
-
-def _unknown_class(name: object) -> CheckpointError:
-    return CheckpointError(
-        f"The settings name {name!r:.80} as a class, which is neither RSL-RL's nor trudi_rsl's, and was not imported. "
-        "If you trust it, load the checkpoint into a runner made from settings of your own (runner.load), which can "
-        "also export it (runner.export_policy_to_onnx)."
-    )
-
-
-def build_model(checkpoint: Mapping[str, Any]) -> tuple[DeployablePolicy, PolicySpec]:
-    """Rebuild the trained actor of PPO or a relative, on the CPU and in evaluation mode.
-
-    Args:
-        checkpoint: In the present format.
-
-    Returns:
-        The actor and the checkpoint's section.
-
-    Raises:
-        CheckpointError: If the checkpoint doesn't describe its actor, the actor cannot be rebuilt without a runner, or
-            a newer version wrote the checkpoint.
-    """
-    spec = spec_of(checkpoint)
-    if spec is None:
-        raise CheckpointError(
-            "RSL-RL PPO's own checkpoints do not describe their networks; those of trudi_rsl's runner do. Load it into "
-            "a runner with the settings it was trained with and call runner.export_policy_to_onnx(directory)."
-        )
-    if not PPO_MODELS:
-        raise CheckpointError(f"The checkpoint's policy needs rsl-rl-lib 5; installed is {INSTALLED}.")
-    if (model_class := MODELS.get(spec["policy"])) is None:
-        raise CheckpointError(
-            "The checkpoint's actor is neither RSL-RL's MLPModel nor a model of trudi_rsl, so only a runner can build "
-            "it. Load it into one and call runner.export_policy_to_onnx(directory)."
-        )
-    with as_checkpoint_error():
-        settings = _with_classes(spec["settings"])
-        if not is_count(spec["num_actions"]):
-            raise CheckpointError(f"The checkpoint says {spec['num_actions']!r:.80} for its number of actions.")
-        if any(name.startswith("num_") and not (is_count(v) and v <= MOST_STEPS) for name, v in settings.items()):
-            raise CheckpointError(
-                f"The checkpoint's policy has a number of steps or samples that is not 1 to {MOST_STEPS}."
-            )
-        saved = checkpoint["actor_state_dict"]
-        # compares sizes before they take memory
-        _require_none(_differences(saved, _model(model_class, spec, settings, "meta").state_dict(), strict=True))
-        model = _model(model_class, spec, settings, "cpu")
-        model.load_state_dict(saved)
-        policy = model if isinstance(model, DeployablePolicy) else MLPPolicy(model)
-        return policy.eval().requires_grad_(False), spec
-
-
-def _with_classes(settings: Mapping[str, Any]) -> dict[str, Any]:
-    """Return a model's settings with the distribution's class in place of its name."""
-    settings = copy.deepcopy(dict(settings))
-    if (distribution := settings.get("distribution_cfg")) is not None:
-        if (name := class_basename(distribution["class_name"])) not in DISTRIBUTIONS:
-            raise _unknown_class(distribution["class_name"])
-        distribution["class_name"] = DISTRIBUTIONS[name]
-    return settings
-
-
-def _model(model_class: Any, spec: PolicySpec, settings: Mapping[str, Any], device: str) -> Any:
-    with torch.device(device):
-        obs = TensorDict({group: torch.zeros(1, dim) for group, dim in spec["obs_dims"].items()}, batch_size=[1])
-        # RSL-RL up to 5.4 removes class names from the settings
-        return model_class(obs, spec["obs_groups"], "actor", spec["num_actions"], **copy.deepcopy(dict(settings)))
-
-
-# -- actor-critics of TruDi, REPPO and DIME ---------------------------------------------------------------------------
+    return policy_spec(algorithm, kind, settings, obs, {"actor": obs_groups["actor"]}, env)
 
 
 def build_actor_critic(
-    kind: PolicyKind,
-    cfg: TruDiCfg,
+    cfg: LearnerCfg,
     obs: TensorDict,
     obs_groups: dict[str, list[str]],
     action_low: Tensor,
@@ -190,8 +108,7 @@ def build_actor_critic(
     """Build the module that settings describe.
 
     Args:
-        kind: ``diffusion`` or ``gaussian``.
-        cfg: The settings.
+        cfg: The settings; their class determines the kind of actor.
         obs: Observations, to size the groups.
         obs_groups: Group names of the ``actor`` and ``critic`` observation sets.
         action_low: Lower action bounds ``[A]``.
@@ -206,7 +123,7 @@ def build_actor_critic(
         "num_bins": cfg.num_bins,
         "obs_normalization": cfg.obs_normalization,
     }
-    if kind == "gaussian":
+    if not isinstance(cfg, DiffusionCfg):
         return GaussianActorCritic(obs, obs_groups, action_low, action_high, **options)
     return DiffusionActorCritic(
         obs,
@@ -221,30 +138,70 @@ def build_actor_critic(
     )
 
 
-Parts = list[tuple[dict[str, Tensor], tuple[str, ...]]]
-"""Saved entries of an actor-critic's state, and the prefixes of the names they were selected by."""
+def _build(spec: PolicySpec, device: str) -> Any:
+    """Build the module that a section describes, with untrained weights."""
+    with torch.device(device):
+        obs = TensorDict({group: torch.zeros(1, dim) for group, dim in spec["obs_dims"].items()}, batch_size=[1])
+        if spec["policy"] in LEARNER_KINDS:
+            cfg = SETTINGS[cast(LearnerAlgorithm, spec["algorithm"])].from_dict(spec["settings"])
+            low, high = (end.to(device) for end in spec["action_bounds"] or ())
+            return build_actor_critic(cfg, obs, spec["obs_groups"], low, high)
+        settings = copy.deepcopy(spec["settings"])
+        if (distribution := settings.get("distribution_cfg")) is not None:
+            name = class_basename(distribution["class_name"])
+            if name not in DISTRIBUTIONS:
+                raise _unknown_class(distribution["class_name"])
+            distribution["class_name"] = DISTRIBUTIONS[name]
+        return MODELS[spec["policy"]](obs, spec["obs_groups"], "actor", spec["num_actions"], **settings)
 
 
-def part_of_state(actor_critic: ActorCritic[Any], prefixes: tuple[str, ...]) -> dict[str, Tensor]:
-    """Return the entries of the module's state whose names start with one of ``prefixes``."""
-    return {k: v for k, v in actor_critic.state_dict().items() if k.startswith(prefixes)}
+# -- loading ----------------------------------------------------------------------------------------------------------
 
 
-def load_parts(actor_critic: ActorCritic[Any], parts: Parts, strict: bool) -> None:
-    """Load entries saved by :func:`part_of_state`, all or none.
+@as_checkpoint_error()
+def rebuild_policy(checkpoint: Mapping[str, Any]) -> tuple[DeployablePolicy, PolicySpec]:
+    """Rebuild the trained policy of any algorithm, on the CPU and in evaluation mode.
 
     Args:
-        actor_critic: The module to load into.
-        parts: Saved entries and their prefixes.
-        strict: Refuse missing and unknown names.
+        checkpoint: In the present format.
+
+    Returns:
+        The policy, an :class:`ActorCritic` for TruDi, REPPO and DIME, and the checkpoint's section.
 
     Raises:
-        CheckpointError: If a shape differs, or, with ``strict``, a name is missing or unknown.
+        CheckpointError: If the checkpoint doesn't describe its policy, the policy cannot be rebuilt without a runner,
+            or a newer version wrote the checkpoint.
     """
-    _require_none(_differences_of_parts(actor_critic, parts, strict))
-    own = actor_critic.state_dict()
-    fitting = {k: v for state, _ in parts for k, v in state.items() if k in own}
-    actor_critic.load_state_dict(fitting, strict=False)
+    spec = spec_of(checkpoint)
+    if spec is None:
+        raise CheckpointError(
+            "RSL-RL PPO's own checkpoints do not describe their networks; those of trudi_rsl's runner do. Load it into "
+            "a runner with the settings it was trained with and call runner.export_policy_to_onnx(directory)."
+        )
+    learner = spec["policy"] in LEARNER_KINDS
+    if not learner and not PPO_MODELS:
+        raise CheckpointError(f"The checkpoint's policy needs rsl-rl-lib 5; installed is {INSTALLED}.")
+    if not learner and spec["policy"] not in MODELS:
+        raise CheckpointError(
+            "The checkpoint's actor is neither RSL-RL's MLPModel nor a model of trudi_rsl, so only a runner can build "
+            "it. Load it into one and call runner.export_policy_to_onnx(directory)."
+        )
+    if not is_count(spec["num_actions"]):
+        raise CheckpointError(f"The checkpoint says {spec['num_actions']!r:.80} for its number of actions.")
+    for name in spec["settings"].keys() & STEP_SETTINGS:
+        if not (is_count(value := spec["settings"][name]) and value <= MOST_STEPS):
+            raise CheckpointError(f"The checkpoint says {value!r:.80} for {name}; it must be 1 to {MOST_STEPS}.")
+    saved = checkpoint["actor_state_dict"]
+    if learner:
+        saved = {**saved, **checkpoint["critic_state_dict"]}
+    prefixes = (*ACTOR_PARTS, *CRITIC_PARTS) if learner else ("",)
+    require_fit(saved, _build(spec, "meta"), prefixes)  # before its sizes take memory
+    module = _build(spec, "cpu")
+    load_weights(saved, module, prefixes)
+    if isinstance(module, ActorCritic):
+        module.sync_old_actor()
+    policy = module if isinstance(module, DeployablePolicy) else MLPPolicy(module)
+    return policy.eval().requires_grad_(False), spec
 
 
 def load_actor_critic(path: str | Path) -> tuple[ActorCritic[Any], PolicySpec]:
@@ -259,32 +216,10 @@ def load_actor_critic(path: str | Path) -> tuple[ActorCritic[Any], PolicySpec]:
     Raises:
         CheckpointError: If the file does not exist or is not such a checkpoint.
     """
-    return _rebuilt_actor_critic(read_checkpoint(path))
-
-
-@as_checkpoint_error()
-def _rebuilt_actor_critic(checkpoint: Mapping[str, Any]) -> tuple[ActorCritic[Any], PolicySpec]:
-    spec = learner_spec(checkpoint)
-    cfg = SETTINGS[cast(LearnerAlgorithm, spec["algorithm"])].from_dict(spec["settings"])
-    if cfg.num_denoise_steps > MOST_STEPS:
-        raise CheckpointError(f"The checkpoint says {cfg.num_denoise_steps} denoising steps; at most {MOST_STEPS}.")
-    parts = [(checkpoint["actor_state_dict"], ACTOR_PARTS), (checkpoint["critic_state_dict"], CRITIC_PARTS)]
-    # compares sizes before they take memory
-    _require_none(_differences_of_parts(_actor_critic(cfg, spec, "meta"), parts, strict=True))
-    actor_critic = _actor_critic(cfg, spec, "cpu")
-    load_parts(actor_critic, parts, strict=True)
-    actor_critic.sync_old_actor()
-    return actor_critic.eval().requires_grad_(False), spec
-
-
-def _actor_critic(cfg: TruDiCfg, spec: PolicySpec, device: str) -> ActorCritic[Any]:
-    with torch.device(device):
-        obs = TensorDict({group: torch.zeros(1, dim) for group, dim in spec["obs_dims"].items()}, batch_size=[1])
-        low, high = (spec[end].to(device) for end in ("action_low", "action_high"))
-        return build_actor_critic(spec["policy"], cfg, obs, spec["obs_groups"], low, high)
-
-
-# -- all --------------------------------------------------------------------------------------------------------------
+    checkpoint = read_checkpoint(path)
+    learner_spec(checkpoint)
+    actor_critic, spec = rebuild_policy(checkpoint)
+    return cast("ActorCritic[Any]", actor_critic), spec
 
 
 def load_deployable(path: str | Path) -> tuple[DeployablePolicy, dict[str, Any]]:
@@ -300,10 +235,7 @@ def load_deployable(path: str | Path) -> tuple[DeployablePolicy, dict[str, Any]]
     Raises:
         CheckpointError: If the file does not exist or does not describe its policy.
     """
-    checkpoint = read_checkpoint(path)
-    found = spec_of(checkpoint)
-    learner = found is not None and found["policy"] in LEARNER_KINDS
-    policy, spec = _rebuilt_actor_critic(checkpoint) if learner else build_model(checkpoint)
+    policy, spec = rebuild_policy(read_checkpoint(path))
     with as_checkpoint_error():
         check_task(spec["task"], None)
         return policy, {
@@ -314,14 +246,37 @@ def load_deployable(path: str | Path) -> tuple[DeployablePolicy, dict[str, Any]]
         }
 
 
-def _differences(saved: Mapping[str, Any], own: Mapping[str, Tensor], strict: bool) -> list[str]:
-    """Return the reasons why saved weights cannot be loaded, one sentence each.
+def select(module: nn.Module, prefixes: tuple[str, ...]) -> dict[str, Tensor]:
+    """Return the entries of a module's state whose names start with one of ``prefixes``."""
+    return {name: value for name, value in module.state_dict().items() if name.startswith(prefixes)}
+
+
+def load_weights(
+    saved: Mapping[str, Tensor], module: nn.Module, prefixes: tuple[str, ...], strict: bool = True
+) -> None:
+    """Load saved weights into the entries that :func:`select` returns, all or none.
+
+    Raises:
+        CheckpointError: As :func:`require_fit` does.
+    """
+    require_fit(saved, module, prefixes, strict)
+    own = select(module, prefixes)
+    module.load_state_dict({name: value for name, value in saved.items() if name in own}, strict=False)
+
+
+def require_fit(saved: Mapping[str, Any], module: nn.Module, prefixes: tuple[str, ...], strict: bool = True) -> None:
+    """Refuse saved weights that do not fit a module.
 
     Args:
         saved: Names to tensors of the checkpoint.
-        own: Names to tensors of the module.
-        strict: Also report missing and unknown names.
+        module: The module.
+        prefixes: Prefixes of the entries that are compared.
+        strict: Refuse missing and unknown names, too.
+
+    Raises:
+        CheckpointError: Naming the first entries whose shape differs or, with ``strict``, that are missing or unknown.
     """
+    own = select(module, prefixes)
     shapes = {k: tuple(v.shape) if isinstance(v, Tensor) else type(v).__name__ for k, v in saved.items()}
     wrong = [
         f"{k}: {shapes[k]} in the checkpoint, {tuple(v.shape)} here"
@@ -331,17 +286,51 @@ def _differences(saved: Mapping[str, Any], own: Mapping[str, Tensor], strict: bo
     if strict:
         wrong += [f"{k}: missing in the checkpoint" for k in sorted(own.keys() - saved.keys())]
         wrong += [f"{one_line(k, 80)}: unknown here" for k in sorted(saved.keys() - own.keys(), key=str)]
-    return wrong
-
-
-def _differences_of_parts(actor_critic: ActorCritic[Any], parts: Parts, strict: bool) -> list[str]:
-    return [text for state, p in parts for text in _differences(state, part_of_state(actor_critic, p), strict)]
-
-
-def _require_none(wrong: list[str]) -> None:
     if wrong:
         shown = "; ".join(wrong[:4]) + (f"; and {len(wrong) - 4} more" if len(wrong) > 4 else "")
         raise CheckpointError(
             f"The checkpoint is of another task or network shape ({shown}). Load it with the task and settings it was "
             "trained with; they are in params/agent.yaml beside it."
         )
+
+
+# -- settings that come with a checkpoint -----------------------------------------------------------------------------
+
+
+def with_known_classes(section: Any) -> Any:
+    """Return a copy of settings from a file in which classes of this package have their present names.
+
+    RSL-RL imports what settings name, which may run any code, so that all other names are refused.
+
+    Args:
+        section: Mappings, lists and other plain values.
+
+    Raises:
+        CheckpointError: If they name a class other than :data:`OWN_CLASSES` and :data:`RSL_RL_CLASSES`, or a function.
+    """
+    if isinstance(section, Mapping):
+        return {name: _known_entry(name, value) for name, value in section.items()}
+    if isinstance(section, (list, tuple)):
+        return [with_known_classes(value) for value in section]
+    return section
+
+
+def _known_entry(name: object, value: Any) -> Any:
+    if name == "class_name":
+        basename = class_basename(value)
+        if basename in OWN_CLASSES:
+            return OWN_CLASSES[basename]
+        if basename in RSL_RL_CLASSES:
+            return value
+        raise _unknown_class(value)
+    if str(name).endswith("_func") and value is not None:
+        raise _unknown_class(value)
+    return with_known_classes(value)
+
+
+def _unknown_class(name: object) -> CheckpointError:
+    return CheckpointError(
+        f"The settings name {name!r:.80} as a class, which is neither RSL-RL's nor trudi_rsl's, and was not imported. "
+        "If you trust it, load the checkpoint into a runner made from settings of your own (runner.load), which can "
+        "also export it (runner.export_policy_to_onnx)."
+    )

@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: BSD-3-Clause
 """Configuration of runs: composition with Hydra, and the folders runs are kept in."""
 
+import trudi_rsl.rsl_rl_compat  # noqa: F401  refuses unsupported versions of RSL-RL before they are used
 from trudi_rsl.config.compose import compose
 from trudi_rsl.config.presets import check_startable, task_preset
 from trudi_rsl.config.run_folder import (

@@ -1,31 +1,44 @@
 # SPDX-License-Identifier: BSD-3-Clause
-"""From a task's name and a few overrides to a complete, checked configuration."""
+"""Composing a complete, checked configuration from a task's name and overrides.
+
+The schemas of the algorithms are derived from their definitions (:mod:`trudi_rsl.settings` and the signatures of the
+installed RSL-RL's PPO and models), so that no default is written twice.
+"""
 
 from __future__ import annotations
 
+import collections.abc
+import dataclasses
+import inspect
 import re
+import types
+import typing
 from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import field
 from pathlib import Path, PureWindowsPath
 from typing import Any
 
 from hydra import compose as hydra_compose
 from hydra import initialize_config_dir
+from hydra.core.config_store import ConfigStore
 from hydra.core.override_parser.overrides_parser import OverridesParser
 from hydra.core.override_parser.types import Override, Quote, QuotedString
 from hydra.errors import HydraException
 from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
+from rsl_rl.algorithms import PPO
 
 from trudi_rsl.config.presets import CONFIG_DIR, available, preset_of
 from trudi_rsl.config.run_folder import LOG_ROOT
-from trudi_rsl.config.schema import register
+from trudi_rsl.config.schema import GymnasiumEnvCfg, RunnerCfg, TrainCfg
 from trudi_rsl.errors import ConfigError, nearest
+from trudi_rsl.policies import DenoisingModel, FlowModel
 from trudi_rsl.rsl_rl_compat.contract import check_logger
 from trudi_rsl.rsl_rl_compat.version import INSTALLED, PPO_MODELS
-from trudi_rsl.settings import SETTINGS, family_overrides
+from trudi_rsl.settings import SETTINGS, DPPOCfg, TruDiCfg, family_overrides, schema_fields
 
 OPEN_SECTIONS = ("env.env_kwargs", "agent.obs_groups", "agent.actor.distribution_cfg", "agent.critic.distribution_cfg")
-"""Sections whose keys belong to others and cannot be listed here."""
+"""Sections that accept keys beyond those of the schema."""
 
 LONGEST_NAME = 100
 """Characters of a folder's name; file systems allow 255 bytes."""
@@ -36,8 +49,6 @@ _AT_LEAST_ONE = (
     *("agent.algorithm.num_learning_epochs", "agent.algorithm.num_mini_batches"),
 )
 
-register()
-
 
 def compose(
     task: str,
@@ -47,20 +58,20 @@ def compose(
     settings: Mapping[str, Any] | None = None,
     config_dir: Path = CONFIG_DIR,
 ) -> DictConfig:
-    """Compose the configuration of a run: schema, then agent and env, then the task's preset, then what is given here.
+    """Compose the configuration of a run; later sources win: schema, agent, env, preset, ``settings``, ``overrides``.
 
     Args:
         task: Task name; it selects the preset (``configs/tasks.yaml``).
-        algo: Name of a file in ``configs/agent``, or another algorithm of TruDi's learner, which has TruDi's
-            configuration and presets but for its actor (``reppo``) or its constraint (``dime``).
-        overrides: Isaac Lab's and Hydra's grammar, ``agent.algorithm.kl_bound=0.2``, and ``preset=NAME`` for another
+        algo: Name of a file in ``configs/agent``, or ``reppo`` or ``dime``, which use TruDi's file and presets with
+            another actor or constraint.
+        overrides: Isaac Lab's and Hydra's grammar, ``agent.algorithm.kl_bound=0.2``; ``preset=NAME`` selects another
             preset than the task's.
-        settings: Dotted names to values; entries of None are ignored. Weaker than ``overrides``.
+        settings: Dotted names to values; entries of None are ignored.
         config_dir: The folder of configuration files.
 
     Returns:
         ``task``, ``agent`` (RSL-RL's runner configuration) and ``env`` (the simulator's settings), without
-        interpolations and with nothing left to fill in.
+        interpolations or missing values.
 
     Raises:
         ConfigError: If a name is unknown (with the nearest ones), or a value impossible.
@@ -85,13 +96,14 @@ def compose(
     groups = [f"agent={agent}", f"+preset/{agent}={preset}", f"task={_quoted(task)}"]
     if algo in SETTINGS:
         groups += [f"agent.algorithm.{key}={_quoted(value)}" for key, value in family_overrides(algo).items()]
-    chosen = [f"{key}={_quoted(value)}" for key, value in (settings or {}).items() if value is not None]
-    given = [_opened(o) for o in parsed if o.key_or_group != "preset"]
+    flags = [f"{key}={_quoted(value)}" for key, value in (settings or {}).items() if value is not None]
+    user = [_allow_new_keys(o) for o in parsed if o.key_or_group != "preset"]
     with initialize_config_dir(str(config_dir.resolve()), version_base="1.3"):
         try:
             if any((text.input_line or "").startswith(("+", "hydra")) for text in parsed):
-                check_names(hydra_compose("train", groups), parsed)  # Hydra would add a name, or take it for its own
-            cfg = hydra_compose("train", groups + chosen + given)
+                # Hydra would add such a name, or take it for one of its own
+                check_names(hydra_compose("train", groups), parsed)
+            cfg = hydra_compose("train", groups + flags + user)
             OmegaConf.resolve(cfg)
         except (HydraException, OmegaConfBaseException) as error:
             check_names(hydra_compose("train", groups), parsed)
@@ -99,16 +111,24 @@ def compose(
     if not cfg.agent.experiment_name:
         name = re.sub(r"[^a-z0-9._-]+", "_", task.lower())
         cfg.agent.experiment_name = name if algo == "trudi" else f"{name}_{algo}"
-    _check_values(cfg, algo)
-    return cfg
+    _check_values(cfg)
+    if algo not in SETTINGS:
+        return cfg
+    plain: Any = OmegaConf.to_container(cfg)
+    section = plain["agent"]["algorithm"]
+    # REPPO and DIME have fewer fields than the schema that TruDi's presets fill
+    plain["agent"]["algorithm"] = {
+        "class_name": section["class_name"],
+        **SETTINGS[algo].from_dict(section).to_dict(),
+    }
+    return DictConfig(plain, flags={"struct": True})
 
 
-def _quoted(value: Any) -> str:
-    return QuotedString(value, Quote.single).with_quotes() if isinstance(value, str) else str(value)
+# -- overrides --------------------------------------------------------------------------------------------------------
 
 
 def parse_overrides(overrides: Sequence[str]) -> list[Override]:
-    """Return overrides as Hydra reads them.
+    """Parse overrides with Hydra's grammar.
 
     Raises:
         ConfigError: If one is malformed, or replaces a whole section.
@@ -130,14 +150,6 @@ def parse_overrides(overrides: Sequence[str]) -> list[Override]:
             )
         parsed.append(override)
     return parsed
-
-
-def _opened(override: Override) -> str:
-    """Return the override's text, as one that may add a key where the section is open."""
-    text = override.input_line or ""
-    key = override.key_or_group
-    is_open = any(key == section or key.startswith(f"{section}.") for section in OPEN_SECTIONS)
-    return "++" + text.lstrip("+") if is_open else text
 
 
 def check_names(cfg: DictConfig, overrides: Iterable[Override]) -> None:
@@ -162,8 +174,20 @@ def check_names(cfg: DictConfig, overrides: Iterable[Override]) -> None:
             walked.append(part)
 
 
+def _quoted(value: Any) -> str:
+    return QuotedString(value, Quote.single).with_quotes() if isinstance(value, str) else str(value)
+
+
+def _allow_new_keys(override: Override) -> str:
+    """Return the override's text, prefixed by ``++`` inside an open section."""
+    text = override.input_line or ""
+    key = override.key_or_group
+    is_open = any(key == section or key.startswith(f"{section}.") for section in OPEN_SECTIONS)
+    return "++" + text.lstrip("+") if is_open else text
+
+
 def _reason(error: Exception) -> str:
-    """Return one line: which setting, and what OmegaConf has against its value."""
+    """Return in one line which setting OmegaConf refused and why."""
     cause = error if isinstance(error, OmegaConfBaseException) else error.__cause__
     if not isinstance(cause, OmegaConfBaseException):
         return " ".join(str(error).split())
@@ -171,51 +195,121 @@ def _reason(error: Exception) -> str:
     return f"{cause.full_key}: {line}" if cause.full_key else line
 
 
+# -- checks -----------------------------------------------------------------------------------------------------------
+
+
 def check_seed(seed: int, name: str) -> None:
-    """Refuse a seed that random generators do not take.
+    """Refuse a seed outside the range of NumPy's and torch's generators.
 
     Raises:
-        ConfigError: Naming it.
+        ConfigError: Naming the setting.
     """
     if not 0 <= seed < 2**32:
         raise ConfigError(f"{name} must be an integer of at least 0 and below 2^32; got {seed}.")
 
 
-def _check_values(cfg: DictConfig, algo: str) -> None:
-    missing = sorted(OmegaConf.missing_keys(cfg))
-    if missing:
+def _check_values(cfg: DictConfig) -> None:
+    if missing := sorted(OmegaConf.missing_keys(cfg)):
         raise ConfigError(f"No value for {', '.join(missing)}.")
+    agent, num_envs = cfg.agent, cfg.env.num_envs
     for key in _AT_LEAST_ONE:
         value = OmegaConf.select(cfg, key)
         if value is not None and value < 1:
             raise ConfigError(f"{key} must be an integer of at least 1; got {value}.")
-    if cfg.agent.max_seconds is not None and not cfg.agent.max_seconds > 0.0:
-        raise ConfigError(f"agent.max_seconds must be above 0; got {cfg.agent.max_seconds}.")
-    check_seed(cfg.agent.seed, "agent.seed")
-    if "/" in cfg.agent.run_name or "\\" in cfg.agent.run_name:
+    if agent.max_seconds is not None and not agent.max_seconds > 0.0:
+        raise ConfigError(f"agent.max_seconds must be above 0; got {agent.max_seconds}.")
+    check_seed(agent.seed, "agent.seed")
+    if "/" in agent.run_name or "\\" in agent.run_name:
         raise ConfigError(
-            f"agent.run_name becomes part of a folder's name, so it has no slashes; got {cfg.agent.run_name!r}."
+            f"agent.run_name becomes part of a folder's name, so it has no slashes; got {agent.run_name!r}."
         )
     for name in ("run_name", "experiment_name"):
-        value = OmegaConf.select(cfg.agent, name)
+        value = agent[name]
         if not value.isprintable() or max(map(len, value.split("/"))) > LONGEST_NAME:
             raise ConfigError(
-                f"agent.{name} names a folder: at most {LONGEST_NAME} characters and none that is not shown; got "
+                f"agent.{name} names a folder: at most {LONGEST_NAME} characters, all printable; got "
                 f"{value[:LONGEST_NAME]!r}."
             )
-    # a Windows path takes both kinds of slashes
-    experiment = PureWindowsPath(cfg.agent.experiment_name)
+    # a Windows path accepts both kinds of slashes
+    experiment = PureWindowsPath(agent.experiment_name)
     if experiment.anchor or ".." in experiment.parts:
         raise ConfigError(
             f"agent.experiment_name is a folder inside {LOG_ROOT}, so it is a relative path without '..'; got "
-            f"{cfg.agent.experiment_name!r}."
+            f"{agent.experiment_name!r}."
         )
-    check_logger(cfg.agent.logger)
-    rows, minibatches = cfg.env.num_envs * cfg.agent.num_steps_per_env, cfg.agent.algorithm.num_mini_batches
+    check_logger(agent.logger)
+    rows, minibatches = num_envs * agent.num_steps_per_env, agent.algorithm.num_mini_batches
     if rows < minibatches:
         raise ConfigError(
             f"env.num_envs x agent.num_steps_per_env = {rows} transitions can't make {minibatches} minibatches. Lower "
             "agent.algorithm.num_mini_batches or raise one of the two."
         )
-    if algo in SETTINGS:
-        SETTINGS[algo].from_dict(OmegaConf.to_container(cfg.agent.algorithm))  # pyright: ignore[reportArgumentType]
+
+
+# -- schemas ----------------------------------------------------------------------------------------------------------
+
+
+def _register_schemas() -> None:
+    """Store the schemas under the names that the files in ``configs/`` use."""
+    trudi = _schema("TruDiAlgorithm", "trudi_rsl.algorithms:TruDi", schema_fields(TruDiCfg))
+    agents: dict[str, dict[str, type]] = {"trudi": {"algorithm": trudi}}
+    if PPO_MODELS:
+        from rsl_rl.models import MLPModel
+
+        models = {"ppo": MLPModel, "spo": MLPModel, "dppo": DenoisingModel, "fpo": FlowModel}
+        for name, model in models.items():
+            algorithm_class = "PPO" if name == "ppo" else f"trudi_rsl.algorithms:{name.upper()}"
+            model_class = "MLPModel" if model is MLPModel else f"trudi_rsl.policies:{model.__name__}"
+            own = schema_fields(DPPOCfg) if name == "dppo" else []
+            agents[name] = {
+                "algorithm": _schema(f"{name}_algorithm", algorithm_class, [*_keyword_arguments(PPO), *own]),
+                "actor": _schema(f"{name}_actor", model_class, _keyword_arguments(model)),
+                "critic": _schema(f"{name}_critic", "MLPModel", _keyword_arguments(MLPModel)),
+            }
+    store = ConfigStore.instance()
+    store.store(name="train_schema", node=TrainCfg)
+    store.store(group="env", name="gymnasium_schema", node=GymnasiumEnvCfg)
+    for name, sections in agents.items():
+        fields = [(key, schema, field(default_factory=schema)) for key, schema in sections.items()]
+        runner = dataclasses.make_dataclass(f"{name}_runner", fields, bases=(RunnerCfg,))
+        store.store(group="agent", name=f"{name}_schema", node=runner)
+
+
+def _schema(name: str, class_name: str, fields: Iterable[tuple[str, Any, Any]]) -> type:
+    """Return a dataclass that OmegaConf can type-check: ``class_name``, then name, type hint and default of others."""
+    columns: list[tuple[str, Any, Any]] = [("class_name", str, field(default=class_name))]
+    for key, hint, default in fields:
+        if isinstance(default, list | tuple):
+            columns.append((key, _omegaconf_type(hint), field(default_factory=lambda value=default: list(value))))
+        else:
+            columns.append((key, _omegaconf_type(hint), field(default=default)))
+    return dataclasses.make_dataclass(name, columns)
+
+
+def _omegaconf_type(hint: Any) -> Any:
+    """Return OmegaConf's nearest type: text for literals (whose values the algorithm checks), lists for sequences."""
+    origin, args = typing.get_origin(hint), typing.get_args(hint)
+    if hint in (bool, int, float, str):
+        return hint
+    if origin is typing.Literal:
+        return str
+    if origin in (list, tuple, collections.abc.Sequence):
+        return list[args[0]]
+    if origin in (types.UnionType, typing.Union):
+        members = {str(t): t for t in map(_omegaconf_type, args)}
+        return next(iter(members.values())) if len(members) == 1 else Any
+    return Any
+
+
+def _keyword_arguments(cls: type) -> list[tuple[str, Any, Any]]:
+    """Return name, type hint and default of the optional arguments of a class's constructor and its bases'."""
+    found: dict[str, tuple[str, Any, Any]] = {}
+    for constructor in (vars(base)["__init__"] for base in reversed(cls.__mro__) if "__init__" in vars(base)):
+        parameters = inspect.signature(constructor).parameters.values()
+        optional = [p for p in parameters if p.default is not inspect.Parameter.empty]
+        hints = typing.get_type_hints(constructor) if optional else {}
+        found |= {p.name: (p.name, hints[p.name], p.default) for p in optional}
+    return [arguments for name, arguments in found.items() if name not in ("device", "multi_gpu_cfg")]
+
+
+_register_schemas()

@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: BSD-3-Clause
-"""From a trained policy to files that a robot's software loads, and the runtime that runs them without PyTorch.
+"""From a trained policy to files for a robot, and a runtime that executes them without PyTorch.
 
-Importing this imports no torch: what exports a policy, which needs torch and the ``export`` extra, is loaded when it is
-first used; :class:`Policy` needs numpy and onnxruntime alone.
+Importing this package does not import torch. The exporter, which needs torch and the ``export`` extra, is loaded on
+first use; :class:`Policy` needs only numpy and onnxruntime.
 """
 
 from __future__ import annotations
@@ -13,18 +13,18 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from trudi_rsl.deploy.contract import Contract, ContractError, ObservationTerm
     from trudi_rsl.deploy.control import LoopReport, control_loop
-    from trudi_rsl.deploy.export import ExportError, ExportReport, export_checkpoint, export_policy
-    from trudi_rsl.deploy.onnx_file import write_onnx
-    from trudi_rsl.deploy.options import ExportOptions
+    from trudi_rsl.deploy.export import ExportOptions, ExportReport, export_checkpoint, export_policy
+    from trudi_rsl.deploy.onnx_file import Precision, write_onnx
+    from trudi_rsl.deploy.parity import ExportError
     from trudi_rsl.deploy.runtime import Latency, Policy, PolicyStoppedError
 
-_HOMES = {
-    "contract": ("Contract", "ContractError", "ObservationTerm"),
-    "control": ("LoopReport", "control_loop"),
-    "export": ("ExportError", "ExportReport", "export_checkpoint", "export_policy"),
-    "onnx_file": ("write_onnx",),
-    "options": ("ExportOptions",),
-    "runtime": ("Latency", "Policy", "PolicyStoppedError"),
+_MODULES = {
+    **dict.fromkeys(("Contract", "ContractError", "ObservationTerm"), "contract"),
+    **dict.fromkeys(("LoopReport", "control_loop"), "control"),
+    **dict.fromkeys(("ExportOptions", "ExportReport", "export_checkpoint", "export_policy"), "export"),
+    **dict.fromkeys(("Precision", "write_onnx"), "onnx_file"),
+    **dict.fromkeys(("ExportError",), "parity"),
+    **dict.fromkeys(("Latency", "Policy", "PolicyStoppedError"), "runtime"),
 }
 
 __all__ = [
@@ -38,6 +38,7 @@ __all__ = [
     "ObservationTerm",
     "Policy",
     "PolicyStoppedError",
+    "Precision",
     "control_loop",
     "export_checkpoint",
     "export_policy",
@@ -46,7 +47,6 @@ __all__ = [
 
 
 def __getattr__(name: str) -> Any:
-    for module, names in _HOMES.items():
-        if name in names:
-            return getattr(importlib.import_module(f"{__name__}.{module}"), name)
-    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    if name not in _MODULES:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    return getattr(importlib.import_module(f"{__name__}.{_MODULES[name]}"), name)

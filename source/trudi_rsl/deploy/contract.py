@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: BSD-3-Clause
-"""What a deployed policy reads and sets, as the metadata of its ONNX file tells it. Needs numpy alone."""
+"""The inputs and outputs of a deployed policy, read from the metadata of its ONNX file. Needs only numpy."""
 
 from __future__ import annotations
 
@@ -16,14 +16,13 @@ from trudi_rsl.plain_values import is_count, is_finite
 
 Array = NDArray[np.float32]
 
-MOST_NUMBERS = 1_000_000
-"""Numbers of an observation term with its history; more are no robot's."""
-
-LONGEST_PERIOD_S = 3600.0
+MAX_NUMBERS = 1_000_000
+"""Upper limit of the size of an observation term with its history."""
+MAX_PERIOD_S = 3600.0
 
 
 class ContractError(ValueError):
-    """An exported policy that does not tell what it reads, or observations that are not what it reads."""
+    """Metadata without a usable contract, or observations that do not match the contract."""
 
 
 @dataclass(frozen=True)
@@ -32,45 +31,45 @@ class ObservationTerm:
 
     name: str
     size: int
-    """Numbers of one frame."""
+    """Values per frame."""
     history: int = 1
-    """Frames that the policy sees, the oldest first."""
+    """Number of frames in the observation, oldest first."""
     scale: float | tuple[float, ...] = 1.0
-    """What a frame is multiplied with before the policy sees it."""
+    """Factor applied to a frame, after clipping."""
     clip: tuple[float, float] | None = None
-    """Bounds that a frame is clipped to before that."""
+    """Lower and upper bound of a frame, before scaling."""
     function: str = ""
-    """What the environment computes it with; empty where it does not tell."""
+    """Function of the environment that computes the term; empty if unknown."""
     params: Mapping[str, Any] = field(default_factory=dict)
-    """Options of that function."""
+    """Parameters of that function."""
 
     @property
     def total(self) -> int:
-        """Numbers in the observation."""
+        """Values in the observation."""
         return self.size * self.history
 
 
 @dataclass(frozen=True)
 class JointAction:
-    """What some of the actions command: ``offset + scale * action`` of as many joints."""
+    """An action term that commands ``offset + scale * action`` to as many joints."""
 
     name: str
     kind: str
-    """Class of the environment's action term, as ``JointPositionAction``."""
+    """Class of the environment's action term, such as ``JointPositionAction``."""
     joint_names: tuple[str, ...]
     joint_ids: tuple[int, ...]
-    """Positions of the joints among the robot's."""
+    """Indices of the joints in the robot."""
     scale: Array
     """``[A]``."""
     offset: Array
     """``[A]``."""
     clip: Array | None
-    """Bounds of the commands ``[A, 2]``; None where there are none."""
+    """Bounds of the commands ``[A, 2]``; None for no bounds."""
     limits: Array | None
-    """Lowest and highest actions ``[2, A]`` that the joints can follow; None where they have no limits."""
+    """Lowest and highest actions ``[2, A]`` within the joints' limits; None for no limits."""
 
     def commands(self, actions: Array) -> Array:
-        """Return what actions ``[A]`` of these joints command, ``[A]``, in the joints' units."""
+        """Return the commands ``[A]`` of actions ``[A]``, in the joints' units."""
         commands = self.offset + self.scale * actions
         if self.clip is not None:
             commands = np.clip(commands, self.clip[:, 0], self.clip[:, 1])
@@ -79,41 +78,41 @@ class JointAction:
 
 @dataclass(frozen=True)
 class Robot:
-    """The robot that a policy was trained on; values are in the order of its joints in the simulator."""
+    """The robot that a policy was trained on; values are in the order of the simulator's joints."""
 
     joint_names: tuple[str, ...]
     default_joint_pos: Array
     """Radians or metres."""
     stiffness: Array
-    """Of the joints' position controllers, zero for joints without one; N m/rad or N/m."""
+    """Gains of the joints' position controllers, zero for joints without one; N m/rad or N/m."""
     damping: Array
     """N m s/rad or N s/m."""
     motor_names: tuple[str, ...] | None = None
-    """Names of the joints in the order of the robot's interface; None where the environment does not tell."""
+    """Names of the joints in the order of the robot's interface; None if unknown."""
 
 
 @dataclass(frozen=True)
 class Contract:
-    """What a policy reads and sets."""
+    """The inputs and outputs of a policy."""
 
     task: str
     algorithm: str
     terms: tuple[ObservationTerm, ...]
     """The observation, in order."""
     actions: tuple[JointAction, ...]
-    """The actions, in order; empty where the environment does not tell."""
+    """The actions, in order; empty if unknown."""
     action_low: Array | None
-    """Bounds of the actions ``[A]``, those of training or else the joints' own; None where there are none."""
+    """Bounds of the actions ``[A]``, those of training or else the joint limits; None for no bounds."""
     action_high: Array | None
     obs_mean: Array | None
-    """Statistics of the observations in training ``[O]``, scaled as the policy sees them; None if unknown."""
+    """Statistics of the scaled observations in training ``[O]``; None if unknown."""
     obs_std: Array | None
     control_period_s: float | None
-    """Seconds from one action to the next in training."""
+    """Seconds between actions in training; None if unknown."""
     robot: Robot | None
-    """None where the environment does not tell."""
+    """None if unknown."""
     commands: Mapping[str, Any]
-    """Ranges of the commands that the policy was trained to follow, by name."""
+    """Ranges of the commands that the policy was trained on, by name."""
 
     @property
     def num_obs(self) -> int:
@@ -122,18 +121,18 @@ class Contract:
 
     @classmethod
     def from_metadata(cls, metadata: Mapping[str, Any]) -> Contract:
-        """Read the entries of an ONNX file.
+        """Parse and validate the metadata of an ONNX file, whose entries are JSON or already parsed.
 
         Raises:
-            ContractError: If it does not tell the observation, or an entry is not what it should be.
+            ContractError: If the observation is not described, or an entry is invalid.
         """
         try:
-            values = {name: _value(entry) for name, entry in metadata.items()}
+            values = {name: _parse(entry) for name, entry in metadata.items()}
         except (ValueError, RecursionError) as error:
             raise ContractError(f"The file's metadata cannot be read: {one_line(error)}.") from error
         if "obs_dims" not in values:
             raise ContractError(
-                "The file does not tell which observations its policy reads (no obs_dims in its metadata). Export the "
+                "The file does not describe the observation of its policy (no obs_dims in its metadata). Export the "
                 "checkpoint again with scripts/export.py."
             )
         try:
@@ -143,15 +142,15 @@ class Contract:
             if low is None and high is None and actions and all(action.limits is not None for action in actions):
                 low, high = np.concatenate([action.limits for action in actions if action.limits is not None], axis=1)
             if low is not None and high is not None and not (low <= high).all():
-                raise ValueError("a bound action_low is above action_high")
+                raise ValueError("an action_low is above its action_high")
             std = _array(values.get("obs_std"), "obs_std")
             if std is not None and not (std >= 0.0).all():
                 raise ValueError("obs_std is below 0")
             commands = values.get("commands") or {}
             if not all(isinstance(ranges, Mapping) for ranges in commands.values()):
-                raise ValueError("a command has no ranges by name")
+                raise ValueError("the ranges of a command are not a mapping")
             period = values.get("control_period_s")
-            if period is not None and not (is_finite(period) and 0.0 < period < LONGEST_PERIOD_S):
+            if period is not None and not (is_finite(period) and 0.0 < period < MAX_PERIOD_S):
                 raise ValueError(f"a control period of {period!r:.40} s")
             return cls(
                 task=str(values.get("task", "")),
@@ -171,7 +170,7 @@ class Contract:
 
 
 def as_numbers(values: Array) -> Any:
-    """Return float32 values as the shortest Python numbers that mean the same, in lists as the array is nested."""
+    """Return float32 values as nested lists of the shortest Python numbers that round to them."""
     return [as_numbers(row) for row in values] if values.ndim else float(str(values[()]))
 
 
@@ -185,39 +184,32 @@ def _term(
     params: Mapping[str, Any] | None = None,
 ) -> ObservationTerm:
     scales = tuple(scale) if isinstance(scale, list) else float(scale)
-    is_sized = is_count(size) and is_count(history) and size * history <= MOST_NUMBERS
+    is_sized = is_count(size) and is_count(history) and size * history <= MAX_NUMBERS
     is_scaled = all(map(is_finite, scales)) and len(scales) == size if isinstance(scales, tuple) else is_finite(scales)
     if not (isinstance(name, str) and is_sized and is_scaled):
         raise ValueError(f"observation term {name!r} of size {size}, history {history} and scale {scale}")
-    ends = None
+    bounds = None
     if clip is not None:
         low, high = map(float, clip)
         if not low <= high:
             raise ValueError(f"observation term {name!r} clipped to {clip}")
-        ends = (low, high)
+        bounds = (low, high)
     if not isinstance(function, str) or not isinstance(params or {}, Mapping):
         raise ValueError(f"observation term {name!r} of function {function!r} with {params!r}")
-    return ObservationTerm(name, size, history, scales, ends, function, params or {})
+    return ObservationTerm(name, size, history, scales, bounds, function, params or {})
 
 
 def _action(joint_names: list[str], joint_ids: list[int], **values: Any) -> JointAction:
     count = len(joint_names)
-    scale, offset = (_array(values.pop(name), name, (count,)) for name in ("scale", "offset"))
-    clip = _array(values.pop("clip", None), "clip", (count, 2), infinite=True)
-    limits = _array(values.pop("limits", None), "limits", (2, count), infinite=True)
-    if scale is None or offset is None or len(joint_ids) != count or not all(is_count(i, 0) for i in joint_ids):
-        raise ValueError(f"the action of the joints {joint_names} has no scale, offset or number of each")
-    if not all(isinstance(values.get(what), str) for what in ("name", "kind")):
+    arrays = {name: _array(values.pop(name), name, (count,)) for name in ("scale", "offset")}
+    arrays["clip"] = _array(values.pop("clip", None), "clip", (count, 2), infinite=True)
+    arrays["limits"] = _array(values.pop("limits", None), "limits", (2, count), infinite=True)
+    has_ids = len(joint_ids) == count and all(is_count(i, 0) for i in joint_ids)
+    if arrays["scale"] is None or arrays["offset"] is None or not has_ids:
+        raise ValueError(f"the action of the joints {joint_names} needs a scale, an offset and an id for each")
+    if not all(isinstance(values.get(key), str) for key in ("name", "kind")):
         raise ValueError(f"the action of the joints {joint_names} has no name and kind")
-    return JointAction(
-        joint_names=_names(joint_names),
-        joint_ids=tuple(joint_ids),
-        scale=scale,
-        offset=offset,
-        clip=clip,
-        limits=limits,
-        **values,
-    )
+    return JointAction(joint_names=_names(joint_names), joint_ids=tuple(joint_ids), **values, **arrays)  # type: ignore[arg-type]
 
 
 def _robot(joint_names: list[str], motor_names: list[str] | None = None, **values: Any) -> Robot:
@@ -229,14 +221,14 @@ def _robot(joint_names: list[str], motor_names: list[str] | None = None, **value
 
 def _names(values: list[str]) -> tuple[str, ...]:
     if not isinstance(values, list | tuple) or not all(isinstance(name, str) for name in values):
-        raise ValueError(f"{values!r} are no names")
+        raise ValueError(f"{values!r} is not a list of names")
     return tuple(values)
 
 
 def _array(
     values: list[Any] | None, name: str, shape: tuple[int, ...] | None = None, infinite: bool = False
 ) -> Array | None:
-    """Return numbers as an array of a shape, if one is known; infinity is one where it stands for no bound."""
+    """Return values as an array, checked for its shape, NaN and, unless infinity means no bound, infinity."""
     if values is None:
         return None
     with np.errstate(over="ignore"):
@@ -248,8 +240,8 @@ def _array(
     return array
 
 
-def _value(entry: Any) -> Any:
-    """Return what a file's entry says; other metadata than a file's holds values already."""
+def _parse(entry: Any) -> Any:
+    """Return the value of a metadata entry: JSON, plain text, or a value that was never serialised."""
     if not isinstance(entry, str):
         return entry
     try:

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: BSD-3-Clause
-"""Stepping a policy at its control period. Needs numpy and onnxruntime alone."""
+"""Stepping a policy at its control period. Needs only numpy and onnxruntime."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from trudi_rsl.deploy.runtime import Policy
 
 @dataclass(frozen=True)
 class LoopReport:
-    """How a loop kept its period; times are of reading, acting and writing together."""
+    """Timing of a control loop; a step's time covers reading, acting and writing."""
 
     num_steps: int
     num_late: int
@@ -36,45 +36,45 @@ def control_loop(
     clock: Callable[[], float] = time.perf_counter,
     sleep: Callable[[float], None] = time.sleep,
 ) -> LoopReport:
-    """Read an observation, act and write the action, once each period.
+    """Read an observation, act and write the action once per period.
 
-    A step that is late delays the following ones; none is left out to catch up.
+    A late step delays the following ones; no step is skipped to catch up.
 
     Args:
-        policy: What acts; it is reset first.
-        read: Returns the observation, in either of the forms that the policy takes.
-        write: Takes the action.
+        policy: The policy, which is reset first.
+        read: Returns the observation, in either form that the policy accepts.
+        write: Receives the action ``[A]``.
         num_steps: Steps to run, at least 1.
-        period_s: Seconds from one step to the next, above 0; None is the period of training.
-        clock: Seconds that never go back.
-        sleep: Waits for so many seconds.
+        period_s: Control period in seconds, above 0; None is the period of training.
+        clock: Returns monotonic seconds.
+        sleep: Blocks for a number of seconds.
 
     Raises:
-        ContractError: If no period is given and the policy's file tells none.
-        PolicyStoppedError: As the policy does. The robot keeps the last action that was written; what brings it to a
-            safe state is the caller's.
+        ContractError: If no period is given and the file does not hold one.
+        PolicyStoppedError: Raised by the policy. The robot keeps the last action that was written; the caller must
+            bring it to a safe state.
         ValueError: If an option is out of range.
     """
     period = policy.contract.control_period_s if period_s is None else period_s
     if period is None:
-        raise ContractError("The policy's file does not tell its control period; give period_s.")
+        raise ContractError("The policy's file does not hold its control period; pass period_s.")
     if not period > 0.0 or num_steps < 1:
         raise ValueError(f"period_s must be above 0 and num_steps at least 1, got {period} and {num_steps}.")
     latency = policy.latency_ms()
     if latency.p99 > 1e3 * period:
         warnings.warn(
-            f"The policy alone takes {latency.p99:.2f} ms in one of a hundred steps, longer than the control period of "
+            f"The policy alone takes {latency.p99:.2f} ms at the 99th percentile, longer than the control period of "
             f"{1e3 * period:.2f} ms.",
             RuntimeWarning,
             stacklevel=2,
         )
     policy.reset()
-    taken = np.empty(num_steps)
+    seconds = np.empty(num_steps)
     begin = clock()
     for step in range(num_steps):
         write(policy(read()))
-        taken[step] = clock() - begin
-        sleep(max(0.0, period - taken[step]))
-        begin += max(period, taken[step])
-    p50, p99 = 1e3 * np.quantile(taken, [0.5, 0.99])
-    return LoopReport(num_steps, int((taken > period).sum()), float(p50), float(p99), float(1e3 * taken.max()))
+        seconds[step] = clock() - begin
+        sleep(max(0.0, period - seconds[step]))
+        begin += max(period, seconds[step])
+    p50, p99 = 1e3 * np.quantile(seconds, [0.5, 0.99])
+    return LoopReport(num_steps, int((seconds > period).sum()), float(p50), float(p99), float(1e3 * seconds.max()))

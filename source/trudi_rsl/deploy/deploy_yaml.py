@@ -1,9 +1,9 @@
 # SPDX-License-Identifier: BSD-3-Clause
-"""``deploy.yaml``: a policy's contract in the shape that the C++ runner of unitree_rl_lab reads.
+"""``deploy.yaml``: a policy's contract in the format of unitree_rl_lab's C++ runner.
 
-Facts about that shape: ``joint_ids_map`` gives the motor of each joint of the simulator, stiffness and damping stand in
-the order of the motors, all else in that of the simulator's joints; observations and actions have the names of the
-runner's own functions and classes, observations in the order of the policy.
+In this format ``joint_ids_map`` holds the motor of each simulator joint; stiffness and damping are in motor order,
+everything else is in the simulator's joint order. Observations and actions are named after the runner's own functions
+and classes, observations in the policy's order.
 """
 
 from __future__ import annotations
@@ -21,25 +21,25 @@ OBSERVATIONS = (
     *("base_ang_vel", "projected_gravity", "velocity_commands"),
     *("joint_pos_rel", "joint_vel_rel", "last_action", "gait_phase"),
 )
-"""What the runner can observe."""
+"""Observations of the runner."""
 
 ACTIONS = ("JointPositionAction", "JointVelocityAction")
-"""What it can command."""
+"""Action terms of the runner."""
 
 COMMAND = "base_velocity"
-"""The one command that it has, from a joystick."""
+"""The runner's only command, from a joystick."""
 
 
 def deploy_yaml(metadata: Mapping[str, Any]) -> str | None:
     """Return the text of ``deploy.yaml``, None for a policy whose robot or control period is not known.
 
-    What the runner has no function or class for is named at the top.
+    A comment at the top lists the observations and actions that the runner does not provide.
 
     Args:
         metadata: Entries of an ONNX file, as values or as text.
 
     Raises:
-        ContractError: If the runner's shape has no room for it: two terms of one kind, or a joint without a motor.
+        ContractError: If the format cannot express the contract: two terms of one kind, or a joint without a motor.
     """
     if not metadata.get("robot") or not metadata.get("actions") or "obs_dims" not in metadata:
         return None
@@ -47,8 +47,8 @@ def deploy_yaml(metadata: Mapping[str, Any]) -> str | None:
     if contract.robot is None or contract.control_period_s is None:
         return None
     motors = motor_of_joint(contract.robot)
-    observations = _named((observation_name(term), _observation(term)) for term in contract.terms)
-    actions = _named((action.kind, _action(action, contract.robot)) for action in contract.actions)
+    observations = _by_name((observation_name(term), _observation(term)) for term in contract.terms)
+    actions = _by_name((action.kind, _action(action, contract.robot)) for action in contract.actions)
     content = {
         "joint_ids_map": motors,
         "step_dt": contract.control_period_s,
@@ -64,23 +64,23 @@ def deploy_yaml(metadata: Mapping[str, Any]) -> str | None:
     if unknown:
         notes.append(f"# unitree_rl_lab's runner does not have: {', '.join(unknown)}. Add it there.")
     if contract.robot.motor_names is None:
-        notes.append("# The task does not tell the order of the motors; joint_ids_map is that of its joints.")
-    # names come from a file, and one with a line's end would go on as settings
+        notes.append("# The task does not define the order of the motors; joint_ids_map is that of its joints.")
+    # names come from a file; a line break in one would continue as YAML
     head = "".join(f"{one_line(note)}\n" for note in notes)
     return head + yaml.safe_dump(content, default_flow_style=None, sort_keys=False, width=120)
 
 
-def _named(entries: Iterable[tuple[str, dict[str, Any]]]) -> dict[str, Any]:
-    named: dict[str, Any] = {}
+def _by_name(entries: Iterable[tuple[str, dict[str, Any]]]) -> dict[str, Any]:
+    result: dict[str, Any] = {}
     for name, entry in entries:
-        if name in named:
-            raise ContractError(f"unitree_rl_lab's runner has room for one {name} only, the task has several")
-        named[name] = entry
-    return named
+        if name in result:
+            raise ContractError(f"unitree_rl_lab's runner supports only one {name}, the task has several")
+        result[name] = entry
+    return result
 
 
 def motor_of_joint(robot: Robot) -> list[int]:
-    """Return the number of the motor of each joint.
+    """Return the index of each joint's motor.
 
     Raises:
         ContractError: If a joint has no motor.
@@ -94,7 +94,7 @@ def motor_of_joint(robot: Robot) -> list[int]:
 
 
 def observation_name(term: ObservationTerm) -> str:
-    """Return what the runner calls an observation, or the task's own name where it has none."""
+    """Return the runner's name of an observation, or the task's own if the runner has none."""
     if term.function == "generated_commands":
         return "velocity_commands"
     return term.function if term.function in OBSERVATIONS else term.name
@@ -108,18 +108,18 @@ def _observation(term: ObservationTerm) -> dict[str, Any]:
 
 
 def _action(action: JointAction, robot: Robot) -> dict[str, Any]:
-    everything = action.joint_ids == tuple(range(len(robot.joint_names)))
+    all_joints = action.joint_ids == tuple(range(len(robot.joint_names)))
     return {
         "clip": None if action.clip is None else as_numbers(action.clip),
         "joint_names": list(action.joint_names),
         "scale": as_numbers(action.scale),
         "offset": as_numbers(action.offset),
-        "joint_ids": None if everything else list(action.joint_ids),
+        "joint_ids": None if all_joints else list(action.joint_ids),
     }
 
 
 def _commands(ranges: Mapping[str, Any]) -> dict[str, Any]:
-    """Return the ranges of the command that the runner has, whatever the task calls it."""
+    """Return the ranges of the velocity command under the runner's name."""
     found = next((dict(parts) for parts in ranges.values() if "lin_vel_x" in parts), None)
     return {} if found is None else {COMMAND: {"ranges": found}}
 

@@ -1,48 +1,50 @@
 # SPDX-License-Identifier: BSD-3-Clause
-"""How long exported policies take for one action, on one CPU thread."""
+"""Timing exported policies: one action on one CPU thread.
+
+A TorchScript file is a program, and loading it runs code from the file. It is loaded only if it is named explicitly;
+time only files that you exported or trust.
+"""
 
 from __future__ import annotations
 
 import json
-import re
 import time
-import zipfile
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
 import torch
 from rich.progress import track
 
 from trudi_rsl.deploy.parity import ExportError
-from trudi_rsl.deploy.session import open_session
+from trudi_rsl.deploy.runtime import open_session
 from trudi_rsl.errors import one_line
 from trudi_rsl.plain_values import is_count, is_finite
 
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+
 NUM_CALLS = 2000
-TURN = 100
+CALLS_PER_TURN = 100
 WARM_UP = 20
-MOST_NUMBERS = 1_000_000
-"""Length of an input; more are no robot's."""
-MOST_CODE = 10_000_000
-"""Bytes of a TorchScript program."""
-FILE_FUNCTIONS = re.compile(rb"\b(save|load|from_file)\s*\(")
-"""What TorchScript calls to write and read files, which no policy does."""
-SUFFIXES = {".onnx": "ONNX Runtime", ".pt": "TorchScript"}
-"""Exported files, and what runs them."""
+MAX_NUMBERS = 1_000_000
+"""Upper limit of an input's size."""
+RUNTIMES = {".onnx": "ONNX Runtime", ".pt": "TorchScript"}
+"""Suffixes of exported files, and what runs them."""
 
 
 @dataclass(frozen=True)
 class Timing:
-    """Times of single calls of one file with batch 1."""
+    """Times of single calls of one file with batch size 1."""
 
     file: Path
     runtime: str
     milliseconds: tuple[float, ...]
     """Every call."""
     control_period_ms: float | None = None
-    """Milliseconds from one action to the next, if known."""
+    """Milliseconds between actions, if known."""
 
     @property
     def p50(self) -> float:
@@ -61,30 +63,29 @@ class Timing:
 
     @property
     def warning(self) -> str | None:
-        """What to tell of a policy that is too slow for its control period, None of another."""
+        """A warning if the policy is too slow for its control period, else None."""
         if self.control_period_ms is None or self.p99 <= self.control_period_ms:
             return None
         return (
-            f"{self.file}: one call in a hundred takes {self.p99:.2f} ms or more, longer than the control period of "
+            f"{self.file}: a call takes {self.p99:.2f} ms at the 99th percentile, longer than the control period of "
             f"{self.control_period_ms:.2f} ms. Export fewer denoising steps or a smaller network."
         )
 
 
 def exported_files(paths: Sequence[Path]) -> list[Path]:
-    """Return the exported policies that paths name.
+    """Return the exported policies at the given paths.
 
     Args:
-        paths: Files, or folders that hold some.
+        paths: ONNX or TorchScript files, or folders, which stand for their ONNX files.
 
     Raises:
-        ExportError: If one names none.
+        ExportError: If there is no exported policy at one of them.
     """
     found: list[Path] = []
     for path in paths:
-        files = [path] if path.is_file() else sorted(file for file in path.glob("*") if file.suffix in SUFFIXES)
-        files = [file for file in files if file.suffix in SUFFIXES]
-        if not files:
-            raise ExportError(f"There is no exported policy ({' or '.join(SUFFIXES)}) at {path}.")
+        files = sorted(path.glob("*.onnx")) if path.is_dir() else [path]
+        if not files or any(file.suffix not in RUNTIMES or not file.is_file() for file in files):
+            raise ExportError(f"There is no exported policy ({' or '.join(RUNTIMES)}) at {path}.")
         found += files
     return found
 
@@ -97,66 +98,62 @@ def measure(
 ) -> list[Timing]:
     """Time calls of exported policies.
 
-    The files take turns of :data:`TURN` calls, each after some that are not counted, so that what else the machine does
-    meets them all. torch is set to one thread, in this process and for good.
+    The files alternate in turns of :data:`CALLS_PER_TURN` calls with warm-up, so that other load on the machine affects
+    all of them alike. Limits torch to one thread for the rest of the process.
 
     Args:
-        files: ``policy.onnx`` or ``policy.pt``.
-        num_calls: Calls of each file to time, at least :data:`TURN`, and rounded up to whole turns.
-        control_period_ms: Milliseconds from one action to the next; None takes what an ONNX file tells.
-        progress: Show a progress bar with the time left.
+        files: ``policy.onnx`` or ``policy.pt``; a ``.pt`` file runs as a program, see this module.
+        num_calls: Calls per file, at least :data:`CALLS_PER_TURN`, rounded up to complete turns.
+        control_period_ms: Milliseconds between actions; None reads it from the ONNX file.
+        progress: Show a progress bar.
 
     Raises:
-        ExportError: If a file is no exported policy.
+        ExportError: If a file is not an exported policy.
         ValueError: If ``num_calls`` is too small, or the period is not above 0.
     """
-    if num_calls < TURN:
-        raise ValueError(f"The number of calls must be at least {TURN}, got {num_calls}.")
+    if num_calls < CALLS_PER_TURN:
+        raise ValueError(f"The number of calls must be at least {CALLS_PER_TURN}, got {num_calls}.")
     if control_period_ms is not None and not control_period_ms > 0.0:
         raise ValueError(f"The control period must be above 0 ms, got {control_period_ms}.")
-    opened = [_open(file) for file in files]
-    taken: list[list[float]] = [[] for _ in files]
-    turns = range(-(-num_calls // TURN))
-    for _ in track(turns, "Timing", transient=True, disable=not progress):
-        for (call, _), times in zip(opened, taken, strict=True):
-            for i in range(-WARM_UP, TURN):
+    loaded = [_load(file) for file in files]
+    milliseconds: list[list[float]] = [[] for _ in files]
+    for _ in track(range(-(-num_calls // CALLS_PER_TURN)), "Timing", transient=True, disable=not progress):
+        for (call, _), times in zip(loaded, milliseconds, strict=True):
+            for i in range(-WARM_UP, CALLS_PER_TURN):
                 begin = time.perf_counter()
                 call()
                 if i >= 0:
                     times.append(1e3 * (time.perf_counter() - begin))
-    timings = []
-    for file, times, (_, told_s) in zip(files, taken, opened, strict=True):
-        told_ms = None if told_s is None else 1e3 * told_s
-        period = told_ms if control_period_ms is None else control_period_ms
-        timings.append(Timing(file, SUFFIXES[file.suffix], tuple(times), period))
-    return timings
+    return [
+        Timing(file, RUNTIMES[file.suffix], tuple(times), control_period_ms or period_ms)
+        for file, times, (_, period_ms) in zip(files, milliseconds, loaded, strict=True)
+    ]
 
 
-def _open(file: Path) -> tuple[Callable[[], object], float | None]:
-    """Return what takes one action, and the control period that the file tells in seconds."""
+def _load(file: Path) -> tuple[Callable[[], object], float | None]:
+    """Return a function that computes one action, and the control period of the file in milliseconds."""
     try:
-        return _onnx_call(file) if file.suffix == ".onnx" else (_torchscript_call(file), None)
-    # neither library has one kind of error for a file that it cannot read
+        return _load_onnx(file) if file.suffix == ".onnx" else (_load_torchscript(file), None)
+    # the libraries raise many classes for unreadable files
     except Exception as error:
         raise ExportError(f"{file} cannot be run: {one_line(error)}") from error
 
 
-def _onnx_call(file: Path) -> tuple[Callable[[], object], float | None]:
+def _load_onnx(file: Path) -> tuple[Callable[[], object], float | None]:
     session = open_session(file)
-    draw = np.random.default_rng(0).standard_normal
     inputs = session.get_inputs()
-    if any(not is_count(size) or size > MOST_NUMBERS for node in inputs for size in node.shape):
+    if any(not is_count(size) or size > MAX_NUMBERS for node in inputs for size in node.shape):
         raise ValueError(f"its inputs have the shapes {[node.shape for node in inputs]}")
-    obs = {node.name: draw(node.shape).astype(np.float32) for node in inputs}
-    told = json.loads(session.get_modelmeta().custom_metadata_map.get("control_period_s", "null"))
-    if told is not None and not (is_finite(told) and told > 0.0):
-        raise ValueError(f"it tells a control period of {told!r:.40} s")
-    return lambda: session.run(None, obs), told
+    sample = np.random.default_rng(0).standard_normal
+    obs = {node.name: sample(node.shape).astype(np.float32) for node in inputs}
+    period_s = json.loads(session.get_modelmeta().custom_metadata_map.get("control_period_s", "null"))
+    if period_s is not None and not (is_finite(period_s) and period_s > 0.0):
+        raise ValueError(f"its control period is {period_s!r:.40} s")
+    return lambda: session.run(None, obs), None if period_s is None else 1e3 * period_s
 
 
-def _torchscript_call(file: Path) -> Callable[[], object]:
+def _load_torchscript(file: Path) -> Callable[[], object]:
     torch.set_num_threads(1)
-    _require_no_files(file)
     policy = torch.jit.load(file)
     obs = torch.randn(1, policy.num_obs, generator=torch.Generator().manual_seed(0))
 
@@ -167,30 +164,17 @@ def _torchscript_call(file: Path) -> Callable[[], object]:
     return call
 
 
-def _require_no_files(file: Path) -> None:
-    """Refuse a TorchScript program, which loading already runs parts of, that reads or writes files."""
-    with zipfile.ZipFile(file) as archive:
-        code = [part for part in archive.infolist() if part.filename.endswith(".py")]
-        if sum(part.file_size for part in code) > MOST_CODE:
-            raise ValueError("its program is too long for a policy's")
-        found = next(filter(None, (FILE_FUNCTIONS.search(archive.read(part)) for part in code)), None)
-    if found is not None:
-        raise ValueError(f"its program calls {found[1].decode()}, which a policy does not, and was not loaded")
-
-
-try:
-    from matplotlib.backends.backend_agg import FigureCanvasAgg
-    from matplotlib.figure import Figure
-except ImportError as error:
-    raise ImportError('Plots need matplotlib: pip install "trudi_rsl[eval]"') from error
-
-
 def latency_figure(timings: Sequence[Timing]) -> Figure:
-    """Draw the share of calls that take longer than so many milliseconds, a curve for each file.
+    """Draw the share of calls above each duration, one curve per file, and the known control periods.
 
-    Args:
-        timings: What was measured; the control periods known are drawn too.
+    Raises:
+        ImportError: If matplotlib is missing, with the install command.
     """
+    try:
+        from matplotlib.backends.backend_agg import FigureCanvasAgg
+        from matplotlib.figure import Figure
+    except ImportError as error:
+        raise ImportError('Plots need matplotlib: pip install "trudi_rsl[eval]"') from error
     figure = Figure(figsize=(7.0, 4.2), layout="constrained")
     FigureCanvasAgg(figure)
     axes = figure.subplots()

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: BSD-3-Clause
-"""Building the observation that a policy reads from its parts. Needs numpy alone."""
+"""Assembling a policy's observation from its terms. Needs only numpy."""
 
 from __future__ import annotations
 
@@ -14,50 +14,50 @@ from trudi_rsl.errors import nearest
 
 
 class ObservationBuilder:
-    """Clips and scales the terms of an observation, keeps their histories and puts them in order.
+    """Clips and scales the terms of an observation, keeps their histories and concatenates them in order.
 
     Args:
-        terms: Those of the policy, in order.
+        terms: The policy's observation terms, in order.
     """
 
     def __init__(self, terms: Sequence[ObservationTerm]) -> None:
         self._terms = {term.name: term for term in terms}
         self._histories: dict[str, deque[Array]] = {}
-        self._built: dict[str, Array] = {}
+        self._latest: dict[str, Array] = {}
         self.reset()
 
     def reset(self) -> None:
-        """Forget all frames; the next one fills its whole history."""
+        """Clear the histories; the next frame fills them."""
         self._histories = {name: deque(maxlen=term.history) for name, term in self._terms.items()}
 
     def build(self, values: Mapping[str, ArrayLike]) -> Array:
-        """Return the observation ``[O]`` with one more frame, which is kept once :meth:`keep` is called.
+        """Return the observation ``[O]`` with the given frame as the newest, without changing the histories.
 
         Args:
-            values: One frame of each term, not scaled; the order of the names does not matter.
+            values: One unscaled frame per term, by name.
 
         Raises:
-            ContractError: If a term is missing, unknown or of another size.
+            ContractError: If a term is missing, unknown or of the wrong size.
         """
         frames = {name: self._frame(term, values) for name, term in self._terms.items()}
         for name in values:
             if name not in self._terms:
                 raise ContractError(f"Unknown observation term {name!r}. {nearest(name, self._terms)}")
-        self._built = frames
+        self._latest = frames
         return np.concatenate([np.concatenate(self._with(name, frame)) for name, frame in frames.items()])
 
     def keep(self) -> None:
-        """Take the last observation's frame into the histories."""
-        for name, frame in self._built.items():
+        """Append the frame of the last :meth:`build` to the histories."""
+        for name, frame in self._latest.items():
             self._histories[name].extend(self._with(name, frame))
 
     def repeat(self) -> None:
-        """Take the newest frame of the histories into them once more, in place of one that cannot be used."""
+        """Append the newest frame of the histories once more, in place of an unusable one."""
         for history in self._histories.values():
             history.extend(list(history)[-1:])
 
     def _with(self, name: str, frame: Array) -> list[Array]:
-        """Return the frames of a term's observation, of which ``frame`` is the newest."""
+        """Return the frames of a term, with ``frame`` as the newest."""
         length = self._terms[name].history
         return ([*self._histories[name], frame] if self._histories[name] else [frame] * length)[-length:]
 

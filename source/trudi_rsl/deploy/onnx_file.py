@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: BSD-3-Clause
-"""Writing a policy as one ONNX file."""
+"""Writing a policy as one ONNX file, in float32 or in fewer bits."""
 
 from __future__ import annotations
 
@@ -9,21 +9,29 @@ import logging
 import warnings
 from collections.abc import Iterator, Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
+import numpy as np
 import torch
 from torch import nn
 
 try:
     import onnx
-    import onnxruntime  # noqa: F401  not used here, but nothing should be written that cannot be checked
-    import onnxscript  # noqa: F401  torch's exporter needs it
+    import onnxruntime  # noqa: F401  without it an export cannot be verified
+    import onnxscript  # noqa: F401  required by torch's exporter
 except ImportError as error:
     raise ImportError(
         f'Exporting needs onnx, onnxscript and onnxruntime ({error}). Run: pip install "trudi_rsl[export]"'
     ) from error
 
+Precision = Literal["fp32", "fp16", "int8"]
+"""Storage of an ONNX file's weights. ``fp16`` also computes in half precision where the runtime supports it; ``int8``
+computes the products of the chain's inner layers in 8 bits, with a scale per input."""
+
 OPSET = 18
+
+MIN_INT8_WIDTH = 128
+"""Smallest layer width for which 8 bits pay off despite the computation of the input's scale."""
 
 
 def write_onnx(
@@ -33,19 +41,19 @@ def write_onnx(
     verbose: bool = False,
     batch_size: int | None = None,
 ) -> None:
-    """Write a model as one ONNX file, weights inside; an existing file is replaced.
+    """Write a model as one ONNX file that contains its weights; an existing file is replaced.
 
     From torch 2.9 on, ``torch.onnx.export`` itself writes the weights to a second file, without which the first does
     not load.
 
     Args:
-        model: What the ``as_onnx`` of an RSL-RL model returns, on the CPU.
-        path: The file; its folder is made.
-        metadata: Entries for the file's metadata; all but text is written as JSON.
-        verbose: Let torch report its progress.
-        batch_size: Rows of the inputs; None leaves it to the model, which other packages' give no choice.
+        model: The return value of an RSL-RL model's ``as_onnx``, on the CPU.
+        path: The file; its folder is created.
+        metadata: Entries for the file's metadata; values other than strings are written as JSON.
+        verbose: Show torch's progress messages.
+        batch_size: Rows of the inputs; None uses the model's own, as required for models of other packages.
     """
-    with contextlib.nullcontext() if verbose else _quiet():
+    with contextlib.nullcontext() if verbose else _quiet_exporter():
         program = torch.onnx.export(
             model.eval(),
             model.get_dummy_inputs(*([] if batch_size is None else [batch_size])),  # type: ignore[operator]
@@ -58,19 +66,31 @@ def write_onnx(
     assert program is not None
     proto = program.model_proto
     for node in proto.graph.node:
-        # stack traces, with the paths of the machine that exported
+        # stack traces with paths of the exporting machine
         node.ClearField("metadata_props")
-    _order_gelus(proto.graph)
-    onnx.helper.set_model_props(proto, _as_text(metadata or {}))
+    _reorder_gelus(proto.graph)
+    onnx.helper.set_model_props(proto, _as_strings(metadata or {}))
     Path(path).parent.mkdir(parents=True, exist_ok=True)
     onnx.save(proto, path)
 
 
-def _order_gelus(graph: onnx.GraphProto) -> None:
-    """Let onnxruntime fuse GELUs: write ``(x (1 + erf)) 0.5`` for ``x (0.5 (1 + erf))``, which rounds the same.
+def add_metadata(path: Path, metadata: Mapping[str, Any]) -> None:
+    """Add entries to the metadata of a file; values as in :func:`write_onnx`."""
+    proto = onnx.load(path)
+    existing = {entry.key: entry.value for entry in proto.metadata_props}
+    onnx.helper.set_model_props(proto, existing | _as_strings(metadata))
+    onnx.save(proto, path)
 
-    torch decomposes GELU into the second order of its factors, for which onnxruntime has no pattern, so that it would
-    run five nodes for every activation.
+
+def _as_strings(metadata: Mapping[str, Any]) -> dict[str, str]:
+    return {k: v if isinstance(v, str) else json.dumps(v) for k, v in metadata.items()}
+
+
+def _reorder_gelus(graph: onnx.GraphProto) -> None:
+    """Write ``x (0.5 (1 + erf))`` as ``(x (1 + erf)) 0.5``, which rounds the same and which onnxruntime fuses.
+
+    torch decomposes GELU into the first form, for which onnxruntime has no fusion pattern, so it would run five nodes
+    per activation.
     """
     halves = {
         tensor.name
@@ -81,39 +101,99 @@ def _order_gelus(graph: onnx.GraphProto) -> None:
     for node in graph.node:
         for name in node.input:
             users.setdefault(name, []).append(node)
-    known = {tensor.name for tensor in (*graph.input, *graph.initializer)}
+    defined = {tensor.name for tensor in (*graph.input, *graph.initializer)}
     for inner in graph.node:
-        users_of = users.get(inner.output[0], [])
-        if inner.op_type == "Mul" and inner.input[0] in halves and len(users_of) == 1:
-            (half, factor), (outer,) = inner.input, users_of
-            # nodes stand in the order in which they run: the other factor must be there already
-            if outer.op_type == "Mul" and outer.input[1] == inner.output[0] and outer.input[0] in known:
+        inner_users = users.get(inner.output[0], [])
+        if inner.op_type == "Mul" and inner.input[0] in halves and len(inner_users) == 1:
+            (half, factor), (outer,) = inner.input, inner_users
+            # nodes are in execution order, so the other factor must be defined already
+            if outer.op_type == "Mul" and outer.input[1] == inner.output[0] and outer.input[0] in defined:
                 inner.input[:] = [outer.input[0], factor]
                 outer.input[:] = [inner.output[0], half]
-        known.update(inner.output)
+        defined.update(inner.output)
 
 
-def add_metadata(path: Path, metadata: Mapping[str, Any]) -> None:
-    """Add entries to the metadata of a file, as :func:`write_onnx` writes them."""
-    proto = onnx.load(path)
-    kept = {entry.key: entry.value for entry in proto.metadata_props}
-    onnx.helper.set_model_props(proto, kept | _as_text(metadata))
-    onnx.save(proto, path)
+def reduce_precision(path: Path, precision: Precision) -> None:
+    """Convert an ONNX policy to another precision in place; its inputs and outputs stay float32.
+
+    In ``int8``, products with fewer than :data:`MIN_INT8_WIDTH` inputs or outputs stay in float32: those of the latent,
+    and the last layer's, whose rounding errors would enter the action directly.
+
+    Args:
+        path: The file.
+        precision: ``fp32`` does nothing.
+    """
+    if precision == "fp16":
+        from onnxruntime.transformers.float16 import convert_float_to_float16
+
+        onnx.save(convert_float_to_float16(onnx.load(path), keep_io_types=True), path)
+    elif precision == "int8":
+        _quantize(path)
 
 
-def _as_text(metadata: Mapping[str, Any]) -> dict[str, str]:
-    return {k: v if isinstance(v, str) else json.dumps(v) for k, v in metadata.items()}
+def _quantize(path: Path) -> None:
+    from onnxruntime.quantization import QuantType, quantize_dynamic
+
+    model = onnx.load(path)
+    _split_gemms(model.graph)
+    onnx.save(model, path)
+    shapes = {tensor.name: tuple(tensor.dims) for tensor in model.graph.initializer}
+    narrow = [
+        node.name
+        for node in model.graph.node
+        if node.op_type == "MatMul" and min(shapes.get(node.input[1], (0,))) < MIN_INT8_WIDTH
+    ]
+    with _log_level("", logging.ERROR):  # it recommends an optimisation that would fuse layers away
+        quantize_dynamic(
+            path,
+            path,
+            op_types_to_quantize=["MatMul"],
+            weight_type=QuantType.QInt8,
+            per_channel=True,
+            nodes_to_exclude=narrow,
+        )
+
+
+def _split_gemms(graph: onnx.GraphProto) -> None:
+    """Replace ``x W^T + b`` by a product with a transposed weight and a sum.
+
+    The quantiser would do the same, but transpose a weight once for each of the steps that share it.
+    """
+    weights = {tensor.name: tensor for tensor in graph.initializer}
+    transposed: set[str] = set()
+    nodes: list[onnx.NodeProto] = []
+    for node in graph.node:
+        if node.op_type != "Gemm":
+            nodes.append(node)
+            continue
+        x, weight, *bias = node.input
+        if weight not in transposed:
+            array = onnx.numpy_helper.to_array(weights[weight]).T
+            weights[weight].CopyFrom(onnx.numpy_helper.from_array(np.ascontiguousarray(array), weight))
+            transposed.add(weight)
+        product = f"{node.output[0]}_product" if bias else node.output[0]
+        nodes.append(onnx.helper.make_node("MatMul", [x, weight], [product], f"{node.name}_product"))
+        if bias:
+            nodes.append(onnx.helper.make_node("Add", [product, *bias], node.output, f"{node.name}_sum"))
+    graph.ClearField("node")
+    graph.node.extend(nodes)
+    graph.ClearField("value_info")
 
 
 @contextlib.contextmanager
-def _quiet() -> Iterator[None]:
-    """Silence what torch's exporter says about itself: operators of packages not installed, its own deprecations."""
-    logger = logging.getLogger("torch.onnx._internal.exporter._registration")
-    level = logger.level
-    logger.setLevel(logging.ERROR)
+def _quiet_exporter() -> Iterator[None]:
+    """Suppress torch's messages about missing optional packages and its own deprecations."""
+    with _log_level("torch.onnx._internal.exporter._registration", logging.ERROR), warnings.catch_warnings():
+        warnings.simplefilter("ignore", FutureWarning)
+        yield
+
+
+@contextlib.contextmanager
+def _log_level(name: str, level: int) -> Iterator[None]:
+    logger = logging.getLogger(name)
+    before = logger.level
+    logger.setLevel(level)
     try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore", FutureWarning)
-            yield
+        yield
     finally:
-        logger.setLevel(level)
+        logger.setLevel(before)

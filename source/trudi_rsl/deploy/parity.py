@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: BSD-3-Clause
-"""Comparing exported files with the policy they were made from."""
+"""Comparison of exported files with the policy in PyTorch."""
 
 from __future__ import annotations
 
@@ -12,31 +12,31 @@ import onnxruntime
 import torch
 from torch import Tensor
 
-from trudi_rsl.deploy.options import Precision
-from trudi_rsl.deploy.session import open_session
+from trudi_rsl.deploy.onnx_file import Precision
+from trudi_rsl.deploy.runtime import open_session
 from trudi_rsl.policies import ChainInferencePolicy, ChainOptions, DeployablePolicy, InferencePolicy
 
 TOLERANCE = 1e-5
-"""Largest difference allowed between an exported file in float32 and PyTorch, as :func:`differences` measures it."""
+"""Largest difference allowed between an exported float32 file and PyTorch, as measured by :func:`differences`."""
 
 MEDIAN_TOLERANCES = {"fp16": 1e-2, "int8": 1e-1}
-"""Median differences allowed in few bits; the largest lies where the chain multiplies rounding, and says little."""
+"""Median differences allowed in fewer bits. The maximum says little: it occurs where the chain amplifies rounding."""
 
 NUM_PROBES = 400
 MIN_COMPARABLE = 40
 PROBE_SPREADS = (1.0, 1.0, 5.0, 50.0)
-"""Distances of the probes from the mean observation, in standard deviations, taken in turn."""
+"""Spreads of the probes around the mean observation, in standard deviations, used in turn."""
 
-ROUNDING_ALLOWED = TOLERANCE / 5.0
-"""Largest effect of float32 rounding, on PyTorch's own action, at a probe that can tell a fault from rounding."""
+MAX_ROUNDING = TOLERANCE / 5.0
+"""Largest effect of float32 rounding on PyTorch's own action at a probe."""
 
 ROUNDING_DRAWS = 4
 WARM_UP = 5
-"""Calls before those that are timed."""
+"""Untimed calls before the timed ones."""
 
 
 class ExportError(RuntimeError):
-    """A policy that cannot be exported, or an export that would replace files or does not act as the policy does."""
+    """A policy that cannot be exported or run, an export that would replace files, or one that acts differently."""
 
 
 class Probes(NamedTuple):
@@ -45,14 +45,14 @@ class Probes(NamedTuple):
     obs: Tensor
     """Raw, ``[B, O]``."""
     latents: Tensor | None
-    """Where the chains start, in standard deviations, ``[B, A]``; None where the file holds the start."""
+    """Initial latents in standard deviations, ``[B, A]``; None if the file contains the start."""
     actions: Tensor
-    """What the policy itself does there, ``[B, A]``."""
+    """The policy's own actions, ``[B, A]``."""
 
     def inputs(self, rows: Tensor) -> dict[str, Tensor]:
-        """Return what a file is given for the probes of these indices."""
-        given = {"obs": self.obs[rows]}
-        return given if self.latents is None else given | {"latent": self.latents[rows]}
+        """Return the file's inputs for the probes of these indices."""
+        inputs = {"obs": self.obs[rows]}
+        return inputs if self.latents is None else inputs | {"latent": self.latents[rows]}
 
 
 def draw_probes(
@@ -62,18 +62,18 @@ def draw_probes(
     latent_input: bool = False,
     seed: int = 0,
 ) -> Probes:
-    """Draw observations to compare at, and the actions that the actor itself takes there.
+    """Sample observations for the comparison, with the actions of the actor itself.
 
-    Where the ODE starts between two modes, it multiplies float32 rounding, and two correct programs differ. Such
-    observations, found with PyTorch alone, are left out: those where nudging the initial latent by float32's
-    resolution, or computing in float64, moves the action by more than :data:`ROUNDING_ALLOWED`.
+    Where the ODE starts between two modes it amplifies float32 rounding, and two correct programs differ. Such
+    observations are skipped. They are found with PyTorch alone: perturbing the initial latent by float32's resolution,
+    or computing in float64, changes the action by more than :data:`MAX_ROUNDING`.
 
     Args:
         original: The policy in float32, on the CPU.
         policy: Its deployable form.
-        options: How that runs its chain.
-        latent_input: Draw starts of the chain too.
-        seed: Seed of the draw.
+        options: How the chain runs.
+        latent_input: Also sample starts of the chain.
+        seed: Seed of the samples.
 
     Returns:
         At most :data:`NUM_PROBES` around the normaliser's statistics, about one in four far outside.
@@ -100,11 +100,11 @@ def draw_probes(
             nudge = torch.randn(expected.shape, generator=generator) * torch.finfo(torch.float32).eps
             nudged = reference_actions(original, obs, start + chain.start_std * nudge, options)
             rounding = torch.maximum(rounding, differences(nudged, exact, policy))
-    comparable = rounding <= ROUNDING_ALLOWED
+    comparable = rounding <= MAX_ROUNDING
     if comparable.sum() < MIN_COMPARABLE:
         raise ExportError(
-            f"The policy's actions hang on float32 rounding at {NUM_PROBES - int(comparable.sum())} of {NUM_PROBES} "
-            "observations, so an export could not be checked, and a robot would act on rounding noise. Nothing was "
+            f"The policy's actions depend on float32 rounding at {NUM_PROBES - int(comparable.sum())} of {NUM_PROBES} "
+            "observations, so an export cannot be verified, and a robot would act on rounding noise. Nothing was "
             "written; export an earlier checkpoint."
         )
     return Probes(obs[comparable], None if latents is None else latents[comparable], expected[comparable])
@@ -127,8 +127,8 @@ def reference_actions(original: DeployablePolicy, obs: Tensor, start: Tensor | N
     actions = original.deterministic_actions(original.actor_obs.normalize(obs), options, start)
     if not torch.isfinite(actions).all():
         raise ExportError(
-            "The policy gives NaN or infinite actions: its weights or observation statistics are damaged. Nothing was "
-            "written; export an earlier checkpoint."
+            "The policy returns NaN or infinite actions: its weights or observation statistics are damaged. Nothing "
+            "was written; export an earlier checkpoint."
         )
     return actions
 
@@ -137,20 +137,19 @@ def run_onnx(path: Path, probes: Probes, batch_size: int = 1) -> tuple[Tensor, t
     """Run an ONNX policy at the probes, ``batch_size`` at a time, in onnxruntime with one CPU thread.
 
     Returns:
-        Actions ``[B, A]``, and the median and the 99th percentile of the time of one call in milliseconds.
+        Actions ``[B, A]``, and the median and the 99th percentile of a call's time in milliseconds.
     """
     session, count = open_session(path), len(probes.obs)
+    # the last batch wraps around to the first probes
+    batches = (torch.arange(-(-count // batch_size) * batch_size) % count).split(batch_size)
     actions, seconds = [], []
-    first = {name: value.numpy() for name, value in probes.inputs(torch.arange(batch_size) % count).items()}
-    for _ in range(WARM_UP):
-        session.run(["actions"], first)
-    # the last call is filled up from the front
-    for rows in (torch.arange(-(-count // batch_size) * batch_size) % count).split(batch_size):
-        given = {name: value.numpy() for name, value in probes.inputs(rows).items()}
+    for i, rows in enumerate([batches[0]] * WARM_UP + list(batches)):
+        inputs = {name: value.numpy() for name, value in probes.inputs(rows).items()}
         begin = time.perf_counter()
-        (action,) = session.run(["actions"], given)
-        seconds.append(time.perf_counter() - begin)
-        actions.append(torch.as_tensor(action))
+        (action,) = session.run(["actions"], inputs)
+        if i >= WARM_UP:
+            seconds.append(time.perf_counter() - begin)
+            actions.append(torch.as_tensor(action))
     p50, p99 = 1e3 * torch.tensor(seconds, dtype=torch.float64).quantile(torch.tensor([0.5, 0.99]).double())
     return torch.cat(actions)[:count], (p50.item(), p99.item())
 
@@ -164,27 +163,26 @@ def run_torchscript(path: Path, probes: Probes) -> Tensor:
 
 
 def differences(actions: Tensor, reference: Tensor, policy: InferencePolicy) -> Tensor:
-    """Return the differences between two sets of actions ``[B, A]``, the largest dimension of each, ``[B]``.
+    """Return the largest difference over dimensions between two sets of actions ``[B, A]``, ``[B]``.
 
-    A dimension is measured in units of its largest possible action, ``max(|low|, |high|)``, so that the rounding of
-    float32 weighs the same for an action in radians and one in newtons. Without bounds the action itself is the unit,
-    or 1 where it is smaller.
+    The unit of a dimension is its largest possible action, ``max(|low|, |high|)``, so that float32 rounding weighs the
+    same for radians and newtons. Without bounds the unit is the action itself, but at least 1.
     """
     unit = policy.action_scale + policy.action_offset.abs() if policy.bounded else reference.abs().clamp(min=1.0)
     return ((actions - reference).abs() / unit).amax(-1)
 
 
 def require_equal(name: str, found: Tensor, precision: Precision = "fp32") -> float:
-    """Return the largest of some differences, having refused what no rounding explains.
+    """Check differences against the tolerance of a precision, and return the largest.
 
     Args:
-        name: What differs.
+        name: The exported file.
         found: Its differences ``[B]``.
-        precision: What it computes in.
+        precision: The file's precision.
 
     Raises:
-        ExportError: If, in float32, one is above :data:`TOLERANCE`, or, in fewer bits, their median is above
-            :data:`MEDIAN_TOLERANCES` or one is not a number; names the file, the difference and the versions at work.
+        ExportError: If a float32 difference is above :data:`TOLERANCE`, or in fewer bits their median is above
+            :data:`MEDIAN_TOLERANCES` or one is NaN. Names the file, the difference and the library versions.
     """
     largest = found.max().item()
     if precision == "fp32":
@@ -195,8 +193,8 @@ def require_equal(name: str, found: Tensor, precision: Precision = "fp32") -> fl
         )
     else:
         deciding, allowed = found.median().item(), MEDIAN_TOLERANCES[precision]
-        advice = f"This is the median over observations; the policy does not bear {precision}. Export fp32."
-    # written so that NaN fails
+        advice = f"This is the median over observations; the policy is too sensitive for {precision}. Export fp32."
+    # negated, so that NaN fails
     if not (deciding <= allowed and largest < float("inf")):
         raise ExportError(
             f"{name} differs from PyTorch by {deciding:.1e} of the largest action (allowed: {allowed:.0e}), so nothing "

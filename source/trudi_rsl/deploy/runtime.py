@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: BSD-3-Clause
-"""Running an exported policy without PyTorch: numpy and onnxruntime."""
+"""Running an exported policy without PyTorch. Needs only numpy and onnxruntime."""
 
 from __future__ import annotations
 
@@ -7,23 +7,37 @@ import time
 import warnings
 from collections.abc import Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import ArrayLike
 
 from trudi_rsl.deploy.contract import Array, Contract, ContractError
 from trudi_rsl.deploy.observation import ObservationBuilder
-from trudi_rsl.deploy.session import open_session
 from trudi_rsl.errors import one_line
 from trudi_rsl.plain_values import is_count
 
-if TYPE_CHECKING:
-    from onnxruntime import InferenceSession
+try:
+    import onnxruntime
+except ImportError as error:
+    raise ImportError(f"Running a policy needs onnxruntime ({error}). Run: pip install onnxruntime") from error
+
+
+def open_session(file: str | Path, num_threads: int = 1) -> onnxruntime.InferenceSession:
+    """Return an onnxruntime session on the CPU.
+
+    Args:
+        file: A ``policy.onnx``.
+        num_threads: Threads; more than one slows down networks of a policy's size.
+    """
+    options = onnxruntime.SessionOptions()
+    options.log_severity_level = 3  # it warns about every half-precision layer that a CPU computes in float32
+    options.intra_op_num_threads = options.inter_op_num_threads = num_threads
+    return onnxruntime.InferenceSession(str(file), options, providers=["CPUExecutionProvider"])
 
 
 class Latency(NamedTuple):
-    """Milliseconds of one call."""
+    """Milliseconds per call."""
 
     p50: float
     p99: float
@@ -31,25 +45,25 @@ class Latency(NamedTuple):
 
 
 class PolicyStoppedError(RuntimeError):
-    """A policy that was given unusable observations for too long. ``Policy.reset`` starts it again."""
+    """The policy received unusable observations for too long. ``Policy.reset`` starts it again."""
 
 
 class Policy:
-    """A policy from an ONNX file, with rules for what goes wrong on a robot.
+    """A policy from an ONNX file, with safeguards for a robot.
 
-    - An observation that holds NaN or infinity, or lies too far from those of training, is not given to the policy: the
-      last action is held, and after too many in a row the policy stops. So it is where the action would not be finite.
-    - Actions are clipped to the bounds that the policy was trained within; what was clipped is counted.
+    - If an observation holds NaN or infinity, lies too far from those of training, or leads to an action that is not
+      finite, the last action is held; after too many such steps in a row the policy stops.
+    - Actions are clipped to the bounds of training; the clipped steps are counted.
 
     Args:
-        file: What ``scripts/export.py`` wrote; its metadata is the contract.
+        file: ONNX file written by ``scripts/export.py``; its metadata is the contract.
         max_held: Steps in a row for which the last action may be held; at least 0.
-        max_deviation: Distance from the mean of training, in standard deviations of training, beyond which an
-            observation is unusable; None looks at NaN and infinity alone.
-        num_threads: Threads of onnxruntime. More than one makes a network of this size slower.
+        max_deviation: Distance from the mean of training, in standard deviations, beyond which an observation is
+            unusable; None checks only for NaN and infinity.
+        num_threads: Threads of onnxruntime; more than one slows down a network of this size.
 
     Raises:
-        ContractError: If the file does not tell what its policy reads, or contradicts itself.
+        ContractError: If the file has no valid contract.
         FileNotFoundError: If there is no such file.
         ValueError: If an option is out of range.
     """
@@ -66,73 +80,72 @@ class Policy:
         try:
             self._session = open_session(file, num_threads)
             metadata = self._session.get_modelmeta().custom_metadata_map
-        except Exception as error:  # onnxruntime has a class of its own for each
-            raise ContractError(f"{file} is no policy that onnxruntime can run: {one_line(error)}") from error
+        except Exception as error:  # onnxruntime raises many classes of its own
+            raise ContractError(f"{file} is not a policy that onnxruntime can run: {one_line(error)}") from error
         self.contract = Contract.from_metadata(metadata)
-        self.num_actions = _checked_sizes(self._session, self.contract)
+        self.num_actions = _check_shapes(self._session, self.contract)
         self._builder = ObservationBuilder(self.contract.terms)
         self._max_held, self._max_deviation = max_held, max_deviation
         if max_deviation is not None and (self.contract.obs_mean is None or self.contract.obs_std is None):
             raise ContractError("max_deviation needs the statistics of training, which the file does not hold.")
         self.num_clipped = 0
-        """Steps whose action was clipped, in all."""
+        """Steps with a clipped action, in total."""
         self.num_held = 0
-        """Steps at which the last action was held, in all."""
+        """Steps at which the last action was held, in total."""
         self._held_in_a_row = 0
         self._last: Array | None = None
 
     def reset(self) -> None:
-        """Begin an episode: forget histories and the last action, and start again after a stop."""
+        """Start an episode: clear the histories and the last action, and resume after a stop."""
         self._builder.reset()
         self._held_in_a_row, self._last = 0, None
 
     @property
     def last_action(self) -> Array:
-        """The action before the next one ``[A]``, which many policies observe; zeros at the start of an episode."""
+        """The previous action ``[A]``, which many policies observe; zeros at the start of an episode."""
         return np.zeros(self.num_actions, np.float32) if self._last is None else self._last.copy()
 
     def joint_commands(self, action: Array) -> dict[str, float]:
-        """Return what an action ``[A]`` commands, in radians or metres for positions, by the joints' names.
+        """Return the commands of an action ``[A]`` by joint name, in radians or metres for positions.
 
         Raises:
-            ContractError: If the file does not tell what its actions command.
+            ContractError: If the file does not describe the joints.
         """
         if not self.contract.actions:
-            raise ContractError("The file does not tell which joints its actions command.")
+            raise ContractError("The file does not say which joints its actions command.")
         commands, begin = {}, 0
         for term in self.contract.actions:
             end = begin + len(term.joint_names)
-            values = term.commands(action[begin:end]).tolist()
-            commands |= dict(zip(term.joint_names, values, strict=True))
+            commands |= zip(term.joint_names, term.commands(action[begin:end]).tolist(), strict=True)
             begin = end
         return commands
 
     def latency_ms(self, num_calls: int = 200) -> Latency:
-        """Return how long the network takes for one action, measured now; histories and counts stay as they are.
+        """Measure the network's time for one action; histories and counters do not change.
 
         Args:
-            num_calls: Calls to measure, at least 1, after a tenth as many that are not.
+            num_calls: Calls to measure, at least 1, after a tenth as many for warm-up.
         """
         obs = np.zeros((1, self.contract.num_obs), np.float32)
-        taken = np.empty(num_calls)
+        seconds = np.empty(num_calls)
         for i in range(-(num_calls // 10), num_calls):
             begin = time.perf_counter()
             self._session.run(["actions"], {"obs": obs})
-            taken[i] = time.perf_counter() - begin
-        p50, p99 = 1e3 * np.quantile(taken, [0.5, 0.99])
-        return Latency(float(p50), float(p99), float(1e3 * taken.max()))
+            seconds[i] = time.perf_counter() - begin
+        p50, p99 = 1e3 * np.quantile(seconds, [0.5, 0.99])
+        return Latency(float(p50), float(p99), float(1e3 * seconds.max()))
 
     def __call__(self, obs: ArrayLike | Mapping[str, ArrayLike]) -> Array:
         """Return the action ``[A]`` in the simulator's units.
 
         Args:
-            obs: The whole observation ``[O]`` as the policy sees it, or one frame of each of its terms by name, which
-                are then scaled, put in order and kept for their histories.
+            obs: The complete, scaled observation ``[O]``; or one unscaled frame per term by name, from which the policy
+                builds it with scales and histories.
 
         Raises:
-            ContractError: If the observation has another size or other terms than the policy reads.
-            PolicyStoppedError: If observations were unusable for more than ``max_held`` steps in a row, or the first
-                of an episode is, so that there is no action to hold.
+            ContractError: If the observation has the wrong size or terms.
+            PolicyStoppedError: If more than ``max_held`` observations in a row are unusable, or the first of an
+                episode, when there is no action to hold.
         """
         if isinstance(obs, Mapping):
             whole = self._builder.build(obs)
@@ -154,10 +167,11 @@ class Policy:
         if isinstance(obs, Mapping):
             self._builder.keep()
         self._held_in_a_row = 0
-        self._last = self._clipped(action)
+        self._last = self._clip(action)
         return self._last.copy()
 
     def _unusable(self, obs: Array) -> str | None:
+        """Return why an observation is unusable, None if it is usable."""
         if not np.isfinite(obs).all():
             return f"NaN or infinity at positions {_positions(~np.isfinite(obs))}"
         mean, std = self.contract.obs_mean, self.contract.obs_std
@@ -179,18 +193,18 @@ class Policy:
         warnings.warn(f"Holding the last action: unusable observation ({reason}).", RuntimeWarning, stacklevel=3)
         return self._last.copy()
 
-    def _clipped(self, action: Array) -> Array:
+    def _clip(self, action: Array) -> Array:
         low, high = self.contract.action_low, self.contract.action_high
         if low is None or high is None:
             return action
         bounded = np.clip(action, low, high)
-        # the scaling of a squashed action rounds, by less than this
+        # rounding of the scaled squashed action stays below this
         self.num_clipped += bool((np.abs(bounded - action) > 1e-5 * (high - low)).any())
         return bounded
 
 
-def _checked_sizes(session: InferenceSession, contract: Contract) -> int:
-    """Return the number of actions, having compared the file's shapes with its contract."""
+def _check_shapes(session: onnxruntime.InferenceSession, contract: Contract) -> int:
+    """Check the file's inputs and outputs against its contract, and return the number of actions."""
     inputs, outputs = session.get_inputs(), session.get_outputs()
     names = [[node.name for node in nodes] for nodes in (inputs, outputs)]
     if names != [["obs"], ["actions"]]:
@@ -200,17 +214,17 @@ def _checked_sizes(session: InferenceSession, contract: Contract) -> int:
         raise ContractError(f"The file takes {one_line(rows)} observations per call, a robot has one. Export batch 1.")
     if inputs[0].shape != [1, contract.num_obs]:
         raise ContractError(
-            f"The file's metadata tells of {contract.num_obs} observations, its input has shape "
+            f"The file's metadata describes {contract.num_obs} observations, its input has shape "
             f"{one_line(inputs[0].shape)}."
         )
     num_actions: int = [0, *outputs[0].shape][-1]
     if not is_count(num_actions) or outputs[0].shape != [1, num_actions]:
-        raise ContractError(f"The file gives actions of shape {one_line(outputs[0].shape)} instead of [1, A].")
+        raise ContractError(f"The file returns actions of shape {one_line(outputs[0].shape)} instead of [1, A].")
     for node in (inputs[0], outputs[0]):
         if node.type != "tensor(float)":
             raise ContractError(f"The file's {node.name} are {one_line(node.type)}, not float32.")
-    if contract.actions and sum(len(action.joint_names) for action in contract.actions) != num_actions:
-        raise ContractError(f"The file gives {num_actions} actions, its metadata tells of others.")
+    if contract.actions and (n := sum(len(action.joint_names) for action in contract.actions)) != num_actions:
+        raise ContractError(f"The file returns {num_actions} actions, its metadata describes {n}.")
     for name, values, size in (
         ("action_low", contract.action_low, num_actions),
         ("action_high", contract.action_high, num_actions),
@@ -222,6 +236,6 @@ def _checked_sizes(session: InferenceSession, contract: Contract) -> int:
     return num_actions
 
 
-def _positions(chosen: np.ndarray) -> str:
-    found = np.flatnonzero(chosen)
+def _positions(mask: np.ndarray) -> str:
+    found = np.flatnonzero(mask)
     return ", ".join(map(str, found[:8])) + (", ..." if len(found) > 8 else "")

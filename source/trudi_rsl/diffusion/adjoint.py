@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: BSD-3-Clause
-"""Adjoint matching: regress the control on where the end of its chain should go, instead of differentiating the chain.
+"""Adjoint matching: regress the control on adjoint states instead of differentiating through the chain.
 
 After Domingo-Enrich et al. 2024 (arXiv 2409.08861), for the target density ``exp(Q / alpha) |da/dx|`` of pre-squash
 actions. The base drift ``p(x) = -x / s0^2`` is linear, so the adjoint of the uncontrolled chain has a closed form.
@@ -35,7 +35,7 @@ def adjoints(end: Tensor, steps: Tensor, prior_std: float) -> Tensor:
         prior_std: Prior standard deviation ``s0``.
     """
     decay = 1.0 - steps / prior_std**2
-    # A_{k+1} = A_N times the decays of the steps after k
+    # A_{k+1} = A_N prod_{j > k} (1 - e_j / s0^2)
     after = torch.cat([decay[1:], torch.ones_like(decay[:1])]).flip(0).cumprod(0).flip(0)
     return after[:, None] * end
 
@@ -45,16 +45,16 @@ def matching_loss(
 ) -> Tensor:
     """Return a loss per chain whose gradient moves control and friction towards the target density.
 
-    Its value is not the policy's loss. It adds two sums over steps,
+    Its value is not the policy's loss. It is the sum over steps of
 
-    - for the control ``e_k (alpha u_k^2 / 4 + u_k A_{k+1})`` with ``e_k`` constant, least at ``-2 A_{k+1} / alpha``,
-    - for the friction ``e_k (alpha u_k^2 / 4 + A_{k+1} dx_{k+1}/de_k)`` with all but the leading ``e_k`` constant.
+    - ``e_k (alpha u_k^2 / 4 + u_k A_{k+1})`` with ``e_k`` detached, minimal at ``u_k = -2 A_{k+1} / alpha``,
+    - ``e_k (alpha u_k^2 / 4 + A_{k+1} dx_{k+1}/de_k)`` with all but the leading ``e_k`` detached, for the friction.
 
     Args:
         control: Network output ``u_k`` at the latents, ``[M, B, A]``; any ``M`` steps of the chain.
-        adjoint: ``A_{k+1}``, constant, ``[M, B, A]``.
-        latents: ``x_k`` of chains drawn with these controls, constant, ``[M, B, A]``.
-        noise: The draws that led from ``x_k`` to ``x_{k+1}``, ``[M, B, A]``.
+        adjoint: ``A_{k+1}``, detached, ``[M, B, A]``.
+        latents: ``x_k`` of chains sampled with these controls, detached, ``[M, B, A]``.
+        noise: Standard normal noise of the steps from ``x_k`` to ``x_{k+1}``, ``[M, B, A]``.
         steps: Step sizes ``e_k`` of these steps, ``[M, A]``.
         alpha: Temperature, scalar.
         prior_std: Prior standard deviation ``s0``.

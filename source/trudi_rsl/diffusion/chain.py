@@ -19,9 +19,9 @@ class Chain(NamedTuple):
     latents: Tensor
     """``x_0 .. x_N``, ``[N+1, B, A]``."""
     means: Tensor
-    """Means of the denoising kernels that drew ``x_1 .. x_N``, ``[N, B, A]``."""
+    """Means of the denoising kernels of ``x_1 .. x_N``, ``[N, B, A]``."""
     noise: Tensor
-    """Standard normal draws, ``[N+1, B, A]``: row 0 made ``x_0``, row ``k+1`` made ``x_{k+1}``."""
+    """Standard normal samples, ``[N+1, B, A]``: row 0 for ``x_0``, row ``k+1`` for ``x_{k+1}``."""
 
 
 def prior_score(x: Tensor, prior_std: float) -> Tensor:
@@ -53,12 +53,12 @@ def log_prob_bound(latents: Tensor, noise: Tensor, steps: Tensor, prior_std: flo
     """Return the single-sample bound ``lp`` on the log-density of ``x_N``; ``E[-lp]`` is at most its entropy.
 
     ``lp = log N(x_0; 0, s0^2) - W`` with ``W = sum_k log N(x_k; nu_k, sigma_k) - log N(x_{k+1}; mu_k, sigma_k)``
-    (paper Eq. 117). Both kernels of a step share ``sigma_k``, so only the quadratic terms remain, and the denoising
-    kernel's quadratic is that of the drawn noise.
+    (paper Eq. 117). Both kernels of a step share ``sigma_k``, so only the quadratic terms remain; that of the denoising
+    kernel is the squared noise.
 
     Args:
         latents: ``[N+1, B, A]``.
-        noise: The draws that made them, ``[N+1, B, A]``.
+        noise: The noise of the chain, ``[N+1, B, A]``.
         steps: Step sizes ``e_k``, ``[N, A]``.
         prior_std: Prior standard deviation ``s0``.
 
@@ -93,7 +93,7 @@ def gaussian_kl(mean_p: Tensor, step_p: Tensor, mean_q: Tensor, step_q: Tensor) 
 
 
 def mean_only_kl(mean_old: Tensor, step_old: Tensor, mean: Tensor) -> Tensor:
-    """Return ``sum_k |mu_old - mu|^2 / (2 sigma_old^2)``: the closed form with the new variance taken as the old.
+    """Return ``sum_k |mu_old - mu|^2 / (2 sigma_old^2)``: the closed form if both policies had the old variance.
 
     Shapes as in :func:`gaussian_kl`.
     """
@@ -104,7 +104,7 @@ def log_ratio(reached: Tensor, mean_old: Tensor, step_old: Tensor, mean: Tensor,
     """Return the sampled ``log p_old(chain) - log p_new(chain)``, whose expectation over old chains is the path KL.
 
     Args:
-        reached: ``x_1 .. x_N`` of chains drawn from the old policy, ``[N, B, A]``.
+        reached: ``x_1 .. x_N`` of chains sampled from the old policy, ``[N, B, A]``.
         mean_old: Old means ``[N, B, A]``.
         step_old: Old step sizes ``[N, A]``.
         mean: New means at the same latents ``[N, B, A]``.
@@ -141,7 +141,7 @@ def step_entropies(step: Tensor) -> Tensor:
 def log_det_squash(x: Tensor, scale: Tensor | None = None) -> Tensor:
     """Return ``log|da/dx|`` of ``a = scale * tanh(x) + offset``, summed over dimensions.
 
-    ``log(1 - tanh(x)^2) = 2 (ln 2 - x - softplus(-2x))`` stays finite where ``tanh`` saturates.
+    Uses ``log(1 - tanh(x)^2) = 2 (ln 2 - x - softplus(-2x))``, which stays finite where ``tanh`` saturates.
 
     Args:
         x: Pre-squash actions ``[..., A]``.

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: BSD-3-Clause
-"""Flow matching: a velocity field that carries noise at time 0 to actions at time 1 (Lipman et al., arXiv 2210.02747).
+"""Flow matching: a velocity field that transports noise at time 0 to actions at time 1 (arXiv 2210.02747).
 
 The path between noise ``e`` and action ``a`` is straight, ``x_t = (1 - t) e + t a``, so its velocity is ``a - e``.
 """
@@ -36,19 +36,19 @@ def matching_losses(velocity: Tensor, actions: Tensor, noise: Tensor) -> Tensor:
     return (velocity - (actions - noise)).square().sum(-1)
 
 
-def euler(
+def euler_path(
     velocity: Callable[[Tensor, int], Tensor], start: Tensor, num_steps: int, num_groups: int | None = None
-) -> Tensor:
-    """Return ``x(1)`` by Euler's method, ``x_{k+1} = x_k + v(x_k, k/N) / N``.
+) -> list[Tensor]:
+    """Return the positions of Euler's method, ``x_{k+1} = x_k + v(x_k, k/N) / N``; the last is ``x(1)``.
 
     Args:
-        velocity: Given ``x`` and the number ``k`` of the step, returns ``v(x, k/N)``.
+        velocity: Returns ``v(x, k/N)`` for ``x`` and the index ``k`` of the step.
         start: ``x(0)``.
         num_steps: ``N``.
-        num_groups: Groups of consecutive steps, each taken in one with the velocity at its first; None takes all
-            steps singly.
+        num_groups: Groups of consecutive steps, each taken in one with the velocity at its first; None takes
+            every step singly.
     """
-    x, firsts = start, first_steps(num_steps, num_groups or num_steps)
+    path, firsts = [start], first_steps(num_steps, num_groups or num_steps)
     for k, end in zip(firsts, [*firsts[1:], num_steps], strict=True):
-        x = x + (end - k) * velocity(x, k) / num_steps
-    return x
+        path.append(path[-1] + (end - k) * velocity(path[-1], k) / num_steps)
+    return path

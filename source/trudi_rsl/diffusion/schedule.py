@@ -1,8 +1,5 @@
 # SPDX-License-Identifier: BSD-3-Clause
-"""Noise schedule of the denoising chain.
-
-Steps are counted from noise to action: ``x_0`` is noise and ``x_N`` becomes the action.
-"""
+"""Noise schedule of the denoising chain. Steps count from noise ``x_0`` to action ``x_N``."""
 
 from __future__ import annotations
 
@@ -12,7 +9,7 @@ import torch
 from torch import Tensor
 
 MIN_WEIGHT = 0.001
-"""Floor ``m`` of the schedule; keeps the last step's noise above zero."""
+"""Floor ``m`` of the schedule, which keeps the noise of the last step above zero."""
 
 OFFSET = 0.008
 """Offset ``s`` of the cosine schedule (Nichol and Dhariwal, 2021)."""
@@ -51,7 +48,7 @@ def step_sizes(weights: Tensor, friction: Tensor) -> Tensor:
 
 
 def first_steps(num_steps: int, num_groups: int) -> list[int]:
-    """Return the first step of each of ``num_groups`` groups of consecutive steps, as even as they can be.
+    """Return the first step of each of ``num_groups`` groups of consecutive steps of nearly equal length.
 
     Args:
         num_steps: Steps ``N``.
@@ -61,11 +58,11 @@ def first_steps(num_steps: int, num_groups: int) -> list[int]:
 
 
 def merged_sizes(sizes: Tensor, firsts: list[int]) -> Tensor:
-    """Return the sizes of merged steps, each the sum over its group: the time that the chain covers stays the same.
+    """Return the sizes of merged steps, each the sum over its group, so that the chain covers the same time.
 
     Args:
-        sizes: Of the single steps, ``[N, ...]``.
-        firsts: First steps of the ``M`` groups, as :func:`first_steps` gives them.
+        sizes: Sizes of the single steps, ``[N, ...]``.
+        firsts: First steps of the ``M`` groups, from :func:`first_steps`.
 
     Returns:
         ``[M, ...]``.

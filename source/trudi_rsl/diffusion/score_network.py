@@ -1,25 +1,68 @@
 # SPDX-License-Identifier: BSD-3-Clause
-"""The control (score difference) network ``u_theta(x, s, k)`` of the denoising chain."""
+"""The control (score difference) network ``u_theta(x, s, k)`` of the denoising chain, and its hidden layers."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
+from itertools import pairwise
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from trudi_rsl.diffusion.trunk import check_widths, hidden_trunk
-
 NUM_FREQUENCIES = 32
 TIME_HIDDEN_DIM = 32
 TIME_EMBEDDING_DIM = 16
 OUTPUT_SCALE = 1e-8
-"""Initial scale of the last layer: the chain starts as the prior's own diffusion."""
+"""Initial scale of the last layer, so that the chain starts as the prior's own diffusion."""
+
+
+class HiddenBlock(nn.Module):
+    """``activation(LayerNorm(Linear(h)))``, added to its input when ``residual``."""
+
+    def __init__(self, in_dim: int, out_dim: int, residual: bool, activation: type[nn.Module] = nn.GELU) -> None:
+        super().__init__()
+        self.linear = nn.Linear(in_dim, out_dim)
+        self.norm = nn.LayerNorm(out_dim)
+        self.activation = activation()
+        self.residual = residual
+
+    def forward(self, h: Tensor) -> Tensor:
+        """Map features ``[..., in_dim]`` to ``[..., out_dim]``."""
+        out = self.activation(self.norm(self.linear(h)))
+        return h + out if self.residual else out
+
+
+def check_widths(hidden_dims: Sequence[int], residual: bool) -> None:
+    """Check the widths of a network.
+
+    Args:
+        hidden_dims: Width of the first layer and of every hidden block.
+        residual: Whether each hidden block has a skip connection.
+
+    Raises:
+        ValueError: If ``hidden_dims`` is empty, or has unequal widths with ``residual``.
+    """
+    if not hidden_dims:
+        raise ValueError("hidden_dims must name at least one layer.")
+    if residual and len(set(hidden_dims)) > 1:
+        raise ValueError(f"Residual blocks need equal widths, got hidden_dims={list(hidden_dims)}.")
+
+
+def hidden_trunk(hidden_dims: Sequence[int], residual: bool, activation: type[nn.Module] = nn.GELU) -> nn.Sequential:
+    """Return the layers between a network's first and last: the activation, then a block per further width.
+
+    Args:
+        hidden_dims: Widths accepted by :func:`check_widths`.
+        residual: Add a skip connection around each hidden block.
+        activation: Class of the activation.
+    """
+    blocks = (HiddenBlock(i, o, residual, activation) for i, o in pairwise(hidden_dims))
+    return nn.Sequential(activation(), *blocks)
 
 
 class TimeEmbedding(nn.Module):
-    """Embedding of a time: sines and cosines at fixed frequencies and learned phases, then a small MLP."""
+    """Embedding of a time: sines and cosines with fixed frequencies and learned phases, then a small MLP."""
 
     frequencies: Tensor
 
@@ -40,17 +83,17 @@ class TimeEmbedding(nn.Module):
 class ScoreNetwork(nn.Module):
     """MLP on (x, observation, step) whose first layer is evaluated in three parts.
 
-    The first layer is linear in the concatenated input, so the observation's share is computed once per state and the
-    step's share once per step; only the latent's share is left for every (state, step) pair. With a state encoder, the
-    observation is replaced by features that are also computed once per state, and the rest can be small.
+    The first layer is linear in the concatenated input, so the observation's part is computed once per state and the
+    step's part once per step; only the latent's part is needed for every (state, step) pair. A state encoder replaces
+    the observation by features that are also computed once per state, so the rest of the network can be small.
 
     Args:
         num_obs: Observation dimension ``O``.
         num_actions: Action dimension ``A``.
         hidden_dims: Width of the first layer and of every hidden block.
         residual: Add a skip connection around each hidden block (all widths must then agree).
-        encoder_dims: Widths of the state encoder, none without one.
-        activation: Class of the hidden layers' activations.
+        encoder_dims: Widths of the state encoder; empty for no encoder.
+        activation: Class of the hidden layers' activation.
 
     Raises:
         ValueError: If ``hidden_dims`` is empty, or has unequal widths with ``residual``.
@@ -86,16 +129,16 @@ class ScoreNetwork(nn.Module):
         return latent, obs, time
 
     def obs_features(self, obs: Tensor) -> Tensor:
-        """Return the observation's share of the first layer, ``[..., O] -> [..., H]``."""
+        """Return the observation's part of the first layer, ``[..., O] -> [..., H]``."""
         return F.linear(self.encoder(obs), self.input_weights()[1], self.input_layer.bias)
 
     def time_features(self, num_steps: int) -> Tensor:
-        """Return the step's share of the first layer for steps ``0 .. N-1``, ``[N, H]``."""
+        """Return the steps' part of the first layer for steps ``0 .. N-1``, ``[N, H]``."""
         phase = self.time_embedding.phase
         return self.features_at(torch.arange(num_steps, device=phase.device, dtype=phase.dtype))
 
     def features_at(self, times: Tensor) -> Tensor:
-        """Return the time's share of the first layer, ``[...] -> [..., H]``."""
+        """Return the times' part of the first layer, ``[...] -> [..., H]``."""
         return F.linear(self.time_embedding(times), self.input_weights()[2])
 
     def forward(self, x: Tensor, condition: Tensor) -> Tensor:

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: BSD-3-Clause
-"""Behaviour modes of a policy: episodes from one fixed start, counted, reported and drawn by mode."""
+"""Behaviour modes of a policy: episodes from one fixed start, counted, tabulated and drawn by mode."""
 
 from __future__ import annotations
 
@@ -8,38 +8,36 @@ import math
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from rich.progress import track
 from rich.table import Table
 from rsl_rl.env import VecEnv
 
 from trudi_rsl.errors import ConfigError
-from trudi_rsl.evaluation.checkpoints import subject_of
-from trudi_rsl.evaluation.episodes import Policy
-from trudi_rsl.evaluation.files import unused_stem
-from trudi_rsl.evaluation.play import settings
-from trudi_rsl.evaluation.policies import HAVE_NO_CHAIN, Algorithm, SamplerCfg, load_policy
-from trudi_rsl.hosts.registry import make_env
-from trudi_rsl.tasks import BehaviourModes, modes_of
+from trudi_rsl.evaluation.episodes import Policy, progress_bar, start_episodes
+from trudi_rsl.evaluation.identify import Subject, load_run_settings
+from trudi_rsl.evaluation.modes import BehaviourModes
+from trudi_rsl.evaluation.pictures import SUFFIXES, Figure, new_figure, save_pictures, style_axes
+from trudi_rsl.evaluation.policies import Simulation, load_policy
+from trudi_rsl.evaluation.samplers import GAUSSIAN_POLICIES, SamplerCfg
+from trudi_rsl.files import unused_stem
 
-if TYPE_CHECKING:
-    from matplotlib.axes import Axes
-    from matplotlib.figure import Figure
-
-
+NUM_RUNS = 200
+"""Number of runs in the paper."""
 FAILURE = "failure"
-"""What stands for the mode of a run that failed."""
+"""Name of the mode of failed runs."""
+FAILURE_COLOR = "0.55"
+OUTLINE_COLORS = ("0.85", "0.7")
 
 
 def behaviour_entropy(counts: Sequence[int]) -> float:
-    """Return ``H = -sum_m p_m log2 p_m`` over the runs that succeeded, in bits: 0 for one mode, 1 for two in balance.
+    """Return ``H = -sum_m p_m log2 p_m`` over the successful runs, in bits: 0 for one mode, 1 for two equal ones.
 
     Args:
-        counts: Runs of each mode ``[M]``. Runs that failed are of no mode.
+        counts: Successful runs of each mode ``[M]``.
 
     Returns:
         NaN if there are no runs.
@@ -56,7 +54,7 @@ class Trajectory:
     """One run."""
 
     observations: NDArray[np.float64]
-    """What the policy saw and where that led, ``[L + 1, O]`` for L steps."""
+    """The first observation and the one after each of L steps, ``[L + 1, O]``."""
     episode_return: float
     """Undiscounted sum of rewards."""
 
@@ -66,33 +64,35 @@ def record(env: VecEnv, policy: Policy, group: str = "policy", progress: bool = 
     """Run one whole episode in every environment.
 
     Args:
-        env: The environments; all are reset with ``env.reset()``. Where an episode ends, its last observation is taken
-            from ``extras["final_obs"]``.
-        policy: Gives the actions.
+        env: E environments; all are reset with ``env.reset()``. The last observation of an episode is read from
+            ``extras["final_obs"]``.
+        policy: Maps observations to actions.
         group: Observation group to record.
-        progress: Show a progress bar over the steps of the longest episode that can be, with the time left.
+        progress: Show a progress bar over the steps of the longest possible episode, with the time left.
 
     Returns:
         E runs.
 
     Raises:
-        ConfigError: If the environment does not tell an episode's last observation.
+        ConfigError: If the environment does not provide the last observations of episodes.
     """
-    obs, _ = env.reset()  # type: ignore[attr-defined]  # RSL-RL's base class lacks it, every host has it
-    if (reset_policy := getattr(policy, "reset", None)) is not None:
-        reset_policy(torch.ones(env.num_envs, device=env.device))
+    obs, _ = start_episodes(env, policy, env.device)
     seen, rewards = [obs[group].cpu()], []
     lengths = torch.zeros(env.num_envs, dtype=torch.long)
-    for step in track(range(1, env.max_episode_length + 1), "Running", transient=True, disable=not progress):
-        obs, reward, dones, extras = env.step(policy(obs))
-        done = dones.reshape(-1).cpu() > 0
-        if bool(done.any()) and "final_obs" not in extras:
-            raise ConfigError("The environment does not tell where its episodes ended (extras['final_obs']).")
-        seen.append(extras.get("final_obs", obs)[group].cpu())
-        rewards.append(reward.reshape(-1).cpu())
-        lengths[done & (lengths == 0)] = step
-        if bool((lengths > 0).all()):
-            break
+    limit = int(env.max_episode_length)
+    with progress_bar("Running", "steps", progress) as bar:
+        task = bar.add_task("", total=limit, ended=0)
+        for step in range(1, limit + 1):
+            obs, reward, dones, extras = env.step(policy(obs))
+            done = dones.reshape(-1).cpu() > 0
+            if bool(done.any()) and "final_obs" not in extras:
+                raise ConfigError("The environment does not provide the last observations of its episodes (final_obs).")
+            seen.append(extras.get("final_obs", obs)[group].cpu())
+            rewards.append(reward.reshape(-1).cpu())
+            lengths[done & (lengths == 0)] = step
+            bar.update(task, completed=step, ended=step)
+            if bool((lengths > 0).all()):
+                break
     observations = torch.stack(seen, dim=1).double().numpy()
     gained = torch.stack(rewards, dim=1).double().numpy()
     return [
@@ -103,17 +103,17 @@ def record(env: VecEnv, policy: Policy, group: str = "policy", progress: bool = 
 
 @dataclass(frozen=True)
 class Behaviour:
-    """What the runs of a policy from a fixed start showed."""
+    """The runs of a policy from a fixed start, classified."""
 
     trajectories: Sequence[Trajectory]
-    """The runs."""
+    """R runs."""
     modes: Sequence[str | None]
-    """Name of each run's mode, None where it failed."""
+    """Name of each run's mode, None for a failed run."""
     names: tuple[str, ...]
     """The task's modes."""
 
     @classmethod
-    def of(cls, trajectories: Sequence[Trajectory], modes: BehaviourModes) -> Behaviour:
+    def classify(cls, trajectories: Sequence[Trajectory], modes: BehaviourModes) -> Behaviour:
         """Classify runs by the task's modes."""
         indices = [modes.classify(run.observations) for run in trajectories]
         return cls(trajectories, [None if i is None else modes.names[i] for i in indices], modes.names)
@@ -125,12 +125,12 @@ class Behaviour:
 
     @property
     def failures(self) -> int:
-        """Runs that failed."""
+        """Failed runs."""
         return self.modes.count(None)
 
     @property
     def entropy(self) -> float:
-        """See :func:`behaviour_entropy`."""
+        """:func:`behaviour_entropy` of the counts."""
         return behaviour_entropy(list(self.counts.values()))
 
     @property
@@ -139,7 +139,7 @@ class Behaviour:
         return np.array([run.episode_return for run in self.trajectories])
 
     def to_dict(self) -> dict[str, Any]:
-        """Return plain values: totals, and a row for each run. The entropy of no success is None."""
+        """Return plain values: totals, and a row for each run. Without a success the entropy is None."""
         entropy = self.entropy
         return {
             "num_runs": len(self.modes),
@@ -155,172 +155,131 @@ class Behaviour:
         }
 
 
-try:
-    from matplotlib.backends.backend_agg import FigureCanvasAgg
-    from matplotlib.figure import Figure
-    from matplotlib.patches import Polygon
-except ImportError as error:
-    raise ImportError('Plots need matplotlib: pip install "trudi_rsl[eval]"') from error
-
-
-SUFFIXES = (".png", ".svg")
-FAILURE_COLOR = "0.55"
-OUTLINE_COLORS = ("0.85", "0.7")
-
-
-def behaviour_figure(behaviour: Behaviour, modes: BehaviourModes, title: str) -> Figure:
-    """Draw every run in the plane, and over time the number that the modes differ in.
-
-    Args:
-        behaviour: The runs.
-        modes: Those of the task.
-        title: Above the picture.
-    """
-    figure = Figure(figsize=(9.0, 4.2), layout="constrained")
-    FigureCanvasAgg(figure)
-    plane, over_time = figure.subplots(1, 2)
-    figure.suptitle(title, fontsize="medium")
-    for i, (name, corners) in enumerate(modes.outlines.items()):
-        color = OUTLINE_COLORS[i % len(OUTLINE_COLORS)]
-        plane.add_patch(Polygon(corners, closed=True, facecolor=color, edgecolor="none", alpha=0.6, label=name))
-    colors = {name: f"C{i}" for i, name in enumerate(behaviour.names)}
-    width, alpha = 0.8, max(0.15, min(0.8, 20.0 / len(behaviour.modes)))
-    for run, mode in zip(behaviour.trajectories, behaviour.modes, strict=True):
-        style = {"color": FAILURE_COLOR if mode is None else colors[mode], "linewidth": width, "alpha": alpha}
-        path = modes.path(run.observations)
-        plane.plot(path[:, 0], path[:, 1], **style)
-        plane.plot(*path[-1], marker=".", markersize=3, **style)
-        over_time.plot(np.arange(len(run.observations)), modes.coordinate(run.observations), **style)
-    _legend(plane, behaviour, colors)
-    plane.set_aspect("equal", adjustable="datalim")
-    plane.autoscale_view()
-    plane.set_xlabel("x (m)", fontsize="small")
-    plane.set_ylabel("y (m)", fontsize="small")
-    over_time.set_xlabel("Environment step", fontsize="small")
-    over_time.set_ylabel(modes.coordinate_name, fontsize="small")
-    over_time.axhline(0.0, color="0.8", linewidth=0.8, zorder=0)
-    for axes in (plane, over_time):
-        axes.tick_params(labelsize="small")
-        axes.spines[["top", "right"]].set_visible(False)
-    return figure
-
-
-def _legend(axes: Axes, behaviour: Behaviour, colors: dict[str, str]) -> None:
-    """Name the modes with their runs, failures and the outlines."""
-    for name, count in behaviour.counts.items():
-        axes.plot([], [], color=colors[name], label=f"{name}: {count} runs")
-    if behaviour.failures:
-        axes.plot([], [], color=FAILURE_COLOR, label=f"{FAILURE}: {behaviour.failures} runs")
-    axes.legend(frameon=False, fontsize="x-small", loc="best")
-
-
-NUM_RUNS = 200
-"""Runs that the paper counts."""
-
-
 @dataclass(frozen=True)
-class Measurement:
-    """The behaviour of one policy."""
+class PolicyBehaviour:
+    """The behaviour of one trained policy, and how it was measured."""
 
-    checkpoint: Path
-    task: str
-    algorithm: Algorithm
+    subject: Subject
     sampler: SamplerCfg
     seed: int
     """Seed of simulator and sampler."""
     modes: BehaviourModes
     behaviour: Behaviour
 
-    @property
-    def title(self) -> str:
-        """What was run, and its entropy."""
-        return f"{self.task}, {self.algorithm}, {self.sampler.sampler}: H = {_bits(self.behaviour.entropy)} bits"
-
-    def figure(self) -> Figure:
-        """See :func:`~trudi_rsl.evaluation.behaviour.behaviour_figure`."""
-        return behaviour_figure(self.behaviour, self.modes, self.title)
-
     def save(self, folder: Path) -> list[Path]:
-        """Write ``modes.json``, ``.png`` and ``.svg``, numbered where there are such, and return the three files."""
+        """Write ``modes.json``, ``.png`` and ``.svg``, numbered if they exist, and return the three files."""
         folder.mkdir(parents=True, exist_ok=True)
-        stem = unused_stem(folder, "modes", (".json", *SUFFIXES))
-        files = [folder / f"{stem}{suffix}" for suffix in (".json", *SUFFIXES)]
+        stem = folder / unused_stem(folder, "modes", (".json", *SUFFIXES))
         about = {
-            "task": self.task,
-            "checkpoint": str(self.checkpoint),
-            "algorithm": self.algorithm,
-            "sampler": {"name": self.sampler.sampler, **self.sampler.given()},
+            "task": self.subject.task,
+            "checkpoint": str(self.subject.checkpoint),
+            "algorithm": self.subject.algorithm,
+            "sampler": {"name": self.sampler.sampler, **self.sampler.options()},
             "seed": self.seed,
         }
+        table = stem.with_name(f"{stem.name}.json")
         text = json.dumps({**about, **self.behaviour.to_dict()}, indent=2, allow_nan=False)
-        files[0].write_text(f"{text}\n", encoding="utf-8")
-        figure = self.figure()
-        for file in files[1:]:
-            figure.savefig(file, dpi=150)
-        return files
+        table.write_text(f"{text}\n", encoding="utf-8")
+        return [table, *save_pictures(self.figure(), stem)]
+
+    def figure(self) -> Figure:
+        """Return :func:`behaviour_figure` under a title."""
+        bits = _format_bits(self.behaviour.entropy)
+        title = f"{self.subject.task}, {self.subject.algorithm}, {self.sampler.sampler}: H = {bits} bits"
+        return behaviour_figure(self.behaviour, self.modes, title)
 
 
-def measure(
-    checkpoint: Path,
+def measure_behaviour(
+    subject: Subject,
+    modes: BehaviourModes,
+    simulation: Simulation,
     num_runs: int = NUM_RUNS,
     sampler: SamplerCfg | None = None,
     seed: int = 0,
     device: str = "cpu",
     progress: bool = True,
-) -> Measurement:
-    """Run a policy from its task's fixed start and sort the runs by mode.
+) -> PolicyBehaviour:
+    """Run a policy from its task's fixed start and classify the runs by mode.
 
     Args:
-        checkpoint: A ``model_*.pt`` of a task of Gymnasium with registered modes.
-        num_runs: Runs, at least 1; each has an environment of its own.
+        subject: The trained policy, of a Gymnasium task.
+        modes: The task's modes.
+        simulation: Makes the environments.
+        num_runs: Runs, at least 1, each in an environment of its own.
         sampler: How the policy acts; None takes the ODE. The ODE of a policy with a chain or flow starts at random
-            unless the sampler says otherwise: from zeros, all runs would be one.
+            unless the sampler says otherwise: from zeros, all runs would be the same.
         seed: Seed of simulator and sampler.
         device: Where to compute.
         progress: Show a progress bar.
 
     Raises:
-        CheckpointError: If there is no such checkpoint, or it does not fit its task.
-        ConfigError: If the task has no registered modes, or a value is impossible.
+        CheckpointError: If the checkpoint does not fit its task.
+        ConfigError: If a value is out of range.
     """
     if num_runs < 1:
         raise ConfigError(f"The number of runs must be at least 1, got {num_runs}.")
-    subject = subject_of(checkpoint)
-    task, algorithm = subject.task, subject.algorithm
-    sampler = _from_random_starts(sampler or SamplerCfg(), algorithm)
-    cfg = settings(checkpoint, task, algorithm, [f"env.num_envs={num_runs}"])
-    modes = modes_of(task)
+    checkpoint, task, algorithm = subject.checkpoint, subject.task, subject.algorithm
+    sampler = sampler or SamplerCfg()
+    if sampler.sampler == "ode" and sampler.initial_latent is None and algorithm not in GAUSSIAN_POLICIES:
+        sampler = replace(sampler, initial_latent="random")
+    cfg = load_run_settings(checkpoint, task, algorithm, [f"env.num_envs={num_runs}"])
     cfg.env.env_kwargs = {**(cfg.env.env_kwargs or {}), **modes.fixed_start}
-    env = make_env(task, cfg.env, device, seed)
-    policy = load_policy(checkpoint, algorithm, env, cfg.agent, sampler, device)
+    env = simulation.make_env(task, cfg.env, device, seed)
+    policy = load_policy(checkpoint, algorithm, env, cfg.agent, sampler, device, simulation.make_runner)
     torch.manual_seed(seed)
-    behaviour = Behaviour.of(record(env, policy, progress=progress), modes)
+    behaviour = Behaviour.classify(record(env, policy, progress=progress), modes)
     env.close()  # pyright: ignore[reportAttributeAccessIssue]
-    return Measurement(checkpoint, task, algorithm, sampler, seed, modes, behaviour)
+    return PolicyBehaviour(subject, sampler, seed, modes, behaviour)
 
 
-def behaviour_table(measurements: Sequence[Measurement]) -> Table:
+def behaviour_figure(behaviour: Behaviour, modes: BehaviourModes, title: str) -> Figure:
+    """Draw every run in the plane, and over time the coordinate in which the modes differ."""
+    figure = new_figure(9.0, 4.2, title)
+    plane, over_time = figure.subplots(1, 2)
+    for i, (name, corners) in enumerate(modes.outlines.items()):
+        color = OUTLINE_COLORS[i % len(OUTLINE_COLORS)]
+        plane.fill(*corners.T, facecolor=color, edgecolor="none", alpha=0.6, label=name)
+    colors = {None: FAILURE_COLOR, **{name: f"C{i}" for i, name in enumerate(behaviour.names)}}
+    alpha = max(0.15, min(0.8, 20.0 / len(behaviour.modes)))
+    for run, mode in zip(behaviour.trajectories, behaviour.modes, strict=True):
+        style = {"color": colors[mode], "linewidth": 0.8, "alpha": alpha}
+        path = modes.path(run.observations)
+        plane.plot(path[:, 0], path[:, 1], **style)
+        plane.plot(*path[-1], marker=".", markersize=3, **style)
+        over_time.plot(np.arange(len(run.observations)), modes.coordinate(run.observations), **style)
+    for name, count in behaviour.counts.items():
+        plane.plot([], [], color=colors[name], label=f"{name}: {count} runs")
+    if behaviour.failures:
+        plane.plot([], [], color=FAILURE_COLOR, label=f"{FAILURE}: {behaviour.failures} runs")
+    plane.legend(frameon=False, fontsize="x-small", loc="best")
+    plane.set_aspect("equal", adjustable="datalim")
+    plane.autoscale_view()
+    style_axes(plane, "x (m)", "y (m)", grid=False)
+    over_time.axhline(0.0, color="0.8", linewidth=0.8, zorder=0)
+    style_axes(over_time, "Environment step", modes.coordinate_name, grid=False)
+    return figure
+
+
+def behaviour_table(measured: Sequence[PolicyBehaviour]) -> Table:
     """Return a table to print, a row for each policy."""
     table = Table()
     for name in ("task", "run", "algorithm"):
         table.add_column(name, overflow="fold")
     for name in ("return", "runs by mode", "failures", "H (bits)"):
         table.add_column(name, justify="right")
-    for m in measurements:
-        counts = ", ".join(f"{name} {count}" for name, count in m.behaviour.counts.items())
-        run = str(Path(m.checkpoint.parent.name, m.checkpoint.name))
+    for result in measured:
+        subject, behaviour = result.subject, result.behaviour
         table.add_row(
-            *(m.task, run, m.algorithm, f"{m.behaviour.returns.mean():.2f}"),
-            *(counts, str(m.behaviour.failures), _bits(m.behaviour.entropy)),
+            subject.task,
+            str(Path(subject.checkpoint.parent.name, subject.checkpoint.name)),
+            subject.algorithm,
+            f"{behaviour.returns.mean():.2f}",
+            ", ".join(f"{name} {count}" for name, count in behaviour.counts.items()),
+            str(behaviour.failures),
+            _format_bits(behaviour.entropy),
         )
     return table
 
 
-def _from_random_starts(sampler: SamplerCfg, algorithm: Algorithm) -> SamplerCfg:
-    if sampler.sampler != "ode" or sampler.initial_latent is not None or algorithm in HAVE_NO_CHAIN:
-        return sampler
-    return replace(sampler, initial_latent="random")
-
-
-def _bits(entropy: float) -> str:
+def _format_bits(entropy: float) -> str:
     return "-" if math.isnan(entropy) else f"{entropy:.2f}"

@@ -1,12 +1,11 @@
 # SPDX-License-Identifier: BSD-3-Clause
-"""The denoising chains of a trained policy at one observation, as numbers and as pictures."""
+"""Denoising chains of a trained policy at one observation, as numbers and as pictures."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import torch
@@ -14,38 +13,42 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from trudi_rsl.checkpoints.file import read_checkpoint
-from trudi_rsl.checkpoints.format import algorithm_of
+from trudi_rsl.checkpoints.format import PolicySpec, algorithm_of
 from trudi_rsl.checkpoints.rebuild import load_actor_critic
 from trudi_rsl.errors import CheckpointError, ConfigError
-from trudi_rsl.evaluation.play import settings
-from trudi_rsl.evaluation.policies import require_fit
-from trudi_rsl.hosts.registry import find_host, make_env
-from trudi_rsl.policies import DiffusionActorCritic
+from trudi_rsl.evaluation.identify import load_run_settings
+from trudi_rsl.evaluation.pictures import Axes, Figure, Normalize, colormaps, new_figure
+from trudi_rsl.evaluation.policies import Simulation, require_fit
+from trudi_rsl.policies import ChainOptions, DiffusionActorCritic
 from trudi_rsl.settings import SETTINGS
 
 SCORE_SCALES = (0.5, 1.0)
-"""Score scales c of the ODE that are shown beside the SDE."""
+"""Score scales c of the ODEs that are drawn beside the SDE."""
+NUM_LINES = 60
+"""Chains drawn as lines; the densities are those of all chains."""
+NUM_BINS = 80
+PATH_COLORS = "coolwarm"
 
 
 @dataclass(frozen=True)
 class ChainPaths:
-    """Chains of one sampler."""
+    """P chains of one sampler."""
 
     name: str
     """The sampler."""
     latents: Tensor
-    """``x_0 .. x_N`` of P chains, ``[N + 1, P, A]``."""
+    """``x_0 .. x_N``, ``[N + 1, P, A]``."""
     actions: Tensor
-    """Where they lead, in the simulator's units, ``[P, A]``."""
+    """The resulting actions in the simulator's units, ``[P, A]``."""
 
 
 @torch.no_grad()
 def chain_paths(actor_critic: DiffusionActorCritic, obs: Tensor, num_paths: int) -> list[ChainPaths]:
-    """Draw chains at one observation by the SDE and by the ODEs of :data:`SCORE_SCALES`, all from the same starts.
+    """Draw chains at one observation with the SDE and the ODEs of :data:`SCORE_SCALES`, all from the same starts.
 
     Args:
         actor_critic: The policy.
-        obs: What the actor sees, not normalised, ``[O]``.
+        obs: The actor's observation, not normalised, ``[O]``.
         num_paths: P, at least 2.
 
     Raises:
@@ -58,15 +61,15 @@ def chain_paths(actor_critic: DiffusionActorCritic, obs: Tensor, num_paths: int)
     chain = actor.sample(actor_obs, actor.draw_noise(num_paths))
     latents = {"SDE": chain.latents}
     for scale in SCORE_SCALES:
-        latents[f"ODE, c = {scale:g}"] = torch.stack(actor.ode_path(actor_obs, chain.latents[0], scale))
+        latents[f"ODE, c = {scale:g}"] = torch.stack(actor.ode_path(actor_obs, ChainOptions(scale), chain.latents[0]))
     return [ChainPaths(name, x, actor_critic.to_simulator(x[-1].tanh())) for name, x in latents.items()]
 
 
-def load_diffusion_policy(checkpoint: Path) -> tuple[DiffusionActorCritic, dict[str, Any]]:
-    """Return the policy of a checkpoint, on the CPU, and what the checkpoint tells of itself.
+def load_diffusion_policy(checkpoint: Path) -> tuple[DiffusionActorCritic, PolicySpec]:
+    """Return the policy of a checkpoint, on the CPU, and the checkpoint's section about it.
 
     Raises:
-        CheckpointError: If it is no checkpoint, or one whose policy has no denoising chain.
+        CheckpointError: If it is no checkpoint, or its policy has no denoising chain.
     """
     algorithm = algorithm_of(read_checkpoint(checkpoint))
     if algorithm in SETTINGS:
@@ -78,11 +81,11 @@ def load_diffusion_policy(checkpoint: Path) -> tuple[DiffusionActorCritic, dict[
     )
 
 
-def observation_from_file(file: Path, size: int) -> Tensor:
-    """Return the observation ``[O]`` that a ``.npy`` file holds as ``[O]`` or ``[1, O]``.
+def read_observation(file: Path, size: int) -> Tensor:
+    """Return the observation ``[O]`` stored in a ``.npy`` file as ``[O]`` or ``[1, O]``.
 
     Args:
-        file: All numbers that the actor sees, its observation groups one after the other.
+        file: The actor's observation, its groups concatenated.
         size: O.
 
     Raises:
@@ -100,69 +103,61 @@ def observation_from_file(file: Path, size: int) -> Tensor:
     return torch.from_numpy(values.reshape(-1).astype(np.float32))
 
 
-def first_observation(
-    checkpoint: Path, actor_critic: DiffusionActorCritic, spec: Mapping[str, Any], seed: int, overrides: Sequence[str]
+def reset_observation(
+    checkpoint: Path,
+    actor_critic: DiffusionActorCritic,
+    spec: PolicySpec,
+    simulation: Simulation,
+    seed: int,
+    overrides: Sequence[str],
 ) -> Tensor:
-    """Return what the actor sees after the reset of its task, ``[O]``.
+    """Return the actor's observation after a reset of its task, ``[O]``.
 
     Args:
-        checkpoint: The settings of its run are the simulator's.
+        checkpoint: The settings of its run configure the simulator.
         actor_critic: Its policy.
-        spec: What :func:`load_diffusion_policy` returned beside it.
+        spec: The section that :func:`load_diffusion_policy` returned with the policy.
+        simulation: Makes the environment.
         seed: Seed of the reset.
         overrides: ``env.name=value``.
 
     Raises:
-        CheckpointError: If the policy does not read what the task gives.
-        ConfigError: If the task is not one of Gymnasium, or an override is refused.
+        CheckpointError: If the policy does not fit the task.
+        ConfigError: If the task cannot be simulated here, or an override is refused.
     """
     task, algorithm = spec["task"], algorithm_of(read_checkpoint(checkpoint))
-    if find_host(task) is not None:
-        raise ConfigError(f"Task {task!r} has a simulator that starts itself; give an observation with --obs FILE.npy.")
-    cfg = settings(checkpoint, task, algorithm, ["env.num_envs=1", *overrides])
-    env = make_env(task, cfg.env, seed=seed)
+    if task is None:
+        raise CheckpointError(f"{checkpoint} does not name its task; give an observation with --obs FILE.npy.")
+    try:
+        simulation.require(task, "cpu")
+    except ConfigError as error:
+        raise ConfigError(f"{error} Or give an observation with --obs FILE.npy.") from error
+    cfg = load_run_settings(checkpoint, task, algorithm, ["env.num_envs=1", *overrides])
+    env = simulation.make_env(task, cfg.env, seed=seed)
     require_fit(spec["obs_dims"], actor_critic.num_actions, env)
     obs = actor_critic.actor_obs.concatenate(env.get_observations())[0]
     env.close()  # pyright: ignore[reportAttributeAccessIssue]
     return obs
 
 
-try:
-    from matplotlib import colormaps
-    from matplotlib.axes import Axes
-    from matplotlib.backends.backend_agg import FigureCanvasAgg
-    from matplotlib.colors import Normalize
-    from matplotlib.figure import Figure
-except ImportError as error:
-    raise ImportError('Plots need matplotlib: pip install "trudi_rsl[eval]"') from error
-
-NUM_LINES = 60
-"""Chains drawn as lines; the densities are those of all."""
-NUM_BINS = 80
-PATH_COLORS = "coolwarm"
-
-
 def chain_figure(paths: Sequence[ChainPaths], dims: Sequence[int], title: str) -> Figure:
-    """Draw, for each action dimension and sampler, the chains over the denoising steps and where they end.
+    """Draw, for each action dimension and sampler, the chains over the denoising steps and the resulting actions.
 
-    A left panel has the latents ``x_0 .. x_N``: their density at each step in grey (each step's highest is black), and
-    some chains as lines, coloured by their start, the same starts for all samplers. The right panel has the density of
-    the actions that the chains lead to.
+    Left panels show the latents ``x_0 .. x_N``: their density at each step in grey (the maximum of each step is black),
+    and some chains as lines colored by their start, which all samplers share. Right panels show the density of the
+    resulting actions.
 
     Args:
         paths: A column for each sampler.
         dims: Action dimensions, a row for each.
-        title: Above the picture.
+        title: Title of the picture.
     """
-    figure = Figure(figsize=(1.0 + 4.0 * len(paths), 0.8 + 2.8 * len(dims)), layout="constrained")
-    FigureCanvasAgg(figure)
-    figure.suptitle(title, fontsize="medium")
+    figure = new_figure(1.0 + 4.0 * len(paths), 0.8 + 2.8 * len(dims), title)
     grid = figure.add_gridspec(len(dims), 2 * len(paths), width_ratios=[3, 1] * len(paths))
     for row, dim in enumerate(dims):
         latents = [sampler.latents[..., dim].double().numpy() for sampler in paths]
         actions = [sampler.actions[:, dim].double().numpy() for sampler in paths]
-        latent_bins = _bins(np.concatenate([x.ravel() for x in latents]))
-        action_bins = _bins(np.concatenate(actions))
+        latent_bins, action_bins = _bin_edges(latents), _bin_edges(actions)
         for column, sampler in enumerate(paths):
             chain, ends = (figure.add_subplot(grid[row, 2 * column + i]) for i in (0, 1))
             _draw_chain(chain, latents[column], latent_bins)
@@ -178,9 +173,9 @@ def chain_figure(paths: Sequence[ChainPaths], dims: Sequence[int], title: str) -
     return figure
 
 
-def _bins(values: NDArray[np.float64]) -> NDArray[np.float64]:
+def _bin_edges(values: Sequence[NDArray[np.float64]]) -> NDArray[np.float64]:
     """Return the edges of bins that hold all values, ``[NUM_BINS + 1]``."""
-    low, high = values.min(), values.max()
+    low, high = min(x.min() for x in values), max(x.max() for x in values)
     margin = 0.02 * (high - low) or 0.5
     return np.linspace(low - margin, high + margin, NUM_BINS + 1)
 
@@ -200,7 +195,7 @@ def _draw_chain(axes: Axes, latents: NDArray[np.float64], bins: NDArray[np.float
 
 
 def _draw_density(axes: Axes, values: NDArray[np.float64], bins: NDArray[np.float64]) -> None:
-    """Draw the density of ``[P]`` values along the y axis."""
+    """Draw the density of the values ``[P]`` along the y axis."""
     density, _ = np.histogram(values, bins, density=True)
     axes.stairs(density, bins, orientation="horizontal", fill=True, color="0.45")
     axes.set_ylim(bins[0], bins[-1])

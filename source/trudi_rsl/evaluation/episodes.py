@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: BSD-3-Clause
-"""Whole episodes of a policy in a vectorised environment, during training and in evaluations."""
+"""Whole episodes of a policy in vectorised environments, during training and in evaluations."""
 
 from __future__ import annotations
 
@@ -19,28 +19,50 @@ from trudi_rsl.environments.progress import host_progress, set_host_progress
 from trudi_rsl.errors import ConfigError
 
 PLAYED_EPISODES = 10
-"""Episodes of a policy that is played."""
-
+"""Default number of episodes when a policy is played."""
 MOST_ENVS = 64
-"""Environments stepped together, at most; fewer where there are fewer episodes."""
-
+"""Default limit on environments stepped together; fewer episodes take fewer."""
 EVALUATION_SEED = 10_000
-"""Seed of evaluations, apart from those of trainings, which count from the run's seed."""
+"""Default seed of evaluations, apart from the seeds of training."""
+STEPS_PER_CHECK = 8
+"""Environment steps between two checks of how many episodes ended; each check forces a GPU sync."""
+SPEED_WINDOW = 3600.0
+"""Seconds over which progress bars estimate the time left; one step of a bar may take minutes."""
 
-
-NAMES = frozenset({"success", "is_success", "success_rate"})
+SUCCESS_NAMES = frozenset({"success", "is_success", "success_rate"})
 """Last parts of the names under which tasks log their success."""
+COUNT_PREFIX = "Episode_Termination/"
+"""Prefix under which Isaac Lab and mjlab log numbers of episodes instead of shares."""
 
-COUNTS = "Episode_Termination/"
-"""How names begin that Isaac Lab and mjlab log numbers of episodes under, not shares."""
+MEAN_RETURN = "Evaluation/mean_return"
+"""Name of the scalar that decides which checkpoint is the best."""
+
+Policy = Callable[[TensorDict], Tensor]
+"""Observation groups of batch ``[E]`` to actions ``[E, A]`` in the simulator's units."""
+
+
+@dataclass(frozen=True)
+class EpisodeResults:
+    """Results of M episodes."""
+
+    returns: Tensor
+    """Undiscounted sums of rewards ``[M]``, float64."""
+    lengths: Tensor
+    """Steps ``[M]``, long."""
+    success: Tensor | None = None
+    """Whether each episode succeeded at its last step, 0 or 1, ``[M]`` float64; None if no episode reports it.
+
+    If the host reports only a mean over the episodes that ended in one step, each of them gets that mean. An episode
+    without a report has failed if others have one.
+    """
 
 
 def successes(extras: Mapping[str, Any], done: Tensor) -> Tensor | None:
     """Return the success of each episode that ended in this step.
 
     Args:
-        extras: As an RSL-RL environment returns them: ``success`` ``[E]``, or an entry of ``log`` (of ``episode``
-            under RSL-RL's older name) whose name ends in one of :data:`NAMES`, a mean over the episodes that ended.
+        extras: Extras of an RSL-RL environment: ``success`` ``[E]``, or an entry of ``log`` (``episode`` in older
+            versions of RSL-RL) whose name ends in one of :data:`SUCCESS_NAMES`, a mean over the episodes that ended.
         done: Where an episode ended, ``[E]`` bool.
 
     Returns:
@@ -49,34 +71,44 @@ def successes(extras: Mapping[str, Any], done: Tensor) -> Tensor | None:
     value = extras.get("success")
     if value is None:
         log = extras.get("log") or extras.get("episode") or {}
-        value = next((v for k, v in log.items() if k.rpartition("/")[2] in NAMES and not k.startswith(COUNTS)), None)
+        named = (v for k, v in log.items() if k.rpartition("/")[2] in SUCCESS_NAMES and not k.startswith(COUNT_PREFIX))
+        value = next(named, None)
     if value is None:
         return None
-    value = torch.as_tensor(value, dtype=torch.float64, device=done.device)
-    return torch.where(done, value, torch.nan)
+    return torch.where(done, torch.as_tensor(value, dtype=torch.float64, device=done.device), torch.nan)
 
 
-Policy = Callable[[TensorDict], Tensor]
-"""Observation groups of batch ``[E]`` to simulator actions ``[E, A]``."""
+def progress_bar(verb: str, unit: str, shown: bool = True) -> Progress:
+    """Return a progress bar with the time left; its tasks have a field ``ended`` beside a fractional ``completed``."""
+    return Progress(
+        TextColumn(verb),
+        BarColumn(),
+        TextColumn(f"{{task.fields[ended]}}/{{task.total:.0f}} {unit}"),
+        TimeElapsedColumn(),
+        TextColumn("left"),
+        TimeRemainingColumn(),
+        speed_estimate_period=SPEED_WINDOW,
+        disable=not shown,
+    )
 
-STEPS_PER_CHECK = 8
-"""Environment steps between two looks at how many episodes ended; each look waits for the device."""
 
+def start_episodes(env: VecEnv, policy: Policy, device: torch.device | str) -> tuple[TensorDict, Callable[..., Any]]:
+    """Reset all environments and the policy's memory.
 
-@dataclass(frozen=True)
-class EpisodeResults:
-    """What M episodes gave."""
+    Args:
+        env: The environments.
+        policy: May have a ``reset(dones)``, like RSL-RL's recurrent models.
+        device: Device of the policy.
 
-    returns: Tensor
-    """Undiscounted sums of rewards ``[M]``, float64."""
-    lengths: Tensor
-    """Steps ``[M]``, long."""
-    success: Tensor | None = None
-    """Whether each episode succeeded at its last step, 0 or 1, ``[M]`` float64; None if no episode tells.
-
-    Where the host tells only a mean over the episodes that ended in one step, each gets that. An episode that tells
-    nothing where others do has failed.
+    Returns:
+        The first observations, and the policy's ``reset(dones)``, a no-op for a policy without memory.
     """
+    # RSL-RL 3 returns a method of its recurrent model
+    owner = getattr(policy, "__self__", policy) if getattr(policy, "__name__", None) == "act_inference" else policy
+    reset = getattr(owner, "reset", None) or (lambda dones: None)
+    obs, _ = env.reset()  # type: ignore[attr-defined]  # RSL-RL's base class lacks it, every host has it
+    reset(torch.ones(env.num_envs, dtype=torch.long, device=device))
+    return obs, reset
 
 
 @torch.no_grad()
@@ -90,20 +122,20 @@ def evaluate(
 ) -> EpisodeResults:
     """Run whole episodes from fresh resets.
 
-    The first M episodes that end would favour short ones, and so failures or quick successes. Each of the E
-    environments has a quota instead, M / E rounded up or down; what it runs beyond that is not counted.
+    Taking the first M episodes that end would be biased towards short ones. Instead each of the E environments has a
+    quota, M / E rounded up or down; episodes beyond the quota are not counted.
 
     Args:
         env: The environments; all are reset with ``env.reset()``.
-        policy: Gives the actions. If it has a ``reset(dones)``, as RSL-RL's recurrent models do, that is called at the
-            start and where episodes end.
+        policy: Maps observations to actions. If it has a ``reset(dones)``, as RSL-RL's recurrent models have, that is
+            called at the start and whenever episodes end.
         num_episodes: M, at least 1.
         progress: Show a progress bar with the time left.
-        on_progress: Called now and then with the share that is done, in [0, 1], for bars over several evaluations.
-        policy_device: Where the policy computes; None where the environments do.
+        on_progress: Called regularly with the share that is done, in [0, 1], for bars over several evaluations.
+        policy_device: Device of the policy; None is that of the environments.
 
     Returns:
-        Returns, lengths and successes of exactly M episodes, on the environment's device, environment by environment.
+        Results of exactly M episodes on the environments' device, grouped by environment.
 
     Raises:
         ConfigError: If ``num_episodes`` is below 1.
@@ -115,21 +147,16 @@ def evaluate(
     columns = torch.arange(-(-num_episodes // num_envs), device=device)
     overflow = len(columns)
     quota = num_episodes // num_envs + (torch.arange(num_envs, device=device) < num_episodes % num_envs).long()
-    # Columns from the quota on are not counted; the last is none's quota and takes what has not ended.
+    # an episode beyond its environment's quota, or still running, goes to a column that is not counted
     returns = torch.zeros(num_envs, overflow + 1, dtype=torch.float64, device=device)
     lengths = torch.zeros(num_envs, overflow + 1, dtype=torch.long, device=device)
     succeeded = torch.full_like(returns, torch.nan)
     ended = torch.zeros_like(quota)
     running_return, running_length = torch.zeros_like(returns[:, 0]), torch.zeros_like(lengths[:, 0])
-    # RSL-RL 3 hands out a method of what remembers
-    is_method = getattr(policy, "__name__", None) == "act_inference"
-    reset_policy = getattr(getattr(policy, "__self__", policy) if is_method else policy, "reset", None)
 
-    obs, _ = env.reset()  # type: ignore[attr-defined]  # RSL-RL's base class lacks it, every host has it
-    if reset_policy is not None:
-        reset_policy(torch.ones_like(ended, device=policy_device))
-    with _progress_bar(progress) as bar:
-        task, count = bar.add_task("", total=num_episodes, ended=0, episodes=num_episodes), 0.0
+    obs, reset_policy = start_episodes(env, policy, policy_device)
+    with progress_bar("Evaluating", "episodes", progress) as bar:
+        task, count = bar.add_task("", total=num_episodes, ended=0), 0.0
         while count < num_episodes:
             for _ in range(STEPS_PER_CHECK):
                 obs, rewards, dones, extras = env.step(policy(obs.to(policy_device)).to(device))
@@ -144,13 +171,13 @@ def evaluate(
                 ended = torch.minimum(ended + done.long(), quota)
                 running_return.masked_fill_(done, 0.0)
                 running_length.masked_fill_(done, 0)
-                if reset_policy is not None:
-                    reset_policy(dones.to(policy_device))
-            under_way = (running_length / env.max_episode_length).clamp(max=0.99) * (ended < quota)
-            count, partial = torch.stack([ended.sum(), under_way.sum()]).tolist()
-            bar.update(task, completed=count + partial, ended=int(count))
+                reset_policy(dones.to(policy_device))
+            # a running episode counts by its share of the time limit
+            partial = (running_length / env.max_episode_length).clamp(max=0.99) * (ended < quota)
+            count, running = torch.stack([ended.sum(), partial.sum()]).tolist()
+            bar.update(task, completed=count + running, ended=int(count))
             if on_progress is not None:
-                on_progress((count + partial) / num_episodes)
+                on_progress((count + running) / num_episodes)
 
     counted = columns < quota.unsqueeze(1)
     success = succeeded[:, :overflow][counted]
@@ -161,25 +188,8 @@ def evaluate(
     )
 
 
-def _progress_bar(shown: bool) -> Progress:
-    """Return a bar over episodes, of which those under way count by their share of the time limit."""
-    return Progress(
-        TextColumn("Evaluating"),
-        BarColumn(),
-        TextColumn("{task.fields[ended]}/{task.fields[episodes]} episodes"),
-        TimeElapsedColumn(),
-        TextColumn("left"),
-        TimeRemainingColumn(),
-        disable=not shown,
-    )
-
-
-MEAN_RETURN = "Evaluation/mean_return"
-"""Name of the number that decides which checkpoint is the best."""
-
-
 def scalars(results: EpisodeResults) -> dict[str, float]:
-    """Return the numbers of an evaluation by their names in the log."""
+    """Return the scalars of an evaluation by their names in the log."""
     numbers = {MEAN_RETURN: results.returns.mean(), "Evaluation/mean_episode_length": results.lengths.double().mean()}
     if results.success is not None:
         numbers["Evaluation/success"] = results.success.mean()
@@ -187,20 +197,20 @@ def scalars(results: EpisodeResults) -> dict[str, float]:
 
 
 class SameStart:
-    """Where environments are when this is made, for each policy that is to run in them.
+    """Lets several policies start from the same curricula and random state.
 
     Args:
-        env: The environments.
+        env: The environments; their counters and curricula at this moment are those restored later.
     """
 
     def __init__(self, env: VecEnv) -> None:
-        self._env, self._place = env, host_progress(env)
+        self._env, self._progress = env, host_progress(env)
 
     def restore(self, seed: int) -> None:
-        """Put counters and curricula back and seed the simulators and torch; what hosts print of it is left out."""
+        """Restore counters and curricula, and seed the simulators and torch, without the hosts' output."""
         with contextlib.redirect_stdout(io.StringIO()):
-            if self._place is not None:
-                set_host_progress(self._env, self._place)
+            if self._progress is not None:
+                set_host_progress(self._env, self._progress)
             if hasattr(self._env, "seed"):  # RSL-RL's base class lacks it, every host has it
                 self._env.seed(seed)  # type: ignore[attr-defined]
         torch.manual_seed(seed)

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: BSD-3-Clause
-"""One evaluation of one checkpoint with one sampler, kept beside the checkpoint so that it need not be repeated."""
+"""Evaluations of one checkpoint with one sampler, cached beside the checkpoint so that none is repeated."""
 
 from __future__ import annotations
 
@@ -8,22 +8,19 @@ import json
 import time
 import warnings
 from collections.abc import Callable, Sequence
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass
 from typing import Any
 
 import torch
 from omegaconf import DictConfig, OmegaConf
 
-from trudi_rsl.config import check_startable
+from trudi_rsl.deploy.provenance import versions
 from trudi_rsl.errors import CheckpointError, ConfigError
-from trudi_rsl.evaluation.checkpoints import Subject
-from trudi_rsl.evaluation.episodes import EVALUATION_SEED, MOST_ENVS, evaluate
-from trudi_rsl.evaluation.play import settings
-from trudi_rsl.evaluation.policies import SamplerCfg, load_policy
-from trudi_rsl.evaluation.provenance import versions
-from trudi_rsl.evaluation.samplers import name_of
+from trudi_rsl.evaluation.episodes import EVALUATION_SEED, MOST_ENVS, evaluate, progress_bar
+from trudi_rsl.evaluation.identify import Subject, load_run_settings
+from trudi_rsl.evaluation.policies import Simulation, load_policy
+from trudi_rsl.evaluation.samplers import SamplerCfg
 from trudi_rsl.files import replacing, require_inside
-from trudi_rsl.hosts.registry import check_device, find_host, make_env
 
 FORMAT = 1
 CACHE_FOLDER = "evaluations"
@@ -31,7 +28,7 @@ CACHE_FOLDER = "evaluations"
 
 @dataclass(frozen=True)
 class EvaluationCfg:
-    """What is the same for all policies that are compared.
+    """Options that all compared policies share.
 
     Raises:
         ConfigError: If a value is out of range.
@@ -42,17 +39,16 @@ class EvaluationCfg:
     num_envs: int | None = None
     """Environments stepped together, at least 1; None takes one per episode, up to 64."""
     seed: int = EVALUATION_SEED
-    """Seed of the simulators (environment i gets seed + i) and of the samplers, at least 0; apart from those of
-    training, which count from the run's seed."""
+    """Seed of the simulators (environment i uses seed + i) and of the samplers, at least 0."""
     device: str = "cpu"
     """Where to compute."""
     num_threads: int | None = None
     """CPU threads of torch; None takes the run's."""
-    overrides: tuple[str, ...] = field(default=())
-    """``env.name=value`` over the settings of the run."""
+    overrides: tuple[str, ...] = ()
+    """``env.name=value``, over the settings of the run."""
 
     def __post_init__(self) -> None:
-        """Refuse impossible values."""
+        """Check the values."""
         for name, least in (("episodes", 1), ("num_envs", 1), ("seed", 0), ("num_threads", 1)):
             value = getattr(self, name)
             if value is not None and value < least:
@@ -66,14 +62,14 @@ class EvaluationCfg:
 
 @dataclass(frozen=True)
 class Measurement:
-    """What M episodes of one policy under one sampler gave."""
+    """Results of M episodes of one policy with one sampler."""
 
     label: str
     """Name of the policy's group."""
     algorithm: str
     task: str
     seed: int | None
-    """Seed of the training, None where unknown."""
+    """Seed of the training, None if unknown."""
     sampler: str
     """Name of the sampler."""
     checkpoint: str
@@ -82,7 +78,7 @@ class Measurement:
     lengths: list[int]
     """Steps ``[M]``."""
     success: list[float] | None
-    """0 or 1 by episode ``[M]``; None if the task does not tell."""
+    """0 or 1 per episode ``[M]``; None if the task reports none."""
 
 
 class Evaluation:
@@ -90,20 +86,23 @@ class Evaluation:
 
     Args:
         subject: The trained policy.
-        sampler: How it acts; :meth:`~trudi_rsl.evaluation.policies.SamplerCfg.require_for` has passed.
+        sampler: How it acts, checked with :meth:`~trudi_rsl.evaluation.samplers.SamplerCfg.require_for`.
         cfg: Episodes, seed and device.
+        simulation: Makes the environments.
 
     Raises:
         CheckpointError: If the settings of the run cannot be read.
         ConfigError: If the task cannot be evaluated here, or an override is refused.
     """
 
-    def __init__(self, subject: Subject, sampler: SamplerCfg, cfg: EvaluationCfg) -> None:
-        _require_gymnasium(subject)
-        check_device(cfg.device)
-        self.subject, self.sampler, self.cfg = subject, sampler, cfg
+    def __init__(self, subject: Subject, sampler: SamplerCfg, cfg: EvaluationCfg, simulation: Simulation) -> None:
+        try:
+            simulation.require(subject.task, cfg.device)
+        except ConfigError as error:
+            raise ConfigError(f"Cannot evaluate {subject.checkpoint} here: {error}") from error
+        self.subject, self.sampler, self.cfg, self._simulation = subject, sampler, cfg, simulation
         overrides = (f"env.num_envs={cfg.envs}", *cfg.overrides)
-        self._settings: DictConfig = settings(subject.checkpoint, subject.task, subject.algorithm, overrides)
+        self._settings: DictConfig = load_run_settings(subject.checkpoint, subject.task, subject.algorithm, overrides)
         key = {
             "format": FORMAT,
             "checkpoint": hashlib.sha256(subject.checkpoint.read_bytes()).hexdigest(),
@@ -114,99 +113,108 @@ class Evaluation:
             "device": torch.device(cfg.device).type,
             "env": OmegaConf.to_container(self._settings.env),
         }
-        self._key = json.dumps(key, sort_keys=True)
-        digest = hashlib.sha256(self._key.encode()).hexdigest()[:16]
+        text = json.dumps(key, sort_keys=True)
+        self._key = json.loads(text)
+        digest = hashlib.sha256(text.encode()).hexdigest()[:16]
         folder = subject.checkpoint.parent / CACHE_FOLDER
         self.cache = folder / f"{subject.checkpoint.stem}_{sampler.sampler}_{digest}.json"
 
     def cached(self) -> Measurement | None:
-        """Return what the same checkpoint gave with the same options before, None if it was not run or has changed."""
+        """Return the stored result of the same checkpoint and options, None if there is none."""
         try:
             stored = json.loads(self.cache.read_text())
-            return self._measurement(stored) if stored["key"] == json.loads(self._key) else None
-        # not there, half written, or of another version
+            return self._measurement(stored) if stored["key"] == self._key else None
+        # missing, truncated, or written by another version
         except (OSError, ValueError, KeyError, TypeError, RecursionError):
             return None
 
     def run(self, on_progress: Callable[[float], None] | None = None) -> Measurement:
-        """Run the episodes in environments made for this, and keep what they gave.
+        """Run the episodes in new environments and store their results.
 
-        Same checkpoint, options and versions give the same numbers, whatever ran before.
+        The same checkpoint, options and versions give the same numbers, regardless of earlier evaluations.
 
         Args:
             on_progress: Called with the share that is done.
 
         Raises:
             CheckpointError: If the checkpoint does not fit the task.
-            NonFiniteError: If simulator or policy give NaN or infinity.
+            NonFiniteError: If the simulator or the policy returns NaN or infinity.
         """
-        cfg, agent, start = self.cfg, self._settings.agent, time.time()
+        cfg, subject, agent, start = self.cfg, self.subject, self._settings.agent, time.time()
         if num_threads := cfg.num_threads or agent.get("num_threads"):
             torch.set_num_threads(num_threads)
-        env = make_env(self.subject.task, self._settings.env, cfg.device, cfg.seed)
-        policy = load_policy(self.subject.checkpoint, self.subject.algorithm, env, agent, self.sampler, cfg.device)
+        env = self._simulation.make_env(subject.task, self._settings.env, cfg.device, cfg.seed)
+        make_runner = self._simulation.make_runner
+        policy = load_policy(subject.checkpoint, subject.algorithm, env, agent, self.sampler, cfg.device, make_runner)
         torch.manual_seed(cfg.seed)
         results = evaluate(env, policy, cfg.episodes, progress=False, on_progress=on_progress)
         env.close()  # pyright: ignore[reportAttributeAccessIssue]
         stored = {
-            "key": json.loads(self._key),
+            "key": self._key,
             "returns": results.returns.tolist(),
             "lengths": results.lengths.tolist(),
             "success": None if results.success is None else results.success.tolist(),
             "seconds": round(time.time() - start, 2),
             "versions": versions(),
         }
-        self._keep(stored)
+        try:
+            require_inside(self.cache.parent, subject.checkpoint.parent)
+            with replacing(self.cache) as file:
+                file.write(f"{json.dumps(stored)}\n".encode())
+        except (OSError, CheckpointError) as error:  # another user's run folder, for example
+            warnings.warn(f"{self.cache} could not be written, so it will be repeated: {error}.", stacklevel=2)
         return self._measurement(stored)
 
     def _measurement(self, stored: dict[str, Any]) -> Measurement:
         subject = self.subject
         return Measurement(
-            subject.label,
-            subject.algorithm,
-            subject.task,
-            subject.seed,
-            name_of(self.sampler),
-            str(subject.checkpoint),
-            stored["returns"],
-            stored["lengths"],
-            stored["success"],
+            label=subject.label,
+            algorithm=subject.algorithm,
+            task=subject.task,
+            seed=subject.seed,
+            sampler=str(self.sampler),
+            checkpoint=str(subject.checkpoint),
+            **{name: stored[name] for name in ("returns", "lengths", "success")},
         )
 
-    def _keep(self, stored: dict[str, Any]) -> None:
-        try:
-            require_inside(self.cache.parent, self.subject.checkpoint.parent)
-            with replacing(self.cache) as file:
-                file.write(f"{json.dumps(stored)}\n".encode())
-        except (OSError, CheckpointError) as error:  # a run folder of someone else; the evaluation is as good
-            warnings.warn(f"{self.cache} could not be written, so it will be repeated: {error}.", stacklevel=2)
 
-
-def evaluations_of(
-    subjects: Sequence[Subject], samplers: Sequence[Sequence[SamplerCfg]], cfg: EvaluationCfg
+def plan_evaluations(
+    subjects: Sequence[Subject], samplers: Sequence[Sequence[SamplerCfg]], cfg: EvaluationCfg, simulation: Simulation
 ) -> list[Evaluation]:
-    """Return one evaluation per policy and sampler of it.
+    """Return one evaluation per policy and sampler.
 
     Args:
         subjects: S policies.
-        samplers: Those of each, S lists.
+        samplers: Samplers of each policy, S lists.
         cfg: Episodes, seed and device.
+        simulation: Makes the environments.
 
     Raises:
-        CheckpointError, ConfigError: As :class:`Evaluation` does, before anything is run.
+        CheckpointError, ConfigError: Like :class:`Evaluation`, before anything is run.
     """
     return [
-        Evaluation(subject, sampler, cfg)
+        Evaluation(subject, sampler, cfg, simulation)
         for subject, chosen in zip(subjects, samplers, strict=True)
         for sampler in chosen
     ]
 
 
-def _require_gymnasium(subject: Subject) -> None:
-    check_startable(subject.task)
-    if find_host(subject.task) is not None:
-        raise ConfigError(
-            f"{subject.checkpoint} is of {subject.task}, whose simulator starts itself, once per process; only "
-            f"Gymnasium's tasks are evaluated side by side. For one checkpoint: scripts/play.py --task {subject.task} "
-            f"--checkpoint {subject.checkpoint} --headless --episodes 32"
-        )
+def measure_all(evaluations: Sequence[Evaluation], progress: bool = True) -> list[Measurement]:
+    """Return the results of all evaluations, running one after the other those that are not cached.
+
+    Args:
+        evaluations: In the order of the result.
+        progress: Show a progress bar with the time left.
+
+    Raises:
+        CheckpointError, NonFiniteError: Like :meth:`Evaluation.run`; results so far are stored.
+    """
+    measurements = [evaluation.cached() for evaluation in evaluations]
+    missing = [index for index, found in enumerate(measurements) if found is None]
+    with progress_bar("Evaluating", "evaluations", progress) as bar:
+        task = bar.add_task("", total=len(missing), ended=0)
+        for done, index in enumerate(missing):
+            run = evaluations[index].run(lambda share, done=done: bar.update(task, completed=done + share))
+            measurements[index] = run
+            bar.update(task, completed=done + 1, ended=done + 1)
+    return [measurement for measurement in measurements if measurement is not None]

@@ -1,114 +1,164 @@
 # SPDX-License-Identifier: BSD-3-Clause
-"""From what a user names on the command line to a checkpoint and the settings it is played with."""
+"""Play trained policies: whole episodes and their statistics, all checkpoints of a run, videos.
+
+Hosts with a simulator that starts itself build a :class:`Playback`, make the environments, and call
+:meth:`Playback.run`. :func:`play` does all of this for hosts that a function makes environments of.
+"""
 
 from __future__ import annotations
 
+import argparse
+import contextlib
+import io
+import logging
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
 
-from omegaconf import DictConfig, OmegaConf
+import torch
 from rich.console import Console
 from rich.table import Table
 from rsl_rl.env import VecEnv
 
-from trudi_rsl.checkpoints.format import NAMES, Algorithm
-from trudi_rsl.config import compose, load_params, resume_path
-from trudi_rsl.errors import CheckpointError, ConfigError
-from trudi_rsl.evaluation.episodes import Policy, evaluate
-from trudi_rsl.settings import SETTINGS
+from trudi_rsl.checkpoints.format import Algorithm
+from trudi_rsl.checkpoints.kept import BEST
+from trudi_rsl.config import check_startable, checkpoints_in
+from trudi_rsl.errors import CheckpointError, NonFiniteError
+from trudi_rsl.evaluation.episodes import MOST_ENVS, PLAYED_EPISODES, Policy, SameStart, evaluate, progress_bar
+from trudi_rsl.evaluation.identify import find_played, identify, load_run_settings
+from trudi_rsl.evaluation.policies import Simulation, load_policy
+from trudi_rsl.evaluation.samplers import SamplerCfg
+from trudi_rsl.evaluation.statistics import Summary, summarize
+from trudi_rsl.evaluation.video import MAX_STEPS, make_rendering_env, record_episode, video_path
+from trudi_rsl.files import point
 
-if TYPE_CHECKING:
-    from trudi_rsl.evaluation.statistics import Summary
+logger = logging.getLogger(__name__)
 
 STATISTICS = ("mean", "std", "IQM", "episodes")
-"""Columns that tables of returns have."""
+"""Columns of tables of returns."""
 
 
-def find(
-    task: str,
-    algorithm: Algorithm,
-    experiment_name: str | None = None,
-    load_run: str | None = None,
-    checkpoint: str | None = None,
-) -> Path:
-    """Return the checkpoint to play, named as Isaac Lab does.
+@dataclass(frozen=True)
+class Playback:
+    """A checkpoint to play, checked against its task."""
+
+    task: str
+    checkpoint: Path
+    algorithm: Algorithm
+    sampler: SamplerCfg
+    episodes: int
+    """Number of episodes, of each checkpoint if there are several."""
+    checkpoints: Sequence[Path] = ()
+    """All checkpoints of the run, with ``--every_checkpoint``."""
+
+    @classmethod
+    def from_args(cls, args: argparse.Namespace, task: str, checkpoint: Path) -> Playback:
+        """Identify the checkpoint that the flags of ``scripts/play.py`` select.
+
+        Raises:
+            CheckpointError: If the checkpoint is of another task or algorithm.
+            ConfigError: If its algorithm does not have the sampler, or an option is out of range.
+        """
+        sampler, algorithm = sampler_from_args(args), identify(checkpoint, task, args.algo)
+        sampler.require_for(algorithm)
+        episodes = PLAYED_EPISODES if args.episodes is None else args.episodes
+        checkpoints = checkpoints_in(checkpoint.parent) if args.every_checkpoint else ()
+        return cls(task, checkpoint, algorithm, sampler, episodes, checkpoints)
+
+    @property
+    def num_envs(self) -> int:
+        """Default number of environments."""
+        return max(1, min(self.episodes, MOST_ENVS))
+
+    def run(
+        self,
+        env: VecEnv,
+        load: Callable[[Path], Policy],
+        seed: int,
+        policy: Policy | None = None,
+        export: Callable[[], Path] | None = None,
+        view: Callable[[Policy], None] | None = None,
+        video: Path | None = None,
+        max_video_steps: int | None = None,
+    ) -> None:
+        """Play and print results: all checkpoints if there are several, otherwise the one, which is also exported.
+
+        Args:
+            env: The environments.
+            load: Returns the policy of a checkpoint.
+            seed: Seed of simulator and sampler.
+            policy: The checkpoint's policy if the host has loaded it already.
+            export: Exports the policy and returns where to.
+            view: Shows the policy until the user ends it, instead of counted episodes.
+            video: Video to write; does not exist.
+            max_video_steps: Longest video in steps; None takes :data:`~trudi_rsl.evaluation.video.MAX_STEPS`.
+
+        Raises:
+            CheckpointError: If the checkpoint does not fit, or none of several can be played.
+            VideoError: If the video cannot be rendered.
+        """
+        title = f"{self.task}, {self.algorithm}, sampler {self.sampler.sampler}, seed {seed}"
+        if self.checkpoints:
+            select_best(env, self.checkpoints, load, self.episodes, seed, title)
+            return
+        if policy is None:
+            policy = load(self.checkpoint)
+            torch.manual_seed(seed)  # loading draws initial weights
+        print(f"Checkpoint: {self.checkpoint}", flush=True)
+        if export is not None:
+            print(f"Exported: {export()}", flush=True)
+        if view is None:
+            returns = evaluate(env, policy, self.episodes).returns
+            print(f"Returns on {title}:")
+            Console().print(summary_table(summarize(returns.cpu())))
+        if video is not None:
+            record_episode(env, policy, video, max_video_steps or MAX_STEPS)
+            print(f"Video: {video}", flush=True)
+        if view is not None:
+            view(policy)
+
+
+def sampler_from_args(args: argparse.Namespace) -> SamplerCfg:
+    """Return the sampler that the flags of ``scripts/play.py`` select; raise ConfigError for impossible options."""
+    return SamplerCfg(args.sampler, args.score_scale, args.num_candidates, args.initial_latent)
+
+
+def play(args: argparse.Namespace, overrides: Sequence[str], simulation: Simulation) -> None:
+    """Play in environments that ``simulation.make_env`` makes, with the settings of the checkpoint's run.
 
     Args:
-        task: Task name.
-        algorithm: Whose runs to look among when ``checkpoint`` is not a path.
-        experiment_name: Folder of the runs; None takes the task's.
-        load_run: Regular expression of the run folder's name; None takes any, the newest counts.
-        checkpoint: A file, a run folder, or a regular expression of file names in the run; None takes the newest.
+        args: Flags of ``scripts/play.py``.
+        overrides: ``env.name=value``.
+        simulation: Makes the environments.
 
     Raises:
-        CheckpointError: If there is none.
-        ConfigError: If a regular expression is malformed.
+        CheckpointError: If there is no such checkpoint, or it is of another task or algorithm.
+        ConfigError: If a task, setting or value does not exist or is out of range.
+        VideoError: If the video cannot be rendered.
     """
-    named = {
-        "agent.resume": True,
-        "agent.experiment_name": experiment_name,
-        "agent.load_run": load_run,
-        "agent.load_checkpoint": checkpoint,
-    }
-    path = resume_path(compose(task, algorithm, settings=named))
-    assert path is not None, "resume is set"
-    return path
+    check_startable(args.task)
+    checkpoint = find_played(args.task, args.algo or "trudi", args.experiment_name, args.load_run, args.checkpoint)
+    playback = Playback.from_args(args, args.task, checkpoint)
+    task, algorithm, sampler = playback.task, playback.algorithm, playback.sampler
+    num_envs = playback.num_envs if args.num_envs is None else args.num_envs
+    cfg = load_run_settings(checkpoint, task, algorithm, [f"env.num_envs={num_envs}", *overrides])
+    video = video_path(checkpoint.parent) if args.video else None
+    seed = cfg.agent.seed if args.seed is None else args.seed
+    device = args.device or (cfg.agent.device if torch.cuda.is_available() else "cpu")
+    if num_threads := args.num_threads or cfg.agent.get("num_threads"):
+        torch.set_num_threads(num_threads)
+    if video:
+        env = make_rendering_env(simulation.make_env, task, cfg.env, device, seed)
+    else:
+        env = simulation.make_env(task, cfg.env, device, seed)
 
+    def load(path: Path) -> Policy:
+        found = identify(path, task, algorithm)
+        return load_policy(path, found, env, cfg.agent, sampler, device, simulation.make_runner)
 
-def settings(checkpoint: Path, task: str, algorithm: Algorithm, overrides: Sequence[str] = ()) -> DictConfig:
-    """Return ``agent`` and ``env`` settings to play a checkpoint with: those of its run, then the overrides.
-
-    A checkpoint of TruDi's learner outside of a run folder gets the task's preset.
-
-    Args:
-        checkpoint: A ``model_*.pt``.
-        task: Task name.
-        algorithm: Algorithm of the checkpoint.
-        overrides: ``env.name=value``; an agent is as it was trained.
-
-    Raises:
-        CheckpointError: If a checkpoint of PPO or a relative lies outside of a run folder, or the run's settings cannot
-            be read.
-        ConfigError: If an override is not one of ``env``, or its name or value is refused by the configuration.
-    """
-    for text in overrides:
-        if not text.lstrip("+").startswith("env."):
-            raise ConfigError(
-                f"Cannot override {text!r} here: the policy is as it was trained. Override env.* settings."
-            )
-    preset = compose(task, algorithm, overrides)
-    if algorithm in SETTINGS and not (checkpoint.parent / "params").exists():
-        return preset
-    try:
-        cfg = load_params(checkpoint.parent)
-    except CheckpointError as error:
-        if algorithm not in SETTINGS:
-            raise CheckpointError(
-                f"{error} A {NAMES[algorithm]} policy can only be rebuilt with the settings of its run."
-            ) from error
-        raise CheckpointError(f"{error} Copy the checkpoint elsewhere to play it with the task's preset.") from error
-    for text in overrides:
-        key = text.lstrip("+").partition("=")[0]
-        OmegaConf.update(cfg, key, OmegaConf.select(preset, key), force_add=True)
-    return cfg
-
-
-def evaluate_and_print(env: VecEnv, policy: Policy, episodes: int, title: str) -> None:
-    """Run whole episodes and print the statistics of their returns.
-
-    Args:
-        env: The environments; all are reset.
-        policy: Gives the actions.
-        episodes: Number of episodes, at least 1.
-        title: What is played, above the table.
-    """
-    from trudi_rsl.evaluation.statistics import summarize  # needs the `eval` extra
-
-    results = evaluate(env, policy, episodes)
-    print(f"Returns on {title}:")
-    Console().print(summary_table(summarize(results.returns.cpu())))
+    playback.run(env, load, seed, video=video, max_video_steps=args.video_length)
+    env.close()  # pyright: ignore[reportAttributeAccessIssue]
 
 
 def summary_table(summary: Summary) -> Table:
@@ -122,10 +172,132 @@ def summary_table(summary: Summary) -> Table:
 
 def summary_cells(summary: Summary) -> tuple[str, ...]:
     """Return the statistics of returns as texts, in the order of :data:`STATISTICS`."""
-    std = "-" if math.isnan(summary.std) else _text(summary.std)
-    return _text(summary.mean), std, _text(summary.iqm), str(summary.count)
+
+    def text(value: float) -> str:
+        # hosts that scale rewards by the time step have returns far below 1
+        return f"{value:.2f}" if abs(value) >= 1.0 else f"{value:.3g}"
+
+    std = "-" if math.isnan(summary.std) else text(summary.std)
+    return text(summary.mean), std, text(summary.iqm), str(summary.count)
 
 
-def _text(value: float) -> str:
-    """Return a number with two decimals, one below 1 with three digits: hosts that scale rewards by time pay little."""
-    return f"{value:.2f}" if abs(value) >= 1.0 else f"{value:.3g}"
+@dataclass(frozen=True)
+class Score:
+    """Results of one checkpoint's episodes."""
+
+    checkpoint: Path
+    returns: Summary
+    success: float | None
+    """Share of episodes that succeeded, in [0, 1]; None if the task reports none."""
+
+
+def select_best(
+    env: VecEnv, checkpoints: Sequence[Path], load: Callable[[Path], Policy], episodes: int, seed: int, title: str
+) -> Path:
+    """Evaluate all checkpoints of a run, print a table, and point ``best.pt`` beside them to the best.
+
+    The best has the highest mean return; of equal ones, the earliest. A ``best.pt`` that is not a link is kept.
+
+    Args:
+        env: The environments.
+        checkpoints: ``model_<iteration>.pt`` of one folder, at least one.
+        load: Returns the policy of a checkpoint; a checkpoint it refuses is skipped.
+        episodes: Number of episodes of each, at least 1.
+        seed: Seed of simulator and sampler, set before each checkpoint.
+        title: Title of the table.
+
+    Returns:
+        The best checkpoint.
+
+    Raises:
+        CheckpointError: If none of them can be played, or none has a finite mean return.
+        ConfigError: If ``episodes`` is below 1.
+    """
+    folder = checkpoints[0].parent
+    print(f"Checkpoints: {len(checkpoints)} in {folder}", flush=True)
+    scores = score(env, checkpoints, load, episodes, seed)
+    finite = [entry for entry in scores if math.isfinite(entry.returns.mean)]
+    if not finite:
+        raise CheckpointError(f"No checkpoint in {folder} has a finite mean return, so none is the best.")
+    best = max(finite, key=lambda entry: entry.returns.mean).checkpoint
+    print(f"Returns on {title}:")
+    Console().print(scores_table(scores, best))
+    print(f"Best: {best}{_link_best(best)}", flush=True)
+    return best
+
+
+def score(
+    env: VecEnv,
+    checkpoints: Sequence[Path],
+    load: Callable[[Path], Policy],
+    episodes: int,
+    seed: int,
+    progress: bool = True,
+) -> list[Score]:
+    """Run the same number of new episodes of each checkpoint, with the same seed and curricula.
+
+    If each environment has its own random numbers (Gymnasium), all episodes start alike for all checkpoints; if one
+    generator serves all environments and the policy, the first episode of each environment does.
+
+    Args:
+        env: The environments.
+        checkpoints: In the order of the result.
+        load: Returns the policy of a checkpoint.
+        episodes: Number of episodes of each, at least 1.
+        seed: Seed of simulator and sampler.
+        progress: Show a progress bar with the time left.
+
+    Returns:
+        The scores without those of checkpoints that ``load`` refuses or that lead to NaN; a message says why.
+
+    Raises:
+        ConfigError: If ``episodes`` is below 1.
+    """
+    start, scores = SameStart(env), []
+    with progress_bar("Evaluating", "checkpoints", progress) as bar:
+        task = bar.add_task("", total=len(checkpoints), ended=0)
+        for done, checkpoint in enumerate(checkpoints):
+            try:
+                # runners print their networks when they load
+                with contextlib.redirect_stdout(io.StringIO()):
+                    policy = load(checkpoint)
+                start.restore(seed)
+                results = evaluate(
+                    env,
+                    policy,
+                    episodes,
+                    progress=False,
+                    on_progress=lambda share, done=done: bar.update(task, completed=done + share),
+                )
+                success = None if results.success is None else float(results.success.mean())
+                scores.append(Score(checkpoint, summarize(results.returns.cpu()), success))
+            except (CheckpointError, NonFiniteError) as error:
+                logger.warning("%s was skipped: %s", checkpoint.name, error)
+            bar.update(task, completed=done + 1, ended=done + 1)
+    return scores
+
+
+def scores_table(scores: Sequence[Score], best: Path) -> Table:
+    """Return the scores as a table to print, with the best one marked."""
+    table = Table()
+    with_success = any(entry.success is not None for entry in scores)
+    for name in ("iteration", *STATISTICS, *(["success"] if with_success else []), ""):
+        table.add_column(name, justify="right")
+    for entry in scores:
+        is_best = entry.checkpoint == best
+        cells = [entry.checkpoint.stem.removeprefix("model_"), *summary_cells(entry.returns)]
+        if with_success:
+            cells.append("-" if entry.success is None else f"{100 * entry.success:.0f} %")
+        table.add_row(*cells, "best" if is_best else "", style="bold" if is_best else None)
+    return table
+
+
+def _link_best(best: Path) -> str:
+    """Point the link ``best.pt`` to a checkpoint and return a description of the outcome."""
+    link = best.with_name(BEST)
+    point(link, best)
+    if link.is_symlink() and link.readlink() == Path(best.name):
+        return f", which {BEST} now names."
+    if link.exists() and not link.is_symlink():
+        return f". {BEST} beside it is no link but a file of its own, and was kept."
+    return f". {BEST} could not be written beside it."

@@ -1,28 +1,92 @@
 # SPDX-License-Identifier: BSD-3-Clause
-"""From lists of samplers and of their options to the ways in which a policy is to act."""
+"""Samplers: how a trained policy acts, and which samplers each algorithm has."""
 
 from __future__ import annotations
 
 import itertools
 from collections.abc import Sequence
-from typing import get_args
+from dataclasses import dataclass
+from typing import Any, get_args
 
+from trudi_rsl.checkpoints.format import NAMES, Algorithm
 from trudi_rsl.errors import ConfigError, nearest
-from trudi_rsl.evaluation.policies import Algorithm, SamplerCfg
 from trudi_rsl.policies.actor_critic import SAMPLERS, InitialLatent, Sampler
+from trudi_rsl.settings import SETTINGS
 
+GAUSSIAN_POLICIES = ("reppo", "ppo", "spo")
+"""Algorithms whose policy is a Gaussian."""
 DEFAULT_CANDIDATES = 20
+READERS = {"score_scale": "ode", "initial_latent": "ode", "num_candidates": "best_of_k"}
+"""Option to the sampler that reads it."""
 
 
-def samplers_of(
+@dataclass(frozen=True)
+class SamplerCfg:
+    """How a policy acts. None leaves a value at the policy's default.
+
+    The Gaussian policies of REPPO, PPO and SPO act by their mean with ``ode`` and by a sample with ``sde``. Policies of
+    DPPO and FPO start the ``ode`` from zeros by default.
+
+    Raises:
+        ConfigError: If a value is out of range, or set for a sampler that does not read it.
+    """
+
+    sampler: Sampler = "ode"
+    score_scale: float | None = None
+    """Score scale ``c`` of ``ode``, above 0."""
+    num_candidates: int | None = None
+    """Candidates ``K`` of ``best_of_k``, at least 1."""
+    initial_latent: InitialLatent | None = None
+    """Start of ``ode``."""
+
+    def __post_init__(self) -> None:
+        """Check the values."""
+        if self.score_scale is not None and not self.score_scale > 0.0:
+            raise ConfigError(f"score_scale must be above 0, got {self.score_scale}.")
+        if self.num_candidates is not None and self.num_candidates < 1:
+            raise ConfigError(f"num_candidates must be at least 1, got {self.num_candidates}.")
+        for name in self.options():
+            if self.sampler != READERS[name]:
+                raise ConfigError(f"{name} belongs to the sampler {READERS[name]}, not to {self.sampler}.")
+
+    def options(self) -> dict[str, Any]:
+        """Return the options that are set."""
+        return {name: value for name in READERS if (value := getattr(self, name)) is not None}
+
+    def require_for(self, algorithm: Algorithm) -> None:
+        """Check that the algorithm's policies can act this way.
+
+        Raises:
+            ConfigError: If not.
+        """
+        name = NAMES[algorithm]
+        if algorithm not in SETTINGS and self.sampler == "best_of_k":
+            raise ConfigError(
+                f"best_of_k needs TruDi's Q critic; a {name} policy acts with ode (without noise) or sde (a sample)."
+            )
+        if algorithm in GAUSSIAN_POLICIES and (options := [o for o in self.options() if o != "num_candidates"]):
+            raise ConfigError(f"{', '.join(options)}: a {name} policy has no chain; it is a Gaussian.")
+        if algorithm in ("dppo", "fpo") and self.score_scale is not None:
+            raise ConfigError(f"score_scale: a {name} policy's network is not trained as a score.")
+
+    def __str__(self) -> str:
+        """Return the name in tables, such as ``ODE c=0.5``."""
+        if self.sampler == "best_of_k":
+            return f"best of {self.num_candidates or DEFAULT_CANDIDATES}"
+        scale = "" if self.score_scale is None else f" c={self.score_scale:g}"
+        start = {None: "", "zeros": " from zeros", "random": " from random starts"}[self.initial_latent]
+        return f"{self.sampler.upper()}{scale}{start}"
+
+
+def expand_samplers(
     samplers: Sequence[Sampler] = ("ode",),
     score_scales: Sequence[float] = (1.0,),
     num_candidates: Sequence[int] = (DEFAULT_CANDIDATES,),
     initial_latents: Sequence[InitialLatent | None] = (None,),
 ) -> list[SamplerCfg]:
-    """Return every sampler with every combination of the options that it reads, each once.
+    """Return every sampler with every combination of the options that it reads, without duplicates.
 
-    A score scale of 1 is left unset, which is the same, and the one way for a policy without a chain.
+    A score scale of 1 is left unset, which acts the same and is also valid for a policy without a chain.
 
     Args:
         samplers: Names, :data:`~trudi_rsl.policies.actor_critic.SAMPLERS`.
@@ -48,45 +112,33 @@ def samplers_of(
             if name not in known:
                 raise ConfigError(f"Unknown sampler option {name!r}. {nearest(name, known)}")
     found: list[SamplerCfg] = []
-    for sampler in samplers:
-        if sampler == "ode":
-            for scale, start in itertools.product(score_scales, initial_latents):
-                scale_or_default = None if scale == 1.0 else float(scale)
-                found.append(SamplerCfg("ode", score_scale=scale_or_default, initial_latent=start))
-        elif sampler == "best_of_k":
+    for name in samplers:
+        if name == "ode":
+            scales = [None if scale == 1.0 else float(scale) for scale in score_scales]
+            found += [
+                SamplerCfg("ode", scale, None, start) for scale, start in itertools.product(scales, initial_latents)
+            ]
+        elif name == "best_of_k":
             found += [SamplerCfg("best_of_k", num_candidates=count) for count in num_candidates]
         else:
-            found.append(SamplerCfg(sampler))
+            found.append(SamplerCfg(name))
     return list(dict.fromkeys(found))
 
 
-def name_of(sampler: SamplerCfg) -> str:
-    """Return what a table calls a sampler, as ``ODE c=0.5``."""
-    if sampler.sampler == "best_of_k":
-        return f"best of {sampler.num_candidates or DEFAULT_CANDIDATES}"
-    scale = "" if sampler.score_scale is None else f" c={sampler.score_scale:g}"
-    start = {None: "", "zeros": " from zeros", "random": " from random starts"}[sampler.initial_latent]
-    return f"{sampler.sampler.upper()}{scale}{start}"
-
-
-def fitting(samplers: Sequence[SamplerCfg], algorithm: Algorithm) -> tuple[list[SamplerCfg], list[str]]:
-    """Split samplers into those that an algorithm has and the reasons why it has not the others.
-
-    Args:
-        samplers: As wanted.
-        algorithm: What the checkpoint is of.
+def supported_samplers(samplers: Sequence[SamplerCfg], algorithm: Algorithm) -> tuple[list[SamplerCfg], list[str]]:
+    """Return the samplers that an algorithm has, and for each of the others the reason why not.
 
     Raises:
         ConfigError: If it has none of them.
     """
-    fit, reasons = [], []
+    supported, reasons = [], []
     for sampler in samplers:
         try:
             sampler.require_for(algorithm)
         except ConfigError as error:
-            reasons.append(f"{algorithm} has no sampler {name_of(sampler)!r}: {error}")
+            reasons.append(f"{algorithm} has no sampler {str(sampler)!r}: {error}")
         else:
-            fit.append(sampler)
-    if not fit:
+            supported.append(sampler)
+    if not supported:
         raise ConfigError(" ".join(reasons))
-    return fit, reasons
+    return supported, reasons

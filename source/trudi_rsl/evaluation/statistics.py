@@ -1,23 +1,25 @@
 # SPDX-License-Identifier: BSD-3-Clause
-"""Statistics of returns, with rliable's interquartile mean and stratified bootstrap (Agarwal 2021)."""
+"""Interquartile means, probabilities of improvement and performance profiles, with stratified bootstrap intervals.
+
+The statistics of Agarwal et al. 2021, "Deep Reinforcement Learning at the Edge of the Statistical Precipice". The
+bootstrap draws the same resamples as the authors' library rliable does after ``np.random.seed(seed)``.
+"""
 
 from __future__ import annotations
 
-import contextlib
 import math
-from collections.abc import Iterator
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from types import ModuleType
 
 import numpy as np
-from numpy.typing import ArrayLike
+from numpy.typing import ArrayLike, NDArray
 
-INSTALL_LINE = 'pip install "trudi_rsl[eval]"'
+Scores = NDArray[np.float64]
+"""Scores ``[S, J]`` of S seeds on J tasks."""
 
-try:
-    from rliable import metrics
-except ImportError as error:
-    raise ImportError(f"Statistics of returns need rliable: {INSTALL_LINE}") from error
+CONFIDENCE = 0.95
+RESAMPLES = 2000
+NUM_THRESHOLDS = 101
 
 
 @dataclass(frozen=True)
@@ -26,19 +28,49 @@ class Summary:
 
     mean: float
     std: float
-    """Standard deviation of the sample (divided by M - 1), NaN for a single return."""
+    """Sample standard deviation (divided by M - 1), NaN for a single return."""
     iqm: float
-    """Interquartile mean: the mean without the lowest and the highest quarter, each ``floor(M / 4)`` returns."""
     count: int
 
 
 @dataclass(frozen=True)
-class Interval:
-    """An interquartile mean over seeds and tasks with its confidence interval."""
+class Estimate:
+    """A statistic with its 95 % interval."""
 
-    iqm: float
-    low: float
-    high: float
+    value: float
+    interval: tuple[float, float] | None
+    """Lower and upper end; None with fewer seeds than the bootstrap needs."""
+    seeds: int
+    """Seeds per task; the smaller number if two groups are compared."""
+    needed: int
+    """Seeds per task that an interval needs (:func:`seeds_needed`)."""
+
+    @property
+    def lack(self) -> str:
+        """Why there is no interval; empty if there is one."""
+        if self.interval is not None:
+            return ""
+        return f"no interval: {self.seeds} seed{'s' if self.seeds > 1 else ''}, needs {self.needed}"
+
+
+@dataclass(frozen=True)
+class Profile:
+    """The share of runs whose score is above each threshold."""
+
+    share: NDArray[np.float64]
+    """``[T]``, in [0, 1]."""
+    interval: NDArray[np.float64] | None
+    """Pointwise lower and upper ends ``[2, T]``; None with fewer seeds than the bootstrap needs."""
+
+
+def iqm(values: ArrayLike) -> NDArray[np.float64]:
+    """Return the interquartile mean over the last axis: ``[..., M]`` to ``[...]``.
+
+    The mean without the lowest and the highest ``floor(M / 4)`` values.
+    """
+    ordered = np.sort(np.asarray(values, dtype=np.float64), axis=-1)
+    cut = ordered.shape[-1] // 4
+    return ordered[..., cut : ordered.shape[-1] - cut].mean(axis=-1)
 
 
 def summarize(returns: ArrayLike) -> Summary:
@@ -51,82 +83,116 @@ def summarize(returns: ArrayLike) -> Summary:
     if values.size == 0:
         raise ValueError("There are no returns to summarise.")
     std = float(values.std(ddof=1)) if values.size > 1 else math.nan
-    return Summary(float(values.mean()), std, float(metrics.aggregate_iqm(values)), values.size)
+    return Summary(float(values.mean()), std, float(iqm(values)), values.size)
 
 
-def interval(returns_by_seed: ArrayLike, confidence: float = 0.95, resamples: int = 2000, seed: int = 0) -> Interval:
-    """Return the IQM over seeds and tasks with its stratified bootstrap interval.
+def bootstrap(
+    statistic: Callable[..., NDArray[np.float64]],
+    *samples: Scores,
+    confidence: float = CONFIDENCE,
+    resamples: int = RESAMPLES,
+    seed: int = 0,
+) -> NDArray[np.float64]:
+    """Return the percentile interval ``[2, ...]`` of a statistic under resampling of seeds within each task.
 
     Args:
-        returns_by_seed: One score per seed ``[S]``, or per seed and task ``[S, J]``. Seeds are resampled within each
-            task. Tasks of different scale must be normalised before.
-        confidence: Share of the interval, in (0, 1).
-        resamples: Bootstrap resamples, at least 1.
-        seed: Makes the interval reproducible.
+        statistic: Maps resamples ``[B, S, J]``, one array per sample, to ``[B, ...]``.
+        samples: Scores ``[S, J]``, resampled independently of each other; S may differ.
+        confidence: In (0, 1).
+        resamples: B, at least 1.
+        seed: Seed of the resamples.
 
     Raises:
-        ImportError: If rliable's bootstrap is not usable.
-        ValueError: If the array is empty or of another shape, or ``confidence`` is out of range.
+        ValueError: If the confidence is out of range.
     """
-    scores = np.asarray(returns_by_seed, dtype=np.float64)
-    if scores.size == 0 or scores.ndim not in (1, 2):
-        raise ValueError(f"Scores must be [seeds] or [seeds, tasks] and not empty, got shape {scores.shape}.")
     if not 0.0 < confidence < 1.0:
         raise ValueError(f"The confidence must be in (0, 1), got {confidence}.")
-    with bootstrapping(seed) as library:
-        point, bounds = library.get_interval_estimates(
-            {"": scores.reshape(len(scores), -1)},
-            lambda resampled: np.array([metrics.aggregate_iqm(resampled)]),
-            reps=resamples,
-            confidence_interval_size=confidence,
-        )
-    low, high = bounds[""].ravel()
-    return Interval(float(point[""][0]), float(low), float(high))
+    random = np.random.RandomState(seed)  # rliable draws from this older generator
+    draws = [
+        [np.take_along_axis(scores, random.randint(0, len(scores), scores.shape), axis=0) for scores in samples]
+        for _ in range(resamples)
+    ]
+    values = statistic(*map(np.stack, zip(*draws, strict=True)))
+    return np.percentile(values, [50.0 * (1.0 - confidence), 50.0 * (1.0 + confidence)], axis=0)
 
 
-@contextlib.contextmanager
-def bootstrapping(seed: int) -> Iterator[ModuleType]:
-    """Yield rliable's ``library`` with reproducible resamples, and leave the caller's random numbers alone.
-
-    Its stratified bootstrap draws from NumPy's global generator, whatever ``random_state`` it is given.
-
-    Args:
-        seed: Of the resamples.
-
-    Raises:
-        ImportError: If rliable's bootstrap is not usable.
-    """
-    try:
-        from rliable import library
-    except (ImportError, TypeError) as error:  # a TypeError is how its `arch` meets pandas 3
-        raise ImportError(f"rliable's bootstrap cannot be imported ({error}): {INSTALL_LINE}") from error
-    caller_state = np.random.get_state()
-    np.random.seed(seed)
-    try:
-        yield library
-    finally:
-        np.random.set_state(caller_state)
-
-
-def seeds_needed(num_tasks: int = 1, confidence: float = 0.95) -> int:
+def seeds_needed(num_tasks: int = 1, confidence: float = CONFIDENCE) -> int:
     """Return how many seeds per task the bootstrap interval of an IQM needs to be more than the range of the scores.
 
-    A resample of S seeds on J tasks has the lowest IQM possible if at most ``floor(S J / 4)`` of its S J draws, those
-    that the IQM trims, are not their task's worst seed. If that is likelier than the interval's tail, the interval
-    ends at the worst scores whatever the confidence: it is then the range of the scores, no 95 % interval. 5 seeds for
-    one task, 3 for two to eight.
+    A resample of S seeds on J tasks has the lowest possible IQM if at most ``floor(S J / 4)`` of its S J draws, which
+    the IQM trims, differ from their task's worst seed. If that is likelier than the interval's tail, the interval ends
+    at the worst scores whatever the confidence, and is no 95 % interval. 5 seeds for one task, 3 for two to eight.
 
     Args:
         num_tasks: J, at least 1.
-        confidence: Share of the interval, in (0, 1).
+        confidence: In (0, 1).
     """
     seeds = 2
-    while _lowest_share(seeds, num_tasks) >= 0.5 * (1.0 - confidence):
+    while _chance_of_lowest(seeds, num_tasks) >= 0.5 * (1.0 - confidence):
         seeds += 1
     return seeds
 
 
-def _lowest_share(seeds: int, tasks: int) -> float:
+def _chance_of_lowest(seeds: int, tasks: int) -> float:
     """Return P(X <= floor(SJ/4)) for X ~ Binomial(SJ, 1 - 1/S)."""
     draws, other = seeds * tasks, 1.0 - 1.0 / seeds
     return sum(math.comb(draws, x) * other**x * (1.0 - other) ** (draws - x) for x in range(draws // 4 + 1))
+
+
+def score_matrix(by_task: Mapping[str, Sequence[float]]) -> Scores:
+    """Return the scores ``[S, J]`` of J tasks, each with its first S seeds, the number that every task has.
+
+    Seeds are resampled within each task, so those of different tasks need not be the same.
+    """
+    seeds = min(len(scores) for scores in by_task.values())
+    return np.array([scores[:seeds] for scores in by_task.values()], dtype=np.float64).T
+
+
+def iqm_estimate(scores: Scores, confidence: float = CONFIDENCE) -> Estimate:
+    """Return the IQM over seeds and tasks ``[S, J]``; scores of different tasks must be on one scale."""
+    needed, interval = seeds_needed(scores.shape[1], confidence), None
+    if len(scores) >= needed:
+        low, high = bootstrap(lambda s: iqm(s.reshape(len(s), -1)), scores, confidence=confidence)
+        interval = (float(low), float(high))
+    return Estimate(float(iqm(scores.ravel())), interval, len(scores), needed)
+
+
+def probability_of_improvement(first: Scores, second: Scores) -> NDArray[np.float64]:
+    """Return P(X > Y) + P(X = Y) / 2 for a run X of the first and Y of the second on one task, averaged over tasks.
+
+    Args:
+        first: ``[..., S, J]``.
+        second: ``[..., S', J]``, the same tasks.
+
+    Returns:
+        ``[...]``, in [0, 1].
+    """
+    x, y = first[..., :, None, :], second[..., None, :, :]
+    wins, ties = ((x > y).sum((-3, -2, -1)), (x == y).sum((-3, -2, -1)))
+    return (wins + 0.5 * ties) / (first.shape[-2] * second.shape[-2] * first.shape[-1])
+
+
+def improvement_estimate(first: Scores, second: Scores, confidence: float = CONFIDENCE) -> Estimate:
+    """Return :func:`probability_of_improvement` of ``[S, J]`` over ``[S', J]``."""
+    seeds, needed = min(len(first), len(second)), seeds_needed(first.shape[1], confidence)
+    interval = None
+    if seeds >= needed:
+        low, high = bootstrap(probability_of_improvement, first, second, confidence=confidence)
+        interval = (float(low), float(high))
+    return Estimate(float(probability_of_improvement(first, second)), interval, seeds, needed)
+
+
+def thresholds_of(scores: Sequence[Scores]) -> NDArray[np.float64]:
+    """Return :data:`NUM_THRESHOLDS` thresholds ``[T]``, evenly spaced over the range of all scores."""
+    everything = np.concatenate([matrix.ravel() for matrix in scores])
+    return np.linspace(everything.min(), everything.max(), NUM_THRESHOLDS)
+
+
+def profile_of(scores: Scores, thresholds: NDArray[np.float64], confidence: float = CONFIDENCE) -> Profile:
+    """Return the performance profile of ``[S, J]``: the share of all runs above each threshold ``[T]``."""
+
+    def share_above(resampled: NDArray[np.float64]) -> NDArray[np.float64]:
+        return np.stack([(resampled > threshold).mean(axis=(-2, -1)) for threshold in thresholds], axis=-1)
+
+    enough = len(scores) >= seeds_needed(scores.shape[1], confidence)
+    return Profile(share_above(scores), bootstrap(share_above, scores, confidence=confidence) if enough else None)

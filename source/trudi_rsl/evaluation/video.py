@@ -4,7 +4,7 @@
 from __future__ import annotations
 
 import importlib
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -14,9 +14,8 @@ from rsl_rl.env import VecEnv
 
 from trudi_rsl.environments.description import task_name
 from trudi_rsl.errors import ConfigError
-from trudi_rsl.evaluation.episodes import Policy
-from trudi_rsl.evaluation.files import unused_stem
-from trudi_rsl.hosts.registry import make_env
+from trudi_rsl.evaluation.episodes import Policy, start_episodes
+from trudi_rsl.files import require_inside, unused_stem
 
 DEFAULT_FPS = 30
 MAX_STEPS = 1000
@@ -26,12 +25,14 @@ class VideoError(RuntimeError):
     """A video that cannot be rendered or written."""
 
 
-def make_env_to_render(task: str, env_cfg: Mapping[str, Any], device: str, seed: int) -> VecEnv:
-    """Make environments whose first one renders images; see :func:`trudi_rsl.hosts.registry.make_env`.
+def make_rendering_env(
+    make_env: Callable[..., VecEnv], task: str, env_cfg: Mapping[str, Any], device: str, seed: int
+) -> VecEnv:
+    """Make environments of which the first renders images.
 
     Raises:
-        ConfigError: As there.
-        VideoError: If what rendering needs is not installed; MuJoCo looks for it already when it is imported.
+        ConfigError: Like ``make_env``.
+        VideoError: If a package that rendering needs is missing; MuJoCo already fails when it is imported.
     """
     try:
         return make_env(task, env_cfg, device, seed, "rgb_array")
@@ -41,58 +42,55 @@ def make_env_to_render(task: str, env_cfg: Mapping[str, Any], device: str, seed:
         raise VideoError(_advice(task, error)) from error
 
 
-def video_path(folder: Path, name: str = "play") -> Path:
-    """Return a path in ``folder`` that does not exist yet: ``name.mp4``, ``name_1.mp4``, ...
+def video_path(run: Path) -> Path:
+    """Return a path in a run folder that does not exist yet: ``videos/play.mp4``, ``play_1.mp4``, ...
 
-    The suffix is ``.gif`` where imageio-ffmpeg is not installed.
+    The suffix is ``.gif`` if imageio-ffmpeg is not installed.
 
     Raises:
+        CheckpointError: If ``videos`` is a link that leads out of the run folder.
         VideoError: If imageio is not installed.
     """
+    folder = run / "videos"
+    require_inside(folder, run)
     if not _importable("imageio"):
         raise VideoError('Writing a video needs imageio: pip install "trudi_rsl[eval]"')
     suffix = ".mp4" if _importable("imageio_ffmpeg") else ".gif"
-    return folder / f"{unused_stem(folder, name, (suffix,))}{suffix}"
+    return folder / f"{unused_stem(folder, 'play', (suffix,))}{suffix}"
 
 
 @torch.no_grad()
 def record_episode(env: VecEnv, policy: Policy, path: Path, max_steps: int = MAX_STEPS) -> int:
-    """Write one episode of environment 0 to ``path`` (mp4 or gif).
-
-    Frames go to the file as they are rendered; an unfinished file is removed.
+    """Write one episode of environment 0 to ``path`` (mp4 or gif), frame by frame; an unfinished file is removed.
 
     Args:
         env: Made with ``render_mode="rgb_array"``; all its environments are reset and stepped.
-        policy: Gives the actions.
-        path: A file that does not exist, in a folder that may not either.
+        policy: Maps observations to actions.
+        path: A file that does not exist; its folder is created if missing.
         max_steps: Longest video in steps, at least 1.
 
     Returns:
-        The number of frames, one per observation but the last.
+        The number of frames, one per observation except the last.
 
     Raises:
-        VideoError: If the environment cannot render, with what to install or set.
+        VideoError: If the environment cannot render; says what to install or set.
         FileExistsError: If ``path`` exists.
     """
     if max_steps < 1:
         raise VideoError(f"The length of a video must be at least 1 step, got {max_steps}.")
     if path.exists():
         raise FileExistsError(f"{path} exists; a video never overwrites a file.")
-    obs, _ = env.reset()  # type: ignore[attr-defined]
-    reset_policy = getattr(policy, "reset", None)
-    if reset_policy is not None:
-        reset_policy(torch.ones(env.num_envs, device=env.device))
+    obs, _ = start_episodes(env, policy, env.device)
     frame = _render(env)
     path.parent.mkdir(parents=True, exist_ok=True)
-    frames = 0
-    complete = False
+    frames, complete = 0, False
     writer = _writer(path, _fps(env))
     try:
         while True:
             writer.append_data(frame)
             frames += 1
             obs, _, dones, _ = env.step(policy(obs))
-            # The host has begun the next episode already, so what it would render now is not of this one.
+            # hosts reset at once, so a frame rendered now would show the next episode
             if frames == max_steps or bool(dones[0] > 0):
                 break
             frame = _render(env)
@@ -118,7 +116,7 @@ def _render(env: VecEnv) -> np.ndarray:
     except Exception as error:
         raise VideoError(_advice(task_name(env), error)) from error
     if not isinstance(frame, np.ndarray) or frame.ndim != 3:
-        raise VideoError(f"{task_name(env)} does not render images in its rgb_array mode.")
+        raise VideoError(f"{task_name(env)} renders no images in its rgb_array mode.")
     return frame
 
 
@@ -142,5 +140,5 @@ def _writer(path: Path, fps: float) -> Any:
 
     if path.suffix == ".gif":
         return imageio.get_writer(path, duration=1000.0 / fps, loop=0)
-    # H.264 wants even sizes; imageio's default of multiples of 16 would stretch most tasks' images.
+    # H.264 needs even sizes; imageio's default, multiples of 16, would stretch most tasks' images
     return imageio.get_writer(path, fps=fps, macro_block_size=2, ffmpeg_log_level="error")

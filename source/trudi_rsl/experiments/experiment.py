@@ -16,8 +16,7 @@ from trudi_rsl.config.presets import CONFIG_DIR, available
 from trudi_rsl.config.yaml_file import read_yaml
 from trudi_rsl.errors import ConfigError, nearest, one_line
 from trudi_rsl.evaluation.episodes import EVALUATION_SEED
-from trudi_rsl.evaluation.policies import SamplerCfg
-from trudi_rsl.evaluation.samplers import samplers_of
+from trudi_rsl.evaluation.samplers import SamplerCfg, expand_samplers
 
 GROUP = "experiment"
 """Folder of ``configs/`` with the experiments that come with the package."""
@@ -47,7 +46,7 @@ class EvaluationSection:
             ConfigError: If a list is empty, a name unknown or a value out of range.
         """
         lists: Any = (self.samplers, self.score_scales, self.num_candidates, self.initial_latents)
-        return samplers_of(*lists)
+        return expand_samplers(*lists)
 
 
 @dataclass

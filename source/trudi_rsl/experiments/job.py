@@ -23,13 +23,14 @@ from typing import Any
 from filelock import FileLock, Timeout
 
 from trudi_rsl.config.run_folder import LOG_ROOT
+from trudi_rsl.deploy.provenance import commit, versions
 from trudi_rsl.errors import CheckpointError, ConfigError, NonFiniteError
-from trudi_rsl.evaluation.checkpoints import newest_checkpoint, subject_of
 from trudi_rsl.evaluation.episodes import EVALUATION_SEED
-from trudi_rsl.evaluation.measurement import Evaluation, EvaluationCfg, Measurement, evaluations_of
-from trudi_rsl.evaluation.policies import SamplerCfg
-from trudi_rsl.evaluation.provenance import commit, versions
+from trudi_rsl.evaluation.identify import newest_checkpoint, read_subject
+from trudi_rsl.evaluation.measurement import Evaluation, EvaluationCfg, Measurement, plan_evaluations
+from trudi_rsl.evaluation.samplers import SamplerCfg
 from trudi_rsl.files import replacing
+from trudi_rsl.hosts.registry import GYMNASIUM
 
 JOB_FILE, RECORD_FILE, LOCK_FILE, OUTPUT_FILE = "job.json", "finished.json", ".lock", "output.txt"
 
@@ -58,7 +59,7 @@ class Job:
     settings: dict[str, Any]
     """The composed configuration."""
     samplers: list[dict[str, Any]] = field(default_factory=list)
-    """Fields of each :class:`~trudi_rsl.evaluation.policies.SamplerCfg` to evaluate with."""
+    """Fields of each :class:`~trudi_rsl.evaluation.samplers.SamplerCfg` to evaluate with."""
     episodes: int = 32
     """Episodes per sampler."""
     evaluation_seed: int = EVALUATION_SEED
@@ -110,7 +111,7 @@ class Job:
         """Return the evaluations to run on the last checkpoint, one per sampler."""
         samplers = [SamplerCfg(**fields) for fields in self.samplers]
         cfg = EvaluationCfg(self.episodes, seed=self.evaluation_seed)
-        return evaluations_of([subject_of(checkpoint, self.label)], [samplers], cfg)
+        return plan_evaluations([read_subject(checkpoint, self.label)], [samplers], cfg, GYMNASIUM)
 
 
 def carry_out(job: Job, train_script: str) -> int:

@@ -15,9 +15,9 @@ from omegaconf import OmegaConf
 from trudi_rsl.config import check_startable, compose
 from trudi_rsl.config.compose import check_seed
 from trudi_rsl.errors import ConfigError
-from trudi_rsl.evaluation.comparison.normalization import ranges_of
+from trudi_rsl.evaluation.comparison import parse_ranges
 from trudi_rsl.evaluation.measurement import EvaluationCfg
-from trudi_rsl.evaluation.samplers import fitting
+from trudi_rsl.evaluation.samplers import supported_samplers
 from trudi_rsl.experiments.experiment import Experiment, require_runs
 from trudi_rsl.experiments.job import Job
 from trudi_rsl.hosts.registry import find_host, make_env
@@ -58,7 +58,7 @@ def plan(experiment: Experiment, overrides: Sequence[str] = ()) -> list[Job]:
             "The experiment's name is the name of a folder and may contain letters, digits and . _ - =; "
             f"got {experiment.name!r}."
         )
-    ranges_of(experiment.normalize, f"{experiment.name}: normalize")
+    parse_ranges(experiment.normalize, f"{experiment.name}: normalize")
     EvaluationCfg(experiment.evaluation.episodes, seed=experiment.evaluation.seed)
     for task in experiment.tasks:
         _require_gymnasium(task)
@@ -95,7 +95,7 @@ def _plan_group(
     ]
     with _errors_naming(task, algorithm, variant):
         cfg = compose(task, algorithm, overrides)
-        samplers, _ = fitting(experiment.evaluation.sampler_cfgs(), algorithm)  # pyright: ignore[reportArgumentType]
+        samplers, _ = supported_samplers(experiment.evaluation.sampler_cfgs(), algorithm)  # pyright: ignore[reportArgumentType]
         for key in (text.lstrip("+").partition("=")[0] for text in overrides):
             if key in RESERVED_SETTINGS:
                 raise ConfigError(f"{key} cannot be overridden in an experiment: the sweep sets it for each run.")

@@ -9,36 +9,33 @@ from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from datetime import timedelta
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal
+from typing import Any, Literal
 
 import numpy as np
 
 from trudi_rsl.config.event_file import SECONDS_TAGS, Run, read_run
-from trudi_rsl.evaluation.comparison.groups import Comparison, compare
-from trudi_rsl.evaluation.comparison.normalization import ranges_of
-from trudi_rsl.evaluation.comparison.tables import as_markdown, markdown_table, number, write_comparison
-from trudi_rsl.evaluation.files import save_picture
+from trudi_rsl.deploy.provenance import commit, versions
+from trudi_rsl.evaluation.comparison import Comparison, compare, parse_ranges
+from trudi_rsl.evaluation.learning_curves import RETURN_TAG
 from trudi_rsl.evaluation.measurement import Measurement
-from trudi_rsl.evaluation.plots import RETURN_TAG
-from trudi_rsl.evaluation.provenance import commit, versions
-from trudi_rsl.evaluation.samplers import fitting
+from trudi_rsl.evaluation.pictures import (
+    MAX_COLUMNS,
+    Axes,
+    Figure,
+    new_figure,
+    panel_grid,
+    save_pictures,
+    shared_legend,
+    style_axes,
+)
+from trudi_rsl.evaluation.samplers import supported_samplers
+from trudi_rsl.evaluation.statistics import iqm
+from trudi_rsl.evaluation.tables import as_markdown, markdown_table, number, write_comparison
 from trudi_rsl.experiments.experiment import Experiment
 from trudi_rsl.experiments.job import Job
 from trudi_rsl.experiments.sweep import Outcome
 
-try:
-    from matplotlib.backends.backend_agg import FigureCanvasAgg
-    from matplotlib.figure import Figure
-    from matplotlib.ticker import EngFormatter
-    from scipy.stats import trim_mean
-except ImportError as error:
-    raise ImportError('Reports need matplotlib and SciPy: pip install "trudi_rsl[eval]"') from error
-
-if TYPE_CHECKING:
-    from matplotlib.axes import Axes
-
 REPORT = "report.md"
-SUFFIXES = (".png", ".svg")
 
 Axis = Literal["steps", "seconds"]
 AXIS_LABELS: dict[Axis, str] = {"steps": "Environment steps", "seconds": "Seconds of training"}
@@ -46,7 +43,6 @@ TAGS = (RETURN_TAG, *SECONDS_TAGS)
 """Scalars of a run that :func:`curves_figure` reads."""
 NUM_POINTS = 200
 """Points of a mean curve."""
-MAX_COLUMNS = 3
 
 
 def write_report(
@@ -102,9 +98,7 @@ def _curves(experiment: Experiment, jobs: Sequence[Job], logs: Mapping[str, Run]
         runs.setdefault(job.task, {}).setdefault(job.label, []).append(logs[job.name])
     axes: list[Axis] = ["steps", "seconds"] if experiment.seconds else ["steps"]
     for axis in axes:
-        figure = curves_figure(runs, axis)
-        for suffix in SUFFIXES:
-            save_picture(figure, folder / f"curves_{axis}{suffix}")
+        save_pictures(curves_figure(runs, axis), folder / f"curves_{axis}")
     pictures = "\n\n".join(f"![Training return against {axis}](curves_{axis}.png)" for axis in axes)
     return (
         "Training return is the mean of the last 100 finished episodes, with exploration. Thin lines are seeds, thick "
@@ -113,12 +107,12 @@ def _curves(experiment: Experiment, jobs: Sequence[Job], logs: Mapping[str, Run]
 
 
 def _comparison(experiment: Experiment, measurements: Sequence[Measurement]) -> Comparison:
-    ranges = ranges_of(experiment.normalize, experiment.name)
+    ranges = parse_ranges(experiment.normalize, experiment.name)
     tasks = {measurement.task for measurement in measurements}
     comparison = compare(measurements, ranges, by_task=not tasks <= ranges.keys())
     samplers = experiment.evaluation.sampler_cfgs()
     for algorithm in dict.fromkeys(measurement.algorithm for measurement in measurements):
-        comparison.notes.extend(fitting(samplers, algorithm)[1])  # pyright: ignore[reportArgumentType]
+        comparison.notes.extend(supported_samplers(samplers, algorithm)[1])  # pyright: ignore[reportArgumentType]
     return comparison
 
 
@@ -177,37 +171,24 @@ def curves_figure(runs: Mapping[str, Mapping[str, Sequence[Run]]], axis: Axis = 
         axis: The x axis.
     """
     num_columns = min(len(runs), MAX_COLUMNS)
-    num_rows = -(-len(runs) // num_columns)
-    figure = Figure(figsize=(max(4.6 * num_columns, 6.0), 3.4 * num_rows + 0.8), layout="constrained")
-    FigureCanvasAgg(figure)
+    figure = new_figure(max(4.6 * num_columns, 6.0), 3.4 * -(-len(runs) // num_columns) + 0.8)
     groups = list(dict.fromkeys(group for by_group in runs.values() for group in by_group))
-    lines = {}
-    for position, (task, by_group) in enumerate(runs.items(), 1):
-        axes = figure.add_subplot(num_rows, num_columns, position)
+    for axes, by_group in zip(panel_grid(figure, list(runs)), runs.values(), strict=True):
         for group, members in by_group.items():
             curves = [curve(run, axis) for run in members if RETURN_TAG in run.scalars]
             if curves:
-                lines[group] = _draw_group(axes, curves, f"C{groups.index(group)}")
-        axes.set_title(task, fontsize="medium", loc="left")
-        axes.set_xlabel(AXIS_LABELS[axis], fontsize="small")
-        axes.set_ylabel("Training return", fontsize="small")
-        axes.xaxis.set_major_formatter(EngFormatter(sep=""))
-        axes.set_xlim(left=0.0)
-        axes.tick_params(labelsize="small")
-        axes.spines[["top", "right"]].set_visible(False)
-        axes.grid(alpha=0.25, linewidth=0.6)
-    figure.legend(
-        list(lines.values()), list(lines), loc="outside lower center", ncols=4, frameon=False, fontsize="small"
-    )
+                _draw_group(axes, curves, f"C{groups.index(group)}", group)
+        style_axes(axes, AXIS_LABELS[axis], "Training return", x_counts=True)
+    shared_legend(figure)
     return figure
 
 
-def _draw_group(axes: Axes, curves: Sequence[tuple[np.ndarray, np.ndarray]], color: str) -> Any:
-    """Draw a group's curves and their mean; return the line of the mean."""
+def _draw_group(axes: Axes, curves: Sequence[tuple[np.ndarray, np.ndarray]], color: str, label: str) -> None:
+    """Draw a group's curves and their mean, which has the label."""
     for x, returns in curves:
         axes.plot(x, returns, color=color, linewidth=0.6, alpha=0.4)
     x, mean = mean_curve(curves)
-    return axes.plot(x, mean, color=color, linewidth=2.0, marker="." if len(x) == 1 else "")[0]
+    axes.plot(x, mean, color=color, linewidth=2.0, marker="." if len(x) == 1 else "", label=label)
 
 
 def curve(run: Run, axis: Axis) -> tuple[np.ndarray, np.ndarray]:
@@ -220,4 +201,4 @@ def mean_curve(curves: Sequence[tuple[np.ndarray, np.ndarray]]) -> tuple[np.ndar
     """Return the interquartile mean over curves ``(x, y)``, interpolated where all of them are defined."""
     start, end = max(x[0] for x, _ in curves), min(x[-1] for x, _ in curves)
     grid = np.linspace(start, end, NUM_POINTS) if end > start else np.array([start])
-    return grid, trim_mean([np.interp(grid, x, y) for x, y in curves], 0.25, axis=0)
+    return grid, iqm(np.stack([np.interp(grid, x, y) for x, y in curves], axis=-1))

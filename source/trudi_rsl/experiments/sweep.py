@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from trudi_rsl.evaluation.batch import progress_bar
+from trudi_rsl.evaluation.episodes import progress_bar
 from trudi_rsl.experiments.job import LOCKED, OUTPUT_FILE, Job
 from trudi_rsl.experiments.launch import Command, Launcher, require_launcher, run_jobs
 

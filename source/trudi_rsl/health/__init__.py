@@ -1,8 +1,7 @@
 # SPDX-License-Identifier: BSD-3-Clause
-"""Rules that tell from the logged scalars of a training what is wrong with it and which setting to change."""
+"""Rules that recognise common problems of a training in its logged scalars and name the setting to change."""
 
 from trudi_rsl.health.history import Finding, History
-from trudi_rsl.health.rules import RULES, Rule, examine
-from trudi_rsl.health.watch import Watch
+from trudi_rsl.health.rules import RULES, Rule, Watch, examine
 
 __all__ = ["RULES", "Finding", "History", "Rule", "Watch", "examine"]

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: BSD-3-Clause
-"""What a rule reads and what it answers."""
+"""The input and the output of a rule: logged scalars, and a finding."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ import numpy as np
 from trudi_rsl.plain_values import is_finite
 
 ALWAYS_LOGGED = ("skipped_updates", "nonfinite_envs", "seconds", "collection_seconds", "learning_seconds")
-"""Scalars that an iteration has though there was nothing to learn from."""
+"""Scalars that are also logged in iterations without an update."""
 
 
 @dataclass(frozen=True)
@@ -20,18 +20,18 @@ class History:
     """Logged scalars of successive iterations."""
 
     iterations: np.ndarray
-    """Numbers of the iterations ``[n]``, ascending; the run's first is 0."""
+    """Numbers of the iterations ``[n]``, ascending; the first of a run is 0."""
     scalars: Mapping[str, np.ndarray]
-    """Names, as ``TruDi.update`` returns them, to one value per iteration ``[n]``. ``seconds`` is the time that an
-    iteration took. What an algorithm does not log is missing, and NaN in iterations that did not log it."""
+    """Name, as ``TruDi.update`` returns it, to one value per iteration ``[n]``; NaN in iterations that did not log it.
+    ``seconds`` is the duration of an iteration. Scalars that the algorithm does not log are missing."""
     settings: Mapping[str, Any] = field(default_factory=dict)
-    """The ``algorithm`` section that the run was trained with; empty where unknown."""
+    """The ``algorithm`` section of the run's configuration; empty if unknown."""
 
     def __len__(self) -> int:
         return len(self.iterations)
 
     def setting(self, name: str) -> float | None:
-        """Return a setting that is a number above 0, None where it is something else: settings may be another's."""
+        """Return a setting that is a positive number; None for anything else, since settings may be foreign."""
         value = self.settings.get(name)
         return value if is_finite(value) and value > 0 else None
 
@@ -39,46 +39,54 @@ class History:
         """Return whether all these scalars were logged."""
         return all(name in self.scalars for name in names)
 
-    def rows(self, chosen: np.ndarray) -> Self:
-        """Return the iterations for which ``chosen``, bool ``[n]``, is true."""
-        if chosen.all():
+    def select(self, mask: np.ndarray) -> Self:
+        """Return the iterations of a bool mask ``[n]``."""
+        if mask.all():
             return self
-        scalars = {name: values[chosen] for name, values in self.scalars.items()}
-        return replace(self, iterations=self.iterations[chosen], scalars=scalars)
+        scalars = {name: values[mask] for name, values in self.scalars.items()}
+        return replace(self, iterations=self.iterations[mask], scalars=scalars)
 
     def where_logged(self, *names: str) -> Self:
-        """Return the iterations in which all these scalars are numbers; an update that was skipped gives few."""
-        return self.rows(~np.any([np.isnan(self.scalars[name]) for name in names], axis=0))
+        """Return the iterations in which all these scalars were logged; a skipped update logs only a few."""
+        return self.select(~np.any([np.isnan(self.scalars[name]) for name in names], axis=0))
 
     def without_update(self) -> np.ndarray:
-        """Return in which iterations there was nothing to learn from, bool ``[n]``: no loss was logged either."""
+        """Return the bool mask ``[n]`` of iterations whose rollout had too few finite numbers to learn from.
+
+        They are counted as skipped, and no loss is logged for them.
+        """
         if not self.has("skipped_updates", "nonfinite_envs"):
             return np.zeros(len(self), dtype=bool)
-        learned = [~np.isnan(values) for name, values in self.scalars.items() if name not in ALWAYS_LOGGED]
-        return (self.scalars["skipped_updates"] > 0) & ~np.any(learned, axis=0)
+        has_losses = [~np.isnan(values) for name, values in self.scalars.items() if name not in ALWAYS_LOGGED]
+        return (self.scalars["skipped_updates"] > 0) & ~np.any(has_losses, axis=0)
 
     def tail(self, name: str, length: int) -> np.ndarray:
         """Return the last values ``[<= length]`` of a scalar."""
         return self.scalars[name][-length:]
 
-    def start_of(self, ill: np.ndarray) -> int:
-        """Return the iteration since which ``ill``, bool ``[n]``, is true without a break up to the last one."""
-        well = np.flatnonzero(~ill)
-        return int(self.iterations[min(well[-1] + 1, len(ill) - 1) if len(well) else 0])
+    def start_of(self, violated: np.ndarray) -> int:
+        """Return the iteration since which ``violated``, bool ``[n]``, has been true without interruption."""
+        fine = np.flatnonzero(~violated)
+        return int(self.iterations[min(fine[-1] + 1, len(violated) - 1) if len(fine) else 0])
 
 
 @dataclass(frozen=True)
 class Finding:
-    """Something that is wrong with a run."""
+    """A rule that is violated."""
 
     what: str
-    """One sentence: what was measured."""
+    """What was measured, in a sentence."""
     remedy: str
-    """What to change, with the override that does it where there is one."""
+    """What to change, with the command-line override if there is one."""
     since: int | None = None
-    """First iteration of the illness; None where it has none."""
+    """First iteration in which the rule was violated; None if unknown."""
 
 
-def plain(value: float, digits: int = 1) -> str:
-    """Return a number as an override takes it: rounded to significant digits, and without an exponent."""
-    return np.format_float_positional(float(f"{value:.{digits}g}"), trim="-")
+def lasts(violated: np.ndarray, length: int) -> bool:
+    """Return whether ``violated``, bool ``[n]``, has been true in each of the last ``length`` iterations."""
+    return len(violated) >= length and bool(violated[-length:].all())
+
+
+def override_value(value: float) -> str:
+    """Return a number rounded to one significant digit, without an exponent, as in an override."""
+    return np.format_float_positional(float(f"{value:.1g}"), trim="-")

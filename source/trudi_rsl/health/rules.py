@@ -1,62 +1,153 @@
 # SPDX-License-Identifier: BSD-3-Clause
-"""The list of all rules."""
+"""The list of all rules, and the watch that applies them during training."""
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import time
+import warnings
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from typing import Any
 
-from trudi_rsl.health.critic import clipped_targets, dead_critic
-from trudi_rsl.health.faults import faulty_environments, skipped_updates
+import numpy as np
+
+from trudi_rsl.health import learning_rules as learning
+from trudi_rsl.health import simulator_rules as simulator
 from trudi_rsl.health.history import Finding, History
-from trudi_rsl.health.policy import entropy_target_missed, kl_above_bound, saturated_actions
-from trudi_rsl.health.task import falling_throughput, normaliser_drift
 
 
 @dataclass(frozen=True)
 class Rule:
-    """A sign of illness."""
+    """A sign of a problem."""
 
     name: str
-    """As reports and ``docs/health.md`` name it."""
-    needs: tuple[str, ...]
-    """Scalars without which it cannot tell."""
+    """Name in reports and in ``docs/health.md``."""
+    scalars: tuple[str, ...]
+    """Scalars that the check reads."""
     check: Callable[[History], Finding | None]
-    """Given at least one iteration of these scalars, and none without, returns what is wrong, None where nothing is or
-    it is too early to tell."""
+    """Returns what is wrong, None if nothing is, in a history of at least one iteration that logged the scalars."""
+    iterations: int | Callable[[History], int | None]
+    """Fewest iterations in which the rule can be violated, so that it says nothing about shorter runs."""
+    settings: tuple[str, ...] = ()
+    """Settings that the check reads; it returns None if one is unknown."""
 
-    def applies(self, history: History) -> bool:
-        """Return whether what it needs was logged."""
-        return self._seen(history) is not None
+    def is_logged(self, history: History) -> bool:
+        """Return whether some iteration logged all scalars of the rule."""
+        return self._readable(history) is not None
 
     def find(self, history: History) -> Finding | None:
-        """Return what is wrong; None where nothing is, or what it needs was not logged."""
-        seen = self._seen(history)
-        return None if seen is None else self.check(seen)
+        """Return what is wrong; None if nothing is, or the scalars were not logged."""
+        readable = self._readable(history)
+        return None if readable is None else self.check(readable)
 
-    def _seen(self, history: History) -> History | None:
-        """Return the iterations that logged what it needs, None if there are none."""
-        if not history.has(*self.needs):
+    def missing_data(self, history: History) -> str | None:
+        """Return which data are missing to judge, None if the rule can judge."""
+        if (readable := self._readable(history)) is None:
+            return f"{', '.join(self.scalars)} not logged"
+        if unknown := [name for name in self.settings if history.setting(name) is None]:
+            return f"unknown settings: {', '.join(unknown)}"
+        needed = self.iterations if isinstance(self.iterations, int) else self.iterations(readable) or 1
+        return f"{len(readable)} of {needed} iterations" if len(readable) < needed else None
+
+    def _readable(self, history: History) -> History | None:
+        """Return the iterations that logged the scalars, None if there are none."""
+        if not history.has(*self.scalars):
             return None
-        return history.where_logged(*self.needs) or None
+        return history.where_logged(*self.scalars) or None
 
 
 _RANGE = ("clipped_targets", "value_range_low", "value_range_high")
+_ENTROPY = ("entropy_per_dim", "entropy_target_per_dim", "alpha")
 
 RULES = (
-    Rule("skipped updates", ("skipped_updates",), skipped_updates),
-    Rule("faulty environments", ("nonfinite_envs", "skipped_updates"), faulty_environments),
-    Rule("clipped targets", _RANGE, clipped_targets),
-    Rule("dead critic", ("critic_grad_norm", "q_mean", *_RANGE), dead_critic),
-    Rule("KL above eps", ("path_kl",), kl_above_bound),
-    Rule("entropy target", ("entropy_per_dim", "entropy_target_per_dim", "alpha"), entropy_target_missed),
-    Rule("saturated actions", ("action_saturation",), saturated_actions),
-    Rule("normaliser drift", ("observation_shift",), normaliser_drift),
-    Rule("throughput", ("seconds",), falling_throughput),
+    Rule("skipped updates", ("skipped_updates",), simulator.skipped_updates, simulator.MIN_FAULTS),
+    Rule(
+        "faulty environments",
+        ("nonfinite_envs", "skipped_updates"),
+        simulator.faulty_environments,
+        simulator.MIN_FAULTS,
+    ),
+    Rule("clipped targets", _RANGE, learning.clipped_targets, learning.CLIPPED_FOR),
+    Rule(
+        "dead critic",
+        ("critic_grad_norm", "q_mean", *_RANGE),
+        learning.dead_critic,
+        learning.DEAD_FOR,
+        settings=("num_bins",),
+    ),
+    Rule(
+        "KL above eps",
+        ("path_kl",),
+        learning.kl_above_bound,
+        learning.kl_iterations,
+        settings=learning.KL_SETTINGS,
+    ),
+    Rule("entropy target", _ENTROPY, learning.entropy_target_missed, learning.growth_iterations),
+    Rule("saturated actions", ("action_saturation",), learning.saturated_actions, learning.SATURATED_FOR),
+    Rule("normaliser drift", ("observation_shift",), simulator.normaliser_drift, simulator.drift_iterations),
+    Rule("throughput", ("seconds",), simulator.falling_throughput, simulator.throughput_iterations),
 )
-"""All rules, those first whose illness brings others with it."""
+"""All rules; those whose violation causes others come first."""
 
 
 def examine(history: History) -> dict[str, Finding]:
-    """Return what all rules find, by their names."""
+    """Return the findings by the names of the violated rules."""
     return {rule.name: finding for rule in RULES if (finding := rule.find(history)) is not None}
+
+
+MIN_KEPT = 4096
+"""Fewest iterations that a watch remembers once so many have passed."""
+
+
+class Watch:
+    """Warns once for each rule that a training violates.
+
+    Args:
+        settings: The ``algorithm`` section of the run's configuration.
+    """
+
+    def __init__(self, settings: Mapping[str, Any]) -> None:
+        self._settings = settings
+        self._values: dict[str, np.ndarray] = {}
+        self._length = self._dropped = 0
+        self._rules = list(RULES)
+        self._last_call: float | None = None
+
+    def observe(self, metrics: Mapping[str, float], seconds: float | None = None) -> dict[str, Finding]:
+        """Add an iteration, and warn of rules that are violated for the first time.
+
+        Args:
+            metrics: The scalars that the iteration logs.
+            seconds: Duration of the iteration; None takes the time since the last call.
+
+        Returns:
+            The findings that it warned of, by the rules' names.
+        """
+        now = time.monotonic()
+        if seconds is None:
+            seconds = np.nan if self._last_call is None else now - self._last_call
+        self._last_call = now
+        self._append({**metrics, "seconds": seconds})
+        history = self.history
+        findings = {rule.name: finding for rule in self._rules if (finding := rule.find(history)) is not None}
+        self._rules = [rule for rule in self._rules if rule.name not in findings]
+        for finding in findings.values():
+            warnings.warn(f"{finding.what} {finding.remedy}", stacklevel=4)
+        return findings
+
+    @property
+    def history(self) -> History:
+        """The iterations that are remembered."""
+        iterations = self._dropped + np.arange(self._length)
+        return History(iterations, {n: v[: self._length] for n, v in self._values.items()}, self._settings)
+
+    def _append(self, metrics: Mapping[str, float]) -> None:
+        if self._length == 2 * MIN_KEPT:
+            for values in self._values.values():
+                values[:MIN_KEPT] = values[MIN_KEPT:]
+            self._length, self._dropped = MIN_KEPT, self._dropped + MIN_KEPT
+        for name in metrics.keys() - self._values.keys():
+            self._values[name] = np.full(2 * MIN_KEPT, np.nan)
+        for name, values in self._values.items():
+            values[self._length] = metrics.get(name, np.nan)
+        self._length += 1

@@ -19,7 +19,10 @@ import torch
 from rsl_rl.env import VecEnv
 
 from trudi_rsl.command_line import refuse_flags
+from trudi_rsl.config import check_startable
 from trudi_rsl.errors import ConfigError
+from trudi_rsl.evaluation.policies import Simulation
+from trudi_rsl.runners import OnPolicyRunner
 from trudi_rsl.task_names import counterpart
 
 
@@ -181,19 +184,6 @@ def make_env(
     )
 
 
-def continues_episodes(env: VecEnv, checkpoint: Mapping[str, Any]) -> bool:
-    """Return whether loading ``checkpoint`` into ``env`` continues the saved episodes instead of starting new ones.
-
-    If it does, episode lengths must not be randomised.
-
-    Args:
-        env: The environments.
-        checkpoint: Content of a ``model_*.pt``.
-    """
-    state = checkpoint.get("env_state")
-    return state is not None and state["exact"] and state["num_envs"] == env.num_envs
-
-
 def check_device(device: str) -> None:
     """Raise if this machine does not have a device.
 
@@ -207,3 +197,23 @@ def check_device(device: str) -> None:
         raise ConfigError(
             f"Cannot use device {device!r}; this machine has: {', '.join(have)}. Choose one with --device."
         ) from error
+
+
+def require_gymnasium(task: str, device: str) -> None:
+    """Raise if :func:`make_env` cannot make a task's environments on a device.
+
+    Raises:
+        ConfigError: The simulator of the task starts itself or cannot start, or there is no such device.
+    """
+    check_startable(task)
+    if find_host(task) is not None:
+        raise ConfigError(
+            f"The simulator of task {task!r} starts itself, once per process; only Gymnasium's tasks are evaluated "
+            f"side by side. For one checkpoint: scripts/play.py --task {task} --checkpoint FILE --headless "
+            "--episodes 32."
+        )
+    check_device(device)
+
+
+GYMNASIUM = Simulation(make_env, OnPolicyRunner, require_gymnasium)
+"""Gymnasium's environments, for evaluations."""

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: BSD-3-Clause
-"""HL-Gauss: a scalar as a histogram of a Gaussian around it (Farebrother et al., 2024)."""
+"""HL-Gauss: scalars as histograms of a Gaussian around them (Farebrother et al., 2024)."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ SIGMA_IN_BINS = 0.75
 class HLGauss(nn.Module):
     """Encoder and decoder between values and categorical distributions over ``num_bins`` bin centres.
 
-    The range is kept in buffers, so that it travels with checkpoints and can be widened while training.
+    The range is stored in buffers, so that it is saved with checkpoints and can be widened during training.
 
     Args:
         vmin: Smallest bin centre.
@@ -42,7 +42,7 @@ class HLGauss(nn.Module):
         self.register_buffer("grid", torch.linspace(0.0, 1.0, num_bins), persistent=False)
 
     def set_range(self, vmin: Tensor | float, vmax: Tensor | float) -> None:
-        """Move the range in place; logits keep their meaning relative to it."""
+        """Set the range in place; logits keep their meaning relative to it."""
         self.vmin.copy_(torch.as_tensor(vmin))
         self.vmax.copy_(torch.as_tensor(vmax))
 
@@ -69,9 +69,9 @@ class HLGauss(nn.Module):
 
     def decode(self, probabilities: Tensor) -> Tensor:
         """Return the expectation ``probabilities . centres``, ``[..., num_bins] -> [...]``."""
-        # a sum, as a matrix product may be of reduced precision
+        # a sum, because a matrix product may run in reduced precision
         return (probabilities * self.centers()).sum(-1)
 
     def clipped(self, values: Tensor) -> Tensor:
-        """Return which values lie outside the range, bool ``[...]``."""
+        """Return a mask of the values outside the range, bool ``[...]``."""
         return (values < self.vmin) | (values > self.vmax)

@@ -11,11 +11,14 @@ from torch import Tensor, nn
 from trudi_rsl.networks.hl_gauss import HLGauss
 
 ZERO_CODE_GAIN = 40.0
-"""Gain on the learned logit offset, which starts as the HL-Gauss code of value 0."""
+"""Gain of the learned logit offset, which is initialised with the HL-Gauss code of value 0."""
+
+EMPTY_LOGIT = -12.0
+"""Logit, relative to the nearest old bin, of a bin outside the range that the critic was trained on."""
 
 
 class CriticOutput(NamedTuple):
-    """What the critic says of a batch of state-action pairs."""
+    """The critic's outputs for a batch of state-action pairs."""
 
     logits: Tensor
     """Value logits ``[..., num_bins]``."""
@@ -25,12 +28,8 @@ class CriticOutput(NamedTuple):
     """Prediction of the next pair's features, ``[..., F]``."""
 
 
-EMPTY_LOGIT = -12.0
-"""Logit, relative to the nearest old bin, of a bin outside the range that the critic was trained on."""
-
-
 class _RMSNorm(nn.RMSNorm):
-    """RMSNorm in the precision of its weight, also of features that a layer of reduced precision made."""
+    """RMSNorm that computes in the dtype of its weight, also for features in reduced precision."""
 
     def forward(self, x: Tensor) -> Tensor:
         """Normalise features ``[..., F]``."""
@@ -93,11 +92,11 @@ class QCritic(nn.Module):
 
     @torch.no_grad()
     def widen(self, vmin: Tensor, vmax: Tensor) -> None:
-        """Move the value range outwards, keeping ``Q`` to about the new bins' resolution.
+        """Widen the value range, preserving ``Q`` to about the resolution of the new bins.
 
-        Logits belong to bin indices, so a new range alone would rescale every value. The last layer is resampled
-        instead: the row of a new bin is a weighted mean of the old bins around its centre, and bins outside the old
-        range start next to empty.
+        Logits belong to bin indices, so changing only the range would rescale every value. Therefore the last layer is
+        resampled: the row of a new bin is a weighted mean of the old bins around its centre, and bins outside the old
+        range start nearly empty.
 
         Args:
             vmin: New lower end, scalar, at most the old one.
@@ -108,7 +107,7 @@ class QCritic(nn.Module):
         gauss.set_range(vmin, vmax)
         position = (gauss.centers() - old_min) / old_width * (gauss.num_bins - 1)
         inside = position.clamp(0.0, gauss.num_bins - 1.0)
-        # a hat as wide as a new bin is in old ones, so that no old bin is skipped
+        # triangular kernel with the width of a new bin in units of old ones, so that no old bin is skipped
         reach = ((gauss.vmax - gauss.vmin) / old_width).clamp(min=1.0)
         old_bins = torch.arange(gauss.num_bins, device=position.device)
         weights = (1.0 - (inside[:, None] - old_bins).abs() / reach).clamp(min=0.0)

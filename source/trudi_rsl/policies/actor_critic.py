@@ -1,11 +1,10 @@
 # SPDX-License-Identifier: BSD-3-Clause
-"""The module a user holds: actor, Q critic and their observation normalisers."""
+"""Actor, Q critic and their observation normalisers in one module."""
 
 from __future__ import annotations
 
 import copy
 import math
-from abc import abstractmethod
 from collections.abc import Callable
 from typing import Any, Generic, Literal, TypedDict, TypeVar, get_args
 
@@ -14,8 +13,8 @@ from tensordict import TensorDict
 from torch import Tensor
 
 from trudi_rsl.networks import QCritic
-from trudi_rsl.policies.base import Decision, Policy
-from trudi_rsl.policies.deployable import WHOLE_CHAIN, ChainOptions, DeployablePolicy, Squash
+from trudi_rsl.policies.base import WHOLE_CHAIN, ChainOptions, Decision, Policy
+from trudi_rsl.policies.deployable import DeployablePolicy, Squash
 from trudi_rsl.policies.observations import ObservationEncoder
 
 Sampler = Literal["ode", "sde", "best_of_k"]
@@ -25,6 +24,16 @@ SAMPLERS: tuple[str, ...] = get_args(Sampler)
 ENTROPY_OF_UNIT_GAUSSIAN = 0.5 * math.log(2.0 * math.pi * math.e)
 
 PolicyT = TypeVar("PolicyT", bound=Policy)
+
+
+def check_initial_latent(value: str) -> None:
+    """Check the name of an initial latent.
+
+    Raises:
+        ValueError: If it is unknown.
+    """
+    if value not in get_args(InitialLatent):
+        raise ValueError(f"Unknown initial_latent {value!r}; use one of {get_args(InitialLatent)}.")
 
 
 class CriticOptions(TypedDict, total=False):
@@ -39,15 +48,14 @@ class CriticOptions(TypedDict, total=False):
 class ActorCritic(DeployablePolicy, Generic[PolicyT]):
     """Actor and distributional Q critic over RSL-RL observation groups.
 
-    Actions inside the package are unit actions in [-1, 1]; what this module returns to a simulator is
-    ``offset + scale * unit_action``.
+    Actions inside the package are unit actions in [-1, 1]; the simulator receives ``offset + scale * unit_action``.
 
     Args:
-        obs: Example observations, to size the groups.
+        obs: Example observations, which define the sizes of the groups.
         obs_groups: Group names of the ``actor`` and ``critic`` observation sets.
         action_low: Lower action bounds ``[A]``.
         action_high: Upper action bounds ``[A]``, above the lower ones.
-        make_actor: Given the dimensions ``O`` of observations and ``A`` of actions, returns the actor.
+        make_actor: Returns the actor for the dimensions ``O`` of observations and ``A`` of actions.
         critic_hidden_dim: Width of the critic.
         value_range: Lower and upper end of the critic's values.
         num_bins: Number of value bins.
@@ -74,9 +82,8 @@ class ActorCritic(DeployablePolicy, Generic[PolicyT]):
         actor_groups, critic_groups = obs_groups["actor"], obs_groups["critic"]
         num_actor_obs = sum(obs[g].shape[-1] for g in actor_groups)
         num_critic_obs = sum(obs[g].shape[-1] for g in critic_groups)
-        num_actions = action_low.shape[0]
+        self.num_actions = num_actions = action_low.shape[0]
         self.asymmetric = list(actor_groups) != list(critic_groups)
-        self.num_actions = num_actions
         self.actor_obs = ObservationEncoder(actor_groups, num_actor_obs, obs_normalization)
         self.critic_obs = (
             ObservationEncoder(critic_groups, num_critic_obs, obs_normalization) if self.asymmetric else self.actor_obs
@@ -103,7 +110,7 @@ class ActorCritic(DeployablePolicy, Generic[PolicyT]):
             obs: Observation groups, batch ``[B]``.
             masks: Ignored; part of RSL-RL's signature for recurrent models.
             hidden_state: Ignored, likewise.
-            stochastic_output: Sample the policy instead of taking its deterministic action.
+            stochastic_output: Sample the policy instead of acting deterministically.
         """
         return self.act(obs, "sde") if stochastic_output else self.act(obs, "ode", initial_latent="zeros")
 
@@ -119,21 +126,20 @@ class ActorCritic(DeployablePolicy, Generic[PolicyT]):
 
         Args:
             obs: Observation groups, batch ``[B]``; ``best_of_k`` also reads the critic's groups.
-            sampler: ``sde`` is the sampler of training; ``ode`` the deterministic chain from a random or zero start,
-                or a Gaussian's mean; ``best_of_k`` the sample of largest Q among ``num_candidates``.
+            sampler: ``sde`` samples as in training; ``ode`` runs the deterministic chain, or takes a Gaussian's mean;
+                ``best_of_k`` takes the sample of largest Q among ``num_candidates``.
             score_scale: Score scale ``c`` of the ODE, above 0 (paper Eq. 185: 1/2 is the probability-flow ODE).
             num_candidates: ``K`` of ``best_of_k``, at least 1.
-            initial_latent: Start of the ODE: one mode per draw (``random``), or the same for all (``zeros``). A
-                Gaussian has one mode and no start.
+            initial_latent: Start of the ODE: sampled from the prior (``random``), which selects a mode at random, or
+                ``zeros``. Ignored by a Gaussian.
 
         Raises:
-            ValueError: If an option is unknown or out of range, or another score scale than 1 is given for a Gaussian.
+            ValueError: If an option is unknown or out of range, or a Gaussian gets another score scale than 1.
         """
         if sampler == "ode":
-            if initial_latent not in get_args(InitialLatent):
-                raise ValueError(f"Unknown initial_latent {initial_latent!r}; use one of {get_args(InitialLatent)}.")
+            check_initial_latent(initial_latent)
             actor_obs = self.actor_obs(obs)
-            start = self._draw_start(actor_obs) if initial_latent == "random" else None
+            start = self._random_start(len(actor_obs)) if initial_latent == "random" else None
             return self.deterministic_actions(actor_obs, ChainOptions(score_scale), start)
         if sampler == "sde":
             return self.to_simulator(self.decide(self.actor_obs(obs)).action)
@@ -142,7 +148,7 @@ class ActorCritic(DeployablePolicy, Generic[PolicyT]):
         raise ValueError(f"Unknown sampler {sampler!r}; use one of {', '.join(SAMPLERS)}.")
 
     def act_inference(self, obs: TensorDict) -> Tensor:
-        """Return the deterministic actions ``[B, A]`` that a deployed policy takes."""
+        """Return the deterministic actions ``[B, A]`` of a deployed policy."""
         return self(obs)
 
     def evaluate(self, obs: TensorDict, actions: Tensor) -> Tensor:
@@ -155,38 +161,17 @@ class ActorCritic(DeployablePolicy, Generic[PolicyT]):
 
         Args:
             actor_obs: Normalised observations ``[B, O]``.
-            noise: Standard normal ``[num_draws, B, A]``; None draws it.
+            noise: Standard normal ``[num_draws, B, A]``; None samples it.
         """
         return self.actor.decide(actor_obs, self.actor.draw_noise(len(actor_obs)) if noise is None else noise)
-
-    @abstractmethod
-    def deterministic_latent(
-        self, actor_obs: Tensor, options: ChainOptions = WHOLE_CHAIN, start: Tensor | None = None
-    ) -> Tensor:
-        """Return the pre-squash actions ``[B, A]`` of the deterministic policy.
-
-        Args:
-            actor_obs: Normalised observations ``[B, O]``.
-            options: How the ODE runs; a Gaussian has the defaults only.
-            start: Initial latents of the ODE, ``[B, A]``; None is the fixed one of the options. A Gaussian has none.
-
-        Raises:
-            ValueError: If the policy cannot act so.
-        """
-
-    def deterministic_actions(
-        self, actor_obs: Tensor, options: ChainOptions = WHOLE_CHAIN, start: Tensor | None = None
-    ) -> Tensor:
-        """Return simulator actions ``[B, A]``; see :meth:`deterministic_latent`."""
-        return self.to_simulator(self.deterministic_latent(actor_obs, options, start).tanh())
-
-    def _draw_start(self, actor_obs: Tensor) -> Tensor | None:
-        """Return random initial latents ``[B, A]``, None for a policy that has no such."""
-        return None
 
     def to_simulator(self, unit_actions: Tensor) -> Tensor:
         """Return ``offset + scale * unit_actions``, ``[..., A]``."""
         return self.action_offset + self.action_scale * unit_actions
+
+    def _random_start(self, batch: int) -> Tensor | None:
+        """Return random initial latents ``[B, A]``, None for a policy without a chain."""
+        return None
 
     def _best_of_k(self, actor_obs: Tensor, critic_obs: Tensor, num_candidates: int) -> Tensor:
         if num_candidates < 1:
@@ -200,17 +185,17 @@ class ActorCritic(DeployablePolicy, Generic[PolicyT]):
     # -- training -------------------------------------------------------------------------------------------------
 
     def update_normalization(self, obs: TensorDict) -> None:
-        """Fold one step's observations into the normalisers; each observation must be given once."""
-        self.actor_obs.update(self.actor_obs.concatenate(obs))
+        """Update the observation statistics with the groups of one step, each observation once."""
+        super().update_normalization(obs)
         if self.asymmetric:
             self.critic_obs.update(self.critic_obs.concatenate(obs))
 
     def sync_old_actor(self) -> None:
-        """Make the old actor a copy of the actor, value by value and in place."""
+        """Copy the actor's parameters into the old actor, in place."""
         self.old_actor.load_state_dict(self.actor.state_dict())
 
     def actor_metrics(self) -> dict[str, Tensor]:
-        """Return what is logged of the actor's own parameters: scalars without gradient."""
+        """Return metrics of the actor's own parameters: detached scalars."""
         return {}
 
     @property
@@ -222,11 +207,11 @@ class ActorCritic(DeployablePolicy, Generic[PolicyT]):
 
     @property
     def squash(self) -> Squash:
-        """How a pre-squash action becomes one of the simulator."""
+        """The map from pre-squash to simulator actions."""
         return Squash(self.action_scale, self.action_offset)
 
     def describe(self, options: ChainOptions = WHOLE_CHAIN) -> dict[str, Any]:
-        """Return metadata of the policy: its action bounds."""
+        """Return export metadata: the action bounds ``[A]``."""
         return {
             "action_low": (self.action_offset - self.action_scale).tolist(),
             "action_high": (self.action_offset + self.action_scale).tolist(),

@@ -1,104 +1,18 @@
 # SPDX-License-Identifier: BSD-3-Clause
 """The deployable form of a policy: one module from observations to simulator actions, without options."""
 
-# No `from __future__ import annotations` here: TorchScript reads the class annotations and cannot resolve text.
+# No `from __future__ import annotations` here: TorchScript reads the class annotations and cannot resolve strings.
 
 import copy
 from abc import ABC, abstractmethod
-from dataclasses import dataclass
 from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from trudi_rsl.diffusion import ScoreNetwork
+from trudi_rsl.policies.base import WHOLE_CHAIN, ChainOptions, ChainPolicy
 from trudi_rsl.policies.observations import ObservationEncoder
-from trudi_rsl.rsl_rl_compat.models import EmpiricalNormalization
-
-
-@dataclass(frozen=True)
-class ChainOptions:
-    """Choices of a deterministic chain; policies without one have the defaults only.
-
-    Raises:
-        ValueError: If a value is out of range.
-    """
-
-    score_scale: float = 1.0
-    """Score scale ``c`` of a diffusion policy's ODE, above 0 (paper Eq. 185: 1/2 is the probability-flow ODE); other
-    policies have 1 only."""
-    num_steps: int | None = None
-    """Steps, from 1 to those that the policy was trained with, consecutive ones of which are merged; None is all."""
-    seed: int | None = None
-    """Seed of the fixed initial latent; None starts at zeros."""
-
-    def __post_init__(self) -> None:
-        """Refuse impossible values."""
-        if not self.score_scale > 0.0:
-            raise ValueError(f"score_scale must be above 0, got {self.score_scale}.")
-        if self.num_steps is not None and self.num_steps < 1:
-            raise ValueError(f"num_steps must be at least 1, got {self.num_steps}.")
-
-    def start(self, num_actions: int, std: float) -> Tensor:
-        """Return the start of the chain for all states, ``[1, A]``.
-
-        Args:
-            num_actions: Action dimension ``A``.
-            std: Standard deviation of a random start.
-        """
-        if self.seed is None:
-            return torch.zeros(1, num_actions)
-        return std * torch.randn(1, num_actions, generator=torch.Generator().manual_seed(self.seed))
-
-    def starts_for(self, obs: Tensor, num_actions: int, std: float) -> Tensor:
-        """Return that start for observations ``[B, O]``, as a view ``[B, A]``, where and as exact as they are."""
-        # made on the device: a copy to it would wait for it at every action
-        start = obs.new_zeros(1, num_actions) if self.seed is None else self.start(num_actions, std).to(obs)
-        return start.expand(len(obs), -1)
-
-    def steps_of(self, num_trained: int) -> int:
-        """Return the number of steps of a chain that was trained with ``num_trained``.
-
-        Raises:
-            ValueError: If more are asked for.
-        """
-        if self.num_steps is not None and self.num_steps > num_trained:
-            raise ValueError(
-                f"num_steps is {self.num_steps}, but the policy was trained with {num_trained} steps; fewer can be "
-                "taken, not more."
-            )
-        return num_trained if self.num_steps is None else self.num_steps
-
-    def describe(self, num_trained: int) -> dict[str, Any]:
-        """Return metadata of a chain that was trained with ``num_trained`` steps."""
-        return {
-            "num_denoise_steps": self.steps_of(num_trained),
-            "num_trained_steps": num_trained,
-            "score_scale": self.score_scale,
-            "initial_latent": "zeros" if self.seed is None else f"normal, seed {self.seed}",
-        }
-
-
-WHOLE_CHAIN = ChainOptions()
-"""All steps, unscaled, from zeros."""
-
-
-def refuse_chain_options(options: ChainOptions, start: Tensor | None = None) -> None:
-    """Refuse options of a chain for a policy that has none.
-
-    Raises:
-        ValueError: If one is given.
-    """
-    if options != WHOLE_CHAIN or start is not None:
-        given = "an initial latent" if start is not None else str(options)
-        raise ValueError(
-            "A Gaussian policy acts by its mean, which has no score scale, no steps and no initial latent. Leave them "
-            f"at their defaults; got {given}."
-        )
-
-
-# No `from __future__ import annotations` here: TorchScript reads the class annotations and cannot resolve text.
 
 
 class Squash(NamedTuple):
@@ -111,14 +25,14 @@ class Squash(NamedTuple):
 
 
 class InferencePolicy(nn.Module, ABC):
-    """``obs [B, O] -> actions [B, A]``, deterministic.
+    """``obs [B, O] -> actions [B, A]``, deterministic, with the observation statistics as constants.
 
-    The observation's statistics are constants. Works under ``torch.jit.script`` and both ONNX exporters.
+    Works with ``torch.jit.script`` and both ONNX exporters.
 
     Args:
-        encoder: Normaliser of the observation; later training does not reach the copy.
-        device: Where the network is.
-        squash: Bounds of the actions; None where the latent is the action.
+        encoder: Normaliser of the observation, which is copied.
+        device: Device of the network.
+        squash: Bounds of the actions; None if the latent is the action.
     """
 
     input_names = ["obs"]  # noqa: RUF012  RSL-RL's ONNX exporter passes the list on unchanged
@@ -131,47 +45,43 @@ class InferencePolicy(nn.Module, ABC):
 
     def __init__(self, encoder: ObservationEncoder, device: torch.device, squash: Squash | None) -> None:
         super().__init__()
-        normalizer = encoder.normalizer
         self.num_obs: int = encoder.num_obs
         self.bounded: bool = squash is not None
         with torch.inference_mode(False), torch.no_grad():
-            mean, inverse_std = torch.zeros(self.num_obs, device=device), torch.ones(self.num_obs, device=device)
-            if isinstance(normalizer, EmpiricalNormalization):
-                mean = normalizer.mean
-                inverse_std = 1.0 / (normalizer.std + normalizer.eps)
+            mean, inverse_std = encoder.statistics(device)
             scale, offset = squash or (torch.ones(1, device=device), torch.zeros(1, device=device))
-            self._keep(obs_mean=mean, obs_inverse_std=inverse_std, action_scale=scale, action_offset=offset)
+            self._register(obs_mean=mean, obs_inverse_std=inverse_std, action_scale=scale, action_offset=offset)
 
-    def _keep(self, **constants: Tensor) -> None:
-        """Register copies of constants."""
+    def _register(self, **constants: Tensor) -> None:
+        """Register copies of the tensors as buffers."""
         for name, value in constants.items():
             self.register_buffer(name, value.detach().clone())
 
     @abstractmethod
     def latent(self, normalized: Tensor) -> Tensor:
-        """Return actions before squashing ``[B, A]`` for normalised observations ``[B, O]``."""
+        """Return pre-squash actions ``[B, A]`` for normalised observations ``[B, O]``."""
 
     def forward(self, obs: Tensor) -> Tensor:
         """Return simulator actions ``[B, A]`` for raw observations ``[B, O]``."""
         return self.to_simulator(self.latent(self.normalized(obs)))
 
     def normalized(self, obs: Tensor) -> Tensor:
-        """Return what the network sees of raw observations ``[B, O]``."""
+        """Return the network's input for raw observations ``[B, O]``."""
         return (obs - self.obs_mean) * self.obs_inverse_std
 
     def to_simulator(self, latent: Tensor) -> Tensor:
-        """Return the simulator actions of actions before squashing, ``[B, A]`` both."""
+        """Return the simulator actions of pre-squash actions, both ``[B, A]``."""
         if self.bounded:
             return self.action_offset + self.action_scale * torch.tanh(latent)
         return latent
 
     @torch.jit.export
     def reset(self) -> None:
-        """Do nothing; deployment stacks call it at every episode start."""
+        """Do nothing; deployment stacks call it at the start of every episode."""
 
     @property
     def input_size(self) -> int:
-        """Size ``O`` of the observation, under the name that RSL-RL's own models have for it."""
+        """Size ``O`` of the observation, under the name that RSL-RL's own models use."""
         return self.num_obs
 
     @property
@@ -187,18 +97,17 @@ class InferencePolicy(nn.Module, ABC):
 class ChainInferencePolicy(InferencePolicy):
     """A chain ``x <- contraction_k x + gain_k u(x, s, k)`` from a fixed start.
 
-    All that does not depend on the observation (step sizes, step features) is a constant, so that the exported graph
-    holds the score network's layers and little else.
+    Everything that does not depend on the observation (step sizes, step features) is a constant, so the exported graph
+    contains little more than the layers of the score network.
 
     Args:
         encoder: Normaliser of the observation.
-        network: The network ``u``.
-        time_features: Its features of the ``N`` steps, ``[N, H]``.
-        contraction: ``[N, A]``.
-        gain: ``[N, A]``.
-        start: ``x_0``, ``[1, A]``.
-        start_std: Standard deviation that a random start has.
-        squash: Bounds of the actions; None where ``x_N`` is the action.
+        actor: The policy whose deterministic chain is frozen.
+        options: How the chain runs.
+        squash: Bounds of the actions; None if ``x_N`` is the action.
+
+    Raises:
+        ValueError: If the options request more steps than were trained.
     """
 
     latent_weight: Tensor
@@ -213,27 +122,24 @@ class ChainInferencePolicy(InferencePolicy):
     def __init__(
         self,
         encoder: ObservationEncoder,
-        network: ScoreNetwork,
-        time_features: Tensor,
-        contraction: Tensor,
-        gain: Tensor,
-        start: Tensor,
-        start_std: float,
+        actor: ChainPolicy,
+        options: ChainOptions = WHOLE_CHAIN,
         squash: Squash | None = None,
     ) -> None:
-        super().__init__(encoder, gain.device, squash)
-        self.start_std = start_std
         with torch.inference_mode(False), torch.no_grad():
+            network, time_features, contraction, gain = actor.chain_steps(options)
             latent_weight, obs_weight, _ = network.input_weights()
-            self._keep(
+            super().__init__(encoder, gain.device, squash)
+            self._register(
                 latent_weight=latent_weight,
                 obs_weight=obs_weight,
                 obs_bias=network.input_layer.bias,
                 time_features=time_features,
                 contraction=contraction,
                 gain=gain,
-                start=start,
+                start=actor.fixed_start(options, gain),
             )
+        self.start_std = actor.prior_std
         self.num_steps = len(gain)
         self.encoder = _detached_copy(network.encoder)
         self.trunk = _detached_copy(network.trunk)
@@ -254,10 +160,10 @@ class ChainInferencePolicy(InferencePolicy):
 
 
 class LatentInputPolicy(nn.Module):
-    """A chain that starts where its caller wants: ``obs [B, O]``, ``latent [B, A] -> actions [B, A]``.
+    """A chain whose start is an input: ``obs [B, O]``, ``latent [B, A] -> actions [B, A]``.
 
     Args:
-        policy: The chain; shared.
+        policy: The chain; shared, not copied.
     """
 
     input_names = ["obs", "latent"]  # noqa: RUF012  as in InferencePolicy
@@ -272,8 +178,8 @@ class LatentInputPolicy(nn.Module):
 
         Args:
             obs: Raw observations ``[B, O]``.
-            latent: Where the chain starts in standard deviations of its start, ``[B, A]``: a standard normal draw is a
-                start as in training.
+            latent: Initial latents in units of their standard deviation, ``[B, A]``; standard normal samples start the
+                chain as in training.
         """
         policy = self.policy
         return policy.to_simulator(policy.follow(policy.normalized(obs), policy.start_std * latent))
@@ -288,8 +194,8 @@ class MeanInferencePolicy(InferencePolicy):
 
     Args:
         encoder: Normaliser of the observation.
-        network: Normalised observations ``[B, O]`` to the mean ``[B, A]``.
-        squash: Bounds of the actions; None where the mean is the action.
+        network: Maps normalised observations ``[B, O]`` to the mean ``[B, A]``.
+        squash: Bounds of the actions; None if the mean is the action.
     """
 
     def __init__(self, encoder: ObservationEncoder, network: nn.Module, squash: Squash | None = None) -> None:
@@ -302,28 +208,16 @@ class MeanInferencePolicy(InferencePolicy):
         return self.network(normalized)
 
 
-class FirstColumns(nn.Module):
-    """Leaves the first ``count`` columns of ``[B, n]``."""
-
-    def __init__(self, count: int) -> None:
-        super().__init__()
-        self.count = count
-
-    def forward(self, x: Tensor) -> Tensor:
-        """Return ``[B, count]``."""
-        return x[:, : self.count]
-
-
 def _detached_copy(module: nn.Module) -> nn.Module:
     return copy.deepcopy(module).requires_grad_(False)
 
 
 class DeployablePolicy(nn.Module, ABC):
-    """A policy that acts deterministically, from a network without memory."""
+    """A feed-forward policy that can act deterministically and be exported."""
 
     is_recurrent = False
     actor_obs: ObservationEncoder
-    """The observation groups that it sees, and their normaliser."""
+    """The observation groups of the actor, and their normaliser."""
 
     @abstractmethod
     def deterministic_actions(
@@ -333,29 +227,33 @@ class DeployablePolicy(nn.Module, ABC):
 
         Args:
             actor_obs: Normalised observations ``[B, O]``.
-            options: How a chain runs; policies without one have the defaults only.
-            start: Initial latents ``[B, A]`` of a chain; None is the fixed one of the options.
+            options: How the chain runs; policies without a chain accept the defaults only.
+            start: Initial latents ``[B, A]``; None is the fixed start of the options.
 
         Raises:
-            ValueError: If the policy cannot act so.
+            ValueError: If the policy does not support the options.
         """
 
     @abstractmethod
     def deployable(self, options: ChainOptions = WHOLE_CHAIN) -> InferencePolicy:
-        """Freeze the current policy; later training does not reach the copy.
+        """Return a frozen copy of the current deterministic policy, unaffected by further training.
 
         Args:
             options: As in :meth:`deterministic_actions`.
 
         Raises:
-            ValueError: If the policy cannot act so.
+            ValueError: If the policy does not support the options.
         """
 
     @abstractmethod
     def describe(self, options: ChainOptions = WHOLE_CHAIN) -> dict[str, Any]:
-        """Return metadata of what :meth:`deployable` returns for these options."""
+        """Return export metadata of what :meth:`deployable` returns for these options."""
 
     # -- RSL-RL's model interface ---------------------------------------------------------------------------------
+
+    def update_normalization(self, obs: Any) -> None:
+        """Update the observation statistics with the groups of one step, each observation once."""
+        self.actor_obs.update(self.actor_obs.concatenate(obs))
 
     def reset(self, dones: Tensor | None = None, hidden_state: object = None) -> None:
         """Do nothing: the policy has no memory."""

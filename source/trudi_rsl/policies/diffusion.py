@@ -16,12 +16,11 @@ from trudi_rsl.diffusion.chain import Chain, denoising_mean, log_det_squash, log
 from trudi_rsl.diffusion.schedule import cosine_weights, first_steps, merged_sizes, step_sizes
 from trudi_rsl.diffusion.score_network import ScoreNetwork
 from trudi_rsl.policies.actor_critic import ActorCritic, CriticOptions
-from trudi_rsl.policies.base import Decision, Policy
-from trudi_rsl.policies.deployable import WHOLE_CHAIN, ChainInferencePolicy, ChainOptions, Squash
-from trudi_rsl.policies.observations import ObservationEncoder
+from trudi_rsl.policies.base import WHOLE_CHAIN, ChainOptions, ChainPolicy, ChainSteps, Decision, Policy
+from trudi_rsl.policies.deployable import ChainInferencePolicy
 
 
-class DiffusionPolicy(Policy):
+class DiffusionPolicy(Policy, ChainPolicy):
     """Distribution over unit actions ``tanh(x_N)`` reached by ``N`` denoising steps from Gaussian noise.
 
     Args:
@@ -32,7 +31,7 @@ class DiffusionPolicy(Policy):
         init_friction: Initial friction, one learned value per action dimension.
         hidden_dims: Widths of the score network.
         residual: Skip connections in the score network.
-        encoder_dims: Widths of the score network's state encoder, none without one.
+        encoder_dims: Widths of the score network's state encoder; empty for no encoder.
         activation: Class of the score network's activations.
     """
 
@@ -92,37 +91,33 @@ class DiffusionPolicy(Policy):
             latents.append(means[k] + sigmas[k] * noise[k + 1])
         return Chain(torch.stack(latents), torch.stack(means), noise)
 
-    def draw_start(self, batch: int) -> Tensor:
-        """Return draws of ``x_0``, ``[B, A]``."""
-        param = next(self.parameters())
-        return self.prior_std * torch.randn(batch, self.num_actions, device=param.device, dtype=param.dtype)
+    def ode_path(self, obs: Tensor, options: ChainOptions = WHOLE_CHAIN, start: Tensor | None = None) -> list[Tensor]:
+        """Return the latents of the ODE, ``M + 1`` tensors ``[B, A]``; the last holds the pre-squash actions.
 
-    def ode_path(self, obs: Tensor, x0: Tensor, score_scale: float = 1.0, num_steps: int | None = None) -> list[Tensor]:
-        """Return the latents of the deterministic chain from ``x0``.
+        Consecutive steps that ``options.num_steps`` merges are taken in one, with the control of the first.
 
         Args:
             obs: Normalised observations ``[B, O]``.
-            x0: Initial latents ``[B, A]`` (``s0`` times a standard normal draw, or zeros).
-            score_scale: Score scale ``c``; 1 is the SDE's mean path, 1/2 the probability-flow ODE.
-            num_steps: Steps ``M <= N`` to take: groups of consecutive steps in one, with the control at the first of
-                the group; None takes all ``N`` singly.
-
-        Returns:
-            The latents before, between and after the steps, ``M + 1`` times ``[B, A]``; the last are the pre-squash
-            actions.
+            options: Score scale ``c`` (1 is the SDE's mean path, 1/2 the probability-flow ODE) and number of steps.
+            start: Initial latents ``[B, A]`` (``s0`` times standard normal samples); None uses the options' start.
         """
         net = self.score_network
         obs_features, time_features = net.obs_features(obs), net.time_features(self.num_steps)
-        firsts = first_steps(self.num_steps, num_steps or self.num_steps)
-        path = [x0]
+        firsts = first_steps(self.num_steps, options.resolve_steps(self.num_steps))
+        path = [self.fixed_start(options, obs).expand(len(obs), -1) if start is None else start]
         for k, size in zip(firsts, merged_sizes(self.step_sizes(), firsts), strict=True):
             control = net(path[-1], obs_features + time_features[k])
-            path.append(ode_step(path[-1], control, size, self.prior_std, score_scale))
+            path.append(ode_step(path[-1], control, size, self.prior_std, options.score_scale))
         return path
 
-    def solve_ode(self, obs: Tensor, x0: Tensor, score_scale: float = 1.0, num_steps: int | None = None) -> Tensor:
-        """Return the end of the deterministic chain, pre-squash actions ``[B, A]``; see :meth:`ode_path`."""
-        return self.ode_path(obs, x0, score_scale, num_steps)[-1]
+    def chain_steps(self, options: ChainOptions) -> ChainSteps:
+        """Return the coefficients of the ODE; see :class:`ChainPolicy`."""
+        firsts = first_steps(self.num_steps, options.resolve_steps(self.num_steps))
+        steps, scale = merged_sizes(self.step_sizes(), firsts), options.score_scale
+        # x + e ((2c-1) p(x) + c u) = (1 - (2c-1) e / s0^2) x + c e u
+        contraction = 1.0 - (2.0 * scale - 1.0) * steps / self.prior_std**2
+        features = self.score_network.time_features(self.num_steps)[firsts]
+        return ChainSteps(self.score_network, features, contraction, scale * steps)
 
     def controls(self, obs: Tensor, latents: Tensor, which: Tensor | None = None) -> Tensor:
         """Return the control at given latents, all steps in one batched network call.
@@ -159,14 +154,9 @@ class DiffusionPolicy(Policy):
         return bound - log_det_squash(chain.latents[-1])
 
     def decide(self, obs: Tensor, noise: Tensor) -> Decision:
-        """Return the decisions that noise leads to, with the bound :meth:`log_prob_bound` for a log-density.
+        """Return the decisions that noise ``[N+1, B, A]`` determines, with :meth:`log_prob_bound` as log-density.
 
-        Args:
-            obs: Normalised observations ``[B, O]``.
-            noise: Standard normal ``[N+1, B, A]``.
-
-        Returns:
-            Decisions whose trace is the chain: latents ``x_0 .. x_N``, then denoising means, ``[2N+1, B, A]``.
+        Their trace is the chain: latents ``x_0 .. x_N``, then denoising means, ``[2N+1, B, A]``.
         """
         chain = self.sample(obs, noise)
         return Decision(chain.latents[-1], self.log_prob_bound(chain), torch.cat([chain.latents, chain.means]))
@@ -176,7 +166,7 @@ class DiffusionActorCritic(ActorCritic[DiffusionPolicy]):
     """Diffusion actor and distributional Q critic over RSL-RL observation groups.
 
     Args:
-        obs: Example observations, to size the groups.
+        obs: Example observations, which define the sizes of the groups.
         obs_groups: Group names of the ``actor`` and ``critic`` observation sets.
         action_low: Lower action bounds ``[A]``.
         action_high: Upper action bounds ``[A]``, above the lower ones.
@@ -185,8 +175,8 @@ class DiffusionActorCritic(ActorCritic[DiffusionPolicy]):
         init_friction: Initial friction.
         actor_hidden_dims: Widths of the score network.
         residual: Skip connections in the score network.
-        state_encoder_dims: Widths of the score network's state encoder, none without one.
-        options: What does not depend on the kind of actor, see :class:`ActorCritic`.
+        state_encoder_dims: Widths of the score network's state encoder; empty for no encoder.
+        options: Options of the critic, see :class:`ActorCritic`.
     """
 
     def __init__(
@@ -203,82 +193,30 @@ class DiffusionActorCritic(ActorCritic[DiffusionPolicy]):
         state_encoder_dims: Sequence[int] = (),
         **options: Unpack[CriticOptions],
     ) -> None:
+        chain = (num_denoise_steps, prior_std, init_friction)
+
         def make_actor(num_obs: int, num_actions: int) -> DiffusionPolicy:
-            return DiffusionPolicy(
-                num_obs,
-                num_actions,
-                num_denoise_steps,
-                prior_std,
-                init_friction,
-                actor_hidden_dims,
-                residual,
-                state_encoder_dims,
-            )
+            return DiffusionPolicy(num_obs, num_actions, *chain, actor_hidden_dims, residual, state_encoder_dims)
 
         super().__init__(obs, obs_groups, action_low, action_high, make_actor, **options)
 
-    def sample_chain(self, actor_obs: Tensor) -> Chain:
-        """Return fresh chains of the current actor at normalised observations ``[B, O]``."""
-        return self.actor.sample(actor_obs, self.actor.draw_noise(len(actor_obs)))
-
-    def deterministic_latent(
+    def deterministic_actions(
         self, actor_obs: Tensor, options: ChainOptions = WHOLE_CHAIN, start: Tensor | None = None
     ) -> Tensor:
-        """Return where the ODE leads, pre-squash actions ``[B, A]``; see :class:`ActorCritic`."""
-        return solve_chain(self.actor, actor_obs, options, start)
+        """Return the simulator actions ``[B, A]`` at the end of the ODE; see :class:`DeployablePolicy`."""
+        return self.to_simulator(self.actor.ode_path(actor_obs, options, start)[-1].tanh())
 
-    def _draw_start(self, actor_obs: Tensor) -> Tensor:
-        return self.actor.draw_start(len(actor_obs))
+    def _random_start(self, batch: int) -> Tensor:
+        return self.actor.draw_prior(batch)
 
     def actor_metrics(self) -> dict[str, Tensor]:
         """Return the mean friction."""
         return {"friction": self.actor.friction().detach().mean()}
 
     def deployable(self, options: ChainOptions = WHOLE_CHAIN) -> ChainInferencePolicy:
-        """Freeze the current policy: the ODE from a fixed start; see :class:`ActorCritic`."""
-        return frozen_chain(self.actor_obs, self.actor, options, self.squash)
+        """Return a frozen copy of the ODE from a fixed start; see :class:`DeployablePolicy`."""
+        return ChainInferencePolicy(self.actor_obs, self.actor, options, self.squash)
 
     def describe(self, options: ChainOptions = WHOLE_CHAIN) -> dict[str, Any]:
-        """Return metadata of the policy: its action bounds and its chain."""
+        """Return export metadata: action bounds and chain."""
         return super().describe() | options.describe(self.actor.num_steps)
-
-
-def solve_chain(actor: DiffusionPolicy, actor_obs: Tensor, options: ChainOptions, start: Tensor | None) -> Tensor:
-    """Return where a diffusion policy's ODE leads, pre-squash actions ``[B, A]``.
-
-    Args:
-        actor: The policy.
-        actor_obs: Normalised observations ``[B, O]``.
-        options: How the ODE runs.
-        start: Initial latents ``[B, A]``; None is the fixed one of the options.
-    """
-    if start is None:
-        start = options.starts_for(actor_obs, actor.num_actions, actor.prior_std)
-    return actor.solve_ode(actor_obs, start, options.score_scale, options.steps_of(actor.num_steps))
-
-
-def frozen_chain(
-    encoder: ObservationEncoder, actor: DiffusionPolicy, options: ChainOptions, squash: Squash | None
-) -> ChainInferencePolicy:
-    """Return a diffusion policy's ODE from a fixed start, frozen.
-
-    Args:
-        encoder: Normaliser of the observation.
-        actor: The policy.
-        options: How the ODE runs.
-        squash: Bounds of the actions; None where the chain's end is the action.
-    """
-    with torch.inference_mode(False), torch.no_grad():
-        firsts = first_steps(actor.num_steps, options.steps_of(actor.num_steps))
-        steps, scale = merged_sizes(actor.step_sizes(), firsts), options.score_scale
-        return ChainInferencePolicy(
-            encoder,
-            actor.score_network,
-            actor.score_network.time_features(actor.num_steps)[firsts],
-            # x + e ((2c-1) p(x) + c u) = (1 - (2c-1) e / s0^2) x + c e u
-            contraction=1.0 - (2.0 * scale - 1.0) * steps / actor.prior_std**2,
-            gain=scale * steps,
-            start=options.start(actor.num_actions, actor.prior_std).to(steps),
-            start_std=actor.prior_std,
-            squash=squash,
-        )

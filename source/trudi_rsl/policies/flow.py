@@ -4,26 +4,20 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any
 
 import torch
 from tensordict import TensorDict
 from torch import Tensor, nn
 
-from trudi_rsl.diffusion.flow import euler, interpolate, matching_losses
+from trudi_rsl.diffusion.flow import euler_path, interpolate, matching_losses
 from trudi_rsl.diffusion.schedule import first_steps, merged_sizes
 from trudi_rsl.diffusion.score_network import ScoreNetwork
-from trudi_rsl.policies.deployable import WHOLE_CHAIN, ChainInferencePolicy, ChainOptions
-from trudi_rsl.policies.generative import (
-    GenerativeModel,
-    activation_class,
-    require_at_least_one,
-    require_positive,
-)
+from trudi_rsl.policies.base import WHOLE_CHAIN, ChainOptions, ChainPolicy, ChainSteps
+from trudi_rsl.policies.generative import GenerativeModel, activation_class, require_at_least_one, require_positive
 
 
-class FlowPolicy(nn.Module):
-    """Distribution over actions to which a state-conditioned velocity field carries Gaussian noise.
+class FlowPolicy(ChainPolicy):
+    """Distribution over actions to which a state-conditioned velocity field transports Gaussian noise.
 
     Args:
         num_obs: Dimension ``O`` of the (normalised) observation.
@@ -48,13 +42,8 @@ class FlowPolicy(nn.Module):
         self.num_actions = num_actions
         self.num_steps = num_steps
         self.prior_std = prior_std
-        # it starts as zero: the first actions are the noise
+        # starts as almost zero: the first actions are the noise
         self.velocity_network = ScoreNetwork(num_obs, num_actions, hidden_dims, activation=activation)
-
-    def draw_noise(self, *shape: int) -> Tensor:
-        """Return fresh noise of the prior, ``[*shape, A]``."""
-        param = next(self.parameters())
-        return self.prior_std * torch.randn(*shape, self.num_actions, device=param.device, dtype=param.dtype)
 
     def time_features(self) -> Tensor:
         """Return the velocity network's features of the Euler steps' times ``k/N``, ``[N, H]``."""
@@ -62,20 +51,24 @@ class FlowPolicy(nn.Module):
         times = torch.arange(self.num_steps, device=param.device, dtype=param.dtype) / self.num_steps
         return self.velocity_network.features_at(times)
 
-    def integrate(self, obs: Tensor, start: Tensor, num_steps: int | None = None) -> Tensor:
-        """Return the actions ``[B, A]`` that ``start`` is carried to.
-
-        Args:
-            obs: Normalised observations ``[B, O]``.
-            start: Noise ``[B, A]``, or zeros.
-            num_steps: Steps to take, merged out of the ``N``; None takes all.
-        """
+    def ode_path(self, obs: Tensor, options: ChainOptions = WHOLE_CHAIN, start: Tensor | None = None) -> list[Tensor]:
+        """Return the flow's positions at the Euler steps, ``M + 1`` tensors ``[B, A]``; see :class:`ChainPolicy`."""
         net = self.velocity_network
         obs_features, time_features = net.obs_features(obs), self.time_features()
-        return euler(lambda x, k: net(x, obs_features + time_features[k]), start, self.num_steps, num_steps)
+        if start is None:
+            start = self.fixed_start(options, obs).expand(len(obs), -1)
+        num_groups = options.resolve_steps(self.num_steps)
+        return euler_path(lambda x, k: net(x, obs_features + time_features[k]), start, self.num_steps, num_groups)
+
+    def chain_steps(self, options: ChainOptions) -> ChainSteps:
+        """Return the coefficients of ``x <- x + v / N``; see :class:`ChainPolicy`."""
+        firsts = first_steps(self.num_steps, options.resolve_steps(self.num_steps))
+        features = self.time_features()
+        gain = merged_sizes(features.new_full((self.num_steps, self.num_actions), 1.0 / self.num_steps), firsts)
+        return ChainSteps(self.velocity_network, features[firsts], torch.ones_like(gain), gain)
 
     def matching_losses(self, obs: Tensor, actions: Tensor, times: Tensor, noise: Tensor) -> Tensor:
-        """Return the conditional flow matching losses of ``S`` draws for each action, ``[B, S]``.
+        """Return the conditional flow matching losses at ``S`` points for each action, ``[B, S]``.
 
         Args:
             obs: Normalised observations ``[B, O]``.
@@ -88,22 +81,22 @@ class FlowPolicy(nn.Module):
         return matching_losses(net(interpolate(targets, noise, times), condition), targets, noise)
 
 
-class FlowModel(GenerativeModel):
+class FlowModel(GenerativeModel[FlowPolicy]):
     """A flow policy whose ratio is estimated by the conditional flow matching (CFM) loss of its own actions.
 
-    With each action it draws ``S`` times and noises and stores them with their losses, so that the loss before and
-    after an update is taken at the same points.
+    With each action it samples ``S`` times and noises and stores them with their losses, so that the losses before and
+    after an update are evaluated at the same points.
 
     Args:
-        obs: Example observations, to size the groups.
+        obs: Example observations, which define the sizes of the groups.
         obs_groups: Names of observation sets to names of groups.
-        obs_set: The set that the model sees.
+        obs_set: The set that the model observes.
         output_dim: Action dimension ``A``.
         hidden_dims: Width of the velocity network's first layer and of every hidden block.
-        activation: RSL-RL's name of the activations; ``swish`` is SiLU.
+        activation: RSL-RL's name of the activation; ``swish`` is SiLU.
         obs_normalization: Normalise observations with running statistics.
         num_flow_steps: Euler steps, at least 1.
-        num_matching_samples: Draws ``S`` of time and noise for each action, at least 1.
+        num_matching_samples: Samples ``S`` of time and noise per action, at least 1.
         prior_std: Standard deviation of the noise that the flow starts from, and of the first policy's actions,
             above 0.
 
@@ -134,55 +127,20 @@ class FlowModel(GenerativeModel):
         )
 
     def sample(self, actor_obs: Tensor) -> tuple[Tensor, tuple[Tensor, ...]]:
-        """Return actions ``[B, A]`` from random starts, and what the ratio needs to know of them.
+        """Return actions ``[B, A]`` from random starts, and what the ratio needs to know about them.
 
         Returns:
-            Actions, and times ``[B, S]``, noises ``[B, S, A]`` and the CFM losses there ``[B, S]``.
+            Actions, and times ``[B, S]``, noises ``[B, S, A]`` and the CFM losses at these points ``[B, S]``.
         """
         batch = len(actor_obs)
-        actions = self.actor.integrate(actor_obs, self.random_start(actor_obs))
+        actions = self.actor.ode_path(actor_obs, start=self.actor.draw_prior(batch))[-1]
         times = torch.rand(batch, self.num_matching_samples, device=actor_obs.device, dtype=actor_obs.dtype)
-        noise = self.actor.draw_noise(batch, self.num_matching_samples)
+        noise = self.actor.draw_prior(batch, self.num_matching_samples)
         return actions, (times, noise, self.actor.matching_losses(actor_obs, actions, times, noise))
 
     def log_ratios(self, obs: TensorDict, actions: Tensor, old_params: Sequence[Tensor]) -> Tensor:
-        """Return ``cfm_old - cfm``, the mean over the action's draws, ``[B]``."""
+        """Return ``cfm_old - cfm``, averaged over the action's samples, ``[B]``."""
         times, noise, old_losses = old_params
         losses = self.actor.matching_losses(self.actor_obs(obs), actions, times, noise)
         self._params = (times, noise, losses.detach())
         return (old_losses - losses).mean(-1)
-
-    # -- acting deterministically ---------------------------------------------------------------------------------
-
-    def random_start(self, actor_obs: Tensor) -> Tensor:
-        """Return draws of the noise that the flow starts from, ``[B, A]``."""
-        return self.actor.draw_noise(len(actor_obs))
-
-    def follow(self, actor_obs: Tensor, options: ChainOptions, start: Tensor | None) -> Tensor:
-        """Return where the flow carries ``start``, ``[B, A]``."""
-        if start is None:
-            start = options.starts_for(actor_obs, self.actor.num_actions, self.actor.prior_std)
-        return self.actor.integrate(actor_obs, start, options.steps_of(self.actor.num_steps))
-
-    def frozen(self, options: ChainOptions) -> ChainInferencePolicy:
-        """Return the current policy's flow."""
-        num_steps = self.actor.num_steps
-        with torch.inference_mode(False), torch.no_grad():
-            firsts = first_steps(num_steps, options.steps_of(num_steps))
-            features = self.actor.time_features()[firsts]
-            # x + v / N
-            gain = merged_sizes(features.new_full((num_steps, self.actor.num_actions), 1.0 / num_steps), firsts)
-            start = options.start(self.actor.num_actions, self.actor.prior_std).to(features)
-            return ChainInferencePolicy(
-                self.actor_obs,
-                self.actor.velocity_network,
-                features,
-                contraction=torch.ones_like(gain),
-                gain=gain,
-                start=start,
-                start_std=self.actor.prior_std,
-            )
-
-    def describe(self, options: ChainOptions = WHOLE_CHAIN) -> dict[str, Any]:
-        """Return metadata of the flow."""
-        return options.describe(self.actor.num_steps)

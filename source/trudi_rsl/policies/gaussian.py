@@ -1,33 +1,31 @@
 # SPDX-License-Identifier: BSD-3-Clause
-"""REPPO's tanh-Gaussian policy (arXiv 2507.11019) and its actor-critic."""
+"""Gaussian policies: REPPO's tanh-Gaussian with its actor-critic (arXiv 2507.11019), and RSL-RL's own MLP model."""
 
 from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from typing import NamedTuple, Unpack
+from typing import TYPE_CHECKING, Any, NamedTuple, Unpack
 
 import torch
 from tensordict import TensorDict
 from torch import Tensor, nn
 
 from trudi_rsl.diffusion.chain import LOG_SQRT_2PI, log_det_squash
-from trudi_rsl.diffusion.trunk import check_widths, hidden_trunk
+from trudi_rsl.diffusion.score_network import check_widths, hidden_trunk
 from trudi_rsl.policies.actor_critic import ActorCritic, CriticOptions
-from trudi_rsl.policies.base import Decision, Policy
-from trudi_rsl.policies.deployable import (
-    WHOLE_CHAIN,
-    ChainOptions,
-    FirstColumns,
-    MeanInferencePolicy,
-    refuse_chain_options,
-)
+from trudi_rsl.policies.base import WHOLE_CHAIN, ChainOptions, Decision, Policy, require_no_chain_options
+from trudi_rsl.policies.deployable import DeployablePolicy, MeanInferencePolicy
+from trudi_rsl.policies.observations import ObservationEncoder
+
+if TYPE_CHECKING:
+    from rsl_rl.models import MLPModel
 
 LOG_STD_RANGE = (-5.0, 2.0)
-"""Ends that the logarithm of the standard deviation approaches and never reaches; std between 0.0067 and 7.4."""
+"""Open interval of the log standard deviation; std between 0.0067 and 7.4."""
 
 INIT_STD = 1.0
-"""Standard deviation at the start, in all states: the unit action is then nearly uniform."""
+"""Initial standard deviation in all states, with which the unit action is nearly uniform."""
 
 OUTPUT_SCALE = 0.01
 """Initial scale of the last layer: mean near 0 and std near ``INIT_STD``."""
@@ -45,7 +43,7 @@ class Gaussian(NamedTuple):
 def kl_divergence(p: Gaussian, q: Gaussian) -> Tensor:
     """Return ``KL(p || q)`` summed over dimensions, ``[...]`` nats; squashing both by ``tanh`` does not change it."""
     log_ratio = p.log_std - q.log_std
-    # expm1 keeps the difference of nearly equal deviations, which the trust region is about
+    # expm1 stays accurate for nearly equal deviations, the regime of the trust region
     spread = 0.5 * torch.expm1(2.0 * log_ratio) - log_ratio
     return (spread + 0.5 * ((p.mean - q.mean) * (-q.log_std).exp()).square()).sum(-1)
 
@@ -74,7 +72,7 @@ class GaussianPolicy(Policy):
         with torch.no_grad():
             last.weight.mul_(OUTPUT_SCALE)
             last.bias.zero_()
-            # the raw value whose squashed log-std is that of INIT_STD
+            # raw value that maps to log(INIT_STD)
             last.bias[num_actions:] = math.atanh(2.0 * (math.log(INIT_STD) - low) / (high - low) - 1.0)
 
     @property
@@ -86,21 +84,16 @@ class GaussianPolicy(Policy):
 
     def forward(self, obs: Tensor) -> Gaussian:
         """Return the distribution of the pre-squash actions ``[..., A]`` at normalised observations ``[..., O]``."""
-        # float32 also where the layers multiply in reduced precision
+        # back to float32 if the layers run in reduced precision
         output = self.network(obs).to(self.output_layer.weight.dtype)
         mean, raw = output.chunk(2, dim=-1)
         low, high = LOG_STD_RANGE
         return Gaussian(mean, low + 0.5 * (high - low) * (raw.tanh() + 1.0))
 
     def decide(self, obs: Tensor, noise: Tensor) -> Decision:
-        """Return the decisions that noise leads to, with their exact log-densities.
+        """Return the decisions that noise ``[1, B, A]`` determines, with their exact log-densities.
 
-        Args:
-            obs: Normalised observations ``[B, O]``.
-            noise: Standard normal ``[1, B, A]``.
-
-        Returns:
-            Decisions whose trace is the distribution: mean, then log-std, ``[2, B, A]``.
+        Their trace is the distribution: mean, then log-std, ``[2, B, A]``.
         """
         mean, log_std = self(obs)
         latent = mean + log_std.exp() * noise[0]
@@ -108,17 +101,29 @@ class GaussianPolicy(Policy):
         return Decision(latent, log_prob, torch.stack([mean, log_std]))
 
 
+class FirstColumns(nn.Module):
+    """Returns the first ``count`` columns of ``[B, n]``."""
+
+    def __init__(self, count: int) -> None:
+        super().__init__()
+        self.count = count
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Return ``[B, count]``."""
+        return x[:, : self.count]
+
+
 class GaussianActorCritic(ActorCritic[GaussianPolicy]):
     """Tanh-Gaussian actor and distributional Q critic over RSL-RL observation groups.
 
     Args:
-        obs: Example observations, to size the groups.
+        obs: Example observations, which define the sizes of the groups.
         obs_groups: Group names of the ``actor`` and ``critic`` observation sets.
         action_low: Lower action bounds ``[A]``.
         action_high: Upper action bounds ``[A]``, above the lower ones.
         actor_hidden_dims: Widths of the actor's network.
-        residual: Skip connections in it.
-        options: What does not depend on the kind of actor, see :class:`ActorCritic`.
+        residual: Skip connections in the actor's network.
+        options: Options of the critic, see :class:`ActorCritic`.
     """
 
     def __init__(
@@ -136,15 +141,46 @@ class GaussianActorCritic(ActorCritic[GaussianPolicy]):
 
         super().__init__(obs, obs_groups, action_low, action_high, make_actor, **options)
 
-    def deterministic_latent(
+    def deterministic_actions(
         self, actor_obs: Tensor, options: ChainOptions = WHOLE_CHAIN, start: Tensor | None = None
     ) -> Tensor:
-        """Return the Gaussian's mean ``[B, A]``; see :class:`ActorCritic`."""
-        refuse_chain_options(options, start)
-        return self.actor(actor_obs).mean
+        """Return the simulator actions ``[B, A]`` of the Gaussian's mean; see :class:`DeployablePolicy`."""
+        require_no_chain_options(options, start)
+        return self.to_simulator(self.actor(actor_obs).mean.tanh())
 
     def deployable(self, options: ChainOptions = WHOLE_CHAIN) -> MeanInferencePolicy:
-        """Freeze the current policy's mean; see :class:`ActorCritic`."""
-        refuse_chain_options(options)
+        """Return a frozen copy of the mean; see :class:`DeployablePolicy`."""
+        require_no_chain_options(options)
         mean = nn.Sequential(self.actor.network, FirstColumns(self.num_actions))
         return MeanInferencePolicy(self.actor_obs, mean, self.squash)
+
+
+class MLPPolicy(DeployablePolicy):
+    """The deterministic output of RSL-RL's MLP model, which PPO and SPO train, in simulator units and unbounded.
+
+    Args:
+        model: The model; its parameters and normaliser are shared.
+    """
+
+    def __init__(self, model: MLPModel) -> None:
+        super().__init__()
+        self.actor_obs = ObservationEncoder(model.obs_groups, model.obs_dim, normalize=False)
+        self.actor_obs.normalizer = model.obs_normalizer
+        output = nn.Identity() if model.distribution is None else model.distribution.as_deterministic_output_module()
+        self.network = nn.Sequential(model.mlp, output)
+
+    def deterministic_actions(
+        self, actor_obs: Tensor, options: ChainOptions = WHOLE_CHAIN, start: Tensor | None = None
+    ) -> Tensor:
+        """Return the mean ``[B, A]``; see :class:`DeployablePolicy`."""
+        require_no_chain_options(options, start)
+        return self.network(actor_obs)
+
+    def deployable(self, options: ChainOptions = WHOLE_CHAIN) -> MeanInferencePolicy:
+        """Return a frozen copy of the mean; see :class:`DeployablePolicy`."""
+        require_no_chain_options(options)
+        return MeanInferencePolicy(self.actor_obs, self.network)
+
+    def describe(self, options: ChainOptions = WHOLE_CHAIN) -> dict[str, Any]:
+        """Return no metadata: the policy has neither bounds nor a chain."""
+        return {}

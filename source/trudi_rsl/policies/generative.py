@@ -1,39 +1,41 @@
 # SPDX-License-Identifier: BSD-3-Clause
-"""What RSL-RL's policy-gradient algorithms ask of an actor, for actors that reach their actions in several steps."""
+"""Actors for RSL-RL's policy-gradient algorithms that generate their actions in several steps."""
 
 from __future__ import annotations
 
 from abc import abstractmethod
 from collections.abc import Sequence
-from typing import Literal, get_args
+from typing import Any, Generic, Literal, TypeVar
 
 import torch
 from tensordict import TensorDict
 from torch import Tensor, nn
 
 from trudi_rsl.errors import ConfigError
-from trudi_rsl.policies.deployable import WHOLE_CHAIN, ChainOptions, DeployablePolicy, InferencePolicy
+from trudi_rsl.policies.actor_critic import InitialLatent, check_initial_latent
+from trudi_rsl.policies.base import WHOLE_CHAIN, ChainOptions, ChainPolicy
+from trudi_rsl.policies.deployable import ChainInferencePolicy, DeployablePolicy
 from trudi_rsl.policies.observations import ObservationEncoder
 
-Start = Literal["zeros", "random"]
-"""Where the deterministic policy's chain starts."""
+ChainT = TypeVar("ChainT", bound=ChainPolicy)
 
 
-class GenerativeModel(DeployablePolicy):
-    """An RSL-RL actor model without a tractable density, in the simulator's units and without bounds, as PPO's are.
+class GenerativeModel(DeployablePolicy, Generic[ChainT]):
+    """An RSL-RL actor model without a tractable density, in simulator units and unbounded, like PPO's.
 
-    The interface is that of ``rsl_rl.models.MLPModel`` with a distribution, but for entropy and KL, which only models
-    with closed forms of them have. What the ratio needs to know of a draw travels through RSL-RL's storage as the
-    distribution's parameters.
+    It implements the interface of ``rsl_rl.models.MLPModel`` with a distribution, except entropy and KL, which only
+    subclasses with closed forms provide. What the ratio needs to know about an action passes through RSL-RL's storage
+    as the distribution's parameters.
 
     Args:
-        obs: Example observations, to size the groups.
+        obs: Example observations, which define the sizes of the groups.
         obs_groups: Names of observation sets to names of groups.
-        obs_set: The set that the model sees.
+        obs_set: The set that the model observes.
         num_actions: Action dimension ``A``.
         obs_normalization: Normalise observations with running statistics.
     """
 
+    actor: ChainT
     action_spread: Tensor
 
     def __init__(
@@ -52,9 +54,14 @@ class GenerativeModel(DeployablePolicy):
         self.register_buffer("action_spread", torch.ones(num_actions), persistent=False)
         self._params: tuple[Tensor, ...] = ()
 
+    @property
+    def num_steps(self) -> int:
+        """Number ``N`` of steps from noise to action."""
+        return self.actor.num_steps
+
     @abstractmethod
     def sample(self, actor_obs: Tensor) -> tuple[Tensor, tuple[Tensor, ...]]:
-        """Return actions ``[B, A]`` as in training, and what the ratio needs to know of them, each ``[B, ...]``.
+        """Return sampled actions ``[B, A]`` and what the ratio needs to know about them, each ``[B, ...]``.
 
         Args:
             actor_obs: Normalised observations ``[B, O]``.
@@ -62,25 +69,13 @@ class GenerativeModel(DeployablePolicy):
 
     @abstractmethod
     def log_ratios(self, obs: TensorDict, actions: Tensor, old_params: Sequence[Tensor]) -> Tensor:
-        """Return the log-ratios of the policy to the one that drew ``actions``, ``[B]`` or ``[B, N]``.
+        """Return the log-ratios of this policy to the one that sampled ``actions``, ``[B]`` or ``[B, N]``.
 
         Args:
             obs: Observation groups, batch ``[B]``.
             actions: ``[B, A]``.
-            old_params: What :meth:`sample` returned with them.
+            old_params: What :meth:`sample` returned with the actions.
         """
-
-    @abstractmethod
-    def random_start(self, actor_obs: Tensor) -> Tensor:
-        """Return starts of the chain as in training, ``[B, A]``."""
-
-    @abstractmethod
-    def follow(self, actor_obs: Tensor, options: ChainOptions, start: Tensor | None) -> Tensor:
-        """Return the actions ``[B, A]`` to which the chain leads without noise from ``start`` or the options' start."""
-
-    @abstractmethod
-    def frozen(self, options: ChainOptions) -> InferencePolicy:
-        """Return a copy of the current policy."""
 
     # -- acting ---------------------------------------------------------------------------------------------------
 
@@ -93,7 +88,7 @@ class GenerativeModel(DeployablePolicy):
             obs: Observation groups, batch ``[B]``.
             masks: Ignored; part of RSL-RL's signature for recurrent models.
             hidden_state: Ignored, likewise.
-            stochastic_output: Act as in training instead of deterministically.
+            stochastic_output: Sample as in training instead of acting deterministically.
         """
         if not stochastic_output:
             return self.deterministic_actions(self.actor_obs(obs))
@@ -101,67 +96,68 @@ class GenerativeModel(DeployablePolicy):
         self.action_spread.copy_(actions.detach().std(0, correction=0))
         return actions
 
-    def act(self, obs: TensorDict, sampler: Literal["ode", "sde"] = "sde", initial_latent: Start = "zeros") -> Tensor:
+    def act(
+        self, obs: TensorDict, sampler: Literal["ode", "sde"] = "sde", initial_latent: InitialLatent = "zeros"
+    ) -> Tensor:
         """Return actions ``[B, A]``.
 
         Args:
             obs: Observation groups, batch ``[B]``.
-            sampler: ``sde`` acts as in training, ``ode`` without noise from step to step.
-            initial_latent: Start of ``ode``: a draw (``random``), or the same for all (``zeros``).
+            sampler: ``sde`` samples as in training, ``ode`` adds no noise between the steps.
+            initial_latent: Start of ``ode``: sampled from the prior (``random``) or ``zeros``.
 
         Raises:
             ValueError: If an option is unknown.
         """
-        if initial_latent not in get_args(Start):
-            raise ValueError(f"Unknown initial_latent {initial_latent!r}; use one of {get_args(Start)}.")
+        check_initial_latent(initial_latent)
         actor_obs = self.actor_obs(obs)
         if sampler == "sde":
             return self.sample(actor_obs)[0]
         if sampler == "ode":
-            start = self.random_start(actor_obs) if initial_latent == "random" else None
+            start = self.actor.draw_prior(len(actor_obs)) if initial_latent == "random" else None
             return self.deterministic_actions(actor_obs, start=start)
         raise ValueError(f"Unknown sampler {sampler!r}; use ode or sde.")
 
     def deterministic_actions(
         self, actor_obs: Tensor, options: ChainOptions = WHOLE_CHAIN, start: Tensor | None = None
     ) -> Tensor:
-        """Return where the chain leads without noise; see :class:`DeployablePolicy`."""
-        _require_no_ode_scale(options)
-        return self.follow(actor_obs, options, start)
+        """Return the end of the noise-free chain, ``[B, A]``; see :class:`DeployablePolicy`."""
+        _require_unscaled(options)
+        return self.actor.ode_path(actor_obs, options, start)[-1]
 
-    def deployable(self, options: ChainOptions = WHOLE_CHAIN) -> InferencePolicy:
-        """Freeze the current policy from a fixed start; see :class:`DeployablePolicy`."""
-        _require_no_ode_scale(options)
-        return self.frozen(options)
+    def deployable(self, options: ChainOptions = WHOLE_CHAIN) -> ChainInferencePolicy:
+        """Return a frozen copy of the noise-free chain from a fixed start; see :class:`DeployablePolicy`."""
+        _require_unscaled(options)
+        return ChainInferencePolicy(self.actor_obs, self.actor, options)
 
-    # -- what RSL-RL reads of the last draw -----------------------------------------------------------------------
+    def describe(self, options: ChainOptions = WHOLE_CHAIN) -> dict[str, Any]:
+        """Return export metadata of the chain."""
+        return options.describe(self.num_steps)
+
+    # -- what RSL-RL reads about the last sample ------------------------------------------------------------------
 
     @property
     def output_distribution_params(self) -> tuple[Tensor, ...]:
-        """What the ratio needs to know of the actions last drawn or evaluated, each ``[B, ...]``, without gradient."""
+        """What the ratio needs to know about the actions last sampled or evaluated, each ``[B, ...]``, detached."""
         return self._params
 
     @property
     def output_std(self) -> Tensor:
-        """Standard deviation ``[A]`` of the actions last drawn, over the environments."""
+        """Standard deviation ``[A]`` of the actions last sampled, over the environments."""
         return self.action_spread
 
     def get_output_log_prob(self, outputs: Tensor) -> Tensor:
-        """Return zeros ``[B]``: the old policy's part of the ratio travels with the parameters."""
+        """Return zeros ``[B]``: the old policy's part of the ratio is stored with the parameters."""
         return outputs.new_zeros(len(outputs))
-
-    def update_normalization(self, obs: TensorDict) -> None:
-        """Fold observations into the normaliser's statistics, each one once."""
-        self.actor_obs.update(self.actor_obs.concatenate(obs))
 
 
 def activation_class(name: str) -> type[nn.Module]:
-    """Return the class of an activation by RSL-RL's name for it.
+    """Return the class of an activation from its RSL-RL name.
 
     Raises:
-        ConfigError: If there is none.
+        ConfigError: If the name is unknown.
     """
-    from rsl_rl.utils import resolve_nn_activation  # versions without models have it elsewhere
+    from rsl_rl.utils import resolve_nn_activation  # not there in versions without models
 
     try:
         return type(resolve_nn_activation(name))
@@ -170,33 +166,27 @@ def activation_class(name: str) -> type[nn.Module]:
 
 
 def require_at_least_one(name: str, value: object) -> None:
-    """Refuse a setting of the actor that is not a positive integer.
+    """Check that a setting of the actor is a positive integer.
 
     Raises:
-        ConfigError: Naming it.
+        ConfigError: With the setting's name.
     """
     if type(value) is not int or value < 1:
         raise ConfigError(f"agent.actor.{name} must be an integer of at least 1; got {value!r}.")
 
 
 def require_positive(name: str, value: object) -> None:
-    """Refuse a setting of the actor that is not a positive number.
+    """Check that a setting of the actor is a positive number.
 
     Raises:
-        ConfigError: Naming it.
+        ConfigError: With the setting's name.
     """
     if not isinstance(value, (int, float)) or not 0.0 < value < float("inf"):
         raise ConfigError(f"agent.actor.{name} must be a number above 0; got {value!r}.")
 
 
-def _require_no_ode_scale(options: ChainOptions) -> None:
-    """Refuse another score scale than 1.
-
-    Raises:
-        ValueError: If it is another.
-    """
+def _require_unscaled(options: ChainOptions) -> None:
     if options.score_scale != 1.0:
         raise ValueError(
-            "This policy's network is not trained as a score, so there is nothing to scale; got "
-            f"score_scale={options.score_scale}."
+            f"This policy's network is not trained as a score; score_scale must be 1, got {options.score_scale}."
         )

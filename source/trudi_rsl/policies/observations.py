@@ -19,7 +19,7 @@ class ObservationEncoder(nn.Module):
 
     Args:
         groups: Observation group names, concatenated in this order.
-        num_obs: Total dimension of the groups.
+        num_obs: Total dimension ``O`` of the groups.
         normalize: Whether to normalise; False passes the concatenation through.
     """
 
@@ -28,6 +28,17 @@ class ObservationEncoder(nn.Module):
         self.groups = list(groups)
         self.num_obs = num_obs
         self.normalizer: nn.Module = EmpiricalNormalization(num_obs) if normalize else nn.Identity()
+
+    @property
+    def has_statistics(self) -> bool:
+        """Whether observations are normalised."""
+        return isinstance(self.normalizer, EmpiricalNormalization)
+
+    def statistics(self, device: torch.device) -> tuple[Tensor, Tensor]:
+        """Return mean and inverse standard deviation ``[1, O]`` of the observations; 0 and 1 ``[O]`` without them."""
+        if isinstance(self.normalizer, EmpiricalNormalization):
+            return self.normalizer.mean, 1.0 / (self.normalizer.std + self.normalizer.eps)
+        return torch.zeros(self.num_obs, device=device), torch.ones(self.num_obs, device=device)
 
     def concatenate(self, obs: TensorDict | dict[str, Tensor]) -> Tensor:
         """Return the raw observation ``[..., O]`` of this encoder's groups."""
@@ -42,13 +53,14 @@ class ObservationEncoder(nn.Module):
         return self.normalize(self.concatenate(obs))
 
     def update(self, raw: Tensor) -> None:
-        """Fold raw observations ``[E, O]`` into the statistics; a row with NaN or infinity counts as the mean.
+        """Update the statistics with raw observations ``[E, O]``; a row with NaN or infinity counts as the mean.
 
-        Such a rollout is refused at its end; the policy that is saved then must be free of it. Several processes all
-        fold in the observations of all: from version 5.5 on RSL-RL's normaliser sees to that itself.
+        A rollout with such rows is rejected at its end, and the policy that is then saved must be free of them. In
+        distributed training every rank uses the observations of all ranks; RSL-RL's normaliser all-gathers them itself
+        from version 5.5 on.
 
-        Outside inference mode, since the normaliser replaces its buffers and an inference tensor among them could not
-        be loaded into later.
+        Runs outside inference mode, because the normaliser replaces its buffers, and ``load_state_dict`` cannot copy
+        into an inference tensor.
         """
         if not isinstance(self.normalizer, EmpiricalNormalization):
             return

@@ -19,7 +19,6 @@ from tensordict import TensorDict
 from torch import Tensor, nn
 
 from trudi_rsl import algorithms, policies
-from trudi_rsl.algorithms.construction import components
 from trudi_rsl.checkpoints.format import SECTION, STATE_PARTS, PolicySpec
 from trudi_rsl.errors import ConfigError
 from trudi_rsl.rsl_rl_compat.version import POLICY_STYLE
@@ -181,8 +180,8 @@ class TruDi(algorithms.TruDi):
         # without the environment its sizes are all that is known of it
         env = policy.env or cast(VecEnv, SimpleNamespace(num_envs=num_envs, num_actions=policy.num_actions))
         cfg = {"algorithm": self._section, "obs_groups": policy.obs_groups, "num_steps_per_env": num_steps}
-        parts = components(policy.example, env, cfg, self._placement["device"])
-        arguments: dict[str, Any] = parts | {"env": policy.env} | self._placement
+        arguments = self.arguments(policy.example, env, cfg, self._placement["device"])
+        arguments |= {"env": policy.env} | self._placement
         super().__init__(**arguments)
         policy.fill(self)
 

@@ -7,9 +7,10 @@ import contextlib
 from collections.abc import Iterator
 from typing import Any
 
+import rsl_rl.modules
 from torch import nn
 
-from trudi_rsl.rsl_rl_compat.version import POLICY_STYLE
+from trudi_rsl.rsl_rl_compat.version import POLICY_STYLE, PPO_MODELS
 
 if POLICY_STYLE:
     from rsl_rl.networks import EmpiricalNormalization  # pyright: ignore[reportMissingImports]
@@ -21,7 +22,26 @@ try:
 except ImportError:  # before 3.3, which resolve ``module:name`` alone
     from rsl_rl.utils import string_to_callable as resolve_callable  # pyright: ignore[reportAttributeAccessIssue]
 
-__all__ = ["EmpiricalNormalization", "fresh_hidden_states", "policy_of", "resolve_callable"]
+MLPModel: Any = None
+"""PPO's model, None before RSL-RL 5."""
+if PPO_MODELS:
+    from rsl_rl.models import MLPModel
+
+DISTRIBUTIONS: dict[str, Any] = {
+    name: vars(rsl_rl.modules)[name]
+    for name in ("GaussianDistribution", "HeteroscedasticGaussianDistribution", "BetaDistribution")
+    if name in vars(rsl_rl.modules)
+}
+"""Output distributions of :data:`MLPModel` by name, as far as the installed version has them."""
+
+__all__ = [
+    "DISTRIBUTIONS",
+    "EmpiricalNormalization",
+    "MLPModel",
+    "fresh_hidden_states",
+    "policy_of",
+    "resolve_callable",
+]
 
 HIDDEN_STATES = ("hidden_state", "hidden_states")
 """Attributes of recurrent networks that hold their memory: in RSL-RL 4 and newer, and in 3."""

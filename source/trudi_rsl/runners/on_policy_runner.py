@@ -27,10 +27,9 @@ from trudi_rsl.checkpoints.format import (
     check_algorithm,
     check_task,
     learner_spec,
-    policy_spec,
     task_of,
 )
-from trudi_rsl.checkpoints.rebuild import kind_of_model, model_settings
+from trudi_rsl.checkpoints.rebuild import model_spec
 from trudi_rsl.checkpoints.resume import resume_state, set_resume_state
 from trudi_rsl.distributed import detect_lost_ranks, join_gloo
 from trudi_rsl.environments.description import task_name
@@ -94,8 +93,7 @@ class OnPolicyRunner(RslRlOnPolicyRunner):
             self.cfg.setdefault("check_for_nan", False)
         elif actor is not None and type(self.alg) is PPO:
             obs = self.alg.storage.observations[0]
-            groups, kind = {"actor": self.cfg["obs_groups"]["actor"]}, kind_of_model(policy_of(self.alg))
-            self._policy_spec = policy_spec("ppo", kind, model_settings(actor), obs, groups, env)
+            self._policy_spec = model_spec("ppo", policy_of(self.alg), actor, obs, self.cfg["obs_groups"], env)
         self._stop = StopConditions(self.cfg.get("max_seconds"))
         # a signal's sender, such as a cluster's scheduler, waits for a limited time
         self._rating = RateCheckpoints(
@@ -105,6 +103,8 @@ class OnPolicyRunner(RslRlOnPolicyRunner):
         if self.cfg.get("export_checkpoints"):
             self.hooks.append(ExportCheckpoints())
         self._unwritten: str | None = None
+        self.episodes_continue = False
+        """Whether the last :meth:`load` restored unfinished episodes; their lengths should then not be randomised."""
 
     def _configure_multi_gpu(self) -> None:
         """Join the other processes: on CPUs over gloo, on GPUs as RSL-RL does."""
@@ -273,11 +273,9 @@ class OnPolicyRunner(RslRlOnPolicyRunner):
 
         Args:
             path: The file, ``model_<iteration>.pt`` of the run folder.
-            infos: Plain values to store beside the task's name, the log's sums, and PPO's policy and resume state.
+            infos: Plain values to store beside the task's name and the log's sums.
         """
-        own = {"task": task_name(self.env), "logger": log_state(self.logger), SECTION: self._policy_spec}
-        if self._is_stock_ppo():
-            own["resume"] = resume_state(self.env if self.alg.storage.step == 0 else None)
+        own = {"task": task_name(self.env), "logger": log_state(self.logger)}
         try:
             self._write_checkpoint(path, {**own, **(infos or {})})
         except OSError as error:
@@ -294,7 +292,11 @@ class OnPolicyRunner(RslRlOnPolicyRunner):
         Raises:
             OSError: If the file cannot be written.
         """
-        write_checkpoint({**self._algorithm_state(), "iter": self.current_learning_iteration, "infos": infos}, path)
+        content = {**self._algorithm_state(), "iter": self.current_learning_iteration, "infos": infos}
+        if self._is_stock_ppo():
+            content[SECTION] = self._policy_spec
+            content |= resume_state(self.env if self.alg.storage.step == 0 else None)
+        write_checkpoint(content, path)
         if self._writer is not None and self.cfg.get("upload_model", True):
             self.logger.save_model(path, self.current_learning_iteration)
 
@@ -361,6 +363,9 @@ class OnPolicyRunner(RslRlOnPolicyRunner):
                     self.alg.learning_rate = self.alg.optimizer.param_groups[0]["lr"]
                     set_resume_state(self.env, checkpoint, not self.gpu_global_rank)
                 load_log_state(self.logger, checkpoint, self.device)
+                state = checkpoint.get("env_state") or {}
+                same_size = state.get("num_envs") == self.env.num_envs
+                self.episodes_continue = bool(state.get("exact")) and same_size and not self.gpu_global_rank
             return checkpoint["infos"]
 
     def _load_algorithm_state(self, checkpoint: dict[str, Any], load_cfg: dict[str, bool] | None, strict: bool) -> bool:

@@ -33,11 +33,11 @@ class Minibatch(NamedTuple):
     trace: Tensor | None
     """Traces of the decisions ``[R, B, A]``, None unless they are stored."""
     counts: Tensor | None = None
-    """Numbers of usable targets and next features ``[2]``, the means over several processes; None in a single one."""
+    """Numbers of usable targets and next features ``[2]``, averaged over ranks; None in a single process."""
 
 
 class BatchRows(NamedTuple):
-    """Which rows of the rollout make a minibatch."""
+    """Row indices of a minibatch."""
 
     rows: Tensor
     """Rows ``t E + e``, long ``[B]``."""
@@ -48,9 +48,9 @@ class BatchRows(NamedTuple):
 class RolloutBuffer:
     """One rollout of ``T`` steps in ``E`` environments.
 
-    Everything is allocated here, because the runner collects under ``torch.inference_mode`` and a tensor created
-    there could not be used in the update. Observations, actions and log-probs have ``T + 1`` rows: the last one holds
-    the bootstrap at the state after the rollout.
+    Everything is allocated here, because the runner collects under ``torch.inference_mode`` and tensors created there
+    could not be used in the update. Observations, actions and log-probs have ``T + 1`` rows: the last one holds the
+    bootstrap at the state after the rollout.
 
     Args:
         num_steps: Rollout length ``T``.
@@ -84,9 +84,9 @@ class RolloutBuffer:
         self.log_probs = torch.zeros(t + 1, e, device=device)
         self.rewards = torch.zeros(t, e, device=device)
         self.seen = torch.ones(t + 1, e, dtype=torch.bool, device=device)
-        """Whether the observations are the simulator's: False where those were not finite, and zeros stand for them."""
+        """Whether the simulator's observations were finite; zeros are stored where they were not."""
         self.rewarded = torch.ones(t, e, dtype=torch.bool, device=device)
-        """Whether the rewards are the simulator's: False where those were not finite, and 0 stands for them."""
+        """Whether the simulator's rewards were finite; 0 is stored where they were not."""
         self.terminated = torch.zeros(t, e, dtype=torch.bool, device=device)
         self.truncated = torch.zeros(t, e, dtype=torch.bool, device=device)
         self.targets = torch.zeros(t, e, device=device)
@@ -98,25 +98,25 @@ class RolloutBuffer:
         self.final_critic_obs: Tensor | None = None
         self.has_final = torch.zeros(t, e, dtype=torch.bool, device=device)
         self.rows: Tensor | None = None
-        """Rows ``t E + e`` to learn from, ``[T E]``, some of them twice where others are left out; None for all."""
+        """Rows ``t E + e`` to learn from, ``[T E]``, with repetitions in place of excluded rows; None for all."""
         self.step = 0
 
     def add_decision(
         self, actor_obs: Tensor, critic_obs: Tensor, decision: Decision, seen: Tensor | None = None
     ) -> None:
-        """Write row ``step``: what the policy saw, ``[E, O]``, and what it decided.
+        """Write the observations and the decision of row ``step``.
 
         Args:
-            actor_obs: Normalised, finite.
-            critic_obs: Likewise.
-            decision: Of the policy.
-            seen: ``[E]``, see :attr:`seen`; None for all.
+            actor_obs: Normalised and finite, ``[E, O]``.
+            critic_obs: Likewise, ``[E, Oc]``.
+            decision: The policy's, for these observations.
+            seen: Bool ``[E]``, see :attr:`seen`; None for all.
 
         Raises:
             OverflowError: If the rollout is longer than the buffer.
         """
         if self.step > self.num_steps:
-            raise OverflowError(f"The rollout buffer holds {self.num_steps} steps; call clear() before collecting on.")
+            raise OverflowError(f"The rollout buffer holds {self.num_steps} steps; call clear() before adding more.")
         self.actor_obs[self.step].copy_(actor_obs)
         if self.critic_obs is not self.actor_obs:
             self.critic_obs[self.step].copy_(critic_obs)
@@ -127,19 +127,29 @@ class RolloutBuffer:
         if self.trace is not None and self.step < self.num_steps:
             self.trace[self.step].copy_(decision.trace.transpose(0, 1))
 
-    def add_outcome(self, rewards: Tensor, terminated: Tensor, truncated: Tensor) -> None:
-        """Write what the simulator answered, each ``[E]``, and move to the next row; rewards may be non-finite."""
-        self.rewarded[self.step].copy_(torch.isfinite(rewards))
-        self.rewards[self.step].copy_(rewards.nan_to_num(0.0, 0.0, 0.0))
+    def add_outcome(
+        self, rewards: Tensor, terminated: Tensor, truncated: Tensor, rewarded: Tensor | None = None
+    ) -> None:
+        """Write the outcome of row ``step``, each ``[E]``, and move to the next row.
+
+        Args:
+            rewards: Finite.
+            terminated: Bool, exclusive with ``truncated``.
+            truncated: Bool.
+            rewarded: Bool, see :attr:`rewarded`; None for all.
+        """
+        if rewarded is not None:
+            self.rewarded[self.step].copy_(rewarded)
+        self.rewards[self.step].copy_(rewards)
         self.terminated[self.step].copy_(terminated)
         self.truncated[self.step].copy_(truncated)
         self.step += 1
 
     def add_final_obs(self, actor_obs: Tensor, critic_obs: Tensor) -> None:
-        """Keep the raw final observations ``[E, O]`` of the current row; call before :meth:`add_outcome`.
+        """Store the raw final observations ``[E, O]`` of row ``step``; call before :meth:`add_outcome`.
 
-        Only the rows of episodes that ended are read later. The memory is taken on the first call, since many hosts
-        give no final observations.
+        Only rows where an episode ended are read later. Memory is allocated on the first call, since many hosts provide
+        no final observations.
         """
         if self.final_actor_obs is None:
             with torch.inference_mode(False):
@@ -163,7 +173,7 @@ class RolloutBuffer:
     def index_batches(self, num_epochs: int, num_minibatches: int) -> Iterator[BatchRows]:
         """Yield the rows of ``num_epochs * num_minibatches`` batches, each epoch a fresh permutation of all rows.
 
-        All have the same size; where it does not divide the rows, each epoch leaves out a few, other ones each time.
+        All have the same size; if it does not divide the number of rows, each epoch leaves out a few at random.
 
         Raises:
             ValueError: If there are fewer rows than minibatches.
@@ -207,8 +217,7 @@ class RolloutBuffer:
     def _counts(self, batches: Tensor) -> Tensor | None:
         """Return :attr:`Minibatch.counts` ``[M, 2]`` of the batches with rows ``[M, B]``.
 
-        Usable rows are more in one process than in another, so that a mean of the processes' means would weigh those of
-        the former less.
+        Ranks have different numbers of usable rows, so a mean of the ranks' means would weight rows unequally.
         """
         if not torch.distributed.is_initialized():
             return None

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: BSD-3-Clause
-"""TD(lambda) targets that never look over a reset."""
+"""TD(lambda) targets that never cross a reset."""
 
 from __future__ import annotations
 
@@ -27,9 +27,9 @@ def td_lambda_targets(
         next_values: ``V'_t = Q(s', a')`` at the true next observation, ``[T, E]``.
         terminated: True terminations, bool ``[T, E]``.
         truncated: Time limits, bool ``[T, E]``, exclusive with ``terminated``.
-        known: False where ``next_values`` is not that of the true next observation (a truncation whose final
-            observation the host did not give), bool ``[T, E]``. The target of such a row is meaningless and its
-            caller drops it; no other row uses it.
+        known: False where ``next_values`` is not that of the true next observation (a truncation without a final
+            observation), bool ``[T, E]``. The target of such a row is meaningless and must be masked by the caller; no
+            other row uses it.
         gamma: Discount per step, in [0, 1).
         lam: Mixing ``lambda``, in [0, 1].
 

@@ -3,10 +3,10 @@
 
 import gymnasium as gym
 
+from trudi_rsl.evaluation.modes import BehaviourModes, find_modes, register_modes
 from trudi_rsl.tasks import planar_obstacle, push_t
-from trudi_rsl.tasks.behaviour_modes import BehaviourModes, modes_of, register_modes
 
-__all__ = ["BehaviourModes", "modes_of", "register_modes"]
+__all__ = ["BehaviourModes", "find_modes", "register_modes"]
 
 gym.register(
     "PlanarObstacle-v0",

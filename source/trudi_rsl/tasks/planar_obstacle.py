@@ -15,7 +15,7 @@ import numpy as np
 from gymnasium.spaces import Box
 from numpy.typing import NDArray
 
-from trudi_rsl.tasks.behaviour_modes import Array, BehaviourModes, circle
+from trudi_rsl.evaluation.modes import Array, BehaviourModes, circle
 
 START = (-0.65, 0.0)
 """Fixed start of the point [m]."""

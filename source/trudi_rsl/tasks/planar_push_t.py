@@ -16,8 +16,8 @@ from gymnasium.envs.mujoco import MujocoEnv
 from gymnasium.spaces import Box
 from numpy.typing import NDArray
 
+from trudi_rsl.evaluation.modes import Array
 from trudi_rsl.tasks import push_t
-from trudi_rsl.tasks.behaviour_modes import Array
 from trudi_rsl.tasks.push_t import FIXED_START
 
 MODEL = Path(__file__).with_name("planar_push_t.xml")

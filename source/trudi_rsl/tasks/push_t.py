@@ -12,7 +12,7 @@ import math
 import numpy as np
 from numpy.typing import ArrayLike
 
-from trudi_rsl.tasks.behaviour_modes import Array, BehaviourModes
+from trudi_rsl.evaluation.modes import Array, BehaviourModes
 
 Polygon = list[tuple[float, float]]
 Rectangle = tuple[float, float, float, float]

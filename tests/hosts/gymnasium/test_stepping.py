@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 import torch
 
-from trudi_rsl.hosts.gymnasium.env import NO_TIME_LIMIT, GymnasiumVecEnv
+from trudi_rsl.hosts.gymnasium.env import NO_TIME_LIMIT, EnvCfg, GymnasiumVecEnv
 
 CLOCK = "tests.hosts.gymnasium_tasks:trudi-tests/Clock-v0"
 
@@ -98,6 +98,7 @@ def test_shapes_dtypes_and_cfg_are_those_that_rsl_rl_expects() -> None:
     assert (dones.shape, dones.dtype) == ((3,), torch.long)
     assert (extras["time_outs"].shape, extras["time_outs"].dtype) == ((3,), torch.bool)
     assert (env.num_envs, env.num_actions, env.max_episode_length) == (3, 6, 1000)
+    assert isinstance(env.cfg, EnvCfg)
     stored = env.cfg.to_dict()
     assert type(stored) is dict
     assert (stored["task"], stored["num_envs"], stored["env_kwargs"]) == ("HalfCheetah-v5", 3, {})

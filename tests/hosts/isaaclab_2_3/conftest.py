@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: BSD-3-Clause
-"""Isaac Lab 2.3 for its tests: the packages of its wheel over stubs of Isaac Sim, and TruDi by its one import line."""
+"""Isaac Lab 2.3 for its tests: the packages of its wheel with stubs of Isaac Sim, and the import line for TruDi."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ install()
 
 import isaaclab_tasks  # noqa: E402, F401  # pyright: ignore[reportMissingImports]
 
-import trudi_rsl.hosts.isaaclab  # noqa: E402, F401  the line that a project adds
+import trudi_rsl.hosts.isaaclab  # noqa: E402, F401  the line that projects add
 
 SMALL = {
     "num_denoise_steps": 2,
@@ -29,14 +29,14 @@ SMALL = {
 
 
 def pytest_configure() -> None:
-    """Refuse to run with another RSL-RL than the session asked for."""
+    """Refuse to run with another version of RSL-RL than the session's."""
     if os.environ.get("TRUDI_EXPECT_RSL_RL", version("rsl-rl-lib")) != version("rsl-rl-lib"):
         raise pytest.UsageError(f"rsl-rl-lib is {version('rsl-rl-lib')}")
 
 
 @pytest.fixture
 def make_runner() -> Callable[..., Any]:
-    """Return a function that does what Isaac Lab's scripts do between Hydra and ``learn``: the stock runner."""
+    """Return a function that makes the stock runner as Isaac Lab's scripts do."""
     import gymnasium
     from isaaclab_rl.rsl_rl import RslRlVecEnvWrapper  # pyright: ignore[reportMissingImports]
     from isaaclab_tasks.utils.parse_cfg import load_cfg_from_registry  # pyright: ignore[reportMissingImports]

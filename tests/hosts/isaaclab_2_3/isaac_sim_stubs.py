@@ -1,10 +1,10 @@
 # SPDX-License-Identifier: BSD-3-Clause
-"""Isaac Sim as far as importing Isaac Lab 2.3 needs it: modules with every attribute, each a class that does nothing.
+"""Stubs of Isaac Sim for importing Isaac Lab 2.3: modules with every attribute, each a class that does nothing.
 
-Isaac Lab subclasses these, decorates with them and writes them in annotations, so they are classes; it also asks for
-special methods to find out what it holds, so those stay absent.
+They are classes because Isaac Lab subclasses them, decorates with them and annotates with them. They have no special
+methods, which Isaac Lab checks for.
 
-As a program, runs another one with these stubs: ``python -m tests.hosts.isaaclab_2_3.isaac_sim_stubs script.py ...``
+``python -m tests.hosts.isaaclab_2_3.isaac_sim_stubs script.py ...`` runs another program with these stubs.
 """
 
 from __future__ import annotations
@@ -23,11 +23,11 @@ from typing import Any, Self
 ISAAC_LAB = ("isaaclab", "isaaclab_rl", "isaaclab_tasks", "isaaclab_assets", "isaaclab_contrib")
 
 PACKAGES = ("carb", "cv2", "hid", "isaacsim", "omni", "pxr")
-"""Top-level packages that come with Isaac Sim, or that Isaac Lab uses for devices alone."""
+"""Top-level packages of Isaac Sim, and those that Isaac Lab uses only for devices."""
 
-# Isaac Lab 2.3 runs on 4.5 too, and there it asks less of the simulator.
+# Isaac Lab 2.3 also supports 4.5, with which it needs less of the simulator.
 VALUES = {"isaacsim.core.version": {"get_version": lambda: ["4.5.0", "", "4", "5", "0", "", "", ""]}}
-"""What must be something: modules to their attributes."""
+"""Modules to attributes that need a value."""
 
 
 class _Anything(type):
@@ -42,7 +42,7 @@ class Stub(metaclass=_Anything):
     """Takes any argument, has any attribute, and is empty."""
 
     def __new__(cls, *args: Any, **_: Any) -> Any:
-        """Return a new stub, or, as a decorator, what is decorated."""
+        """Return a new stub, or, as a decorator, the decorated object."""
         return args[0] if len(args) == 1 and callable(args[0]) else super().__new__(cls)
 
     def __init__(self, *_: Any, **__: Any) -> None:

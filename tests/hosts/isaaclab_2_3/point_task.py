@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: BSD-3-Clause
 """A task of Isaac Lab 2.3 that needs no Isaac Sim: the real ``DirectRLEnv`` with a point mass for physics.
 
-Isaac Lab's environment class, configuration classes, wrapper and registration are the real ones. What stands in for
-Isaac Sim is the simulation context and the scene, which hold nothing.
+Isaac Lab's environment class, configuration classes, wrapper and registration are the real ones; only the simulation
+context and the scene are replaced by empty ones.
 """
 
 from __future__ import annotations
@@ -100,7 +100,7 @@ class PointEnv(DirectRLEnv):
 
 @configclass
 class PointPPORunnerCfg(RslRlOnPolicyRunnerCfg):
-    """The task's own PPO configuration, as tasks have one."""
+    """The task's own PPO configuration."""
 
     num_steps_per_env = 8
     max_iterations = 4

@@ -16,15 +16,14 @@ import torch
 from tensordict import TensorDict
 
 from tests.hosts.environments import HOSTS
-from tests.scripts.running import table_rows
+from tests.hosts.shared import add_checkpoints, check_every_checkpoint
 from trudi_rsl.algorithms import load_actor_critic
-from trudi_rsl.checkpoints.file import read_checkpoint
 
 pytestmark = [
     pytest.mark.slow,
     pytest.mark.skipif(
         version("rsl-rl-lib") != HOSTS["isaaclab_2_3"].rsl_rl[-1],
-        reason="what versions of RSL-RL do differently is in test_training.py; starting Isaac Lab takes long",
+        reason="test_training.py covers the differences of RSL-RL's versions; starting Isaac Lab is slow",
     ),
 ]
 
@@ -43,31 +42,12 @@ def run(folder: Path, script: str, *args: str) -> str:
     return done.stdout
 
 
-def check_every_checkpoint(folder: Path, *settings: str) -> None:
-    """Check that all checkpoints are played alike, that best.pt names the best, and that nothing else is written."""
-    content = read_checkpoint(folder / "model_0.pt")
-    torch.save(content, folder / "model_9.pt")
-    content["actor_state_dict"]["actor.score_network.output_layer.bias"].add_(1.0)
-    torch.save(content, folder / "model_1.pt")
-    before = {path.name for path in folder.iterdir()}
-    flags = ("--headless", "--num_envs", "6", "--seed", "3", "--checkpoint", str(folder), "--every_checkpoint")
-    output = run(folder.parent, "play.py", *flags, *settings)
-    assert "Returns on Isaac-Point-Direct-v0, trudi, sampler ode, seed 3:" in output
-    first, second, same = table_rows(output)
-    assert [row[0] for row in (first, second, same)] == ["0", "1", "9"]
-    assert first[1:5] == same[1:5] != second[1:5]
-    assert first[4] == "10"
-    best = max((first, second), key=lambda row: float(row[1]))
-    assert best[-1] == "best" and (folder / "best.pt").readlink() == Path(f"model_{best[0]}.pt")
-    assert {path.name for path in folder.iterdir()} == before | {"best.pt"}
-
-
 def test_a_task_is_trained_resumed_and_played(tmp_path: Path) -> None:
     settings = [f"agent.algorithm.{setting}" for setting in SMALL]
     run(tmp_path, "train.py", *FLAGS, "--max_iterations", "2", "--seed", "3", *settings)
     [checkpoint] = tmp_path.rglob("model_1.pt")
     policy, spec = load_actor_critic(checkpoint)
-    assert (spec["task"], spec["cfg"]["num_denoise_steps"]) == ("Isaac-Point-Direct-v0", 2)
+    assert (spec["task"], spec["settings"]["num_denoise_steps"]) == ("Isaac-Point-Direct-v0", 2)
 
     output = run(tmp_path, "train.py", *FLAGS, "--max_iterations", "1", "--resume", *settings)
     assert f"Resuming from: {checkpoint.relative_to(tmp_path)}" in output
@@ -83,7 +63,15 @@ def test_a_task_is_trained_resumed_and_played(tmp_path: Path) -> None:
     exported = torch.from_numpy(session.run(["actions"], {"obs": obs.numpy()})[0])
     expected = policy(TensorDict({"policy": obs, "critic": torch.zeros(1, 5)}, batch_size=[1]))
     torch.testing.assert_close(exported, expected, rtol=1e-4, atol=1e-6)
-    check_every_checkpoint(shutil.copytree(checkpoint.parent, tmp_path / "run"), *settings)
+
+    folder = shutil.copytree(checkpoint.parent, tmp_path / "run")
+    add_checkpoints(folder)
+    before = {path.name for path in folder.iterdir()}
+    flags = (*FLAGS[:3], "--seed", "3", "--checkpoint", str(folder), "--every_checkpoint")
+    output = run(tmp_path, "play.py", *flags, *settings)
+    assert "Isaac-Point-Direct-v0, trudi, sampler ode, seed 3" in output
+    check_every_checkpoint(folder, output)
+    assert {path.name for path in folder.iterdir()} == before | {"best.pt"}
 
 
 def test_the_tasks_own_ppo_is_trained_resumed_and_played(tmp_path: Path) -> None:

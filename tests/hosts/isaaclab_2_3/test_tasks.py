@@ -39,12 +39,12 @@ def test_the_tasks_configuration_is_one_that_trudi_and_rsl_rl_take(task: str) ->
     assert settings.gamma == task_preset(task)["agent"]["algorithm"].get("gamma", ppo.algorithm.gamma)
     assert values["algorithm"]["class_name"] == "TruDi"
     assert values["policy"] == {"class_name": "DiffusionActorCritic.for_env(self.env)"}
-    # what is not set stays so, and RSL-RL takes the environment's groups of the sets' names
+    # If not set, RSL-RL uses the environment's groups named like the sets.
     assert "actor" not in (values["obs_groups"] or {}) and values["obs_groups"] == ppo.to_dict()["obs_groups"]
 
 
 @pytest.mark.parametrize("algo", ["reppo", "dime"])
-def test_trudis_relatives_have_its_configuration_but_for_actor_or_constraint(algo: str) -> None:
+def test_trudis_relatives_differ_from_it_in_actor_or_constraint(algo: str) -> None:
     trudi, own = (load_cfg_from_registry("Isaac-Velocity-Rough-G1-v0", agent_key(a)).to_dict() for a in ("trudi", algo))
     settings = settings_from_dict({name: v for name, v in own.pop("algorithm").items() if name != "class_name"})
     assert algorithm_of_settings(settings.to_dict()) == algo
@@ -53,7 +53,7 @@ def test_trudis_relatives_have_its_configuration_but_for_actor_or_constraint(alg
     assert repr(own) == repr(trudi)
 
 
-def test_an_algorithm_that_needs_a_newer_rsl_rl_says_so() -> None:
+def test_an_algorithm_that_needs_a_newer_rsl_rl_is_refused() -> None:
     with pytest.raises(ConfigError, match=r"SPO needs rsl-rl-lib 5 .*; installed is 3"):
         load_cfg_from_registry("Isaac-Velocity-Rough-G1-v0", agent_key("spo"))
 

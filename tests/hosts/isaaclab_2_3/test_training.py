@@ -36,13 +36,13 @@ def test_two_iterations_train_actor_critic_and_normalisers(make_runner: MakeRunn
     for part in [*parts, "actor_obs.normalizer._mean", "critic_obs.normalizer._mean"]:
         assert torch.isfinite(after[part]).all() and not torch.equal(before[part], after[part]), part
     storage = runner.alg.storage
-    # the time limit is told as such, since the point reaches it before it is out of reach
+    # Time limits are distinguished from failures; the point reaches the time limit first.
     assert storage.truncated.any()
     assert (storage.actor_obs.shape[-1], storage.critic_obs.shape[-1]) == (4, 5)
 
 
 @pytest.mark.parametrize("algo", ["reppo", "dime"])
-def test_trudis_relatives_train_and_their_checkpoints_tell_which_they_are(
+def test_trudis_relatives_train_and_their_checkpoints_name_them(
     make_runner: MakeRunner, tmp_path: Path, algo: str
 ) -> None:
     runner = make_runner(tmp_path, agent=agent_key(algo))
@@ -53,14 +53,14 @@ def test_trudis_relatives_train_and_their_checkpoints_tell_which_they_are(
 
 
 @pytest.mark.parametrize(("clip", "bound"), [(None, 1.0), (3.0, 3.0)])
-def test_actions_stay_within_the_bounds_that_the_environment_tells(
+def test_actions_are_scaled_to_the_environments_bounds(
     make_runner: MakeRunner, tmp_path: Path, clip: float | None, bound: float
 ) -> None:
     runner = make_runner(tmp_path, clip_actions=clip)
     assert runner.alg.get_policy().action_scale.tolist() == [bound, bound]
 
 
-def test_a_resumed_run_goes_on_where_the_checkpoint_ends(make_runner: MakeRunner, tmp_path: Path) -> None:
+def test_a_resumed_run_continues_from_the_checkpoint(make_runner: MakeRunner, tmp_path: Path) -> None:
     first = make_runner(tmp_path / "first")
     first.learn(2)
     path = str(tmp_path / "first" / "model_1.pt")
@@ -75,13 +75,13 @@ def test_a_resumed_run_goes_on_where_the_checkpoint_ends(make_runner: MakeRunner
     assert load_actor_critic(tmp_path / "resumed" / "model_1.pt")[1]["task"] == TASK
 
 
-def test_isaac_labs_exporters_write_the_policys_own_actions(make_runner: MakeRunner, tmp_path: Path) -> None:
+def test_isaac_labs_exporters_write_the_policys_actions(make_runner: MakeRunner, tmp_path: Path) -> None:
     runner = make_runner(tmp_path)
     runner.learn(2)
     torch.nn.init.normal_(runner.alg.get_policy().actor.score_network.output_layer.weight)
     act = runner.get_inference_policy(device="cpu")
     policy, folder = runner.alg.policy, str(tmp_path / "exported")
-    # the line of Isaac Lab's play script: there is no normaliser beside the policy
+    # As in Isaac Lab's play script; the policy has no separate normaliser.
     normalizer = policy.actor_obs_normalizer if hasattr(policy, "actor_obs_normalizer") else None
     export_policy_as_jit(policy, normalizer=normalizer, path=folder, filename="policy.pt")
     export_policy_as_onnx(policy, normalizer=normalizer, path=folder, filename="policy.onnx")

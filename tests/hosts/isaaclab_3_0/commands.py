@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: BSD-3-Clause
-"""Running Isaac Lab's commands and this project's scripts as users do, and what they leave."""
+"""Running Isaac Lab's commands and this project's scripts as users do, and reading their run folders."""
 
 from __future__ import annotations
 
@@ -14,11 +14,15 @@ from typing import Any
 
 import yaml
 
+from trudi_rsl.checkpoints.rebuild import load_deployable
+from trudi_rsl.deploy.parity import TOLERANCE, differences, draw_probes, run_onnx, run_torchscript
+from trudi_rsl.policies import ChainOptions
+
 SCRIPTS = Path(__file__).resolve().parents[3] / "scripts"
 TRUDI_AGENT = "rsl_rl_trudi_cfg_entry_point"
 
 ON_CPU = ("--device", "cpu", "agent.device=cpu")
-# Enough of everything to run every line, and no more.
+# The least that runs every line.
 FEW_STEPS = ("--num_envs", "4", "agent.num_steps_per_env=8")
 SMALL = {
     "num_mini_batches": 2,
@@ -28,24 +32,20 @@ SMALL = {
     "num_bins": 21,
 }
 SMALL_TRUDI = tuple(f"agent.algorithm.{name}={str(value).replace(' ', '')}" for name, value in SMALL.items())
-# Terrain is drawn anew by each process, the more of it the longer it takes.
+# Each process generates its terrain, which takes time.
 SMALL_TERRAIN = tuple(f"env.scene.terrain.terrain_generator.{name}=2" for name in ("num_rows", "num_cols"))
 TIMEOUT = 600.0
 
 
 @dataclass(frozen=True)
 class Done:
-    """A command that has ended.
-
-    Attributes:
-        returncode: Its exit code.
-        output: What it printed, to either stream.
-        folder: The folder it ran in.
-    """
+    """A command that has ended."""
 
     returncode: int
     output: str
+    """Of both streams."""
     folder: Path
+    """Working directory."""
 
     @property
     def run_folder(self) -> Path:
@@ -61,12 +61,12 @@ class Done:
 
     @property
     def agent(self) -> dict[str, Any]:
-        """The agent's settings as they were saved."""
+        """The saved settings of the agent."""
         return yaml.full_load((self.run_folder / "params" / "agent.yaml").read_text())
 
 
 def isaaclab(*args: str | Path, folder: Path, until: Path | None = None) -> Done:
-    """Run Isaac Lab's ``isaaclab`` command; see :func:`run`."""
+    """Run Isaac Lab's command; see :func:`run`."""
     return run(Path(sys.executable).with_name("isaaclab"), *args, folder=folder, until=until)
 
 
@@ -76,16 +76,10 @@ def script(name: str, *args: str | Path, folder: Path, until: Path | None = None
 
 
 def run(*command: str | Path, folder: Path, until: Path | None = None) -> Done:
-    """Run a command in a folder, from which logs are written.
-
-    Args:
-        command: The program and its arguments.
-        folder: Where to run it.
-        until: A file; some seconds after it appears, the command is interrupted as by Ctrl-C.
-    """
+    """Run a command in ``folder``; some seconds after the file ``until`` appears, interrupt it as by Ctrl-C."""
     output = folder / "output.txt"
     with output.open("w") as file:
-        # Wide enough that the messages of rich tables stay on one line.
+        # Wide enough for the messages in rich's tables.
         environ = os.environ | {"COLUMNS": "200"}
         process = subprocess.Popen(
             list(map(str, command)), cwd=folder, stdout=file, stderr=subprocess.STDOUT, env=environ
@@ -101,7 +95,7 @@ def run(*command: str | Path, folder: Path, until: Path | None = None) -> Done:
 
 
 def _interrupt(process: subprocess.Popen) -> None:
-    """Interrupt a process until it ends: Python drops an interrupt that meets a destructor, as Warp has many."""
+    """Interrupt a process until it ends: Python drops interrupts during destructors, of which Warp has many."""
     for _ in range(6):
         process.send_signal(signal.SIGINT)
         try:
@@ -112,9 +106,21 @@ def _interrupt(process: subprocess.Popen) -> None:
 
 
 def _wait_for(path: Path, process: subprocess.Popen) -> None:
-    """Wait until a file is there and the process has had time to go on from it, or until the process has ended."""
+    """Wait until some seconds after a file exists, or until the process has ended."""
     deadline = time.monotonic() + TIMEOUT
     while not path.exists() and process.poll() is None:
         assert time.monotonic() < deadline, f"{path} was not written within {TIMEOUT:.0f} s"
         time.sleep(0.2)
     time.sleep(5.0)
+
+
+def check_exports_act_as(checkpoint: Path) -> None:
+    """Check that the exported files beside a checkpoint return its actions, one environment at a time."""
+    policy, _spec = load_deployable(checkpoint)
+    deployable = policy.deployable()
+    probes = draw_probes(policy, deployable, ChainOptions())
+    exported = checkpoint.parent / "exported"
+    onnx_actions, _milliseconds = run_onnx(exported / "policy.onnx", probes)
+    for actions in (onnx_actions, run_torchscript(exported / "policy.pt", probes)):
+        assert actions.shape == probes.actions.shape
+        assert differences(actions, probes.actions, deployable).max() < TOLERANCE

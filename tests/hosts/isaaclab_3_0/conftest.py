@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: BSD-3-Clause
-"""What the tests with real Isaac Lab share: its assets."""
+"""The assets of the tests with real Isaac Lab."""
 
 from __future__ import annotations
 
@@ -13,8 +13,8 @@ from tests.hosts.environments import cache_folder, locked
 
 @pytest.fixture(scope="session", autouse=True)
 def assets(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Build the assets once, also for several workers, and send Isaac Lab to them."""
-    # here, since a session without the host must get as far as saying so
+    """Build the assets once for all workers, and let Isaac Lab read them."""
+    # Imported here, so that a session without the host reaches its own error.
     from tests.hosts.isaaclab_3_0.assets.build import build_assets
 
     base = tmp_path_factory.getbasetemp()

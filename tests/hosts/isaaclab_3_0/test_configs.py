@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: BSD-3-Clause
-"""Isaac Lab's configuration classes of TruDi are TruDi's own settings, and every task has one."""
+"""Isaac Lab's configuration classes have TruDi's settings, and every task has a configuration."""
 
 from __future__ import annotations
 
@@ -15,20 +15,20 @@ from trudi_rsl.algorithms import TruDiCfg
 from trudi_rsl.hosts.isaaclab import PPO_KEY, TRUDI_KEY
 from trudi_rsl.hosts.isaaclab.conversion import RslRlTrudiAlgorithmCfg, alternatives
 from trudi_rsl.hosts.isaaclab.registration import agent_key
-from trudi_rsl.settings import algorithm_of_settings, settings_from_dict
+from trudi_rsl.settings import SELECTORS, algorithm_of_settings, settings_from_dict
 
 
 def test_the_algorithms_configclass_has_the_fields_types_and_defaults_of_trudi() -> None:
     mirror = {field.name: field.type for field in fields(RslRlTrudiAlgorithmCfg)}
     assert mirror.pop("class_name") is str
-    own = {field.name for field in fields(TruDiCfg)}
+    own = {*SELECTORS, *(field.name for field in fields(TruDiCfg))}
     assert set(mirror) == own
     values = {name: value for name, value in to_dict(RslRlTrudiAlgorithmCfg()).items() if name in own}
     assert TruDiCfg.from_dict(values).to_dict() == TruDiCfg().to_dict()
 
 
 def load(task: str, algo: str) -> Any:
-    """Return a task's configuration for an algorithm; of alternatives, the default."""
+    """Return a task's configuration for an algorithm, the default one among alternatives."""
     cfg = load_cfg_from_registry(task, agent_key(algo))
     while choices := alternatives(cfg):
         cfg = choices["default"]
@@ -39,7 +39,7 @@ def assert_same_but_for_the_algorithm(given: Any, algo: str, task: str) -> None:
     ours, theirs = (to_dict(cfg) for cfg in (load(task, algo), given))
     assert ours.pop("experiment_name") == f"{theirs.pop('experiment_name').removesuffix('_trudi')}_{algo}"
     del ours["algorithm"], theirs["algorithm"]
-    # copies of "not set" do not compare equal
+    # Copies of MISSING do not compare equal.
     assert repr(ours) == repr(theirs)
 
 
@@ -57,7 +57,6 @@ def test_every_task_with_a_configuration_for_ppo_has_a_valid_one_for_each_algori
         settings = to_dict(trudi.algorithm)
         assert settings.pop("class_name") == "trudi_rsl.algorithms:TruDi"
         TruDiCfg.from_dict(settings)
-        # Copies of "not set" do not compare equal.
         assert to_dict(trudi).get("obs_groups") == to_dict(ppo).get("obs_groups")
         assert trudi.num_steps_per_env >= ppo.num_steps_per_env
         for algo in ("reppo", "dime"):

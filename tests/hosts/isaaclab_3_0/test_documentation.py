@@ -1,8 +1,7 @@
 # SPDX-License-Identifier: BSD-3-Clause
-"""The commands of docs/swap.md for Isaac Lab 3.0, one after the other in one folder, on a light task.
+"""All commands of docs/swap.md for Isaac Lab 3.0, in their order in one folder, with a light task and small settings.
 
-A wheel of Isaac Lab has no isaaclab.sh; `./isaaclab.sh -p` is this Python. The task's name is replaced, and what makes
-it small is added: few environments, little training, on the CPU.
+A wheel of Isaac Lab has no isaaclab.sh, so `./isaaclab.sh -p` is replaced by this Python.
 """
 
 import sys
@@ -10,8 +9,8 @@ from pathlib import Path
 
 import pytest
 
-from tests.hosts.documentation import commands
 from tests.hosts.isaaclab_3_0.commands import FEW_STEPS, ON_CPU, Done, run
+from tests.hosts.shared import commands
 
 LIGHT = "Isaac-Cartpole"
 

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: BSD-3-Clause
-"""TruDi asks Isaac Lab for the true last observations of episodes and stores them, under the stock runner."""
+"""With the stock runner, TruDi gets the true last observations of episodes from Isaac Lab and stores them."""
 
 from __future__ import annotations
 

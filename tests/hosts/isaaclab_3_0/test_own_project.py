@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: BSD-3-Clause
-"""A project of its own, installed as users do, trains with PPO, with TruDi unedited, and by the one-line swap."""
+"""An external project trains with PPO, with TruDi without an edit, and with the one-line swap."""
 
 from __future__ import annotations
 
@@ -12,8 +12,16 @@ import pytest
 import torch
 
 from tests.hosts.environments import install
-from tests.hosts.isaaclab_3_0.commands import FEW_STEPS, ON_CPU, SMALL_TRUDI, TRUDI_AGENT, Done, isaaclab, script
-from tests.hosts.isaaclab_3_0.policies import check_exports_act_as
+from tests.hosts.isaaclab_3_0.commands import (
+    FEW_STEPS,
+    ON_CPU,
+    SMALL_TRUDI,
+    TRUDI_AGENT,
+    Done,
+    check_exports_act_as,
+    isaaclab,
+    script,
+)
 from trudi_rsl.algorithms import load_actor_critic
 
 pytestmark = pytest.mark.slow
@@ -45,14 +53,14 @@ def trudi_run(tmp_path_factory: pytest.TempPathFactory) -> Done:
     return isaaclab("train", *STOCK, *TWO, "--agent", TRUDI_AGENT, *SMALL_TRUDI, folder=folder)
 
 
-def test_the_project_knows_no_trudi_but_by_the_one_line() -> None:
+def test_the_project_mentions_trudi_in_one_line_only() -> None:
     lines = [line for path in PROJECT.rglob("*.py") for line in path.read_text().splitlines() if "trudi_rsl" in line]
     assert [line.strip() for line in lines] == ['self.algorithm.class_name = "trudi_rsl.algorithms:TruDi"']
 
 
 def test_ppo_trains(ppo_run: Done) -> None:
     assert ppo_run.returncode == 0, ppo_run.output
-    assert "trudi" not in torch.load(ppo_run.checkpoint, weights_only=False)
+    assert "trudi_rsl" not in torch.load(ppo_run.checkpoint, weights_only=False)
 
 
 def test_trudi_trains_without_an_edit(trudi_run: Done) -> None:
@@ -60,10 +68,10 @@ def test_trudi_trains_without_an_edit(trudi_run: Done) -> None:
     policy, spec = load_actor_critic(trudi_run.checkpoint)
     assert spec["task"] == TASK
     assert (policy.actor.num_obs, policy.actor.num_actions) == (3, 1)
-    assert spec["cfg"]["gamma"] == 0.99
+    assert spec["settings"]["gamma"] == 0.99
 
 
-def test_what_trained_without_an_edit_plays_and_exports(trudi_run: Done) -> None:
+def test_a_policy_trained_without_an_edit_plays_and_exports(trudi_run: Done) -> None:
     exported = trudi_run.checkpoint.parent / "exported" / "policy.onnx"
     arguments = ("--agent", TRUDI_AGENT, "--num_envs", "4", "--checkpoint", trudi_run.checkpoint, *SMALL_TRUDI)
     done = isaaclab("play", *STOCK, *arguments, folder=trudi_run.folder, until=exported)
@@ -71,14 +79,14 @@ def test_what_trained_without_an_edit_plays_and_exports(trudi_run: Done) -> None
     check_exports_act_as(trudi_run.checkpoint)
 
 
-def test_trudi_trains_by_the_one_line_swap_with_ppos_shared_settings(tmp_path: Path) -> None:
+def test_the_one_line_swap_trains_with_ppos_shared_settings(tmp_path: Path) -> None:
     few = ("--max_iterations", "1", "--num_envs", "4", "agent.num_steps_per_env=4")
     done = isaaclab("train", *STOCK, *few, "--agent", "rsl_rl_swapped_cfg_entry_point", folder=tmp_path)
     assert done.returncode == 0, done.output
     _policy, spec = load_actor_critic(done.checkpoint)
     saved = done.agent["algorithm"]
     shared = ("learning_rate", "num_learning_epochs", "num_mini_batches", "max_grad_norm", "gamma", "lam")
-    assert [spec["cfg"][name] for name in shared] == [saved[name] for name in shared]
+    assert [spec["settings"][name] for name in shared] == [saved[name] for name in shared]
     assert "clip_param" in done.output
 
 

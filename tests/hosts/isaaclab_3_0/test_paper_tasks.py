@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: BSD-3-Clause
-"""The other tasks of the paper's Isaac Lab suite start with their presets, under their names in Isaac Lab 2.3."""
+"""The other tasks of the paper's Isaac Lab suite train with their presets, by their names in Isaac Lab 2.3."""
 
 from __future__ import annotations
 
@@ -32,5 +32,5 @@ def test_a_task_of_the_paper_trains_with_its_preset(
     policy, spec = load_actor_critic(done.checkpoint)
     preset = task_preset(task)["agent"]["algorithm"]
     assert preset["value_range"] != "auto"
-    assert TruDiCfg.from_dict(spec["cfg"]) == TruDiCfg.from_dict(preset | SMALL)
+    assert TruDiCfg.from_dict(spec["settings"]) == TruDiCfg.from_dict(preset | SMALL)
     assert (policy.actor.num_obs, policy.actor.num_actions) == sizes

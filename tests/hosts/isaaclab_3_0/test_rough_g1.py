@@ -1,9 +1,8 @@
 # SPDX-License-Identifier: BSD-3-Clause
-"""Isaac-Velocity-Rough-G1, the task this project is for, with Isaac Lab's commands and with this project's scripts."""
+"""Isaac-Velocity-Rough-G1 with Isaac Lab's commands and with this project's scripts."""
 
 from __future__ import annotations
 
-from dataclasses import fields
 from pathlib import Path
 
 import pytest
@@ -18,10 +17,10 @@ from tests.hosts.isaaclab_3_0.commands import (
     SMALL_TRUDI,
     TRUDI_AGENT,
     Done,
+    check_exports_act_as,
     isaaclab,
     script,
 )
-from tests.hosts.isaaclab_3_0.policies import check_exports_act_as
 from trudi_rsl.algorithms import TruDiCfg, load_actor_critic
 from trudi_rsl.checkpoints.file import read_checkpoint
 from trudi_rsl.config.presets import task_preset
@@ -46,31 +45,31 @@ def ours(name: str, *args: str | Path, folder: Path) -> Done:
 
 
 def common() -> tuple[str, ...]:
-    """Return what makes any command quick, and start without a GPU."""
+    """Return arguments that make a command fast and run it on the CPU."""
     return (*ON_CPU, "physics=newton_mjwarp", *FEW_STEPS, *SMALL_TRUDI, *SMALL_TERRAIN)
 
 
 @pytest.fixture(scope="module")
 def stock_run(tmp_path_factory: pytest.TempPathFactory) -> Done:
-    """Train two iterations by Isaac Lab's command, one setting overridden."""
+    """Train two iterations with Isaac Lab's command and one override."""
     folder = tmp_path_factory.mktemp("stock")
     return stock("train", *TWO, f"agent.algorithm.kl_bound={KL_BOUND}", folder=folder)
 
 
 @pytest.fixture(scope="module")
 def our_run(tmp_path_factory: pytest.TempPathFactory) -> Done:
-    """Train two iterations by our script, under the old name, one setting overridden."""
+    """Train two iterations with our script, the old task name and one override."""
     folder = tmp_path_factory.mktemp("ours")
     return ours("train.py", *TWO, f"agent.algorithm.kl_bound={KL_BOUND}", folder=folder)
 
 
 def check_settings(done: Done) -> None:
-    """Check that a run has the task's preset and what was overridden, in its folder and in its checkpoint."""
+    """Check that the run folder and the checkpoint have the settings of the preset and the override."""
     expected = TruDiCfg.from_dict(task_preset(TASK)["agent"]["algorithm"] | SMALL | {"kl_bound": KL_BOUND}).to_dict()
     _policy, spec = load_actor_critic(done.checkpoint)
-    for saved in (TruDiCfg.from_dict(spec["cfg"]).to_dict(), done.agent["algorithm"]):
+    for saved in (TruDiCfg.from_dict(spec["settings"]).to_dict(), done.agent["algorithm"]):
         assert {name: saved[name] for name in expected} == expected
-    assert set(done.agent["algorithm"]) == {"class_name", *(field.name for field in fields(TruDiCfg))}
+    assert set(done.agent["algorithm"]) == {"class_name", *TruDiCfg().to_dict()}
 
 
 def test_isaac_labs_command_trains_with_the_preset_and_overrides(stock_run: Done) -> None:
@@ -86,7 +85,7 @@ def test_isaac_labs_command_plays_and_exports_the_policy(stock_run: Done) -> Non
     check_exports_act_as(checkpoint)
 
 
-def test_the_checkpoint_tells_the_robot_without_the_simulator(stock_run: Done, tmp_path: Path) -> None:
+def test_the_checkpoint_describes_the_robot_without_the_simulator(stock_run: Done, tmp_path: Path) -> None:
     report = export_checkpoint(stock_run.checkpoint, tmp_path)
     contract = Policy(report.onnx).contract
     assert contract.control_period_s == pytest.approx(0.02)
@@ -149,5 +148,5 @@ def test_our_script_resumes_the_newest_run(our_run: Done) -> None:
 
 
 def iterations(done: Done) -> int:
-    """Return after which iteration the newest checkpoint was saved."""
+    """Return the iteration of the newest checkpoint."""
     return torch.load(done.checkpoint, weights_only=False)["iter"]

@@ -1,6 +1,6 @@
 # SPDX-License-Identifier: BSD-3-Clause
 # pyright: reportMissingImports=false
-"""What the mjlab tests share: a Unitree G1 trained by mjlab's own command, and one to step."""
+"""Fixtures of the mjlab tests: a Unitree G1 trained by mjlab's own command, and G1s to step."""
 
 from __future__ import annotations
 

@@ -26,7 +26,7 @@ def test_the_ends_of_the_bounds_command_the_ends_of_the_g1s_joints(g1: RslRlVecE
         torch.testing.assert_close(target, torch.tensor([r[end] for r in ranges], dtype=torch.float32))
 
 
-def test_between_the_presets_bounds_first_values_stay_near_the_value_range_which_the_joints_limits_leave_far(
+def test_initial_values_are_near_the_value_range_with_the_presets_bounds_and_far_from_it_with_the_joint_limits(
     g1: RslRlVecEnvWrapper,
 ) -> None:
     algorithm = load_rl_cfg(FLAT + "-TruDi").algorithm
@@ -35,7 +35,7 @@ def test_between_the_presets_bounds_first_values_stay_near_the_value_range_which
         low, high = bounds
         g1.seed(0)
         g1.reset()
-        # the policy before it has learned
+        # The untrained policy.
         unit_actions = torch.tanh(algorithm.prior_std * torch.randn(24, g1.num_envs, g1.num_actions))
         rewards = [g1.step((low + high) / 2 + (high - low) / 2 * action)[1].mean() for action in unit_actions]
         values[name] = float(torch.stack(rewards).mean()) / (1 - algorithm.gamma)
@@ -54,7 +54,7 @@ def test_a_clip_of_the_term_narrows_the_bounds_and_a_negative_scale_keeps_them_i
     assert (bounds[0].tolist(), bounds[1].tolist()) == ([-0.5], [1.0])
 
 
-def test_efforts_reach_the_actuators_limits_and_what_has_none_is_left_to_the_caller() -> None:
+def test_efforts_reach_the_actuators_limits_and_velocities_have_no_bounds() -> None:
     cfg = load_env_cfg(CARTPOLE)
     cfg.actions["effort"].scale = 2.0
     cfg.actions["velocity"] = JointVelocityActionCfg(entity_name="cartpole", actuator_names=("slider",))

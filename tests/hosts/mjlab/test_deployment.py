@@ -1,6 +1,6 @@
 # SPDX-License-Identifier: BSD-3-Clause
 # pyright: reportMissingImports=false
-"""What is told of mjlab's G1 rebuilds its observations and its commands outside of mjlab."""
+"""The metadata of mjlab's G1 suffices to compute its observations and commands outside of mjlab."""
 
 from __future__ import annotations
 
@@ -45,13 +45,8 @@ def test_the_terms_of_single_frames_build_the_whole_observation(noiseless: RslRl
     contract, base = contract_of(noiseless), noiseless.unwrapped
     builder = ObservationBuilder(contract.terms)
     obs, _ = noiseless.reset()
-    cfgs = dict(
-        zip(
-            base.observation_manager.active_terms["actor"],
-            base.observation_manager._group_obs_term_cfgs["actor"],
-            strict=True,
-        )
-    )
+    manager = base.observation_manager
+    cfgs = dict(zip(manager.active_terms["actor"], manager._group_obs_term_cfgs["actor"], strict=True))
     for step in range(5):
         frames = {name: cfg.func(base, **cfg.params)[0].numpy() for name, cfg in cfgs.items()}
         np.testing.assert_allclose(builder.build(frames), obs["actor"][0].numpy(), atol=1e-6, err_msg=f"step {step}")
@@ -108,6 +103,6 @@ def test_a_checkpoint_exports_with_its_robot_and_without_mjlabs_environment(flat
 
 def test_efforts_have_no_gains() -> None:
     env = RslRlVecEnvWrapper(ManagerBasedRlEnv(load_env_cfg(CARTPOLE), "cpu"))
-    told = describe_environment(env, ["actor"])
-    assert [action["kind"] for action in told["actions"]] == ["JointEffortAction"]
-    assert set(told["robot"]["stiffness"]) == {0.0}
+    metadata = describe_environment(env, ["actor"])
+    assert [action["kind"] for action in metadata["actions"]] == ["JointEffortAction"]
+    assert set(metadata["robot"]["stiffness"]) == {0.0}

@@ -1,6 +1,6 @@
 # SPDX-License-Identifier: BSD-3-Clause
 # pyright: reportMissingImports=false
-"""Stepping with the true last observations, against mjlab's own step."""
+"""Steps with true last observations, compared with mjlab's own steps."""
 
 from __future__ import annotations
 
@@ -45,19 +45,19 @@ def _run(env: RslRlVecEnvWrapper, ends: bool) -> list[tuple]:
     env.reset()
     env.episode_length_buf[1] = env.max_episode_length - STEPS if ends else 0
     actions = 0.1 * torch.randn(STEPS, ENVS, env.num_actions, generator=torch.Generator().manual_seed(0))
-    return [_copied(env.step(a)) for a in actions]
+    return [_copy(env.step(a)) for a in actions]
 
 
-def test_last_observations_are_those_of_an_episode_that_goes_on_and_the_others_go_on_untouched(
+def test_last_observations_are_those_of_an_episode_without_the_time_limit_and_others_are_unchanged(
     pair: tuple[RslRlVecEnvWrapper, RslRlVecEnvWrapper],
 ) -> None:
     endless, ours = pair
     expected = _run(endless, ends=False)
-    with last_observations(ours) as told:
-        answers = _run(told, ends=True)
+    with last_observations(ours) as env_with_last:
+        steps = _run(env_with_last, ends=True)
     going_on = torch.tensor([True, False, True, True])
-    for step, (other, own) in enumerate(zip(expected, answers, strict=True)):
-        last = step == STEPS - 1
+    for i, (other, own) in enumerate(zip(expected, steps, strict=True)):
+        last = i == STEPS - 1
         assert own[2].tolist() == own[3]["time_outs"].tolist() == [0, int(last), 0, 0]
         assert torch.equal(own[1], other[1])
         assert ("final_obs" in own[3]) == last
@@ -71,17 +71,17 @@ def test_last_observations_are_those_of_an_episode_that_goes_on_and_the_others_g
     assert ours.unwrapped.common_step_counter == endless.unwrapped.common_step_counter
 
 
-def test_an_ended_episode_is_logged_and_reset_as_mjlab_does(
+def test_an_ended_episode_is_logged_and_reset_as_in_mjlab(
     pair: tuple[RslRlVecEnvWrapper, RslRlVecEnvWrapper],
 ) -> None:
     stock, ours = pair
     mjlabs = _run(stock, ends=True)[-1]
-    with last_observations(ours) as told:
-        own = _run(told, ends=True)[-1]
+    with last_observations(ours) as env_with_last:
+        own = _run(env_with_last, ends=True)[-1]
     assert own[2].tolist() == mjlabs[2].tolist() == [0, 1, 0, 0]
     assert own[3]["log"].keys() == mjlabs[3]["log"].keys()
     for name, value in mjlabs[3]["log"].items():
-        # a command adds its error up in the episode's last step too, which mjlab's own step leaves out
+        # Unlike in mjlab's own step, a command also adds its error in the last step.
         steps = STEPS / (STEPS - 1) if name.startswith("Metrics/twist") else 1.0
         assert float(own[3]["log"][name]) == pytest.approx(steps * float(value), rel=0.1, abs=1e-4), name
     assert ours.episode_length_buf.tolist() == stock.episode_length_buf.tolist() == [STEPS, 0, STEPS, STEPS]
@@ -93,17 +93,17 @@ def test_an_ended_episode_is_logged_and_reset_as_mjlab_does(
 def test_the_last_observation_is_that_of_the_state_in_which_the_episode_ended() -> None:
     env = _make(CARTPOLE)
     env.episode_length_buf[:] = env.max_episode_length - 3
-    with last_observations(env) as told:
+    with last_observations(env) as env_with_last:
         for _ in range(2):
-            told.step(torch.ones(ENVS, 1))
+            env_with_last.step(torch.ones(ENVS, 1))
         state = env.unwrapped.sim.data.qpos.clone()
-        obs, _, dones, extras = told.step(torch.ones(ENVS, 1))
+        obs, _, dones, extras = env_with_last.step(torch.ones(ENVS, 1))
         assert dones.all()
-        # full force moves the cart further in each step, and the swing-up begins at rest in the middle
+        # Full force moves the cart further in each step, and episodes start at rest in the middle.
         assert (extras["final_obs"]["critic"][:, 0] > state[:, 0] + 1e-3).all()
         assert (obs["critic"][:, 0].abs() < 1e-3).all()
         assert env.episode_length_buf.tolist() == [0] * ENVS
-        assert "final_obs" not in told.step(torch.ones(ENVS, 1))[3]
+        assert "final_obs" not in env_with_last.step(torch.ones(ENVS, 1))[3]
 
 
 def test_steps_without_a_time_limit_due_are_mjlabs_own(
@@ -113,21 +113,21 @@ def test_steps_without_a_time_limit_due_are_mjlabs_own(
     env.reset()
     env.episode_length_buf[:] = 0
     resets: list[bool] = []
-    with last_observations(env) as told:
+    with last_observations(env) as env_with_last:
         for _ in range(40):
-            # from end to end of the joints' ranges, so that it falls
-            _, _, dones, extras = told.step(10.0 * torch.randn(ENVS, env.num_actions))
+            # Over the full joint ranges, so that the robot falls.
+            _, _, dones, extras = env_with_last.step(10.0 * torch.randn(ENVS, env.num_actions))
             assert env.unwrapped.cfg.auto_reset
             assert "final_obs" not in extras
             resets.append(bool(dones.any()))
     assert any(resets)
 
 
-def test_mjlab_resets_again_after_the_block_also_when_it_is_left_by_an_error() -> None:
+def test_mjlab_resets_again_after_the_block_even_after_an_error() -> None:
     env = _make(CARTPOLE)
     env.episode_length_buf[:] = env.max_episode_length - 1
-    with pytest.raises(KeyboardInterrupt), last_observations(env) as told:
-        told.step(torch.zeros(ENVS, 1))
+    with pytest.raises(KeyboardInterrupt), last_observations(env) as env_with_last:
+        env_with_last.step(torch.zeros(ENVS, 1))
         assert not env.unwrapped.cfg.auto_reset
         raise KeyboardInterrupt
     assert env.unwrapped.cfg.auto_reset
@@ -137,18 +137,18 @@ def test_mjlab_resets_again_after_the_block_also_when_it_is_left_by_an_error() -
     assert env.episode_length_buf.tolist() == [1] * ENVS
 
 
-def test_a_task_that_records_its_steps_is_left_to_mjlab(capsys: pytest.CaptureFixture[str]) -> None:
+def test_a_task_with_recorders_is_reset_by_mjlab(capsys: pytest.CaptureFixture[str]) -> None:
     env = _make(CARTPOLE, recorders={"steps": RecorderTermCfg(func=RecorderTerm)})
-    with last_observations(env) as told:
-        assert told is env
+    with last_observations(env) as env_with_last:
+        assert env_with_last is env
         assert env.unwrapped.cfg.auto_reset
-    assert "last observations stay unknown" in capsys.readouterr().out
+    assert "last observations are not available" in capsys.readouterr().out
 
 
 def _command(env: RslRlVecEnvWrapper) -> CommandTerm:
     return env.unwrapped.command_manager.get_term("twist")
 
 
-def _copied(answer: tuple) -> tuple:
-    obs, rewards, dones, extras = answer
+def _copy(step: tuple) -> tuple:
+    obs, rewards, dones, extras = step
     return obs.clone(), rewards.clone(), dones.clone(), copy.deepcopy(dict(extras))

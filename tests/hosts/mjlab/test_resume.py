@@ -1,6 +1,6 @@
 # SPDX-License-Identifier: BSD-3-Clause
 # pyright: reportMissingImports=false
-"""What mjlab's environments count and which terrain they stand on goes on in a resumed run; lost ones are reset."""
+"""A resumed run continues mjlab's step counters and terrain levels; non-finite environments are reset."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ NUM_ENVS = 4
 
 @pytest.fixture(scope="module")
 def make() -> Any:
-    """Return environments of the rough G1, made anew at each call."""
+    """Return a function that makes environments of the rough G1."""
     made = []
 
     def build() -> RslRlVecEnvWrapper:
@@ -37,7 +37,7 @@ def make() -> Any:
         env.close()
 
 
-def test_counters_and_terrain_go_on_and_robots_stand_on_it(make: Any) -> None:
+def test_counters_and_terrain_are_restored_and_robots_stand_on_it(make: Any) -> None:
     first, second = make(), make()
     first.unwrapped.common_step_counter = 4321
     terrain = first.unwrapped.scene.terrain
@@ -50,7 +50,7 @@ def test_counters_and_terrain_go_on_and_robots_stand_on_it(make: Any) -> None:
     expected = terrain.terrain_origins[torch.arange(NUM_ENVS), state["env_progress"]["terrain_types"]]
     torch.testing.assert_close(host.scene.terrain.env_origins, expected)
     distance = (host.scene["robot"].data.root_link_pos_w - expected)[:, :2].norm(dim=-1)
-    # half a tile: nearer to their own origin than to any other
+    # Less than half a tile: closest to their own origin.
     assert (distance < terrain.cfg.terrain_generator.size[0] / 2).all()
 
 

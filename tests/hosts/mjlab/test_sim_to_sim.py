@@ -1,6 +1,6 @@
 # SPDX-License-Identifier: BSD-3-Clause
 # pyright: reportMissingImports=false
-"""The runtime drives mjlab's cartpole in plain MuJoCo, from the compiled model alone, as mjlab drives it."""
+"""The runtime controls mjlab's cartpole in plain MuJoCo, from the compiled model alone, as mjlab does."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ NUM_STEPS = 80
 
 
 class PlainCartpole:
-    """MuJoCo in double precision, and nothing of mjlab but the compiled model."""
+    """MuJoCo in double precision, with nothing of mjlab but the compiled model."""
 
     def __init__(self, file: Path, qpos: np.ndarray, qvel: np.ndarray, period_s: float) -> None:
         self.model: Any = mujoco.MjModel.from_binary_path(str(file))  # pyright: ignore[reportAttributeAccessIssue]
@@ -55,16 +55,8 @@ class PlainCartpole:
 
         (slider, hinge), (_, hinge_vel) = self.data.qpos, self.data.qvel
         small = max(0.0, 1.0 - 0.9 * control**2)
-        return (
-            (1 + np.cos(hinge))
-            / 2
-            * (1 + tolerance(slider, 2.0))
-            / 2
-            * (4 + small)
-            / 5
-            * (1 + tolerance(hinge_vel, 5.0))
-            / 2
-        )
+        upright, centred = (1 + np.cos(hinge)) / 2, (1 + tolerance(slider, 2.0)) / 2
+        return upright * centred * (4 + small) / 5 * (1 + tolerance(hinge_vel, 5.0)) / 2
 
 
 @pytest.fixture(scope="module")

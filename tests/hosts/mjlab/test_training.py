@@ -1,6 +1,6 @@
 # SPDX-License-Identifier: BSD-3-Clause
 # pyright: reportMissingImports=false
-"""mjlab's own ``train`` command on TruDi tasks, and what a run leaves."""
+"""mjlab's own ``train`` command on TruDi tasks, and the files of a run."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ ROBOT_METADATA = {
 
 @pytest.fixture
 def train(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Train:
-    """Run mjlab's ``train`` in this process, which spares the import, and return the run folder."""
+    """Run mjlab's ``train`` in this process, which saves the time of the import, and return the run folder."""
 
     def run(task: str, *args: str, settings: Sequence[str] = SMALL) -> Path:
         monkeypatch.chdir(tmp_path)
@@ -59,11 +59,14 @@ def test_two_iterations_on_the_flat_g1_leave_mjlabs_files_and_a_policy_of_finite
         assert all(torch.isfinite(value).all() for value in checkpoint[part].values())
 
 
-def test_overrides_of_the_command_line_reach_the_algorithm(flat_run: Path) -> None:
+def test_overrides_reach_the_algorithm_and_are_saved_with_the_run(flat_run: Path) -> None:
     settings = read_checkpoint(flat_run / "model_1.pt")["trudi_rsl"]["settings"]
-    assert settings["actor_hidden_dims"] == [16, 16]
-    assert settings["num_mini_batches"] == 2
-    assert settings["gamma"] == 0.97
+    assert (settings["actor_hidden_dims"], settings["num_mini_batches"], settings["gamma"]) == ([16, 16], 2, 0.97)
+    agent = yaml.full_load((flat_run / "params" / "agent.yaml").read_text())
+    cfg = load_rl_cfg(FLAT + "-TruDi")
+    assert (agent["algorithm"]["kl_bound"], agent["num_steps_per_env"]) == (cfg.algorithm.kl_bound, 8)
+    assert not {"actor", "critic"} & set(agent)
+    assert math.isclose(agent["algorithm"]["learning_rate"], cfg.algorithm.learning_rate)
 
 
 def test_the_onnx_is_one_file_with_mjlabs_metadata_and_acts_as_the_newest_checkpoint(flat_run: Path) -> None:
@@ -105,7 +108,7 @@ def test_the_rough_g1_trains_exports_at_each_checkpoint_and_resumes_with_its_cur
     assert checkpoint["infos"]["logger"]["tot_timesteps"] == 4 * (steps + 8)
 
 
-def test_a_task_without_joint_positions_gets_a_plain_onnx_and_is_told_so_once(
+def test_a_task_without_joint_positions_is_exported_without_metadata_and_that_is_logged_once(
     train: Train, capsys: pytest.CaptureFixture[str]
 ) -> None:
     run = train(CARTPOLE + "-TruDi", "--agent.max-iterations", "2")
@@ -122,21 +125,21 @@ def test_true_last_observations_reach_the_targets_unless_they_are_turned_off(
 ) -> None:
     from trudi_rsl.storage import RolloutBuffer
 
-    told = []
+    valid = []
     clear = RolloutBuffer.clear
 
     def cleared(self: RolloutBuffer) -> None:
         ended = self.terminated | self.truncated
         if self.step and ended.any():
-            told.append(bool(self.target_valid.all()))
+            valid.append(bool(self.target_valid.all()))
         clear(self)
 
     monkeypatch.setattr(RolloutBuffer, "clear", cleared)
     short = ("--env.episode-length-s", "0.2", "--agent.max-iterations", "1")
     train(CARTPOLE + "-TruDi", *short)
-    assert told == [True]
+    assert valid == [True]
     train(CARTPOLE + "-TruDi", *short, "--agent.algorithm.final-observations", "False")
-    assert told == [True, False]
+    assert valid == [True, False]
 
 
 def test_a_ppo_checkpoint_is_refused_by_name(train: Train) -> None:
@@ -179,16 +182,6 @@ def _stand_still(path: Path) -> None:
     }
     np.savez(path, **repeated)  # pyright: ignore[reportArgumentType]
     env.close()
-
-
-def test_the_parameters_beside_the_run_are_what_it_was_trained_with(flat_run: Path) -> None:
-    agent = yaml.full_load((flat_run / "params" / "agent.yaml").read_text())
-    cfg = load_rl_cfg(FLAT + "-TruDi")
-    assert agent["algorithm"]["kl_bound"] == cfg.algorithm.kl_bound
-    assert agent["num_steps_per_env"] == 8
-    assert "actor" not in agent
-    assert "critic" not in agent
-    assert math.isclose(agent["algorithm"]["learning_rate"], cfg.algorithm.learning_rate)
 
 
 def test_training_with_and_without_evaluations_ends_in_the_same_weights_and_the_highest_is_best(train: Train) -> None:

@@ -5,7 +5,6 @@ from __future__ import annotations
 
 import copy
 import dataclasses
-import typing
 from typing import Any
 
 from isaaclab.utils import configclass  # pyright: ignore[reportMissingImports]
@@ -15,22 +14,23 @@ from trudi_rsl.checkpoints.format import PolicyGradientAlgorithm
 from trudi_rsl.errors import ConfigError
 from trudi_rsl.hosts.ppo_conversion import relative_class, sibling_name, trudi_settings
 from trudi_rsl.rsl_rl_compat.version import ALGORITHM_CLASS_NAME, INSTALLED, POLICY_CLASS_NAME, POLICY_STYLE, PPO_MODELS
-from trudi_rsl.settings import LearnerAlgorithm, TruDiCfg, family_overrides
+from trudi_rsl.settings import SETTINGS, LearnerAlgorithm, fields_from_trudi, schema_fields
 
 
-def _mirror() -> type:
-    """Return a class body with the fields of :class:`TruDiCfg` and ``class_name``, for ``configclass`` to finish."""
-    hints = typing.get_type_hints(TruDiCfg)
-    values = {f.name: getattr(TruDiCfg(), f.name) for f in dataclasses.fields(TruDiCfg)}
-    # Isaac Lab merges overrides into lists, and refuses them where a tuple of another length stands.
-    values = {name: list(value) if isinstance(value, tuple) else value for name, value in values.items()}
-    annotations = {"class_name": str, **{name: hints[name] for name in values}}
-    body = {"__annotations__": annotations, "__module__": __name__, "class_name": ALGORITHM_CLASS_NAME, **values}
-    body["__doc__"] = "Settings of TruDi; field by field those of :class:`trudi_rsl.settings.TruDiCfg`."
-    return type("RslRlTrudiAlgorithmCfg", (), body)
+def _algorithm_cfg(algo: LearnerAlgorithm) -> Any:
+    """Return a configclass with ``class_name``, the selectors and the fields of an algorithm's settings."""
+    name, settings = f"RslRl{algo.capitalize()}AlgorithmCfg", SETTINGS[algo]
+    fields = [("class_name", str, ALGORITHM_CLASS_NAME), *schema_fields(settings)]
+    body: dict[str, Any] = {name: default for name, _, default in fields}
+    body |= {"__annotations__": {name: hint for name, hint, _ in fields}, "__module__": __name__}
+    body["__doc__"] = f"Settings of {algo.upper()}, those of :class:`trudi_rsl.settings.{settings.__name__}`."
+    return configclass(type(name, (), body))
 
 
-RslRlTrudiAlgorithmCfg: Any = configclass(_mirror())
+RslRlTrudiAlgorithmCfg: Any = _algorithm_cfg("trudi")
+RslRlReppoAlgorithmCfg: Any = _algorithm_cfg("reppo")
+RslRlDimeAlgorithmCfg: Any = _algorithm_cfg("dime")
+ALGORITHM_CFGS = {"trudi": RslRlTrudiAlgorithmCfg, "reppo": RslRlReppoAlgorithmCfg, "dime": RslRlDimeAlgorithmCfg}
 
 
 @configclass
@@ -100,8 +100,8 @@ def sibling_of_trudi(trudi: Any, algo: LearnerAlgorithm) -> Any:
     if choices := alternatives(trudi):
         return _preset({name: sibling_of_trudi(choice, algo) for name, choice in choices.items()})
     cfg = copy.deepcopy(trudi)
-    for name, value in family_overrides(algo).items():
-        setattr(cfg.algorithm, name, list(value) if isinstance(value, tuple) else value)
+    names = ("class_name", *fields_from_trudi(algo))
+    cfg.algorithm = ALGORITHM_CFGS[algo](**{name: getattr(cfg.algorithm, name) for name in names})
     cfg.experiment_name = sibling_name(cfg.experiment_name, algo)
     return cfg
 

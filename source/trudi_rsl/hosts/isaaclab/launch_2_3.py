@@ -22,9 +22,11 @@ from typing import Any
 import torch
 from isaaclab.app import AppLauncher  # pyright: ignore[reportMissingImports]
 
-from trudi_rsl.config.run_folder import LOG_ROOT, checkpoints_in, create_run_folder
+from trudi_rsl.config.run_folder import LOG_ROOT, create_run_folder
 from trudi_rsl.errors import CheckpointError, ConfigError, NonFiniteError
-from trudi_rsl.evaluation.policies import SamplerCfg, acting, identify, load_into
+from trudi_rsl.evaluation.identify import identify
+from trudi_rsl.evaluation.play import Playback, sampler_from_args
+from trudi_rsl.evaluation.policies import load_into, policy_for
 from trudi_rsl.settings import SETTINGS
 
 logger = logging.getLogger(__name__)
@@ -58,7 +60,7 @@ def train(args: argparse.Namespace, host_args: list[str]) -> None:
 
 def play(args: argparse.Namespace, host_args: list[str]) -> None:
     """Play; see :func:`trudi_rsl.hosts.isaaclab.launch.play`."""
-    sampler = SamplerCfg(args.sampler, args.score_scale, args.num_candidates, args.initial_latent)
+    sampler_from_args(args)  # refuses a wrong option before Isaac Sim starts
     with _app(args, host_args) as (rank, overrides):
         from trudi_rsl.hosts.isaaclab.task import (
             AGENT_KEYS,
@@ -76,34 +78,23 @@ def play(args: argparse.Namespace, host_args: list[str]) -> None:
         check_agent_overrides(base, overrides)
         checkpoint = find_resume(args, base, overrides)
         assert checkpoint is not None, "resume is set"
-        algorithm = identify(checkpoint, task.id, args.algo)
-        sampler.require_for(algorithm)
-        task = Task(task.id, AGENT_KEYS[algorithm])
-        checkpoints = checkpoints_in(checkpoint.parent) if args.every_checkpoint else []
+        playback = Playback.from_args(args, task.id, checkpoint)
+        task = Task(task.id, AGENT_KEYS[playback.algorithm])
 
         def run(env_cfg: Any, agent_cfg: Any) -> None:
-            from trudi_rsl.evaluation.play import evaluate_and_print
-
             _apply_flags(args, env_cfg, agent_cfg, rank)
             use_trained_settings(agent_cfg, checkpoint)
             env, runner = _make(args, task.id, env_cfg, agent_cfg, checkpoint.parent / "videos" / "play", None)
             runner.load(str(checkpoint))
-            title = f"{task.id}, {algorithm}, sampler {args.sampler}, seed {env_cfg.seed}"
-            if checkpoints:
-                from trudi_rsl.evaluation.selection import select_best
-
-                load = functools.partial(load_into, runner, sampler=sampler)
-                select_best(env, checkpoints, load, args.episodes, env_cfg.seed, title)
-                env.close()
-                return
-            exported = checkpoint.parent / "exported"
-            _export(runner, str(exported))
-            print(f"Checkpoint: {checkpoint}\nExported: {exported}", flush=True)
-            policy = acting(runner.alg, sampler)
-            if args.episodes is not None:
-                evaluate_and_print(env, policy, args.episodes, title)
-            else:
-                _play_on(env, policy, (args.video_length or 200) if args.video else None)
+            num_steps = (args.video_length or 200) if args.video else None
+            playback.run(
+                env,
+                functools.partial(load_into, runner, sampler=playback.sampler),
+                env_cfg.seed,
+                policy=policy_for(runner.alg, playback.sampler),
+                export=lambda: _export(runner, checkpoint.parent / "exported"),
+                view=(lambda policy: _play_on(env, policy, num_steps)) if args.episodes is None else None,
+            )
             env.close()
 
         _with_configurations(task, overrides, run)
@@ -214,18 +205,19 @@ def _learn(
     env.close()
 
 
-def _export(runner: Any, folder: str) -> None:
-    """Write ``policy.pt`` and ``policy.onnx``; with RSL-RL 3, Isaac Lab exports the policies of PPO."""
+def _export(runner: Any, folder: Path) -> Path:
+    """Write ``policy.pt`` and ``policy.onnx`` to a folder and return it; Isaac Lab exports PPO of RSL-RL 3."""
     if hasattr(runner.alg, "get_policy"):
-        runner.export_policy_to_jit(folder, "policy.pt")
-        runner.export_policy_to_onnx(folder, "policy.onnx")
-        return
+        runner.export_policy_to_jit(str(folder), "policy.pt")
+        runner.export_policy_to_onnx(str(folder), "policy.onnx")
+        return folder
     from isaaclab_rl.rsl_rl import export_policy_as_jit, export_policy_as_onnx  # pyright: ignore[reportMissingImports]
 
     policy = runner.alg.policy
     normalizer = getattr(policy, "actor_obs_normalizer", None)
-    export_policy_as_jit(policy, normalizer, folder, "policy.pt")
-    export_policy_as_onnx(policy, folder, normalizer, "policy.onnx")
+    export_policy_as_jit(policy, normalizer, str(folder), "policy.pt")
+    export_policy_as_onnx(policy, str(folder), normalizer, "policy.onnx")
+    return folder
 
 
 def _play_on(env: Any, policy: Callable[..., Any], num_steps: int | None) -> None:

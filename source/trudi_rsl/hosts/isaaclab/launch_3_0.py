@@ -18,9 +18,9 @@ from isaaclab_rl.entrypoints import run_play_cli, run_train_cli  # pyright: igno
 from isaaclab_rl.entrypoints.backends import play_rsl_rl, train_rsl_rl  # pyright: ignore[reportMissingImports]
 from rsl_rl.env import VecEnv
 
-from trudi_rsl.config import checkpoints_in
-from trudi_rsl.evaluation.play import evaluate_and_print
-from trudi_rsl.evaluation.policies import SamplerCfg, acting, identify, load_into
+from trudi_rsl.evaluation.identify import identify
+from trudi_rsl.evaluation.play import Playback
+from trudi_rsl.evaluation.policies import load_into, policy_for
 from trudi_rsl.hosts.isaaclab.task import (
     AGENT_KEYS,
     Task,
@@ -53,49 +53,44 @@ def train(args: argparse.Namespace, host_args: list[str]) -> None:
 def play(args: argparse.Namespace, host_args: list[str]) -> None:
     """Play; see :func:`trudi_rsl.hosts.isaaclab.launch.play`."""
     load_external_tasks()
-    sampler = SamplerCfg(args.sampler, args.score_scale, args.num_candidates, args.initial_latent)
     task = find_task(args.task, played_algorithm(args), play=True)
     args.resume = True
     checkpoint = _checkpoint(args, task, host_args)
     assert checkpoint is not None, "resume is set"
-    algorithm = identify(checkpoint, task.id, args.algo)
-    sampler.require_for(algorithm)
-    task = Task(task.id, AGENT_KEYS[algorithm])
-    checkpoints = checkpoints_in(checkpoint.parent) if args.every_checkpoint else []
+    playback = Playback.from_args(args, task.id, checkpoint)
+    task = Task(task.id, AGENT_KEYS[playback.algorithm])
     made: dict[str, Any] = {}
 
     def create_runner(env: VecEnv, agent_cfg: Any, log_dir: str | None = None) -> Any:
         use_trained_settings(agent_cfg, checkpoint)
         runner = _create_runner(env, agent_cfg, log_dir)
-        if checkpoints:
-            # Isaac Lab's command exports the one that it was given
+        if playback.checkpoints:
+            # Isaac Lab's command would export the checkpoint that it loads
             runner.export_policy_to_jit = runner.export_policy_to_onnx = lambda *_, **__: None
         made.update(env=env, runner=runner)
         return runner
 
     def run_playback(step: Callable[[], None], **settings: Any) -> None:
         env, runner = made["env"], made["runner"]
-        seed = env.unwrapped.cfg.seed
-        title = f"{task.id}, {algorithm}, sampler {args.sampler}, seed {seed}"
-        if checkpoints:
-            from trudi_rsl.evaluation.selection import select_best  # needs the `eval` extra
 
-            load = functools.partial(load_into, runner, sampler=sampler)
-            select_best(env, checkpoints, load, args.episodes, seed, title)
-            return
-        policy: Any = acting(runner.alg, sampler)
-        if args.episodes is not None:
-            evaluate_and_print(env, policy, args.episodes, title)
-            return
-        obs = env.get_observations()
+        def view(policy: Any) -> None:
+            obs = env.get_observations()
 
-        def sampled_step() -> None:
-            nonlocal obs
-            obs, _, dones, _ = env.step(policy(obs))
-            if hasattr(policy, "reset"):
-                policy.reset(dones)
+            def sampled_step() -> None:
+                nonlocal obs
+                obs, _, dones, _ = env.step(policy(obs))
+                if hasattr(policy, "reset"):
+                    policy.reset(dones)
 
-        stock_playback(sampled_step, **settings)
+            stock_playback(sampled_step, **settings)
+
+        playback.run(
+            env,
+            functools.partial(load_into, runner, sampler=playback.sampler),
+            env.unwrapped.cfg.seed,
+            policy=policy_for(runner.alg, playback.sampler),
+            view=view if args.episodes is None else None,
+        )
 
     stock_playback = play_rsl_rl.run_playback
     names = tuple(name for name in PASSED_ON if name not in ("max_iterations", "run_name", "logger"))

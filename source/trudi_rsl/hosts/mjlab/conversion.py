@@ -14,25 +14,21 @@ from mjlab.rl import RslRlBaseRunnerCfg, RslRlOnPolicyRunnerCfg  # pyright: igno
 from trudi_rsl.checkpoints.format import PolicyGradientAlgorithm
 from trudi_rsl.hosts.ppo_conversion import relative_class, sibling_name, trudi_settings
 from trudi_rsl.rsl_rl_compat.version import ALGORITHM_CLASS_NAME
-from trudi_rsl.settings import DIMECfg, LearnerAlgorithm, REPPOCfg, TruDiCfg, family_overrides
+from trudi_rsl.settings import DIMECfg, LearnerAlgorithm, REPPOCfg, TruDiCfg, fields_from_trudi, schema_fields
 
 
-@dataclass
-class TruDiAlgorithmCfg(TruDiCfg):
-    """Settings of TruDi; fields, help and checks are those of :class:`trudi_rsl.settings.TruDiCfg`."""
-
-    class_name: str = ALGORITHM_CLASS_NAME
-    """Algorithm class name resolved by RSL-RL."""
-
-
-@dataclass
-class REPPOAlgorithmCfg(REPPOCfg, TruDiAlgorithmCfg):
-    """Settings of REPPO; fields, help and checks are those of :class:`trudi_rsl.settings.REPPOCfg`."""
+def _algorithm_cfg(name: str, settings: type[TruDiCfg | REPPOCfg | DIMECfg]) -> Any:
+    """Return a dataclass with the fields, help and checks of an algorithm's settings, ``class_name`` and selectors."""
+    keys = [("class_name", str, ALGORITHM_CLASS_NAME), *schema_fields(settings)]
+    inherited = {f.name for f in dataclasses.fields(settings)}
+    own = [(key, hint, field(default=default)) for key, hint, default in keys if key not in inherited]
+    return dataclasses.make_dataclass(name, own, bases=(settings,), namespace={"__module__": __name__})
 
 
-@dataclass
-class DIMEAlgorithmCfg(DIMECfg, TruDiAlgorithmCfg):
-    """Settings of DIME; fields, help and checks are those of :class:`trudi_rsl.settings.DIMECfg`."""
+TruDiAlgorithmCfg: Any = _algorithm_cfg("TruDiAlgorithmCfg", TruDiCfg)
+REPPOAlgorithmCfg: Any = _algorithm_cfg("REPPOAlgorithmCfg", REPPOCfg)
+DIMEAlgorithmCfg: Any = _algorithm_cfg("DIMEAlgorithmCfg", DIMECfg)
+ALGORITHM_CFGS = {"trudi": TruDiAlgorithmCfg, "reppo": REPPOAlgorithmCfg, "dime": DIMEAlgorithmCfg}
 
 
 @dataclass
@@ -49,12 +45,11 @@ class TruDiRunnerCfg(RslRlBaseRunnerCfg):
     """Newest checkpoints that stay in the run folder, beside the best, at least 1; None keeps all."""
     class_name: str = "OnPolicyRunner"
     """The runner class name, as in PPO's configuration."""
-    algorithm: TruDiAlgorithmCfg = field(default_factory=TruDiAlgorithmCfg)
+    algorithm: TruDiAlgorithmCfg = field(default_factory=TruDiAlgorithmCfg)  # pyright: ignore[reportInvalidTypeForm]
     """Settings of TruDi."""
 
 
 _PPO_SECTIONS = ("actor", "critic", "algorithm")
-_SETTINGS = {"reppo": REPPOAlgorithmCfg, "dime": DIMEAlgorithmCfg}
 
 
 def trudi_from_ppo(task: str, ppo: RslRlOnPolicyRunnerCfg) -> TruDiRunnerCfg:
@@ -84,8 +79,8 @@ def sibling_from_trudi(trudi: TruDiRunnerCfg, algo: LearnerAlgorithm) -> TruDiRu
         trudi: The task's TruDi configuration, not modified.
         algo: ``reppo`` or ``dime``.
     """
-    shared = {f.name: getattr(trudi.algorithm, f.name) for f in dataclasses.fields(trudi.algorithm)}
-    algorithm = _SETTINGS[algo](**shared | family_overrides(algo))
+    names = ("class_name", *fields_from_trudi(algo))
+    algorithm = ALGORITHM_CFGS[algo](**{name: getattr(trudi.algorithm, name) for name in names})
     return dataclasses.replace(trudi, algorithm=algorithm, experiment_name=sibling_name(trudi.experiment_name, algo))
 
 

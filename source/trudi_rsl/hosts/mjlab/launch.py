@@ -19,7 +19,7 @@ from trudi_rsl.config import resume_path
 from trudi_rsl.config.presets import task_preset
 from trudi_rsl.config.run_folder import LOG_ROOT
 from trudi_rsl.errors import ConfigError
-from trudi_rsl.evaluation.policies import identify
+from trudi_rsl.evaluation.identify import identify
 from trudi_rsl.hosts.mjlab.task import Task, apply, find_task
 
 logger = logging.getLogger(__name__)

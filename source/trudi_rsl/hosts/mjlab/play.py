@@ -20,16 +20,17 @@ from mjlab.tasks import registry  # pyright: ignore[reportMissingImports]
 from omegaconf import OmegaConf
 
 from trudi_rsl.checkpoints.rebuild import load_deployable
-from trudi_rsl.config import checkpoints_in, resume_path
+from trudi_rsl.config import resume_path
 from trudi_rsl.config.schema import ANY_CHECKPOINT
 from trudi_rsl.deploy import export_policy
-from trudi_rsl.evaluation.episodes import MOST_ENVS, PLAYED_EPISODES, Policy
-from trudi_rsl.evaluation.play import evaluate_and_print
-from trudi_rsl.evaluation.policies import SamplerCfg, identify, load_policy
-from trudi_rsl.evaluation.video import record_episode, video_path
+from trudi_rsl.evaluation.episodes import Policy
+from trudi_rsl.evaluation.identify import identify
+from trudi_rsl.evaluation.play import Playback
+from trudi_rsl.evaluation.policies import load_policy
+from trudi_rsl.evaluation.video import video_path
 from trudi_rsl.hosts.mjlab.description import as_text, robot_metadata
 from trudi_rsl.hosts.mjlab.task import Task, apply, find_task
-from trudi_rsl.hosts.registry import check_device
+from trudi_rsl.runners import OnPolicyRunner
 
 
 class PlayedEnv(RslRlVecEnvWrapper):
@@ -60,48 +61,33 @@ def play(args: argparse.Namespace, overrides: Sequence[str] = ()) -> None:
         CheckpointError: If there is no such checkpoint, or it is of another task or algorithm.
         VideoError: If the video cannot be rendered.
     """
-    sampler = SamplerCfg(args.sampler, args.score_scale, args.num_candidates, args.initial_latent)
     task = find_task(args.task, args.algo)
-    checkpoint = _find(task, args)
-    task = Task(task.name, identify(checkpoint, task.name, args.algo))
-    sampler.require_for(task.algo)
-    checkpoints = checkpoints_in(checkpoint.parent) if args.every_checkpoint else []
+    playback = Playback.from_args(args, task.name, _find(task, args))
+    checkpoint, task = playback.checkpoint, Task(task.name, playback.algorithm)
     device = args.device or ("cuda:0" if torch.cuda.is_available() else "cpu")
-    check_device(device)
     if args.num_threads:
         torch.set_num_threads(args.num_threads)
     viewed = args.episodes is None and not args.headless
-    episodes = PLAYED_EPISODES if args.episodes is None else args.episodes
-    num_envs = args.num_envs or (1 if viewed else max(1, min(episodes, MOST_ENVS)))
+    num_envs = args.num_envs or (1 if viewed else playback.num_envs)
     env_cfg = playing_cfg(task, num_envs, args.seed, overrides)
     agent = agent_cfg(task, checkpoint)
+    video = video_path(checkpoint.parent) if args.video else None
     simulator = ManagerBasedRlEnv(env_cfg, device, "rgb_array" if args.video else None)
     env = PlayedEnv(simulator, task.name, agent["clip_actions"])
 
     def load(path: Path) -> Policy:
-        return load_policy(path, identify(path, task.name, task.algo), env, agent, sampler, device)
+        algorithm = identify(path, task.name, task.algo)
+        return load_policy(path, algorithm, env, agent, playback.sampler, device, OnPolicyRunner)
 
-    title = f"{task.name}, {task.algo}, sampler {args.sampler}, seed {env_cfg.seed}"
-    if checkpoints:
-        from trudi_rsl.evaluation.selection import select_best  # needs the `eval` extra
-
-        select_best(env, checkpoints, load, episodes, env_cfg.seed, title)
-        env.close()
-        return
-    policy = load(checkpoint)
-    torch.manual_seed(env_cfg.seed)
-
-    print(f"Checkpoint: {checkpoint}")
-    if task.algo != "ppo":
-        print(f"Exported: {export(checkpoint, env)}")
-    if args.video:
-        path = video_path(checkpoint.parent / "videos")
-        record_episode(env, policy, path, args.video_length or 1000)
-        print(f"Video: {path}")
-    if viewed:
-        _view(env, policy)
-    else:
-        evaluate_and_print(env, policy, episodes, title)
+    playback.run(
+        env,
+        load,
+        env_cfg.seed,
+        export=(lambda: export(checkpoint, env)) if task.algo != "ppo" else None,
+        view=(lambda policy: _view(env, policy)) if viewed else None,
+        video=video,
+        max_video_steps=args.video_length,
+    )
     env.close()
 
 

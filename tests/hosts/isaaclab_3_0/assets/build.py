@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: BSD-3-Clause
-"""A folder that takes the place of Isaac Sim's asset server, built without network and without Isaac Sim.
+"""A folder that replaces Isaac Sim's asset server, built without network and without Isaac Sim.
 
-`ISAACSIM_ASSET_ROOT`, set before Isaac Lab is imported, sends every robot and ground of its tasks there. The robots are
-stand-ins with the right names and dimensions, not NVIDIA's: returns must not be compared with published ones.
+Isaac Lab reads all assets from `ISAACSIM_ASSET_ROOT`, if set before its import. The robots have the names and
+dimensions of NVIDIA's, but are not the same: returns must not be compared with published ones.
 """
 
 from __future__ import annotations
@@ -15,13 +15,12 @@ import zipfile
 from pathlib import Path
 
 from tests.hosts.isaaclab_3_0.assets.allegro import write_allegro
-from tests.hosts.isaaclab_3_0.assets.classic import write_ant, write_cartpole, write_humanoid
+from tests.hosts.isaaclab_3_0.assets.classic import write_ant, write_cartpole
 from tests.hosts.isaaclab_3_0.assets.humanoids import write_g1, write_h1
-from tests.hosts.isaaclab_3_0.assets.quadrupeds import write_anymal, write_go2
 from tests.hosts.isaaclab_3_0.assets.scenery import write_cube, write_ground
 from tests.hosts.isaaclab_3_0.assets.shadow import write_shadow
 
-# Its text descriptions of the G1 and Go1 are read; nothing of it is installed.
+# Source of the G1's MJCF file; the package is not installed.
 MJLAB = "mjlab==1.6.0"
 
 
@@ -29,10 +28,10 @@ def build_assets(root: Path, cache: Path) -> None:
     """Write all assets.
 
     Args:
-        root: Folder that ``ISAACSIM_ASSET_ROOT`` shall name.
-        cache: Folder where downloads stay.
+        root: The folder for ``ISAACSIM_ASSET_ROOT``.
+        cache: Folder for downloads.
     """
-    g1, go1 = read_mjcf(cache)
+    g1 = read_g1(cache)
     newton = importlib.util.find_spec("newton")
     assert newton is not None and newton.origin is not None
     examples = Path(newton.origin).parent / "examples" / "assets"
@@ -40,34 +39,26 @@ def build_assets(root: Path, cache: Path) -> None:
     write_ground(lab / "Environments/Grid/default_ground_plane_checker_v1/default_ground_plane.usda")
     write_g1(g1, lab / "Robots/Unitree/G1/g1_minimal.usd")
     write_h1(g1, lab / "Robots/Unitree/H1/h1_minimal.usd")
-    write_go2(go1, lab / "Robots/Unitree/Go2/go2.usd")
-    write_anymal(
-        go1,
-        lab / "Robots/ANYbotics/ANYmal-D/anymal_d.usd",
-        lab / "ActuatorNets/ANYbotics/anydrive_3_lstm_jit.pt",
-    )
     write_cartpole(lab / "Robots/Classic/Cartpole/cartpole.usd")
     write_ant(examples, sim / "Robots/IsaacSim/Ant/ant_instanceable.usd")
-    write_humanoid(examples, sim / "Robots/IsaacSim/Humanoid/humanoid_instanceable.usd")
     write_allegro(sim / "Robots/WonikRobotics/AllegroHand/allegro_hand_instanceable.usd")
     write_shadow(sim / "Robots_Multiphysics/ShadowRobot/ShadowHandMultiPhysics_v0/right_hand/right_hand.usda")
     write_cube(sim / "Props/Blocks/DexCube/dex_cube_instanceable.usd")
 
 
-def read_mjcf(cache: Path) -> tuple[Path, Path]:
-    """Return the MJCF files of the G1 and the Go1, taken from mjlab's wheel if they are not in the cache."""
-    files = cache / "g1.xml", cache / "go1.xml"
-    if not all(file.exists() for file in files):
+def read_g1(cache: Path) -> Path:
+    """Return the MJCF file of the G1, extracted from mjlab's wheel if it is not in the cache."""
+    file = cache / "g1.xml"
+    if not file.exists():
         cache.mkdir(parents=True, exist_ok=True)
         pip = (sys.executable, "-m", "pip", "download", "-qq", "--disable-pip-version-check", "--no-deps")
         subprocess.run([*pip, "--dest", cache, MJLAB], check=True)
         [wheel] = cache.glob("mjlab-*.whl")
         with zipfile.ZipFile(wheel) as archive:
             members = {Path(name).name: name for name in archive.namelist()}
-            for file in files:
-                file.write_bytes(archive.read(members[file.name]))
+            file.write_bytes(archive.read(members[file.name]))
         wheel.unlink()
-    return files
+    return file
 
 
 if __name__ == "__main__":

@@ -1,41 +1,19 @@
 # SPDX-License-Identifier: BSD-3-Clause
-"""The classic control tasks' robots: the cartpole written here, ant and humanoid from Newton's examples."""
+"""The classic control tasks' robots: the cartpole is written here, the ant comes from Newton's examples."""
 
 from __future__ import annotations
 
-import re
 from pathlib import Path
 
 from pxr import Usd, UsdGeom, UsdPhysics  # pyright: ignore[reportMissingImports]
 
 from tests.hosts.isaaclab_3_0.assets.usd import add_drive, connect, make_body, new_stage, place, vector
 
-HUMANOID_JOINTS = {
-    "abdomen_x": "pelvis",
-    "right_knee": "right_shin",
-    "left_knee": "left_shin",
-    "right_elbow": "right_lower_arm",
-    "left_elbow": "left_lower_arm",
-}
-"""Names of joints in Newton's humanoid, and what Isaac Lab's tasks call them."""
-
 
 def write_ant(examples: Path, path: Path) -> None:
     """Copy the ant from Newton's example assets."""
     path.parent.mkdir(parents=True, exist_ok=True)
     path.write_text((examples / "ant.usda").read_text())
-
-
-def write_humanoid(examples: Path, path: Path) -> None:
-    """Copy the humanoid from Newton's example assets, joints named as Isaac Lab's tasks name them."""
-    names = "|".join(HUMANOID_JOINTS)
-    text = re.sub(
-        rf'(def PhysicsRevoluteJoint )"({names})"',
-        lambda found: f'{found[1]}"{HUMANOID_JOINTS[found[2]]}"',
-        (examples / "humanoid.usda").read_text(),
-    )
-    path.parent.mkdir(parents=True, exist_ok=True)
-    path.write_text(text)
 
 
 def write_cartpole(path: Path) -> None:

@@ -1,0 +1,409 @@
+# SPDX-License-Identifier: BSD-3-Clause
+"""RSL-RL's PPO with an update in overridable parts, and its relatives SPO, DPPO and FPO."""
+
+from __future__ import annotations
+
+import copy
+import functools
+import inspect
+import warnings
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING, Any, ClassVar, Self, cast
+
+import torch
+from rsl_rl.algorithms import PPO
+from rsl_rl.env import VecEnv
+from tensordict import TensorDict
+from torch import Tensor, nn
+
+from trudi_rsl.algorithms.nonfinite import LOWER_LEARNING_RATE, UpdateGuard
+from trudi_rsl.checkpoints.format import (
+    SECTION,
+    PolicyGradientAlgorithm,
+    PolicySpec,
+    check_algorithm,
+    check_task,
+    present_format,
+)
+from trudi_rsl.checkpoints.rebuild import model_spec
+from trudi_rsl.checkpoints.resume import resume_state, set_resume_state
+from trudi_rsl.errors import ConfigError, nearest
+from trudi_rsl.policies import DenoisingModel, FlowModel, GenerativeModel
+from trudi_rsl.rsl_rl_compat.models import resolve_callable
+from trudi_rsl.rsl_rl_compat.version import INSTALLED, NORMALIZES_IN_UPDATE, PPO_MODELS
+from trudi_rsl.settings import DPPOCfg, LearnerCfg
+
+if TYPE_CHECKING:
+    from rsl_rl.storage import RolloutStorage
+
+MIN_LEARNING_RATE, MAX_LEARNING_RATE = 1e-5, 1e-2
+"""Limits of the adaptive learning rate, RSL-RL's."""
+
+
+def clipped_surrogate(ratio: Tensor, advantages: Tensor, clip: float) -> Tensor:
+    """Return ``max(-A r, -A clip(r, 1 - eps, 1 + eps))``, PPO's loss (arXiv 1707.06347, Eq. 7).
+
+    Args:
+        ratio: Probability ratios ``r`` of the new to the old policy, any shape.
+        advantages: ``A``, broadcastable to it.
+        clip: ``eps``.
+    """
+    return torch.max(-advantages * ratio, -advantages * ratio.clamp(1.0 - clip, 1.0 + clip))
+
+
+def penalised_surrogate(ratio: Tensor, advantages: Tensor, clip: float) -> Tensor:
+    """Return ``-(r A - |A| / (2 eps) (r - 1)^2)``, SPO's loss (arXiv 2401.16025), least at ``r = 1 + eps sign(A)``.
+
+    Args:
+        ratio: Probability ratios ``r`` of the new to the old policy, any shape.
+        advantages: ``A``, broadcastable to it.
+        clip: ``eps``, the distance of the best ratio from 1.
+    """
+    return advantages.abs() / (2.0 * clip) * (ratio - 1.0).square() - ratio * advantages
+
+
+def value_loss(values: Tensor, old_values: Tensor, returns: Tensor, clip: float | None) -> Tensor:
+    """Return RSL-RL's mean squared error of the critic, scalar.
+
+    Args:
+        values: ``V`` of the states ``[B, 1]``.
+        old_values: ``V`` at collection ``[B, 1]``.
+        returns: Targets ``[B, 1]``.
+        clip: Clip range of the value change; None for no clipping.
+    """
+    errors = (values - returns).square()
+    if clip is not None:
+        near = old_values + (values - old_values).clamp(-clip, clip)
+        errors = torch.max(errors, (near - returns).square())
+    return errors.mean()
+
+
+class PolicyGradient(PPO):
+    """RSL-RL's PPO, from which acting, storage, advantages, critic, normalisers and checkpoints are inherited.
+
+    ``update`` is rewritten in parts; relatives override :meth:`log_ratios` and :meth:`surrogate`. With those of this
+    class and a Gaussian model it takes PPO's own steps, except those with a non-finite gradient. This check forces a
+    GPU sync in every minibatch, as RSL-RL's adaptive learning rate does.
+
+    Random network distillation, symmetry and recurrent models are not supported.
+    """
+
+    algo: ClassVar[PolicyGradientAlgorithm] = "ppo"
+    """The algorithm's name for ``--algo``."""
+    has_closed_forms: ClassVar[bool] = True
+    """Whether the actor has an entropy and a KL in closed form."""
+    spec: PolicySpec | None = None
+    """The checkpoint's section, if the algorithm was built from a runner configuration."""
+    env: VecEnv | None = None
+    """The environment; its state is saved if it has a ``state_dict``."""
+    _failed: bool = False
+
+    @functools.cached_property
+    def guard(self) -> UpdateGuard:
+        """Counter of skipped updates."""
+        return UpdateGuard(LearnerCfg.max_skipped_updates)
+
+    @classmethod
+    def construct_algorithm(  # pyright: ignore[reportIncompatibleMethodOverride]  RSL-RL's cannot know its subclass
+        cls, obs: TensorDict, env: VecEnv, cfg: dict[str, Any], device: str
+    ) -> Self:
+        """Build the algorithm from the runner configuration of a PPO; called by RSL-RL's runners.
+
+        Raises:
+            ConfigError: If RSL-RL is older than 5, or the configuration uses an unsupported extension.
+        """
+        cls.check_version()
+        for extension in ("rnd_cfg", "symmetry_cfg"):
+            if cfg["algorithm"].setdefault(extension, None):
+                raise ConfigError(f"{cls.__name__} does not support algorithm.{extension}; leave it out or use PPO.")
+        actor = copy.deepcopy(cfg["actor"])
+        algorithm = cast(Self, PPO.construct_algorithm(obs, env, cfg, device))
+        if algorithm.actor.is_recurrent or algorithm.critic.is_recurrent:
+            raise ConfigError(f"{cls.__name__} does not support recurrent models; use MLPModel, or PPO.")
+        algorithm.env = env
+        algorithm.spec = model_spec(cls.algo, algorithm.actor, actor, obs, cfg["obs_groups"], env)
+        return algorithm
+
+    @classmethod
+    def check_version(cls) -> None:
+        """Refuse versions of RSL-RL whose storage and models are incompatible.
+
+        Raises:
+            ConfigError: Naming the installed version.
+        """
+        if not PPO_MODELS:
+            raise ConfigError(f"{cls.__name__} needs rsl-rl-lib 5; installed is {INSTALLED}, where TruDi trains.")
+
+    # -- loss -----------------------------------------------------------------------------------------------------
+
+    def log_ratios(self, batch: RolloutStorage.Batch) -> Tensor:
+        """Return ``log pi(a|s) - log pi_old(a|s)``, ``[B]``, or one for each of ``N`` parts of an action, ``[B, N]``.
+
+        Sets the actor's ``output_*`` properties for the batch.
+        """
+        self.actor(cast(TensorDict, batch.observations), stochastic_output=True)
+        return self.actor.get_output_log_prob(cast(Tensor, batch.actions)) - torch.squeeze(
+            cast(Tensor, batch.old_actions_log_prob), -1
+        )
+
+    def surrogate(self, ratio: Tensor, advantages: Tensor) -> Tensor:
+        """Return the actor's loss per element of ``ratio``.
+
+        Args:
+            ratio: Exponentials of :meth:`log_ratios`.
+            advantages: ``[B]``.
+        """
+        return clipped_surrogate(ratio, advantages, self.clip_param)
+
+    # -- learning -------------------------------------------------------------------------------------------------
+
+    def update(self) -> dict[str, float]:
+        """Learn from the stored rollout and return the mean metrics.
+
+        All steps from the first non-finite gradient on are skipped; ``skipped_updates`` is 1 then.
+
+        Raises:
+            NonFiniteError: If too many updates in a row were skipped.
+        """
+        logged: list[dict[str, Tensor]] = []
+        for batch in self.storage.mini_batch_generator(self.num_mini_batches, self.num_learning_epochs):
+            logged.append(self._learn(batch))
+            if self._failed:
+                self._record_skip(batch, logged)
+                break
+        else:
+            self.guard.in_a_row = 0
+        if NORMALIZES_IN_UPDATE:
+            seen = self.storage.observations.flatten(0, 1)
+            self.actor.update_normalization(seen)
+            self.critic.update_normalization(seen)
+        self.storage.clear()
+        means = torch.stack([torch.stack(list(values.values())) for values in logged]).mean(0)
+        return dict(zip(logged[0], means.tolist(), strict=True)) | {"skipped_updates": float(self._failed)}
+
+    def _learn(self, batch: RolloutStorage.Batch) -> dict[str, Tensor]:
+        """Take one step of the optimiser and return scalars without gradient."""
+        advantages = torch.squeeze(cast(Tensor, batch.advantages), -1)
+        if self.normalize_advantage_per_mini_batch:
+            advantages = (advantages - advantages.mean()) / (advantages.std() + 1e-8)
+        # up to 5.4 RSL-RL has no such setting
+        mixed = getattr(self, "use_mixed_precision", False)
+        with torch.autocast(torch.device(self.device).type, torch.bfloat16, enabled=mixed):
+            ratio = self.log_ratios(batch).exp()
+            values = self.critic(cast(TensorDict, batch.observations))
+            if self.schedule == "adaptive" and self.desired_kl is not None:
+                self._adapt_learning_rate(batch)
+            losses = {
+                "value": value_loss(
+                    values,
+                    cast(Tensor, batch.values),
+                    cast(Tensor, batch.returns),
+                    self.clip_param if self.use_clipped_value_loss else None,
+                ),
+                "surrogate": self.surrogate(ratio, advantages).mean(),
+            }
+            loss = losses["surrogate"] + self.value_loss_coef * losses["value"]
+            if self.has_closed_forms:
+                losses["entropy"] = self.actor.output_entropy.mean()
+                loss = loss - self.entropy_coef * losses["entropy"]
+        self.optimizer.zero_grad()
+        loss.backward()
+        if self.is_multi_gpu:
+            self.reduce_parameters()
+        norms = [nn.utils.clip_grad_norm_(m.parameters(), self.max_grad_norm) for m in (self.actor, self.critic)]
+        self._failed = not torch.stack(norms).isfinite().all().item()
+        if not self._failed:
+            self.optimizer.step()
+        losses["ratio_deviation"] = (ratio - 1.0).abs().mean()
+        return {name: value.detach() for name, value in losses.items()}
+
+    def _record_skip(self, batch: RolloutStorage.Batch, logged: list[dict[str, Tensor]]) -> None:
+        bad = sorted(name for name, value in logged[-1].items() if not torch.isfinite(value))
+        observations = cast(TensorDict, batch.observations).to_dict()
+        rest = {name: getattr(batch, name) for name in ("actions", "advantages", "returns", "old_actions_log_prob")}
+        self.guard.record_skip(
+            f"Minibatch {len(logged)} gave a non-finite gradient ({', '.join(bad) or 'of finite losses'}).",
+            LOWER_LEARNING_RATE,
+            {"minibatch": {"observations": observations, **rest}, "not_finite": bad},
+            self.save,
+        )
+
+    @torch.no_grad()
+    def _adapt_learning_rate(self, batch: RolloutStorage.Batch) -> None:
+        """Lower the learning rate where the mean KL is above twice ``desired_kl``, raise it below half of that."""
+        old = cast("tuple[Tensor, ...]", batch.old_distribution_params)
+        kl = self.actor.get_kl_divergence(old, self.actor.output_distribution_params).mean()
+        if self.is_multi_gpu:
+            torch.distributed.all_reduce(kl)
+            kl /= self.gpu_world_size
+        mean_kl = kl.item()
+        if mean_kl > 2.0 * self.desired_kl:
+            self.learning_rate = max(MIN_LEARNING_RATE, self.learning_rate / 1.5)
+        elif 0.0 < mean_kl < 0.5 * self.desired_kl:
+            self.learning_rate = min(MAX_LEARNING_RATE, self.learning_rate * 1.5)
+        for group in self.optimizer.param_groups:
+            group["lr"] = self.learning_rate
+
+    # -- checkpoints ----------------------------------------------------------------------------------------------
+
+    def save(self) -> dict[str, Any]:
+        """Return RSL-RL's checkpoint, and what an exact resume, an evaluation or an export needs in addition."""
+        between_rollouts = self.storage.step == 0
+        return {**super().save(), SECTION: self.spec, **resume_state(self.env if between_rollouts else None)}
+
+    def load(self, loaded_dict: dict[str, Any], load_cfg: dict[str, bool] | None, strict: bool) -> bool:
+        """Load a checkpoint; see RSL-RL's PPO. ``iteration`` also restores random generators and the simulator.
+
+        Raises:
+            CheckpointError: If the checkpoint is of another algorithm or task.
+        """
+        loaded_dict = present_format(loaded_dict)
+        check_algorithm(loaded_dict, self.algo)
+        if self.spec is not None:
+            check_task(loaded_dict[SECTION]["task"], self.spec["task"])
+        takes_iteration = super().load(loaded_dict, load_cfg, strict)
+        if load_cfg is None or load_cfg.get("optimizer"):
+            self.learning_rate = self.optimizer.param_groups[0]["lr"]
+        if takes_iteration:
+            set_resume_state(self.env, loaded_dict, self.gpu_global_rank == 0)
+        return takes_iteration
+
+
+class SPO(PolicyGradient):
+    """SPO (arXiv 2401.16025): PPO with a quadratic penalty on the ratio instead of clipping.
+
+    ``clip_param`` is its ``eps``: the surrogate is best at a ratio of ``1 + eps`` for positive advantages and
+    ``1 - eps`` for negative ones, and pulls larger deviations back, where PPO's gradient is zero.
+    """
+
+    algo: ClassVar[PolicyGradientAlgorithm] = "spo"
+
+    def surrogate(self, ratio: Tensor, advantages: Tensor) -> Tensor:
+        """Return ``-(r A - |A| / (2 eps) (r - 1)^2)``, ``[B]``; see :class:`PolicyGradient`."""
+        return penalised_surrogate(ratio, advantages, self.clip_param)
+
+
+class GenerativePolicyGradient(PolicyGradient):
+    """A policy gradient whose actor is a :class:`~trudi_rsl.policies.GenerativeModel`."""
+
+    model: ClassVar[type[GenerativeModel]]
+    """Class of the actor."""
+
+    @classmethod
+    def construct_algorithm(  # pyright: ignore[reportIncompatibleMethodOverride]
+        cls, obs: TensorDict, env: VecEnv, cfg: dict[str, Any], device: str
+    ) -> Self:
+        """Build the algorithm; an ``actor`` section of PPO is converted (:meth:`actor_section`).
+
+        Raises:
+            ConfigError: As in :meth:`PolicyGradient.construct_algorithm`, or if the actor is of another class or has an
+                unknown or impossible setting.
+        """
+        cls.check_version()
+        cfg["actor"] = cls.actor_section(cfg["actor"])
+        if cfg["algorithm"].pop("share_cnn_encoders", None):
+            raise ConfigError(f"{cls.__name__} does not support algorithm.share_cnn_encoders: its actor takes vectors.")
+        return super().construct_algorithm(obs, env, cfg, device)
+
+    @classmethod
+    def actor_section(cls, given: Mapping[str, Any]) -> dict[str, Any]:
+        """Return the ``actor`` section of a runner configuration for this algorithm's actor.
+
+        Widths, activation and normalisation of PPO's ``MLPModel`` are kept; its Gaussian's initial standard deviation
+        becomes that of the noise that actions start from.
+
+        Raises:
+            ConfigError: If the section is of another model, or names an unknown setting.
+        """
+        section = {name: value for name, value in given.items() if value is not None}
+        model: Any = resolve_callable(section["class_name"])
+        if model.__name__ == "MLPModel":
+            section["class_name"] = f"trudi_rsl.policies:{cls.model.__name__}"
+            if (distribution := section.pop("distribution_cfg", None)) is not None:
+                section.setdefault("prior_std", distribution.get("init_std", 1.0))
+                warnings.warn(
+                    f"{cls.__name__}'s actor is a {cls.model.__name__}, which uses only init_std of "
+                    f"actor.distribution_cfg: prior_std={section['prior_std']}.",
+                    stacklevel=2,
+                )
+        elif not issubclass(model, cls.model):
+            raise ConfigError(
+                f"{cls.__name__}'s actor is a {cls.model.__name__}; agent.actor.class_name is {model.__name__}. Leave "
+                "it out or write MLPModel."
+            )
+        known = inspect.signature(cls.model).parameters
+        for name in section:
+            if name not in known and name != "class_name":
+                raise ConfigError(f"{cls.__name__} has no setting 'agent.actor.{name}'. {nearest(name, known)}")
+        return section
+
+    def log_ratios(self, batch: RolloutStorage.Batch) -> Tensor:
+        """Return the actor's own log-ratios; see :class:`PolicyGradient`."""
+        actor = cast(GenerativeModel, self.actor)
+        return actor.log_ratios(
+            cast(TensorDict, batch.observations),
+            cast(Tensor, batch.actions),
+            cast("Sequence[Tensor]", batch.old_distribution_params),
+        )
+
+
+class DPPO(GenerativePolicyGradient):
+    """DPPO (arXiv 2409.00588): PPO over the decision process in which every denoising step is a decision.
+
+    A step's ratio is that of its Gaussian density and is clipped separately. All steps of a chain share the resulting
+    action's advantage, discounted by ``gamma_denoise`` for each later step. With one denoising step it is PPO on the
+    Gaussian of that step.
+
+    Args:
+        settings: PPO's, positional and by name.
+        gamma_denoise: Discount per denoising step, in (0, 1].
+
+    Raises:
+        ConfigError: If it is out of range.
+    """
+
+    algo: ClassVar[PolicyGradientAlgorithm] = "dppo"
+    model: ClassVar[type[GenerativeModel]] = DenoisingModel
+
+    def __init__(self, *settings: Any, gamma_denoise: float = DPPOCfg.gamma_denoise, **named_settings: Any) -> None:
+        super().__init__(*settings, **named_settings)
+        DPPOCfg(gamma_denoise)
+        num_steps = cast(DenoisingModel, self.get_policy()).num_steps
+        steps_after = torch.arange(num_steps - 1, -1, -1, device=self.device)
+        self._discounts = gamma_denoise**steps_after
+
+    def surrogate(self, ratio: Tensor, advantages: Tensor) -> Tensor:
+        """Return PPO's loss of every denoising step, ``[B, N]``; see :class:`PolicyGradient`."""
+        return clipped_surrogate(ratio, advantages[:, None] * self._discounts, self.clip_param)
+
+
+class FPO(GenerativePolicyGradient):
+    """FPO (arXiv 2507.21053): PPO with the ratio ``exp(cfm_old - cfm)`` of an action's flow-matching losses.
+
+    The loss bounds the action's negative log-density up to a constant, and is estimated at times and noises that are
+    drawn once for each action. The flow has neither entropy nor KL in closed form, so ``entropy_coef`` and the adaptive
+    learning rate are ignored with one warning that names them.
+
+    Args:
+        settings: PPO's, positional and by name.
+    """
+
+    algo: ClassVar[PolicyGradientAlgorithm] = "fpo"
+    model: ClassVar[type[GenerativeModel]] = FlowModel
+    has_closed_forms: ClassVar[bool] = False
+
+    def __init__(self, *settings: Any, **named_settings: Any) -> None:
+        super().__init__(*settings, **named_settings)
+        ignored = []
+        if self.schedule == "adaptive":
+            self.schedule = "fixed"
+            ignored.append("schedule: adaptive")
+        if self.entropy_coef != 0.0:
+            self.entropy_coef = 0.0
+            ignored.append("entropy_coef")
+        if ignored:
+            warnings.warn(
+                f"FPO has neither KL nor entropy in closed form and ignores {' and '.join(ignored)}; the learning rate "
+                f"stays {self.learning_rate}.",
+                stacklevel=2,
+            )

@@ -1,0 +1,41 @@
+# SPDX-License-Identifier: BSD-3-Clause
+"""The software that produced a result: package versions and git commit."""
+
+from __future__ import annotations
+
+import platform
+import subprocess
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+from typing import Any
+
+from trudi_rsl import __version__
+
+PACKAGES = ("torch", "rsl-rl-lib", "gymnasium", "mujoco", "numpy", "rliable")
+
+
+def versions() -> dict[str, str]:
+    """Return the versions of Python, this package and, if installed, the packages that a result depends on."""
+    found = {"python": platform.python_version(), "trudi_rsl": __version__}
+    for package in PACKAGES:
+        try:
+            found[package] = version(package)
+        except PackageNotFoundError:
+            continue
+    return found
+
+
+def commit() -> str | None:
+    """Return the git commit of this checkout, followed by ``+`` if files differ from it; None outside a checkout."""
+    git = ("git", "-C", str(Path(__file__).parent))
+    try:
+        head = subprocess.run((*git, "rev-parse", "HEAD"), capture_output=True, text=True, check=True).stdout.strip()
+        changed = subprocess.run((*git, "status", "--porcelain"), capture_output=True, text=True, check=True).stdout
+    except (OSError, subprocess.CalledProcessError):  # no git, or installed from a wheel
+        return None
+    return head + ("+" if changed.strip() else "")
+
+
+def provenance() -> dict[str, Any]:
+    """Return ``versions`` and ``commit`` as entries for a result file."""
+    return {"versions": versions(), "commit": commit()}

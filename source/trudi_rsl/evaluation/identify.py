@@ -1,0 +1,295 @@
+# SPDX-License-Identifier: BSD-3-Clause
+"""From what a user names on the command line to checkpoints, and what is known about each of them."""
+
+from __future__ import annotations
+
+import glob
+import os
+import re
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from omegaconf import DictConfig, OmegaConf
+
+from trudi_rsl.checkpoints.file import read_checkpoint
+from trudi_rsl.checkpoints.format import NAMES, Algorithm, algorithm_of, check_task, learner_spec, task_of
+from trudi_rsl.config import compose, find_checkpoint, load_params, resume_path
+from trudi_rsl.errors import CheckpointError, ConfigError, nearest
+from trudi_rsl.settings import SETTINGS
+
+CHECKPOINTS = "model_*.pt"
+IGNORED_SETTINGS = (
+    *("seed", "device", "num_threads", "experiment_name", "run_name", "logger", "wandb_project", "neptune_project"),
+    *("resume", "load_run", "load_checkpoint", "save_interval", "check_for_nan"),
+    *("evaluation_episodes", "keep_checkpoints", "export_checkpoints"),
+)
+"""Settings of RSL-RL's runner in which the seeds of a group may differ."""
+MAX_LISTED = 4
+MAX_HINT = 300
+"""Characters; a longer list of names in a folder is left out."""
+
+
+@dataclass(frozen=True)
+class Subject:
+    """A trained policy to evaluate."""
+
+    checkpoint: Path
+    algorithm: Algorithm
+    task: str
+    label: str
+    """Name of the group that it is a seed of; the algorithm unless the user set one."""
+    seed: int | None = None
+    """Seed it was trained with; None without saved settings."""
+    settings: Mapping[str, Any] = field(default_factory=dict, compare=False)
+    """Dotted names to values of its training settings without :data:`IGNORED_SETTINGS`; empty if unknown."""
+
+
+def identify(path: Path, task: str, algorithm: Algorithm | None = None) -> Algorithm:
+    """Return the algorithm that wrote a checkpoint, checked against what is expected.
+
+    Args:
+        path: A ``model_*.pt``.
+        task: The task it will act in.
+        algorithm: The expected algorithm, None for any.
+
+    Raises:
+        CheckpointError: If there is no such file, or it is of another task or algorithm.
+    """
+    return _identify(read_checkpoint(path), path, task, algorithm)
+
+
+def _identify(checkpoint: dict[str, Any], path: Path, task: str, algorithm: Algorithm | None) -> Algorithm:
+    # model_state_dict: PPO of RSL-RL 3
+    if not {"actor_state_dict", "model_state_dict"} & checkpoint.keys():
+        raise CheckpointError(f"{path} is not a checkpoint of RSL-RL or TruDi.")
+    found = algorithm_of(checkpoint)
+    if algorithm not in (None, found):
+        raise CheckpointError(
+            f"{path} is a checkpoint of {found}, not of {algorithm}. Use --algo {found} or leave it out."
+        )
+    if found in SETTINGS:
+        learner_spec(checkpoint, task)
+    else:
+        check_task(task_of(checkpoint), task)
+    return found
+
+
+def find_subjects(named: Sequence[str]) -> list[Subject]:
+    """Return the policies that the arguments name, in their order and without duplicates.
+
+    Args:
+        named: Checkpoints, run folders (the newest checkpoint of each), folders above those, or patterns of these
+            (``*``, ``?``, ``**``); ``NAME=PATH`` also sets the group's name.
+
+    Raises:
+        CheckpointError: If nothing is named; a path does not exist (lists the nearest names), holds no checkpoint, or
+            one without its task's name; or two checkpoints are the same seed of one group.
+    """
+    if not named:
+        raise CheckpointError("No checkpoint, run folder or pattern was given.")
+    found: dict[Path, Subject] = {}
+    for text in named:
+        label, pattern = _split_label(text)
+        for checkpoint in find_checkpoints(pattern):
+            found.setdefault(checkpoint.resolve(), read_subject(checkpoint, label))
+    subjects = list(found.values())
+    _require_distinct(subjects)
+    return subjects
+
+
+def read_subject(checkpoint: Path, label: str | None = None) -> Subject:
+    """Return what a checkpoint and the settings beside it say about a policy.
+
+    Args:
+        checkpoint: A ``model_*.pt``.
+        label: Its group's name; None takes the algorithm's.
+
+    Raises:
+        CheckpointError: If it is no checkpoint, or its task is unknown.
+    """
+    content = read_checkpoint(checkpoint)
+    task, seed, settings = task_of(content), None, {}
+    try:
+        params = load_params(checkpoint.parent)
+    except CheckpointError:  # outside of a run folder, or another program's settings
+        pass
+    else:
+        task, seed = task or params.task, OmegaConf.select(params, "agent.seed")
+        settings = dict(_flatten({"agent": params.agent, "env": params.env}))
+    if task is None:
+        raise CheckpointError(f"{checkpoint} does not name the task it was trained on; play it with scripts/play.py.")
+    algorithm = _identify(content, checkpoint, task, None)
+    kept = {name: value for name, value in settings.items() if name.removeprefix("agent.") not in IGNORED_SETTINGS}
+    return Subject(checkpoint, algorithm, task, label or algorithm, seed, kept)
+
+
+def describe_mixtures(subjects: Iterable[Subject]) -> list[str]:
+    """Return a sentence for each group whose runs were trained with different settings, naming the settings."""
+    groups: dict[tuple[str, str], list[Subject]] = {}
+    for subject in subjects:
+        if subject.settings:
+            groups.setdefault((subject.label, subject.task), []).append(subject)
+    sentences = []
+    for (label, task), members in groups.items():
+        values: dict[str, list[str]] = {}
+        for name in dict.fromkeys(name for member in members for name in member.settings):
+            values[name] = list(dict.fromkeys(str(member.settings.get(name)) for member in members))
+        mixed = [f"{name} ({', '.join(found)})" for name, found in values.items() if len(found) > 1]
+        if mixed:
+            more = f" and {len(mixed) - MAX_LISTED} more" if len(mixed) > MAX_LISTED else ""
+            sentences.append(
+                f"{label} on {task} mixes runs of different settings: {', '.join(mixed[:MAX_LISTED])}{more}. NAME=PATH "
+                "keeps them apart."
+            )
+    return sentences
+
+
+def find_checkpoints(pattern: str) -> list[Path]:
+    """Return the checkpoints that one argument names.
+
+    Args:
+        pattern: A checkpoint, a run folder (its newest checkpoint), a folder above run folders, or a pattern of these.
+
+    Raises:
+        CheckpointError: If there are none; lists the nearest names.
+    """
+    path = Path(pattern)
+    if path.is_file():
+        return [path]
+    if path.is_dir():
+        runs = [path] if any(path.glob(CHECKPOINTS)) else sorted({file.parent for file in path.rglob(CHECKPOINTS)})
+        if not runs:
+            raise CheckpointError(f"No checkpoint ({CHECKPOINTS}) in {path} or below it.")
+        return [newest_checkpoint(run) for run in runs]
+    if not glob.has_magic(pattern):
+        raise CheckpointError(f"Nothing at {pattern}. {_nearest_paths(path)}")
+    matches = [Path(match) for match in sorted(glob.glob(pattern, recursive=True))]
+    folders = [newest_checkpoint(match) for match in matches if match.is_dir() and any(match.glob(CHECKPOINTS))]
+    found = folders + [match for match in matches if match.is_file() and match.match(CHECKPOINTS)]
+    if not found:
+        what = f"{len(matches)} paths, of which none is a checkpoint or a run folder" if matches else "nothing"
+        raise CheckpointError(f"The pattern {pattern!r} matches {what}.")
+    return found
+
+
+def newest_checkpoint(run: Path) -> Path:
+    """Return the newest checkpoint of a run folder.
+
+    Raises:
+        CheckpointError: If it has none.
+    """
+    run = run.absolute()
+    return find_checkpoint(run.parent, f"{re.escape(run.name)}$")
+
+
+def find_played(
+    task: str,
+    algorithm: Algorithm,
+    experiment_name: str | None = None,
+    load_run: str | None = None,
+    checkpoint: str | None = None,
+) -> Path:
+    """Return the checkpoint to play, selected by Isaac Lab's flags.
+
+    Args:
+        task: Task name.
+        algorithm: Whose runs to search when ``checkpoint`` is not a path.
+        experiment_name: Folder of the runs; None takes the task's.
+        load_run: Regular expression of the run folder's name; None takes the newest run.
+        checkpoint: A file, a run folder, or a regular expression of file names in the run; None takes the newest.
+
+    Raises:
+        CheckpointError: If there is none.
+        ConfigError: If a regular expression is malformed.
+    """
+    named = {
+        "agent.resume": True,
+        "agent.experiment_name": experiment_name,
+        "agent.load_run": load_run,
+        "agent.load_checkpoint": checkpoint,
+    }
+    path = resume_path(compose(task, algorithm, settings=named))
+    assert path is not None, "resume is set"
+    return path
+
+
+def load_run_settings(checkpoint: Path, task: str, algorithm: Algorithm, overrides: Sequence[str] = ()) -> DictConfig:
+    """Return the ``agent`` and ``env`` settings of a checkpoint's run, with overrides applied.
+
+    A checkpoint of TruDi's learner outside of a run folder gets the task's preset.
+
+    Args:
+        checkpoint: A ``model_*.pt``.
+        task: Task name.
+        algorithm: Algorithm of the checkpoint.
+        overrides: ``env.name=value``; the agent's settings are fixed by its training.
+
+    Raises:
+        CheckpointError: If a checkpoint of PPO or a relative lies outside of a run folder, or the run's settings cannot
+            be read.
+        ConfigError: If an override is not one of ``env``, or the configuration refuses its name or value.
+    """
+    for text in overrides:
+        if not text.lstrip("+").startswith("env."):
+            raise ConfigError(f"Cannot override {text!r} here: the trained agent is fixed. Override env.* settings.")
+    preset = compose(task, algorithm, overrides)
+    if algorithm in SETTINGS and not (checkpoint.parent / "params").exists():
+        return preset
+    try:
+        cfg = load_params(checkpoint.parent)
+    except CheckpointError as error:
+        if algorithm not in SETTINGS:
+            raise CheckpointError(
+                f"{error} A {NAMES[algorithm]} policy can only be rebuilt with the settings of its run."
+            ) from error
+        raise CheckpointError(f"{error} Copy the checkpoint elsewhere to play it with the task's preset.") from error
+    for text in overrides:
+        key = text.lstrip("+").partition("=")[0]
+        OmegaConf.update(cfg, key, OmegaConf.select(preset, key), force_add=True)
+    return cfg
+
+
+def _flatten(section: Any, prefix: str = "") -> Iterator[tuple[str, Any]]:
+    """Yield the dotted names and values of a nested section."""
+    for name, value in section.items():
+        if isinstance(value, (Mapping, DictConfig)):
+            yield from _flatten(value, f"{prefix}{name}.")
+        else:
+            yield f"{prefix}{name}", value
+
+
+def _split_label(text: str) -> tuple[str | None, str]:
+    """Split ``NAME=PATH``; without a name the first part is None."""
+    label, equals, pattern = text.partition("=")
+    if not equals or os.path.lexists(text) or "/" in label or not label.strip():
+        return None, text
+    return label.strip(), pattern
+
+
+def _nearest_paths(path: Path) -> str:
+    """Return the names nearest to the first part of the path that does not exist."""
+    parts = path.parts
+    for depth in range(len(parts)):
+        parent, name = Path(*parts[:depth]), parts[depth]
+        if not (parent / name).exists():
+            names = [entry.name for entry in parent.iterdir()] if parent.is_dir() else []
+            where = "this folder" if parent == Path() else str(parent)
+            hint = nearest(name, names) if names else "It is empty."
+            return f"In {where} there is no {name!r}." + (f" {hint}" if len(hint) < MAX_HINT else "")
+    return ""
+
+
+def _require_distinct(subjects: Iterable[Subject]) -> None:
+    """Refuse two checkpoints of one seed in one group, which would count as two independent runs."""
+    seen: dict[tuple[str, str, int], Subject] = {}
+    for subject in subjects:
+        if subject.seed is None:
+            continue
+        other = seen.setdefault((subject.label, subject.task, subject.seed), subject)
+        if other is not subject:
+            raise CheckpointError(
+                f"{other.checkpoint} and {subject.checkpoint} are both seed {subject.seed} of {subject.label!r} on "
+                f"{subject.task}, so they are not independent. Give one of them, or name their groups: NAME=PATH."
+            )

@@ -1,0 +1,214 @@
+# SPDX-License-Identifier: BSD-3-Clause
+"""Pictures: what all of them share, and those of a comparison."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Sequence
+from pathlib import Path
+
+from trudi_rsl.evaluation.comparison import Comparison, Group, Panel
+from trudi_rsl.evaluation.statistics import Estimate
+from trudi_rsl.files import replacing
+
+try:
+    from matplotlib import colormaps
+    from matplotlib.axes import Axes
+    from matplotlib.colors import Normalize
+    from matplotlib.figure import Figure
+    from matplotlib.ticker import EngFormatter, PercentFormatter
+except ImportError as error:
+    raise ImportError('Plots need matplotlib: pip install "trudi_rsl[eval]"') from error
+
+__all__ = ["Axes", "Figure", "Normalize", "PercentFormatter", "colormaps"]  # for modules that draw
+SUFFIXES = (".png", ".svg")
+PANEL_WIDTH, ROW_HEIGHT = 4.2, 0.42
+"""Inches."""
+MAX_COLUMNS = 3
+GREY = "0.4"
+
+
+def new_figure(width: float, height: float, title: str = "") -> Figure:
+    """Return an empty figure of a size in inches."""
+    figure = Figure(figsize=(width, height), layout="constrained")
+    if title:
+        figure.suptitle(title, fontsize="medium")
+    return figure
+
+
+def panel_grid(figure: Figure, titles: Sequence[str]) -> Iterable[Axes]:
+    """Yield one styled panel per title, in rows of at most :data:`MAX_COLUMNS`."""
+    columns = min(len(titles), MAX_COLUMNS)
+    for position, title in enumerate(titles, 1):
+        axes = figure.add_subplot(-(-len(titles) // columns), columns, position)
+        axes.set_title(title, fontsize="medium", loc="left")
+        style_axes(axes)
+        yield axes
+
+
+def style_axes(axes: Axes, x_label: str = "", y_label: str = "", grid: bool = True, x_counts: bool = False) -> None:
+    """Set labels, and the look that all pictures share.
+
+    Args:
+        axes: The axes.
+        x_label: Kept as it is if empty.
+        y_label: Kept as it is if empty.
+        grid: Draw grid lines.
+        x_counts: The x axis starts at 0 and shows thousands as k and millions as M.
+    """
+    if x_label:
+        axes.set_xlabel(x_label, fontsize="small")
+    if y_label:
+        axes.set_ylabel(y_label, fontsize="small")
+    if x_counts:
+        axes.xaxis.set_major_formatter(EngFormatter(sep=""))
+        axes.set_xlim(left=0.0)
+    axes.tick_params(labelsize="small")
+    axes.spines[["top", "right"]].set_visible(False)
+    if grid:
+        axes.grid(alpha=0.25, linewidth=0.6)
+
+
+def shared_legend(figure: Figure) -> None:
+    """Draw one legend below all panels, each label once."""
+    lines = {str(line.get_label()): line for axes in figure.axes for line in axes.get_lines()}
+    shown = {label: line for label, line in lines.items() if not label.startswith("_")}
+    figure.legend(
+        list(shown.values()), list(shown), loc="outside lower center", ncols=3, frameon=False, fontsize="small"
+    )
+
+
+def save_picture(figure: Figure, path: Path) -> None:
+    """Write a picture in the format of its suffix; a link of that name is replaced, not followed."""
+    with replacing(path) as file:
+        figure.savefig(file, dpi=150, format=path.suffix.removeprefix("."))
+
+
+def save_pictures(figure: Figure, stem: Path) -> list[Path]:
+    """Write ``stem.png`` and ``stem.svg``, replacing them, and return both."""
+    files = [stem.with_name(stem.name + suffix) for suffix in SUFFIXES]
+    for file in files:
+        save_picture(figure, file)
+    return files
+
+
+def draw_comparison(comparison: Comparison, folder: Path) -> list[Path]:
+    """Write the pictures of a comparison, each as PNG and as SVG, replacing earlier ones.
+
+    Args:
+        comparison: What to draw.
+        folder: Where to write.
+
+    Returns:
+        The files.
+    """
+    figures = {"intervals": interval_figure(comparison), "profiles": profile_figure(comparison)}
+    if any(panel.improvements for panel in comparison.panels):
+        figures["improvement"] = improvement_figure(comparison)
+    return [file for name, figure in figures.items() for file in save_pictures(figure, folder / name)]
+
+
+def interval_figure(comparison: Comparison) -> Figure:
+    """Draw each group's IQM with its interval, one panel per task and one over all tasks."""
+
+    def draw(axes: Axes, panel: Panel) -> None:
+        names = display_names(list(panel.iqm))
+        _draw_bars(axes, [(names[group], _color(group, comparison), found) for group, found in panel.iqm.items()])
+        axes.set_xlabel(f"IQM of {panel.scale}", fontsize="small")
+
+    rows = max(len(panel.iqm) for panel in comparison.panels)
+    return _draw_panels(comparison, draw, rows, "95 % bootstrap intervals")
+
+
+def improvement_figure(comparison: Comparison) -> Figure:
+    """Draw P(first > second) of each pair of groups with its interval, one panel per task and one over all tasks."""
+
+    def draw(axes: Axes, panel: Panel) -> None:
+        names = display_names(list(panel.iqm))
+        axes.set_xlim(-0.03, 1.03)
+        axes.axvline(0.5, color=GREY, linewidth=1.0, linestyle="--")
+        _draw_bars(
+            axes,
+            [
+                (f"{names[pair.first]} > {names[pair.second]}", _color(pair.first, comparison), pair.estimate)
+                for pair in panel.improvements
+            ],
+        )
+        axes.set_xlabel("P(first > second)", fontsize="small")
+
+    rows = max(len(panel.improvements) for panel in comparison.panels)
+    return _draw_panels(comparison, draw, rows, "Probability of improvement with 95 % bootstrap intervals")
+
+
+def profile_figure(comparison: Comparison) -> Figure:
+    """Draw each group's share of runs above each threshold, one panel per task and one over all tasks."""
+    names = display_names(_groups(comparison))
+
+    def draw(axes: Axes, panel: Panel) -> None:
+        for group, profile in panel.profiles.items():
+            color = _color(group, comparison)
+            axes.step(panel.thresholds, profile.share, where="post", color=color, linewidth=1.6, label=names[group])
+            if profile.interval is not None:
+                axes.fill_between(panel.thresholds, *profile.interval, step="post", color=color, alpha=0.18, lw=0)
+        lacking = [f"{names[group]}: {estimate.lack}" for group, estimate in panel.iqm.items() if estimate.lack]
+        axes.yaxis.set_major_formatter(PercentFormatter(1.0))
+        axes.set_ylim(-0.03, 1.03)
+        axes.set_ylabel("runs above", fontsize="small")
+        axes.set_xlabel("\n".join([panel.scale, *lacking]), fontsize="small")
+
+    figure = _draw_panels(comparison, draw, 7, "Performance profiles with pointwise 95 % bootstrap intervals")
+    shared_legend(figure)
+    return figure
+
+
+def display_names(groups: Sequence[Group]) -> dict[Group, str]:
+    """Return the groups' names without the part that all of them share."""
+    if len({group.sampler for group in groups}) == 1:
+        return {group: group.label for group in groups}
+    if len({group.label for group in groups}) == 1:
+        return {group: group.sampler for group in groups}
+    return {group: str(group) for group in groups}
+
+
+def _draw_panels(comparison: Comparison, draw: Callable[[Axes, Panel], None], rows: int, title: str) -> Figure:
+    panels = comparison.panels
+    columns = min(len(panels), MAX_COLUMNS)
+    height = -(-len(panels) // columns) * (1.3 + ROW_HEIGHT * max(rows, 3))
+    figure = new_figure(max(PANEL_WIDTH * columns, 5.5), height, title)
+    for axes, panel in zip(panel_grid(figure, [panel.title for panel in panels]), panels, strict=True):
+        draw(axes, panel)
+    return figure
+
+
+def _draw_bars(axes: Axes, rows: Sequence[tuple[str, str, Estimate]]) -> None:
+    """Draw a row per name and color: the interval and the value, or the value and why it has no interval."""
+    axes.use_sticky_edges = False
+    axes.margins(x=0.08)
+    for row, (_, color, estimate) in enumerate(rows):
+        if estimate.interval is not None:
+            low, high = estimate.interval
+            axes.barh(row, high - low, left=low, height=0.5, color=color, alpha=0.35, linewidth=0)
+            axes.vlines(estimate.value, row - 0.25, row + 0.25, color=color, linewidth=2.0)
+        else:
+            axes.plot([estimate.value], [row], marker="o", color=color, markersize=5.0)
+    middle = sum(axes.get_xlim()) / 2.0
+    for row, (_, _, estimate) in enumerate(rows):
+        right = estimate.value > middle
+        axes.annotate(
+            estimate.lack,
+            (estimate.value, row),
+            xytext=(4 if right else -4, 5),
+            textcoords="offset points",
+            ha="right" if right else "left",
+            color=GREY,
+            fontsize="x-small",
+        )
+    axes.set_yticks(range(len(rows)), [name for name, _, _ in rows])
+    axes.set_ylim(len(rows) - 0.4, -0.6)
+
+
+def _groups(comparison: Comparison) -> list[Group]:
+    return list(dict.fromkeys(group for panel in comparison.panels for group in panel.iqm))
+
+
+def _color(group: Group, comparison: Comparison) -> str:
+    return f"C{_groups(comparison).index(group)}"

@@ -1,0 +1,172 @@
+# SPDX-License-Identifier: BSD-3-Clause
+"""A comparison as files: JSON with all numbers, CSV with a row per run, Markdown with tables to read."""
+
+from __future__ import annotations
+
+import csv
+import json
+import math
+import statistics
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+from trudi_rsl.errors import ConfigError
+from trudi_rsl.evaluation.comparison import ALL_TASKS, Comparison
+from trudi_rsl.evaluation.measurement import Measurement
+from trudi_rsl.evaluation.pictures import draw_comparison
+from trudi_rsl.evaluation.statistics import Estimate, summarize
+
+COLUMNS = (
+    *("label", "algorithm", "sampler", "task", "seed", "episodes"),
+    *("return_mean", "return_std", "return_iqm", "success", "length_mean", "checkpoint"),
+)
+FILES = ("results.json", "results.csv", "results.md")
+PICTURES = ("intervals", "profiles", "improvement")
+
+
+def write_comparison(
+    comparison: Comparison, measurements: Sequence[Measurement], folder: Path, about: Mapping[str, Any]
+) -> None:
+    """Write ``results.json``, ``results.csv``, ``results.md`` and the pictures into a folder, replacing them.
+
+    Args:
+        comparison: Of the measurements.
+        measurements: One per run and sampler.
+        folder: Exists.
+        about: Options and versions, stored with the numbers.
+    """
+    (folder / "results.json").write_text(json.dumps(as_json(comparison, measurements, about), indent=1) + "\n")
+    with (folder / "results.csv").open("w", newline="") as file:
+        writer = csv.writer(file)
+        writer.writerow(COLUMNS)
+        writer.writerows(_csv_row(measurement) for measurement in measurements)
+    pictures = [path for path in draw_comparison(comparison, folder) if path.suffix == ".png"]
+    shown = "\n\n".join(f"![{path.stem}]({path.name})" for path in pictures)
+    (folder / "results.md").write_text(f"# Evaluation\n\n{as_markdown(comparison)}\n\n{shown}\n")
+
+
+def require_free(folder: Path) -> None:
+    """Raise ConfigError if a folder holds results of an earlier comparison."""
+    for name in (*FILES, *(f"{stem}.png" for stem in PICTURES)):
+        if (folder / name).exists():
+            raise ConfigError(f"{folder / name} exists and was kept. Choose another --output, or delete it first.")
+
+
+def as_json(comparison: Comparison, measurements: Sequence[Measurement], about: Mapping[str, Any]) -> dict[str, Any]:
+    """Return all numbers as plain values, NaN as None."""
+    return {
+        **about,
+        "metric": comparison.metric,
+        "notes": comparison.notes,
+        "groups": [
+            {
+                **asdict(row.group),
+                "task": row.task,
+                "iqm": _plain(row.iqm),
+                "mean": row.mean,
+                "std": None if math.isnan(row.std) else row.std,
+                "success": row.success,
+                "length": row.length,
+                "by_seed": row.by_seed,
+            }
+            for row in comparison.rows
+        ],
+        "panels": [
+            {
+                "title": panel.title,
+                "scale": panel.scale,
+                "iqm": [{**asdict(group), **_plain(estimate)} for group, estimate in panel.iqm.items()],
+                "improvements": [
+                    {"first": asdict(pair.first), "second": asdict(pair.second), **_plain(pair.estimate)}
+                    for pair in panel.improvements
+                ],
+                "thresholds": panel.thresholds.tolist(),
+                "profiles": [
+                    {
+                        **asdict(group),
+                        "share": profile.share.tolist(),
+                        "interval": None if profile.interval is None else profile.interval.tolist(),
+                    }
+                    for group, profile in panel.profiles.items()
+                ],
+            }
+            for panel in comparison.panels
+        ],
+        "runs": [asdict(measurement) for measurement in measurements],
+    }
+
+
+def as_markdown(comparison: Comparison, improvements: bool = True) -> str:
+    """Return the tables, each group on each task and over all tasks, and the notes.
+
+    Args:
+        comparison: What to show.
+        improvements: Include the probabilities of improvement, a row per pair of groups.
+    """
+    what = "success" if comparison.metric == "success" else "return"
+    with_success = any(row.success is not None for row in comparison.rows)
+    header = ["task", "policy", "sampler", f"IQM of {what} [95 %]", "mean ± std over seeds"]
+    header += ["success"] * with_success + ["length", "seeds", "by seed"]
+    rows = []
+    for row in comparison.rows:
+        cells = [row.task, row.group.label, row.group.sampler, estimate_text(row.iqm), _with_std(row.mean, row.std)]
+        if with_success:
+            cells.append("-" if row.success is None else f"{100 * row.success:.0f} %")
+        cells += [f"{row.length:.0f}", ", ".join(row.by_seed), ", ".join(number(v) for v in row.by_seed.values())]
+        rows.append(cells)
+    parts = [markdown_table(header, rows)]
+    for panel in comparison.panels:
+        if panel.title == ALL_TASKS:
+            listed = [[g.label, g.sampler, estimate_text(e), str(e.seeds)] for g, e in panel.iqm.items()]
+            table = markdown_table(["policy", "sampler", f"IQM of {panel.scale} [95 %]", "seeds per task"], listed)
+            parts.append(f"Over all tasks:\n\n{table}")
+    pairs = [
+        [panel.title, str(pair.first), str(pair.second), estimate_text(pair.estimate)]
+        for panel in comparison.panels
+        for pair in panel.improvements
+    ]
+    if pairs and improvements:
+        table = markdown_table(["task", "first", "second", "P(first > second) [95 %]"], pairs)
+        parts.append(f"Probability that a run of the first is better than one of the second:\n\n{table}")
+    parts.append("\n".join(f"- {note}" for note in comparison.notes))
+    return "\n\n".join(filter(None, parts))
+
+
+def markdown_table(header: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
+    """Return a Markdown table; ``|`` in a cell is escaped."""
+    lines = [header, ["---"] * len(header), *rows]
+    return "\n".join("| " + " | ".join(cell.replace("|", "\\|") for cell in line) + " |" for line in lines)
+
+
+def estimate_text(estimate: Estimate) -> str:
+    """Return ``value [low, high]``, or the value and how many seeds an interval needs."""
+    if estimate.interval is None:
+        return f"{number(estimate.value)} [needs {estimate.needed} seeds]"
+    low, high = estimate.interval
+    return f"{number(estimate.value)} [{number(low)}, {number(high)}]"
+
+
+def number(value: float) -> str:
+    """Return a number with at least three digits: 2854, 45.2, 0.934."""
+    size = abs(value)
+    return f"{value:.0f}" if size >= 100 else f"{value:.1f}" if size >= 10 else f"{value:.3g}"
+
+
+def _with_std(mean: float, std: float) -> str:
+    return number(mean) if math.isnan(std) else f"{number(mean)} ± {number(std)}"
+
+
+def _plain(estimate: Estimate) -> dict[str, Any]:
+    return {"value": estimate.value, "interval": estimate.interval, "seeds": estimate.seeds, "lack": estimate.lack}
+
+
+def _csv_row(run: Measurement) -> list[Any]:
+    summary = summarize(run.returns)
+    success = "" if run.success is None else statistics.fmean(run.success)
+    std = "" if math.isnan(summary.std) else summary.std
+    return [
+        *(run.label, run.algorithm, run.sampler, run.task, "" if run.seed is None else run.seed, summary.count),
+        *(summary.mean, std, summary.iqm, success, statistics.fmean(run.lengths), run.checkpoint),
+    ]

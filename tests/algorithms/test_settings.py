@@ -1,0 +1,199 @@
+# SPDX-License-Identifier: BSD-3-Clause
+"""Settings: impossible values are refused, PPO's own are ignored by name, and selectors choose the algorithm."""
+
+import dataclasses
+import inspect
+import math
+import warnings
+from typing import Any
+
+import pytest
+from rsl_rl.algorithms import PPO
+
+from trudi_rsl.algorithms import DIMECfg, REPPOCfg, TruDiCfg
+from trudi_rsl.errors import ConfigError
+from trudi_rsl.settings import SETTINGS, schema_fields, settings_from_dict
+
+NAN, INF = float("nan"), float("inf")
+
+IMPOSSIBLE: list[tuple[str, Any, str]] = [
+    *((name, value, "an integer of at least 1")
+      for name in ("num_learning_epochs", "num_mini_batches", "num_denoise_steps", "num_kl_chains", "critic_hidden_dim")
+      for value in (0, -1, 1.5, "8", None, True)),
+    *((name, value, "above 0")
+      for name in ("learning_rate", "max_grad_norm", "prior_std", "init_friction", "kl_bound", "init_lambda",
+                   "init_alpha")
+      for value in (0, 0.0, -0.1)),
+    *((name, value, "a finite number")
+      for name in ("learning_rate", "kl_bound", "gamma", "lam", "aux_loss_coef", "entropy_target_per_dim")
+      for value in (NAN, INF, None, True, "1.0e4")),
+    ("gamma", 1.0, r"in \[0, 1\)"),
+    ("gamma", -0.1, r"in \[0, 1\)"),
+    ("lam", 1.1, r"in \[0, 1\]"),
+    ("aux_loss_coef", -1.0, "at least 0"),
+    ("num_bins", 1, "an integer of at least 2"),
+    ("num_bins", 51.0, "an integer of at least 2"),
+    ("entropy_target_per_dim", 0.6932, r"at most ln 2 = 0\.6931"),
+    ("kl_estimator", "median", "closed_form"),
+    ("kl_chains", "both", "fresh"),
+    ("actor_gradient", "reinforce", "pathwise"),
+    ("num_adjoint_steps", -1, "an integer of at least 0"),
+    ("residual", "false", "true or false"),
+    ("obs_normalization", "off", "true or false"),
+    *(("actor_hidden_dims", value, "a non-empty list of positive widths") for value in ([], [64, 0], "64", 64)),
+    *(("state_encoder_dims", value, "a list of positive widths, empty for none") for value in ([64, 0], None)),
+    *((name, value, r"\[low, high\] with low < high")
+      for name in ("value_range", "action_bounds")
+      for value in ([1.0, 1.0], [2.0, 1.0], [0.0], [0.0, 1.0, 2.0], [0.0, INF], [NAN, 1.0], "automatic", 3.0,
+                    ["-1.0e4", "1.0e4"])),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize(("name", "value", "allowed"), IMPOSSIBLE, ids=lambda v: str(v)[:30])
+def test_impossible_values_are_refused_with_field_value_and_allowed_range(name: str, value: Any, allowed: str) -> None:
+    with pytest.raises(ConfigError, match=rf"^algorithm\.{name} must be .*{allowed}") as error:
+        TruDiCfg.from_dict({name: value})
+    assert repr(value) in str(error.value)
+    assert ("1.0e+4" in str(error.value)) == ("1.0e4" in repr(value)), "text for a number gets YAML's spelling"
+
+
+@pytest.mark.parametrize(
+    ("settings", "name"),
+    [
+        ({"num_kl_chains": 4}, "num_kl_chains"),
+        ({"num_kl_chains": 4, "kl_chains": "fresh", "kl_estimator": "reverse"}, "num_kl_chains"),
+        ({"actor_gradient": "adjoint", "kl_estimator": "reverse"}, "actor_gradient"),
+        ({"actor_gradient": "adjoint", "kl_chains": "fresh", "num_kl_chains": 4}, "actor_gradient"),
+        ({"residual": True, "actor_hidden_dims": [64, 32]}, "residual"),
+    ],
+)
+def test_settings_that_exclude_each_other_are_refused(settings: dict[str, Any], name: str) -> None:
+    with pytest.raises(ConfigError, match=rf"^algorithm\.{name} must be"):
+        TruDiCfg(**settings)
+
+
+@pytest.mark.parametrize(
+    "settings",
+    [
+        {"entropy_target_per_dim": math.log(2.0)},
+        {"num_kl_chains": 4, "kl_chains": "fresh"},
+        {"actor_gradient": "adjoint", "kl_chains": "fresh"},
+        {"residual": True, "actor_hidden_dims": [64, 64]},
+        {"value_range": (-5, 5), "action_bounds": (-2, 2), "state_encoder_dims": [64, 32]},
+    ],
+)
+def test_allowed_settings_survive_a_round_trip_as_plain_values(settings: dict[str, Any]) -> None:
+    values = TruDiCfg(**settings).to_dict()
+    assert {name: values[name] for name in settings} == {
+        name: list(v) if isinstance(v, tuple) else v for name, v in settings.items()
+    }
+    assert TruDiCfg.from_dict(values).to_dict() == values
+
+
+@pytest.mark.parametrize(
+    ("name", "near"),
+    [("kl_bnd", "kl_bound"), ("num_denoising_steps", "num_denoise_steps"), ("learnig_rate", "learning_rate")],
+)
+def test_unknown_fields_are_refused_with_the_nearest_names(name: str, near: str) -> None:
+    with pytest.raises(ConfigError, match=rf"'algorithm\.{name}'\. .*'{near}'"):
+        TruDiCfg.from_dict({name: 1})
+    with pytest.raises(ConfigError) as error:
+        TruDiCfg.from_dict({"zzz": 1})
+    assert all(field.name in str(error.value) for field in dataclasses.fields(TruDiCfg))
+
+
+def test_ppos_own_settings_are_ignored_with_one_warning_that_names_them() -> None:
+    section = {"class_name": "TruDi", "clip_param": 0.2, "desired_kl": 0.01, "gamma": 0.97, "rnd_cfg": None}
+    with pytest.warns(UserWarning) as caught:
+        cfg = TruDiCfg.from_dict(section)
+    assert cfg == TruDiCfg(gamma=0.97)
+    [warning] = caught
+    assert "clip_param, desired_kl" in str(warning.message) and "rnd_cfg" not in str(warning.message)
+
+
+def test_every_setting_of_the_installed_ppo_is_known() -> None:
+    """A project that swaps the class name keeps its PPO section."""
+    given_by_runner = {"self", "actor", "critic", "storage", "device", "multi_gpu_cfg"}
+    defaults = {
+        name: p.default for name, p in inspect.signature(PPO.__init__).parameters.items() if name not in given_by_runner
+    }
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        cfg = TruDiCfg.from_dict(defaults)
+    assert cfg.learning_rate == defaults["learning_rate"]
+
+
+@pytest.mark.parametrize(
+    ("settings", "stores"),
+    [
+        ({}, True),
+        ({"kl_chains": "fresh"}, False),
+        ({"kl_estimator": "reverse"}, False),
+        ({"kl_estimator": "log_ratio"}, True),
+        ({"actor": "gaussian"}, True),
+        ({"constraint": "none"}, False),
+    ],
+)
+def test_chains_are_stored_only_if_the_path_kl_reads_them(settings: dict[str, Any], stores: bool) -> None:
+    assert settings_from_dict(settings).stores_chains == stores
+
+
+def test_the_selectors_choose_the_algorithm_and_its_defaults() -> None:
+    trudi, reppo, dime = (settings_from_dict(s) for s in ({}, {"actor": "gaussian"}, {"constraint": "none"}))
+    assert (type(trudi), type(reppo), type(dime)) == (TruDiCfg, REPPOCfg, DIMECfg)
+    assert (trudi.entropy_target_per_dim, reppo.entropy_target_per_dim) == (-1.665, -0.5)
+    for cfg in (trudi, reppo, dime):
+        assert settings_from_dict(cfg.to_dict()).to_dict() == cfg.to_dict()
+    fields = {name: {f.name for f in dataclasses.fields(cls)} for name, cls in SETTINGS.items()}
+    assert fields["reppo"] < fields["trudi"] and fields["dime"] < fields["trudi"]
+    assert not {"kl_bound", "init_lambda", "kl_estimator", "kl_chains", "actor_gradient"} & fields["dime"]
+    assert not {"num_denoise_steps", "kl_estimator", "kl_chains", "actor_gradient"} & fields["reppo"]
+
+
+@pytest.mark.parametrize(
+    ("settings", "words"),
+    [
+        ({"actor": "gausian"}, r"algorithm\.actor must be one of \('diffusion', 'gaussian'\); got 'gausian'"),
+        ({"constraint": "nun"}, r"algorithm\.constraint must be one of \('path_kl', 'none'\); got 'nun'"),
+        ({"constraint": "none", "actor": "gaussian"}, "constraint must be path_kl in REPPO"),
+        ({"actor": "gaussian", "kl_estimator": "reverse"}, "kl_estimator must be left at closed_form in REPPO"),
+        ({"actor": "gaussian", "kl_chains": "fresh"}, "kl_chains must be left at stored in REPPO.*'fresh'"),
+        ({"actor": "gaussian", "num_kl_chains": 2}, "num_kl_chains must be left at 1 in REPPO.*2"),
+        ({"actor": "gaussian", "kl_bnd": 1.0}, "Did you mean 'kl_bound'"),
+        ({"constraint": "none", "kl_bound": 0.2}, r"kl_bound must be left at 0\.1 in DIME.*0\.2"),
+        ({"constraint": "none", "init_lambda": 1.0}, "init_lambda must be left at 0.01 in DIME"),
+        ({"constraint": "none", "actor_gradient": "adjoint"}, "actor_gradient must be left at pathwise in DIME"),
+    ],
+)
+def test_settings_that_the_selected_algorithm_does_not_have_are_refused(settings: dict[str, Any], words: str) -> None:
+    with pytest.raises(ConfigError, match=words):
+        settings_from_dict(settings)
+
+
+@pytest.mark.parametrize(
+    ("cls", "section", "words"),
+    [
+        (TruDiCfg, {"actor": "gaussian"}, r"actor must be diffusion in TruDi.*--algo reppo"),
+        (REPPOCfg, {"actor": "diffusion"}, r"actor must be gaussian in REPPO.*--algo trudi"),
+        (TruDiCfg, {"constraint": "none"}, r"constraint must be path_kl in TruDi.*--algo dime"),
+        (DIMECfg, {"constraint": "path_kl"}, r"constraint must be none in DIME.*--algo trudi"),
+    ],
+)
+def test_a_section_of_one_algorithm_is_refused_by_another(cls: type, section: dict[str, Any], words: str) -> None:
+    with pytest.raises(ConfigError, match=words):
+        cls.from_dict(section)  # type: ignore[attr-defined]
+
+
+@pytest.mark.parametrize("algo", ["reppo", "dime"])
+def test_sections_written_when_all_algorithms_had_trudis_fields_are_accepted(algo: str) -> None:
+    """Checkpoints and ``params/agent.yaml`` of earlier versions list all fields, unused ones at any value."""
+    cls = SETTINGS[algo]  # type: ignore[index]
+    old = TruDiCfg(num_denoise_steps=4, prior_std=1.0).to_dict() | cls(gamma=0.9).to_dict()
+    assert settings_from_dict(old).gamma == 0.9
+    assert type(settings_from_dict(old)) is cls
+
+
+@pytest.mark.parametrize("algo", ["trudi", "reppo", "dime"])
+def test_a_schema_has_the_selectors_and_the_fields_with_their_defaults(algo: str) -> None:
+    cls = SETTINGS[algo]  # type: ignore[index]
+    assert {name: default for name, _, default in schema_fields(cls)} == cls().to_dict()

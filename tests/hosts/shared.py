@@ -1,0 +1,43 @@
+# SPDX-License-Identifier: BSD-3-Clause
+"""Parts of the tests of several hosts: documented commands, and playing every checkpoint of a run."""
+
+from __future__ import annotations
+
+import re
+import shlex
+from pathlib import Path
+
+import torch
+
+from tests.scripts.running import table_rows
+from trudi_rsl.checkpoints.file import read_checkpoint
+
+PAGE = Path(__file__).resolve().parents[2] / "docs" / "swap.md"
+
+
+def commands(heading: str) -> list[list[str]]:
+    """Return the shell commands below a second-level heading of docs/swap.md, each split into words."""
+    section = re.split(r"^## ", PAGE.read_text(), flags=re.MULTILINE)
+    (text,) = [part for part in section if part.startswith(f"{heading}\n")]
+    blocks = re.findall(r"^```bash\n(.*?)^```", text, flags=re.MULTILINE | re.DOTALL)
+    return [shlex.split(line) for block in blocks for line in block.replace("\\\n", " ").splitlines()]
+
+
+def add_checkpoints(run: Path) -> None:
+    """Add to a run with ``model_0.pt`` an equal ``model_9.pt`` and a ``model_1.pt`` with another policy."""
+    content = read_checkpoint(run / "model_0.pt")
+    torch.save(content, run / "model_9.pt")
+    content["actor_state_dict"]["actor.score_network.output_layer.bias"].add_(1.0)
+    torch.save(content, run / "model_1.pt")
+    (run / "best.pt").unlink(missing_ok=True)
+
+
+def check_every_checkpoint(run: Path, output: str) -> None:
+    """Check the table of a run from :func:`add_checkpoints`: equal rows for equal policies, and the best one."""
+    first, other, same = table_rows(output)
+    assert [row[0] for row in (first, other, same)] == ["0", "1", "9"]
+    assert first[1:5] == same[1:5] != other[1:5]
+    assert first[4] == "10"
+    best = max((first, other), key=lambda row: float(row[1]))
+    assert best[-1] == "best"
+    assert (run / "best.pt").readlink() == Path(f"model_{best[0]}.pt")
