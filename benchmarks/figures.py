@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import functools
 import itertools
 import statistics
 from pathlib import Path
@@ -45,22 +46,22 @@ Lines = dict[str, tuple[str, Runs]]
 
 def draw_all(results: Results, docs: Path) -> None:
     """Draw all figures into a folder."""
-    presets, hosts = tables.learning(results, "halfcheetah", "tasks"), tables.host_groups(results)
-    curves(by_algorithm(presets), docs / "learning_curves.png", each_seed=True, end=tables.BUDGET / 1e3)
-    curves(by_algorithm(hosts), docs / "host_curves.png", each_seed=True)
-    curves(by_algorithm(tables.timed_groups(results)), docs / "wallclock.png", against=("seconds", "env_steps"))
-    curves(by_variant(tables.chosen_variants(results)), docs / "choices.png")
-    for name, unchanged in (("steps", "N = 8"), ("eps", "eps = 0.1")):
-        curves(by_variant(tables.paper_ablation(results, name, unchanged)), docs / f"ablation_{name}.png")
-    ablation(tables.changed_variants(results, "ablation", "unchanged"), docs / "ablation.png")
+    runs = functools.partial(tables.runs_of, results)
+    curves(by_algorithm(runs("comparison")), docs / "learning_curves.png", each_seed=True, end=tables.BUDGET / 1e3)
+    curves(by_algorithm(runs("hosts")), docs / "host_curves.png", each_seed=True)
+    curves(by_algorithm(runs("wallclock")), docs / "wallclock.png", against=("seconds", "env_steps"))
+    curves(by_variant(runs("choices")), docs / "choices.png")
+    for name in ("steps", "eps"):
+        curves(by_variant(runs(name)), docs / f"ablation_{name}.png")
+    ablation(runs("ablation"), docs / "ablation.png")
     time_shares(results.read("throughput")["runs"], docs / "throughput.png")
     latency(results.read("latency")["runs"], docs / "latency.png")
     return_against_latency(results, docs / "deployed.png")
     long_runs(results.runs("long_run"), docs / "long_run.png")
     for path in sorted(results.folder.glob("speed_*.json")):
-        runs, device = results.read(path.stem)["runs"], path.stem.removeprefix("speed_")
-        speed_sampling(runs, docs / f"speed_sampling_{device}.png")
-        speed_growth(runs, docs / f"speed_growth_{device}.png")
+        measured, device = results.read(path.stem)["runs"], path.stem.removeprefix("speed_")
+        speed_sampling(measured, docs / f"speed_sampling_{device}.png")
+        speed_growth(measured, docs / f"speed_growth_{device}.png")
 
 
 def panels(rows: int, columns: int, width: float, height: float, **options: Any) -> tuple[Any, np.ndarray]:
@@ -136,7 +137,7 @@ def curves(
 
 def ablation(groups: Groups, path: Path) -> None:
     """Draw the returns of every seed by variant, the best median on top and the unchanged settings in colour."""
-    ranked = sorted(groups.items(), key=lambda item: statistics.median(tables.scores(item[1])))
+    ranked = list(reversed(groups.items()))
     figure, axes = panels(1, 1, 7, 0.36 * len(ranked) + 1)
     axis = axes[0][0]
     for height, (key, runs) in enumerate(ranked):

@@ -16,6 +16,7 @@ import dataclasses
 import json
 import random
 import signal
+import statistics
 import subprocess
 import tempfile
 import time
@@ -45,6 +46,8 @@ WARM_UP = 30
 RESUME_ITERATIONS, KILLED_AFTER = 6, 3
 SAMPLE_SECONDS, SETTLED = 10.0, 0.2
 """Seconds between two samples of memory, and the share of a training after which it should stay constant."""
+WINDOW = 100
+"""Iterations over which the returns of a long training are averaged."""
 
 
 def progress_of(experiment: Path) -> tuple[int, float]:
@@ -182,11 +185,15 @@ def long_run(job: Job) -> Record:
         subject = read_subject(newest_checkpoint(run))
         behaviour = measure_behaviour(subject, find_modes(job.task), GYMNASIUM, progress=False).behaviour
     del curve["seconds"]
+    returns = curve["returns"]
+    means = [statistics.mean(returns[i : i + WINDOW]) for i in range(0, len(returns), WINDOW)]
     return {
         **job.record(),
         **curve,
         "memory_s_mb": [(round(s), round(mb, 1)) for s, mb in memory],
         "growth_mb_per_1000_iterations": round(growth_per_1000_iterations(memory, job.iterations), 2),
+        "best_100": round(max(means), 4),
+        "last_100": round(statistics.mean(returns[-WINDOW:]), 4),
         "behaviour": {k: v for k, v in behaviour.to_dict().items() if k != "runs"},
         "versions": versions("torch", "rsl-rl-lib", "gymnasium"),
     }

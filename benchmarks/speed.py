@@ -12,9 +12,8 @@ from __future__ import annotations
 import gc
 import re
 import resource
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import asdict, replace
-from typing import Any
 
 import torch
 from results import Record, Results, argument_parser, chosen_results, processor, versions
@@ -49,14 +48,11 @@ class Bench:
             record = {"skipped": str(error).strip().partition("\n")[0]}
         return cell.to_dict() | record
 
-    def _timed(self, call: Callable[[], Any]) -> Any:
-        return measured(call, self.seconds)
-
     def _sampling(self, cell: Cell) -> Record:
         # acting needs no room for a rollout
         shape, variant = replace(cell.shape, num_steps=1, num_mini_batches=1), cell.variant
         alg, env = make_trudi(shape, variant, self.device)
-        timing = self._timed(action_batch(alg, env, alg._sample))
+        timing = measured(action_batch(alg, env, alg._sample), self.seconds)
         check_fast(alg)
         flops = counted_flops(action_batch(alg, env, alg._sampled))
         return reached(timing, flops, variant.precision, self.device, shape.num_envs, shape.width)
@@ -66,17 +62,17 @@ class Bench:
             return self._ppo_update(cell)
         alg = trained_trudi(cell.shape, cell.variant, self.device)
         record = self._minibatch(cell, alg)
-        record["update_ms"] = asdict(self._timed(alg.update))
+        record["update_ms"] = asdict(measured(alg.update, self.seconds))
         if cell.variant.mode != "captured":
             record["parts"] = {
-                name: {"ms": asdict(self._timed(part)), "flops": counted_flops(part)}
+                name: {"ms": asdict(measured(part, self.seconds)), "flops": counted_flops(part)}
                 for name, part in parts(alg).items()
             }
         return record | self._memory(alg)
 
     def _minibatch(self, cell: Cell, alg: TruDi) -> Record:
         batch, old_steps = update_args(alg)
-        timing = self._timed(lambda: alg.learner.update(batch, old_steps))
+        timing = measured(lambda: alg.learner.update(batch, old_steps), self.seconds)
         check_fast(alg)
         flops = counted_flops(lambda: alg.learner._take_steps(batch, old_steps))
         gated = alg.learner.update(batch, old_steps)["gated_share"]
@@ -105,7 +101,7 @@ class Bench:
 
     def _ppo_update(self, cell: Cell) -> Record:
         alg = make_ppo(cell.shape, cell.variant.actor == "ppo preset", self.device)
-        update = asdict(self._timed(alg.update))
+        update = asdict(measured(alg.update, self.seconds))
         updates = alg.num_learning_epochs * alg.num_mini_batches
         per_minibatch = {key: value if key == "repeats" else value / updates for key, value in update.items()}
         return {"ms": per_minibatch, "update_ms": update, "minibatch_updates": updates}
@@ -113,20 +109,6 @@ class Bench:
     def _sweep(self, cell: Cell) -> Record:
         update = self._minibatch(cell, trained_trudi(cell.shape, cell.variant, self.device))
         return {"sampling": self._sampling(cell), "update": update}
-
-
-def measure_cells(cells: Sequence[Cell], bench: Bench, store: Callable[[Cell, Record], None], title: str) -> None:
-    """Measure cells one after another and pass each record to ``store``."""
-    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn())
-    with Progress(*columns, TimeRemainingColumn(elapsed_when_finished=True)) as progress:
-        bar = progress.add_task(title, total=len(cells))
-        for cell in cells:
-            progress.update(bar, description=f"{title}: {cell.section}: {cell.name}")
-            record = bench.measure(cell)
-            store(cell, record)
-            if "skipped" in record:
-                progress.print(f"Skipped {cell.section}: {cell.name}: {record['skipped']}")
-            progress.advance(bar)
 
 
 def file_name(device: str) -> str:

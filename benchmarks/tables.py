@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: BSD-3-Clause
 """The rows of every table in the docs, and the numbers in their prose, computed from the stored results.
 
-Tables that only list the entries of a file are in ``tables.yaml``.
+Tables that list the entries of a file, or groups of training runs, are described in ``tables.yaml``.
 """
 
 from __future__ import annotations
@@ -34,12 +34,8 @@ BUDGET = 300_000
 HALF_CHEETAH = "HalfCheetah-v5"
 ALL_COMPARED = (HALF_CHEETAH, "Hopper-v5", "Ant-v5")
 """Tasks on which all algorithms are compared."""
-STORED = "stored"
-"""The chosen variant that ablations and choices are compared with: pathwise gradient, stored chains."""
 WHOLE, MULTIMODAL = "N = 8", "PlanarObstacle-v0"
 """The exported variant that the others are compared with, and the task on which behaviours are measured."""
-WINDOW = 100
-"""Iterations over which the returns of a long training are averaged."""
 FAULTS = {
     "SIGKILL": "process killed",
     "SIGTERM": "process terminated",
@@ -57,21 +53,26 @@ def grouped(runs: Iterable[Record]) -> Groups:
     return groups
 
 
-def learning(results: Results, *names: str) -> Groups:
-    """Return the runs of learning tables, sorted by task in order of appearance, then in the order of algorithms."""
-    groups = grouped(chain.from_iterable(results.runs(f"learning/{name}") for name in names))
-    tasks, algos = list(dict.fromkeys(task for task, _, _ in groups)), list(ALGORITHMS)
-    return dict(sorted(groups.items(), key=lambda item: (tasks.index(item[0][0]), algos.index(item[0][1]))))
+def runs_of(results: Results, table: str) -> Groups:
+    """Return the runs behind a table of ``tables.yaml``, in the order of its rows.
 
-
-def host_groups(results: Results) -> Groups:
-    """Return the runs under Isaac Lab and mjlab."""
-    return grouped([*results.runs("isaaclab"), *results.runs("mjlab")])
-
-
-def timed_groups(results: Results) -> Groups:
-    """Return the runs that are compared by wall-clock time."""
-    return grouped([*results.runs("learning/wallclock"), *results.runs("mjlab")])
+    They are sorted by task and algorithm, and then as ``sort`` says: by decreasing ``median`` or by the ``value`` in
+    the variant's name. A table with ``unchanged`` also has the baseline of all variants, under that name.
+    """
+    spec, tasks, algos = LISTED[table], {}, list(ALGORITHMS)
+    groups = grouped(chain.from_iterable(results.runs(name) for name in spec["runs"]))
+    if "unchanged" in spec:
+        baseline = grouped(results.runs("learning/chains"))[HALF_CHEETAH, "trudi", "stored"]
+        groups = {(HALF_CHEETAH, "trudi", spec["unchanged"]): baseline} | groups
+    for task, _, _ in groups:
+        tasks.setdefault(task, len(tasks))
+    order: dict[str, Callable[[Any], float]] = {
+        "": lambda item: 0.0,
+        "median": lambda item: -statistics.median(scores(item[1])),
+        "value": lambda item: float(item[0][2].split(" = ")[1]),
+    }
+    rank = order[spec.get("sort", "")]
+    return dict(sorted(groups.items(), key=lambda item: (tasks[item[0][0]], algos.index(item[0][1]), rank(item))))
 
 
 def steps_of(run: Record) -> np.ndarray:
@@ -117,41 +118,109 @@ def with_interval(found: Estimate, digits: int) -> str:
     return f"{found.value:.{digits}f} [{found.interval[0]:.{digits}f}, {found.interval[1]:.{digits}f}]"
 
 
-def listed(results: Results, spec: Mapping[str, Any]) -> Rows:
-    """Return a table of ``tables.yaml``; a cell is empty where its numbers are missing."""
-    entries = functools.reduce(lambda record, name: record[name], spec["rows"].split("."), results.read(spec["file"]))
+class Group(NamedTuple):
+    """The runs of one row, and what they are compared with."""
+
+    task: str
+    algo: str
+    variant: str
+    runs: list[Record]
+    groups: Groups
+    """All rows of the table."""
+    baseline: str
+    """Variant that the others are compared with; its row is the preset's unless the table names another."""
+    preset: str
+
+    def same_seeds(self) -> list[Record]:
+        """Return the baseline's runs with the seeds of this row."""
+        seeds = {run["seed"] for run in self.runs}
+        return [run for run in self.groups[self.task, self.algo, self.baseline] if run["seed"] in seeds]
+
+    def to_ppo(self) -> list[float]:
+        """Return the seconds to PPO's median return at the end."""
+        return seconds_to(self.runs, statistics.median(last_returns(self.ppo())))
+
+    def ppo(self) -> list[Record]:
+        """Return PPO's runs on the same task."""
+        return self.groups[self.task, "ppo", self.variant]
+
+    def of_ppo(self) -> str:
+        """Return the ratio of the median to PPO's, where both are positive."""
+        ours, ppo = (statistics.median(scores(runs)) for runs in (self.runs, self.ppo()))
+        return f"{ours / ppo:.1f}" if self.algo != "ppo" and min(ours, ppo) > 0 else "-"
+
+
+CELLS: dict[str, Callable[[Group], str]] = {
+    "task": lambda g: g.task,
+    "algorithm": lambda g: ALGORITHMS[g.algo],
+    "variant": lambda g: f"**{g.variant}**" if g.variant == g.preset else g.variant,
+    "seeds": lambda g: seeds_of(g.runs),
+    "env_steps": lambda g: f"{g.runs[0]['env_steps'][-1] // 1000}k",
+    "median": lambda g: median(scores(g.runs)),
+    "bold_median": lambda g: f"**{median(scores(g.runs))}**",
+    "iqm": lambda g: with_interval(iqm_estimate(score_matrix({"": scores(g.runs)})), 0),
+    "by_seed": lambda g: joined(scores(g.runs)),
+    "range": lambda g: f"{min(scores(g.runs)):.0f} to {max(scores(g.runs)):.0f}",
+    "of_ppo": Group.of_ppo,
+    "baseline_median": lambda g: median(scores(g.same_seeds())),
+    "last_median": lambda g: median(last_returns(g.runs)),
+    "bold_last_median": lambda g: f"**{median(last_returns(g.runs), 1)}**",
+    "last": lambda g: joined(last_returns(g.runs)),
+    "last_precise": lambda g: joined(last_returns(g.runs), 1),
+    "sde": lambda g: joined(evaluated(g.runs, "sde")),
+    "ode": lambda g: joined(evaluated(g.runs, "ode")),
+    "exported": lambda g: joined(evaluated(g.runs, "ode_from_zeros")),
+    "path_kl": lambda g: median((run["mean"]["Loss/path_kl"] for run in g.runs), 3),
+    "gated": lambda g: median(100 * run["mean"]["Loss/gated_share"] for run in g.runs) + " %",
+    "level": lambda g: median(last_returns(g.ppo())),
+    "bold_to_ppo": lambda g: f"**{median(g.to_ppo())}**".replace("inf", "not reached"),
+    "to_ppo": lambda g: joined(g.to_ppo()).replace("inf", "not reached"),
+    "seconds": lambda g: median(run["seconds"][-1] for run in g.runs),
+}
+"""Cells of a row of runs, by the name that they have in ``tables.yaml``."""
+
+
+def run_rows(results: Results, table: str) -> Rows:
+    """Return a table of ``tables.yaml`` with a row for each group of runs."""
+    spec, groups = LISTED[table], runs_of(results, table)
+    baseline = spec.get("baseline", spec.get("unchanged", ""))
+    rows = [Group(*key, runs, groups, baseline, spec.get("preset", baseline)) for key, runs in groups.items()]
+    return [{title: CELLS[cell](row) for title, cell in spec["columns"].items()} for row in rows]
+
+
+def entry_rows(results: Results, table: str) -> Rows:
+    """Return a table of ``tables.yaml`` with a row for each entry of a file, or for each of several files."""
+    spec = LISTED[table]
+    if "files" in spec:
+        entries = {name: results.read(name) for name in spec["files"]}
+        entries = {name: of["runs"][0] if isinstance(of["runs"], list) else of for name, of in entries.items()}
+    else:
+        entries = functools.reduce(lambda of, name: of[name], spec["rows"].split("."), results.read(spec["file"]))
+    if isinstance(entries, list):
+        entries = {str(run["seed"]): run for run in entries}
     rows = []
     for name, entry in entries.items():
-        scaled = {} if isinstance(entry, dict) else {"milliseconds": 1e3 * entry, "percent": 100 * entry}
-        fields, row = entry if isinstance(entry, dict) else {"value": entry} | scaled, {spec["key"]: name}
-        for column, pattern in spec["columns"].items():
+        fields = entry if isinstance(entry, dict) else {"value": entry, "milliseconds": 1e3 * entry}
+        rows.append({spec["key"]: name})
+        for title, pattern in spec["columns"].items():
             try:
-                row[column] = pattern.format(**fields)
+                rows[-1][title] = pattern.format(**fields)
             except KeyError:
-                row[column] = "-"
-        rows.append(row)
+                rows[-1][title] = "-"
     return rows
 
 
-def comparison(results: Results, *names: str) -> Rows:
-    """Return what every algorithm reached at the budget, by default on all tasks."""
-    groups, rows = learning(results, *(names or ("halfcheetah", "tasks"))), []
+def comparison_with_seconds(results: Results) -> Rows:
+    """Return what every algorithm reached on HalfCheetah, with the seconds for the budget on one thread."""
     speeds = results.read("throughput")["runs"]
-    for (task, algo, _), runs in groups.items():
-        row = {"task": task, "algorithm": ALGORITHMS[algo], "median": f"**{median(scores(runs))}**"}
-        row["IQM [95 %]"] = with_interval(iqm_estimate(score_matrix({"": scores(runs)})), 0)
-        row["by seed"] = joined(scores(runs))
-        ours, ppo = (statistics.median(scores(of)) for of in (runs, groups[task, "ppo", "preset"]))
-        row["of PPO's"] = f"{ours / ppo:.1f}" if algo != "ppo" and min(ours, ppo) > 0 else "-"
-        if names == ("halfcheetah",):
-            row["seconds"] = f"{BUDGET / speeds[f'{algo}, 1 thread']['env_steps_per_second']:.0f}"
-        rows.append(row)
-    return rows
+    rates = {name: speeds[f"{algo}, 1 thread"]["env_steps_per_second"] for algo, name in ALGORITHMS.items()}
+    rows = run_rows(results, "halfcheetah")
+    return [row | {"seconds": f"{BUDGET / rates[row['algorithm']]:.0f}"} for row in rows]
 
 
 def improvement(results: Results) -> Rows:
     """Return the probability that a run of TruDi ends above one of another algorithm."""
-    groups, rows = learning(results, "halfcheetah", "tasks"), []
+    groups, rows = runs_of(results, "comparison"), []
     for algo, name in list(ALGORITHMS.items())[1:]:
         ours, theirs = (
             score_matrix({task: scores(groups[task, of, "preset"]) for task in ALL_COMPARED}) for of in ("trudi", algo)
@@ -161,139 +230,10 @@ def improvement(results: Results) -> Rows:
     return rows
 
 
-def samplers(results: Results) -> Rows:
-    """Return the returns of each sampler after training."""
-    return [
-        {
-            "task": task,
-            "algorithm": ALGORITHMS[algo],
-            "SDE or sample": joined(evaluated(runs, "sde")),
-            "ODE, random start": joined(evaluated(runs, "ode")),
-            "as exported": joined(evaluated(runs, "ode_from_zeros")),
-        }
-        for (task, algo, _), runs in learning(results, "halfcheetah", "tasks").items()
-        if any(run["evaluation"] for run in runs)
-    ]
-
-
-def ant(results: Results) -> Rows:
-    """Return the runs on Ant-v5 beyond the budget and without its control cost."""
-    return [
-        {
-            "Ant-v5": variant,
-            "algorithm": ALGORITHMS[algo],
-            "env steps": f"{runs[0]['env_steps'][-1] // 1000}k",
-            "training": joined(last_returns(runs)),
-            "exported policy": joined(evaluated(runs, "ode_from_zeros")),
-            "seeds": seeds_of(runs),
-        }
-        for name in ("long", "cost")
-        for (_, algo, variant), runs in learning(results, name).items()
-    ]
-
-
-def hosts(results: Results) -> Rows:
-    """Return the last training returns under Isaac Lab and mjlab."""
-    return [
-        {
-            "task": task,
-            "algorithm": ALGORITHMS[algo],
-            "env steps": f"{runs[0]['env_steps'][-1] // 1000}k",
-            "median": f"**{median(last_returns(runs), 1)}**",
-            "by seed": joined(last_returns(runs), 1),
-            "seeds": seeds_of(runs),
-        }
-        for (task, algo, _), runs in host_groups(results).items()
-    ]
-
-
-def changed_variants(results: Results, name: str, unchanged: str) -> Groups:
-    """Return an ablation's runs, with the baseline's under the name ``unchanged``."""
-    baseline = learning(results, "chains")[HALF_CHEETAH, "trudi", STORED]
-    return {(HALF_CHEETAH, "trudi", unchanged): baseline} | learning(results, name)
-
-
-def paper_ablation(results: Results, name: str, unchanged: str) -> Groups:
-    """Return the runs of an ablation of the paper, by increasing value."""
-    groups = changed_variants(results, name, unchanged)
-    return dict(sorted(groups.items(), key=lambda item: float(item[0][2].split(" = ")[1])))
-
-
-def variant_cells(groups: Groups, key: tuple[str, str, str], baseline: str, preset: str) -> dict[str, str]:
-    """Return what all tables of variants show of one: its returns, and the baseline's with the same seeds."""
-    seeds = {run["seed"] for run in groups[key]}
-    same = [run for run in groups[*key[:2], baseline] if run["seed"] in seeds]
-    name = f"**{key[2]}**" if key[2] == preset else key[2]
-    return {"variant": name, "median": median(scores(groups[key])), f"{baseline}, same seeds": median(scores(same))}
-
-
-def ablation(results: Results) -> Rows:
-    """Return single changes from the baseline, the best first."""
-    groups = changed_variants(results, "ablation", "unchanged")
-    return [
-        {
-            **variant_cells(groups, key, "unchanged", "unchanged"),
-            "worst to best": f"{min(scores(runs)):.0f} to {max(scores(runs)):.0f}",
-            "by seed": joined(scores(runs)),
-            "seeds": seeds_of(runs),
-        }
-        for key, runs in sorted(groups.items(), key=lambda item: -statistics.median(scores(item[1])))
-    ]
-
-
-def variants(groups: Groups, baseline: str, preset: str) -> Rows:
-    """Return variants by task, each with the baseline's runs of the same seeds; the preset is bold."""
-    return [
-        {
-            "task": key[0],
-            **variant_cells(groups, key, baseline, preset),
-            "by seed": joined(scores(runs)),
-            "ODE afterwards, by seed": joined(evaluated(runs, "ode")),
-            "mean KL [nats]": median((run["mean"]["Loss/path_kl"] for run in runs), 3),
-            "beyond eps": median(100 * run["mean"]["Loss/gated_share"] for run in runs) + " %",
-            "seeds": seeds_of(runs),
-        }
-        for key, runs in groups.items()
-    ]
-
-
-def chosen_variants(results: Results) -> Groups:
-    """Return the runs on chains, gradients and the state encoder."""
-    return learning(results, "chains", "gradients", "amortised")
-
-
-def seconds_to(run: Record, level: float) -> float:
+def seconds_to(runs: Runs, level: float) -> list[float]:
     """Return the training seconds until the training return first reaches ``level``; infinity if it never does."""
-    reached = np.asarray(run["returns"]) >= level
-    return run["seconds"][int(reached.argmax())] if reached.any() else float("inf")
-
-
-def time_to_ppo(groups: Groups) -> dict[tuple[str, str], tuple[float, list[float]]]:
-    """Return, by task and algorithm, PPO's median return at the end and the seconds to it by seed."""
-    levels = {task: statistics.median(last_returns(runs)) for (task, algo, _), runs in groups.items() if algo == "ppo"}
-    return {
-        (task, algo): (levels[task], [seconds_to(run, levels[task]) for run in runs])
-        for (task, algo, _), runs in groups.items()
-    }
-
-
-def wallclock(results: Results) -> Rows:
-    """Return the seconds to PPO's return."""
-    groups = timed_groups(results)
-    reached = time_to_ppo(groups)
-    return [
-        {
-            "task": task,
-            "algorithm": ALGORITHMS[algo],
-            "return to reach": f"{reached[task, algo][0]:.0f}",
-            "median seconds": f"**{median(reached[task, algo][1])}**".replace("inf", "not reached"),
-            "by seed": joined(reached[task, algo][1]).replace("inf", "not reached"),
-            "seconds of the whole run": median(run["seconds"][-1] for run in runs),
-            "median return at its end": median(last_returns(runs)),
-            "seeds": seeds_of(runs),
-        }
-        for (task, algo, _), runs in groups.items()
-    ]
+    reached = [np.flatnonzero(np.asarray(run["returns"]) >= level) for run in runs]
+    return [run["seconds"][first[0]] if len(first) else float("inf") for run, first in zip(runs, reached, strict=True)]
 
 
 def throughput(results: Results) -> Rows:
@@ -317,19 +257,6 @@ def throughput(results: Results) -> Rows:
     return rows
 
 
-def evaluation_cost(results: Results) -> Rows:
-    """Return the cost of evaluating checkpoints during training."""
-    return [
-        {
-            "algorithm": algo,
-            "evaluation": f"{run['evaluation_s']:.2f} s",
-            "iteration": f"{run['iteration_s']:.2f} s",
-            "share of training": f"{100 * run['evaluation_s'] / (run['save_interval'] * run['iteration_s']):.1f} %",
-        }
-        for algo, run in results.read("evaluation_cost")["runs"].items()
-    ]
-
-
 def digits(value: float) -> str:
     """Return a number with three digits, or without decimals."""
     return f"{value:.0f}" if value >= 100 else f"{value:.3g}"
@@ -340,23 +267,11 @@ def quartiles(timing: Mapping[str, float]) -> str:
     return f"{digits(timing['median'])} [{digits(timing['q25'])}, {digits(timing['q75'])}]"
 
 
-class Timed(NamedTuple):
-    """A measured cell of ``speed.py``."""
-
-    run: str
-    name: str
-    cell: Record
-
-    def twin(self) -> tuple[str, ...]:
-        """Return what an update has in common with that of a Gaussian actor."""
-        return self.run, *(str(self.cell[key]) for key in ("mode", "precision", "shape"))
-
-
-def speed_cells(results: Results, device: str, section: str) -> list[Timed]:
-    """Return every measured cell."""
+def speed_cells(results: Results, device: str, section: str) -> list[tuple[str, str, Record]]:
+    """Return run, name and record of every measured cell."""
     runs = results.read(f"speed_{device}")["runs"]
-    cells = (Timed(run, *item) for run, sections in runs.items() for item in sections.get(section, {}).items())
-    return [timed for timed in cells if "skipped" not in timed.cell]
+    cells = ((run, *item) for run, sections in runs.items() for item in sections.get(section, {}).items())
+    return [cell for cell in cells if "skipped" not in cell[2]]
 
 
 def speed_sampling(results: Results, device: str) -> Rows:
@@ -371,13 +286,14 @@ def speed_sampling(results: Results, device: str) -> Rows:
 
 def speed_update(results: Results, device: str) -> Rows:
     """Return the times of updates, one row per variant."""
-    rows, cells = [], speed_cells(results, device, "update")
-    gaussian = {timed.twin(): timed.cell["ms"]["median"] for timed in cells if timed.cell["actor"] == "gaussian"}
-    for timed in cells:
-        cell, row = timed.cell, {"run": timed.run, "variant": timed.name}
-        row |= {"ms per minibatch": quartiles(cell["ms"]), "ms per update": quartiles(cell["update_ms"])}
-        if timed.twin() in gaussian and cell["actor"] != "ppo preset":
-            row["of Gaussian"] = f"{cell['ms']['median'] / gaussian[timed.twin()]:.2f}"
+    rows, cells, same = [], speed_cells(results, device, "update"), ("mode", "precision", "shape")
+    gaussian = [(label, cell) for label, _, cell in cells if cell["actor"] == "gaussian"]
+    for label, name, cell in cells:
+        row = {"run": label, "variant": name, "ms per minibatch": quartiles(cell["ms"])}
+        row["ms per update"] = quartiles(cell["update_ms"])
+        twins = (c["ms"]["median"] for of, c in gaussian if of == label and all(c[key] == cell[key] for key in same))
+        if cell["actor"] != "ppo preset" and (twin := next(twins, None)):
+            row["of Gaussian"] = f"{cell['ms']['median'] / twin:.2f}"
         if "flops" in cell:
             row["GFLOP per minibatch"] = digits(1e-9 * cell["flops"])
             row["of a large product"] = f"{100 * cell['share_of_big_gemm']:.0f} %"
@@ -491,7 +407,7 @@ def soak_faults(results: Results) -> Rows:
 def soak_returns(results: Results) -> Rows:
     """Return the last training returns with and without faults."""
     soaked = results.runs("soak")
-    undisturbed = learning(results, "halfcheetah")[HALF_CHEETAH, "trudi", "preset"]
+    undisturbed = runs_of(results, "halfcheetah")[HALF_CHEETAH, "trudi", "preset"]
     found = {"with faults": (soaked, [run["return"] for run in soaked])}
     found |= {"undisturbed": (undisturbed, last_returns(undisturbed))}
     return [
@@ -500,59 +416,28 @@ def soak_returns(results: Results) -> Rows:
     ]
 
 
-def long_run(results: Results) -> Rows:
-    """Return the returns, behaviours and memory of long trainings."""
-    rows = []
-    for run in results.runs("long_run"):
-        windows = [
-            statistics.mean(run["returns"][i : i + WINDOW]) for i in range(0, len(run["returns"]) - WINDOW + 1, WINDOW)
-        ]
-        row = {"seed": str(run["seed"]), f"best {WINDOW} iterations": f"{max(windows):.2f}"}
-        row[f"last {WINDOW} iterations"] = f"{statistics.mean(run['returns'][-WINDOW:]):.2f}"
-        row["behaviour entropy, bits"] = joined([run["behaviour"]["behaviour_entropy_bits"]], 2)
-        rows.append(row | {"MB per 1000 iterations": f"{run['growth_mb_per_1000_iterations']:.1f}"})
-    return rows
-
-
-def machines(results: Results) -> Rows:
-    """Return the processor and the versions of each kind of measurement."""
-    records = {name: results.read(name) for name in ("throughput", "speed_cpu", "latency", "scaling")}
-    records |= {name: results.runs(name)[0] for name in ("learning/halfcheetah", "mjlab", "isaaclab")}
-    return [
-        {
-            "results": name,
-            "processor": record.get("processor", "-"),
-            "versions": ", ".join(map(" ".join, record["versions"].items())),
-        }
-        for name, record in records.items()
-    ]
-
-
 TABLES: dict[str, Callable[..., Rows]] = {
-    table.__name__: table
-    for table in (
-        *(comparison, improvement, samplers, ant, hosts, ablation, wallclock, throughput, evaluation_cost),
-        *(speed_sampling, speed_update, speed_parts, exported, exported_behaviours, multimodality, sim_to_sim),
-        *(soak_faults, soak_returns, long_run, machines),
-    )
+    name: functools.partial(run_rows if "runs" in spec else entry_rows, table=name) for name, spec in LISTED.items()
 }
 """Tables by name."""
-TABLES |= {name: functools.partial(listed, spec=spec) for name, spec in LISTED.items()}
 TABLES |= {
-    "steps": lambda results: variants(paper_ablation(results, "steps", "N = 8"), "N = 8", "N = 8"),
-    "eps": lambda results: variants(paper_ablation(results, "eps", "eps = 0.1"), "eps = 0.1", "eps = 0.1"),
-    "choices": lambda results: variants(chosen_variants(results), STORED, "adjoint, 4 steps"),
+    table.__name__: table
+    for table in (
+        *(comparison_with_seconds, improvement, throughput, speed_sampling, speed_update, speed_parts),
+        *(exported, exported_behaviours, multimodality, sim_to_sim, soak_faults, soak_returns),
+    )
 }
 
 
 def values(results: Results) -> dict[str, str]:
     """Return the numbers in the prose by name."""
-    seconds = time_to_ppo(learning(results, "wallclock"))
+    timed = {key: runs for key, runs in runs_of(results, "wallclock").items() if key[0] == HALF_CHEETAH}
+    level = statistics.median(last_returns(timed[HALF_CHEETAH, "ppo", "2 threads"]))
     soaked = results.runs("soak")
     segments = [segment for run in soaked for segment in run["segments"]]
     growth = [value for run in soaked for value in memory_growth(run)]
     speed = results.read("speed_cpu")["runs"].values()
-    return {f"wallclock.{algo}": median(by_seed) for (_, algo), (_, by_seed) in seconds.items()} | {
+    return {f"wallclock.{algo}": median(seconds_to(runs, level)) for (_, algo, _), runs in timed.items()} | {
         "soak.minutes": f"{sum(run['wall_clock_s'] for run in soaked) / 60.0:.0f}",
         "soak.lost": str(sum(max(segment["lost"], 0) for segment in segments)),
         "soak.made": str(sum(segment["made"] for segment in segments)),

@@ -2,13 +2,16 @@
 """Environment steps per second of training, where an iteration's time goes, and what evaluating a checkpoint costs.
 
     python benchmarks/throughput.py
+    python benchmarks/throughput.py --tables profile --device cuda --output /tmp/gpu agent.algorithm.compile=off
 
-Run it on an otherwise idle machine.
+Run it on an otherwise idle machine. ``profile`` measures the parts of an iteration, and under torch's profiler, which
+slows it down, the classes of operators.
 """
 
 from __future__ import annotations
 
 import contextlib
+import functools
 import io
 import statistics
 import time
@@ -18,11 +21,11 @@ from typing import Any
 
 import torch
 from omegaconf import DictConfig, OmegaConf
-from results import ALGORITHMS, Record, processor, versions
+from results import ALGORITHMS, Record, argument_parser, chosen_results, processor, versions
 from rich.progress import track
-from runs import main
 from speed_subjects import path_kl_gradient
 from timing import measured, synchronize
+from torch.profiler import ProfilerActivity, profile
 
 from trudi_rsl.algorithms import TruDi
 from trudi_rsl.config import compose
@@ -35,6 +38,28 @@ WARM_UP, MEASURED = 5, 25
 CASES = [("trudi", 1), ("ppo", 1), ("trudi", 2), ("ppo", 2)]
 CASES += [(algo, 1) for algo in ALGORITHMS if algo not in ("trudi", "ppo")]
 """Algorithms and threads."""
+
+PROFILED, NUM_TOP, MICROSECOND = 10, 20, 1e-6
+CLASSES = (
+    ("triton_tem", "matrix products"),
+    ("cpp_fused", "compiled kernels"),
+    ("triton_", "compiled kernels"),
+    ("adam", "optimizer"),
+    ("_foreach", "optimizer"),
+    ("multi_tensor", "optimizer"),
+    ("mm", "matrix products"),
+    ("_linear", "matrix products"),
+    ("cutlass", "matrix products"),
+    ("nvjet", "matrix products"),
+    ("cublas", "matrix products"),
+)
+"""Part of an operator's or kernel's name, and its class; the first match counts."""
+OTHER, HOST = "other operators", "Python and launches"
+
+
+INSIDE = {"_critic_gradient": "critic gradient", "_actor_gradient": "actor gradient"}
+INSIDE |= {"_descend": "optimizer", "_dual_step": "optimizer"}
+"""Methods of TruDi's learner and the part of the update that they are."""
 
 
 class Stopwatch:
@@ -165,6 +190,7 @@ def evaluation_cost(quick: bool) -> Record:
             "save_interval": cfg.agent.save_interval,
             "evaluation_s": seconds,
             "iteration_s": iteration,
+            "share_of_training": seconds / (cfg.agent.save_interval * iteration),
         }
     return {"task": TASK, "processor": processor(), "runs": records}
 
@@ -179,5 +205,84 @@ def median_seconds(work: Callable[[], Any], times: int) -> float:
     return statistics.median(spans)
 
 
+def one_iteration(runner: OnPolicyRunner, watch: Stopwatch) -> dict[str, float]:
+    """Train one iteration and return its seconds by part; the parts do not overlap."""
+    seconds = timed_iteration(runner, watch)
+    total, update = seconds.pop("iteration"), seconds.pop("update")
+    seconds["rest of the update"] = update - sum(seconds.get(part, 0.0) for part in set(INSIDE.values()))
+    return seconds | {"rest of the iteration": total - sum(seconds.values()), "iteration": total}
+
+
+def by_operator(runner: OnPolicyRunner, watch: Stopwatch, on_gpu: bool) -> Record:
+    """Profile one iteration.
+
+    Returns:
+        ``classes``: seconds by class. On a GPU those in which a kernel ran, on a CPU the operators' own; the rest of
+        the iteration is :data:`HOST`.
+        ``calls``: number of operators. ``slowest``: the slowest of them.
+    """
+    activities = [ProfilerActivity.CPU, *([ProfilerActivity.CUDA] if on_gpu else [])]
+    with profile(activities=activities) as recorded:
+        seconds = one_iteration(runner, watch)
+    classes: dict[str, float] = defaultdict(float)
+    operators: list[dict[str, Any]] = []
+    for event in recorded.key_averages():
+        if on_gpu:
+            counts, spent = event.device_type.name == "CUDA", event.self_device_time_total
+        else:
+            # other names are those of regions opened by Python
+            counts, spent = "::" in event.key or "cpp_fused" in event.key, event.self_cpu_time_total
+        if counts:
+            found = (label for word, label in CLASSES if word in event.key.lower())
+            classes[next(found, OTHER)] += MICROSECOND * spent
+            operators.append({"name": event.key[:80], "calls": event.count, "seconds": MICROSECOND * spent})
+    classes["simulate"] = seconds["simulate"]
+    classes[HOST] = seconds["iteration"] - sum(classes.values())
+    slowest = sorted(operators, key=lambda row: -row["seconds"])[:NUM_TOP]
+    return {"classes": dict(classes), "calls": sum(row["calls"] for row in operators), "slowest": slowest}
+
+
+def profile_iteration(
+    quick: bool, task: str = TASK, algo: str = "trudi", device: str = "cpu", overrides: Sequence[str] = ()
+) -> Record:
+    """Return where an iteration's time goes: medians by part, and classes of operators of one more iteration."""
+    warm_up, iterations = (1, 1) if quick else (WARM_UP, PROFILED)
+    on_gpu = torch.device(device).type == "cuda"
+    # lets the profiler see the names of generated kernels
+    torch._inductor.config.cpp.enable_kernel_profile = True  # pyright: ignore[reportAttributeAccessIssue]
+    torch.set_num_threads(1)
+    with contextlib.redirect_stdout(io.StringIO()):
+        runner, _ = training(task, algo, {"agent.seed": 1, "agent.device": device}, overrides)
+        watch = watched(runner, INSIDE)
+    measured = [one_iteration(runner, watch) for _ in track(range(warm_up + iterations), "training iterations")]
+    record = {
+        "task": task,
+        "algo": algo,
+        "overrides": list(overrides),
+        "device": torch.cuda.get_device_name(device) if on_gpu else "cpu",
+        "processor": processor(),
+        "versions": versions("torch", "rsl-rl-lib"),
+        "iterations": iterations,
+        "parts": medians(measured[warm_up:]),
+        "operators": by_operator(runner, watch, on_gpu),
+    }
+    for name, seconds in [*record["parts"].items(), *record["operators"]["classes"].items()]:
+        print(f"{1e3 * seconds:10.1f} ms  {name}")
+    return record
+
+
 if __name__ == "__main__":
-    main(__doc__, {}, {"throughput": throughput, "evaluation_cost": evaluation_cost})
+    tables: dict[str, Callable[..., Record]] = {"throughput": throughput, "evaluation_cost": evaluation_cost}
+    parser = argument_parser(__doc__)
+    parser.add_argument("--tables", nargs="+", choices=[*tables, "profile"], default=[*tables, "profile"])
+    parser.add_argument("--task", default=TASK, help="Gymnasium id, for the profile")
+    parser.add_argument("--algo", choices=["trudi", "ppo"], default="trudi", help="for the profile")
+    parser.add_argument("--device", default="cpu", help="for the profile")
+    parser.add_argument("overrides", nargs="*", metavar="NAME=VALUE", help="settings for the profile")
+    args = parser.parse_intermixed_args()
+    tables["profile"] = functools.partial(
+        profile_iteration, task=args.task, algo=args.algo, device=args.device, overrides=args.overrides
+    )
+    results = chosen_results(args)
+    for table in args.tables:
+        results.write(table, tables[table](args.quick))
