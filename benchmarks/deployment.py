@@ -88,7 +88,7 @@ def latency(quick: bool) -> Record:
         timings = time_files([*(report.onnx for report in reports.values()), *files], num_calls, progress=True)
     rows: dict[str, Record] = {name: {} for name in reports}
     for timing in timings:
-        times = {"p50": timing.p50, "p99": timing.p99, "worst": timing.worst}
+        times = timing.latency._asdict()
         rows[timing.file.parent.name][RUNTIMES[timing.file.suffix]] = times
     return {
         "processor": processor(),
@@ -151,7 +151,7 @@ def behaviour(checkpoint: Path, folder: Path, options: dict[str, Any]) -> Record
     assert file is not None
     env = environments(MULTIMODAL, checkpoint, NUM_RUNS, fixed_start=True)
     torch.manual_seed(SEED)
-    found = Behaviour.classify(record(env, ExportedPolicy(file), progress=False), find_modes(MULTIMODAL)).to_dict()
+    found = Behaviour.classify(*record(env, ExportedPolicy(file), progress=False), find_modes(MULTIMODAL)).to_dict()
     del found["runs"]
     return found
 

@@ -68,7 +68,7 @@ def run(args: argparse.Namespace) -> None:
     from trudi_rsl.deploy.provenance import commit, versions
     from trudi_rsl.evaluation.comparison import compare, read_ranges, require_ranges
     from trudi_rsl.evaluation.identify import describe_mixtures, find_subjects
-    from trudi_rsl.evaluation.measurement import EvaluationCfg, measure_all, plan_evaluations
+    from trudi_rsl.evaluation.measurement import Evaluation, EvaluationCfg, measure_all
     from trudi_rsl.evaluation.samplers import expand_samplers, supported_samplers
     from trudi_rsl.evaluation.tables import as_markdown, require_free, write_comparison
     from trudi_rsl.hosts.registry import GYMNASIUM
@@ -82,7 +82,11 @@ def run(args: argparse.Namespace) -> None:
     if not args.by_task and args.metric == "return":
         require_ranges((subject.task for subject in subjects), ranges)
     chosen = [supported_samplers(samplers, subject.algorithm) for subject in subjects]
-    evaluations = plan_evaluations(subjects, [supported for supported, _ in chosen], cfg, GYMNASIUM)
+    evaluations = [
+        Evaluation(subject, sampler, cfg, GYMNASIUM)
+        for subject, (supported, _) in zip(subjects, chosen, strict=True)
+        for sampler in supported
+    ]
 
     measurements = measure_all(evaluations)
     comparison = compare(measurements, ranges, args.by_task, args.metric)

@@ -54,8 +54,8 @@ def main() -> None:
         f"Compared at {report.num_compared} of {report.num_probes} random observations; {skipped} skipped, where "
         "float32 rounding alone changes PyTorch's own action."
     )
-    p50, p99 = report.latency_ms
-    print(f"onnxruntime, one thread: {p50:.2f} ms per call (median), {p99:.2f} ms (99 %)")
+    latency = report.latency_ms
+    print(f"onnxruntime, one thread: {latency.p50:.2f} ms per call (median), {latency.p99:.2f} ms (99 %)")
     if report.warning is not None:
         print(f"Warning: {report.warning}", file=sys.stderr)
 

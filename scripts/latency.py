@@ -43,7 +43,7 @@ def report(args: argparse.Namespace) -> None:
     for name in ("p50", "p99", "longest"):
         table.add_column(name, justify="right")
     for timing in timings:
-        times = (f"{value:.3f}" for value in (timing.p50, timing.p99, timing.worst))
+        times = (f"{value:.3f}" for value in timing.latency)
         table.add_row(str(timing.file), timing.runtime, *times)
     Console().print(table)
     for warning in filter(None, (timing.warning for timing in timings)):

@@ -3,6 +3,7 @@
 
 import os
 import signal
+from collections.abc import Iterator
 
 # Workers of xdist share the cores; torch reads this at import. The tests' subprocesses inherit it.
 os.environ.setdefault("OMP_NUM_THREADS", "1")
@@ -26,6 +27,15 @@ hypothesis.settings.load_profile("trudi")
 def _seed() -> None:
     """Make each test's random numbers independent of which tests ran before it."""
     torch.manual_seed(0)
+
+
+@pytest.fixture
+def float64() -> Iterator[None]:
+    """Create modules and tensors in float64, for comparisons with closed forms."""
+    before = torch.get_default_dtype()
+    torch.set_default_dtype(torch.float64)
+    yield
+    torch.set_default_dtype(before)
 
 
 def pytest_runtest_setup(item: pytest.Item) -> None:

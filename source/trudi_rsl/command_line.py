@@ -34,11 +34,7 @@ class Parser(argparse.ArgumentParser):
         return [option for action in self._actions for option in action.option_strings]
 
     def parse_all(self, argv: Sequence[str] | None = None) -> argparse.Namespace:
-        """Parse all arguments, positional ones anywhere among the flags; exit with code 2 if a flag is unknown.
-
-        Args:
-            argv: Arguments; None means those of the command line.
-        """
+        """Parse all arguments, positional ones anywhere among the flags; exit with code 2 if a flag is unknown."""
         args, rest = self.parse_known_intermixed_args(argv)
         try:
             refuse_flags(rest, self.flags)
@@ -64,11 +60,7 @@ def require_new(*files: Path) -> None:
 
 
 def refuse_flags(rest: Iterable[str], known: Iterable[str]) -> None:
-    """Raise if there are flags among the arguments that a script did not parse.
-
-    Args:
-        rest: The arguments.
-        known: Flags of the script.
+    """Raise if there are flags among the arguments that a script with the ``known`` flags did not parse.
 
     Raises:
         ConfigError: Names the nearest flags.

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: BSD-3-Clause
-"""Files that are either whole or not there."""
+"""Writing files atomically, and never through links that lead elsewhere."""
 
 from __future__ import annotations
 
@@ -14,27 +14,27 @@ from typing import IO
 from trudi_rsl.errors import CheckpointError
 
 PICKLE, ARCHIVE = b"\x80", b"PK"
-"""How pickles and torch's archives begin."""
+"""First bytes of pickles and of torch's archives."""
 
 
 @contextlib.contextmanager
-def replacing(path: str | Path) -> Iterator[IO[bytes]]:
-    """Yield a file to write, which takes the place of ``path`` once it is written and on the disk.
+def atomic_write(path: str | Path) -> Iterator[IO[bytes]]:
+    """Yield a file that replaces ``path`` once it is written and synced to the disk.
 
-    Whatever stops the writing (a full disk, an error, the process's end) leaves an earlier file as it was.
+    If anything stops the writing (a full disk, an error, the end of the process), an earlier file is kept.
 
     Args:
-        path: Where the file goes; its folder is made if missing.
+        path: The file; its folder is made if missing.
 
     Raises:
         OSError: If it cannot be written.
     """
     path = Path(path)
     path.parent.mkdir(parents=True, exist_ok=True)
-    part = path.with_name(f".{path.name}.{os.getpid()}.part")
+    part = _part(path)
     try:
         part.unlink(missing_ok=True)
-        with part.open("xb") as file:  # never through a link that lies there
+        with part.open("xb") as file:  # fails instead of following a link
             yield file
             file.flush()
             os.fsync(file.fileno())
@@ -43,25 +43,31 @@ def replacing(path: str | Path) -> Iterator[IO[bytes]]:
         with contextlib.suppress(OSError):
             part.unlink(missing_ok=True)
         raise
-    _sync_folder(path.parent)
+    # not every system can open a folder
+    with contextlib.suppress(OSError):
+        descriptor = os.open(path.parent, os.O_RDONLY)
+        try:
+            os.fsync(descriptor)
+        finally:
+            os.close(descriptor)
 
 
-def point(link: Path, target: Path) -> None:
-    """Let a symbolic link name a file of its folder, in one step.
+def point_link(link: Path, target: Path) -> None:
+    """Point a symbolic link at a file of its folder, atomically.
 
-    Where the system has no links, or a file of the link's name lies, nothing is done.
-
-    Args:
-        link: The link, replaced if there is one.
-        target: What it is to name.
+    Nothing happens on a system without links, or if ``link`` is a file.
     """
     if link.exists() and not link.is_symlink():
         return
-    part = link.with_name(f".{link.name}.{os.getpid()}.part")
+    part = _part(link)
     with contextlib.suppress(OSError):
         part.unlink(missing_ok=True)
         part.symlink_to(target.name)
         part.replace(link)
+
+
+def _part(path: Path) -> Path:
+    return path.with_name(f".{path.name}.{os.getpid()}.part")
 
 
 def unused_stem(folder: Path, name: str, suffixes: Sequence[str]) -> str:
@@ -71,23 +77,23 @@ def unused_stem(folder: Path, name: str, suffixes: Sequence[str]) -> str:
 
 
 def require_inside(folder: Path, run: Path) -> None:
-    """Refuse to write into a folder of a run folder that is a link to somewhere else, as in one from somebody else.
+    """Refuse to write into a folder of a run folder that is a link to elsewhere, as in a run folder from someone else.
 
     Args:
-        folder: What is to be written to; it need not exist.
+        folder: The folder; it need not exist.
         run: The run folder, which may itself be reached by links.
 
     Raises:
-        CheckpointError: If it leads out of the run folder.
+        CheckpointError: If ``folder`` is outside of the run folder.
     """
     if not folder.resolve().is_relative_to(run.resolve()):
         raise CheckpointError(f"{folder} is a link that leads out of the run folder, so nothing was written there.")
 
 
 def is_whole(path: Path) -> bool:
-    """Return whether a checkpoint's checksums are right: torch writes a zip archive with one for every part.
+    """Return whether the checksums of a checkpoint's archive are right.
 
-    Plain pickles, as torch wrote before version 1.6, have none and count as whole.
+    Plain pickles, which torch wrote before version 1.6, have none and count as whole.
     """
     if not path.is_file():  # a device may have no end
         return False
@@ -97,16 +103,5 @@ def is_whole(path: Path) -> bool:
                 return True
         with zipfile.ZipFile(path) as archive:
             return archive.testzip() is None
-    # damaged headers raise whatever they lead to
-    except Exception:
+    except Exception:  # damaged headers may raise anything
         return False
-
-
-def _sync_folder(folder: Path) -> None:
-    """Put a folder's entries on the disk; not every system lets a folder be opened."""
-    with contextlib.suppress(OSError):
-        descriptor = os.open(folder, os.O_RDONLY)
-        try:
-            os.fsync(descriptor)
-        finally:
-            os.close(descriptor)

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: BSD-3-Clause
-"""Bounds on what the values in somebody else's file may grow to once they are read."""
+"""Checks of plain values that come from somebody else's file."""
 
 from __future__ import annotations
 
@@ -9,23 +9,23 @@ from collections.abc import Iterator, Mapping
 from typing import Any, TypeGuard
 
 MOST_LEVELS = 32
-"""Containers in containers."""
+"""Largest depth of containers in containers."""
 
 CONTAINERS = (Mapping, list, tuple, set, frozenset, deque)
 
 
 def require_bounded(content: object, most: int) -> None:
-    """Refuse values that are nested too deeply, hold themselves, or are more than ``most``.
+    """Refuse values that are nested too deeply, contain themselves, or are more than ``most``.
 
-    Parts that appear several times count each time: a few lines of references can stand for more than memory holds, and
-    whatever copies or prints the values would write them all out.
+    Shared parts count each time they appear: a few lines of references can stand for more values than memory holds, and
+    copying or printing would expand them.
 
     Args:
         content: Plain values.
-        most: Largest number of values, containers among them.
+        most: Largest number of values, including containers.
 
     Raises:
-        ValueError: Saying which bound.
+        ValueError: Naming the bound.
     """
     level, counted = [content], 1
     for _ in range(MOST_LEVELS):
@@ -40,7 +40,7 @@ def require_bounded(content: object, most: int) -> None:
 
 
 def distinct_values(content: object) -> Iterator[Any]:
-    """Yield every value and every key, those that appear several times once."""
+    """Yield every value and every key, shared ones once."""
     seen: set[int] = set()
     waiting = [content]
     while waiting:
@@ -53,19 +53,19 @@ def distinct_values(content: object) -> Iterator[Any]:
             waiting.extend(_parts(value))
 
 
-def is_count(value: object, lowest: int = 1) -> bool:
-    """Return whether a value is an integer of at least ``lowest`` that other numbers can be reckoned with."""
-    return type(value) is int and lowest <= value < 2**53
-
-
-def is_finite(value: object) -> TypeGuard[float]:
-    """Return whether a value is a number other than NaN and infinity."""
-    return isinstance(value, (int, float)) and not isinstance(value, bool) and abs(value) < math.inf
-
-
 def _parts(value: Any) -> Iterator[Any]:
     if isinstance(value, Mapping):
         yield from value.keys()
         yield from value.values()
     else:
         yield from value
+
+
+def is_count(value: object, lowest: int = 1) -> bool:
+    """Return whether a value is an integer from ``lowest`` up to what a float represents exactly."""
+    return type(value) is int and lowest <= value < 2**53
+
+
+def is_finite(value: object) -> TypeGuard[float]:
+    """Return whether a value is a number other than NaN and infinity."""
+    return isinstance(value, (int, float)) and not isinstance(value, bool) and abs(value) < math.inf

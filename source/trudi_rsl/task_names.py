@@ -14,10 +14,7 @@ def family(task: str) -> str:
 
     Versions of a task are the same task; whether a policy fits follows from its shapes. Isaac Lab 3.0 dropped ``-v0``
     and ``-Play``, renamed Repose to Reorient, writes robots' names as one word (``AnymalD`` for ``Anymal-D``) and moved
-    some tasks from ``Isaac-`` to ``IsaacContrib-``.
-
-    Args:
-        task: Task name; a leading ``namespace:`` is part of the key, because it names another package.
+    some tasks from ``Isaac-`` to ``IsaacContrib-``. A leading ``namespace:`` names another package, so it is kept.
     """
     base = _SUFFIXES.sub("", task)
     if not base.startswith(("Isaac-", "IsaacContrib-")):

@@ -15,7 +15,7 @@ from tests.attacks.hostile import MODULE, refused, rewritten
 from trudi_rsl.checkpoints.rebuild import load_deployable
 from trudi_rsl.errors import CheckpointError
 from trudi_rsl.evaluation.identify import find_subjects
-from trudi_rsl.evaluation.measurement import EvaluationCfg, plan_evaluations
+from trudi_rsl.evaluation.measurement import Evaluation, EvaluationCfg
 from trudi_rsl.evaluation.samplers import SamplerCfg
 from trudi_rsl.hosts.registry import GYMNASIUM
 from trudi_rsl.rsl_rl_compat.version import PPO_MODELS
@@ -115,7 +115,8 @@ def test_other_classes_that_a_run_folders_settings_name_are_not_imported_to_eval
     agent = OmegaConf.load(run / "params" / "agent.yaml")
     OmegaConf.update(agent, f"{section}.class_name", f"{MODULE}:Model")
     OmegaConf.save(agent, run / "params" / "agent.yaml")
-    [evaluation] = plan_evaluations(find_subjects([str(run)]), [[SamplerCfg()]], EvaluationCfg(1), GYMNASIUM)
+    [subject] = find_subjects([str(run)])
+    evaluation = Evaluation(subject, SamplerCfg(), EvaluationCfg(1), GYMNASIUM)
     with refused(CheckpointError, marker) as message:
         evaluation.run()
     assert MODULE in message[0]
@@ -131,6 +132,7 @@ def test_what_only_training_makes_use_of_does_not_keep_a_policy_from_acting(
     symmetry = {"data_augmentation_func": f"{MODULE}:mirror", "use_data_augmentation": True}
     OmegaConf.update(agent, "algorithm.symmetry_cfg", symmetry, force_add=True)
     OmegaConf.save(agent, run / "params" / "agent.yaml")
-    [evaluation] = plan_evaluations(find_subjects([str(run)]), [[SamplerCfg()]], EvaluationCfg(1), GYMNASIUM)
+    [subject] = find_subjects([str(run)])
+    evaluation = Evaluation(subject, SamplerCfg(), EvaluationCfg(1), GYMNASIUM)
     assert len(evaluation.run().returns) == 1
     assert not marker.exists()

@@ -19,9 +19,9 @@ from trudi_rsl.deploy import export_checkpoint
 from trudi_rsl.errors import CheckpointError, ConfigError
 from trudi_rsl.evaluation.identify import find_subjects
 from trudi_rsl.evaluation.learning_curves import draw_learning_curves
-from trudi_rsl.evaluation.measurement import EvaluationCfg, plan_evaluations
+from trudi_rsl.evaluation.measurement import Evaluation, EvaluationCfg
 from trudi_rsl.evaluation.samplers import SamplerCfg
-from trudi_rsl.files import is_whole, point, replacing, unused_stem
+from trudi_rsl.files import atomic_write, is_whole, point_link, unused_stem
 from trudi_rsl.hosts.registry import GYMNASIUM
 
 Script = Callable[[str], ScriptHere]
@@ -89,7 +89,8 @@ def test_a_folder_that_is_a_link_keeps_no_evaluation_and_no_video(
     for name in ("evaluations", "videos"):
         (run / name).symlink_to(outside)
     before = snapshot(outside)
-    [evaluation] = plan_evaluations(find_subjects([str(run)]), [[SamplerCfg()]], EvaluationCfg(1), GYMNASIUM)
+    [subject] = find_subjects([str(run)])
+    evaluation = Evaluation(subject, SamplerCfg(), EvaluationCfg(1), GYMNASIUM)
     with pytest.warns(UserWarning, match="leads out of the run folder"):
         assert len(evaluation.run().returns) == 1
     task = ["--task", "InvertedPendulum-v5", "--checkpoint", str(run), "--video", "--episodes", "1"]
@@ -100,9 +101,8 @@ def test_a_folder_that_is_a_link_keeps_no_evaluation_and_no_video(
 def test_a_run_folder_that_is_reached_by_a_link_is_as_good(trudi_run: Path, tmp_path: Path) -> None:
     run = shutil.copytree(trudi_run, tmp_path / "run")
     (tmp_path / "link").symlink_to(run)
-    [evaluation] = plan_evaluations(
-        find_subjects([str(tmp_path / "link")]), [[SamplerCfg()]], EvaluationCfg(1), GYMNASIUM
-    )
+    [subject] = find_subjects([str(tmp_path / "link")])
+    evaluation = Evaluation(subject, SamplerCfg(), EvaluationCfg(1), GYMNASIUM)
     with warnings.catch_warnings():
         warnings.simplefilter("error")
         evaluation.run()
@@ -112,15 +112,15 @@ def test_a_run_folder_that_is_reached_by_a_link_is_as_good(trudi_run: Path, tmp_
 
 def test_a_checkpoint_that_is_written_follows_no_link(tmp_path: Path, outside: Path) -> None:
     before = snapshot(outside)
-    with replacing(tmp_path / "probe") as file:
+    with atomic_write(tmp_path / "probe") as file:
         part = Path(file.name).name.replace("probe", "model_1.pt")
     (tmp_path / part).symlink_to(outside / "precious")
     (tmp_path / "model_1.pt").symlink_to(outside / "precious")
-    with replacing(tmp_path / "model_1.pt") as file:
+    with atomic_write(tmp_path / "model_1.pt") as file:
         file.write(b"new")
     assert (tmp_path / "model_1.pt").read_bytes() == b"new"
     (tmp_path / "latest.pt").symlink_to(outside / "precious")
-    point(tmp_path / "latest.pt", tmp_path / "model_1.pt")
+    point_link(tmp_path / "latest.pt", tmp_path / "model_1.pt")
     assert (tmp_path / "latest.pt").readlink() == Path("model_1.pt")
     assert snapshot(outside) == before
 

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: BSD-3-Clause
-"""A checkpoint tells its environment, and what is read from it means the same on the robot."""
+"""A checkpoint describes its environment, and its contract means the same on the robot."""
 
 from __future__ import annotations
 
@@ -66,7 +66,7 @@ def read_yaml(**changes: Any) -> tuple[dict[str, Any], str]:
     return yaml.safe_load(text), text
 
 
-def test_gains_stand_in_the_order_of_the_motors_and_all_else_in_that_of_the_joints() -> None:
+def test_gains_are_in_motor_order_and_everything_else_in_joint_order() -> None:
     content, text = read_yaml()
     assert content["joint_ids_map"] == [2, 3, 0]
     for name in ("stiffness", "damping"):
@@ -114,7 +114,7 @@ def test_actions_of_some_joints_name_them() -> None:
 
 
 @pytest.mark.parametrize("missing", ["robot", "actions", "control_period_s", "obs_dims"])
-def test_there_is_no_deploy_yaml_of_what_is_not_known(missing: str) -> None:
+def test_without_robot_or_period_there_is_no_deploy_yaml(missing: str) -> None:
     assert deploy_yaml({name: value for name, value in METADATA.items() if name != missing}) is None
 
 
@@ -126,12 +126,12 @@ def test_there_is_no_deploy_yaml_of_what_is_not_known(missing: str) -> None:
         ({"robot": ROBOT | {"motor_names": ["hip", "ankle"]}}, "names no motor for knee"),
     ],
 )
-def test_what_has_no_room_in_deploy_yaml_is_told(changes: dict[str, Any], reason: str) -> None:
+def test_a_contract_that_deploy_yaml_cannot_express_is_refused(changes: dict[str, Any], reason: str) -> None:
     with pytest.raises(ContractError, match=reason):
         deploy_yaml(METADATA | changes)
 
 
-def test_an_export_without_room_in_deploy_yaml_is_still_written(tmp_path: Path) -> None:
+def test_such_a_policy_is_exported_without_deploy_yaml(tmp_path: Path) -> None:
     runner = make_trained(OnPolicyRunner)
     runner.alg.spec["environment"] = {k: v for k, v in METADATA.items() if k != "obs_terms"} | {
         "obs_dims": {"joints": 5, "base": 4},
@@ -162,7 +162,7 @@ def test_frames_are_clipped_before_they_are_scaled() -> None:
     assert builder.build({"a": [-4.0, 4.0]}).tolist() == [-0.5, 6.0]
 
 
-def test_joint_limits_bound_a_policy_that_has_no_bounds_of_its_own() -> None:
+def test_joint_limits_bound_a_policy_without_bounds() -> None:
     contract = Contract.from_metadata(METADATA)
     assert contract.action_low is not None and contract.action_high is not None
     assert contract.action_low.tolist() == [-1.0, -2.0, -3.0] and contract.action_high.tolist() == [1.0, 2.0, 3.0]
@@ -173,7 +173,7 @@ def test_joint_limits_bound_a_policy_that_has_no_bounds_of_its_own() -> None:
 
 
 @pytest.mark.skipif(not PPO_MODELS, reason="rebuilding PPO's policy needs rsl-rl-lib 5")
-def test_an_unbounded_policys_file_tells_the_joints_limits_as_its_bounds(tmp_path: Path) -> None:
+def test_an_unbounded_policys_file_holds_the_joint_limits_as_bounds(tmp_path: Path) -> None:
     runner = OnPolicyRunner(DriftEnv(), ppo_cfg(), log_dir=None, device="cpu")
     assert runner._policy_spec is not None
     runner._policy_spec["environment"] = {"actions": [ACTION]}
@@ -185,7 +185,7 @@ def test_an_unbounded_policys_file_tells_the_joints_limits_as_its_bounds(tmp_pat
     assert json.loads(told["action_high"]) == [1.0, 2.0, 3.0]
 
 
-def test_commands_of_an_action_are_offset_and_scaled_and_clipped(exported: Path, tmp_path: Path) -> None:
+def test_commands_of_an_action_are_scaled_offset_and_clipped(exported: Path, tmp_path: Path) -> None:
     clip = [[-9.0, 9.0], [-9.0, 9.0], [0.0, 0.31]]
     policy = Policy(changed(exported, tmp_path, actions=[ACTION | {"clip": clip}]))
     assert policy.last_action.tolist() == [0.0, 0.0, 0.0]
@@ -207,7 +207,7 @@ def test_float32_values_become_the_shortest_numbers_that_mean_the_same() -> None
     assert as_numbers(np.array([[0.1, 20.0], [-1e-7, 1 / 3]], np.float32)) == [[0.1, 20.0], [-1e-7, 0.33333334]]
 
 
-def test_a_gymnasium_run_tells_its_control_period_in_the_exported_file(tmp_path: Path) -> None:
+def test_a_gymnasium_checkpoint_exports_its_control_period(tmp_path: Path) -> None:
     pytest.importorskip("mujoco")
     cfg = runner_cfg() | {"obs_groups": {"actor": ["policy"], "critic": ["policy"]}}
     env = make_env("HalfCheetah-v5", {"num_envs": 2}, seed=1)
@@ -217,7 +217,7 @@ def test_a_gymnasium_run_tells_its_control_period_in_the_exported_file(tmp_path:
     assert contract.terms == (ObservationTerm("policy", 17),)
 
 
-def test_an_environment_that_tells_nothing_trains_and_exports(tmp_path: Path) -> None:
+def test_an_environment_without_description_trains_and_exports(tmp_path: Path) -> None:
     assert describe_environment(DriftEnv(), ["joints"]) == {}
     make_trained(OnPolicyRunner).save(str(tmp_path / "model_0.pt"))
     report = export_checkpoint(tmp_path / "model_0.pt")
@@ -225,7 +225,7 @@ def test_an_environment_that_tells_nothing_trains_and_exports(tmp_path: Path) ->
     assert Policy(report.onnx).contract.control_period_s is None
 
 
-def test_managers_that_cannot_be_read_are_told_and_training_goes_on(capsys: pytest.CaptureFixture[str]) -> None:
+def test_unreadable_managers_give_a_warning_and_training_continues(capsys: pytest.CaptureFixture[str]) -> None:
     class ActionManager:
         active_terms = ("joint_pos",)
 
@@ -237,7 +237,7 @@ def test_managers_that_cannot_be_read_are_told_and_training_goes_on(capsys: pyte
     assert "Exports will not tell the robot's joints and observations" in told and "get_term" in told
 
 
-def test_what_a_checkpoint_tells_is_in_both_files_and_beside_them(tmp_path: Path) -> None:
+def test_the_checkpoints_description_is_in_the_onnx_file_and_deploy_yaml(tmp_path: Path) -> None:
     runner = make_trained(OnPolicyRunner)
     terms = [{"name": "joints", "size": 5, "function": "joint_pos_rel"}, {"name": "base", "size": 2, "history": 2}]
     runner.alg.spec["environment"] = {**METADATA, "obs_terms": terms, "obs_dims": {"joints": 5, "base": 4}}

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: BSD-3-Clause
-"""A policy is stepped once each control period, and what is late is told."""
+"""A policy is stepped once per control period, and late steps are counted."""
 
 from __future__ import annotations
 
@@ -55,7 +55,7 @@ def test_the_period_is_that_of_training_unless_given(exported: Path, tmp_path: P
         run(Policy(exported), [0.0], None)
 
 
-def test_a_period_shorter_than_the_policys_own_time_is_told(exported: Path) -> None:
+def test_a_period_shorter_than_the_policys_latency_gives_a_warning(exported: Path) -> None:
     with pytest.warns(RuntimeWarning, match="longer than the control period of 0.00 ms"):
         run(Policy(exported), [0.0], 1e-9)
 

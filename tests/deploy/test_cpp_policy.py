@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: BSD-3-Clause
-"""The C++ example runs the same file to the same actions, by the same rules."""
+"""The C++ example returns the same actions for the same file, with the same safeguards."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ def run(program: Path, file: Path, obs: np.ndarray | list[list[float]]) -> tuple
     return done.returncode, np.array(actions), done.stderr
 
 
-def test_it_gives_the_runtimes_actions(program: Path, exported: Path, raw: Tensor) -> None:
+def test_it_returns_the_runtimes_actions(program: Path, exported: Path, raw: Tensor) -> None:
     policy = Policy(exported)
     code, actions, messages = run(program, exported, raw.numpy())
     assert code == 0, messages
@@ -56,7 +56,7 @@ def test_an_unusable_observation_holds_the_last_action_and_too_many_stop_it(prog
     assert run(program, exported, [bad])[0] == 1
 
 
-def test_an_action_that_is_not_finite_is_not_given_to_the_robot(program: Path, exported: Path, tmp_path: Path) -> None:
+def test_a_non_finite_action_never_reaches_the_robot(program: Path, exported: Path, tmp_path: Path) -> None:
     code, actions, _ = run(program, damaged(exported, tmp_path), [[30.0] * 9])
     assert (code, len(actions)) == (1, 0)
 

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: BSD-3-Clause
-"""`scripts/export.py` needs a TruDi checkpoint alone and tells what else it was given."""
+"""`scripts/export.py` needs only a checkpoint, and passes its flags on."""
 
 from __future__ import annotations
 
@@ -50,17 +50,16 @@ def run_here(monkeypatch: pytest.MonkeyPatch, *flags: str) -> None:
 def test_the_checkpoint_alone_is_enough(
     checkpoint: Path, actor_critic: DiffusionActorCritic, obs: TensorDict, raw: Tensor, tmp_path: Path
 ) -> None:
-    lonely = shutil.copy(checkpoint, tmp_path / "model_2.pt")
-    done = run_without(["gymnasium", "mujoco", "isaaclab", "mjlab"], "--checkpoint", str(lonely))
+    copied = shutil.copy(checkpoint, tmp_path / "model_2.pt")
+    done = run_without(["gymnasium", "mujoco", "isaaclab", "mjlab"], "--checkpoint", str(copied))
     assert done.returncode == 0, done.stderr
     assert done.stderr == ""
     exported = tmp_path / "exported"
     assert sorted(p.name for p in exported.iterdir()) == ["policy.onnx", "policy.pt"]
-    for promised in (str(exported / "policy.onnx"), str(exported / "policy.pt"), "largest difference", "MB", "ms"):
-        assert promised in done.stdout
-    [counts] = re.findall(r"Compared at (\d+) of (\d+) random observations; (\d+) left out", done.stdout)
-    compared, drawn, left_out = map(int, counts)
-    assert (drawn, left_out) == (parity.NUM_PROBES, drawn - compared)
+    assert str(exported / "policy.onnx") in done.stdout and str(exported / "policy.pt") in done.stdout
+    [counts] = re.findall(r"(\d+) of (\d+) random observations; (\d+)", done.stdout)
+    compared, drawn, skipped = map(int, counts)
+    assert (drawn, skipped) == (parity.NUM_PROBES, drawn - compared)
     actions = onnx_actions(exported / "policy.onnx", raw)
     assert difference(actions, actor_critic(obs).detach()) < parity.TOLERANCE
 
@@ -78,57 +77,48 @@ def test_flags_reach_the_export(
     checkpoint: Path, actor_critic: DiffusionActorCritic, obs: TensorDict, raw: Tensor, tmp_path: Path,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:  # fmt: skip
-    output = tmp_path / "robot"
-    run_here(monkeypatch, "--checkpoint", str(checkpoint), "--output", str(output), "--score_scale", "0.5")
+    flags = ("--checkpoint", str(checkpoint), "--output", str(tmp_path))
+    run_here(monkeypatch, *flags, "--score_scale", "0.5")
     expected = actor_critic.act(obs, "ode", score_scale=0.5, initial_latent="zeros").detach()
-    assert difference(torch.jit.load(output / "policy.pt")(raw).detach(), expected) < parity.TOLERANCE
-    before = (output / "policy.onnx").read_bytes()
-    with pytest.raises(SystemExit, match=r"Error: .* exist already"):
-        run_here(monkeypatch, "--checkpoint", str(checkpoint), "--output", str(output))
-    assert (output / "policy.onnx").read_bytes() == before
-    run_here(monkeypatch, "--checkpoint", str(checkpoint), "--output", str(output), "--overwrite", "--latent_seed", "3")
-    meta = onnxruntime.InferenceSession(output / "policy.onnx").get_modelmeta().custom_metadata_map
-    assert (meta["task"], meta["obs_dims"]) == ("Drift-v0", '{"joints": 5, "base": 4}')
-    assert meta["initial_latent"] == "normal, seed 3"
-    assert meta["algorithm"] == "TruDi"
-
-
-def test_choices_reach_the_export(checkpoint: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    flags = ("--steps", "2", "--precision", "fp16", "--batch_size", "3", "--latent_input")
-    run_here(monkeypatch, "--checkpoint", str(checkpoint), "--output", str(tmp_path), *flags)
-    assert sorted(path.name for path in tmp_path.iterdir()) == ["policy.onnx", "policy.pt", "policy_latent.onnx"]
+    assert difference(torch.jit.load(tmp_path / "policy.pt")(raw).detach(), expected) < parity.TOLERANCE
+    before = (tmp_path / "policy.onnx").read_bytes()
+    with pytest.raises(SystemExit, match=r"Error: .*--overwrite"):
+        run_here(monkeypatch, *flags)
+    assert (tmp_path / "policy.onnx").read_bytes() == before
+    options = ("--steps", "2", "--precision", "fp16", "--batch_size", "3", "--latent_input", "--latent_seed", "3")
+    run_here(monkeypatch, *flags, "--overwrite", *options)
     session = onnxruntime.InferenceSession(tmp_path / "policy_latent.onnx")
     assert [node.shape for node in session.get_inputs()] == [[3, 9], [3, 3]]
-    meta = session.get_modelmeta().custom_metadata_map
+    meta = onnxruntime.InferenceSession(tmp_path / "policy.onnx").get_modelmeta().custom_metadata_map
     assert (meta["num_denoise_steps"], meta["num_trained_steps"], meta["precision"]) == ("2", "8", "fp16")
+    assert (meta["task"], meta["algorithm"], meta["obs_dims"]) == ("Drift-v0", "TruDi", '{"joints": 5, "base": 4}')
+    assert meta["initial_latent"] == "normal, seed 3"
 
 
-def test_a_policy_slower_than_its_control_period_is_told(
+def test_a_policy_slower_than_its_control_period_gives_a_warning(
     runner: OnPolicyRunner, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     assert isinstance(runner.alg, TruDi)
     monkeypatch.setitem(runner.alg.spec, "environment", {"control_period_s": 1e-9})
     runner.save(str(tmp_path / "model_0.pt"))
     run_here(monkeypatch, "--checkpoint", str(tmp_path / "model_0.pt"))
-    assert "longer than the control period of 0.00 ms. Export fewer steps" in capsys.readouterr().err
+    warning = capsys.readouterr().err
+    assert "0.00 ms" in warning and "--steps" in warning
 
 
-def test_a_folder_that_cannot_be_written_is_told_in_one_line(
-    checkpoint: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+@pytest.mark.parametrize("wrong", ["checkpoint", "output"])
+def test_paths_that_cannot_be_used_are_named(
+    checkpoint: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, wrong: str
 ) -> None:
     (tmp_path / "file").touch()
-    with pytest.raises(SystemExit, match=r"Error: .*Not a directory: .*file/robot"):
-        run_here(monkeypatch, "--checkpoint", str(checkpoint), "--output", str(tmp_path / "file" / "robot"))
+    paths = {"checkpoint": checkpoint, "output": tmp_path / "new"} | {wrong: tmp_path / "file" / "wrong"}
+    with pytest.raises(SystemExit, match=r"Error: .*wrong"):
+        run_here(monkeypatch, *(word for name, path in paths.items() for word in (f"--{name}", str(path))))
 
 
-def test_a_missing_checkpoint_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    with pytest.raises(SystemExit, match=r"Error: No checkpoint at .*model_9.pt"):
-        run_here(monkeypatch, "--checkpoint", str(tmp_path / "model_9.pt"))
-
-
-def test_a_ppo_checkpoint_is_sent_to_rsl_rls_exporter(tmp_path: Path) -> None:
+def test_a_ppo_checkpoint_of_rsl_rl_names_rsl_rls_exporter(tmp_path: Path) -> None:
     runner = StockRunner(DriftEnv(), ppo_cfg(), log_dir=None, device="cpu")
     torch.save(runner.alg.save() | {"iter": 0, "infos": None}, tmp_path / "model_0.pt")
-    with pytest.raises(CheckpointError, match=r"RSL-RL PPO.*runner\.export_policy_to_onnx"):
+    with pytest.raises(CheckpointError, match=r"runner\.export_policy_to_onnx"):
         export_checkpoint(tmp_path / "model_0.pt")
     assert [p.name for p in tmp_path.iterdir()] == ["model_0.pt"]

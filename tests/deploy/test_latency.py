@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: BSD-3-Clause
-"""Exported policies are timed call by call, and what is too slow for its control period is told."""
+"""Exported policies are timed call by call, with a warning if one is too slow for its control period."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from trudi_rsl.deploy.latency import Timing, exported_files, latency_figure, mea
 
 def test_percentiles_are_those_of_the_calls() -> None:
     timing = Timing(Path("policy.onnx"), "ONNX Runtime", tuple(float(i) for i in range(1, 102)))
-    assert (timing.p50, timing.p99, timing.worst) == (51.0, 100.0, 101.0)
+    assert timing.latency == pytest.approx((51.0, 100.0, 101.0))
 
 
 def test_every_call_of_both_files_is_timed(exported: Path) -> None:
@@ -26,7 +26,7 @@ def test_every_call_of_both_files_is_timed(exported: Path) -> None:
     assert [timing.runtime for timing in timings] == ["ONNX Runtime", "TorchScript"]
     for timing in timings:
         assert len(timing.milliseconds) == 200, "whole turns"
-        assert 0.0 < timing.p50 <= timing.p99 <= timing.worst
+        assert 0.0 < timing.latency.p50 <= timing.latency.p99 <= timing.latency.worst
 
 
 def test_the_control_period_is_the_files_unless_given(exported: Path, tmp_path: Path) -> None:
@@ -35,7 +35,7 @@ def test_the_control_period_is_the_files_unless_given(exported: Path, tmp_path: 
     assert [timing.control_period_ms for timing in measure([file, exported], 100, 5.0)] == [5.0, 5.0]
 
 
-def test_a_policy_too_slow_for_its_period_is_told() -> None:
+def test_a_policy_too_slow_for_its_period_gives_a_warning() -> None:
     times = (1.0,) * 90 + (3.0,) * 10
     assert Timing(Path("policy.onnx"), "ONNX Runtime", times).warning is None
     assert Timing(Path("policy.onnx"), "ONNX Runtime", times, 3.0).warning is None
@@ -65,7 +65,7 @@ def test_files_that_are_no_policies_and_too_few_calls_are_refused(exported: Path
             measure([exported], 100, period)
 
 
-def test_the_picture_has_a_curve_of_every_file_and_the_period() -> None:
+def test_the_picture_has_a_curve_per_file_and_the_period() -> None:
     timings = [Timing(Path("a/policy.onnx"), "ONNX Runtime", (2.0, 1.0, 4.0, 3.0), 20.0)]
     (axes,) = latency_figure(timings).axes
     curve, period, _ = axes.get_lines()

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: BSD-3-Clause
-"""The runtime without PyTorch acts as PyTorch does, and keeps a robot from what goes wrong."""
+"""The runtime without PyTorch acts as PyTorch does, and protects a robot from unusable inputs and outputs."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ def test_importing_and_running_a_policy_imports_no_torch(exported: Path) -> None
     assert done.stdout.strip() == "[]"
 
 
-def test_it_acts_as_pytorch_does_on_the_whole_observation_and_on_its_terms(
+def test_it_acts_as_pytorch_does_on_whole_observations_and_on_terms(
     exported: Path, actor_critic: DiffusionActorCritic, obs: TensorDict, raw: Tensor
 ) -> None:
     policy, expected = Policy(exported), actor_critic(obs).detach()
@@ -47,7 +47,7 @@ def test_it_acts_as_pytorch_does_on_the_whole_observation_and_on_its_terms(
     assert policy.num_held == policy.num_clipped == 0
 
 
-def test_the_file_tells_its_bounds_statistics_parity_latency_and_versions(
+def test_the_file_holds_bounds_statistics_parity_latency_and_versions(
     exported: Path, actor_critic: DiffusionActorCritic
 ) -> None:
     contract = Policy(exported).contract
@@ -79,12 +79,12 @@ def test_an_unusable_observation_holds_the_last_action_and_too_many_stop_the_pol
     assert np.array_equal(policy(GOOD), first)
 
 
-def test_an_action_that_is_not_finite_is_not_given_to_the_robot(exported: Path, tmp_path: Path) -> None:
+def test_a_non_finite_action_never_reaches_the_robot(exported: Path, tmp_path: Path) -> None:
     with pytest.raises(PolicyStoppedError, match="NaN or infinity in the action at positions"):
         Policy(damaged(exported, tmp_path))(GOOD)
 
 
-def test_a_usable_observation_ends_the_count(exported: Path) -> None:
+def test_a_usable_observation_resets_the_count(exported: Path) -> None:
     policy = Policy(exported, max_held=1)
     for _ in range(3):
         policy(GOOD)
@@ -93,7 +93,7 @@ def test_a_usable_observation_ends_the_count(exported: Path) -> None:
     assert policy.num_held == 3
 
 
-def test_there_is_nothing_to_hold_at_first(exported: Path) -> None:
+def test_the_first_observation_has_no_action_to_hold(exported: Path) -> None:
     with pytest.raises(PolicyStoppedError, match="no action yet to hold"):
         Policy(exported)(BAD)
 
@@ -126,7 +126,7 @@ def test_actions_beyond_the_bounds_are_clipped_and_counted(exported: Path, tmp_p
         ({"joints": np.zeros(5), "base": np.zeros(4), "bases": np.zeros(4)}, "Unknown .* 'bases'. Did you mean 'base'"),
     ],
 )
-def test_other_observations_than_the_policys_are_refused(exported: Path, obs: Any, message: str) -> None:
+def test_observations_of_wrong_size_or_terms_are_refused(exported: Path, obs: Any, message: str) -> None:
     with pytest.raises(ContractError, match=message):
         Policy(exported)(obs)
 
@@ -142,7 +142,7 @@ def test_other_observations_than_the_policys_are_refused(exported: Path, obs: An
         ({"obs_terms": [{"name": "a", "size": 9, "unit": "m"}]}, "metadata cannot be read"),
     ],
 )
-def test_a_file_without_a_contract_that_fits_it_is_refused(
+def test_a_file_whose_contract_is_missing_or_contradicts_it_is_refused(
     exported: Path, tmp_path: Path, entries: dict[str, Any], message: str
 ) -> None:
     with pytest.raises(ContractError, match=message):

@@ -31,7 +31,7 @@ def idle(obs: TensorDict) -> Tensor:
 def behaviour(sides: list[int]) -> Behaviour:
     modes = find_modes(TASK)
     env = GymnasiumVecEnv(TASK, len(sides), env_kwargs=dict(modes.fixed_start))
-    return Behaviour.classify(record(env, Scripted(sides), progress=False), modes)
+    return Behaviour.classify(*record(env, Scripted(sides), progress=False), modes)
 
 
 @pytest.mark.parametrize(
@@ -78,11 +78,10 @@ def test_runs_that_all_fail_have_no_entropy_and_still_give_valid_json() -> None:
 
 def test_each_run_is_one_whole_episode_with_its_true_last_observation() -> None:
     env = GymnasiumVecEnv(COUNTING, 2)
-    short, long = record(env, idle, progress=False)
-    for run, length in ((short, SHORT), (long, LONG)):
-        # the observation is the step, so the last one is not the first of the next episode
-        assert run.observations[:, 0].tolist() == list(range(length + 1))
-        assert run.episode_return == length
+    runs, returns = record(env, idle, progress=False)
+    # the observation is the step, so the last one is not the first of the next episode
+    assert [run[:, 0].tolist() for run in runs] == [list(range(length + 1)) for length in (SHORT, LONG)]
+    assert returns.tolist() == [SHORT, LONG]
 
 
 def test_an_environment_that_hides_its_last_observations_is_refused() -> None:
@@ -101,9 +100,9 @@ def test_the_picture_has_every_run_in_the_color_of_its_mode() -> None:
     colors = ["C0", "C1", "C1", "0.55"]
     assert [line.get_color() for line in over_time.get_lines()[:4]] == colors
     paths = [line for line in plane.get_lines() if len(np.asarray(line.get_xydata())) > 1]
-    for line, run, color in zip(paths, seen.trajectories, colors, strict=True):
+    for line, run, color in zip(paths, seen.runs, colors, strict=True):
         assert line.get_color() == color
-        assert np.array_equal(line.get_xydata(), run.observations)
+        assert np.array_equal(line.get_xydata(), run)
     legend = plane.get_legend()
     assert legend is not None
     labels = [text.get_text() for text in legend.get_texts()]

@@ -15,7 +15,7 @@ from trudi_rsl.deploy.provenance import commit, versions
 from trudi_rsl.errors import ConfigError
 from trudi_rsl.evaluation.episodes import evaluate
 from trudi_rsl.evaluation.identify import Subject, read_subject
-from trudi_rsl.evaluation.measurement import Evaluation, EvaluationCfg, Measurement, measure_all, plan_evaluations
+from trudi_rsl.evaluation.measurement import Evaluation, EvaluationCfg, Measurement, measure_all
 from trudi_rsl.evaluation.policies import load_policy
 from trudi_rsl.evaluation.samplers import SamplerCfg
 from trudi_rsl.hosts.registry import GYMNASIUM, make_env
@@ -72,8 +72,7 @@ def test_only_what_is_missing_is_run(checkpoint: Path, monkeypatch: pytest.Monke
         return original(self, *args)
 
     monkeypatch.setattr(Evaluation, "run", counted)
-    samplers = [SamplerCfg("sde"), SamplerCfg("ode")]
-    both = plan_evaluations([read_subject(checkpoint)], [samplers], EvaluationCfg(episodes=2), GYMNASIUM)
+    both = [evaluation(checkpoint, sampler, episodes=2) for sampler in ("sde", "ode")]
     first = measure_all(both[:1], progress=False)
     together = measure_all(both, progress=False)
     assert run == ["sde", "ode"]

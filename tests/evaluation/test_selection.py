@@ -12,6 +12,7 @@ from typing import Any
 
 import pytest
 import torch
+from rich.console import Console
 from tensordict import TensorDict
 from torch import Tensor
 
@@ -19,7 +20,7 @@ from tests.evaluation import counting_tasks
 from tests.scripts.running import table_rows
 from trudi_rsl.errors import CheckpointError, ConfigError
 from trudi_rsl.evaluation.episodes import Policy, evaluate
-from trudi_rsl.evaluation.play import score, select_best, summary_cells
+from trudi_rsl.evaluation.play import Score, results_table, score, select_best
 from trudi_rsl.evaluation.statistics import Summary, summarize
 from trudi_rsl.hosts.gymnasium.env import GymnasiumVecEnv
 
@@ -170,9 +171,10 @@ def test_where_no_link_can_be_made_that_is_said(
     assert capsys.readouterr().out.endswith("model_0.pt. best.pt could not be written beside it.\n")
 
 
-def test_small_returns_keep_their_digits() -> None:
-    assert summary_cells(Summary(1234.567, math.nan, -0.5, 3)) == ("1234.57", "-", "-0.5", "3")
-    assert summary_cells(Summary(0.007374, 0.000851, 0.0, 3)) == ("0.00737", "0.000851", "0", "3")
+def test_small_returns_keep_their_digits(capsys: pytest.CaptureFixture[str]) -> None:
+    for summary in (Summary(1234.567, math.nan, -0.5, 3), Summary(0.007374, 0.000851, 0.0, 3)):
+        Console().print(results_table([Score(Path(), summary, None)]))
+    assert table_rows(capsys.readouterr().out) == [["1234.57", "-", "-0.5", "3"], ["0.00737", "0.000851", "0", "3"]]
 
 
 def test_no_episodes_are_refused(tmp_path: Path) -> None:

@@ -181,7 +181,7 @@ def test_files_with_unknown_or_impossible_entries_are_refused(tmp_path: Path, te
 
 
 def test_a_variant_that_is_not_a_list_is_refused() -> None:
-    with pytest.raises(ConfigError, match="Variant 'v' must be a list of name=value"):
+    with pytest.raises(ConfigError, match="Variant 'v' must be a section of overrides"):
         planned({"variants": {"v": "agent.algorithm.gamma=0.5"}})
     with pytest.raises(ConfigError, match=r"Variant 'v': unknown entry 'override'\. Did you mean 'overrides'"):
         planned({"variants": {"v": {"override": []}}})

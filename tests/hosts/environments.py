@@ -31,23 +31,14 @@ class BuildError(RuntimeError):
 
 @dataclass(frozen=True)
 class Host:
-    """A simulator framework and the requirements of its tests.
+    """A simulator framework and the requirements of its tests."""
 
-    Attributes:
-        name: Its folder in tests/hosts.
-        python: Version of Python, as ``"3.12"``.
-        distribution: Name of its package.
-        series: Prefix of that package's version.
-        requirements: File in tests/hosts/requirements.
-        rsl_rl: Versions of rsl-rl-lib to run the tests with, if the environment contains none.
-    """
-
-    name: str
-    python: str
+    name: str  # its folder in tests/hosts
+    python: str  # as "3.12"
     distribution: str
-    series: str
-    requirements: str
-    rsl_rl: tuple[str, ...] = ()
+    series: str  # prefix of the distribution's version
+    requirements: str  # file in tests/hosts/requirements
+    rsl_rl: tuple[str, ...] = ()  # versions of rsl-rl-lib to test with, if the environment contains none
 
 
 # The fastest first.
@@ -134,13 +125,7 @@ def build(host: Host) -> Path:
 
 
 def install(python: Path, project: Path, target: Path, contents: tuple[str, ...] = ()) -> None:
-    """Install a project without its dependencies into a folder for the import path.
-
-    Args:
-        python: Interpreter of the environment, which has setuptools.
-        project: Folder with a setup.py or pyproject.toml; nothing is written to it.
-        target: Folder for the packages and their metadata.
-        contents: Files and folders to build from; by default the whole project.
+    """Install a project (``contents`` of it) without dependencies into the folder ``target`` for the import path.
 
     Raises:
         BuildError: pip failed.

@@ -30,18 +30,10 @@ class Clock(gym.Env):
         one_buffer: bool = False,
         render_mode: str | None = None,
     ) -> None:
-        """Make the task.
+        """Make a task that terminates after ``length`` steps and may return the same array from every step.
 
-        Args:
-            action_space: Its action space.
-            observation_space: Its observation space; by default that of ``[step, episode]``.
-            length: Steps after which the task terminates.
-            nan_at: Step of every episode that returns ``nan``; 0 is the reset.
-            nan_in: ``"observation"`` or ``"reward"``.
-            nan: The number returned there.
-            nan_seed: Seed of the only environment that returns it, and only in its first episode; None for all.
-            one_buffer: Return the same array from every step and reset.
-            render_mode: Gymnasium's render mode.
+        Step ``nan_at`` (0 is the reset) of every episode returns ``nan`` as ``nan_in``, ``"observation"`` or
+        ``"reward"``; with ``nan_seed`` only in the first episode of the environment with that seed.
         """
         self.action_space = action_space
         self.observation_space = observation_space or Box(-np.inf, np.inf, (2,), np.float64)

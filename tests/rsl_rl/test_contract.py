@@ -51,6 +51,21 @@ def state(runner: StockRunner) -> dict[str, torch.Tensor]:
     return {k: v.clone() for k, v in algorithm(runner).get_policy().state_dict().items()}
 
 
+@pytest.fixture(scope="module")
+def trained() -> StockRunner:
+    torch.manual_seed(0)
+    runner = stock_runner()
+    runner.learn(1)
+    return runner
+
+
+@pytest.fixture(scope="module")
+def checkpoint(trained: StockRunner, tmp_path_factory: pytest.TempPathFactory) -> str:
+    path = tmp_path_factory.mktemp("contract") / "model_0.pt"
+    trained.save(str(path))
+    return str(path)
+
+
 def test_trains_under_the_stock_runner_and_logs_every_promised_number(tmp_path: Path) -> None:
     runner = stock_runner(tmp_path)
     before = state(runner)
@@ -109,17 +124,16 @@ def test_the_critic_may_see_other_observations_than_the_actor() -> None:
     torch.testing.assert_close(policy(obs), action)
 
 
-def test_load_cfg_chooses_what_is_loaded(tmp_path: Path) -> None:
-    source = stock_runner()
-    source.learn(1)
-    source.save(str(tmp_path / "model_0.pt"))
+@pytest.mark.parametrize("loads", [{"actor": True}, {}], ids=["actor", "nothing"])
+def test_load_cfg_chooses_what_is_loaded(trained: StockRunner, checkpoint: str, loads: dict[str, bool]) -> None:
     target = loading_runner()
-    before = state(target)
-    target.load(str(tmp_path / "model_0.pt"), load_cfg={"actor": True})
-    after, trained = state(target), state(source)
-    assert all(torch.equal(after[k], trained[k]) for k in after if k.startswith(("actor.", "actor_obs.")))
-    assert all(torch.equal(after[k], before[k]) for k in after if k.startswith("critic."))
+    before, alpha = state(target), algorithm(target).learner.alpha
+    target.load(checkpoint, load_cfg=loads)
+    expected = before | {k: v for k, v in state(trained).items() if loads and k.startswith(("actor.", "actor_obs."))}
+    loaded = {k: v for k, v in state(target).items() if k.startswith(("actor.", "actor_obs.", "critic."))}
+    assert all(torch.equal(v, expected[k]) for k, v in loaded.items())
     assert target.current_learning_iteration == 0 and not algorithm(target).learner.optimizers["actor"].state
+    assert torch.equal(algorithm(target).learner.alpha, alpha)
 
 
 @pytest.mark.parametrize("value_range", ["auto", [-100.0, 500.0]])
@@ -199,17 +213,27 @@ def test_observations_are_counted_once_by_the_normaliser() -> None:
     assert count == 3 * 6 * 4
 
 
-def test_a_checkpoint_of_another_task_or_shape_is_refused(tmp_path: Path) -> None:
-    path = str(tmp_path / "model_0.pt")
-    runner = stock_runner()
-    runner.learn(1)
-    runner.save(path)
+def test_a_checkpoint_of_another_task_is_refused(checkpoint: str) -> None:
     with pytest.raises(CheckpointError, match=r"task 'InvertedPendulum-v5', not on 'Hopper-v5'"):
-        stock_runner(env=GymnasiumVecEnv("Hopper-v5", 2)).load(path)
-    before = state(wide := stock_runner(actor_hidden_dims=[32, 32]))
-    with pytest.raises(CheckpointError, match=r"\(16, 21\) in the checkpoint, \(32, 21\) here"):
-        wide.load(path)
-    assert all(torch.equal(v, before[k]) for k, v in state(wide).items())
+        stock_runner(env=GymnasiumVecEnv("Hopper-v5", 2)).load(checkpoint)
+
+
+@pytest.mark.parametrize(
+    ("changed", "words"),
+    [
+        ({"actor_hidden_dims": [32, 32]}, r"\(16, 21\) in the checkpoint, \(32, 21\) here"),
+        ({"num_bins": 31}, "critic"),
+    ],
+    ids=["actor", "critic"],
+)
+@pytest.mark.filterwarnings("ignore:Settings changed")
+def test_a_checkpoint_of_another_shape_is_refused_and_changes_nothing(
+    checkpoint: str, changed: dict[str, Any], words: str
+) -> None:
+    before = state(target := stock_runner(**changed))
+    with pytest.raises(CheckpointError, match=words):
+        target.load(checkpoint)
+    assert all(torch.equal(v, before[k]) for k, v in state(target).items())
 
 
 @pytest.mark.parametrize(("saved", "played"), [("Hopper-v4", "Hopper-v5"), ("Isaac-X-v0", "Isaac-X-Play-v0")])
@@ -219,30 +243,14 @@ def test_variants_of_a_task_share_checkpoints(saved: str, played: str) -> None:
         check_task(saved, played.replace("X", "Y").replace("Hopper", "Walker2d"))
 
 
-def test_an_actor_alone_may_start_another_task(tmp_path: Path) -> None:
-    path = str(tmp_path / "model_0.pt")
-    source = stock_runner()
-    source.learn(1)
-    source.save(path)
+def test_an_actor_alone_may_start_another_task(trained: StockRunner, checkpoint: str) -> None:
     other = loading_runner(GymnasiumVecEnv("InvertedPendulum-v5", 2))
     algorithm(other).spec["task"] = "Another"
     with pytest.raises(CheckpointError, match="not on 'Another'"):
-        other.load(path)
-    other.load(path, load_cfg={"actor": True})
-    assert torch.equal(
-        state(other)["actor.score_network.input_layer.weight"], state(source)["actor.score_network.input_layer.weight"]
-    )
-
-
-def test_a_checkpoint_that_does_not_fit_changes_nothing(tmp_path: Path) -> None:
-    path = str(tmp_path / "model_0.pt")
-    source = stock_runner()
-    source.learn(1)
-    source.save(path)
-    before = state(target := stock_runner(num_bins=31))
-    with pytest.raises(CheckpointError, match="critic"):
-        target.load(path)
-    assert all(torch.equal(v, before[k]) for k, v in state(target).items())
+        other.load(checkpoint)
+    other.load(checkpoint, load_cfg={"actor": True})
+    name = "actor.score_network.input_layer.weight"
+    assert torch.equal(state(other)[name], state(trained)[name])
 
 
 @pytest.mark.parametrize(
@@ -250,14 +258,11 @@ def test_a_checkpoint_that_does_not_fit_changes_nothing(tmp_path: Path) -> None:
     [{"num_denoise_steps": 2}, {"prior_std": 1.0}, {"residual": True}, {"action_bounds": [-1.0, 1.0]}],
     ids=str,
 )
-def test_settings_that_would_change_the_policy_are_refused_on_a_resume(changed: dict[str, Any], tmp_path: Path) -> None:
-    path = str(tmp_path / "model_0.pt")
-    source = stock_runner()
-    source.learn(1)
-    source.save(path)
-    name = next(iter(changed))
-    with pytest.raises(CheckpointError, match=rf"resume with agent\.algorithm\.{name}="):
-        stock_runner(**changed).load(path)
+def test_settings_that_would_change_the_policy_are_refused_on_a_resume(
+    changed: dict[str, Any], checkpoint: str
+) -> None:
+    with pytest.raises(CheckpointError, match=rf"resume with agent\.algorithm\.{next(iter(changed))}="):
+        stock_runner(**changed).load(checkpoint)
 
 
 @pytest.mark.parametrize(("algo", "kind"), [("reppo", {"actor": "gaussian"}), ("dime", {"constraint": "none"})])
@@ -270,30 +275,14 @@ def test_a_checkpoint_of_another_algorithm_is_refused_by_name(algo: str, kind: d
         stock_runner().load(path)
 
 
-def test_other_settings_may_change_on_a_resume_and_take_effect(tmp_path: Path) -> None:
-    path = str(tmp_path / "model_0.pt")
-    source = stock_runner()
-    source.learn(1)
-    source.save(path)
+def test_other_settings_may_change_on_a_resume_and_take_effect(checkpoint: str) -> None:
     resumed = stock_runner(learning_rate=1e-5, value_range=[-500.0, 500.0])
     with pytest.warns(UserWarning, match=r"learning_rate 0\.001 -> 1e-05.*value_range"):
-        resumed.load(path)
+        resumed.load(checkpoint)
     optimizers = algorithm(resumed).learner.optimizers.values()
     assert {group["lr"] for optimizer in optimizers for group in optimizer.param_groups} == {1e-5}
     gauss = algorithm(resumed).get_policy().critic.hl_gauss
     assert (gauss.vmin, gauss.vmax) == (-500.0, 500.0)
-
-
-def test_an_empty_load_cfg_loads_nothing(tmp_path: Path) -> None:
-    path = str(tmp_path / "model_0.pt")
-    source = stock_runner()
-    source.learn(1)
-    source.save(path)
-    target = loading_runner()
-    before, alpha = state(target), algorithm(target).learner.alpha
-    target.load(path, load_cfg={})
-    assert all(torch.equal(v, before[k]) for k, v in state(target).items())
-    assert torch.equal(algorithm(target).learner.alpha, alpha)
 
 
 def test_final_observations_without_a_group_in_use_are_as_good_as_none() -> None:

@@ -23,7 +23,7 @@ from trudi_rsl.checkpoints.file import read_checkpoint
 from trudi_rsl.checkpoints.kept import KeptCheckpoints
 from trudi_rsl.config.run_folder import find_checkpoint
 from trudi_rsl.errors import CheckpointError
-from trudi_rsl.files import is_whole, replacing
+from trudi_rsl.files import atomic_write, is_whole
 from trudi_rsl.runners import OnPolicyRunner, on_policy_runner
 
 
@@ -61,10 +61,10 @@ def fail_writes(monkeypatch: pytest.MonkeyPatch, attempts: float = float("inf"))
 
 def test_a_file_appears_when_it_is_complete_and_an_error_keeps_the_earlier_one(tmp_path: Path) -> None:
     path = tmp_path / "new" / "file"
-    with replacing(path) as file:
+    with atomic_write(path) as file:
         file.write(b"first")
         assert not path.exists()
-    with pytest.raises(RuntimeError), replacing(path) as file:
+    with pytest.raises(RuntimeError), atomic_write(path) as file:
         file.write(b"second")
         raise RuntimeError
     assert path.read_bytes() == b"first"
@@ -74,8 +74,8 @@ def test_a_file_appears_when_it_is_complete_and_an_error_keeps_the_earlier_one(t
 def test_a_process_killed_while_it_writes_keeps_the_earlier_file(tmp_path: Path) -> None:
     (tmp_path / "model_1.pt").write_bytes(b"earlier")
     program = (
-        "import sys; from trudi_rsl.files import replacing\n"
-        "with replacing(sys.argv[1]) as file:\n"
+        "import sys; from trudi_rsl.files import atomic_write\n"
+        "with atomic_write(sys.argv[1]) as file:\n"
         "    file.write(b'half'); file.flush(); print('writing', flush=True); import time; time.sleep(60)"
     )
     environment = os.environ | {"PYTHONPATH": os.pathsep.join(sys.path)}

@@ -73,7 +73,7 @@ def test_damaged_checkpoints_and_those_of_no_iteration_are_passed_over(play: Scr
     (run / "model_10.pt").write_bytes(content[:-500])
     (run / "model_30_rescued.pt").write_bytes(content)
     output = play("--task", TASK, "--checkpoint", "run", "--every_checkpoint", "--episodes", "2")
-    assert "model_10.pt is damaged or only half there, and was passed over" in output
+    assert "model_10.pt is damaged or incomplete" in output
     assert [row[0] for row in table_rows(output)] == ["0", "2", "20"]
     assert (run / "best.pt").readlink() == Path("model_20.pt")
 

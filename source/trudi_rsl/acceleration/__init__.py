@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: BSD-3-Clause
-"""Compiling and capturing pure functions of tensors, with a way back when it fails."""
+"""Compiling and capturing pure functions of tensors, with a fallback when it fails."""
 
 from trudi_rsl.acceleration.accelerator import Accelerator, Gradient
 from trudi_rsl.acceleration.precision import network_precision, set_matmul_precision

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: BSD-3-Clause
-"""What runs compiled or captured on a device, and what it falls back to."""
+"""Compiled and CUDA-graph-captured functions, with a fallback to eager code."""
 
 from __future__ import annotations
 
@@ -18,27 +18,27 @@ from trudi_rsl.settings import CompileMode
 logger = logging.getLogger(__name__)
 
 WORTHWHILE_UPDATES = 2000
-"""Minibatch updates from which on a training repays compiling. On two cores at width 128, an update saves about 5 ms,
-and compiling takes 4 s when its result is in inductor's cache and 40 s when it is not."""
+"""Smallest number of minibatch updates that repays compiling. On two cores at width 128, each update saves about 5 ms;
+compiling takes 4 s with a warm inductor cache and 40 s with a cold one."""
 
 WARM_UP = 3
-"""Call that is captured as a CUDA graph: compiled code has finished compiling by then."""
+"""Number of calls before a CUDA graph is captured, so that compiling has finished by then."""
 
 
 class Accelerator:
-    """Wraps functions so that they run fast, and as they are where that fails.
+    """Wraps functions in compiled or captured versions, and falls back to eager code where that fails.
 
-    A function is tried at its first call. If compiling or capturing it raises, that is told in one line and the
-    function runs as it is from then on, so all its randomness must come from its arguments or not matter twice.
+    Compilation happens at a function's first call. If it raises, a one-line warning is logged and the call is repeated
+    with the eager function, so all randomness must come from its arguments or be safe to draw twice.
 
     Args:
         mode: ``off``, ``default`` (inductor), ``cudagraphs`` (inductor, and CUDA graphs of whole updates), or ``auto``:
-            ``cudagraphs`` on CUDA, ``default`` elsewhere, ``off`` where a training is too short for either.
-        device: Where the functions run.
-        num_updates: Minibatch updates of the training.
+            ``cudagraphs`` on CUDA, ``default`` elsewhere, ``off`` for short trainings.
+        device: Device of the functions' tensors.
+        num_updates: Number of minibatch updates of the training.
 
     Raises:
-        ConfigError: CUDA graphs are asked for on another device.
+        ConfigError: If CUDA graphs are requested on another device.
     """
 
     def __init__(self, mode: CompileMode, device: torch.device | str, num_updates: float = math.inf) -> None:
@@ -58,19 +58,19 @@ class Accelerator:
 
     @property
     def compiles(self) -> bool:
-        """Whether functions must be written for fixed shapes and without waiting for the device."""
+        """Whether functions must have fixed shapes and no GPU sync."""
         return self.mode != "off"
 
     def compile(self, name: str, function: Callable[..., Any]) -> Callable[..., Any]:
         """Return ``function`` compiled by inductor.
 
         Args:
-            name: What a message calls it.
+            name: Name in messages.
             function: A pure function of tensors and modules, or a :class:`Gradient` of one.
         """
         if not self.compiles:
             return function
-        # one C++ file per function rather than one per kernel, which takes half as long to compile
+        # one C++ file per function instead of one per kernel halves compile time
         options: dict[str, Any] | None = {"cpp_wrapper": True} if self.device.type == "cpu" else None
         if isinstance(function, Gradient):
             fast = function._replace(objective=torch.compile(function.objective, dynamic=False, options=options))
@@ -81,11 +81,11 @@ class Accelerator:
         return guarded
 
     def capture(self, name: str, function: Callable[..., Any]) -> Callable[..., Any]:
-        """Return ``function`` replayed as a CUDA graph; what it returns is copied and stays valid.
+        """Return ``function`` replayed as a CUDA graph; its results are copies that stay valid.
 
         Args:
-            name: What a message calls it.
-            function: Reads tensors of fixed shapes, and does not wait for the device. It may change parameters.
+            name: Name in messages.
+            function: Takes tensors of fixed shapes and forces no GPU sync. It may change parameters.
         """
         if self.mode != "cudagraphs":
             return function
@@ -94,7 +94,7 @@ class Accelerator:
         return guarded
 
     def describe(self) -> str:
-        """Return one line that says what is compiled and captured."""
+        """Return a one-line summary of compiled and captured functions."""
         if not self.compiles:
             return f"Nothing is compiled ({self._reason})."
         captured = f" Captured as CUDA graphs: {_names(self._captured)}." if self._captured else ""
@@ -104,14 +104,14 @@ class Accelerator:
 
 
 class Guarded:
-    """A fast function with a slow one to fall back to.
+    """A fast function with a fallback.
 
     Args:
-        name: What a message calls it.
-        verb: What was done to it.
+        name: Name in messages.
+        verb: ``compiled`` or ``captured``, for messages.
         fast: The compiled or captured function.
-        slow: The same function as it was written.
-        tries: Number of first calls in which ``fast`` may still fail for reasons of its own.
+        slow: The eager function.
+        tries: Number of first calls in which compiling or capturing may fail.
     """
 
     def __init__(self, name: str, verb: str, fast: Callable[..., Any], slow: Callable[..., Any], tries: int) -> None:
@@ -119,17 +119,17 @@ class Guarded:
 
     @property
     def is_fast(self) -> bool:
-        """Whether the fast function is the one that runs."""
+        """Whether the fast function is in use."""
         return self._fast is not self._slow
 
     def __call__(self, *args: Any) -> Any:
-        """Call the fast function, the slow one if that has failed."""
+        """Call the fast function, or the slow one after a failure."""
         if self._tries == 0:
             return self._fast(*args)
         self._tries -= 1
         try:
             return self._fast(*args)
-        # what backends raise is not documented, and an error that is the caller's own is raised again below
+        # backends raise any exception; the slow function raises again what is not theirs
         except Exception as error:
             self._fast, self._tries = self._slow, 0
             result = self._slow(*args)
@@ -143,7 +143,7 @@ def _names(functions: list[Guarded]) -> str:
 
 
 class HasLoss(Protocol):
-    """What an objective returns: a scalar loss among other things."""
+    """Result of an objective."""
 
     @property
     def loss(self) -> Tensor:
@@ -154,15 +154,15 @@ class HasLoss(Protocol):
 class Gradient(NamedTuple):
     """Calls an objective and differentiates its loss.
 
-    Only ``objective`` is compiled, and with it its backward pass. The call as a whole is what proves that both work.
+    Only ``objective`` is compiled, and with it its backward pass; the whole call is tried, so that both are.
     """
 
     objective: Callable[..., Any]
-    """Returns something with a ``loss``."""
+    """Returns an object with a ``loss``."""
     parameters: Sequence[nn.Parameter]
-    """What to differentiate for; everything else is held constant."""
+    """Parameters to differentiate with respect to; everything else is constant."""
 
     def __call__(self, *args: Any) -> tuple[Any, tuple[Tensor, ...]]:
-        """Return the objective's result and the gradient of its loss, zero where a parameter takes no part."""
+        """Return the objective's result and the gradient of its loss, zero for unused parameters."""
         result: HasLoss = self.objective(*args)
         return result, torch.autograd.grad(result.loss, list(self.parameters), materialize_grads=True)

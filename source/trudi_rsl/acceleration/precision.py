@@ -12,12 +12,12 @@ from trudi_rsl.settings import Precision
 
 
 def set_matmul_precision(precision: Precision, device: torch.device | str) -> None:
-    """Let float32 products on a GPU round to TF32, or not, for the whole process.
+    """Allow or forbid TF32 in float32 matrix products on GPUs, for the whole process.
 
-    Simulators turn TF32 on, some by PyTorch's new settings, while inductor reads the old ones; this sets both.
+    Simulators enable TF32, some by PyTorch's new settings, while inductor reads the old ones; this sets both.
 
     Raises:
-        ConfigError: TF32 is asked for where there is none.
+        ConfigError: If TF32 is requested without CUDA.
     """
     if torch.device(device).type == "cuda":
         torch.set_float32_matmul_precision("highest" if precision == "fp32" else "high")
@@ -26,14 +26,13 @@ def set_matmul_precision(precision: Precision, device: torch.device | str) -> No
 
 
 def network_precision(precision: Precision, device_type: str) -> contextlib.AbstractContextManager[object]:
-    """Return a context in which matrix products are of this precision and all else stays float32.
+    """Return a context in which matrix products have this precision and everything else stays float32.
 
-    What the networks return goes into sums with float32 tensors, so that chains, log-probs, path KLs and targets are
-    float32 whatever the networks are.
+    The networks' outputs are added to float32 tensors, so chains, log-probs, path KLs and targets are always float32.
 
     Args:
-        precision: ``bf16`` rounds inputs and weights of matrix products, and needs no gradient scaling, as its range is
-            that of float32. The other two are :func:`set_matmul_precision`'s.
+        precision: ``bf16`` rounds inputs and weights of matrix products, and needs no gradient scaling since its range
+            is that of float32. The other two are set by :func:`set_matmul_precision`.
         device_type: ``cpu`` or ``cuda``.
     """
     if precision == "bf16":

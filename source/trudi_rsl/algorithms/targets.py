@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: BSD-3-Clause
-"""Soft TD(lambda) targets of a rollout, and the value range that they have to fit into."""
+"""Soft TD(lambda) targets of a rollout, and the critic's value range."""
 
 from __future__ import annotations
 
@@ -14,22 +14,23 @@ from trudi_rsl.storage import RolloutBuffer, td_lambda_targets
 
 CROWDED_SHARE = 0.01
 MARGIN = 0.2
-"""An automatic range is widened while more than ``CROWDED_SHARE`` of the targets lie in the outer ``MARGIN`` of it.
+"""An automatic range is widened while more than ``CROWDED_SHARE`` of the targets lie in its outer ``MARGIN``.
 
-Values next to the end of the range are pulled inwards, so that waiting for clipped targets would come too late.
+HL-Gauss biases values near the ends inwards, so waiting for clipped targets would be too late.
 """
 
 OTHER_SIDE = 0.5
-"""Smallest reach of the range on the side that the first rewards do not point to, relative to the other side's."""
+"""Smallest extent of the range on the side without rewards, relative to the other side's."""
 
 MIN_REACH = 1.0
+"""Smallest extent of the longer side."""
 
 
 def initial_range(rewards: Tensor, gamma: float) -> tuple[Tensor, Tensor]:
-    """Return a range that holds the return of earning the first rollout's extreme rewards for ever.
+    """Return a range that contains the return of earning the first rollout's extreme rewards forever.
 
-    ``[min(q01, 0), max(q99, 0)] / (1 - gamma)``, the shorter side at least half as long as the longer one.
-    Several processes take the quantiles of all their rewards.
+    ``[min(q01, 0), max(q99, 0)] / (1 - gamma)``, the shorter side at least half as long as the longer one. The
+    quantiles are those of all ranks' rewards.
 
     Args:
         rewards: Rewards of the first rollout ``[T, E]``.
@@ -43,13 +44,13 @@ def initial_range(rewards: Tensor, gamma: float) -> tuple[Tensor, Tensor]:
 
 
 def widened_range(vmin: Tensor, vmax: Tensor, targets: Tensor, valid: Tensor) -> tuple[Tensor, Tensor]:
-    """Return the range with each side that too many targets come near moved out by the range's width.
+    """Return the range, with each crowded side moved outwards by the range's width.
 
     Args:
         vmin: Lower end, scalar.
         vmax: Upper end, scalar.
         targets: Targets ``[T, E]``.
-        valid: Rows that count, bool ``[T, E]``.
+        valid: Rows with a usable target, bool ``[T, E]``.
     """
     width = vmax - vmin
     low, high = targets < vmin + MARGIN * width, targets > vmax - MARGIN * width
@@ -67,19 +68,19 @@ def widened_range(vmin: Tensor, vmax: Tensor, targets: Tensor, valid: Tensor) ->
 def compute_targets(model: ActorCritic[Any], storage: RolloutBuffer, alpha: Tensor, gamma: float, lam: float) -> None:
     """Fill ``targets``, ``next_features`` and the validity masks of ``storage``.
 
-    The decision at the next observation is both the next action and the bootstrap action, so that only final
-    observations need decisions of their own.
+    The decision at the next observation is both the next action and the bootstrap action, so only final observations
+    need additional decisions.
 
     Args:
         model: Actor and critic that collected the rollout.
-        storage: A full rollout whose last row of decisions is the bootstrap.
+        storage: A full rollout; its last row of decisions is the bootstrap.
         alpha: Temperature, scalar.
         gamma: Discount per step.
         lam: TD(lambda) mixing.
     """
     next_values = torch.empty_like(storage.rewards)
     next_log_probs = storage.log_probs[1:].clone()
-    # row by row: the critic's activations of a whole rollout would dwarf the rollout itself
+    # row by row: the critic's activations of a whole rollout would need much more memory than the rollout
     for t in range(storage.num_steps):
         next_values[t], storage.next_features[t] = model.critic.value_and_features(
             storage.critic_obs[t + 1], storage.actions[t + 1]

@@ -208,8 +208,6 @@ class TruDi:
             )
         (finite_rewards,), rewarded = filter_nonfinite(rewards.reshape(-1))
         self.storage.add_outcome(finite_rewards, done & ~truncated, truncated, rewarded)
-        # RSL-RL's logger adds these up next, and one NaN would stay in its mean
-        rewards.nan_to_num_(0.0, 0.0, 0.0)
 
     def compute_returns(self, obs: TensorDict) -> None:
         """Compute the targets of the rollout; ``obs`` are the observations after its last step.

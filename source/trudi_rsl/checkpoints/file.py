@@ -17,7 +17,7 @@ from torch import Tensor
 
 from trudi_rsl.checkpoints.format import present_format
 from trudi_rsl.errors import CheckpointError, one_line
-from trudi_rsl.files import ARCHIVE, is_whole, replacing
+from trudi_rsl.files import ARCHIVE, atomic_write, is_whole
 from trudi_rsl.plain_values import CONTAINERS, distinct_values, is_count, require_bounded
 
 PLAIN_CLASSES = [deque, OrderedDict]
@@ -50,7 +50,7 @@ def write_checkpoint(content: Mapping[str, Any], path: str | os.PathLike[str]) -
     """
     buffer = io.BytesIO()
     torch.save(content, buffer)
-    with replacing(Path(path)) as part:
+    with atomic_write(Path(path)) as part:
         part.write(buffer.getbuffer())
 
 

@@ -34,6 +34,7 @@ from trudi_rsl.config.schema import GymnasiumEnvCfg, RunnerCfg, TrainCfg
 from trudi_rsl.errors import ConfigError, nearest
 from trudi_rsl.policies import DenoisingModel, FlowModel
 from trudi_rsl.rsl_rl_compat.contract import check_logger
+from trudi_rsl.rsl_rl_compat.models import MLPModel
 from trudi_rsl.rsl_rl_compat.version import INSTALLED, PPO_MODELS
 from trudi_rsl.settings import SETTINGS, DPPOCfg, TruDiCfg, family_overrides, schema_fields
 
@@ -254,8 +255,6 @@ def _register_schemas() -> None:
     trudi = _schema("TruDiAlgorithm", "trudi_rsl.algorithms:TruDi", schema_fields(TruDiCfg))
     agents: dict[str, dict[str, type]] = {"trudi": {"algorithm": trudi}}
     if PPO_MODELS:
-        from rsl_rl.models import MLPModel
-
         models = {"ppo": MLPModel, "spo": MLPModel, "dppo": DenoisingModel, "fpo": FlowModel}
         for name, model in models.items():
             algorithm_class = "PPO" if name == "ppo" else f"trudi_rsl.algorithms:{name.upper()}"

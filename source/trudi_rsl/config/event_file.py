@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: BSD-3-Clause
-"""Reading a run folder back: TensorBoard events and the saved configuration."""
+"""Reading the log of a run folder: TensorBoard events and the saved configuration."""
 
 from __future__ import annotations
 
@@ -20,41 +20,41 @@ SECONDS_TAGS = ("Perf/collection_time", "Perf/learning_time")
 
 
 class RunError(RuntimeError):
-    """A folder that is not a run, or holds nothing to show."""
+    """The folder is not a run, or its log has no usable content."""
 
 
 @dataclass(frozen=True)
 class Run:
-    """What a training run logged."""
+    """The log of a training run."""
 
     name: str
     scalars: dict[str, tuple[np.ndarray, np.ndarray]]
     """Tag to iterations ``[n]`` and values ``[n]``; a tag that was never logged is missing."""
     steps_per_iteration: int | None
-    """Environment steps per iteration over all environments, None where the saved configuration does not tell."""
+    """Environment steps per iteration over all environments, None if unknown."""
     kl_bound: float | None
-    """Trust region on the path KL per state, nats; None where there is none."""
+    """Trust region on the path KL per state, nats; None if there is none."""
     settings: Mapping[str, Any] = field(default_factory=dict)
-    """The saved ``agent.algorithm`` section; empty where nothing tells it."""
+    """The saved ``agent.algorithm`` section; empty if unknown."""
 
     def env_steps(self, iterations: np.ndarray) -> np.ndarray:
         """Return the environment steps taken by the end of each iteration ``[n]``; iteration 0 is the first.
 
         Raises:
-            RunError: If the saved configuration does not tell.
+            RunError: If the run's configuration is unknown.
         """
         if self.steps_per_iteration is None:
-            raise RunError(f"{self.name} does not tell its environment steps per iteration.")
+            raise RunError(f"{self.name} has no readable configuration with its environment steps per iteration.")
         return (iterations + 1) * self.steps_per_iteration
 
     def elapsed_seconds(self, iterations: np.ndarray) -> np.ndarray:
-        """Return the seconds of training by the end of each iteration ``[n]``, compiling included, start-up not.
+        """Return the seconds of training by the end of each iteration ``[n]``, with compilation and without start-up.
 
         Raises:
             RunError: If :data:`SECONDS_TAGS` were not logged or not read.
         """
         if not all(tag in self.scalars for tag in SECONDS_TAGS):
-            raise RunError(f"{self.name} does not tell its seconds per iteration.")
+            raise RunError(f"{self.name} has no log of its seconds per iteration.")
         logged, _ = self.scalars[SECONDS_TAGS[0]]
         seconds = np.sum([self.scalars[tag][1] for tag in SECONDS_TAGS], axis=0, dtype=np.float64).cumsum()
         return seconds[np.searchsorted(logged, iterations)]
@@ -77,7 +77,7 @@ def read_run(folder: str | Path, tags: Iterable[str]) -> Run:
         raise RunError(f"No run folder at {folder}.")
     if not any(folder.glob("events.out.tfevents.*")):
         raise RunError(
-            f"{folder} holds no TensorBoard events. Give a run folder, logs/rsl_rl/<experiment>/<timestamp>."
+            f"{folder} holds no TensorBoard events. Pass a run folder, logs/rsl_rl/<experiment>/<timestamp>."
         )
     scalars = {}
     try:
@@ -86,11 +86,11 @@ def read_run(folder: str | Path, tags: Iterable[str]) -> Run:
         for tag in {*tags} & {*events.Tags()["scalars"]}:
             points = events.Scalars(tag)
             scalars[tag] = (np.array([p.step for p in points]), np.array([p.value for p in points]))
-    except Exception as error:  # damaged files lead TensorBoard to any
+    except Exception as error:  # damaged files make TensorBoard raise any error
         raise RunError(f"The TensorBoard events in {folder} are damaged: {one_line(error)}") from error
     try:
         params = load_params(folder)
-    except CheckpointError:  # another program's settings, or none
+    except CheckpointError:  # settings of another program, or none
         return Run(folder.resolve().name, scalars, None, None)
     algorithm = params.agent.get("algorithm")
     kl_bound = algorithm.get("kl_bound") if isinstance(algorithm, DictConfig) else None

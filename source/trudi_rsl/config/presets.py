@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: BSD-3-Clause
-"""Which settings a task's benchmark uses: the files in ``configs/``, of a checkout or of the installed package."""
+"""Presets of tasks: the files in ``configs/``, of a checkout or of the installed package."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ _PACKAGE = Path(__file__).resolve().parents[1]
 _CHECKOUT = _PACKAGE.parents[1] / "configs"
 
 CONFIG_DIR = _CHECKOUT if (_CHECKOUT / "tasks.yaml").is_file() else _PACKAGE / "configs"
-"""The checkout's ``configs/``, or the copy that a wheel carries."""
+"""The checkout's ``configs/``, or the copy in the installed package."""
 
 
 def available(group: str, config_dir: Path = CONFIG_DIR) -> list[str]:
@@ -24,10 +24,10 @@ def available(group: str, config_dir: Path = CONFIG_DIR) -> list[str]:
 
 
 def preset_of(task: str, algo: str, config_dir: Path = CONFIG_DIR) -> str:
-    """Return the preset that ``configs/tasks.yaml`` gives a task: the first pattern that matches its name.
+    """Return a task's preset in ``configs/tasks.yaml``: the first with a pattern that matches the task's name.
 
     Args:
-        task: Task name; a leading ``module:`` is not looked at.
+        task: Task name; a leading ``module:`` is ignored.
         algo: Section of the file.
         config_dir: The folder of configuration files.
     """
@@ -37,15 +37,15 @@ def preset_of(task: str, algo: str, config_dir: Path = CONFIG_DIR) -> str:
 
 
 def task_preset(task: str, host: str = "", config_dir: Path = CONFIG_DIR) -> dict[str, Any]:
-    """Return what TruDi's preset of a task sets, and nothing else: ``{"env": {...}, "agent": {...}}``.
+    """Return only the settings of a task's TruDi preset: ``{"env": {...}, "agent": {...}}``.
 
-    Hosts that have configurations of their own lay it over them; :func:`~trudi_rsl.config.compose` composes whole
+    For hosts that merge it into configurations of their own; :func:`~trudi_rsl.config.compose` composes whole
     configurations.
 
     Args:
         task: Task name.
-        host: The preset for any task of the host, for tasks of projects, whose names no pattern knows; presets of
-            the host's own tasks begin with its name.
+        host: Name of the host, which is also the name of its preset for tasks that match no pattern; names of all its
+            presets start with it.
         config_dir: The folder of configuration files.
     """
     name = preset_of(task, "trudi", config_dir)
@@ -54,10 +54,10 @@ def task_preset(task: str, host: str = "", config_dir: Path = CONFIG_DIR) -> dic
 
 
 def check_startable(task: str, config_dir: Path = CONFIG_DIR) -> None:
-    """Refuse a task of a benchmark whose simulator has no host here, though it may have a preset.
+    """Refuse a task whose simulator is not supported, even if there is a preset for it.
 
     Args:
-        task: Task name; ``module:Name`` is always taken for a Gymnasium task.
+        task: Task name; ``module:Name`` is always a Gymnasium task.
         config_dir: The folder of configuration files.
 
     Raises:
@@ -80,7 +80,7 @@ def _task_table(section: str, config_dir: Path) -> DictConfig:
 
 
 def _read(path: Path) -> DictConfig:
-    """Return a preset laid over those that its ``defaults`` name."""
+    """Return a preset merged over those in its ``defaults``."""
     own = cast("DictConfig", OmegaConf.load(path))
     bases = [name for name in own.pop("defaults", []) if name != "_self_"]
     return cast("DictConfig", OmegaConf.merge(*(_read(path.with_name(f"{name}.yaml")) for name in bases), own))

@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import contextlib
 import dataclasses
+import logging
 import re
 from collections.abc import Iterable, Iterator
 from datetime import datetime
@@ -17,21 +18,23 @@ from trudi_rsl.config.yaml_file import read_yaml
 from trudi_rsl.errors import CheckpointError, ConfigError, one_line
 from trudi_rsl.files import is_whole
 
+logger = logging.getLogger(__name__)
+
 LOG_ROOT = Path("logs", "rsl_rl")
-"""Where experiments lie, relative to the working directory."""
+"""Folder of all experiments, relative to the working directory."""
 
 
 def experiment_folder(cfg: DictConfig) -> Path:
-    """Return the folder of the run's siblings."""
+    """Return the folder of all runs of the experiment."""
     return LOG_ROOT / cfg.agent.experiment_name
 
 
 @contextlib.contextmanager
 def create_run_folder(experiment: Path, run_name: str = "") -> Iterator[Path]:
-    """Create a new folder for a run and yield it; should the block raise and leave it empty, remove it again.
+    """Create and yield a new run folder; if the block raises and the folder is empty, remove it.
 
     Args:
-        experiment: Folder of the run's siblings.
+        experiment: Folder of all runs of the experiment.
         run_name: Suffix of the name.
     """
     stem = datetime.now().strftime("%Y-%m-%d_%H-%M-%S") + (f"_{run_name}" if run_name else "")
@@ -53,12 +56,12 @@ def create_run_folder(experiment: Path, run_name: str = "") -> Iterator[Path]:
 
 
 def find_checkpoint(experiment: Path, run_regex: str = ".*", checkpoint_regex: str = ANY_CHECKPOINT) -> Path:
-    """Return the newest checkpoint of the newest run that has one; damaged ones are passed over with a message.
+    """Return the newest checkpoint of the newest run that has one; damaged files are skipped with a warning.
 
     Args:
         experiment: Folder of runs.
-        run_regex: Regular expression that the start of the run folder's name matches.
-        checkpoint_regex: Regular expression that the start of the file's name matches.
+        run_regex: Regular expression for the start of the run folder's name.
+        checkpoint_regex: Regular expression for the start of the file's name.
 
     Raises:
         CheckpointError: If nothing matches.
@@ -70,7 +73,7 @@ def find_checkpoint(experiment: Path, run_regex: str = ".*", checkpoint_regex: s
         if (newest := next(_whole(reversed(files)), None)) is not None:
             return newest
         if files and checkpoint_regex != ANY_CHECKPOINT:
-            raise CheckpointError(f"{files[-1]} is damaged or only half there. Ask for another checkpoint or run.")
+            raise CheckpointError(f"{files[-1]} is damaged or incomplete. Choose another checkpoint or run.")
     if not runs:
         raise CheckpointError(f"No run in {experiment} matches {run_regex!r}.")
     raise CheckpointError(
@@ -79,7 +82,7 @@ def find_checkpoint(experiment: Path, run_regex: str = ".*", checkpoint_regex: s
 
 
 def checkpoints_in(folder: Path) -> list[Path]:
-    """Return the checkpoints ``model_<iteration>.pt`` of a folder by iteration; damaged ones are passed over likewise.
+    """Return the checkpoints ``model_<iteration>.pt`` of a folder, sorted; damaged files are skipped with a warning.
 
     Raises:
         CheckpointError: If there is none.
@@ -90,23 +93,31 @@ def checkpoints_in(folder: Path) -> list[Path]:
     return found
 
 
-def resume_path(cfg: DictConfig) -> Path | None:
-    """Return the checkpoint that ``cfg.agent`` asks to resume from, None if it asks for none.
+def select_checkpoint(experiment: Path, run_regex: str, checkpoint: str) -> Path:
+    """Return a checkpoint given as a file, as a run folder, or by regular expressions; see :func:`find_checkpoint`.
+
+    Args:
+        experiment: Folder of runs.
+        run_regex: Regular expression for the run folder's name.
+        checkpoint: A file, a run folder, or a regular expression for the file's name.
 
     Raises:
         CheckpointError: If there is no such checkpoint.
     """
-    agent = cfg.agent
-    if not agent.resume:
-        return None
-    path = Path(agent.load_checkpoint)
+    path = Path(checkpoint)
     if path.is_file():
         return path
     if path.is_dir():
         return find_checkpoint(path.resolve().parent, f"{re.escape(path.resolve().name)}$")
     if len(path.parts) > 1:
         raise CheckpointError(f"No checkpoint at {path}.")
-    return find_checkpoint(experiment_folder(cfg), agent.load_run, agent.load_checkpoint)
+    return find_checkpoint(experiment, run_regex, checkpoint)
+
+
+def resume_path(cfg: DictConfig) -> Path | None:
+    """Return the checkpoint that ``cfg.agent`` resumes from, None if it does not resume; see `select_checkpoint`."""
+    agent = cfg.agent
+    return select_checkpoint(experiment_folder(cfg), agent.load_run, agent.load_checkpoint) if agent.resume else None
 
 
 def save_params(run_dir: Path, cfg: DictConfig) -> None:
@@ -118,10 +129,10 @@ def save_params(run_dir: Path, cfg: DictConfig) -> None:
 
 
 def load_params(run_dir: Path) -> DictConfig:
-    """Return what :func:`save_params` wrote: ``task``, ``agent`` and ``env``.
+    """Read the result of :func:`save_params`: ``task``, ``agent`` and ``env``.
 
     Raises:
-        CheckpointError: If the folder holds no parameters, or parameters of another program.
+        CheckpointError: If the folder contains no parameters, or those of another program.
     """
     params = Path(run_dir) / "params"
     if not (params / "agent.yaml").is_file() or not (params / "env.yaml").is_file():
@@ -135,9 +146,9 @@ def load_params(run_dir: Path) -> DictConfig:
 
 
 def _read(path: Path, schema: type) -> DictConfig:
-    """Return a section of settings, those that ``schema`` has of its types."""
+    """Read a section of settings; those that ``schema`` has are converted to its types."""
     try:
-        read_yaml(path)  # as a check: OmegaConf reads more texts as numbers
+        read_yaml(path)  # checks only: OmegaConf reads more texts as numbers
         section = OmegaConf.load(path)
         if not isinstance(section, DictConfig):
             raise ConfigError("it is a list")
@@ -147,22 +158,22 @@ def _read(path: Path, schema: type) -> DictConfig:
             section[name] = OmegaConf.to_container(typed)[name]  # pyright: ignore
         if missing := OmegaConf.missing_keys(section):
             raise ConfigError(f"no value for {', '.join(sorted(missing))}")
-    except Exception as error:  # OmegaConf's own are not all it raises
+    except Exception as error:  # OmegaConf raises more than its own errors
         raise CheckpointError(f"{path} was not written by trudi_rsl's train.py: {one_line(error)}") from error
     return section
 
 
 def _whole(files: Iterable[Path]) -> Iterator[Path]:
-    """Yield the files that are whole, and say which are not."""
+    """Yield the intact files and warn about the others."""
     for file in files:
         if is_whole(file):
             yield file
         else:
-            print(f"[trudi_rsl] {file} is damaged or only half there, and was passed over.", flush=True)
+            logger.warning("%s is damaged or incomplete, and was skipped.", file)
 
 
 def _matching(folder: Path, regex: str) -> list[Path]:
-    """Return the entries whose names match, numbers in natural order."""
+    """Return the entries whose names match, in natural order of their numbers."""
     try:
         pattern = re.compile(regex)
     except re.error as error:

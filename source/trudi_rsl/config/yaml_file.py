@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: BSD-3-Clause
-"""Reading YAML that may be somebody else's: plain values, and no more of them than a person would write."""
+"""Reading untrusted YAML: plain values only, of limited size."""
 
 from __future__ import annotations
 
@@ -16,10 +16,10 @@ MOST_VALUES = 100_000
 
 
 def read_yaml(path: Path) -> Any:
-    """Return what a YAML file holds: plain values, without objects of any class and without interpolations.
+    """Return the content of a YAML file: plain values, without objects and interpolations.
 
     Raises:
-        ConfigError: If it is not YAML, too large, or holds such.
+        ConfigError: If it is not YAML, too large, or contains objects or interpolations.
         OSError: If it cannot be opened.
     """
     with path.open("rb") as file:
@@ -28,27 +28,25 @@ def read_yaml(path: Path) -> Any:
 
 
 def parse_yaml(text: str | bytes, source: str) -> Any:
-    """Return what a YAML text holds; see :func:`read_yaml`.
+    """Return the content of a YAML text; see :func:`read_yaml`.
 
     Args:
         text: The text; bytes are UTF-8.
-        source: Where it is from, for error messages.
+        source: Its origin, for error messages.
 
     Raises:
-        ConfigError: As there.
+        ConfigError: See :func:`read_yaml`.
     """
     if len(text) > MOST_BYTES:
-        raise ConfigError(f"{source} is larger than {MOST_BYTES} bytes, which settings are not.")
+        raise ConfigError(f"{source} is larger than {MOST_BYTES} bytes, too large for settings.")
     try:
         values = yaml.safe_load(text)
         require_bounded(values, MOST_VALUES)
-    except (
-        Exception
-    ) as error:  # beside its own errors the library raises whatever a wrong scalar or a deep nest leads to
+    except Exception as error:  # the library also raises what a wrong scalar or deep nesting leads to
         raise ConfigError(f"{source} is not YAML: {one_line(error) or type(error).__name__}") from error
     for value in distinct_values(values):
         if isinstance(value, str) and "${" in value:
             raise ConfigError(
-                f"{source} holds {value!r:.80}; write the value itself, since ${{...}} can stand for others."
+                f"{source} contains {value!r:.80}; write the value itself instead of an interpolation ${{...}}."
             )
     return values

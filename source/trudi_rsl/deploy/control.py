@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import ArrayLike
 
 from trudi_rsl.deploy.contract import Array, ContractError
-from trudi_rsl.deploy.runtime import Policy
+from trudi_rsl.deploy.runtime import Latency, Policy
 
 
 @dataclass(frozen=True)
@@ -76,5 +76,4 @@ def control_loop(
         seconds[step] = clock() - begin
         sleep(max(0.0, period - seconds[step]))
         begin += max(period, seconds[step])
-    p50, p99 = 1e3 * np.quantile(seconds, [0.5, 0.99])
-    return LoopReport(num_steps, int((seconds > period).sum()), float(p50), float(p99), float(1e3 * seconds.max()))
+    return LoopReport(num_steps, int((seconds > period).sum()), *Latency.from_seconds(seconds))

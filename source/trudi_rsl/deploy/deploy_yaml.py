@@ -46,8 +46,8 @@ def deploy_yaml(metadata: Mapping[str, Any]) -> str | None:
     contract = Contract.from_metadata(metadata)
     if contract.robot is None or contract.control_period_s is None:
         return None
-    motors = motor_of_joint(contract.robot)
-    observations = _by_name((observation_name(term), _observation(term)) for term in contract.terms)
+    motors = _motor_of_joint(contract.robot)
+    observations = _by_name((_observation_name(term), _observation(term)) for term in contract.terms)
     actions = _by_name((action.kind, _action(action, contract.robot)) for action in contract.actions)
     content = {
         "joint_ids_map": motors,
@@ -79,12 +79,8 @@ def _by_name(entries: Iterable[tuple[str, dict[str, Any]]]) -> dict[str, Any]:
     return result
 
 
-def motor_of_joint(robot: Robot) -> list[int]:
-    """Return the index of each joint's motor.
-
-    Raises:
-        ContractError: If a joint has no motor.
-    """
+def _motor_of_joint(robot: Robot) -> list[int]:
+    """Return the index of each joint's motor."""
     if robot.motor_names is None:
         return list(range(len(robot.joint_names)))
     missing = [name for name in robot.joint_names if name not in robot.motor_names]
@@ -93,7 +89,7 @@ def motor_of_joint(robot: Robot) -> list[int]:
     return [robot.motor_names.index(name) for name in robot.joint_names]
 
 
-def observation_name(term: ObservationTerm) -> str:
+def _observation_name(term: ObservationTerm) -> str:
     """Return the runner's name of an observation, or the task's own if the runner has none."""
     if term.function == "generated_commands":
         return "velocity_commands"

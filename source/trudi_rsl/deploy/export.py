@@ -30,6 +30,7 @@ from trudi_rsl.deploy.parity import (
     run_torchscript,
 )
 from trudi_rsl.deploy.provenance import commit, versions
+from trudi_rsl.deploy.runtime import Latency
 from trudi_rsl.errors import nearest
 from trudi_rsl.files import require_inside
 from trudi_rsl.policies import (
@@ -90,8 +91,8 @@ class ExportReport:
     """Observations sampled for the comparison."""
     num_compared: int
     """Observations compared; ``parity.draw_probes`` documents which are skipped."""
-    latency_ms: tuple[float, float]
-    """Median and 99th percentile of a call's time in onnxruntime on one CPU thread, during the comparison."""
+    latency_ms: Latency
+    """Time of a call in onnxruntime on one CPU thread, during the comparison."""
     batch_size: int
     """Observations per call."""
     control_period_ms: float | None
@@ -100,7 +101,7 @@ class ExportReport:
     @property
     def warning(self) -> str | None:
         """A warning if the policy is too slow for its control period, else None."""
-        p99 = self.latency_ms[1]
+        p99 = self.latency_ms.p99
         if self.batch_size > 1 or self.control_period_ms is None or p99 <= self.control_period_ms:
             return None
         return (
@@ -228,15 +229,15 @@ def _write_verified(
     probes: Probes,
     metadata: Mapping[str, Any],
     options: ExportOptions,
-) -> tuple[float, tuple[float, float]]:
-    """Write an ONNX file, run it, and return its largest difference and :func:`run_onnx`'s times of a call."""
+) -> tuple[float, Latency]:
+    """Write an ONNX file, run it, and return its largest difference and the latency of a call."""
     write_onnx(model, file, metadata, batch_size=options.batch_size)
     reduce_precision(file, options.precision)
     actions, latency_ms = run_onnx(file, probes, options.batch_size)
     found = differences(actions, probes.actions, policy)
     largest = require_equal(file.name, found, options.precision)
     measured = {"parity_error": largest, "parity_error_median": found.median().item()}
-    measured |= {"latency_ms_p50": latency_ms[0], "latency_ms_p99": latency_ms[1]}
+    measured |= {"latency_ms_p50": latency_ms.p50, "latency_ms_p99": latency_ms.p99}
     add_metadata(file, {**measured, "versions": versions(), "commit": commit() or ""})
     return largest, latency_ms
 

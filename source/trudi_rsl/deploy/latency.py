@@ -19,7 +19,7 @@ import torch
 from rich.progress import track
 
 from trudi_rsl.deploy.parity import ExportError
-from trudi_rsl.deploy.runtime import open_session
+from trudi_rsl.deploy.runtime import Latency, open_session
 from trudi_rsl.errors import one_line
 from trudi_rsl.plain_values import is_count, is_finite
 
@@ -47,27 +47,18 @@ class Timing:
     """Milliseconds between actions, if known."""
 
     @property
-    def p50(self) -> float:
-        """Median in milliseconds."""
-        return float(np.quantile(self.milliseconds, 0.5))
-
-    @property
-    def p99(self) -> float:
-        """99th percentile in milliseconds."""
-        return float(np.quantile(self.milliseconds, 0.99))
-
-    @property
-    def worst(self) -> float:
-        """Longest call in milliseconds."""
-        return max(self.milliseconds)
+    def latency(self) -> Latency:
+        """Median, 99th percentile and longest call."""
+        return Latency.from_seconds(1e-3 * np.array(self.milliseconds))
 
     @property
     def warning(self) -> str | None:
         """A warning if the policy is too slow for its control period, else None."""
-        if self.control_period_ms is None or self.p99 <= self.control_period_ms:
+        p99 = self.latency.p99
+        if self.control_period_ms is None or p99 <= self.control_period_ms:
             return None
         return (
-            f"{self.file}: a call takes {self.p99:.2f} ms at the 99th percentile, longer than the control period of "
+            f"{self.file}: a call takes {p99:.2f} ms at the 99th percentile, longer than the control period of "
             f"{self.control_period_ms:.2f} ms. Export fewer denoising steps or a smaller network."
         )
 

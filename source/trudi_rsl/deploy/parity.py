@@ -13,7 +13,7 @@ import torch
 from torch import Tensor
 
 from trudi_rsl.deploy.onnx_file import Precision
-from trudi_rsl.deploy.runtime import open_session
+from trudi_rsl.deploy.runtime import Latency, open_session
 from trudi_rsl.policies import ChainInferencePolicy, ChainOptions, DeployablePolicy, InferencePolicy
 
 TOLERANCE = 1e-5
@@ -112,13 +112,7 @@ def draw_probes(
 
 @torch.no_grad()
 def reference_actions(original: DeployablePolicy, obs: Tensor, start: Tensor | None, options: ChainOptions) -> Tensor:
-    """Return the actor's own deterministic actions ``[B, A]``.
-
-    Args:
-        original: The policy.
-        obs: Raw observations ``[B, O]``.
-        start: Initial latents of the chain ``[1 or B, A]``, None for a Gaussian.
-        options: How the chain runs.
+    """Return the actor's own actions ``[B, A]`` at raw observations ``[B, O]``, from initial latents ``[1 or B, A]``.
 
     Raises:
         ExportError: If one is NaN or infinite.
@@ -133,11 +127,10 @@ def reference_actions(original: DeployablePolicy, obs: Tensor, start: Tensor | N
     return actions
 
 
-def run_onnx(path: Path, probes: Probes, batch_size: int = 1) -> tuple[Tensor, tuple[float, float]]:
-    """Run an ONNX policy at the probes, ``batch_size`` at a time, in onnxruntime with one CPU thread.
+def run_onnx(path: Path, probes: Probes, batch_size: int = 1) -> tuple[Tensor, Latency]:
+    """Return an ONNX policy's actions ``[B, A]`` at the probes, ``batch_size`` per call, and the latency of a call.
 
-    Returns:
-        Actions ``[B, A]``, and the median and the 99th percentile of a call's time in milliseconds.
+    Runs in onnxruntime with one CPU thread.
     """
     session, count = open_session(path), len(probes.obs)
     # the last batch wraps around to the first probes
@@ -150,8 +143,7 @@ def run_onnx(path: Path, probes: Probes, batch_size: int = 1) -> tuple[Tensor, t
         if i >= WARM_UP:
             seconds.append(time.perf_counter() - begin)
             actions.append(torch.as_tensor(action))
-    p50, p99 = 1e3 * torch.tensor(seconds, dtype=torch.float64).quantile(torch.tensor([0.5, 0.99]).double())
-    return torch.cat(actions)[:count], (p50.item(), p99.item())
+    return torch.cat(actions)[:count], Latency.from_seconds(seconds)
 
 
 @torch.no_grad()

@@ -5,12 +5,12 @@ from __future__ import annotations
 
 import time
 import warnings
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
-from numpy.typing import ArrayLike
+from numpy.typing import ArrayLike, NDArray
 
 from trudi_rsl.deploy.contract import Array, Contract, ContractError
 from trudi_rsl.deploy.observation import ObservationBuilder
@@ -42,6 +42,12 @@ class Latency(NamedTuple):
     p50: float
     p99: float
     worst: float
+
+    @classmethod
+    def from_seconds(cls, seconds: Sequence[float] | NDArray[np.float64]) -> Latency:
+        """Summarise the durations of calls, in seconds."""
+        p50, p99, worst = 1e3 * np.quantile(np.asarray(seconds), [0.5, 0.99, 1.0])
+        return cls(float(p50), float(p99), float(worst))
 
 
 class PolicyStoppedError(RuntimeError):
@@ -132,8 +138,7 @@ class Policy:
             begin = time.perf_counter()
             self._session.run(["actions"], {"obs": obs})
             seconds[i] = time.perf_counter() - begin
-        p50, p99 = 1e3 * np.quantile(seconds, [0.5, 0.99])
-        return Latency(float(p50), float(p99), float(1e3 * seconds.max()))
+        return Latency.from_seconds(seconds)
 
     def __call__(self, obs: ArrayLike | Mapping[str, ArrayLike]) -> Array:
         """Return the action ``[A]`` in the simulator's units.

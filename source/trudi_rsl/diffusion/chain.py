@@ -63,7 +63,7 @@ def log_prob_bound(latents: Tensor, noise: Tensor, steps: Tensor, prior_std: flo
         prior_std: Prior standard deviation ``s0``.
 
     Returns:
-        Bound ``[B]`` in nats, before the squashing's log-determinant.
+        Bound ``[B]`` in nats, before the log-determinant of the squashing.
     """
     step = steps[:, None]
     # nu_k = x_{k+1} + e_k p(x_{k+1})
@@ -76,16 +76,9 @@ def log_prob_bound(latents: Tensor, noise: Tensor, steps: Tensor, prior_std: flo
 
 
 def gaussian_kl(mean_p: Tensor, step_p: Tensor, mean_q: Tensor, step_q: Tensor) -> Tensor:
-    """Return ``KL(N(mean_p, 2 step_p) || N(mean_q, 2 step_q))`` summed over steps and dimensions.
+    """Return ``KL(N(mean_p, 2 step_p) || N(mean_q, 2 step_q))`` summed over steps and dimensions, ``[B]`` nats.
 
-    Args:
-        mean_p: Means ``[N, B, A]``.
-        step_p: Step sizes ``[N, A]``; the variance is twice the step size.
-        mean_q: Means ``[N, B, A]``.
-        step_q: Step sizes ``[N, A]``.
-
-    Returns:
-        ``[B]`` in nats.
+    Means are ``[N, B, A]``, step sizes ``[N, A]``; a variance is twice the step size.
     """
     ratio = (step_p / step_q)[:, None]
     quadratic = (mean_p - mean_q).square() / (2.0 * step_q[:, None])
@@ -101,17 +94,9 @@ def mean_only_kl(mean_old: Tensor, step_old: Tensor, mean: Tensor) -> Tensor:
 
 
 def log_ratio(reached: Tensor, mean_old: Tensor, step_old: Tensor, mean: Tensor, step: Tensor) -> Tensor:
-    """Return the sampled ``log p_old(chain) - log p_new(chain)``, whose expectation over old chains is the path KL.
+    """Return ``log p_old(chain) - log p_new(chain)`` ``[B]`` in nats, whose expectation over old chains is the path KL.
 
-    Args:
-        reached: ``x_1 .. x_N`` of chains sampled from the old policy, ``[N, B, A]``.
-        mean_old: Old means ``[N, B, A]``.
-        step_old: Old step sizes ``[N, A]``.
-        mean: New means at the same latents ``[N, B, A]``.
-        step: New step sizes ``[N, A]``.
-
-    Returns:
-        ``[B]`` in nats; single samples can be negative.
+    Single samples can be negative. Arguments as in :func:`step_log_ratios`, with chains sampled from the old policy.
     """
     return step_log_ratios(reached, mean_old, step_old, mean, step).sum(0)
 
@@ -144,11 +129,8 @@ def log_det_squash(x: Tensor, scale: Tensor | None = None) -> Tensor:
     Uses ``log(1 - tanh(x)^2) = 2 (ln 2 - x - softplus(-2x))``, which stays finite where ``tanh`` saturates.
 
     Args:
-        x: Pre-squash actions ``[..., A]``.
+        x: Pre-squash actions ``[..., A]``; the result is ``[...]`` nats.
         scale: Positive scale per dimension ``[A]``; None for the unit action ``tanh(x)``.
-
-    Returns:
-        Log-determinant ``[...]`` in nats.
     """
     log_det = (2.0 * (math.log(2.0) - x - F.softplus(-2.0 * x))).sum(-1)
     return log_det if scale is None else log_det + torch.log(scale).sum()

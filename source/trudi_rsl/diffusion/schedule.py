@@ -18,11 +18,7 @@ OFFSET = 0.008
 def cosine_weights(num_steps: int) -> Tensor:
     """Return the relative step sizes ``w(k) = (1-m) cos^2(pi/2 * ((1+s) - t)/(1+s)) + m`` with ``t = (N-k)/N``.
 
-    Args:
-        num_steps: Number of denoising steps ``N``, at least 1.
-
-    Returns:
-        Weights ``[N]`` in (0, 1], decreasing, float64.
+    The weights ``[N]`` decrease in (0, 1] and are float64.
 
     Raises:
         ValueError: If ``num_steps`` is below 1.
@@ -37,23 +33,17 @@ def cosine_weights(num_steps: int) -> Tensor:
 def step_sizes(weights: Tensor, friction: Tensor) -> Tensor:
     """Return the Euler step sizes ``e_k = w(k) / (N * friction)``.
 
+    The noise of step ``k`` has standard deviation ``sqrt(2 e_k)``.
+
     Args:
         weights: Output of :func:`cosine_weights`, ``[N]``.
         friction: Positive friction per action dimension, ``[A]``.
-
-    Returns:
-        Step sizes ``[N, A]``. The noise of step ``k`` has standard deviation ``sqrt(2 e_k)``.
     """
     return weights[:, None] / (weights.shape[0] * friction)
 
 
 def first_steps(num_steps: int, num_groups: int) -> list[int]:
-    """Return the first step of each of ``num_groups`` groups of consecutive steps of nearly equal length.
-
-    Args:
-        num_steps: Steps ``N``.
-        num_groups: From 1 to ``N``.
-    """
+    """Return the first step of each of ``num_groups`` (1 to ``N``) even groups of consecutive steps."""
     return [group * num_steps // num_groups for group in range(num_groups)]
 
 
@@ -61,10 +51,7 @@ def merged_sizes(sizes: Tensor, firsts: list[int]) -> Tensor:
     """Return the sizes of merged steps, each the sum over its group, so that the chain covers the same time.
 
     Args:
-        sizes: Sizes of the single steps, ``[N, ...]``.
+        sizes: Sizes of the single steps, ``[N, ...]``; the result is ``[M, ...]``.
         firsts: First steps of the ``M`` groups, from :func:`first_steps`.
-
-    Returns:
-        ``[M, ...]``.
     """
     return torch.stack([group.sum(0) for group in sizes.tensor_split(firsts[1:])])

@@ -34,15 +34,7 @@ class HiddenBlock(nn.Module):
 
 
 def check_widths(hidden_dims: Sequence[int], residual: bool) -> None:
-    """Check the widths of a network.
-
-    Args:
-        hidden_dims: Width of the first layer and of every hidden block.
-        residual: Whether each hidden block has a skip connection.
-
-    Raises:
-        ValueError: If ``hidden_dims`` is empty, or has unequal widths with ``residual``.
-    """
+    """Raise a ValueError if there are no widths, or unequal ones with ``residual``."""
     if not hidden_dims:
         raise ValueError("hidden_dims must name at least one layer.")
     if residual and len(set(hidden_dims)) > 1:
@@ -52,10 +44,7 @@ def check_widths(hidden_dims: Sequence[int], residual: bool) -> None:
 def hidden_trunk(hidden_dims: Sequence[int], residual: bool, activation: type[nn.Module] = nn.GELU) -> nn.Sequential:
     """Return the layers between a network's first and last: the activation, then a block per further width.
 
-    Args:
-        hidden_dims: Widths accepted by :func:`check_widths`.
-        residual: Add a skip connection around each hidden block.
-        activation: Class of the activation.
+    Widths must pass :func:`check_widths`; ``residual`` adds a skip connection around each block.
     """
     blocks = (HiddenBlock(i, o, residual, activation) for i, o in pairwise(hidden_dims))
     return nn.Sequential(activation(), *blocks)
@@ -142,13 +131,10 @@ class ScoreNetwork(nn.Module):
         return F.linear(self.time_embedding(times), self.input_weights()[2])
 
     def forward(self, x: Tensor, condition: Tensor) -> Tensor:
-        """Return the control ``u``.
+        """Return the control ``u`` ``[..., A]``.
 
         Args:
             x: Latents ``[..., A]``.
             condition: Sum of observation and step features, broadcastable to ``[..., H]``.
-
-        Returns:
-            Control ``[..., A]``.
         """
         return self.output_layer(self.trunk(F.linear(x, self.input_weights()[0]) + condition))

@@ -36,11 +36,7 @@ OUTLINE_COLORS = ("0.85", "0.7")
 def behaviour_entropy(counts: Sequence[int]) -> float:
     """Return ``H = -sum_m p_m log2 p_m`` over the successful runs, in bits: 0 for one mode, 1 for two equal ones.
 
-    Args:
-        counts: Successful runs of each mode ``[M]``.
-
-    Returns:
-        NaN if there are no runs.
+    NaN if there are none. ``counts`` are the successful runs of each mode ``[M]``.
     """
     total = sum(counts)
     if total == 0:
@@ -49,32 +45,23 @@ def behaviour_entropy(counts: Sequence[int]) -> float:
     return sum(share * math.log2(1.0 / share) for share in shares)
 
 
-@dataclass(frozen=True)
-class Trajectory:
-    """One run."""
-
-    observations: NDArray[np.float64]
-    """The first observation and the one after each of L steps, ``[L + 1, O]``."""
-    episode_return: float
-    """Undiscounted sum of rewards."""
-
-
 @torch.no_grad()
-def record(env: VecEnv, policy: Policy, group: str = "policy", progress: bool = True) -> list[Trajectory]:
+def record(
+    env: VecEnv, policy: Policy, group: str = "policy", progress: bool = True
+) -> tuple[list[NDArray[np.float64]], NDArray[np.float64]]:
     """Run one whole episode in every environment.
 
     Args:
-        env: E environments; all are reset with ``env.reset()``. The last observation of an episode is read from
-            ``extras["final_obs"]``.
+        env: E environments; all are reset.
         policy: Maps observations to actions.
         group: Observation group to record.
         progress: Show a progress bar over the steps of the longest possible episode, with the time left.
 
     Returns:
-        E runs.
+        For each run of L steps its observations ``[L + 1, O]``, the initial one first, and the returns ``[E]``.
 
     Raises:
-        ConfigError: If the environment does not provide the last observations of episodes.
+        ConfigError: If the environment does not provide the last observations of episodes, ``extras["final_obs"]``.
     """
     obs, _ = start_episodes(env, policy, env.device)
     seen, rewards = [obs[group].cpu()], []
@@ -93,30 +80,32 @@ def record(env: VecEnv, policy: Policy, group: str = "policy", progress: bool = 
             bar.update(task, completed=step, ended=step)
             if bool((lengths > 0).all()):
                 break
-    observations = torch.stack(seen, dim=1).double().numpy()
-    gained = torch.stack(rewards, dim=1).double().numpy()
-    return [
-        Trajectory(observations[i, : length + 1], float(gained[i, :length].sum()))
-        for i, length in enumerate(lengths.tolist())
-    ]
+    observations, gained = torch.stack(seen, dim=1).double(), torch.stack(rewards, dim=1).double()
+    gained[torch.arange(gained.shape[1]) >= lengths[:, None]] = 0.0
+    runs = [observations[i, : length + 1].numpy() for i, length in enumerate(lengths.tolist())]
+    return runs, gained.sum(dim=1).numpy()
 
 
 @dataclass(frozen=True)
 class Behaviour:
-    """The runs of a policy from a fixed start, classified."""
+    """R runs of a policy from a fixed start, classified."""
 
-    trajectories: Sequence[Trajectory]
-    """R runs."""
+    runs: Sequence[NDArray[np.float64]]
+    """Observations of each run, ``[L + 1, O]``."""
+    returns: NDArray[np.float64]
+    """``[R]``."""
     modes: Sequence[str | None]
     """Name of each run's mode, None for a failed run."""
     names: tuple[str, ...]
     """The task's modes."""
 
     @classmethod
-    def classify(cls, trajectories: Sequence[Trajectory], modes: BehaviourModes) -> Behaviour:
+    def classify(
+        cls, runs: Sequence[NDArray[np.float64]], returns: NDArray[np.float64], modes: BehaviourModes
+    ) -> Behaviour:
         """Classify runs by the task's modes."""
-        indices = [modes.classify(run.observations) for run in trajectories]
-        return cls(trajectories, [None if i is None else modes.names[i] for i in indices], modes.names)
+        indices = [modes.classify(run) for run in runs]
+        return cls(runs, returns, [None if i is None else modes.names[i] for i in indices], modes.names)
 
     @property
     def counts(self) -> dict[str, int]:
@@ -133,11 +122,6 @@ class Behaviour:
         """:func:`behaviour_entropy` of the counts."""
         return behaviour_entropy(list(self.counts.values()))
 
-    @property
-    def returns(self) -> NDArray[np.float64]:
-        """Returns of the runs, ``[R]``."""
-        return np.array([run.episode_return for run in self.trajectories])
-
     def to_dict(self) -> dict[str, Any]:
         """Return plain values: totals, and a row for each run. Without a success the entropy is None."""
         entropy = self.entropy
@@ -149,8 +133,8 @@ class Behaviour:
             "return_mean": float(self.returns.mean()),
             "return_std": float(self.returns.std(ddof=1)) if len(self.modes) > 1 else None,
             "runs": [
-                {"mode": mode or FAILURE, "return": run.episode_return, "length": len(run.observations) - 1}
-                for mode, run in zip(self.modes, self.trajectories, strict=True)
+                {"mode": mode or FAILURE, "return": gained, "length": len(run) - 1}
+                for mode, gained, run in zip(self.modes, self.returns.tolist(), self.runs, strict=True)
             ],
         }
 
@@ -227,7 +211,7 @@ def measure_behaviour(
     env = simulation.make_env(task, cfg.env, device, seed)
     policy = load_policy(checkpoint, algorithm, env, cfg.agent, sampler, device, simulation.make_runner)
     torch.manual_seed(seed)
-    behaviour = Behaviour.classify(record(env, policy, progress=progress), modes)
+    behaviour = Behaviour.classify(*record(env, policy, progress=progress), modes)
     env.close()  # pyright: ignore[reportAttributeAccessIssue]
     return PolicyBehaviour(subject, sampler, seed, modes, behaviour)
 
@@ -241,12 +225,12 @@ def behaviour_figure(behaviour: Behaviour, modes: BehaviourModes, title: str) ->
         plane.fill(*corners.T, facecolor=color, edgecolor="none", alpha=0.6, label=name)
     colors = {None: FAILURE_COLOR, **{name: f"C{i}" for i, name in enumerate(behaviour.names)}}
     alpha = max(0.15, min(0.8, 20.0 / len(behaviour.modes)))
-    for run, mode in zip(behaviour.trajectories, behaviour.modes, strict=True):
+    for run, mode in zip(behaviour.runs, behaviour.modes, strict=True):
         style = {"color": colors[mode], "linewidth": 0.8, "alpha": alpha}
-        path = modes.path(run.observations)
-        plane.plot(path[:, 0], path[:, 1], **style)
+        path = modes.path(run)
+        plane.plot(*path.T, **style)
         plane.plot(*path[-1], marker=".", markersize=3, **style)
-        over_time.plot(np.arange(len(run.observations)), modes.coordinate(run.observations), **style)
+        over_time.plot(modes.coordinate(run), **style)
     for name, count in behaviour.counts.items():
         plane.plot([], [], color=colors[name], label=f"{name}: {count} runs")
     if behaviour.failures:

@@ -44,15 +44,12 @@ class ChainPaths:
 
 @torch.no_grad()
 def chain_paths(actor_critic: DiffusionActorCritic, obs: Tensor, num_paths: int) -> list[ChainPaths]:
-    """Draw chains at one observation with the SDE and the ODEs of :data:`SCORE_SCALES`, all from the same starts.
+    """Draw P chains at one observation with the SDE and the ODEs of :data:`SCORE_SCALES`, all from the same starts.
 
     Args:
         actor_critic: The policy.
         obs: The actor's observation, not normalised, ``[O]``.
-        num_paths: P, at least 2.
-
-    Raises:
-        ConfigError: If ``num_paths`` is below 2.
+        num_paths: P; raises ConfigError below 2.
     """
     if num_paths < 2:
         raise ConfigError(f"The number of paths must be at least 2, got {num_paths}.")
@@ -82,11 +79,7 @@ def load_diffusion_policy(checkpoint: Path) -> tuple[DiffusionActorCritic, Polic
 
 
 def read_observation(file: Path, size: int) -> Tensor:
-    """Return the observation ``[O]`` stored in a ``.npy`` file as ``[O]`` or ``[1, O]``.
-
-    Args:
-        file: The actor's observation, its groups concatenated.
-        size: O.
+    """Return the actor's observation, its groups concatenated to size O, that a ``.npy`` file holds as ``[(1,) O]``.
 
     Raises:
         ConfigError: If there is no such file, or it holds something else.
@@ -115,8 +108,8 @@ def reset_observation(
 
     Args:
         checkpoint: The settings of its run configure the simulator.
-        actor_critic: Its policy.
-        spec: The section that :func:`load_diffusion_policy` returned with the policy.
+        actor_critic: What :func:`load_diffusion_policy` returned for it.
+        spec: Likewise.
         simulation: Makes the environment.
         seed: Seed of the reset.
         overrides: ``env.name=value``.
@@ -146,11 +139,6 @@ def chain_figure(paths: Sequence[ChainPaths], dims: Sequence[int], title: str) -
     Left panels show the latents ``x_0 .. x_N``: their density at each step in grey (the maximum of each step is black),
     and some chains as lines colored by their start, which all samplers share. Right panels show the density of the
     resulting actions.
-
-    Args:
-        paths: A column for each sampler.
-        dims: Action dimensions, a row for each.
-        title: Title of the picture.
     """
     figure = new_figure(1.0 + 4.0 * len(paths), 0.8 + 2.8 * len(dims), title)
     grid = figure.add_gridspec(len(dims), 2 * len(paths), width_ratios=[3, 1] * len(paths))

@@ -222,11 +222,7 @@ def _panel(title: str, scale: str, scores: dict[Group, Scores]) -> Panel:
 
 
 def read_ranges(given: Sequence[str] = (), reference: Path | None = None) -> dict[str, Range]:
-    """Return the ranges of tasks; those of the command line replace those of the file.
-
-    Args:
-        given: ``TASK=low,high``.
-        reference: YAML or JSON file of ``TASK: [low, high]``.
+    """Return the ranges of a YAML or JSON file of ``TASK: [low, high]``, and of texts ``TASK=low,high``, which win.
 
     Raises:
         ConfigError: If one cannot be read, or is no range.
@@ -249,12 +245,8 @@ def read_ranges(given: Sequence[str] = (), reference: Path | None = None) -> dic
 def parse_ranges(bounds: Mapping[str, Any], source: str) -> dict[str, Range]:
     """Return the ranges of a mapping of tasks to ``[low, high]``.
 
-    Args:
-        bounds: The mapping.
-        source: Its origin, for error messages.
-
     Raises:
-        ConfigError: If an entry is not two different finite numbers.
+        ConfigError: If an entry is not two different finite numbers; names ``source``.
     """
     ranges = {}
     for task, entry in bounds.items():
@@ -269,11 +261,7 @@ def parse_ranges(bounds: Mapping[str, Any], source: str) -> dict[str, Range]:
 
 
 def require_ranges(tasks: Iterable[str], ranges: Mapping[str, Range]) -> None:
-    """Refuse to aggregate tasks whose returns have different scales.
-
-    Raises:
-        ConfigError: If there are several tasks and one has no range.
-    """
+    """Raise ConfigError if there are several tasks, whose returns have different scales, and one has no range."""
     tasks = list(dict.fromkeys(tasks))
     missing = [task for task in tasks if task not in ranges]
     if len(tasks) < 2 or not missing:

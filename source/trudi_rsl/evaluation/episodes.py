@@ -93,12 +93,7 @@ def progress_bar(verb: str, unit: str, shown: bool = True) -> Progress:
 
 
 def start_episodes(env: VecEnv, policy: Policy, device: torch.device | str) -> tuple[TensorDict, Callable[..., Any]]:
-    """Reset all environments and the policy's memory.
-
-    Args:
-        env: The environments.
-        policy: May have a ``reset(dones)``, like RSL-RL's recurrent models.
-        device: Device of the policy.
+    """Reset all environments and the policy's memory, which lies on ``device``.
 
     Returns:
         The first observations, and the policy's ``reset(dones)``, a no-op for a policy without memory.
@@ -126,8 +121,8 @@ def evaluate(
     quota, M / E rounded up or down; episodes beyond the quota are not counted.
 
     Args:
-        env: The environments; all are reset with ``env.reset()``.
-        policy: Maps observations to actions. If it has a ``reset(dones)``, as RSL-RL's recurrent models have, that is
+        env: The environments; all are reset.
+        policy: Maps observations to actions. If it has a ``reset(dones)``, like RSL-RL's recurrent models, that is
             called at the start and whenever episodes end.
         num_episodes: M, at least 1.
         progress: Show a progress bar with the time left.
@@ -197,11 +192,7 @@ def scalars(results: EpisodeResults) -> dict[str, float]:
 
 
 class SameStart:
-    """Lets several policies start from the same curricula and random state.
-
-    Args:
-        env: The environments; their counters and curricula at this moment are those restored later.
-    """
+    """Lets several policies start from the counters and curricula that the environments have at this moment."""
 
     def __init__(self, env: VecEnv) -> None:
         self._env, self._progress = env, host_progress(env)

@@ -47,15 +47,10 @@ class Subject:
 
 
 def identify(path: Path, task: str, algorithm: Algorithm | None = None) -> Algorithm:
-    """Return the algorithm that wrote a checkpoint, checked against what is expected.
-
-    Args:
-        path: A ``model_*.pt``.
-        task: The task it will act in.
-        algorithm: The expected algorithm, None for any.
+    """Return the algorithm that wrote the checkpoint ``path``.
 
     Raises:
-        CheckpointError: If there is no such file, or it is of another task or algorithm.
+        CheckpointError: If there is no such file, or it is of another task, or of another algorithm than the given one.
     """
     return _identify(read_checkpoint(path), path, task, algorithm)
 
@@ -100,11 +95,7 @@ def find_subjects(named: Sequence[str]) -> list[Subject]:
 
 
 def read_subject(checkpoint: Path, label: str | None = None) -> Subject:
-    """Return what a checkpoint and the settings beside it say about a policy.
-
-    Args:
-        checkpoint: A ``model_*.pt``.
-        label: Its group's name; None takes the algorithm's.
+    """Return what a checkpoint and the settings beside it say about a policy, whose default label is its algorithm.
 
     Raises:
         CheckpointError: If it is no checkpoint, or its task is unknown.
@@ -147,10 +138,7 @@ def describe_mixtures(subjects: Iterable[Subject]) -> list[str]:
 
 
 def find_checkpoints(pattern: str) -> list[Path]:
-    """Return the checkpoints that one argument names.
-
-    Args:
-        pattern: A checkpoint, a run folder (its newest checkpoint), a folder above run folders, or a pattern of these.
+    """Return the checkpoints that one argument of :func:`find_subjects`, without a label, names.
 
     Raises:
         CheckpointError: If there are none; lists the nearest names.
@@ -175,11 +163,7 @@ def find_checkpoints(pattern: str) -> list[Path]:
 
 
 def newest_checkpoint(run: Path) -> Path:
-    """Return the newest checkpoint of a run folder.
-
-    Raises:
-        CheckpointError: If it has none.
-    """
+    """Return the newest checkpoint of a run folder; raise CheckpointError if it has none."""
     run = run.absolute()
     return find_checkpoint(run.parent, f"{re.escape(run.name)}$")
 
@@ -191,26 +175,22 @@ def find_played(
     load_run: str | None = None,
     checkpoint: str | None = None,
 ) -> Path:
-    """Return the checkpoint to play, selected by Isaac Lab's flags.
+    """Return the checkpoint to play, selected as by Isaac Lab's flags.
 
     Args:
         task: Task name.
-        algorithm: Whose runs to search when ``checkpoint`` is not a path.
+        algorithm: Whose runs to search if ``checkpoint`` is not a path.
         experiment_name: Folder of the runs; None takes the task's.
-        load_run: Regular expression of the run folder's name; None takes the newest run.
-        checkpoint: A file, a run folder, or a regular expression of file names in the run; None takes the newest.
+        load_run: Regular expression of the run folder's name; None takes the newest.
+        checkpoint: A file, a run folder, or a regular expression of file names; None takes the newest.
 
     Raises:
         CheckpointError: If there is none.
         ConfigError: If a regular expression is malformed.
     """
-    named = {
-        "agent.resume": True,
-        "agent.experiment_name": experiment_name,
-        "agent.load_run": load_run,
-        "agent.load_checkpoint": checkpoint,
-    }
-    path = resume_path(compose(task, algorithm, settings=named))
+    named = {"resume": True, "experiment_name": experiment_name, "load_run": load_run, "load_checkpoint": checkpoint}
+    settings = {f"agent.{name}": value for name, value in named.items()}
+    path = resume_path(compose(task, algorithm, settings=settings))
     assert path is not None, "resume is set"
     return path
 
@@ -218,13 +198,8 @@ def find_played(
 def load_run_settings(checkpoint: Path, task: str, algorithm: Algorithm, overrides: Sequence[str] = ()) -> DictConfig:
     """Return the ``agent`` and ``env`` settings of a checkpoint's run, with overrides applied.
 
-    A checkpoint of TruDi's learner outside of a run folder gets the task's preset.
-
-    Args:
-        checkpoint: A ``model_*.pt``.
-        task: Task name.
-        algorithm: Algorithm of the checkpoint.
-        overrides: ``env.name=value``; the agent's settings are fixed by its training.
+    A checkpoint of TruDi's learner outside of a run folder gets the task's preset. Overrides are ``env.name=value``,
+    since the training fixes the agent's settings.
 
     Raises:
         CheckpointError: If a checkpoint of PPO or a relative lies outside of a run folder, or the run's settings cannot

@@ -20,7 +20,7 @@ from trudi_rsl.evaluation.episodes import EVALUATION_SEED, MOST_ENVS, evaluate, 
 from trudi_rsl.evaluation.identify import Subject, load_run_settings
 from trudi_rsl.evaluation.policies import Simulation, load_policy
 from trudi_rsl.evaluation.samplers import SamplerCfg
-from trudi_rsl.files import replacing, require_inside
+from trudi_rsl.files import atomic_write, require_inside
 
 FORMAT = 1
 CACHE_FOLDER = "evaluations"
@@ -159,7 +159,7 @@ class Evaluation:
         }
         try:
             require_inside(self.cache.parent, subject.checkpoint.parent)
-            with replacing(self.cache) as file:
+            with atomic_write(self.cache) as file:
                 file.write(f"{json.dumps(stored)}\n".encode())
         except (OSError, CheckpointError) as error:  # another user's run folder, for example
             warnings.warn(f"{self.cache} could not be written, so it will be repeated: {error}.", stacklevel=2)
@@ -178,33 +178,8 @@ class Evaluation:
         )
 
 
-def plan_evaluations(
-    subjects: Sequence[Subject], samplers: Sequence[Sequence[SamplerCfg]], cfg: EvaluationCfg, simulation: Simulation
-) -> list[Evaluation]:
-    """Return one evaluation per policy and sampler.
-
-    Args:
-        subjects: S policies.
-        samplers: Samplers of each policy, S lists.
-        cfg: Episodes, seed and device.
-        simulation: Makes the environments.
-
-    Raises:
-        CheckpointError, ConfigError: Like :class:`Evaluation`, before anything is run.
-    """
-    return [
-        Evaluation(subject, sampler, cfg, simulation)
-        for subject, chosen in zip(subjects, samplers, strict=True)
-        for sampler in chosen
-    ]
-
-
 def measure_all(evaluations: Sequence[Evaluation], progress: bool = True) -> list[Measurement]:
-    """Return the results of all evaluations, running one after the other those that are not cached.
-
-    Args:
-        evaluations: In the order of the result.
-        progress: Show a progress bar with the time left.
+    """Return the results of all evaluations in their order, running those that are not cached with a progress bar.
 
     Raises:
         CheckpointError, NonFiniteError: Like :meth:`Evaluation.run`; results so far are stored.

@@ -50,10 +50,7 @@ def register_modes(task: str, modes: BehaviourModes) -> None:
 
 
 def find_modes(task: str) -> BehaviourModes:
-    """Return the modes of a task.
-
-    Args:
-        task: Task name, or ``module:Name`` for one that importing ``module`` registers.
+    """Return the modes of a task, ``Name`` or ``module:Name`` if importing ``module`` registers it.
 
     Raises:
         ConfigError: If none are registered, listing the tasks that have some, or ``module`` cannot be imported.

@@ -8,7 +8,7 @@ from pathlib import Path
 
 from trudi_rsl.evaluation.comparison import Comparison, Group, Panel
 from trudi_rsl.evaluation.statistics import Estimate
-from trudi_rsl.files import replacing
+from trudi_rsl.files import atomic_write
 
 try:
     from matplotlib import colormaps
@@ -46,14 +46,9 @@ def panel_grid(figure: Figure, titles: Sequence[str]) -> Iterable[Axes]:
 
 
 def style_axes(axes: Axes, x_label: str = "", y_label: str = "", grid: bool = True, x_counts: bool = False) -> None:
-    """Set labels, and the look that all pictures share.
+    """Set labels that are not empty, and the look that all pictures share.
 
-    Args:
-        axes: The axes.
-        x_label: Kept as it is if empty.
-        y_label: Kept as it is if empty.
-        grid: Draw grid lines.
-        x_counts: The x axis starts at 0 and shows thousands as k and millions as M.
+    With ``x_counts``, the x axis starts at 0 and shows thousands as k and millions as M.
     """
     if x_label:
         axes.set_xlabel(x_label, fontsize="small")
@@ -79,7 +74,7 @@ def shared_legend(figure: Figure) -> None:
 
 def save_picture(figure: Figure, path: Path) -> None:
     """Write a picture in the format of its suffix; a link of that name is replaced, not followed."""
-    with replacing(path) as file:
+    with atomic_write(path) as file:
         figure.savefig(file, dpi=150, format=path.suffix.removeprefix("."))
 
 
@@ -92,15 +87,7 @@ def save_pictures(figure: Figure, stem: Path) -> list[Path]:
 
 
 def draw_comparison(comparison: Comparison, folder: Path) -> list[Path]:
-    """Write the pictures of a comparison, each as PNG and as SVG, replacing earlier ones.
-
-    Args:
-        comparison: What to draw.
-        folder: Where to write.
-
-    Returns:
-        The files.
-    """
+    """Write the pictures of a comparison into a folder, as PNG and as SVG, replacing earlier ones; return the files."""
     figures = {"intervals": interval_figure(comparison), "profiles": profile_figure(comparison)}
     if any(panel.improvements for panel in comparison.panels):
         figures["improvement"] = improvement_figure(comparison)

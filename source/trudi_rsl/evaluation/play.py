@@ -25,18 +25,23 @@ from trudi_rsl.checkpoints.format import Algorithm
 from trudi_rsl.checkpoints.kept import BEST
 from trudi_rsl.config import check_startable, checkpoints_in
 from trudi_rsl.errors import CheckpointError, NonFiniteError
-from trudi_rsl.evaluation.episodes import MOST_ENVS, PLAYED_EPISODES, Policy, SameStart, evaluate, progress_bar
+from trudi_rsl.evaluation.episodes import (
+    MOST_ENVS,
+    PLAYED_EPISODES,
+    EpisodeResults,
+    Policy,
+    SameStart,
+    evaluate,
+    progress_bar,
+)
 from trudi_rsl.evaluation.identify import find_played, identify, load_run_settings
 from trudi_rsl.evaluation.policies import Simulation, load_policy
 from trudi_rsl.evaluation.samplers import SamplerCfg
 from trudi_rsl.evaluation.statistics import Summary, summarize
 from trudi_rsl.evaluation.video import MAX_STEPS, make_rendering_env, record_episode, video_path
-from trudi_rsl.files import point
+from trudi_rsl.files import point_link
 
 logger = logging.getLogger(__name__)
-
-STATISTICS = ("mean", "std", "IQM", "episodes")
-"""Columns of tables of returns."""
 
 
 @dataclass(frozen=True)
@@ -54,7 +59,7 @@ class Playback:
 
     @classmethod
     def from_args(cls, args: argparse.Namespace, task: str, checkpoint: Path) -> Playback:
-        """Identify the checkpoint that the flags of ``scripts/play.py`` select.
+        """Return how the flags of ``scripts/play.py`` say to play a checkpoint.
 
         Raises:
             CheckpointError: If the checkpoint is of another task or algorithm.
@@ -82,7 +87,7 @@ class Playback:
         video: Path | None = None,
         max_video_steps: int | None = None,
     ) -> None:
-        """Play and print results: all checkpoints if there are several, otherwise the one, which is also exported.
+        """Play and print the results: of every checkpoint, or of the one, which is then also exported and recorded.
 
         Args:
             env: The environments.
@@ -91,7 +96,7 @@ class Playback:
             policy: The checkpoint's policy if the host has loaded it already.
             export: Exports the policy and returns where to.
             view: Shows the policy until the user ends it, instead of counted episodes.
-            video: Video to write; does not exist.
+            video: Video to write; must not exist.
             max_video_steps: Longest video in steps; None takes :data:`~trudi_rsl.evaluation.video.MAX_STEPS`.
 
         Raises:
@@ -109,9 +114,9 @@ class Playback:
         if export is not None:
             print(f"Exported: {export()}", flush=True)
         if view is None:
-            returns = evaluate(env, policy, self.episodes).returns
+            result = Score.of(self.checkpoint, evaluate(env, policy, self.episodes))
             print(f"Returns on {title}:")
-            Console().print(summary_table(summarize(returns.cpu())))
+            Console().print(results_table([result]))
         if video is not None:
             record_episode(env, policy, video, max_video_steps or MAX_STEPS)
             print(f"Video: {video}", flush=True)
@@ -125,12 +130,7 @@ def sampler_from_args(args: argparse.Namespace) -> SamplerCfg:
 
 
 def play(args: argparse.Namespace, overrides: Sequence[str], simulation: Simulation) -> None:
-    """Play in environments that ``simulation.make_env`` makes, with the settings of the checkpoint's run.
-
-    Args:
-        args: Flags of ``scripts/play.py``.
-        overrides: ``env.name=value``.
-        simulation: Makes the environments.
+    """Play as the flags of ``scripts/play.py`` and the overrides ``env.name=value`` say, with the run's settings.
 
     Raises:
         CheckpointError: If there is no such checkpoint, or it is of another task or algorithm.
@@ -161,26 +161,6 @@ def play(args: argparse.Namespace, overrides: Sequence[str], simulation: Simulat
     env.close()  # pyright: ignore[reportAttributeAccessIssue]
 
 
-def summary_table(summary: Summary) -> Table:
-    """Return the statistics of returns as a table to print."""
-    table = Table()
-    for name in STATISTICS:
-        table.add_column(name, justify="right")
-    table.add_row(*summary_cells(summary))
-    return table
-
-
-def summary_cells(summary: Summary) -> tuple[str, ...]:
-    """Return the statistics of returns as texts, in the order of :data:`STATISTICS`."""
-
-    def text(value: float) -> str:
-        # hosts that scale rewards by the time step have returns far below 1
-        return f"{value:.2f}" if abs(value) >= 1.0 else f"{value:.3g}"
-
-    std = "-" if math.isnan(summary.std) else text(summary.std)
-    return text(summary.mean), std, text(summary.iqm), str(summary.count)
-
-
 @dataclass(frozen=True)
 class Score:
     """Results of one checkpoint's episodes."""
@@ -190,6 +170,12 @@ class Score:
     success: float | None
     """Share of episodes that succeeded, in [0, 1]; None if the task reports none."""
 
+    @classmethod
+    def of(cls, checkpoint: Path, results: EpisodeResults) -> Score:
+        """Summarize the episodes of a checkpoint."""
+        success = None if results.success is None else float(results.success.mean())
+        return cls(checkpoint, summarize(results.returns.cpu()), success)
+
 
 def select_best(
     env: VecEnv, checkpoints: Sequence[Path], load: Callable[[Path], Policy], episodes: int, seed: int, title: str
@@ -198,16 +184,7 @@ def select_best(
 
     The best has the highest mean return; of equal ones, the earliest. A ``best.pt`` that is not a link is kept.
 
-    Args:
-        env: The environments.
-        checkpoints: ``model_<iteration>.pt`` of one folder, at least one.
-        load: Returns the policy of a checkpoint; a checkpoint it refuses is skipped.
-        episodes: Number of episodes of each, at least 1.
-        seed: Seed of simulator and sampler, set before each checkpoint.
-        title: Title of the table.
-
-    Returns:
-        The best checkpoint.
+    Arguments are those of :func:`score`, with checkpoints ``model_<iteration>.pt`` of one folder, at least one.
 
     Raises:
         CheckpointError: If none of them can be played, or none has a finite mean return.
@@ -221,7 +198,7 @@ def select_best(
         raise CheckpointError(f"No checkpoint in {folder} has a finite mean return, so none is the best.")
     best = max(finite, key=lambda entry: entry.returns.mean).checkpoint
     print(f"Returns on {title}:")
-    Console().print(scores_table(scores, best))
+    Console().print(results_table(scores, best))
     print(f"Best: {best}{_link_best(best)}", flush=True)
     return best
 
@@ -263,39 +240,43 @@ def score(
                     policy = load(checkpoint)
                 start.restore(seed)
                 results = evaluate(
-                    env,
-                    policy,
-                    episodes,
-                    progress=False,
-                    on_progress=lambda share, done=done: bar.update(task, completed=done + share),
+                    env, policy, episodes, False, lambda share, done=done: bar.update(task, completed=done + share)
                 )
-                success = None if results.success is None else float(results.success.mean())
-                scores.append(Score(checkpoint, summarize(results.returns.cpu()), success))
+                scores.append(Score.of(checkpoint, results))
             except (CheckpointError, NonFiniteError) as error:
                 logger.warning("%s was skipped: %s", checkpoint.name, error)
             bar.update(task, completed=done + 1, ended=done + 1)
     return scores
 
 
-def scores_table(scores: Sequence[Score], best: Path) -> Table:
-    """Return the scores as a table to print, with the best one marked."""
-    table = Table()
-    with_success = any(entry.success is not None for entry in scores)
-    for name in ("iteration", *STATISTICS, *(["success"] if with_success else []), ""):
+def results_table(scores: Sequence[Score], best: Path | None = None) -> Table:
+    """Return a table to print; with ``best``, it also has the iterations of the checkpoints and marks the best one."""
+    table, several = Table(), best is not None
+    with_success = several and any(entry.success is not None for entry in scores)
+    names = (*(["iteration"] if several else []), "mean", "std", "IQM", "episodes")
+    for name in (*names, *(["success"] if with_success else []), *([""] if several else [])):
         table.add_column(name, justify="right")
     for entry in scores:
-        is_best = entry.checkpoint == best
-        cells = [entry.checkpoint.stem.removeprefix("model_"), *summary_cells(entry.returns)]
+        returns, marked = entry.returns, entry.checkpoint == best
+        std = "-" if math.isnan(returns.std) else _format(returns.std)
+        cells = [_format(returns.mean), std, _format(returns.iqm), str(returns.count)]
         if with_success:
             cells.append("-" if entry.success is None else f"{100 * entry.success:.0f} %")
-        table.add_row(*cells, "best" if is_best else "", style="bold" if is_best else None)
+        if several:
+            cells = [entry.checkpoint.stem.removeprefix("model_"), *cells, "best" if marked else ""]
+        table.add_row(*cells, style="bold" if marked else None)
     return table
+
+
+def _format(value: float) -> str:
+    # hosts that scale rewards by the time step have returns far below 1
+    return f"{value:.2f}" if abs(value) >= 1.0 else f"{value:.3g}"
 
 
 def _link_best(best: Path) -> str:
     """Point the link ``best.pt`` to a checkpoint and return a description of the outcome."""
     link = best.with_name(BEST)
-    point(link, best)
+    point_link(link, best)
     if link.is_symlink() and link.readlink() == Path(best.name):
         return f", which {BEST} now names."
     if link.exists() and not link.is_symlink():

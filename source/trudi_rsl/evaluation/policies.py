@@ -56,13 +56,14 @@ def load_policy(
 ) -> Policy:
     """Return the policy of a checkpoint.
 
-    Policies of TruDi's learner are rebuilt from the checkpoint alone, those of PPO and its relatives by a runner.
+    Policies of TruDi's learner are rebuilt from the checkpoint alone, those of PPO and its relatives by a runner with
+    ``agent_cfg``, the configuration they were trained with.
 
     Args:
         path: A ``model_*.pt``.
-        algorithm: The algorithm that :func:`~trudi_rsl.evaluation.identify.identify` returned for it.
+        algorithm: Its algorithm, from :func:`~trudi_rsl.evaluation.identify.identify`.
         env: The environments it will act in.
-        agent_cfg: The runner configuration it was trained with; ignored for TruDi's learner.
+        agent_cfg: Ignored for TruDi's learner.
         sampler: How it acts.
         device: Where to compute.
         make_runner: Builds the runner.
@@ -85,12 +86,9 @@ def load_policy(
 
 
 def load_into(runner: Any, path: Path, sampler: SamplerCfg) -> Policy:
-    """Load a checkpoint into a runner without changing its simulator or random state, and return the policy.
+    """Load a checkpoint into a runner, but not its simulator's or random state, and return :func:`policy_for`.
 
-    Args:
-        runner: Built with the checkpoint's settings; policies it returned earlier change to this one.
-        path: A ``model_*.pt``.
-        sampler: How the policy acts, checked with :meth:`SamplerCfg.require_for`.
+    Policies that the runner returned earlier change, too.
 
     Raises:
         CheckpointError: If the checkpoint does not fit the runner.
@@ -102,9 +100,7 @@ def load_into(runner: Any, path: Path, sampler: SamplerCfg) -> Policy:
 def policy_for(algorithm: Any, sampler: SamplerCfg) -> Policy:
     """Return the policy of a runner's algorithm, with frozen observation normalization.
 
-    Args:
-        algorithm: TruDi's learner, or RSL-RL's PPO or a relative.
-        sampler: How the policy acts, checked with :meth:`SamplerCfg.require_for`.
+    The sampler must have passed :meth:`SamplerCfg.require_for`.
     """
     model: Any = policy_of(algorithm)
     model.eval()
@@ -118,16 +114,7 @@ def policy_for(algorithm: Any, sampler: SamplerCfg) -> Policy:
 
 
 def require_fit(obs_dims: Mapping[str, int], num_actions: int, env: VecEnv) -> None:
-    """Check a policy's observations and actions against those of the environment.
-
-    Args:
-        obs_dims: Sizes of the observation groups that the policy reads.
-        num_actions: Size of its actions.
-        env: The environments it will act in.
-
-    Raises:
-        CheckpointError: If they differ.
-    """
+    """Raise CheckpointError if a policy's observation groups and actions do not have the sizes of the environment's."""
     available = {group: value.shape[-1] for group, value in env.get_observations().items()}
     for group, size in obs_dims.items():
         if available.get(group) != size:

@@ -54,11 +54,7 @@ class SamplerCfg:
         return {name: value for name in READERS if (value := getattr(self, name)) is not None}
 
     def require_for(self, algorithm: Algorithm) -> None:
-        """Check that the algorithm's policies can act this way.
-
-        Raises:
-            ConfigError: If not.
-        """
+        """Raise ConfigError if the algorithm's policies cannot act this way."""
         name = NAMES[algorithm]
         if algorithm not in SETTINGS and self.sampler == "best_of_k":
             raise ConfigError(
@@ -86,24 +82,14 @@ def expand_samplers(
 ) -> list[SamplerCfg]:
     """Return every sampler with every combination of the options that it reads, without duplicates.
 
-    A score scale of 1 is left unset, which acts the same and is also valid for a policy without a chain.
-
-    Args:
-        samplers: Names, :data:`~trudi_rsl.policies.actor_critic.SAMPLERS`.
-        score_scales: Score scales ``c`` of ``ode``, above 0.
-        num_candidates: Numbers of candidates ``K`` of ``best_of_k``, at least 1.
-        initial_latents: Starts of ``ode``; None is the policy's default.
+    Options are those of :class:`SamplerCfg`. A score scale of 1 is left unset, which acts the same and is also valid
+    for a policy without a chain.
 
     Raises:
         ConfigError: If a list is empty, a name unknown or a value out of range.
     """
-    lists = {
-        "samplers": samplers,
-        "score scales": score_scales,
-        "numbers of candidates": num_candidates,
-        "initial latents": initial_latents,
-    }
-    for what, values in lists.items():
+    names = ("samplers", "score scales", "numbers of candidates", "initial latents")
+    for what, values in zip(names, (samplers, score_scales, num_candidates, initial_latents), strict=True):
         if not values:
             raise ConfigError(f"The list of {what} is empty.")
     starts = [start for start in initial_latents if start is not None]
@@ -126,11 +112,7 @@ def expand_samplers(
 
 
 def supported_samplers(samplers: Sequence[SamplerCfg], algorithm: Algorithm) -> tuple[list[SamplerCfg], list[str]]:
-    """Return the samplers that an algorithm has, and for each of the others the reason why not.
-
-    Raises:
-        ConfigError: If it has none of them.
-    """
+    """Return the samplers that an algorithm has and, for each other, why not; raise ConfigError if it has none."""
     supported, reasons = [], []
     for sampler in samplers:
         try:

@@ -64,21 +64,14 @@ class Profile:
 
 
 def iqm(values: ArrayLike) -> NDArray[np.float64]:
-    """Return the interquartile mean over the last axis: ``[..., M]`` to ``[...]``.
-
-    The mean without the lowest and the highest ``floor(M / 4)`` values.
-    """
+    """Return the mean without the lowest and highest ``floor(M / 4)`` values: ``[..., M]`` to ``[...]``."""
     ordered = np.sort(np.asarray(values, dtype=np.float64), axis=-1)
     cut = ordered.shape[-1] // 4
     return ordered[..., cut : ordered.shape[-1] - cut].mean(axis=-1)
 
 
 def summarize(returns: ArrayLike) -> Summary:
-    """Return the statistics of the returns ``[M]``.
-
-    Raises:
-        ValueError: If there are none.
-    """
+    """Return the statistics of the returns ``[M]``; raise ValueError if there are none."""
     values = np.asarray(returns, dtype=np.float64)
     if values.size == 0:
         raise ValueError("There are no returns to summarise.")
@@ -117,15 +110,11 @@ def bootstrap(
 
 
 def seeds_needed(num_tasks: int = 1, confidence: float = CONFIDENCE) -> int:
-    """Return how many seeds per task the bootstrap interval of an IQM needs to be more than the range of the scores.
+    """Return how many seeds per task the interval of an IQM over J tasks needs: 5 for one, 3 for two to eight.
 
-    A resample of S seeds on J tasks has the lowest possible IQM if at most ``floor(S J / 4)`` of its S J draws, which
-    the IQM trims, differ from their task's worst seed. If that is likelier than the interval's tail, the interval ends
-    at the worst scores whatever the confidence, and is no 95 % interval. 5 seeds for one task, 3 for two to eight.
-
-    Args:
-        num_tasks: J, at least 1.
-        confidence: In (0, 1).
+    A resample of S seeds has the lowest possible IQM if at most ``floor(S J / 4)`` of its S J draws, which the IQM
+    trims, differ from their task's worst seed. If that is likelier than the interval's tail, the interval ends at the
+    worst scores whatever the confidence, and is only the range of the scores.
     """
     seeds = 2
     while _chance_of_lowest(seeds, num_tasks) >= 0.5 * (1.0 - confidence):
@@ -150,36 +139,33 @@ def score_matrix(by_task: Mapping[str, Sequence[float]]) -> Scores:
 
 def iqm_estimate(scores: Scores, confidence: float = CONFIDENCE) -> Estimate:
     """Return the IQM over seeds and tasks ``[S, J]``; scores of different tasks must be on one scale."""
-    needed, interval = seeds_needed(scores.shape[1], confidence), None
-    if len(scores) >= needed:
-        low, high = bootstrap(lambda s: iqm(s.reshape(len(s), -1)), scores, confidence=confidence)
-        interval = (float(low), float(high))
-    return Estimate(float(iqm(scores.ravel())), interval, len(scores), needed)
+    return _estimate(lambda s: iqm(s.reshape(*s.shape[:-2], -1)), scores, confidence=confidence)
 
 
 def probability_of_improvement(first: Scores, second: Scores) -> NDArray[np.float64]:
-    """Return P(X > Y) + P(X = Y) / 2 for a run X of the first and Y of the second on one task, averaged over tasks.
+    """Return P(X > Y) + P(X = Y) / 2 for runs X and Y on one task, averaged over tasks.
 
     Args:
-        first: ``[..., S, J]``.
-        second: ``[..., S', J]``, the same tasks.
+        first: Scores of X ``[..., S, J]``.
+        second: Scores of Y on the same tasks, ``[..., S', J]``.
 
     Returns:
         ``[...]``, in [0, 1].
     """
-    x, y = first[..., :, None, :], second[..., None, :, :]
-    wins, ties = ((x > y).sum((-3, -2, -1)), (x == y).sum((-3, -2, -1)))
-    return (wins + 0.5 * ties) / (first.shape[-2] * second.shape[-2] * first.shape[-1])
+    x, y, pairs = first[..., :, None, :], second[..., None, :, :], (-3, -2, -1)
+    return (x > y).mean(pairs) + 0.5 * (x == y).mean(pairs)
 
 
 def improvement_estimate(first: Scores, second: Scores, confidence: float = CONFIDENCE) -> Estimate:
     """Return :func:`probability_of_improvement` of ``[S, J]`` over ``[S', J]``."""
-    seeds, needed = min(len(first), len(second)), seeds_needed(first.shape[1], confidence)
-    interval = None
-    if seeds >= needed:
-        low, high = bootstrap(probability_of_improvement, first, second, confidence=confidence)
-        interval = (float(low), float(high))
-    return Estimate(float(probability_of_improvement(first, second)), interval, seeds, needed)
+    return _estimate(probability_of_improvement, first, second, confidence=confidence)
+
+
+def _estimate(statistic: Callable[..., NDArray[np.float64]], *samples: Scores, confidence: float) -> Estimate:
+    seeds, needed = min(map(len, samples)), seeds_needed(samples[0].shape[1], confidence)
+    low, high = bootstrap(statistic, *samples, confidence=confidence) if seeds >= needed else (math.nan, math.nan)
+    interval = (float(low), float(high)) if seeds >= needed else None
+    return Estimate(float(statistic(*samples)), interval, seeds, needed)
 
 
 def thresholds_of(scores: Sequence[Scores]) -> NDArray[np.float64]:

@@ -4,10 +4,10 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 from omegaconf import OmegaConf
 from omegaconf.errors import OmegaConfBaseException
@@ -18,6 +18,7 @@ from trudi_rsl.errors import ConfigError, nearest, one_line
 from trudi_rsl.evaluation.episodes import EVALUATION_SEED
 from trudi_rsl.evaluation.samplers import SamplerCfg, expand_samplers
 
+Section = TypeVar("Section")
 GROUP = "experiment"
 """Folder of ``configs/`` with the experiments that come with the package."""
 
@@ -86,11 +87,15 @@ class Experiment:
         """Return the variants by name; a single one named "" if the file lists none.
 
         Raises:
-            ConfigError: If one is neither a list of overrides nor a section with ``overrides``.
+            ConfigError: If one is neither a list of overrides nor a :class:`Variant`.
         """
         if not self.variants:
             return {"": Variant()}
-        return {str(name): _variant(str(name), value) for name, value in self.variants.items()}
+        sections = {
+            str(name): {"overrides": value} if isinstance(value, list) else value
+            for name, value in self.variants.items()
+        }
+        return {name: _parse(Variant, section, f"Variant {name!r}") for name, section in sections.items()}
 
 
 def load_experiment(name_or_path: str, config_dir: Path = CONFIG_DIR) -> Experiment:
@@ -132,19 +137,10 @@ def from_mapping(content: Mapping[str, Any], source: str) -> Experiment:
         ConfigError: If an entry is unknown (with the nearest names), has the wrong type, or is for an algorithm that
             is not listed.
     """
-    _require_known(content, Experiment, source)
-    _require_known(content.get("evaluation") or {}, EvaluationSection, f"{source}: evaluation")
-    try:
-        merged = OmegaConf.merge(OmegaConf.structured(Experiment), OmegaConf.create(dict(content)))
-        experiment: Any = OmegaConf.to_object(merged)
-    except OmegaConfBaseException as error:
-        reason = one_line((error.msg or str(error)).strip().partition("\n")[0])
-        raise ConfigError(f"{source}: {error.full_key or 'content'}: {reason}") from error
-    # OmegaConf accepts lists and sections in place of the entries of a list
-    lists = {**vars(experiment), **vars(experiment.evaluation), **experiment.algorithm_overrides}
-    for name, values in {**lists, "seconds": list(experiment.seconds.values())}.items():
-        if isinstance(values, list) and any(isinstance(value, list | Mapping) for value in values):
-            raise ConfigError(f"{source}: {name} must list single values, not {values!r:.80}.")
+    _parse(EvaluationSection, content.get("evaluation") or {}, f"{source}: evaluation")
+    experiment = _parse(Experiment, content, source)
+    _require_single_values(experiment.algorithm_overrides, source)
+    _require_single_values({"seconds": [*experiment.seconds.values()]}, source)
     _require_listed_algorithms(experiment)
     return experiment
 
@@ -175,24 +171,30 @@ def _require_listed_algorithms(experiment: Experiment) -> None:
                 raise ConfigError(f"{entry} names {name!r}, which is not among the algorithms. {hint}")
 
 
-def _variant(name: str, value: Any) -> Variant:
-    if isinstance(value, Sequence) and not isinstance(value, str):
-        value = {"overrides": value}
-    if not isinstance(value, Mapping):
-        raise ConfigError(
-            f"Variant {name!r} must be a list of name=value, or a section with `overrides`, not {value!r}."
-        )
-    _require_known(value, Variant, f"Variant {name!r}")
-    overrides, algorithms = value.get("overrides") or [], value.get("algorithms")
-    if not all(isinstance(entry, list | None) for entry in (overrides, algorithms)):
-        raise ConfigError(f"Variant {name!r} must have lists of overrides and algorithms, not {value!r}.")
-    return Variant([str(text) for text in overrides], algorithms and [str(text) for text in algorithms])
+def _parse(schema: type[Section], content: Any, source: str) -> Section:
+    """Return a section of the file with its types checked.
 
-
-def _require_known(content: Any, section: type, source: str) -> None:
+    Raises:
+        ConfigError: If an entry is unknown (with the nearest names) or has the wrong type.
+    """
+    known = [entry.name for entry in dataclasses.fields(schema)]  # pyright: ignore[reportArgumentType]
     if not isinstance(content, Mapping):
-        raise ConfigError(f"{source} must be a section, not {content!r}.")
-    known = [entry.name for entry in dataclasses.fields(section)]
+        raise ConfigError(f"{source} must be a section of {', '.join(known)}, not {content!r}.")
     for name in content:
         if name not in known:
             raise ConfigError(f"{source}: unknown entry {name!r}. {nearest(str(name), known)}")
+    try:
+        merged = OmegaConf.merge(OmegaConf.structured(schema), OmegaConf.create(dict(content)))
+        section: Any = OmegaConf.to_object(merged)
+    except OmegaConfBaseException as error:
+        reason = one_line((error.msg or str(error)).strip().partition("\n")[0])
+        raise ConfigError(f"{source}: {error.full_key or 'content'}: {reason}") from error
+    _require_single_values(vars(section), source)
+    return section
+
+
+def _require_single_values(lists: Mapping[str, Any], source: str) -> None:
+    """Refuse lists and sections as entries of a list, which OmegaConf accepts."""
+    for name, values in lists.items():
+        if isinstance(values, list) and any(isinstance(value, list | Mapping) for value in values):
+            raise ConfigError(f"{source}: {name} must list single values, not {values!r:.80}.")

@@ -23,13 +23,13 @@ from typing import Any
 from filelock import FileLock, Timeout
 
 from trudi_rsl.config.run_folder import LOG_ROOT
-from trudi_rsl.deploy.provenance import commit, versions
+from trudi_rsl.deploy.provenance import provenance
 from trudi_rsl.errors import CheckpointError, ConfigError, NonFiniteError
 from trudi_rsl.evaluation.episodes import EVALUATION_SEED
 from trudi_rsl.evaluation.identify import newest_checkpoint, read_subject
-from trudi_rsl.evaluation.measurement import Evaluation, EvaluationCfg, Measurement, plan_evaluations
+from trudi_rsl.evaluation.measurement import Evaluation, EvaluationCfg, Measurement
 from trudi_rsl.evaluation.samplers import SamplerCfg
-from trudi_rsl.files import replacing
+from trudi_rsl.files import atomic_write
 from trudi_rsl.hosts.registry import GYMNASIUM
 
 JOB_FILE, RECORD_FILE, LOCK_FILE, OUTPUT_FILE = "job.json", "finished.json", ".lock", "output.txt"
@@ -111,7 +111,8 @@ class Job:
         """Return the evaluations to run on the last checkpoint, one per sampler."""
         samplers = [SamplerCfg(**fields) for fields in self.samplers]
         cfg = EvaluationCfg(self.episodes, seed=self.evaluation_seed)
-        return plan_evaluations([read_subject(checkpoint, self.label)], [samplers], cfg, GYMNASIUM)
+        subject = read_subject(checkpoint, self.label)
+        return [Evaluation(subject, sampler, cfg, GYMNASIUM) for sampler in samplers]
 
 
 def carry_out(job: Job, train_script: str) -> int:
@@ -154,9 +155,8 @@ def _train(job: Job, train_script: str) -> int:
         "checkpoint": newest_checkpoint(attempt).name,
         "settings": job.settings,
         "wall_clock_s": round(time.time() - begin, 1),
-        "versions": versions(),
-        "commit": commit(),
         "machine": machine(),
+        **provenance(),
     }
     write_json(attempt / RECORD_FILE, record)
     return 0
@@ -172,7 +172,7 @@ def machine() -> str:
 
 def write_json(path: Path, content: Mapping[str, Any]) -> None:
     """Write a file atomically; its folder is created if missing."""
-    with replacing(path) as file:
+    with atomic_write(path) as file:
         file.write(f"{json.dumps(content, indent=1)}\n".encode())
 
 

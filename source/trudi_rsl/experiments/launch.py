@@ -95,10 +95,7 @@ def run_jobs(
             executor.update_parameters(**defaults | {"cpus_per_task": 1} | dict(options or {}))
         except (AssertionError, NameError, TypeError, ValueError) as error:
             raise ConfigError(f"submitit refuses its options: {error}") from error
-        if cluster == "local":
-            yield from _run_local(executor, jobs, workers, on_poll)
-        else:
-            yield from _run_slurm(executor, jobs, on_poll)
+        yield from _run(executor, jobs, workers, on_poll)
 
 
 def require_launcher(launcher: Launcher, workers: int = 1, options: Mapping[str, Any] | None = None) -> Any:
@@ -119,8 +116,11 @@ def require_launcher(launcher: Launcher, workers: int = 1, options: Mapping[str,
     return submitit
 
 
-def _run_local(executor: Any, jobs: Sequence[Command], workers: int, on_poll: Callable[[], None]) -> Iterator[End]:
-    waiting, running = deque(jobs), {}
+def _run(executor: Any, jobs: Sequence[Command], workers: int, on_poll: Callable[[], None]) -> Iterator[End]:
+    local, waiting, running = executor.cluster == "local", deque(jobs), {}
+    if not local:  # Slurm limits the number of running jobs itself
+        running = dict(zip(executor.map_array(_run_command, jobs), jobs, strict=True))
+        waiting.clear()
     try:
         while waiting or running:
             while waiting and len(running) < workers:
@@ -132,23 +132,14 @@ def _run_local(executor: Any, jobs: Sequence[Command], workers: int, on_poll: Ca
             on_poll()
             time.sleep(POLL_SECONDS)
     finally:
-        while running := {submitted: job for submitted, job in running.items() if not submitted.done()}:
+        if not local:
             for submitted in running:
-                # submitit passes SIGTERM on to _run_command; its own `cancel` would kill the job after one second
+                submitted.cancel()
+        while local and (running := {submitted: job for submitted, job in running.items() if not submitted.done()}):
+            for submitted in running:
+                # passed on to _run_command; submitit's `cancel` would kill the job after one second
                 os.kill(int(submitted.job_id), signal.SIGTERM)
             time.sleep(POLL_SECONDS)
-
-
-def _run_slurm(executor: Any, jobs: Sequence[Command], on_poll: Callable[[], None]) -> Iterator[End]:
-    running = dict(zip(executor.map_array(_run_command, jobs), jobs, strict=True))
-    try:
-        while running:
-            yield from _pop_ended(running)
-            on_poll()
-            time.sleep(POLL_SECONDS)
-    finally:
-        for submitted in running:
-            submitted.cancel()
 
 
 def _pop_ended(running: dict[Any, Command]) -> Iterator[End]:

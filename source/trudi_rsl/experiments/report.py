@@ -14,7 +14,7 @@ from typing import Any, Literal
 import numpy as np
 
 from trudi_rsl.config.event_file import SECONDS_TAGS, Run, read_run
-from trudi_rsl.deploy.provenance import commit, versions
+from trudi_rsl.deploy.provenance import provenance
 from trudi_rsl.evaluation.comparison import Comparison, compare, parse_ranges
 from trudi_rsl.evaluation.learning_curves import RETURN_TAG
 from trudi_rsl.evaluation.measurement import Measurement
@@ -69,8 +69,7 @@ def write_report(
         logs = {job.name: read_run(records[job.name]["run"], TAGS) for job in finished}
         measurements = [measurement for job in finished for measurement in job.measurements() or []]
         comparison = _comparison(experiment, measurements)
-        about = {"command": list(command), "versions": versions(), "commit": commit()}
-        write_comparison(comparison, measurements, folder, about)
+        write_comparison(comparison, measurements, folder, {"command": list(command), **provenance()})
         pictures = [name for name in ("intervals", "profiles", "improvement") if (folder / f"{name}.png").is_file()]
         train_commands = "\n".join(shlex.join(["python", "scripts/train.py", *job.arguments]) for job in finished)
         parts += ["## Learning curves", _curves(experiment, finished, logs, folder)]

@@ -84,10 +84,6 @@ def observation_terms(manager: Any, groups: Sequence[str]) -> list[dict[str, Any
 
     A group is described as a single term if its terms are not concatenated one after the other, each with its history,
     or if modifiers other than clip and scale apply.
-
-    Args:
-        manager: The environment's observation manager.
-        groups: Observation groups of the policy.
     """
     found = []
     for group in groups:
@@ -142,12 +138,8 @@ def affine_action(
 ) -> dict[str, Any]:
     """Return the description of an action term that commands ``offset + scale * action`` of its joints.
 
-    Args:
-        name: Name of the term.
-        term: The term; both hosts keep its parameters in ``_offset``, ``_scale`` and ``_clip``.
-        joint_names: Names of its joints.
-        joint_ids: Their indices among the robot's joints.
-        limits: Lowest and highest action ``[A]`` that the joints can follow, or None.
+    Both hosts keep its parameters in ``_offset``, ``_scale`` and ``_clip``. ``joint_ids`` are indices among the robot's
+    joints, ``limits`` the lowest and highest action ``[A]`` that the joints can follow.
     """
     like = torch.zeros(len(joint_names))
     return {

@@ -51,14 +51,7 @@ class HLGauss(nn.Module):
         return self.vmin + (self.vmax - self.vmin) * self.grid
 
     def encode(self, values: Tensor) -> Tensor:
-        """Return the target probabilities of ``values`` clipped to the range.
-
-        Args:
-            values: ``[...]``.
-
-        Returns:
-            ``[..., num_bins]``, each row summing to 1.
-        """
+        """Return the target probabilities of ``values`` clipped to the range, ``[...] -> [..., num_bins]``."""
         width = (self.vmax - self.vmin) / (self.num_bins - 1)
         centers = self.centers()
         edges = torch.cat([centers[:1] - 0.5 * width, centers + 0.5 * width])

@@ -72,12 +72,7 @@ class QCritic(nn.Module):
         return self.value_head(features) + ZERO_CODE_GAIN * self.zero_code
 
     def forward(self, obs: Tensor, actions: Tensor) -> CriticOutput:
-        """Evaluate all heads.
-
-        Args:
-            obs: Normalised critic observations ``[..., O]``.
-            actions: Unit actions ``[..., A]``.
-        """
+        """Evaluate all heads at normalised critic observations ``[..., O]`` and unit actions ``[..., A]``."""
         features = self.encoder(torch.cat([obs, actions], dim=-1))
         return CriticOutput(self._logits(features), features, self.feature_head(features))
 

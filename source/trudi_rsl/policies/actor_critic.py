@@ -98,19 +98,11 @@ class ActorCritic(DeployablePolicy, Generic[PolicyT]):
     # -- acting ---------------------------------------------------------------------------------------------------
 
     def forward(
-        self,
-        obs: TensorDict,
-        masks: Tensor | None = None,
-        hidden_state: object = None,
-        stochastic_output: bool = False,
+        self, obs: TensorDict, masks: Tensor | None = None, hidden_state: object = None, stochastic_output: bool = False
     ) -> Tensor:
-        """Return simulator actions ``[B, A]``, with the signature of RSL-RL's models.
+        """Return simulator actions ``[B, A]`` for observation groups of batch ``[B]``, as RSL-RL's models do.
 
-        Args:
-            obs: Observation groups, batch ``[B]``.
-            masks: Ignored; part of RSL-RL's signature for recurrent models.
-            hidden_state: Ignored, likewise.
-            stochastic_output: Sample the policy instead of acting deterministically.
+        Samples with ``stochastic_output``, else acts deterministically; ignores what only recurrent models use.
         """
         return self.act(obs, "sde") if stochastic_output else self.act(obs, "ode", initial_latent="zeros")
 
@@ -157,12 +149,7 @@ class ActorCritic(DeployablePolicy, Generic[PolicyT]):
         return self.critic.value(self.critic_obs(obs), unit)
 
     def decide(self, actor_obs: Tensor, noise: Tensor | None = None) -> Decision:
-        """Return decisions of the current actor.
-
-        Args:
-            actor_obs: Normalised observations ``[B, O]``.
-            noise: Standard normal ``[num_draws, B, A]``; None samples it.
-        """
+        """Return the actor's decisions at normalised observations ``[B, O]``; samples the noise if there is none."""
         return self.actor.decide(actor_obs, self.actor.draw_noise(len(actor_obs)) if noise is None else noise)
 
     def to_simulator(self, unit_actions: Tensor) -> Tensor:

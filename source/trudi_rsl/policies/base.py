@@ -58,11 +58,9 @@ class Policy(nn.Module, ABC):
 
     @abstractmethod
     def decide(self, obs: Tensor, noise: Tensor) -> Decision:
-        """Return the decisions that the noise determines, differentiable with respect to the parameters.
+        """Return the decisions that standard normal noise ``[num_draws, B, A]`` determines at observations ``[B, O]``.
 
-        Args:
-            obs: Normalised observations ``[B, O]``.
-            noise: Standard normal ``[num_draws, B, A]``.
+        Observations are normalised; gradients flow to the parameters.
         """
 
 
@@ -90,11 +88,7 @@ class ChainOptions:
             raise ValueError(f"num_steps must be at least 1, got {self.num_steps}.")
 
     def resolve_steps(self, num_trained: int) -> int:
-        """Return the number of steps for a chain trained with ``num_trained``.
-
-        Raises:
-            ValueError: If more steps are requested than were trained.
-        """
+        """Return the number of steps for a chain trained with ``num_trained``; raise a ValueError if it has fewer."""
         if self.num_steps is not None and self.num_steps > num_trained:
             raise ValueError(
                 f"num_steps is {self.num_steps}, but the policy was trained with {num_trained} steps; fewer are "
@@ -117,11 +111,7 @@ WHOLE_CHAIN = ChainOptions()
 
 
 def require_no_chain_options(options: ChainOptions, start: Tensor | None = None) -> None:
-    """Check that a policy without a chain is used with the defaults.
-
-    Raises:
-        ValueError: If an option or an initial latent is set.
-    """
+    """Raise a ValueError if an option or an initial latent is set for a policy without a chain."""
     if options != WHOLE_CHAIN or start is not None:
         found = "an initial latent" if start is not None else str(options)
         raise ValueError(

@@ -49,7 +49,7 @@ class DenoisingModel(GenerativeModel[DiffusionPolicy]):
         prior_std: float = 1.0,
         init_friction: float = 1.0,
     ) -> None:
-        super().__init__(obs, obs_groups, obs_set, output_dim, obs_normalization)
+        super().__init__(obs, obs_groups[obs_set], output_dim, obs_normalization)
         require_at_least_one("num_denoise_steps", num_denoise_steps)
         require_positive("prior_std", prior_std)
         require_positive("init_friction", init_friction)

@@ -71,14 +71,11 @@ class DiffusionPolicy(Policy, ChainPolicy):
         return self.score_network.output_layer
 
     def sample(self, obs: Tensor, noise: Tensor) -> Chain:
-        """Run the chain: ``x_0 = s0 noise_0``, ``x_{k+1} = mu_k + sqrt(2 e_k) noise_{k+1}``.
+        """Run the chain ``x_0 = s0 noise_0``, ``x_{k+1} = mu_k + sqrt(2 e_k) noise_{k+1}``, differentiably.
 
         Args:
             obs: Normalised observations ``[B, O]``.
             noise: Standard normal ``[N+1, B, A]``.
-
-        Returns:
-            The chain; gradients reach the parameters through every step.
         """
         net = self.score_network
         obs_features, time_features = net.obs_features(obs), net.time_features(self.num_steps)
@@ -120,15 +117,12 @@ class DiffusionPolicy(Policy, ChainPolicy):
         return ChainSteps(self.score_network, features, contraction, scale * steps)
 
     def controls(self, obs: Tensor, latents: Tensor, which: Tensor | None = None) -> Tensor:
-        """Return the control at given latents, all steps in one batched network call.
+        """Return the controls ``u_k`` ``[M, B, A]`` at given latents, in one batched network call.
 
         Args:
             obs: Normalised observations ``[B, O]``.
             latents: ``x_k`` of the steps, ``[M, B, A]``.
             which: Indices of the steps ``[M]``; all ``N`` by default.
-
-        Returns:
-            Controls ``u_k``, ``[M, B, A]``.
         """
         net = self.score_network
         time_features = net.time_features(self.num_steps)
@@ -137,15 +131,7 @@ class DiffusionPolicy(Policy, ChainPolicy):
         return net(latents, net.obs_features(obs) + time_features[:, None])
 
     def means(self, obs: Tensor, latents: Tensor) -> Tensor:
-        """Return the denoising means at given latents, all steps in one batched network call.
-
-        Args:
-            obs: Normalised observations ``[B, O]``.
-            latents: ``x_0 .. x_{N-1}``, ``[N, B, A]``.
-
-        Returns:
-            Means ``mu_k``, ``[N, B, A]``.
-        """
+        """Return the means ``mu_k`` ``[N, B, A]`` at latents ``x_0 .. x_{N-1}`` ``[N, B, A]``; see :meth:`controls`."""
         return denoising_mean(latents, self.controls(obs, latents), self.step_sizes()[:, None], self.prior_std)
 
     def log_prob_bound(self, chain: Chain) -> Tensor:
@@ -166,10 +152,7 @@ class DiffusionActorCritic(ActorCritic[DiffusionPolicy]):
     """Diffusion actor and distributional Q critic over RSL-RL observation groups.
 
     Args:
-        obs: Example observations, which define the sizes of the groups.
-        obs_groups: Group names of the ``actor`` and ``critic`` observation sets.
-        action_low: Lower action bounds ``[A]``.
-        action_high: Upper action bounds ``[A]``, above the lower ones.
+        obs, obs_groups, action_low, action_high: See :class:`ActorCritic`.
         num_denoise_steps: Denoising steps ``N``.
         prior_std: Standard deviation of the chain's start.
         init_friction: Initial friction.

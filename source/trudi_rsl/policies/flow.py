@@ -117,7 +117,7 @@ class FlowModel(GenerativeModel[FlowPolicy]):
         num_matching_samples: int = 8,
         prior_std: float = 1.0,
     ) -> None:
-        super().__init__(obs, obs_groups, obs_set, output_dim, obs_normalization)
+        super().__init__(obs, obs_groups[obs_set], output_dim, obs_normalization)
         require_at_least_one("num_flow_steps", num_flow_steps)
         require_at_least_one("num_matching_samples", num_matching_samples)
         require_positive("prior_std", prior_std)

@@ -117,10 +117,7 @@ class GaussianActorCritic(ActorCritic[GaussianPolicy]):
     """Tanh-Gaussian actor and distributional Q critic over RSL-RL observation groups.
 
     Args:
-        obs: Example observations, which define the sizes of the groups.
-        obs_groups: Group names of the ``actor`` and ``critic`` observation sets.
-        action_low: Lower action bounds ``[A]``.
-        action_high: Upper action bounds ``[A]``, above the lower ones.
+        obs, obs_groups, action_low, action_high: See :class:`ActorCritic`.
         actor_hidden_dims: Widths of the actor's network.
         residual: Skip connections in the actor's network.
         options: Options of the critic, see :class:`ActorCritic`.

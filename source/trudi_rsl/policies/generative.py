@@ -29,8 +29,7 @@ class GenerativeModel(DeployablePolicy, Generic[ChainT]):
 
     Args:
         obs: Example observations, which define the sizes of the groups.
-        obs_groups: Names of observation sets to names of groups.
-        obs_set: The set that the model observes.
+        groups: Names of the groups that the model observes.
         num_actions: Action dimension ``A``.
         obs_normalization: Normalise observations with running statistics.
     """
@@ -38,16 +37,8 @@ class GenerativeModel(DeployablePolicy, Generic[ChainT]):
     actor: ChainT
     action_spread: Tensor
 
-    def __init__(
-        self,
-        obs: TensorDict,
-        obs_groups: dict[str, list[str]],
-        obs_set: str,
-        num_actions: int,
-        obs_normalization: bool,
-    ) -> None:
+    def __init__(self, obs: TensorDict, groups: list[str], num_actions: int, obs_normalization: bool) -> None:
         super().__init__()
-        groups = obs_groups[obs_set]
         num_obs = sum(obs[group].shape[-1] for group in groups)
         self.num_actions = num_actions
         self.actor_obs = ObservationEncoder(groups, num_obs, obs_normalization)
@@ -61,10 +52,9 @@ class GenerativeModel(DeployablePolicy, Generic[ChainT]):
 
     @abstractmethod
     def sample(self, actor_obs: Tensor) -> tuple[Tensor, tuple[Tensor, ...]]:
-        """Return sampled actions ``[B, A]`` and what the ratio needs to know about them, each ``[B, ...]``.
+        """Return sampled actions ``[B, A]`` at normalised observations ``[B, O]``, and what the ratio needs of them.
 
-        Args:
-            actor_obs: Normalised observations ``[B, O]``.
+        The latter are tensors ``[B, ...]``.
         """
 
     @abstractmethod
@@ -82,13 +72,9 @@ class GenerativeModel(DeployablePolicy, Generic[ChainT]):
     def forward(
         self, obs: TensorDict, masks: Tensor | None = None, hidden_state: object = None, stochastic_output: bool = False
     ) -> Tensor:
-        """Return actions ``[B, A]``.
+        """Return actions ``[B, A]`` for observation groups of batch ``[B]``, as RSL-RL's models do.
 
-        Args:
-            obs: Observation groups, batch ``[B]``.
-            masks: Ignored; part of RSL-RL's signature for recurrent models.
-            hidden_state: Ignored, likewise.
-            stochastic_output: Sample as in training instead of acting deterministically.
+        Samples with ``stochastic_output``, else acts deterministically; ignores what only recurrent models use.
         """
         if not stochastic_output:
             return self.deterministic_actions(self.actor_obs(obs))
@@ -152,11 +138,7 @@ class GenerativeModel(DeployablePolicy, Generic[ChainT]):
 
 
 def activation_class(name: str) -> type[nn.Module]:
-    """Return the class of an activation from its RSL-RL name.
-
-    Raises:
-        ConfigError: If the name is unknown.
-    """
+    """Return the class of an activation from its RSL-RL name; raise a :class:`ConfigError` for an unknown one."""
     from rsl_rl.utils import resolve_nn_activation  # not there in versions without models
 
     try:
@@ -166,21 +148,13 @@ def activation_class(name: str) -> type[nn.Module]:
 
 
 def require_at_least_one(name: str, value: object) -> None:
-    """Check that a setting of the actor is a positive integer.
-
-    Raises:
-        ConfigError: With the setting's name.
-    """
+    """Raise a :class:`ConfigError` with the setting's name unless it is a positive integer."""
     if type(value) is not int or value < 1:
         raise ConfigError(f"agent.actor.{name} must be an integer of at least 1; got {value!r}.")
 
 
 def require_positive(name: str, value: object) -> None:
-    """Check that a setting of the actor is a positive number.
-
-    Raises:
-        ConfigError: With the setting's name.
-    """
+    """Raise a :class:`ConfigError` with the setting's name unless it is a positive number."""
     if not isinstance(value, (int, float)) or not 0.0 < value < float("inf"):
         raise ConfigError(f"agent.actor.{name} must be a number above 0; got {value!r}.")
 

@@ -1,9 +1,9 @@
 # SPDX-License-Identifier: BSD-3-Clause
-"""TruDi for RSL-RL 3, whose runner builds a policy from ``cfg["policy"]`` and hands it to the algorithm.
+"""TruDi for RSL-RL 3, whose runner builds a policy from ``cfg["policy"]`` and passes it to the algorithm.
 
-All settings stay in ``cfg["algorithm"]``. So the policy built first is a facade that is filled when the algorithm,
-which has the settings, is built. The runner evaluates both class names, "TruDi" and "DiffusionActorCritic" or
-"DiffusionActorCritic.for_env(self.env)", in its own module; ``register_in_runner`` puts them there.
+All settings are in ``cfg["algorithm"]``, so the policy is a facade that is filled when the algorithm is built. The
+runner evaluates the class names "TruDi" and "DiffusionActorCritic" or "DiffusionActorCritic.for_env(self.env)" in its
+own module, where :func:`register_in_runner` puts them.
 """
 
 from __future__ import annotations
@@ -18,21 +18,22 @@ from rsl_rl.env import VecEnv
 from tensordict import TensorDict
 from torch import Tensor, nn
 
-from trudi_rsl import algorithms, policies
+from trudi_rsl import algorithms
 from trudi_rsl.checkpoints.format import SECTION, STATE_PARTS, PolicySpec
 from trudi_rsl.errors import ConfigError
-from trudi_rsl.rsl_rl_compat.version import POLICY_STYLE
+from trudi_rsl.policies import ActorCritic
+from trudi_rsl.rsl_rl_compat.version import POLICY_CLASS_NAME, POLICY_STYLE
 
 
 class DiffusionActorCritic(nn.Module):
-    """What RSL-RL 3 takes for its policy: :class:`trudi_rsl.policies.DiffusionActorCritic` behind that version's names.
+    """An :class:`~trudi_rsl.policies.ActorCritic` with the interface of RSL-RL 3's policies.
 
     Args:
-        obs: Example observations.
+        obs: Observations, to size the groups.
         obs_groups: Group names of the ``policy`` and ``critic`` observation sets.
         num_actions: Action dimension ``A``.
-        env: The environment, asked for its action bounds, task and state; None if the class was named without it.
-        settings: The rest of the ``policy`` section, PPO's and therefore ignored.
+        env: The environment, which has the action bounds and the task's name; None if the class was named without it.
+        settings: The rest of the ``policy`` section: PPO's, ignored with a warning.
     """
 
     is_recurrent = False
@@ -57,7 +58,7 @@ class DiffusionActorCritic(nn.Module):
         self.num_actions = num_actions
         self.env = env
         self.algorithm: TruDi | None = None
-        self.actor_critic: policies.ActorCritic[Any] | None = None
+        self.actor_critic: ActorCritic[Any] | None = None
 
     @classmethod
     def for_env(cls, env: VecEnv) -> Callable[..., Self]:
@@ -65,8 +66,14 @@ class DiffusionActorCritic(nn.Module):
         return partial(cls, env=env)
 
     def fill(self, algorithm: TruDi) -> None:
-        """Take over the module that ``algorithm`` trains."""
+        """Use the module that ``algorithm`` trains."""
         self.algorithm, self.actor_critic = algorithm, algorithm.actor_critic
+
+    @property
+    def _trained(self) -> TruDi:
+        if self.algorithm is None:
+            raise RuntimeError("This policy is filled when the algorithm is built: algorithm.class_name must be TruDi.")
+        return self.algorithm
 
     # -- acting ---------------------------------------------------------------------------------------------------
 
@@ -76,11 +83,11 @@ class DiffusionActorCritic(nn.Module):
 
     def act_inference(self, obs: TensorDict) -> Tensor:
         """Return the deterministic simulator actions ``[B, A]`` for observation groups of batch ``[B]``."""
-        return self._module.act_inference(obs)
+        return self._trained.actor_critic.act_inference(obs)
 
     def act(self, obs: TensorDict) -> Tensor:
         """Return sampled simulator actions ``[B, A]``."""
-        return self._module.act(obs)
+        return self._trained.actor_critic.act(obs)
 
     def reset(self, dones: Tensor | None = None) -> None:
         """Do nothing: the policy has no memory."""
@@ -88,17 +95,17 @@ class DiffusionActorCritic(nn.Module):
     @property
     def action_std(self) -> Tensor:
         """Standard deviation ``[A]`` of the Gaussian with the same entropy bound per dimension, in simulator units."""
-        return self._module.output_std
+        return self._trained.actor_critic.output_std
 
     @property
     def actor(self) -> nn.Sequential:
-        """The deployable policy as Isaac Lab 2.3's exporters take it, normaliser inside: ``[B, O] -> [B, A]``."""
-        return nn.Sequential(self._module.deployable())
+        """The deployable policy for Isaac Lab 2.3's exporters, including the normaliser: ``[B, O] -> [B, A]``."""
+        return nn.Sequential(self._trained.actor_critic.deployable())
 
     # -- training and checkpoints ---------------------------------------------------------------------------------
 
     def train(self, mode: bool = True) -> Self:
-        """Switch mode; to train mode, which RSL-RL does when it starts to learn, by the algorithm's own method."""
+        """Switch mode; RSL-RL switches to train mode when training starts, which also starts the algorithm's."""
         super().train(mode)
         if mode and self.algorithm is not None:
             self.algorithm.train_mode()
@@ -109,10 +116,10 @@ class DiffusionActorCritic(nn.Module):
         return self._trained.spec
 
     def load_state_dict(self, state_dict: Mapping[str, Any], strict: bool = True, assign: bool = False) -> bool:  # pyright: ignore[reportIncompatibleMethodOverride]
-        """Load actor and critic from what ``state_dict`` returned.
+        """Load actor and critic from the result of ``state_dict``.
 
         Returns:
-            True: RSL-RL goes on with the optimiser and the iteration number.
+            True, so that RSL-RL also loads the optimiser and the iteration number.
 
         Raises:
             CheckpointError: If the state is of another algorithm, task or shape.
@@ -120,27 +127,17 @@ class DiffusionActorCritic(nn.Module):
         self._trained.load({"model_state_dict": state_dict}, {"actor": True, "critic": True}, strict)
         return True
 
-    @property
-    def _module(self) -> policies.ActorCritic[Any]:
-        return self._trained.actor_critic
-
-    @property
-    def _trained(self) -> TruDi:
-        if self.algorithm is None:
-            raise RuntimeError("This policy is filled when the algorithm is built: algorithm.class_name must be TruDi.")
-        return self.algorithm
-
 
 class TruDi(algorithms.TruDi):
     """TruDi as RSL-RL 3's runner builds it.
 
     Args:
         policy: The facade that the runner built.
-        storage: RSL-RL 3.2 and newer hand over their own, of which only the sizes are read; older ones call
+        storage: The storage of RSL-RL 3.2 and newer, of which only the sizes are read; older ones call
             :meth:`init_storage`.
         device: Training device.
         multi_gpu_cfg: RSL-RL's distributed settings, None on one device.
-        settings: The ``algorithm`` section, see :class:`~trudi_rsl.algorithms.TruDiCfg`.
+        settings: The ``algorithm`` section, see :class:`~trudi_rsl.settings.TruDiCfg`.
 
     Raises:
         ConfigError: If a setting is unknown or impossible, or no action bounds are known.
@@ -157,12 +154,12 @@ class TruDi(algorithms.TruDi):
         if not isinstance(policy, DiffusionActorCritic):
             raise ConfigError(
                 f"TruDi cannot train the policy {type(policy).__name__}; set policy.class_name to "
-                '"DiffusionActorCritic.for_env(self.env)".'
+                f'"{POLICY_CLASS_NAME}".'
             )
         if policy.env is None and settings.get("action_bounds") is None:
             raise ConfigError(
                 "A diffusion policy needs action bounds. Take the environment's, with policy.class_name="
-                '"DiffusionActorCritic.for_env(self.env)", or set them, for example algorithm.action_bounds=[-1.0,1.0].'
+                f'"{POLICY_CLASS_NAME}", or set them, for example algorithm.action_bounds=[-1.0,1.0].'
             )
         self.policy = policy
         self.optimizer = _ResumeState(self)
@@ -177,17 +174,17 @@ class TruDi(algorithms.TruDi):
 
     def _build(self, num_envs: int, num_steps: int) -> None:
         policy = self.policy
-        # without the environment its sizes are all that is known of it
+        # without the environment, only its sizes are known
         env = policy.env or cast(VecEnv, SimpleNamespace(num_envs=num_envs, num_actions=policy.num_actions))
         cfg = {"algorithm": self._section, "obs_groups": policy.obs_groups, "num_steps_per_env": num_steps}
-        arguments = self.arguments(policy.example, env, cfg, self._placement["device"])
-        arguments |= {"env": policy.env} | self._placement
+        arguments = self.arguments(policy.example, env, cfg, str(self._placement["device"]))
+        arguments |= {"env": policy.env, **self._placement}
         super().__init__(**arguments)
         policy.fill(self)
 
 
 class _ResumeState:
-    """What RSL-RL 3 saves as the optimiser: all of a checkpoint that is not the policy."""
+    """The optimiser that RSL-RL 3 saves: all of a checkpoint except the policy."""
 
     def __init__(self, algorithm: TruDi) -> None:
         self._algorithm = algorithm
@@ -201,9 +198,9 @@ class _ResumeState:
 
 
 def register_in_runner() -> None:
-    """Make the classes "TruDi" and "DiffusionActorCritic" known to RSL-RL 3's runner, which looks names up.
+    """Add the classes "TruDi" and "DiffusionActorCritic" to where RSL-RL 3's runner looks names up.
 
-    Newer versions import what they need, and nothing happens.
+    Newer versions import classes by their full names, and nothing happens.
     """
     if not POLICY_STYLE:
         return

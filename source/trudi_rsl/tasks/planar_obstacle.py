@@ -42,12 +42,7 @@ PICTURE_SIZE = 240
 
 
 def advance(position: Array, action: NDArray[np.floating]) -> Array:
-    """Return the next positions ``[..., 2]`` in metres.
-
-    Args:
-        position: Positions ``[..., 2]``.
-        action: Velocities ``[..., 2]`` in :data:`STEP_LENGTH` per step, clipped to [-1, 1].
-    """
+    """Return the next positions ``[..., 2]`` (m) for actions in :data:`STEP_LENGTH` per step, clipped to [-1, 1]."""
     return np.clip(position + STEP_LENGTH * np.clip(action, -1.0, 1.0), np.negative(ARENA), ARENA)
 
 
@@ -62,12 +57,7 @@ def goal_distance(position: Array) -> Array:
 
 
 def reward(position: Array, reached: Array) -> Array:
-    """Return the progress towards the goal in steps minus the costs of time and collision, ``[...]``.
-
-    Args:
-        position: Positions before the step, ``[..., 2]``.
-        reached: Positions after the step, ``[..., 2]``.
-    """
+    """Return the progress from ``position`` to ``reached`` in steps minus the costs of time and collision ``[...]``."""
     progress = (goal_distance(position) - goal_distance(reached)) / STEP_LENGTH
     return progress - TIME_COST - COLLISION_COST * in_obstacle(reached)
 

@@ -124,11 +124,7 @@ def _area(polygon: Polygon) -> float:
 
 
 def rotation(observations: Array) -> Array:
-    """Return the rotation of the block since the start of a run, counter-clockwise, ``[L + 1]`` in rad.
-
-    Args:
-        observations: ``[L + 1, 8]``; between two of them the block must turn by less than pi.
-    """
+    """Return the counter-clockwise rotation of the block since the start of a run ``[L + 1, 8]``, ``[L + 1]`` (rad)."""
     angle = np.unwrap(np.arctan2(observations[:, 5], observations[:, 4]))
     return angle - angle[0]
 

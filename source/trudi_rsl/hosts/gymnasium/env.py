@@ -153,14 +153,7 @@ class GymnasiumVecEnv(VecEnv):
         return self._vec
 
     def seed(self, seed: int) -> int:
-        """Seed every random generator and reset all environments, since Gymnasium seeds at a reset.
-
-        Args:
-            seed: Environment i is seeded with ``seed + i``.
-
-        Returns:
-            The seed.
-        """
+        """Seed environment i with ``seed + i``, reset all, since Gymnasium seeds at a reset, and return ``seed``."""
         self._vec.action_space.seed(seed)
         for i, env in enumerate(self._vec.envs):
             env.action_space.seed(seed + i)
@@ -169,11 +162,7 @@ class GymnasiumVecEnv(VecEnv):
         return seed
 
     def reset(self) -> tuple[TensorDict, dict[str, Any]]:
-        """Reset all environments without seeding.
-
-        Returns:
-            The first observations ``{"policy": [E, O]}`` and empty extras.
-        """
+        """Reset all environments without seeding; return observations ``{"policy": [E, O]}`` and empty extras."""
         self._restart(None)
         return self.get_observations(), {}
 
@@ -254,10 +243,6 @@ class GymnasiumVecEnv(VecEnv):
 
         A subclass with other constructor arguments must override this.
 
-        Args:
-            num_envs: Number of environments, at least 1.
-            seed: Environment i is seeded with ``seed + i``.
-
         Raises:
             ConfigError: The task has no time limit, so its episodes may never end.
         """
@@ -274,10 +259,8 @@ class GymnasiumVecEnv(VecEnv):
 
         For MuJoCo tasks, ``load_state_dict`` in another process followed by the same actions produces bitwise the same
         observations, rewards and dones as an uninterrupted run (:class:`SimulatorStates` lists what a third-party task
-        may hold beyond that). For other simulators ``"exact"`` is False and loading starts new episodes.
-
-        Returns:
-            A dict of tensors and plain Python values.
+        may hold beyond that). For other simulators ``"exact"`` is False and loading starts new episodes. All values are
+        tensors or plain Python values.
         """
         return {
             "task": self.task,
@@ -294,9 +277,6 @@ class GymnasiumVecEnv(VecEnv):
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
         """Continue the episodes saved by :meth:`state_dict`; if that is impossible, warn and start new ones.
-
-        Args:
-            state: Return value of :meth:`state_dict`.
 
         Raises:
             CheckpointError: The state belongs to another task or simulation model.

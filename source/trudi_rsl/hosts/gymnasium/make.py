@@ -26,11 +26,7 @@ _SUPPORTED = "Supported are 1-D Box spaces, with floats for actions"
 
 
 def observation_size(space: Space, task: str) -> int:
-    """Return O, the length of the task's observation vector.
-
-    Args:
-        space: Observation space of one environment.
-        task: Task name for the error message.
+    """Return O, the length of an environment's observation vector.
 
     Raises:
         ConfigError: The space is not a 1-D Box.
@@ -46,11 +42,11 @@ def observation_size(space: Space, task: str) -> int:
 def action_limits(
     space: Space, task: str, fallback: tuple[float, float] | None = None
 ) -> tuple[np.ndarray, np.ndarray]:
-    """Return lower and upper action bounds, each ``[A]`` in the space's dtype.
+    """Return lower and upper action bounds of an environment, each ``[A]`` in the space's dtype.
 
     Args:
-        space: Action space of one environment.
-        task: Task name for the error messages.
+        space: Action space.
+        task: Task name for messages.
         fallback: ``(low, high)`` for entries that the Box leaves unbounded on that side.
 
     Raises:
@@ -131,12 +127,7 @@ def make_env(
 
 
 def try_options(task: str, env_kwargs: Mapping[str, Any], make: Callable[[], gym.Env]) -> None:
-    """Step a throw-away environment once, because many tasks read their options only when stepped.
-
-    Args:
-        task: Task name for the error message.
-        env_kwargs: Options of the environment's constructor.
-        make: Makes the environment.
+    """Step a throw-away environment from ``make`` once, because many tasks read their options only when stepped.
 
     Raises:
         ConfigError: The simulator cannot use the options.
@@ -153,11 +144,6 @@ def vectorize(first: gym.Env, make: Callable[[], gym.Env], num_envs: int) -> Syn
     """Combine ``first`` and ``num_envs - 1`` more environments in Gymnasium's synchronous vector environment.
 
     Environments are reset in the step that ends their episode; ``infos["final_obs"]`` holds the true last observation.
-
-    Args:
-        first: Environment 0.
-        make: Makes each of the others.
-        num_envs: Number of environments, at least 1.
     """
     before, _ = first.reset()
     after, _ = first.reset()

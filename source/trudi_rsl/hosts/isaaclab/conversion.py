@@ -109,10 +109,7 @@ def sibling_of_trudi(trudi: Any, algo: LearnerAlgorithm) -> Any:
 def relative_of_ppo(task: str, ppo: Any, algo: PolicyGradientAlgorithm) -> Any:
     """Make a task's configuration for SPO, DPPO or FPO: its PPO configuration with another algorithm class.
 
-    Args:
-        task: Task name.
-        ppo: The task's PPO configuration, or a set of alternatives; not modified.
-        algo: ``spo``, ``dppo`` or ``fpo``; the latter two build their actor from PPO's actor section.
+    ``ppo`` may be a set of alternatives. DPPO and FPO build their actor from PPO's actor section.
 
     Raises:
         ConfigError: ``ppo`` is not a configuration of RSL-RL's on-policy runner, or RSL-RL is older than 5.

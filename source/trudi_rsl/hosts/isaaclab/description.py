@@ -29,9 +29,6 @@ def term_bounds(term: Any) -> tuple[Tensor, Tensor] | None:
     A joint-position term commands ``offset + scale * action``; its bounds are the actions that command the ends of the
     joints' ranges (a half turn to each side for joints without limits), or of the term's own clip where that is
     tighter.
-
-    Args:
-        term: A term of an Isaac Lab action manager.
     """
     if not any(cls.__name__ == "JointPositionAction" for cls in type(term).__mro__):
         return None
@@ -47,12 +44,7 @@ def as_tensor(values: Any) -> Tensor:
 
 
 def describe(env: Any, groups: Sequence[str]) -> dict[str, Any]:
-    """Return observation terms, actions, commands and the robot of a manager-based environment.
-
-    Args:
-        env: The unwrapped environment.
-        groups: Observation groups of the policy.
-    """
+    """Return observation terms, actions, commands and the robot; see :func:`describe_managers`."""
     return describe_managers(env, groups, _action, lambda term: _robot(term._asset))
 
 

@@ -23,6 +23,7 @@ import torch
 from isaaclab.app import AppLauncher  # pyright: ignore[reportMissingImports]
 
 from trudi_rsl.config.run_folder import LOG_ROOT, create_run_folder
+from trudi_rsl.distributed import current_ranks
 from trudi_rsl.errors import CheckpointError, ConfigError, NonFiniteError
 from trudi_rsl.evaluation.identify import identify
 from trudi_rsl.evaluation.play import Playback, sampler_from_args
@@ -48,7 +49,7 @@ def train(args: argparse.Namespace, host_args: list[str]) -> None:
 
         def run(env_cfg: Any, agent_cfg: Any) -> None:
             _apply_flags(args, env_cfg, agent_cfg, rank)
-            if os.environ.get("RANK", "0") != "0":  # only rank 0 writes files
+            if not current_ranks().is_main:  # only rank 0 writes files
                 args.video = False
                 _learn(args, task.id, env_cfg, agent_cfg, None, checkpoint)
                 return

@@ -35,10 +35,7 @@ TRUDI_KEY = agent_key("trudi")
 
 
 def __getattr__(name: str) -> Callable[[], Any]:
-    """Return the factory of a configuration, which Isaac Lab resolves as an attribute of this module.
-
-    Args:
-        name: A registered Gymnasium id, ``@``, and the algorithm's name for ``--algo``.
+    """Return the factory of the configuration ``<Gymnasium id>@<algorithm>``, which Isaac Lab resolves in this module.
 
     Raises:
         AttributeError: No task of that id has a configuration to make it from.

@@ -23,7 +23,7 @@ from trudi_rsl.checkpoints.file import read_checkpoint
 from trudi_rsl.checkpoints.format import LEARNER_KINDS, NAMES, algorithm_of, spec_of
 from trudi_rsl.config.compose import check_names, parse_overrides
 from trudi_rsl.config.presets import task_preset
-from trudi_rsl.config.run_folder import resume_path
+from trudi_rsl.config.run_folder import LOG_ROOT, select_checkpoint
 from trudi_rsl.config.schema import ANY_CHECKPOINT
 from trudi_rsl.errors import ConfigError, nearest
 from trudi_rsl.hosts.isaaclab.conversion import alternatives
@@ -89,10 +89,7 @@ def find_task(name: str, algo: str, play: bool = False) -> Task:
 
 
 def played_algorithm(args: argparse.Namespace) -> str:
-    """Return the algorithm to play: ``--algo``, else that of the checkpoint file, else TruDi.
-
-    Args:
-        args: ``algo`` and ``checkpoint``.
+    """Return the algorithm to play: ``args.algo``, else that of the file ``args.checkpoint``, else TruDi.
 
     Raises:
         CheckpointError: The file is not a checkpoint.
@@ -103,11 +100,7 @@ def played_algorithm(args: argparse.Namespace) -> str:
 
 
 def check_agent_overrides(cfg: Any, overrides: Sequence[str]) -> None:
-    """Raise if an agent setting does not exist, before a simulator starts.
-
-    Args:
-        cfg: The agent configuration.
-        overrides: Overrides of agent and environment; Isaac Lab checks the latter.
+    """Raise if an override's agent setting does not exist in ``cfg``; Isaac Lab itself checks those of ``env``.
 
     Raises:
         ConfigError: Names the nearest settings.
@@ -129,12 +122,7 @@ def preset_num_envs(task: Task, overrides: Sequence[str]) -> int | None:
 
 
 def use_trained_settings(cfg: Any, checkpoint: Path) -> None:
-    """Copy the settings that a TruDi checkpoint was trained with into an agent configuration.
-
-    Args:
-        cfg: The task's agent configuration, changed in place.
-        checkpoint: A ``model_*.pt``; checkpoints of PPO and its relatives change nothing.
-    """
+    """Copy the settings of a checkpoint of TruDi's learner into the agent configuration ``cfg``."""
     spec = spec_of(read_checkpoint(checkpoint))
     if spec is None or spec["policy"] not in LEARNER_KINDS:
         return
@@ -144,15 +132,7 @@ def use_trained_settings(cfg: Any, checkpoint: Path) -> None:
 
 
 def find_resume(args: argparse.Namespace, cfg: Any, overrides: Sequence[str]) -> Path | None:
-    """Return the checkpoint to resume: a path, or the match of regular expressions among the experiment's runs.
-
-    Args:
-        args: ``resume``, ``load_run``, ``checkpoint`` and ``experiment_name``.
-        cfg: The agent configuration, with the default experiment name.
-        overrides: May set the experiment name, too.
-
-    Returns:
-        None if no flag asks for a checkpoint.
+    """Return the checkpoint to resume, None if no flag asks for one; overrides may set the experiment's name.
 
     Raises:
         CheckpointError: There is no such checkpoint.
@@ -161,5 +141,4 @@ def find_resume(args: argparse.Namespace, cfg: Any, overrides: Sequence[str]) ->
         return None
     named = {o.key_or_group: o.value() for o in parse_overrides([t for t in overrides if t.startswith("agent.")])}
     experiment = named.get("agent.experiment_name") or args.experiment_name or cfg.experiment_name
-    agent = {"resume": True, "load_run": args.load_run or ".*", "load_checkpoint": args.checkpoint or ANY_CHECKPOINT}
-    return resume_path(OmegaConf.create({"agent": {**agent, "experiment_name": str(experiment)}}))
+    return select_checkpoint(LOG_ROOT / str(experiment), args.load_run or ".*", args.checkpoint or ANY_CHECKPOINT)

@@ -14,7 +14,15 @@ from mjlab.rl import RslRlBaseRunnerCfg, RslRlOnPolicyRunnerCfg  # pyright: igno
 from trudi_rsl.checkpoints.format import PolicyGradientAlgorithm
 from trudi_rsl.hosts.ppo_conversion import relative_class, sibling_name, trudi_settings
 from trudi_rsl.rsl_rl_compat.version import ALGORITHM_CLASS_NAME
-from trudi_rsl.settings import DIMECfg, LearnerAlgorithm, REPPOCfg, TruDiCfg, fields_from_trudi, schema_fields
+from trudi_rsl.settings import (
+    DIMECfg,
+    LearnerAlgorithm,
+    LearnerCfg,
+    REPPOCfg,
+    TruDiCfg,
+    fields_from_trudi,
+    schema_fields,
+)
 
 
 def _algorithm_cfg(name: str, settings: type[TruDiCfg | REPPOCfg | DIMECfg]) -> Any:
@@ -45,8 +53,8 @@ class TruDiRunnerCfg(RslRlBaseRunnerCfg):
     """Newest checkpoints that stay in the run folder, beside the best, at least 1; None keeps all."""
     class_name: str = "OnPolicyRunner"
     """The runner class name, as in PPO's configuration."""
-    algorithm: TruDiAlgorithmCfg = field(default_factory=TruDiAlgorithmCfg)  # pyright: ignore[reportInvalidTypeForm]
-    """Settings of TruDi."""
+    algorithm: LearnerCfg = field(default_factory=TruDiAlgorithmCfg)
+    """Settings of TruDi, REPPO or DIME."""
 
 
 _PPO_SECTIONS = ("actor", "critic", "algorithm")
@@ -73,12 +81,7 @@ def trudi_from_ppo(task: str, ppo: RslRlOnPolicyRunnerCfg) -> TruDiRunnerCfg:
 
 
 def sibling_from_trudi(trudi: TruDiRunnerCfg, algo: LearnerAlgorithm) -> TruDiRunnerCfg:
-    """Make a task's configuration for another algorithm of TruDi's learner.
-
-    Args:
-        trudi: The task's TruDi configuration, not modified.
-        algo: ``reppo`` or ``dime``.
-    """
+    """Make a task's configuration for REPPO or DIME from its TruDi configuration, which is not modified."""
     names = ("class_name", *fields_from_trudi(algo))
     algorithm = ALGORITHM_CFGS[algo](**{name: getattr(trudi.algorithm, name) for name in names})
     return dataclasses.replace(trudi, algorithm=algorithm, experiment_name=sibling_name(trudi.experiment_name, algo))
@@ -87,9 +90,7 @@ def sibling_from_trudi(trudi: TruDiRunnerCfg, algo: LearnerAlgorithm) -> TruDiRu
 def relative_of_ppo(ppo: RslRlOnPolicyRunnerCfg, algo: PolicyGradientAlgorithm) -> RslRlOnPolicyRunnerCfg:
     """Make a task's configuration for SPO, DPPO or FPO: its PPO configuration with another algorithm class.
 
-    Args:
-        ppo: The task's runner configuration, not modified.
-        algo: ``spo``, ``dppo`` or ``fpo``; the latter two build their actor from PPO's actor section.
+    DPPO and FPO build their actor from PPO's actor section.
     """
     algorithm = dataclasses.replace(ppo.algorithm, class_name=relative_class(algo))
     return dataclasses.replace(ppo, algorithm=algorithm, experiment_name=sibling_name(ppo.experiment_name, algo))

@@ -34,9 +34,6 @@ def term_bounds(term: Any) -> tuple[Tensor, Tensor] | None:
     Joint positions and efforts command ``offset + scale * action``. Their bounds are the actions that command the ends
     of the joints' ranges (a half turn to each side for joints without limits) or the actuators' largest efforts, or
     of the term's own clip where that is tighter.
-
-    Args:
-        term: A term of an mjlab action manager.
     """
     kind = type(term).__name__
     if kind == "JointPositionAction":
@@ -71,12 +68,7 @@ def _effort_range(term: Any) -> tuple[Tensor, Tensor] | None:
 
 
 def describe(env: Any, groups: Sequence[str]) -> dict[str, Any]:
-    """Return observation terms, actions, commands and the robot of an environment.
-
-    Args:
-        env: The unwrapped environment.
-        groups: Observation groups of the policy.
-    """
+    """Return observation terms, actions, commands and the robot; see :func:`describe_managers`."""
     return describe_managers(env, groups, _action, lambda term: _robot(term._entity, env.sim.mj_model))
 
 
@@ -123,10 +115,6 @@ def robot_metadata(env: ManagerBasedRlEnv, run: str) -> dict[str, Any] | None:
 
     It can if the robot is called ``robot``, its action ``joint_pos`` sets joint positions and the policy's observation
     group is ``actor``.
-
-    Args:
-        env: The task's environment.
-        run: Name of the run.
     """
     described = (
         "robot" in env.scene.entities

@@ -13,11 +13,9 @@ from typing import Any
 
 import torch
 from mjlab.scripts.train import TrainConfig, launch_training  # pyright: ignore[reportMissingImports]
-from omegaconf import OmegaConf
 
-from trudi_rsl.config import resume_path
 from trudi_rsl.config.presets import task_preset
-from trudi_rsl.config.run_folder import LOG_ROOT
+from trudi_rsl.config.run_folder import LOG_ROOT, select_checkpoint
 from trudi_rsl.errors import ConfigError
 from trudi_rsl.evaluation.identify import identify
 from trudi_rsl.hosts.mjlab.task import Task, apply, find_task
@@ -30,11 +28,7 @@ def train(args: argparse.Namespace, rest: Sequence[str] = ()) -> None:
 
     Defaults differ from mjlab's in three points: the log writer is TensorBoard, a machine without a GPU trains on its
     CPU, and the number of environments is the preset's (mjlab's configurations have 1). With ``--distributed``, mjlab
-    starts one process per GPU.
-
-    Args:
-        args: Flags of ``scripts/train.py``.
-        rest: Overrides of ``agent.*`` and ``env.*``, and of settings of mjlab's command such as ``enable_nan_guard``.
+    starts one process per GPU. Overrides also reach settings of mjlab's command, such as ``enable_nan_guard``.
     """
     task = find_task(args.task, args.algo)
     default = replace(TrainConfig.from_task(task.id), agent=task.agent_cfg())
@@ -60,19 +54,15 @@ def train(args: argparse.Namespace, rest: Sequence[str] = ()) -> None:
     num_envs, log_writer = cfg.env.scene.num_envs, cfg.agent.logger
     logger.info(f"{task.name}, {task.algo}: {num_envs} environments (--num_envs), log writer {log_writer}.")
     if cfg.agent.resume and cfg.wandb_run_path is None:
-        _resume_from(_find_checkpoint(cfg.agent), task, cfg)
+        experiment = LOG_ROOT / cfg.agent.experiment_name
+        _resume_from(select_checkpoint(experiment, cfg.agent.load_run, cfg.agent.load_checkpoint), task, cfg)
     if args.num_threads:
         torch.set_num_threads(args.num_threads)
     launch_training(task.id, cfg)
 
 
 def play(args: argparse.Namespace, rest: Sequence[str] = ()) -> None:
-    """Play a trained policy; see :func:`trudi_rsl.hosts.mjlab.play.play`.
-
-    Args:
-        args: Flags of ``scripts/play.py``.
-        rest: Overrides of ``env.*`` settings.
-    """
+    """Play a trained policy; see :func:`trudi_rsl.hosts.mjlab.play.play`."""
     from trudi_rsl.hosts.mjlab.play import play as play_with_mjlab  # needs the `export` extra
 
     play_with_mjlab(args, rest)
@@ -90,13 +80,6 @@ def _gpu_ids(device: str | None, distributed: bool) -> Any:
     if kind.type not in ("cpu", "cuda"):
         raise ConfigError(f"mjlab runs on cpu or cuda, not on {device!r}.")
     return [kind.index or 0] if kind.type == "cuda" else "None"
-
-
-def _find_checkpoint(agent: Any) -> Path:
-    names = ("resume", "load_run", "load_checkpoint", "experiment_name")
-    checkpoint = resume_path(OmegaConf.create({"agent": {name: getattr(agent, name) for name in names}}))
-    assert checkpoint is not None, "resume is set"
-    return checkpoint
 
 
 def _resume_from(checkpoint: Path, task: Task, cfg: Any) -> None:

@@ -17,10 +17,9 @@ from mjlab.envs import ManagerBasedRlEnv, ManagerBasedRlEnvCfg  # pyright: ignor
 from mjlab.rl import RslRlVecEnvWrapper  # pyright: ignore[reportMissingImports]
 from mjlab.scripts.train import TrainConfig  # pyright: ignore[reportMissingImports]
 from mjlab.tasks import registry  # pyright: ignore[reportMissingImports]
-from omegaconf import OmegaConf
 
 from trudi_rsl.checkpoints.rebuild import load_deployable
-from trudi_rsl.config import resume_path
+from trudi_rsl.config.run_folder import LOG_ROOT, select_checkpoint
 from trudi_rsl.config.schema import ANY_CHECKPOINT
 from trudi_rsl.deploy import export_policy
 from trudi_rsl.evaluation.episodes import Policy
@@ -62,7 +61,9 @@ def play(args: argparse.Namespace, overrides: Sequence[str] = ()) -> None:
         VideoError: If the video cannot be rendered.
     """
     task = find_task(args.task, args.algo)
-    playback = Playback.from_args(args, task.name, _find(task, args))
+    experiment = LOG_ROOT / (args.experiment_name or task.agent_cfg().experiment_name)
+    named = select_checkpoint(experiment, args.load_run or ".*", args.checkpoint or ANY_CHECKPOINT)
+    playback = Playback.from_args(args, task.name, named)
     checkpoint, task = playback.checkpoint, Task(task.name, playback.algorithm)
     device = args.device or ("cuda:0" if torch.cuda.is_available() else "cpu")
     if args.num_threads:
@@ -104,7 +105,7 @@ def playing_cfg(
     """
     training = TrainConfig.from_task(task.id)
     playing = registry.load_env_cfg(task.id, play=True)
-    # mjlab plays without end, and episodes that never end have no return
+    # mjlab plays without a time limit, but episodes must end to have a return.
     playing.episode_length_s = training.env.episode_length_s
     settings = {"env.scene.num_envs": num_envs, "env.seed": training.agent.seed if seed is None else seed}
     return apply(TrainConfig(env=playing, agent=training.agent), settings, overrides).env
@@ -121,22 +122,10 @@ def export(checkpoint: Path, env: RslRlVecEnvWrapper) -> Path:
     return export_policy(policy, checkpoint.parent / "exported", metadata=metadata, overwrite=True).onnx
 
 
-def _find(task: Task, args: argparse.Namespace) -> Path:
-    named = {
-        "resume": True,
-        "experiment_name": args.experiment_name or task.agent_cfg().experiment_name,
-        "load_run": args.load_run or ".*",
-        "load_checkpoint": args.checkpoint or ANY_CHECKPOINT,
-    }
-    path = resume_path(OmegaConf.create({"agent": named}))
-    assert path is not None, "resume is set"
-    return path
-
-
 def agent_cfg(task: Task, checkpoint: Path) -> dict[str, Any]:
-    """Return the runner configuration of the run, or the task's where the checkpoint lies outside of a run folder."""
+    """Return the runner configuration of the run, or the task's if the checkpoint is not in a run folder."""
     params = checkpoint.parent / "params" / "agent.yaml"
-    # mjlab writes tuples as Python objects, which yaml's safe loader refuses
+    # mjlab writes tuples as Python objects, which yaml's safe loader refuses.
     agent = yaml.full_load(params.read_text()) if params.is_file() else asdict(task.agent_cfg())
     for name in ("actor", "critic"):
         if name in agent:
@@ -145,14 +134,14 @@ def agent_cfg(task: Task, checkpoint: Path) -> dict[str, Any]:
 
 
 def _without_unset(model: dict[str, Any]) -> dict[str, Any]:
-    """Return the options of a model without those of kinds that it is not; RSL-RL knows no None for them."""
+    """Return a model's options without those of an unset CNN or RNN, which RSL-RL does not accept as None."""
     kinds = {"cnn_cfg": ("cnn_cfg",), "rnn_type": ("rnn_type", "rnn_hidden_dim", "rnn_num_layers")}
     unset = {name for kind, names in kinds.items() if model.get(kind) is None for name in names}
     return {name: value for name, value in model.items() if name not in unset}
 
 
 def _view(env: RslRlVecEnvWrapper, policy: Any) -> None:
-    """Show the policy in mjlab's window if there is a display, else in its web viewer, until the user ends it."""
+    """Show the policy in mjlab's window if there is a display, else in its web viewer, until the user closes it."""
     from mjlab.viewer import NativeMujocoViewer, ViserPlayViewer  # pyright: ignore[reportMissingImports]
 
     display = os.environ.get("DISPLAY") or os.environ.get("WAYLAND_DISPLAY")

@@ -168,12 +168,7 @@ class TruDiRunner(OnPolicyRunner):
         return infos
 
     def evaluation_env(self, num_envs: int, seed: int) -> RslRlVecEnvWrapper:
-        """Make environments of the task's variant for playing, with the time limit of training.
-
-        Args:
-            num_envs: Number of environments, at least 1.
-            seed: Seed of the simulator.
-        """
+        """Make environments of the task's variant for playing, with the time limit of training."""
         from trudi_rsl.hosts.mjlab.play import PlayedEnv, playing_cfg  # needs the `export` extra
 
         assert self.task is not None, "trudi_runner sets it"
@@ -197,11 +192,6 @@ class CheckpointRunner(MjlabOnPolicyRunner):
 
 
 def trudi_runner(task: str, runner: type | None) -> type:
-    """Return the runner class that trains a task with TruDi.
-
-    Args:
-        task: Task name, stored in checkpoints.
-        runner: The task's own runner class, which may write more files at checkpoints; None if it has none.
-    """
+    """Return the class that trains a task with TruDi, derived from its own runner class, if any, for its files."""
     base = runner or ExportingRunner
     return type(f"TruDi{base.__name__}", (TruDiRunner, base, CheckpointRunner), {"task": task, "__module__": __name__})

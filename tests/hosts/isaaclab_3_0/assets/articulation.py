@@ -18,39 +18,29 @@ X_AXIS = np.array([1.0, 0.0, 0.0])
 
 
 class Articulation(NamedTuple):
-    """What is being written.
-
-    Attributes:
-        model: The compiled model.
-        stage: The stage it is written to.
-        root: Path of the articulation's root prim.
-    """
+    """A compiled model and the stage that it is written to."""
 
     model: mujoco.MjModel
     stage: Usd.Stage
     root: str
+    """Path of the articulation's root prim."""
 
     def body(self, index: int) -> Usd.Prim | None:
         """Return the prim of a body, None for the world."""
         return self.stage.GetPrimAtPath(f"{self.root}/{self.model.body(index).name}") if index else None
 
     def joint_path(self, name: str) -> str:
-        """Return where a joint of a name lies."""
+        """Return the path of a joint."""
         return f"{self.root}/joints/{name}"
 
 
 def write_articulation(model: mujoco.MjModel, path: Path, name: str) -> None:
-    """Write a model as ``/name/<body>`` and ``/name/joints/<joint>``, all bodies side by side.
+    """Write a model as ``/name/<body>`` and ``/name/joints/<joint>``, with a flat list of bodies.
 
-    Bodies carry their primitive colliders. A first body with a free joint floats; one without is held in the world.
-
-    Args:
-        model: With hinges as its only other joints, all through their bodies' origins.
-        path: File to write.
-        name: Name of the root prim.
+    Bodies have their primitive colliders. A first body with a free joint floats; one without is fixed to the world.
 
     Raises:
-        ValueError: The model has joints or geoms of another kind.
+        ValueError: The model has other joints than hinges through their bodies' origins, or other geoms.
     """
     with new_stage(path, name) as stage:
         UsdPhysics.ArticulationRootAPI.Apply(stage.GetDefaultPrim())

@@ -25,12 +25,7 @@ MJLAB = "mjlab==1.6.0"
 
 
 def build_assets(root: Path, cache: Path) -> None:
-    """Write all assets.
-
-    Args:
-        root: The folder for ``ISAACSIM_ASSET_ROOT``.
-        cache: Folder for downloads.
-    """
+    """Write all assets to ``root``, the folder for ``ISAACSIM_ASSET_ROOT``; downloads go to ``cache``."""
     g1 = read_g1(cache)
     newton = importlib.util.find_spec("newton")
     assert newton is not None and newton.origin is not None

@@ -78,13 +78,7 @@ def fuse(spec: mujoco.MjSpec) -> mujoco.MjModel:
 
 
 def lowest_sole(model: mujoco.MjModel, height: float, joint_positions: dict[str, float]) -> float:
-    """Return how high the lowest foot sphere is over the ground [m].
-
-    Args:
-        model: A robot that floats.
-        height: Height of its root [m].
-        joint_positions: Angles [rad] by joint; others are 0.
-    """
+    """Return the height of the lowest foot sphere above the ground [m] at a root height [m] and joint angles [rad]."""
     data = mujoco.MjData(model)
     data.qpos[:] = 0.0
     data.qpos[2:4] = height, 1.0

@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: BSD-3-Clause
 # pyright: reportAttributeAccessIssue=false
-"""A stand-in for the Shadow hand: its names, joints and tendons on schematic fingers.
+"""A substitute for the Shadow hand: its names, joints and tendons on schematic fingers.
 
-The hand reaches along x, its palm up. Four fingers bend their last two joints by a tendon; a motor pulls each tendon.
+The hand points along x, palm up. In four fingers a tendon with a motor bends the last two joints.
 """
 
 from __future__ import annotations
@@ -49,15 +49,9 @@ def write_shadow(path: Path) -> None:
 def _link(
     name: str, position: str, joint: tuple[str, str, str] | None, length: float, inner: str, radius: float = 0.008
 ) -> str:
-    """Return a body in MJCF: a capsule along x, and what is attached to it.
+    """Return a body in MJCF: a capsule along x with a joint (name, axis, range [rad]) and the ``inner`` bodies.
 
-    Args:
-        name: Its name without the hand's prefix.
-        position: Where it begins on its parent [m].
-        joint: Name, axis and range [rad] of its joint; None if it has none.
-        length: Of the capsule, ends included [m].
-        inner: Bodies attached to it, in MJCF.
-        radius: Of the capsule [m].
+    Lengths are in metres; ``length`` includes the caps.
     """
     hinge = "" if joint is None else '<joint name="rh_{}" axis="{}" range="{}"/>'.format(*joint)
     return f"""<body name="rh_{name}" pos="{position}">{hinge}

@@ -13,12 +13,7 @@ from pxr import Gf, Sdf, Usd, UsdGeom, UsdPhysics  # pyright: ignore[reportMissi
 
 @contextmanager
 def new_stage(path: Path, root: str) -> Iterator[Usd.Stage]:
-    """Make a stage in metres with z up, and save it when the block ends.
-
-    Args:
-        path: File to write; ``.usd`` files hold text too.
-        root: Name of the default prim, an Xform.
-    """
+    """Make a stage in metres with z up and the default Xform ``root``, and save it as text when the block ends."""
     path.parent.mkdir(parents=True, exist_ok=True)
     layer = Sdf.Layer.CreateNew(str(path), args={"format": "usda"} if path.suffix == ".usd" else {})
     stage = Usd.Stage.Open(layer)
@@ -76,14 +71,9 @@ def connect(joint: Any, parent: Usd.Prim | None, child: Usd.Prim) -> None:
 
 
 def add_drive(joint: Any, kind: str, stiffness: float, damping: float, max_force: float) -> None:
-    """Give a joint the drive that Isaac Lab's actuators need; they overwrite its gains.
+    """Add the drive that Isaac Lab's actuators need; they overwrite its gains.
 
-    Args:
-        joint: A revolute or prismatic joint.
-        kind: ``"angular"`` or ``"linear"``.
-        stiffness: In N/m, or N m per degree.
-        damping: In N s/m, or N m s per degree.
-        max_force: In N, or N m.
+    ``kind`` is ``"angular"`` (gains in N m and degrees) or ``"linear"`` (in N and m).
     """
     drive = UsdPhysics.DriveAPI.Apply(joint.GetPrim(), kind)
     drive.CreateTypeAttr("force")

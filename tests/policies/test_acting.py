@@ -23,11 +23,9 @@ def test_actions_fill_the_bounds_and_never_leave_them() -> None:
 
 
 def test_evaluate_is_q_of_the_unit_action() -> None:
-    model, obs = actor_critic(), observations(6)
-    unit = 2.0 * torch.rand(6, 2) - 1.0
-    torch.testing.assert_close(
-        model.evaluate(obs, model.to_simulator(unit)), model.critic.value(model.critic_obs(obs), unit)
-    )
+    model, obs, unit = actor_critic(), observations(6), 2.0 * torch.rand(6, 2) - 1.0
+    expected = model.critic.value(model.critic_obs(obs), unit)
+    torch.testing.assert_close(model.evaluate(obs, model.to_simulator(unit)), expected)
 
 
 @pytest.mark.parametrize("build", [actor_critic, gaussian_actor_critic])
@@ -54,7 +52,7 @@ def test_deployed_action_is_deterministic_and_starts_at_zeros() -> None:
         torch.testing.assert_close(actions, expected, rtol=0, atol=0)
 
 
-def test_random_start_and_sde_draw_anew() -> None:
+def test_random_starts_and_the_sde_draw_new_numbers_each_time() -> None:
     model, obs = actor_critic(), observations(4)
     assert not torch.equal(model.act(obs, "ode"), model.act(obs, "ode"))
     assert not torch.equal(model(obs, stochastic_output=True), model(obs, stochastic_output=True))
@@ -64,12 +62,8 @@ def test_a_gaussian_acts_by_its_mean_with_ode_and_around_it_with_sde() -> None:
     model, obs = gaussian_actor_critic(), observations(4)
     mean, log_std = model.actor(model.actor_obs(obs))
     expected = model.to_simulator(mean.tanh())
-    for actions in (
-        model(obs),
-        model.act_inference(obs),
-        model.act(obs, "ode"),
-        model.act(obs, "ode", 1.0, 1, "zeros"),
-    ):
+    zeros = model.act(obs, "ode", 1.0, 1, "zeros")
+    for actions in (model(obs), model.act_inference(obs), model.act(obs, "ode"), zeros):
         torch.testing.assert_close(actions, expected, rtol=0, atol=0)
     torch.manual_seed(6)
     actions = model.act(obs, "sde")
@@ -77,18 +71,18 @@ def test_a_gaussian_acts_by_its_mean_with_ode_and_around_it_with_sde() -> None:
     torch.testing.assert_close(actions, model.to_simulator((mean + log_std.exp() * torch.randn(4, 2)).tanh()))
 
 
-def test_a_gaussian_has_no_score_scale_and_no_start() -> None:
+def test_a_gaussian_refuses_options_of_a_chain() -> None:
     model, obs = gaussian_actor_critic(), observations(2)
-    for refused in (
+    for act in (
         lambda: model.act(obs, "ode", score_scale=0.5),
         lambda: model.deterministic_actions(model.actor_obs(obs), start=torch.zeros(2, 2)),
         lambda: model.deployable(ChainOptions(seed=1)),
     ):
         with pytest.raises(ValueError, match="no score scale, no steps and no initial latent"):
-            refused()
+            act()
 
 
-def test_ode_starts_from_the_prior() -> None:
+def test_the_ode_starts_from_the_prior() -> None:
     model, obs = actor_critic(), observations(4)
     torch.manual_seed(2)
     actions = model.act(obs, "ode", score_scale=0.5)
@@ -101,11 +95,10 @@ def test_ode_starts_from_the_prior() -> None:
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        ({"sampler": "odee"}, "Unknown sampler 'odee'; use one of ode, sde, best_of_k"),
-        ({"sampler": "ode", "score_scale": 0.0}, "score_scale must be above 0, got 0.0"),
-        ({"sampler": "ode", "score_scale": float("nan")}, "score_scale must be above 0"),
-        ({"sampler": "best_of_k", "num_candidates": 0}, "num_candidates must be at least 1, got 0"),
-        ({"sampler": "ode", "initial_latent": "zero"}, "Unknown initial_latent 'zero'"),
+        ({"sampler": "odee"}, "'odee'; use one of ode, sde, best_of_k"),
+        ({"sampler": "ode", "score_scale": 0.0}, "score_scale .* 0, got 0.0"),
+        ({"sampler": "best_of_k", "num_candidates": 0}, "num_candidates .* 1, got 0"),
+        ({"sampler": "ode", "initial_latent": "zero"}, "initial_latent 'zero'"),
     ],
 )
 def test_impossible_samplers_are_refused(arguments: dict[str, Any], message: str) -> None:
@@ -116,8 +109,7 @@ def test_impossible_samplers_are_refused(arguments: dict[str, Any], message: str
 @pytest.mark.usefixtures("float64")
 @pytest.mark.parametrize("sampler", ["ode", "sde", "best_of_k"])
 def test_samplers_work_in_the_modules_own_dtype(sampler: Any) -> None:
-    model = actor_critic()
-    obs = observations(3)
+    model, obs = actor_critic(), observations(3)
     torch.set_default_dtype(torch.float32)
     assert model.act(obs, sampler).dtype == torch.float64
 
@@ -130,26 +122,24 @@ def q(model: DiffusionActorCritic, obs: TensorDict) -> torch.Tensor:
     return model.evaluate(obs, torch.full((len(obs), 2), 0.5))
 
 
-def test_asymmetric_critic_sees_its_own_groups_and_the_actor_does_not() -> None:
-    model, obs = actor_critic(asymmetric=True), observations(4)
+def test_only_an_asymmetric_critic_sees_its_own_groups_and_the_actor_never_does() -> None:
+    symmetric, model, obs = actor_critic(), actor_critic(asymmetric=True), observations(4)
     other = changed(obs, "privileged")
     assert (q(model, obs) != q(model, other)).all()
     torch.testing.assert_close(model(obs), model(other), rtol=0, atol=0)
     assert (model(obs) != model(changed(obs, "policy"))).any()
-
-
-def test_symmetric_critic_ignores_foreign_groups() -> None:
-    model, obs = actor_critic(), observations(4)
-    assert model.critic_obs is model.actor_obs
-    torch.testing.assert_close(q(model, obs), q(model, changed(obs, "privileged")), rtol=0, atol=0)
+    assert symmetric.critic_obs is symmetric.actor_obs
+    torch.testing.assert_close(q(symmetric, obs), q(symmetric, other), rtol=0, atol=0)
 
 
 @pytest.mark.parametrize("asymmetric", [False, True])
-def test_normalisers_learn_each_observation_once(asymmetric: bool) -> None:
+def test_normalisers_learn_each_observation_once_and_only_in_training_mode(asymmetric: bool) -> None:
     model = actor_critic(asymmetric).train()
     steps = [observations(50) for _ in range(4)]
     for obs in steps:
         model.update_normalization(obs)
+    model.eval()
+    model.update_normalization(observations(20))
     for encoder in {model.actor_obs, model.critic_obs}:
         seen = torch.cat([encoder.concatenate(obs) for obs in steps])
         torch.testing.assert_close(encoder.normalizer.mean, seen.mean(0))
@@ -157,7 +147,7 @@ def test_normalisers_learn_each_observation_once(asymmetric: bool) -> None:
         assert encoder(steps[0]).abs().max() < 10.0
 
 
-def test_normaliser_survives_rows_with_nan() -> None:
+def test_the_normaliser_survives_non_finite_rows() -> None:
     model, obs = actor_critic().train(), observations(20)
     obs["policy"][3, 1] = float("inf")
     model.update_normalization(obs)
@@ -165,18 +155,9 @@ def test_normaliser_survives_rows_with_nan() -> None:
     assert all(torch.isfinite(value).all() for value in model.actor_obs.state_dict().values())
 
 
-def test_normaliser_is_frozen_in_evaluation_mode() -> None:
-    model = actor_critic().eval()
-    before = {k: v.clone() for k, v in model.actor_obs.state_dict().items()}
-    model.update_normalization(observations(20))
-    torch.testing.assert_close(dict(model.actor_obs.state_dict()), before, rtol=0, atol=0)
-
-
 def test_old_actor_is_a_copy_that_training_does_not_move() -> None:
-    model, obs = actor_critic(), torch.randn(3, NUM_OBS)
-    old_names = {name for name, p in model.named_parameters() if p.requires_grad and name.startswith("old_actor")}
-    assert not old_names
-    latents = torch.randn(4, 3, 2)
+    model, obs, latents = actor_critic(), torch.randn(3, NUM_OBS), torch.randn(4, 3, 2)
+    assert not any(p.requires_grad for p in model.old_actor.parameters())
     before = model.old_actor.means(obs, latents)
     with torch.no_grad():
         for p in model.actor.parameters():
@@ -187,7 +168,6 @@ def test_old_actor_is_a_copy_that_training_does_not_move() -> None:
 
 
 def test_output_std_is_that_of_the_gaussian_with_the_same_entropy() -> None:
-    model = actor_critic()
-    std = torch.tensor([0.3, 0.3])
+    model, std = actor_critic(), torch.tensor([0.3, 0.3])
     model.entropy_per_dim.copy_(torch.distributions.Normal(0.0, std).entropy().mean())
     torch.testing.assert_close(model.output_std, model.action_scale * std)
