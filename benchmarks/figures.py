@@ -20,25 +20,12 @@ from results import ALGORITHMS, Record, Results
 from speed_plan import SWEPT
 from tables import Groups, Runs
 
-COLORS = {
-    "trudi": "#1f5fbf",
-    "reppo": "#3f9b57",
-    "dime": "#8a5cc2",
-    "ppo": "#d9822b",
-    "spo": "#b5a21c",
-    "dppo": "#c2455e",
-    "fpo": "#6b6b6b",
-}
+COLORS = dict(
+    zip(ALGORITHMS, ("#1f5fbf", "#3f9b57", "#8a5cc2", "#d9822b", "#b5a21c", "#c2455e", "#6b6b6b"), strict=True)
+)
 LABELS = ALGORITHMS | {"ppo": "PPO (RSL-RL)"}
-PARTS = {
-    "simulate": "#8a8a8a",
-    "sample": "#7fb3e6",
-    "store": "#c9c9c9",
-    "targets": "#a6d49f",
-    "critic step": "#d9822b",
-    "actor step": "#1f5fbf",
-    "update": "#d9b48f",
-}
+PARTS = {"simulate": "#8a8a8a", "sample": "#7fb3e6", "store": "#c9c9c9", "targets": "#a6d49f"}
+PARTS |= {"critic step": "#d9822b", "actor step": "#1f5fbf", "update": "#d9b48f"}
 """Colours of an iteration's parts."""
 Lines = dict[str, tuple[str, Runs]]
 """Label of a line to its colour and its runs."""
@@ -71,9 +58,11 @@ def panels(rows: int, columns: int, width: float, height: float, **options: Any)
 
 
 def save(figure: Any, path: Path) -> None:
-    """Write a figure and close it."""
+    """Write a figure, with a legend in its first panel unless it has one, and close it."""
     for axis in figure.axes:
         axis.spines[["top", "right"]].set_visible(False)
+    if figure.axes[0].get_legend_handles_labels()[0] and not figure.legends:
+        figure.axes[0].legend(frameon=False, fontsize=8)
     figure.savefig(path, dpi=130)
     plt.close(figure)
 
@@ -109,12 +98,8 @@ def curves(
 ) -> None:
     """Draw medians of training returns over seeds, one panel per task.
 
-    Args:
-        tasks: Task to the runs of each line.
-        path: PNG file to write.
-        against: What the x axes show, ``env_steps`` in thousands or ``seconds``; two make two columns.
-        each_seed: Draw every seed thinly, in place of the range of the seeds as a shade.
-        end: Where medians end; None is each line's shortest run.
+    The x axes show ``env_steps`` in thousands or ``seconds``; two of them make two columns. The seeds are a shade from
+    the lowest to the highest, or thin lines with ``each_seed``. Medians end at ``end`` or at each line's shortest run.
     """
     shape = (len(tasks), 2) if len(against) == 2 else (1, len(tasks))
     figure, axes = panels(*shape, 3.6 if each_seed else 4.6, 3.2 if each_seed else 3.5)
@@ -131,7 +116,6 @@ def curves(
         xlabel = "environment steps [thousands]" if x == "env_steps" else "seconds of training"
         axis.set(title=f"{task}, medians over seeds", xlabel=xlabel)
     axes[0][0].set_ylabel("training return (last 100 episodes)")
-    axes[0][0].legend(frameon=False, fontsize=8)
     save(figure, path)
 
 
@@ -186,7 +170,6 @@ def latency(runs: dict[str, Record], path: Path) -> None:
     axis.set_xticks(range(len(runs)), [name.replace(", ", "\n") for name in runs])
     axis.set(yscale="log", ylabel="milliseconds per action")
     axis.grid(axis="y", lw=0.4)
-    axis.legend(frameon=False, fontsize=8)
     save(figure, path)
 
 
@@ -209,7 +192,6 @@ def return_against_latency(results: Results, path: Path) -> None:
     axis.minorticks_off()
     axis.set(xlabel="milliseconds per action, 99 % within (positions to scale)", ylabel="share of the return kept")
     axis.grid(axis="y", lw=0.4)
-    axis.legend(frameon=False, fontsize=8)
     save(figure, path)
 
 
@@ -223,7 +205,6 @@ def long_runs(runs: Runs, path: Path) -> None:
         seconds, megabytes = np.array([sample for sample in run["memory_s_mb"] if sample[1] > 0.0]).T
         bottom.plot(seconds / seconds[-1] * run["iterations"], megabytes, linewidth=0.8)
     top.set_ylabel("training return")
-    top.legend(frameon=False)
     bottom.set(ylabel="memory, MB", xlabel=f"iteration ({runs[0]['task']})")
     bottom.set_ylim(bottom=0.0)
     save(figure, path)
@@ -244,7 +225,6 @@ def speed_sampling(runs: dict[str, Record], path: Path) -> None:
             times(axis, points, f"C{names.index(of)}", f"{of}, {mode}", "--" if mode == "eager" else "-")
         axis.set(title=label, xlabel="environments")
     axes[0][0].set_ylabel("milliseconds per action batch")
-    axes[0][0].legend(frameon=False, fontsize=7, ncols=2)
     save(figure, path)
 
 
@@ -260,7 +240,6 @@ def speed_growth(runs: dict[str, Record], path: Path) -> None:
                 times(axis, points, COLORS[color], text)
             axis.set_xlabel(title)
         row[0].set_ylabel(f"milliseconds, {label}")
-    axes[0][0].legend(frameon=False, fontsize=8)
     save(figure, path)
 
 

@@ -210,5 +210,5 @@ def ant_baselines(quick: bool) -> Record:
 
 if __name__ == "__main__":
     tables = {f"learning/{table}": measure for table in TABLES} | {"multimodality": measure_multimodality}
-    hosts = {"isaaclab": measure_isaaclab, "mjlab": measure_mjlab}
-    main(__doc__, tables | hosts, {"ant_baselines": ant_baselines}, workers=2, optional=hosts)
+    tables |= {"isaaclab": measure_isaaclab, "mjlab": measure_mjlab}
+    main(__doc__, tables, {"ant_baselines": ant_baselines}, workers=2)

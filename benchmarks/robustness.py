@@ -87,6 +87,7 @@ def soak(job: Job) -> Record:
     Raises:
         RuntimeError: If training ends by itself with an error, or without an iteration.
     """
+    assert job.iterations is not None
     folder, chance = Path(tempfile.mkdtemp(dir=Path.cwd())), random.Random(job.seed)
     log, experiment = folder / "faults.jsonl", folder / "logs" / "rsl_rl" / EXPERIMENT
     log.touch()
@@ -168,6 +169,7 @@ def long_run(job: Job) -> Record:
     Raises:
         RuntimeError: If training fails.
     """
+    assert job.iterations is not None
     command = job.command("agent.keep_checkpoints=3", "agent.evaluation_episodes=null")
     memory: list[tuple[float, float]] = []
     start = time.monotonic()

@@ -30,13 +30,9 @@ ONE, TOGETHER, APART = "one process", "together", "at the same time, each by its
 
 
 def measure(groups: Sequence[Sequence[int]], settings: Sequence[str], warm_up: int, iterations: int) -> list[Record]:
-    """Run groups of processes at the same time and return the record of each; a group trains together.
+    """Run groups of processes, given by their cores, at the same time and return the record of each group.
 
-    Args:
-        groups: Cores of each group's processes.
-        settings: Overrides of the training.
-        warm_up: Iterations before the measured ones.
-        iterations: Measured iterations.
+    The processes of a group train together.
 
     Raises:
         RuntimeError: If a training fails.
@@ -68,11 +64,9 @@ def rate(record: Mapping[str, Any]) -> float:
 
 
 def efficiency(runs: Mapping[str, list[list[Record]]], name: str) -> float:
-    """Return the share of the rate of :data:`ONE` that each process keeps, as the median over repeats.
+    """Return the share of the rate of :data:`ONE` that each process keeps in a setting, as the median over repeats.
 
-    Args:
-        runs: Setting to its repeats; each repeat lists the groups that ran at the same time.
-        name: The setting.
+    ``runs`` maps a setting to its repeats; each repeat lists the groups that ran at the same time.
     """
     shares = []
     for alone, others in zip(runs[ONE], runs[name], strict=True):

@@ -10,17 +10,26 @@ idle machine.
 from __future__ import annotations
 
 import gc
-import re
 import resource
 from collections.abc import Sequence
 from dataclasses import asdict, replace
 
 import torch
 from results import Record, Results, argument_parser, chosen_results, processor, versions
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
+from rich.progress import track
 from speed_plan import ON_GPU, SECTIONS, Cell, Sizes, plan, quick_sizes
-from speed_subjects import action_batch, check_fast, make_ppo, make_trudi, parts, trained_trudi, update_args
-from timing import counted_flops, measured, reached
+from speed_subjects import (
+    action_batch,
+    check_fast,
+    counted_flops,
+    make_ppo,
+    make_trudi,
+    measured,
+    parts,
+    reached,
+    trained_trudi,
+    update_args,
+)
 
 from trudi_rsl.algorithms import TruDi
 
@@ -112,11 +121,9 @@ class Bench:
 
 
 def file_name(device: str) -> str:
-    """Return the result file of ``cpu`` or of a GPU, whose short name it has, for example ``speed_h100``."""
-    if torch.device(device).type == "cpu":
-        return "speed_cpu"
-    words = re.split(r"[\s-]+", torch.cuda.get_device_name(device))
-    return "speed_" + next((word for word in words if re.search(r"\d", word)), words[-1]).lower()
+    """Return the result file of a device, such as ``speed_cpu``."""
+    name = "cpu" if torch.device(device).type == "cpu" else torch.cuda.get_device_name(device)
+    return "speed_" + name.lower().replace(" ", "_")
 
 
 def stored_result(results: Results, device: str) -> Record:
@@ -137,14 +144,13 @@ def measure(results: Results, device: str, chosen: Sizes, threads: int, sections
     bench, result = Bench(device, chosen.seconds), stored_result(results, device)
     run = result["runs"].setdefault(f"{threads} thread{'s' * (threads > 1)}", {})
     run |= {section: {} for section in sections}
-    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn())
-    with Progress(*columns, TimeRemainingColumn(elapsed_when_finished=True)) as progress:
-        for cell in progress.track([cell for cell in plan(chosen) if cell.section in sections], description="cells"):
-            record = bench.measure(cell)
-            run[cell.section][cell.name] = record
-            run["peak_rss_mib_of_the_process"] = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
-            results.write(file_name(device), result)
-            progress.console.print(f"{cell.section}: {cell.name}", record.get("skipped", ""))
+    for cell in track([cell for cell in plan(chosen) if cell.section in sections], f"threads: {threads}"):
+        record = bench.measure(cell)
+        if "skipped" in record:
+            print(f"Skipped {cell.section}: {cell.name}: {record['skipped']}")
+        run[cell.section][cell.name] = record
+        run["peak_rss_mib_of_the_process"] = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
+        results.write(file_name(device), result)
 
 
 def main() -> None:

@@ -164,7 +164,7 @@ def _update(chosen: Sizes) -> Iterator[Cell]:
     first, *others = (replace(chosen.learning, num_mini_batches=m) for m in chosen.mini_batches)
     plain = chosen.precisions[0]
     for mode in chosen.modes:
-        cases = [(first, precision) for precision in chosen.precisions]
+        cases: list[tuple[Shape, Precision]] = [(first, precision) for precision in chosen.precisions]
         for shape, precision in [*cases, *((shape, plain) for shape in others)]:
             yield Cell("update", shape, Variant("diffusion", mode, "stored", precision))
             yield Cell("update", shape, Variant("gaussian", mode, "stored", precision))

@@ -18,7 +18,7 @@ import numpy as np
 import yaml
 from results import ALGORITHMS, Record, Results
 from robustness import memory_growth
-from scipy.stats import t as student
+from scipy import stats
 
 from trudi_rsl.evaluation.statistics import Estimate, improvement_estimate, iqm_estimate, score_matrix
 
@@ -36,13 +36,9 @@ ALL_COMPARED = (HALF_CHEETAH, "Hopper-v5", "Ant-v5")
 """Tasks on which all algorithms are compared."""
 WHOLE, MULTIMODAL = "N = 8", "PlanarObstacle-v0"
 """The exported variant that the others are compared with, and the task on which behaviours are measured."""
-FAULTS = {
-    "SIGKILL": "process killed",
-    "SIGTERM": "process terminated",
-    "nan observation": "NaN from the simulator, in one environment",
-    "nan minibatch": "NaN in a minibatch",
-    "full disk": "no file can be written",
-}
+FAULTS = {"SIGKILL": "process killed", "SIGTERM": "process terminated"}
+FAULTS |= {"nan observation": "NaN from the simulator, in one environment", "nan minibatch": "NaN in a minibatch"}
+FAULTS |= {"full disk": "no file can be written"}
 
 
 def grouped(runs: Iterable[Record]) -> Groups:
@@ -77,7 +73,8 @@ def runs_of(results: Results, table: str) -> Groups:
 
 def steps_of(run: Record) -> np.ndarray:
     """Return the environment steps by the end of each iteration in ``run["returns"]``."""
-    return np.linspace(*run["env_steps"], len(run["returns"]))
+    first, last = run["env_steps"]
+    return np.linspace(first, last, len(run["returns"]))
 
 
 def scores(runs: Runs) -> list[float]:
@@ -192,8 +189,8 @@ def entry_rows(results: Results, table: str) -> Rows:
     """Return a table of ``tables.yaml`` with a row for each entry of a file, or for each of several files."""
     spec = LISTED[table]
     if "files" in spec:
-        entries = {name: results.read(name) for name in spec["files"]}
-        entries = {name: of["runs"][0] if isinstance(of["runs"], list) else of for name, of in entries.items()}
+        files = {name: results.read(name) for name in spec["files"]}
+        entries: Any = {name: of["runs"][0] if isinstance(of["runs"], list) else of for name, of in files.items()}
     else:
         entries = functools.reduce(lambda of, name: of[name], spec["rows"].split("."), results.read(spec["file"]))
     if isinstance(entries, list):
@@ -384,9 +381,8 @@ def sim_to_sim(results: Results) -> Rows:
     """Return the mean return in both simulators, with the 95 % interval of a normal mean."""
 
     def mean(returns: Sequence[float]) -> str:
-        values = np.array(returns)
-        half = student.ppf(0.975, len(values) - 1) * values.std(ddof=1) / np.sqrt(len(values))
-        return f"{values.mean():.0f} [{values.mean() - half:.0f}, {values.mean() + half:.0f}]"
+        low, high = stats.t.interval(0.95, len(returns) - 1, np.mean(returns), stats.sem(returns))
+        return f"{np.mean(returns):.0f} [{low:.0f}, {high:.0f}]"
 
     columns = {"training simulator": "training_simulator", "plain MuJoCo": "plain_mujoco"}
     return [

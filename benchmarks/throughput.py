@@ -11,20 +11,20 @@ slows it down, the classes of operators.
 from __future__ import annotations
 
 import contextlib
-import functools
 import io
 import statistics
 import time
+import timeit
 from collections import defaultdict
 from collections.abc import Callable, Sequence
+from functools import partial
 from typing import Any
 
 import torch
 from omegaconf import DictConfig, OmegaConf
 from results import ALGORITHMS, Record, argument_parser, chosen_results, processor, versions
 from rich.progress import track
-from speed_subjects import path_kl_gradient
-from timing import measured, synchronize
+from speed_subjects import measured, path_kl_gradient, synchronize
 from torch.profiler import ProfilerActivity, profile
 
 from trudi_rsl.algorithms import TruDi
@@ -40,19 +40,12 @@ CASES += [(algo, 1) for algo in ALGORITHMS if algo not in ("trudi", "ppo")]
 """Algorithms and threads."""
 
 PROFILED, NUM_TOP, MICROSECOND = 10, 20, 1e-6
-CLASSES = (
-    ("triton_tem", "matrix products"),
-    ("cpp_fused", "compiled kernels"),
-    ("triton_", "compiled kernels"),
-    ("adam", "optimizer"),
-    ("_foreach", "optimizer"),
-    ("multi_tensor", "optimizer"),
-    ("mm", "matrix products"),
-    ("_linear", "matrix products"),
-    ("cutlass", "matrix products"),
-    ("nvjet", "matrix products"),
-    ("cublas", "matrix products"),
-)
+CLASSES = {
+    "triton_tem": "matrix products",
+    **dict.fromkeys(("cpp_fused", "triton_"), "compiled kernels"),
+    **dict.fromkeys(("adam", "_foreach", "multi_tensor"), "optimizer"),
+    **dict.fromkeys(("mm", "_linear", "cutlass", "nvjet", "cublas"), "matrix products"),
+}
 """Part of an operator's or kernel's name, and its class; the first match counts."""
 OTHER, HOST = "other operators", "Python and launches"
 
@@ -94,11 +87,7 @@ def training(
 ) -> tuple[OnPolicyRunner, DictConfig]:
     """Return a runner as ``scripts/train.py`` builds it, without a log folder, and its configuration.
 
-    Args:
-        task: Gymnasium id.
-        algo: Algorithm.
-        settings: Settings by dotted name, among them ``agent.seed`` and ``agent.device``.
-        overrides: Further settings, as typed on a command line.
+    ``settings`` has dotted names, among them ``agent.seed`` and ``agent.device``; ``overrides`` are as typed.
     """
     cfg = compose(task, algo, overrides, settings=settings)
     agent_cfg: dict[str, Any] = OmegaConf.to_container(cfg.agent)  # pyright: ignore[reportAssignmentType]
@@ -179,11 +168,12 @@ def evaluation_cost(quick: bool) -> Record:
         runner, cfg = training(TASK, algo, {"agent.seed": 1, "agent.device": "cpu"})
         with contextlib.redirect_stdout(io.StringIO()):
             runner.learn(warm_up, init_at_random_ep_len=True)
-            iteration = median_seconds(lambda runner=runner: runner.learn(1), iterations)
+            iteration = statistics.median(timeit.repeat(partial(runner.learn, 1), number=1, repeat=iterations))
             evaluation = CheckpointEvaluation(
                 runner.evaluation_env, cfg.agent.evaluation_episodes, stopped=lambda: False
             )
-            seconds = median_seconds(lambda e=evaluation, runner=runner: e.evaluate(runner), evaluations)
+            evaluate = partial(evaluation.evaluate, runner)
+            seconds = statistics.median(timeit.repeat(evaluate, number=1, repeat=evaluations))
             evaluation.close()
         records[algo] = {
             "episodes": cfg.agent.evaluation_episodes,
@@ -193,16 +183,6 @@ def evaluation_cost(quick: bool) -> Record:
             "share_of_training": seconds / (cfg.agent.save_interval * iteration),
         }
     return {"task": TASK, "processor": processor(), "runs": records}
-
-
-def median_seconds(work: Callable[[], Any], times: int) -> float:
-    """Return the median seconds of a call that is repeated."""
-    spans = []
-    for _ in range(times):
-        start = time.perf_counter()
-        work()
-        spans.append(time.perf_counter() - start)
-    return statistics.median(spans)
 
 
 def one_iteration(runner: OnPolicyRunner, watch: Stopwatch) -> dict[str, float]:
@@ -233,7 +213,7 @@ def by_operator(runner: OnPolicyRunner, watch: Stopwatch, on_gpu: bool) -> Recor
             # other names are those of regions opened by Python
             counts, spent = "::" in event.key or "cpp_fused" in event.key, event.self_cpu_time_total
         if counts:
-            found = (label for word, label in CLASSES if word in event.key.lower())
+            found = (label for word, label in CLASSES.items() if word in event.key.lower())
             classes[next(found, OTHER)] += MICROSECOND * spent
             operators.append({"name": event.key[:80], "calls": event.count, "seconds": MICROSECOND * spent})
     classes["simulate"] = seconds["simulate"]
@@ -280,7 +260,7 @@ if __name__ == "__main__":
     parser.add_argument("--device", default="cpu", help="for the profile")
     parser.add_argument("overrides", nargs="*", metavar="NAME=VALUE", help="settings for the profile")
     args = parser.parse_intermixed_args()
-    tables["profile"] = functools.partial(
+    tables["profile"] = partial(
         profile_iteration, task=args.task, algo=args.algo, device=args.device, overrides=args.overrides
     )
     results = chosen_results(args)

@@ -11,9 +11,8 @@ from report import markdown
 from results import Results
 from speed import measure
 from speed_plan import Shape, Sizes, Variant, plan
-from speed_subjects import parts, trained_trudi
+from speed_subjects import counted_flops, parts, trained_trudi
 from tables import speed_parts, speed_sampling, speed_update
-from timing import counted_flops
 
 from trudi_rsl.diffusion.score_network import NUM_FREQUENCIES, TIME_EMBEDDING_DIM, TIME_HIDDEN_DIM
 
@@ -33,8 +32,8 @@ TINY = Sizes(
 
 @pytest.fixture(autouse=True)
 def _small_ceiling(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("timing.BIG_GEMM", {"cpu": 8})
-    monkeypatch.setattr("timing.GEMM_SECONDS", 1e-3)
+    monkeypatch.setattr("speed_subjects.BIG_GEMM", {"cpu": 8})
+    monkeypatch.setattr("speed_subjects.GEMM_SECONDS", 1e-3)
 
 
 @pytest.mark.slow
