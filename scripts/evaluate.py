@@ -3,7 +3,7 @@
 
 PATH is a checkpoint, a run folder (its newest checkpoint), a folder above run folders, or a pattern of those in quotes.
 Runs of one algorithm are the seeds of one group; NAME=PATH names a group. env.name=value overrides a setting of the
-simulator. What was evaluated before with the same options is not run again.
+simulator. Evaluations with the same options are stored and not repeated.
 """
 
 from __future__ import annotations
@@ -103,7 +103,7 @@ def run(args: argparse.Namespace) -> None:
 
 
 def main() -> None:
-    """Evaluate, and tell a user's mistake in one line."""
+    """Evaluate; report a user's mistake in one line."""
     try:
         from trudi_rsl.errors import CheckpointError, ConfigError, NonFiniteError
     except ImportError as error:

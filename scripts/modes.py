@@ -2,7 +2,7 @@
 """Measure which of a task's behaviours trained policies show: runs from one fixed start, counted by mode.
 
 Prints the behaviour entropy over the runs that succeed (0 bits: one mode; 1 bit: two in balance), and writes
-modes.json, modes.png and modes.svg into each run folder, numbered where there are such.
+modes.json, modes.png and modes.svg into each run folder, numbered if they exist.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ def parse() -> argparse.Namespace:
 
 
 def measure_all(args: argparse.Namespace) -> None:
-    """Measure one policy after the other, and print and store what came out."""
+    """Measure one policy after the other; print and store the results."""
     import torch
     from rich.console import Console
 
@@ -54,7 +54,7 @@ def measure_all(args: argparse.Namespace) -> None:
 
 
 def main() -> None:
-    """Measure, and tell a user's mistake in one line."""
+    """Measure; report a user's mistake in one line."""
     try:
         from trudi_rsl.errors import CheckpointError, ConfigError, NonFiniteError
 

@@ -20,7 +20,7 @@ def parse() -> tuple[argparse.Namespace, list[str]]:
 
     parser = Parser(__doc__)
     parser.add_argument("--task", required=True, help="task the policy was trained on")
-    parser.add_argument("--algo", choices=list(NAMES), help="algorithm of the checkpoint (default: told by it)")
+    parser.add_argument("--algo", choices=list(NAMES), help="expected algorithm of the checkpoint (default: any)")
     parser.add_argument(
         "--checkpoint",
         help="a file, a run folder, or a regular expression of file names in the run (default: the newest of the "
@@ -63,7 +63,7 @@ def parse() -> tuple[argparse.Namespace, list[str]]:
 
 
 def play(args: argparse.Namespace, rest: list[str]) -> None:
-    """Play on the simulator that the task belongs to."""
+    """Play in the simulator of the task."""
     from trudi_rsl.command_line import refuse_flags
     from trudi_rsl.errors import ConfigError
     from trudi_rsl.evaluation.episodes import PLAYED_EPISODES
@@ -82,7 +82,7 @@ def play(args: argparse.Namespace, rest: list[str]) -> None:
 
 
 def main() -> None:
-    """Play, and tell a user's mistake in one line."""
+    """Play; report a user's mistake in one line."""
     try:
         from trudi_rsl.errors import CheckpointError, ConfigError, NonFiniteError
         from trudi_rsl.evaluation.video import VideoError

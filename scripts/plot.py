@@ -23,7 +23,7 @@ def parse() -> argparse.Namespace:
 
 
 def main() -> None:
-    """Draw, and print where the picture lies."""
+    """Draw, and print the picture's path."""
     try:
         args = parse()
         from trudi_rsl.command_line import require_new

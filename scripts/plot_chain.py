@@ -10,8 +10,6 @@ from __future__ import annotations
 import argparse
 from pathlib import Path
 
-SUFFIXES = (".png", ".svg")
-
 
 def parse() -> argparse.Namespace:
     """Return the flags and overrides."""
@@ -49,7 +47,7 @@ def draw(args: argparse.Namespace) -> list[Path]:
         reset_observation,
     )
     from trudi_rsl.evaluation.identify import find_checkpoints
-    from trudi_rsl.evaluation.pictures import save_picture
+    from trudi_rsl.evaluation.pictures import SUFFIXES, save_pictures
     from trudi_rsl.hosts.registry import GYMNASIUM
 
     checkpoint, *others = find_checkpoints(args.checkpoint)
@@ -60,9 +58,8 @@ def draw(args: argparse.Namespace) -> list[Path]:
     if not all(0 <= dim < actor_critic.num_actions for dim in dims):
         raise ConfigError(f"--dims must be among 0 .. {actor_critic.num_actions - 1}; got {dims}.")
     stem = args.output or checkpoint.with_name("chain")
-    files = [stem.with_name(f"{stem.name}{suffix}") for suffix in SUFFIXES]
     if args.output:
-        require_new(*files)
+        require_new(*(stem.with_name(f"{stem.name}{suffix}") for suffix in SUFFIXES))
     if args.obs is None:
         obs = reset_observation(checkpoint, actor_critic, spec, GYMNASIUM, args.seed, args.overrides)
         where = f"first observation of seed {args.seed}"
@@ -72,13 +69,11 @@ def draw(args: argparse.Namespace) -> list[Path]:
         obs, where = read_observation(args.obs, actor_critic.actor.num_obs), args.obs.name
     torch.manual_seed(args.seed)
     figure = chain_figure(chain_paths(actor_critic, obs, args.num_paths), dims, f"{spec['task']}, {where}")
-    for file in files:
-        save_picture(figure, file)
-    return files
+    return save_pictures(figure, stem)
 
 
 def main() -> None:
-    """Draw, and tell a user's mistake in one line."""
+    """Draw; report a user's mistake in one line."""
     try:
         from trudi_rsl.errors import CheckpointError, ConfigError, NonFiniteError
     except ImportError as error:

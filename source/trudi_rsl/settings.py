@@ -112,16 +112,22 @@ class LearnerCfg:
     def __post_init__(self) -> None:
         """Refuse impossible values."""
         hints = typing.get_type_hints(type(self))
-        for field in dataclasses.fields(self):
-            self._check_field(field.name, hints[field.name])
+        for name, hint in ((field.name, hints[field.name]) for field in dataclasses.fields(self)):
+            value = getattr(self, name)
+            if hint is float and not is_finite(value):
+                raise ConfigError(f"algorithm.{name} must be a finite number; got {value!r}.{_yaml_hint(value)}")
+            if name in _ALLOWED:
+                is_allowed, allowed = _ALLOWED[name]
+                self._require(name, is_allowed(value), allowed)
+            elif hint is bool:
+                self._require(name, isinstance(value, bool), "true or false")
+            elif typing.get_origin(hint) is Literal:
+                self._require(name, value in typing.get_args(hint), f"one of {typing.get_args(hint)}")
         # a checkpoint's list and the default must compare equal
         if isinstance(self, DiffusionCfg):
             self.state_encoder_dims = tuple(self.state_encoder_dims)
-        self._require(
-            "residual",
-            not self.residual or len(set(self.actor_hidden_dims)) == 1,
-            "false unless all actor_hidden_dims are equal",
-        )
+        equal_widths = len(set(self.actor_hidden_dims)) == 1
+        self._require("residual", not self.residual or equal_widths, "false unless all actor_hidden_dims are equal")
         if self.value_range is None:
             # hosts that check an override's type against a list accept None, but not `auto`
             self.value_range = "auto"
@@ -130,34 +136,10 @@ class LearnerCfg:
         if self.action_bounds is not None:
             self.action_bounds = self._interval("action_bounds")
 
-    def _check_field(self, name: str, hint: Any) -> None:
-        value = getattr(self, name)
-        if name in _LOWEST:
-            allowed = f"an integer of at least {_LOWEST[name]}"
-            self._require(name, type(value) is int and value >= _LOWEST[name], allowed)
-        elif name in _RANGES:
-            if not is_finite(value):
-                raise ConfigError(f"algorithm.{name} must be a finite number; got {value!r}.{_yaml_hint(value)}")
-            is_inside, allowed = _RANGES[name]
-            self._require(name, is_inside(value), allowed)
-        elif name == "actor_hidden_dims":
-            self._require(name, _positive_ints(value, 1), "a non-empty list of positive widths")
-        elif name == "state_encoder_dims":
-            self._require(name, _positive_ints(value, 0), "a list of positive widths, empty for none")
-        elif hint is bool:
-            self._require(name, isinstance(value, bool), "true or false")
-        elif typing.get_origin(hint) is Literal:
-            self._require(name, value in typing.get_args(hint), f"one of {typing.get_args(hint)}")
-
-    @property
-    def has_trust_region(self) -> bool:
-        """Whether the actor's loss is gated by the path KL."""
-        return isinstance(self, TrustRegionCfg)
-
     @property
     def stores_chains(self) -> bool:
         """Whether the rollout must keep its denoising chains, or a Gaussian's distributions."""
-        return self.has_trust_region
+        return isinstance(self, TrustRegionCfg)
 
     @property
     def draws_old_chains(self) -> bool:
@@ -347,14 +329,26 @@ UNUSED = frozenset({"num_denoise_steps", "prior_std", "init_friction", "num_adjo
 """Settings of denoising chains that an algorithm without them ignores, whatever their value: configurations and
 checkpoints written before each algorithm had its own fields contain them."""
 
-_LOWEST = {
-    **dict.fromkeys(("num_learning_epochs", "num_mini_batches", "num_denoise_steps", "num_kl_chains"), 1),
-    **{"critic_hidden_dim": 1, "max_skipped_updates": 1, "num_bins": 2, "num_adjoint_steps": 0},
-}
-"""Smallest allowed value of each integer."""
+Check = tuple[Callable[[Any], bool], str]
+"""Whether a value is allowed, and what is."""
 
-_ABOVE_0: tuple[Callable[[float], bool], str] = (lambda value: value > 0, "above 0")
-_RANGES: dict[str, tuple[Callable[[float], bool], str]] = {
+
+def _integer(lowest: int) -> Check:
+    return (lambda value: type(value) is int and value >= lowest), f"an integer of at least {lowest}"
+
+
+def _are_widths(values: object) -> bool:
+    if not isinstance(values, Sequence) or isinstance(values, str):
+        return False
+    return all(isinstance(v, int) and v > 0 for v in values)
+
+
+_ABOVE_0: Check = (lambda value: value > 0, "above 0")
+_ALLOWED: dict[str, Check] = {
+    **dict.fromkeys(("num_learning_epochs", "num_mini_batches", "num_denoise_steps", "num_kl_chains"), _integer(1)),
+    **dict.fromkeys(("critic_hidden_dim", "max_skipped_updates"), _integer(1)),
+    "num_bins": _integer(2),
+    "num_adjoint_steps": _integer(0),
     **dict.fromkeys(("learning_rate", "max_grad_norm", "init_alpha", "init_lambda", "kl_bound"), _ABOVE_0),
     **dict.fromkeys(("prior_std", "init_friction"), _ABOVE_0),
     "gamma": (lambda value: 0 <= value < 1, "in [0, 1)"),
@@ -365,8 +359,10 @@ _RANGES: dict[str, tuple[Callable[[float], bool], str]] = {
         f"at most ln 2 = {MAX_ENTROPY_PER_DIM:.4f}: no distribution on [-1, 1] has more entropy, and the temperature "
         "would grow without bound",
     ),
+    "actor_hidden_dims": (lambda value: _are_widths(value) and len(value) > 0, "a non-empty list of positive widths"),
+    "state_encoder_dims": (_are_widths, "a list of positive widths, empty for none"),
 }
-"""Allowed range of each number."""
+"""Allowed values of integers, numbers and widths by field."""
 
 
 def algorithm_of_settings(values: Mapping[str, Any]) -> LearnerAlgorithm:
@@ -399,10 +395,9 @@ def fields_from_trudi(algo: LearnerAlgorithm) -> list[str]:
 def family_overrides(algo: LearnerAlgorithm) -> dict[str, Any]:
     """Return the values that turn a section of TruDi into one of another algorithm in the same schema."""
     cls = SETTINGS[algo]
-    own, family = _defaults(cls), _defaults(TruDiCfg)
-    selectors = {name: getattr(cls, name) for name in SELECTORS if getattr(cls, name) != getattr(TruDiCfg, name)}
-    resets = {name: value for name, value in family.items() if name not in own}
-    return {name: _plain(v) for name, v in (selectors | resets | {n: own[n] for n in cls.own_defaults}).items()}
+    own, kept = _defaults(cls), fields_from_trudi(algo)
+    resets = {name: own.get(name, value) for name, value in _defaults(TruDiCfg).items() if name not in kept}
+    return {name: _plain(v) for name, v in ({n: getattr(cls, n) for n in SELECTORS} | resets).items()}
 
 
 def schema_fields(cls: type) -> list[tuple[str, Any, Any]]:
@@ -433,12 +428,3 @@ def _plain(value: Any) -> Any:
 
 def _yaml_hint(value: object) -> str:
     return " YAML reads 1.0e4 as text; write 10000.0 or 1.0e+4." if isinstance(value, str) else ""
-
-
-def _positive_ints(values: object, at_least: int) -> bool:
-    return (
-        isinstance(values, Sequence)
-        and not isinstance(values, str)
-        and len(values) >= at_least
-        and all(isinstance(v, int) and v > 0 for v in values)
-    )

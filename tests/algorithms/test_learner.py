@@ -9,7 +9,7 @@ import pytest
 import torch
 from torch import Tensor
 
-from tests.algorithms.builders import actor_critic, gaussian_actor_critic, learner_and_batch, moved
+from tests.algorithms.builders import actor_critic, config, gaussian_actor_critic, learner_and_batch, moved, rollout
 from trudi_rsl.algorithms.learner import Learner
 from trudi_rsl.algorithms.trust_region import path_kl, reverse_path_kl
 from trudi_rsl.policies import ActorCritic
@@ -190,3 +190,36 @@ def test_learner_state_continues_as_if_never_stopped(build: Build) -> None:
     torch.manual_seed(5)
     resumed.update(batch, old_steps)
     torch.testing.assert_close(everything(resumed), uninterrupted, rtol=0, atol=0)
+
+
+# -- DIME --------------------------------------------------------------------------------------------------------------
+
+
+def test_no_chain_is_stored_or_drawn_and_no_multiplier_trained() -> None:
+    model = moved(actor_critic())
+    learner, batch, old_steps = learner_and_batch(model, constraint="none", init_alpha=1.0)
+    assert batch.trace is None
+
+    def refuse(*_: object) -> None:
+        raise AssertionError("chains of the old policy were drawn")
+
+    learner._fresh_chains = refuse  # type: ignore[assignment]
+    before = learner.multiplier, learner.alpha
+    metrics = learner.update(batch, old_steps)
+    assert metrics.keys().isdisjoint({"path_kl", "path_kl_max", "gated_share"})
+    assert learner.multiplier == before[0] and learner.alpha != before[1]
+    assert rollout(model, store_chains=config(constraint="none").stores_chains).trace is None
+
+
+def test_dime_climbs_q_however_far_it_is_from_the_old_policy() -> None:
+    model = moved(actor_critic(), 0.5)
+    learner, batch, old_steps = learner_and_batch(model, constraint="none", init_alpha=1e-8, learning_rate=0.01)
+    noise = model.actor.draw_noise(len(batch.actor_obs))
+
+    def mean_q() -> Tensor:
+        return model.critic.value(batch.critic_obs, model.actor.decide(batch.actor_obs, noise).action).mean()
+
+    before = mean_q()
+    for _ in range(40):
+        learner._actor_step(batch, old_steps)
+    assert mean_q() > before + 0.1

@@ -10,7 +10,8 @@ from typing import Any
 import pytest
 from rsl_rl.algorithms import PPO
 
-from trudi_rsl.algorithms import DIMECfg, REPPOCfg, TruDiCfg
+from tests.properties.small_env import SmallEnv
+from trudi_rsl.algorithms import DIME, REPPO, DIMECfg, REPPOCfg, TruDi, TruDiCfg
 from trudi_rsl.errors import ConfigError
 from trudi_rsl.settings import SETTINGS, schema_fields, settings_from_dict
 
@@ -197,3 +198,16 @@ def test_sections_written_when_all_algorithms_had_trudis_fields_are_accepted(alg
 def test_a_schema_has_the_selectors_and_the_fields_with_their_defaults(algo: str) -> None:
     cls = SETTINGS[algo]  # type: ignore[index]
     assert {name: default for name, _, default in schema_fields(cls)} == cls().to_dict()
+
+
+@pytest.mark.parametrize(("algorithm", "cls"), [(TruDi, TruDiCfg), (REPPO, REPPOCfg), (DIME, DIMECfg)])
+def test_a_class_name_alone_selects_the_algorithm(algorithm: type[TruDi], cls: type) -> None:
+    env = SmallEnv(3, 2, {"policy": 3})
+    section = {"num_mini_batches": 1, "critic_hidden_dim": 4, "actor_hidden_dims": [4], "compile": "off"}
+    cfg = {"algorithm": section, "obs_groups": {"actor": ["policy"], "critic": ["policy"]}, "num_steps_per_env": 2}
+    built = algorithm.construct_algorithm(env.get_observations(), env, cfg, "cpu")
+    assert type(built.cfg) is cls and type(built) is algorithm
+    wrong = cfg | {"algorithm": section | {"actor": "diffusion" if cls is REPPOCfg else "gaussian"}}
+    if algorithm is not TruDi:
+        with pytest.raises(ConfigError, match="actor must be"):
+            algorithm.construct_algorithm(env.get_observations(), env, wrong, "cpu")

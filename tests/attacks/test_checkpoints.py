@@ -50,7 +50,7 @@ READERS: dict[str, Callable[[Path], object]] = {
 
 @pytest.mark.parametrize("write", [as_zip, as_pickle, as_legacy, as_tar])
 @pytest.mark.parametrize("read", READERS.values(), ids=READERS)
-def test_a_pickle_with_code_runs_in_no_reader_and_no_format(
+def test_no_reader_runs_code_from_a_pickle(
     read: Callable[[Path], object], write: Callable[[object, Path], None], tmp_path: Path, marker: Path
 ) -> None:
     write({"iter": 1, "infos": Payload(marker)}, tmp_path / "model_1.pt")
@@ -65,7 +65,7 @@ def test_the_attack_is_real(tmp_path: Path, marker: Path) -> None:
     assert marker.is_dir()
 
 
-def test_a_file_that_takes_the_checkpoints_place_after_it_was_checked_runs_nothing(
+def test_a_file_swapped_in_after_the_check_is_not_read(
     checkpoint: Path, tmp_path: Path, marker: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     path = rewritten(checkpoint, tmp_path / "model_1.pt", lambda _: None)
@@ -80,14 +80,14 @@ def test_a_file_that_takes_the_checkpoints_place_after_it_was_checked_runs_nothi
     assert not marker.exists()
 
 
-def test_what_a_class_is_called_cannot_write_to_the_terminal(tmp_path: Path) -> None:
+def test_class_names_in_errors_are_escaped(tmp_path: Path) -> None:
     (tmp_path / "model_1.pt").write_bytes(b"\x80\x02c\x1b[2Jevil\nos\x1b[1m\n.")
     with refused(CheckpointError) as message:
         read_checkpoint(tmp_path / "model_1.pt")
     assert "?[2Jevil" in message[0]
 
 
-def laughing(levels: int) -> list[Any]:
+def shared_lists(levels: int) -> list[Any]:
     """Return a few lists that stand for ``2 ** levels``."""
     value: list[Any] = ["ha"]
     for _ in range(levels):
@@ -95,7 +95,7 @@ def laughing(levels: int) -> list[Any]:
     return value
 
 
-def itself() -> list[Any]:
+def cyclic_list() -> list[Any]:
     value: list[Any] = []
     value.append(value)
     return value
@@ -111,8 +111,8 @@ def nested(levels: int) -> dict[str, Any]:
 @pytest.mark.parametrize(
     ("value", "reason"),
     [
-        (laughing(30), "stands for more than"),
-        (itself(), "levels deep"),
+        (shared_lists(30), "stands for more than"),
+        (cyclic_list(), "levels deep"),
         (nested(100), "levels deep"),
         (torch.zeros(1).expand(10**12), "larger than the file"),
         (torch.sparse_coo_tensor(torch.tensor([[0]]), torch.ones(1), (10**12,)), "memory of its own"),
@@ -131,7 +131,7 @@ def test_values_that_outgrow_the_file_are_refused(checkpoint: Path, tmp_path: Pa
         assert reason in message[0]
 
 
-def test_an_archive_that_unpacks_to_more_than_it_is_is_not_unpacked(checkpoint: Path, tmp_path: Path) -> None:
+def test_a_zip_bomb_is_refused(checkpoint: Path, tmp_path: Path) -> None:
     path = repacked(checkpoint, tmp_path / "model_1.pt", extra=300_000_000)
     assert path.stat().st_size < 1_000_000
     for read in READERS.values():
@@ -151,7 +151,7 @@ def test_parts_that_overlap_are_refused(checkpoint: Path, tmp_path: Path) -> Non
     assert "larger than the file" in message[0]
 
 
-def test_a_changed_weight_is_noticed_before_a_robot_does(checkpoint: Path, tmp_path: Path) -> None:
+def test_a_flipped_bit_in_a_weight_is_detected(checkpoint: Path, tmp_path: Path) -> None:
     weights = read_checkpoint(checkpoint)["actor_state_dict"]["actor.score_network.output_layer.weight"]
     content = bytearray(checkpoint.read_bytes())
     content[content.index(weights.numpy().tobytes()) + 5] ^= 1
@@ -236,7 +236,7 @@ NONSENSE: list[tuple[str, Any]] = [
 
 @pytest.mark.parametrize(("name", "value"), NONSENSE, ids=[f"{name} {type(v).__name__}" for name, v in NONSENSE])
 @pytest.mark.filterwarnings("ignore:Detected pickle protocol")
-def test_nonsense_in_a_checkpoint_is_one_line(checkpoint: Path, tmp_path: Path, name: str, value: Any) -> None:
+def test_inconsistent_sections_are_refused_in_one_line(checkpoint: Path, tmp_path: Path, name: str, value: Any) -> None:
     def change(content: dict[str, Any]) -> None:
         *parents, last = name.split(".")
         section: Any = content
@@ -258,6 +258,7 @@ def test_nonsense_in_a_checkpoint_is_one_line(checkpoint: Path, tmp_path: Path, 
         ("iter", 2**80),
         ("infos", [1]),
         ("infos", {"logger": 3}),
+        ("infos", {"resume": 3}),
         ("infos", {"logger": {"rewbuffer": ["high"]}}),
         ("optimizer_state_dict", {}),
         ("optimizer_state_dict", {"actor": {"param_groups": 3, "state": {}}}),
@@ -267,7 +268,7 @@ def test_nonsense_in_a_checkpoint_is_one_line(checkpoint: Path, tmp_path: Path, 
     ],
     ids=str,
 )
-def test_nonsense_in_what_a_resume_reads_is_one_line(checkpoint: Path, tmp_path: Path, name: str, value: Any) -> None:
+def test_inconsistent_resume_states_are_refused(checkpoint: Path, tmp_path: Path, name: str, value: Any) -> None:
     path = rewritten(checkpoint, tmp_path / "model_1.pt", lambda content: content.update({name: value}))
     with refused(CheckpointError) as message:
         resume(path)

@@ -123,7 +123,7 @@ def test_other_classes_that_a_run_folders_settings_name_are_not_imported_to_eval
 
 
 @pytest.mark.slow
-def test_what_only_training_makes_use_of_does_not_keep_a_policy_from_acting(
+def test_classes_used_only_in_training_are_not_imported_to_evaluate(
     ppo_run: Path, tmp_path: Path, marker: Path
 ) -> None:
     run = shutil.copytree(ppo_run, tmp_path / "run")

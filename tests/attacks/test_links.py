@@ -41,7 +41,7 @@ def outside(tmp_path: Path) -> Path:
     return tmp_path / "outside"
 
 
-def test_a_link_in_a_pictures_place_is_replaced_not_followed(tmp_path: Path, outside: Path) -> None:
+def test_a_link_in_place_of_a_picture_is_replaced(tmp_path: Path, outside: Path) -> None:
     run = write_run(tmp_path / "run", {"Train/mean_reward": {0: 1.0, 1: 2.0}})
     (run / "learning_curve.png").symlink_to(outside / "precious")
     before = snapshot(outside)
@@ -52,7 +52,7 @@ def test_a_link_in_a_pictures_place_is_replaced_not_followed(tmp_path: Path, out
 
 
 @pytest.mark.slow
-def test_links_in_the_place_of_chains_are_replaced_not_followed(
+def test_links_in_place_of_chain_pictures_are_replaced(
     trudi_run: Path, tmp_path: Path, outside: Path, script: Script
 ) -> None:
     run = shutil.copytree(trudi_run, tmp_path / "run")
@@ -64,14 +64,14 @@ def test_links_in_the_place_of_chains_are_replaced_not_followed(
     assert (run / "chain.svg").read_text().startswith("<?xml")
 
 
-def test_a_link_to_nowhere_is_no_free_name(tmp_path: Path, outside: Path) -> None:
+def test_a_dangling_link_is_not_a_free_name(tmp_path: Path, outside: Path) -> None:
     (tmp_path / "modes.json").symlink_to(outside / "new")
     assert unused_stem(tmp_path, "modes", (".json", ".png")) == "modes_1"
     with refused(ConfigError):
         require_new(tmp_path / "modes.json")
 
 
-def test_a_folder_that_is_a_link_gets_no_export(checkpoint: Path, tmp_path: Path, outside: Path) -> None:
+def test_no_export_is_written_through_a_linked_folder(checkpoint: Path, tmp_path: Path, outside: Path) -> None:
     run = shutil.copytree(checkpoint.parent, tmp_path / "run")
     (run / "exported").symlink_to(outside)
     before = snapshot(outside)
@@ -82,7 +82,7 @@ def test_a_folder_that_is_a_link_gets_no_export(checkpoint: Path, tmp_path: Path
 
 
 @pytest.mark.slow
-def test_a_folder_that_is_a_link_keeps_no_evaluation_and_no_video(
+def test_no_evaluation_or_video_is_written_through_a_linked_folder(
     trudi_run: Path, tmp_path: Path, outside: Path, script: Script
 ) -> None:
     run = shutil.copytree(trudi_run, tmp_path / "run")
@@ -98,7 +98,7 @@ def test_a_folder_that_is_a_link_keeps_no_evaluation_and_no_video(
     assert snapshot(outside) == before
 
 
-def test_a_run_folder_that_is_reached_by_a_link_is_as_good(trudi_run: Path, tmp_path: Path) -> None:
+def test_a_run_folder_may_be_reached_by_a_link(trudi_run: Path, tmp_path: Path) -> None:
     run = shutil.copytree(trudi_run, tmp_path / "run")
     (tmp_path / "link").symlink_to(run)
     [subject] = find_subjects([str(tmp_path / "link")])
@@ -110,7 +110,7 @@ def test_a_run_folder_that_is_reached_by_a_link_is_as_good(trudi_run: Path, tmp_
     assert evaluation.cache.is_file()
 
 
-def test_a_checkpoint_that_is_written_follows_no_link(tmp_path: Path, outside: Path) -> None:
+def test_writing_a_checkpoint_follows_no_link(tmp_path: Path, outside: Path) -> None:
     before = snapshot(outside)
     with atomic_write(tmp_path / "probe") as file:
         part = Path(file.name).name.replace("probe", "model_1.pt")
@@ -126,7 +126,7 @@ def test_a_checkpoint_that_is_written_follows_no_link(tmp_path: Path, outside: P
 
 
 @pytest.mark.parametrize("target", ["precious", "nowhere", ".", "/dev/zero", "/dev/tty", "/proc/self/environ"])
-def test_a_checkpoint_that_is_a_link_to_something_else_is_one_line(tmp_path: Path, outside: Path, target: str) -> None:
+def test_a_checkpoint_that_links_to_another_file_is_refused(tmp_path: Path, outside: Path, target: str) -> None:
     (tmp_path / "latest.pt").symlink_to(outside / target)
     for named in (tmp_path / "latest.pt", tmp_path):
         with refused(CheckpointError) as message:

@@ -21,7 +21,7 @@ from trudi_rsl.deploy.latency import measure
 INF, NAN = float("inf"), float("nan")
 
 
-def test_the_policy_itself_runs(tmp_path: Path) -> None:
+def test_the_unmodified_policy_runs(tmp_path: Path) -> None:
     assert Policy(write_onnx(tmp_path / "policy.onnx"))(np.ones(3)).tolist() == [1.0, 1.0, 1.0]
 
 
@@ -38,7 +38,7 @@ def test_weights_outside_of_the_policys_folder_are_not_read(tmp_path: Path, kind
 
 
 @pytest.mark.parametrize("content", [b"", b"\0", b"\x08\x07", b"PK\x03\x04", b"\x80\x02}.", b"{}" * 1000])
-def test_what_is_no_onnx_file_is_told_in_one_line(tmp_path: Path, content: bytes) -> None:
+def test_other_files_are_refused_as_onnx(tmp_path: Path, content: bytes) -> None:
     (tmp_path / "policy.onnx").write_bytes(content)
     with refused(ContractError) as message:
         Policy(tmp_path / "policy.onnx")
@@ -124,7 +124,7 @@ def test_an_absurd_control_period_is_not_measured_against(tmp_path: Path, told: 
 
 
 @pytest.mark.parametrize("content", [b"", b"PK\x03\x04", b"\x80\x02}."])
-def test_what_is_no_torchscript_is_told_in_one_line(tmp_path: Path, content: bytes) -> None:
+def test_other_files_are_refused_as_torchscript(tmp_path: Path, content: bytes) -> None:
     (tmp_path / "policy.pt").write_bytes(content)
     with refused(ExportError) as message:
         measure([tmp_path / "policy.pt"], 100)
@@ -132,7 +132,7 @@ def test_what_is_no_torchscript_is_told_in_one_line(tmp_path: Path, content: byt
 
 
 @pytest.mark.parametrize("field", ["task", "algorithm"])
-def test_a_name_adds_no_settings_to_deploy_yaml(field: str) -> None:
+def test_names_cannot_inject_settings_into_deploy_yaml(field: str) -> None:
     honest = deploy_yaml(METADATA)
     text = deploy_yaml(METADATA | {field: "x\nstiffness: [1e9, 1e9, 1e9, 1e9]\njoint_ids_map: [3, 2, 1]"})
     assert honest is not None and text is not None
@@ -140,7 +140,7 @@ def test_a_name_adds_no_settings_to_deploy_yaml(field: str) -> None:
     assert "\nstiffness: [1e9" not in text
 
 
-def test_a_term_nobody_knows_adds_no_settings_either() -> None:
+def test_unknown_terms_cannot_inject_settings_into_deploy_yaml() -> None:
     terms = [{"name": "x\njoint_ids_map: [3, 2, 1]\n#", "size": 14}]
     text = deploy_yaml(METADATA | {"obs_terms": terms})
     assert text is not None

@@ -110,14 +110,14 @@ def test_settings_of_another_type_are_refused(
     assert f"{file}.yaml" in message[0]
 
 
-def test_a_number_written_as_text_is_a_number(trudi_run: Path, tmp_path: Path) -> None:
+def test_numbers_written_as_text_are_converted(trudi_run: Path, tmp_path: Path) -> None:
     run = shutil.copytree(trudi_run, tmp_path / "run")
     path = run / "params" / "agent.yaml"
     path.write_text(yaml.safe_dump(yaml.safe_load(path.read_text()) | {"seed": "7"}))
     assert load_params(run).agent.seed == 7
 
 
-def test_a_bound_that_is_no_number_is_not_drawn(trudi_run: Path, tmp_path: Path) -> None:
+def test_a_kl_bound_must_be_a_number(trudi_run: Path, tmp_path: Path) -> None:
     run = shutil.copytree(trudi_run, tmp_path / "run")
     path = run / "params" / "agent.yaml"
     for value in ({"algorithm": {"kl_bound": "a" * 100}}, {"algorithm": 3}):
@@ -126,9 +126,7 @@ def test_a_bound_that_is_no_number_is_not_drawn(trudi_run: Path, tmp_path: Path)
 
 
 @pytest.mark.parametrize("damage", ["empty", "zeros", "ones", "half", "flipped"])
-def test_damaged_events_are_read_as_far_as_they_go_or_told_in_one_line(
-    trudi_run: Path, tmp_path: Path, damage: str
-) -> None:
+def test_damaged_events_are_read_partially_or_refused(trudi_run: Path, tmp_path: Path, damage: str) -> None:
     run = shutil.copytree(trudi_run, tmp_path / "run")
     [file] = run.glob("events.out.tfevents.*")
     events = file.read_bytes()
@@ -194,7 +192,7 @@ def test_an_experiment_sets_nothing_but_settings(
     [[], 3, {}, {"checkpoint": 3, "settings": {}}, {"checkpoint": "a.pt"}, {"checkpoint": "a.pt", "settings": []}],
     ids=str,
 )
-def test_a_record_of_another_program_is_no_finished_run(tmp_path: Path, record: Any) -> None:
+def test_foreign_records_are_not_finished_runs(tmp_path: Path, record: Any) -> None:
     job = Job("x", "run", "trudi", "T-v0", "trudi", "", 1, [], {"agent": {}}, root=str(tmp_path))
     (job.folder / "attempt").mkdir(parents=True)
     (job.folder / "attempt" / RECORD_FILE).write_text(json.dumps(record))
@@ -212,7 +210,7 @@ def test_a_record_names_a_checkpoint_of_its_own_attempt(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("name", ["run_name", "experiment_name"])
 @pytest.mark.parametrize("value", ["x\0y", "x\ny", "\x1b[2J", "x" * 300, "../x", "a/../../x", "/x", "..\\x"])
-def test_a_name_that_is_no_folders_inside_the_logs_is_refused(name: str, value: str) -> None:
+def test_run_names_outside_of_the_logs_are_refused(name: str, value: str) -> None:
     with refused(ConfigError) as message:
         compose("Pendulum-v1", settings={f"agent.{name}": value})
     assert f"agent.{name}" in message[0] or "override" in message[0]
@@ -230,7 +228,7 @@ def test_no_task_name_becomes_a_folder_outside_the_logs(task: str) -> None:
 
 @pytest.mark.parametrize("name", ["load_run", "checkpoint"])
 @pytest.mark.parametrize("value", ["../../secret", "/etc/passwd", "..", "logs/../../secret", "[", "(?P<a"])
-def test_what_to_resume_is_found_among_the_runs_or_told_in_one_line(
+def test_checkpoints_to_resume_are_found_among_the_runs_or_refused(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, name: str, value: str
 ) -> None:
     (tmp_path / "here" / "logs" / "rsl_rl" / "pendulum-v1" / "run").mkdir(parents=True)
@@ -243,7 +241,7 @@ def test_what_to_resume_is_found_among_the_runs_or_told_in_one_line(
         assert str(error).isprintable()
 
 
-def test_what_hydra_would_build_is_an_unknown_option(marker: Path) -> None:
+def test_hydra_targets_are_unknown_options(marker: Path) -> None:
     cfg = compose("Pendulum-v1", overrides=["env.env_kwargs._target_=os.mkdir", f"env.env_kwargs.path={marker}"])
     with refused(ConfigError, marker) as message:
         make_env("Pendulum-v1", cfg.env)

@@ -81,7 +81,7 @@ def test_counters_and_terrain_go_on_and_robots_are_put_onto_it_without_moving_th
     (origins,) = fresh.resets
     assert origins[:, 0].tolist() == [4.0, 0.0, 2.0, 1.0]
     (line,) = capsys.readouterr().out.splitlines()
-    assert "common_step_counter 700" in line and "mean terrain level 1.75" in line and "episodes start anew" in line
+    assert "common_step_counter 700" in line and "mean terrain level 1.75" in line and "new episodes" in line
 
 
 def test_another_number_of_environments_keeps_its_terrain_and_says_so(capsys: pytest.CaptureFixture[str]) -> None:

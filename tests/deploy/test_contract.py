@@ -10,7 +10,6 @@ from typing import Any
 import numpy as np
 import onnxruntime
 import pytest
-import torch
 import yaml
 
 from tests.deploy.drift import DriftEnv, make_trained, ppo_cfg, runner_cfg
@@ -18,7 +17,6 @@ from tests.deploy.exported import GOOD, changed
 from trudi_rsl.deploy import Contract, ContractError, ObservationTerm, Policy, export_checkpoint
 from trudi_rsl.deploy.contract import as_numbers
 from trudi_rsl.deploy.deploy_yaml import deploy_yaml
-from trudi_rsl.deploy.observation import ObservationBuilder
 from trudi_rsl.environments.description import describe_environment
 from trudi_rsl.hosts.manager_terms import joint_action_kind
 from trudi_rsl.hosts.registry import make_env
@@ -131,17 +129,28 @@ def test_a_contract_that_deploy_yaml_cannot_express_is_refused(changes: dict[str
         deploy_yaml(METADATA | changes)
 
 
-def test_such_a_policy_is_exported_without_deploy_yaml(tmp_path: Path) -> None:
+@pytest.mark.parametrize("motors", [ROBOT["motor_names"], ["hip"]])
+def test_the_checkpoints_description_is_in_the_onnx_file_and_where_possible_in_deploy_yaml(
+    tmp_path: Path, recwarn: pytest.WarningsRecorder, motors: list[str]
+) -> None:
     runner = make_trained(OnPolicyRunner)
-    runner.alg.spec["environment"] = {k: v for k, v in METADATA.items() if k != "obs_terms"} | {
-        "obs_dims": {"joints": 5, "base": 4},
-        "robot": ROBOT | {"motor_names": ["hip"]},
-    }
+    terms = [{"name": "joints", "size": 5, "function": "joint_pos_rel"}, {"name": "base", "size": 2, "history": 2}]
+    robot = ROBOT | {"motor_names": motors}
+    about = {**METADATA, "obs_terms": terms, "obs_dims": {"joints": 5, "base": 4}, "robot": robot}
+    runner.alg.spec["environment"] = about
     runner.save(str(tmp_path / "model_0.pt"))
-    with pytest.warns(UserWarning, match=r"deploy\.yaml.* no motor for knee, ankle"):
-        report = export_checkpoint(tmp_path / "model_0.pt")
-    assert report.deploy_yaml is None
-    assert Policy(report.onnx).contract.robot is not None
+    report = export_checkpoint(tmp_path / "model_0.pt")
+    if motors == ["hip"]:
+        assert report.deploy_yaml is None
+        assert any("no motor for knee, ankle" in str(warning.message) for warning in recwarn)
+    else:
+        assert report.deploy_yaml is not None
+        assert list(yaml.safe_load(report.deploy_yaml.read_text())["observations"]) == ["joint_pos_rel", "base"]
+    contract = Policy(report.onnx).contract
+    assert contract.robot is not None and contract.robot.motor_names == tuple(motors)
+    assert [(term.name, term.total) for term in contract.terms] == [("joints", 5), ("base", 4)]
+    assert contract.action_low is not None
+    np.testing.assert_allclose(contract.action_low, DriftEnv.action_low, atol=1e-6)
 
 
 def test_only_terms_that_set_joints_by_offset_and_scale_are_joint_actions() -> None:
@@ -155,11 +164,6 @@ def test_only_terms_that_set_joints_by_offset_and_scale_are_joint_actions() -> N
 
     assert joint_action_kind(MyJointPositionAction()) == "JointPositionAction"
     assert joint_action_kind(RelativeJointPositionAction()) is None
-
-
-def test_frames_are_clipped_before_they_are_scaled() -> None:
-    builder = ObservationBuilder([ObservationTerm("a", 2, scale=(0.5, 2.0), clip=(-1.0, 3.0))])
-    assert builder.build({"a": [-4.0, 4.0]}).tolist() == [-0.5, 6.0]
 
 
 def test_joint_limits_bound_a_policy_without_bounds() -> None:
@@ -179,10 +183,10 @@ def test_an_unbounded_policys_file_holds_the_joint_limits_as_bounds(tmp_path: Pa
     runner._policy_spec["environment"] = {"actions": [ACTION]}
     runner.save(str(tmp_path / "model_0.pt"))
     file = export_checkpoint(tmp_path / "model_0.pt").onnx
-    told = onnxruntime.InferenceSession(file).get_modelmeta().custom_metadata_map
+    found = onnxruntime.InferenceSession(file).get_modelmeta().custom_metadata_map
     # the C++ example reads these
-    assert json.loads(told["action_low"]) == [-1.0, -2.0, -3.0]
-    assert json.loads(told["action_high"]) == [1.0, 2.0, 3.0]
+    assert json.loads(found["action_low"]) == [-1.0, -2.0, -3.0]
+    assert json.loads(found["action_high"]) == [1.0, 2.0, 3.0]
 
 
 def test_commands_of_an_action_are_scaled_offset_and_clipped(exported: Path, tmp_path: Path) -> None:
@@ -233,22 +237,4 @@ def test_unreadable_managers_give_a_warning_and_training_continues(capsys: pytes
     env: Any = DriftEnv()
     env.action_manager, env.step_dt = ActionManager(), 0.02
     assert describe_environment(env, ["joints"]) == {"control_period_s": 0.02}
-    told = capsys.readouterr().out
-    assert "Exports will not tell the robot's joints and observations" in told and "get_term" in told
-
-
-def test_the_checkpoints_description_is_in_the_onnx_file_and_deploy_yaml(tmp_path: Path) -> None:
-    runner = make_trained(OnPolicyRunner)
-    terms = [{"name": "joints", "size": 5, "function": "joint_pos_rel"}, {"name": "base", "size": 2, "history": 2}]
-    runner.alg.spec["environment"] = {**METADATA, "obs_terms": terms, "obs_dims": {"joints": 5, "base": 4}}
-    runner.save(str(tmp_path / "model_0.pt"))
-    report = export_checkpoint(tmp_path / "model_0.pt")
-    assert report.deploy_yaml is not None
-    content = yaml.safe_load(report.deploy_yaml.read_text())
-    assert list(content["observations"]) == ["joint_pos_rel", "base"]
-    contract = Policy(report.onnx).contract
-    assert contract.robot is not None and contract.robot.motor_names == tuple(ROBOT["motor_names"])
-    assert [(term.name, term.total) for term in contract.terms] == [("joints", 5), ("base", 4)]
-    bounds = torch.stack([DriftEnv.action_low, DriftEnv.action_high]).numpy()
-    assert contract.action_low is not None
-    np.testing.assert_allclose(contract.action_low, bounds[0], atol=1e-6)
+    assert "get_term" in capsys.readouterr().out

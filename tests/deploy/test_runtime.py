@@ -84,18 +84,16 @@ def test_a_non_finite_action_never_reaches_the_robot(exported: Path, tmp_path: P
         Policy(damaged(exported, tmp_path))(GOOD)
 
 
-def test_a_usable_observation_resets_the_count(exported: Path) -> None:
+def test_a_usable_observation_resets_the_count_and_the_first_has_no_action_to_hold(exported: Path) -> None:
     policy = Policy(exported, max_held=1)
+    with pytest.raises(PolicyStoppedError, match="no action yet to hold"):
+        policy(BAD)
+    policy.reset()
     for _ in range(3):
         policy(GOOD)
         with pytest.warns(RuntimeWarning):
             policy(BAD)
     assert policy.num_held == 3
-
-
-def test_the_first_observation_has_no_action_to_hold(exported: Path) -> None:
-    with pytest.raises(PolicyStoppedError, match="no action yet to hold"):
-        Policy(exported)(BAD)
 
 
 def test_an_observation_far_from_training_is_unusable(exported: Path) -> None:
@@ -159,7 +157,9 @@ def test_options_out_of_range_and_missing_files_are_refused(exported: Path, tmp_
         Policy(tmp_path / "none.onnx")
 
 
-def test_histories_begin_with_the_first_frame_and_hold_the_oldest_first() -> None:
+def test_frames_are_clipped_then_scaled_and_histories_hold_the_oldest_first() -> None:
+    builder = ObservationBuilder([ObservationTerm("a", 2, scale=(0.5, 2.0), clip=(-1.0, 3.0))])
+    assert builder.build({"a": [-4.0, 4.0]}).tolist() == [-0.5, 6.0]
     terms = [ObservationTerm("a", 1, history=3, scale=2.0), ObservationTerm("b", 2, scale=(1.0, 10.0))]
     builder = ObservationBuilder(terms)
     built = []

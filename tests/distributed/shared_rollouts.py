@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: BSD-3-Clause
-"""One set of rollouts that several processes divide among them, with the noise of every decision written down.
+"""Rollouts that several ranks share, with recorded noise for every decision.
 
-All in float64. Sums of other orders are then all that the processes may differ by; in float32 Adam, which divides a
-gradient by its own size, would turn the rounding of a gradient near zero into a step.
+All in float64: the ranks then differ only by the order of sums. In float32, Adam would turn the rounding error of a
+gradient near zero into a step, since it divides a gradient by its own size.
 """
 
 from __future__ import annotations
@@ -17,9 +17,9 @@ from trudi_rsl.algorithms import TruDi
 
 NUM_ENVS, NUM_STEPS, NUM_OBS, NUM_ACTIONS, NUM_ROLLOUTS, NUM_EPOCHS = 8, 6, 3, 2, 2, 2
 DRAWS = 4
-"""Rows of noise for one decision: a chain of three steps has as many, a Gaussian reads the first."""
+"""Rows of noise per decision: a chain of three steps uses all, a Gaussian the first."""
 
-# bounds that some states are beyond
+# KL bounds that some states exceed
 ALGORITHMS: dict[str, dict[str, Any]] = {
     "trudi": {"actor_gradient": "pathwise", "kl_bound": 2e-4},
     "trudi, adjoint": {"actor_gradient": "adjoint", "kl_bound": 2e-4},
@@ -29,17 +29,17 @@ ALGORITHMS: dict[str, dict[str, Any]] = {
 
 
 class Task:
-    """What TruDi asks of an environment to be built."""
+    """The attributes of an environment from which TruDi is built."""
 
     def __init__(self, num_envs: int) -> None:
         self.num_envs, self.num_actions, self.task = num_envs, NUM_ACTIONS, "Shared-v0"
 
 
 class Rollouts:
-    """What the environments ``first .. first + num_envs - 1`` of all gave, in rollouts without end.
+    """Rollouts of the environments ``first .. first + num_envs - 1``; all ranks slice the same numbers.
 
-    The numbers are the same in every process. Environments of the first half alone are truncated, and only some of
-    these tell their last observation, so that processes have other numbers of usable targets.
+    Only environments of the first half are truncated, and only some steps have last observations, so that ranks differ
+    in the number of usable targets.
     """
 
     def __init__(self, first: int, num_envs: int) -> None:
@@ -59,29 +59,29 @@ class Rollouts:
 
 
 class Script:
-    """Stands in for a policy's random numbers: gives those that were put in line."""
+    """Replaces a policy's random numbers by a queue."""
 
     def __init__(self, num_draws: int) -> None:
-        self._num_draws, self._line = num_draws, list[Tensor]()
+        self._num_draws, self._queue = num_draws, list[Tensor]()
 
     def put(self, noise: Tensor) -> None:
-        """Put ``[DRAWS, B, A]`` in line."""
-        self._line.append(noise[: self._num_draws])
+        """Enqueue ``[DRAWS, B, A]``."""
+        self._queue.append(noise[: self._num_draws])
 
     def __call__(self, batch: int) -> Tensor:
-        """Return the next in line, ``[num_draws, B, A]``."""
-        noise = self._line.pop(0)
+        """Return the next noise, ``[num_draws, B, A]``."""
+        noise = self._queue.pop(0)
         assert noise.shape[1] == batch
         return noise
 
 
 def learn(name: str, rank: int, world_size: int) -> dict[str, Tensor]:
-    """Take all updates with this process's share of the environments, and return everything that was learned.
+    """Take all updates with one rank's share of the environments, and return all parameters and optimiser states.
 
     Args:
         name: One of ``ALGORITHMS``.
-        rank: Of this process.
-        world_size: Number of processes.
+        rank: Rank of this process.
+        world_size: Number of ranks.
     """
     share = NUM_ENVS // world_size
     data, task = Rollouts(rank * share, share), Task(share)
@@ -127,7 +127,7 @@ def _collect(algorithm: TruDi, data: Rollouts, rollout: int, script: Script) -> 
         algorithm.act(observed(data.obs[rollout, t]))
         terminated, truncated = data.terminated[rollout, t], data.truncated[rollout, t]
         extras: dict[str, Any] = {"time_outs": truncated}
-        # a simulator that tells last observations at every other step alone
+        # a simulator with last observations at every other step only
         if t % 2 == 0:
             extras["final_obs"] = observed(data.final_obs[rollout, t])
         done = terminated | truncated

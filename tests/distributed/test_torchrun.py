@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: BSD-3-Clause
-"""scripts/train.py --distributed under torchrun, over gloo on the CPU: one run of several processes."""
+"""scripts/train.py --distributed under torchrun, over gloo on the CPU."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ def assert_processes_agree(folder: Path, processes: int = 2) -> None:
         assert [n for n, value in first["state"].items() if not torch.equal(value, other["state"][n])] == []
 
 
-def test_processes_end_a_run_with_one_policy_from_episodes_of_their_own(tmp_path: Path) -> None:
+def test_ranks_train_one_policy_from_different_episodes_and_end_together(tmp_path: Path) -> None:
     training = torchrun(tmp_path, "--seed", "5", "--max_iterations", "100000", "agent.save_interval=100000")
     assert training.stdout is not None
     printed = []
@@ -38,10 +38,10 @@ def test_processes_end_a_run_with_one_policy_from_episodes_of_their_own(tmp_path
     assert training.returncode != 0, errors
     assert_processes_agree(tmp_path)
     first, second = (observed(tmp_path, rank) for rank in (0, 1))
-    # 3 environments each: together those of a single process with 6
+    # together the 3 environments of each rank are the 6 of a single process
     together = make_env(TASK, {"num_envs": 6}, seed=5).get_observations()["policy"]
     assert torch.equal(torch.cat([first["first"], second["first"]]), together)
-    # the signal ended both after the same iteration, with a checkpoint, and only the first one wrote and printed
+    # the signal ended both after the same iteration, and only rank 0 wrote and printed
     ended = first["iterations"][1]
     run = run_folder(tmp_path)
     assert sorted(p.name for p in run.glob("model_*")) == sorted({"model_0.pt", f"model_{ended}.pt"})
@@ -52,7 +52,7 @@ def test_processes_end_a_run_with_one_policy_from_episodes_of_their_own(tmp_path
     assert all(torch.equal(value, first["state"][name]) for name, value in saved.items())
 
 
-def test_a_killed_process_is_named_and_leaves_a_checkpoint_that_both_resume_from(tmp_path: Path) -> None:
+def test_a_killed_rank_is_named_and_both_resume_from_the_rescued_checkpoint(tmp_path: Path) -> None:
     killed, resumed = tmp_path / "killed", tmp_path / "resumed"
     killed.mkdir()
     training = torchrun(killed, "--max_iterations", "100000", killed=1)

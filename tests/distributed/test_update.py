@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: BSD-3-Clause
-"""Processes that divide the environments among them learn what a single process with all of them does."""
+"""Ranks that share the environments learn what a single process with all of them learns."""
 
 from __future__ import annotations
 
@@ -24,12 +24,12 @@ from trudi_rsl.runners import OnPolicyRunner
 
 WORLD_SIZES = (2, 4)
 RELATIVES = ("ppo", "spo") if PPO_MODELS else ()
-"""Algorithms that normalise advantages within a process, as RSL-RL does: so these learn alike, if not as one would."""
+"""Algorithms that normalise advantages per rank, as RSL-RL does; ranks agree with each other only."""
 
 TASK = "PlanarObstacle-v0"
 TOLERANCE = 1e-9
-"""Relative and absolute. Both ways add the same float64 numbers, in other orders: 1e-16, which two rollouts of two
-epochs carry on."""
+"""Relative and absolute. The same float64 numbers are summed in another order; the error of 1e-16 grows over two
+rollouts of two epochs."""
 
 Learned = dict[str, dict[str, Tensor]]
 
@@ -38,14 +38,14 @@ Learned = dict[str, dict[str, Tensor]]
 def _float64() -> Iterator[None]:
     torch.set_default_dtype(torch.float64)
     with pytest.MonkeyPatch.context() as patch:
-        # one full batch per epoch, in the order of the rows that the noise is written down in
+        # one full batch per epoch, in the order of the recorded noise
         patch.setattr(torch, "randperm", torch.arange)
         yield
     torch.set_default_dtype(torch.float32)
 
 
 def train(algo: str, rank: int, world_size: int) -> dict[str, Tensor]:
-    """Train an algorithm of RSL-RL's kind under the runner and return its parameters."""
+    """Train a policy-gradient algorithm under the runner and return its parameters."""
     os.environ |= {"RANK": str(rank), "LOCAL_RANK": str(rank), "WORLD_SIZE": str(world_size)}
     cfg = compose(TASK, algo, ["agent.actor.hidden_dims=[16]", "agent.critic.hidden_dims=[16]", "env.num_envs=2"])
     torch.manual_seed(rank)
@@ -59,7 +59,7 @@ def train(algo: str, rank: int, world_size: int) -> dict[str, Tensor]:
 
 
 def learn_together(rank: int, folder: str) -> None:
-    """Learn with each number of processes that this one takes part in, and keep what was learned."""
+    """Learn with each world size that includes this rank, and save what was learned."""
     torch.set_num_threads(1)
     torch.randperm = torch.arange  # type: ignore[assignment]
     for world_size in WORLD_SIZES:
@@ -78,9 +78,9 @@ def learn_together(rank: int, folder: str) -> None:
 
 @pytest.fixture(scope="module")
 def together(tmp_path_factory: pytest.TempPathFactory) -> dict[int, list[Learned]]:
-    """What each of 2 and each of 4 processes learned."""
+    """What each rank learned, by world size."""
     folder = tmp_path_factory.mktemp("processes")
-    # a server that has imported everything forks them, which takes a fraction of the time
+    # forking from a server that has imported everything is much faster
     multiprocessing.set_forkserver_preload(["tests.distributed.shared_rollouts", "trudi_rsl.hosts.gymnasium.env"])
     start_processes(learn_together, (str(folder),), nprocs=max(WORLD_SIZES), start_method="forkserver")
     return {n: [torch.load(folder / f"{n}processes{rank}.pt") for rank in range(n)] for n in WORLD_SIZES}
@@ -89,7 +89,7 @@ def together(tmp_path_factory: pytest.TempPathFactory) -> dict[int, list[Learned
 @pytest.mark.slow
 @pytest.mark.parametrize("world_size", WORLD_SIZES)
 @pytest.mark.parametrize("name", ALGORITHMS)
-def test_processes_learn_what_one_with_all_environments_does(
+def test_ranks_learn_what_a_single_process_learns(
     name: str, world_size: int, together: dict[int, list[Learned]]
 ) -> None:
     alone = learn(name, 0, 1)
@@ -102,7 +102,7 @@ def test_processes_learn_what_one_with_all_environments_does(
 
 @pytest.mark.slow
 @pytest.mark.parametrize("world_size", WORLD_SIZES)
-def test_processes_hold_bitwise_the_same(world_size: int, together: dict[int, list[Learned]]) -> None:
+def test_all_ranks_have_bitwise_the_same_parameters(world_size: int, together: dict[int, list[Learned]]) -> None:
     first, *others = together[world_size]
     for other in others:
         for name in (*ALGORITHMS, *RELATIVES):

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: BSD-3-Clause
-"""Starting scripts/train.py with torchrun on a task small enough for a test."""
+"""Starts scripts/train.py with torchrun on a small task."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ SMALL += ["agent.algorithm.num_denoise_steps=2", "agent.algorithm.compile=off"]
 
 
 def torchrun(folder: Path, *arguments: str, killed: int | None = None) -> subprocess.Popen[str]:
-    """Start a training of two processes in ``folder``, where they leave ``rank<number>.pt``.
+    """Start a training of two processes in ``folder``, where each rank writes ``rank<number>.pt``.
 
     Args:
         folder: Working directory.
@@ -44,7 +44,7 @@ def torchrun(folder: Path, *arguments: str, killed: int | None = None) -> subpro
 
 
 def observed(folder: Path, rank: int) -> dict[str, Any]:
-    """Return what a process kept."""
+    """Return what a rank stored."""
     return torch.load(folder / f"rank{rank}.pt")
 
 

@@ -51,7 +51,7 @@ def test_the_numbers_do_not_depend_on_what_ran_before(checkpoint: Path, ppo_chec
     assert (alone.returns, alone.lengths) == (again.returns, again.lengths)
 
 
-def test_what_was_run_is_kept_until_options_settings_or_the_checkpoint_change(checkpoint: Path) -> None:
+def test_results_are_cached_until_options_settings_or_the_checkpoint_change(checkpoint: Path) -> None:
     first = evaluation(checkpoint).run()
     assert evaluation(checkpoint).cached() == first
     others = [{"episodes": 4}, {"seed": 1}, {"num_envs": 2}, {"overrides": ("env.max_episode_steps=3",)}]
@@ -80,14 +80,14 @@ def test_only_what_is_missing_is_run(checkpoint: Path, monkeypatch: pytest.Monke
 
 
 @pytest.mark.parametrize("content", ["", "{", "[]", '{"key": {}}'])
-def test_a_broken_cache_is_measured_anew(checkpoint: Path, content: str) -> None:
+def test_a_broken_cache_is_ignored(checkpoint: Path, content: str) -> None:
     one = evaluation(checkpoint)
     one.run()
     one.cache.write_text(content)
     assert one.cached() is None
 
 
-def test_a_result_tells_the_versions_behind_it(checkpoint: Path) -> None:
+def test_a_result_is_stored_with_the_versions_behind_it(checkpoint: Path) -> None:
     one = evaluation(checkpoint)
     one.run()
     stored = json.loads(one.cache.read_text())

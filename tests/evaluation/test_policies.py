@@ -3,7 +3,6 @@
 
 from __future__ import annotations
 
-import re
 import shutil
 from pathlib import Path
 from typing import Any
@@ -17,7 +16,6 @@ from tests.evaluation.tiny_runs import TASK
 from trudi_rsl.checkpoints.rebuild import load_actor_critic
 from trudi_rsl.config import load_params
 from trudi_rsl.errors import CheckpointError, ConfigError
-from trudi_rsl.evaluation.identify import identify
 from trudi_rsl.evaluation.policies import Algorithm, load_policy
 from trudi_rsl.evaluation.samplers import SamplerCfg
 from trudi_rsl.hosts.registry import make_env
@@ -100,38 +98,6 @@ def test_ppo_acts_with_the_checkpoints_weights(ppo_checkpoint: Path, env: VecEnv
     assert all(torch.equal(value, saved[name]) for name, value in model.state_dict().items())
 
 
-def test_a_checkpoint_tells_its_algorithm(trudi_checkpoint: Path, reppo_checkpoint: Path, ppo_checkpoint: Path) -> None:
-    assert identify(reppo_checkpoint, TASK) == "reppo"
-    with pytest.raises(CheckpointError, match=r"is a checkpoint of reppo, not of trudi\. Use --algo reppo"):
-        identify(reppo_checkpoint, TASK, "trudi")
-    assert identify(trudi_checkpoint, TASK) == "trudi"
-    assert identify(ppo_checkpoint, TASK) == "ppo"
-    with pytest.raises(CheckpointError, match=r"is a checkpoint of ppo, not of trudi\. Use --algo ppo"):
-        identify(ppo_checkpoint, TASK, "trudi")
-
-
-def test_checkpoints_of_another_task_are_refused(trudi_checkpoint: Path, ppo_checkpoint: Path) -> None:
-    for path in (trudi_checkpoint, ppo_checkpoint):
-        with pytest.raises(CheckpointError, match=r"trained on task 'InvertedPendulum-v5', not on 'Hopper-v5'"):
-            identify(path, "Hopper-v5")
-
-
-def test_versions_and_play_variants_of_a_task_count_as_the_same(trudi_checkpoint: Path, ppo_checkpoint: Path) -> None:
-    for variant in ("InvertedPendulum-v4", "InvertedPendulum-Play-v5"):
-        assert identify(trudi_checkpoint, variant) == "trudi"
-        assert identify(ppo_checkpoint, variant) == "ppo"
-
-
-def test_what_is_no_checkpoint_is_refused(tmp_path: Path) -> None:
-    with pytest.raises(CheckpointError, match=re.escape(f"No checkpoint at {tmp_path / 'none.pt'}")):
-        identify(tmp_path / "none.pt", TASK)
-    (tmp_path / "text.pt").write_text("hello")
-    torch.save({"weights": 1}, tmp_path / "other.pt")
-    for name in ("text.pt", "other.pt"):
-        with pytest.raises(CheckpointError, match=f"{name} is not a checkpoint"):
-            identify(tmp_path / name, TASK)
-
-
 def test_a_policy_is_refused_by_an_environment_of_another_shape(trudi_checkpoint: Path, ppo_checkpoint: Path) -> None:
     other = make_env("Hopper-v5", {"num_envs": 1})
     with pytest.raises(CheckpointError, match=r"reads 4 numbers of observation group 'policy', the task has 11"):
@@ -147,27 +113,3 @@ def test_a_trudi_policy_needs_nothing_but_its_checkpoint(
     policy = load_policy(Path(alone), "trudi", env, {}, SamplerCfg(initial_latent="zeros"), "cpu", OnPolicyRunner)
     trained, _ = load_actor_critic(trudi_checkpoint)
     assert torch.equal(policy(obs), trained(obs))
-
-
-@pytest.mark.parametrize(
-    ("values", "message"),
-    [
-        ({"score_scale": 0.0}, "score_scale must be above 0, got 0.0"),
-        ({"score_scale": -1.0}, "score_scale must be above 0, got -1.0"),
-        ({"score_scale": float("nan")}, "score_scale must be above 0, got nan"),
-        ({"sampler": "best_of_k", "num_candidates": 0}, "num_candidates must be at least 1, got 0"),
-        ({"sampler": "sde", "score_scale": 1.0}, "score_scale belongs to the sampler ode, not to sde"),
-        ({"sampler": "sde", "initial_latent": "zeros"}, "initial_latent belongs to the sampler ode"),
-        ({"sampler": "ode", "num_candidates": 3}, "num_candidates belongs to the sampler best_of_k"),
-    ],
-)
-def test_impossible_samplers_are_refused(values: dict[str, Any], message: str) -> None:
-    with pytest.raises(ConfigError, match=message):
-        SamplerCfg(**values)
-
-
-@pytest.mark.parametrize("values", [{"sampler": "best_of_k"}, {"score_scale": 1.5}, {"initial_latent": "zeros"}])
-def test_samplers_of_a_diffusion_policy_are_refused_for_ppo(values: dict[str, Any]) -> None:
-    with pytest.raises(ConfigError, match="PPO policy"):
-        SamplerCfg(**values).require_for("ppo")
-    SamplerCfg(**values).require_for("trudi")

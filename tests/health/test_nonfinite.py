@@ -25,32 +25,16 @@ from trudi_rsl.health.history import ALWAYS_LOGGED
 from trudi_rsl.health.simulator_rules import SETTLING, SPEED_WINDOW
 from trudi_rsl.runners import OnPolicyRunner
 
+INFINITE_GRADIENTS = {
+    "rewards": ({"scale": 1e30}, {}, r"actor_grad_norm; .* [\d.]+e\+30, is in t", "scale the task's rewards"),
+    "temperature": ({}, {"init_alpha": 1e38}, r"actor_grad_norm, td_error; .* targets\.", "earlier checkpoint with"),
+    "learning rate": ({}, {"learning_rate": 9.0, "value_range": [-15, 15]}, "actor_grad_norm; ", "learning_rate=3, or"),
+}
+"""What is too large, to the task's options, settings, the cause in the finding, and its remedy."""
+
 
 @pytest.mark.slow
-@pytest.mark.parametrize(
-    ("task", "settings", "cause", "remedy"),
-    [
-        (
-            {"scale": 1e30},
-            {},
-            r"actor_grad_norm; the minibatch's largest number, [\d.]+e\+30, is in t",
-            "scale the task's rew",
-        ),
-        (
-            {},
-            {"init_alpha": 1e38},
-            r"actor_grad_norm, td_error; in the minibatch, targets\.",
-            "earlier checkpoint with",
-        ),
-        (
-            {},
-            {"learning_rate": 9.0, "value_range": [-15, 15]},
-            "actor_grad_norm; the m",
-            "Resume .*learning_rate=3, or",
-        ),
-    ],
-    ids=["rewards", "temperature", "learning rate"],
-)
+@pytest.mark.parametrize(("task", "settings", "cause", "remedy"), INFINITE_GRADIENTS.values(), ids=INFINITE_GRADIENTS)
 def test_gradients_that_ended_training_are_explained_with_a_remedy(
     task: dict[str, Any], settings: dict[str, Any], cause: str, remedy: str, tmp_path: Path
 ) -> None:

@@ -13,12 +13,9 @@ WEIGHTS_OF_8_STEPS = [0.9998, 0.9577, 0.8470, 0.6844, 0.4943, 0.3050, 0.1451, 0.
 SIGMAS_OF_8_STEPS = [0.500, 0.489, 0.460, 0.414, 0.352, 0.276, 0.191, 0.098]
 
 
-def test_weights_of_8_steps_are_the_published_ones() -> None:
+def test_weights_and_sigmas_of_8_steps_are_the_published_ones() -> None:
     expected = torch.tensor(WEIGHTS_OF_8_STEPS, dtype=torch.float64)
     torch.testing.assert_close(cosine_weights(8), expected, rtol=0, atol=5.1e-5)
-
-
-def test_sigmas_of_8_steps_are_the_published_ones() -> None:
     sigmas = (2.0 * DiffusionPolicy(1, 1, num_steps=8, hidden_dims=[2]).step_sizes()[:, 0]).sqrt()
     # one unit of the last digit, since sqrt(2 * 0.1451 / 8) = 0.19046 is published as 0.191
     torch.testing.assert_close(sigmas, torch.tensor(SIGMAS_OF_8_STEPS), rtol=0, atol=1e-3)

@@ -1,6 +1,8 @@
 # SPDX-License-Identifier: BSD-3-Clause
 """The score network's split first layer, its residual option and its start."""
 
+from typing import Any
+
 import pytest
 import torch
 from torch.nn import functional as F
@@ -8,7 +10,7 @@ from torch.nn import functional as F
 from trudi_rsl.diffusion import ScoreNetwork
 from trudi_rsl.diffusion.chain import denoising_mean
 from trudi_rsl.diffusion.score_network import HiddenBlock
-from trudi_rsl.policies.diffusion import DiffusionPolicy
+from trudi_rsl.policies import DiffusionPolicy, GaussianPolicy
 
 
 @pytest.mark.usefixtures("float64")
@@ -39,23 +41,17 @@ def test_a_state_encoder_is_evaluated_once_per_state_and_stands_for_the_observat
 
 
 @pytest.mark.usefixtures("float64")
-def test_means_of_all_steps_in_one_call_are_those_of_the_sequential_chain() -> None:
-    policy, obs = DiffusionPolicy(3, 2, hidden_dims=[8, 8]), torch.randn(5, 3)
+def test_chain_steps_are_mean_plus_sigma_times_noise_with_the_means_of_one_batched_call() -> None:
+    policy, obs, noise = DiffusionPolicy(3, 2, hidden_dims=[8, 8]), torch.randn(5, 3), torch.randn(9, 5, 2)
     torch.nn.init.normal_(policy.score_network.output_layer.weight)
-    chain = policy.sample(obs, policy.draw_noise(5))
+    chain = policy.sample(obs, noise)
     torch.testing.assert_close(policy.means(obs, chain.latents[:-1]), chain.means)
-
-
-@pytest.mark.usefixtures("float64")
-def test_chain_steps_are_mean_plus_sigma_times_noise() -> None:
-    policy, noise = DiffusionPolicy(3, 2, hidden_dims=[8, 8]), torch.randn(9, 5, 2)
-    chain = policy.sample(torch.randn(5, 3), noise)
     torch.testing.assert_close(chain.latents[0], 2.5 * noise[0])
     sigmas = (2.0 * policy.step_sizes()).sqrt()[:, None]
     torch.testing.assert_close(chain.latents[1:], chain.means + sigmas * noise[1:])
 
 
-def test_every_step_index_has_its_own_embedding() -> None:
+def test_step_indices_have_distinct_embeddings() -> None:
     embeddings = ScoreNetwork(1, 1, [4]).time_embedding(torch.arange(16.0))
     distances = torch.cdist(embeddings, embeddings) + torch.eye(16)
     assert distances.min() > 1e-3
@@ -68,23 +64,21 @@ def test_time_embedding_starts_with_sines_and_cosines_of_the_raw_step() -> None:
     torch.testing.assert_close(embedding(torch.arange(5.0))[3], embedding.mlp(torch.cat([angle.sin(), angle.cos()])))
 
 
-def test_residual_block_adds_its_input() -> None:
+def test_residual_adds_the_input_of_every_block() -> None:
     plain, residual = HiddenBlock(4, 4, residual=False), HiddenBlock(4, 4, residual=True)
     residual.load_state_dict(plain.state_dict())
     h = torch.randn(3, 4)
     torch.testing.assert_close(plain(h), F.gelu(plain.norm(plain.linear(h))))
     torch.testing.assert_close(residual(h), h + plain(h))
-
-
-def test_residual_option_reaches_every_block() -> None:
     blocks = [b for b in ScoreNetwork(1, 1, [4, 4, 4], residual=True).trunk if isinstance(b, HiddenBlock)]
     assert [b.residual for b in blocks] == [True, True]
 
 
+@pytest.mark.parametrize("network", [ScoreNetwork, GaussianPolicy])
 @pytest.mark.parametrize(("dims", "residual"), [([], False), ([8, 4], True)])
-def test_impossible_widths_are_refused(dims: list[int], residual: bool) -> None:
+def test_impossible_widths_are_refused(network: Any, dims: list[int], residual: bool) -> None:
     with pytest.raises(ValueError, match="hidden_dims"):
-        ScoreNetwork(1, 1, dims, residual)
+        network(1, 1, dims, residual)
 
 
 @pytest.mark.parametrize("residual", [False, True])

@@ -103,7 +103,7 @@ def test_a_misspelled_experiment_is_one_or_refused(run: Path, text: str) -> None
         experiment = load_experiment(str(run / "x.yaml"))
         assert isinstance(experiment, Experiment)
         assert experiment.named_variants()
-        assert experiment.evaluation.wanted()
+        assert experiment.evaluation.sampler_cfgs()
     except ConfigError as error:
         assert str(error).isprintable()
 

@@ -18,7 +18,6 @@ from tests.properties.drawn import FIXED
 from tests.properties.small_env import SmallEnv, make
 from trudi_rsl.checkpoints.rebuild import load_deployable
 from trudi_rsl.deploy import Contract, Policy
-from trudi_rsl.errors import ConfigError
 
 SETTINGS: dict[str, Any] = {"actor_hidden_dims": [4], "critic_hidden_dim": 4, "num_bins": 5, "compile": "off"}
 
@@ -72,18 +71,3 @@ def test_encoders_and_contract_and_runtime_have_the_groups_in_the_configured_ord
     runtime = Policy(write_onnx(folder / "policy.onnx", contract.num_obs, obs_dims=metadata["obs_dims"]))
     acted = runtime({name: arrays[name][0] for name in reversed(actor)})
     assert np.array_equal(acted, np.concatenate([arrays[name][0] for name in actor]))
-
-
-@FIXED
-@given(drawn=groups(), name=st.text(min_size=1, max_size=8), in_actor=st.booleans())
-def test_a_group_that_is_not_there_is_refused_with_those_that_are(
-    drawn: tuple[dict[str, int], list[str], list[str]], name: str, in_actor: bool
-) -> None:
-    dims, actor, critic = drawn
-    if name in dims:
-        name = "".join(dims) + "x"
-    sets = ([*actor, name], critic) if in_actor else (actor, [*critic, name])
-    with pytest.raises(ConfigError) as caught:
-        make(SmallEnv(2, 2, dims), 2, SETTINGS, *sets)
-    assert repr(name) in str(caught.value)
-    assert "actor" in str(caught.value) if in_actor else "critic" in str(caught.value)

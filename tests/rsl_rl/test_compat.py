@@ -67,7 +67,7 @@ def test_observation_sets_are_refused_with_the_groups_there_are(
 
 
 @pytest.mark.filterwarnings("ignore:The observation configuration")
-def test_what_only_rsl_rl_refuses_and_what_only_trudi_refuses_are_configuration_errors(obs: TensorDict) -> None:
+def test_refusals_of_rsl_rl_and_of_trudi_are_configuration_errors(obs: TensorDict) -> None:
     with pytest.raises(ConfigError, match=r"obs_groups: .*'(actor|policy)'"):
         resolve_groups(obs.select("camera"), {})
     with pytest.raises(ConfigError, match=r"'camera' has shape \(8, 8\)"):
@@ -75,7 +75,7 @@ def test_what_only_rsl_rl_refuses_and_what_only_trudi_refuses_are_configuration_
 
 
 @pytest.mark.parametrize("logger", ["tensorboard", "wandb", "neptune"])
-def test_rsl_rls_own_log_writers_are_taken(logger: str) -> None:
+def test_rsl_rls_own_log_writers_are_accepted(logger: str) -> None:
     assert check_logger(logger) is None
 
 

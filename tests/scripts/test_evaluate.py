@@ -110,7 +110,7 @@ def test_results_that_exist_are_kept(evaluate: ScriptHere, project: Path) -> Non
         (("runs/ppo", "--device", "abacus"), "'abacus'"),
     ],
 )
-def test_mistakes_get_one_line(evaluate: ScriptHere, arguments: tuple[str, ...], message: str) -> None:
+def test_mistakes_are_reported_in_one_line(evaluate: ScriptHere, arguments: tuple[str, ...], message: str) -> None:
     assert message in evaluate.error(*arguments)
 
 

@@ -68,7 +68,7 @@ def test_a_checkpoint_gets_the_numbers_that_it_gets_alone(play: ScriptHere, run:
     assert len({row[1] for row in together}) == len(ACTIONS)
 
 
-def test_damaged_checkpoints_and_those_of_no_iteration_are_passed_over(play: ScriptHere, run: Path) -> None:
+def test_damaged_checkpoints_and_rescued_ones_are_skipped(play: ScriptHere, run: Path) -> None:
     content = (run / "model_10.pt").read_bytes()
     (run / "model_10.pt").write_bytes(content[:-500])
     (run / "model_30_rescued.pt").write_bytes(content)

@@ -95,7 +95,7 @@ def test_push_t_trains_and_is_measured_as_a_user_does_it(tmp_path: Path) -> None
         ([], "the following arguments are required"),
     ],
 )
-def test_mistakes_get_one_line(modes: ScriptHere, args: list[str], message: str) -> None:
+def test_mistakes_are_reported_in_one_line(modes: ScriptHere, args: list[str], message: str) -> None:
     assert message in modes.error(*args)
 
 

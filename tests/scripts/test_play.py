@@ -74,7 +74,7 @@ def test_runs_and_checkpoints_are_named_as_in_isaac_lab(play: ScriptHere) -> Non
     assert "2026-01-01_00-00-00_first/model_0.pt" in output
 
 
-def test_a_checkpoint_tells_the_algorithm(play: ScriptHere, ppo: Path) -> None:
+def test_the_algorithm_is_that_of_the_checkpoint(play: ScriptHere, ppo: Path) -> None:
     output = play("--task", TASK, "--checkpoint", ppo, "--sampler", "sde", "--episodes", "2")
     assert f"Returns on {TASK}, ppo, sampler sde" in output
 
@@ -146,7 +146,7 @@ def test_without_opengl_a_video_gets_one_line_of_advice(project: Path, monkeypat
         (["env.max_steps=3"], "Did you mean 'max_episode_steps'"),
     ],
 )
-def test_mistakes_get_one_line(play: ScriptHere, args: list[str], message: str) -> None:
+def test_mistakes_are_reported_in_one_line(play: ScriptHere, args: list[str], message: str) -> None:
     assert message in play.error("--task", TASK, *args)
 
 

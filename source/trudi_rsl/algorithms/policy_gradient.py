@@ -41,36 +41,17 @@ MIN_LEARNING_RATE, MAX_LEARNING_RATE = 1e-5, 1e-2
 
 
 def clipped_surrogate(ratio: Tensor, advantages: Tensor, clip: float) -> Tensor:
-    """Return ``max(-A r, -A clip(r, 1 - eps, 1 + eps))``, PPO's loss (arXiv 1707.06347, Eq. 7).
-
-    Args:
-        ratio: Probability ratios ``r`` of the new to the old policy, any shape.
-        advantages: ``A``, broadcastable to it.
-        clip: ``eps``.
-    """
+    """Return PPO's loss ``max(-A r, -A clip(r, 1 - eps, 1 + eps))``, of any shape (arXiv 1707.06347, Eq. 7)."""
     return torch.max(-advantages * ratio, -advantages * ratio.clamp(1.0 - clip, 1.0 + clip))
 
 
 def penalised_surrogate(ratio: Tensor, advantages: Tensor, clip: float) -> Tensor:
-    """Return ``-(r A - |A| / (2 eps) (r - 1)^2)``, SPO's loss (arXiv 2401.16025), least at ``r = 1 + eps sign(A)``.
-
-    Args:
-        ratio: Probability ratios ``r`` of the new to the old policy, any shape.
-        advantages: ``A``, broadcastable to it.
-        clip: ``eps``, the distance of the best ratio from 1.
-    """
+    """Return SPO's loss ``-(r A - |A| / (2 eps) (r - 1)^2)``, least at ``r = 1 + eps sign(A)`` (arXiv 2401.16025)."""
     return advantages.abs() / (2.0 * clip) * (ratio - 1.0).square() - ratio * advantages
 
 
 def value_loss(values: Tensor, old_values: Tensor, returns: Tensor, clip: float | None) -> Tensor:
-    """Return RSL-RL's mean squared error of the critic, scalar.
-
-    Args:
-        values: ``V`` of the states ``[B, 1]``.
-        old_values: ``V`` at collection ``[B, 1]``.
-        returns: Targets ``[B, 1]``.
-        clip: Clip range of the value change; None for no clipping.
-    """
+    """Return RSL-RL's mean squared error of the values ``[B, 1]``, with their change clipped to ``clip`` if given."""
     errors = (values - returns).square()
     if clip is not None:
         near = old_values + (values - old_values).clamp(-clip, clip)

@@ -42,6 +42,7 @@ from trudi_rsl.settings import (
     SETTINGS,
     LearnerAlgorithm,
     LearnerCfg,
+    TrustRegionCfg,
     algorithm_of_settings,
     settings_from_dict,
 )
@@ -225,7 +226,7 @@ class TruDi:
             self._can_learn = bool(all_gather(torch.tensor(float(self._can_learn), device=self.device)).all())
         if not self._can_learn:
             return
-        if self.cfg.has_trust_region and not self._replay_checked:
+        if isinstance(self.cfg, TrustRegionCfg) and not self._replay_checked:
             obs_seen = self.storage.actor_obs[0].clone()
             raise_if_replay_differs(self.actor_critic.actor, obs_seen, self._sample, self.cfg.precision)
             self._replay_checked = True
@@ -271,7 +272,7 @@ class TruDi:
         metrics |= reduce_minibatches(collected)
         metrics["entropy_per_dim"] = metrics.pop("entropy") / model.num_actions
         metrics["alpha"] = self.learner.alpha
-        if self.cfg.has_trust_region:
+        if isinstance(self.cfg, TrustRegionCfg):
             metrics["lambda"] = self.learner.multiplier
         metrics |= model.actor_metrics()
         numbers = reduce_metrics(metrics)

@@ -6,7 +6,7 @@ A checkpoint maps names to tensors and plain values:
 - RSL-RL's: ``actor_state_dict``, ``critic_state_dict``, ``optimizer_state_dict``, ``iter`` and ``infos``;
 - :data:`SECTION`: the :class:`PolicySpec` from which the policy is rebuilt, the same for all algorithms; a PPO that
   RSL-RL's own runner trained has none;
-- ``rng_state``, ``env_state``, ``env_progress``: see :mod:`trudi_rsl.checkpoints.resume`.
+- those of :data:`RESUME_STATE`.
 
 RSL-RL 3 nests these: the networks and the section are in ``model_state_dict``, everything else in
 ``optimizer_state_dict``.
@@ -55,6 +55,9 @@ ACTOR_PARTS = ("actor.", "actor_obs.", "action_")
 CRITIC_PARTS = ("critic.", "critic_obs.")
 STATE_PARTS = {"actor_state_dict": ACTOR_PARTS, "critic_state_dict": CRITIC_PARTS}
 """Keys of a checkpoint to the prefixes of the actor-critic's entries under them."""
+
+RESUME_STATE = ("rng_state", "env_state", "env_progress")
+"""Keys of the state that an exact resume needs, see :mod:`trudi_rsl.checkpoints.resume`."""
 
 FUNCTION_SETTINGS = ("num_denoise_steps", "prior_std", "residual", "obs_normalization", "action_bounds")
 """Settings that change what the weights compute without changing their shapes."""
@@ -263,7 +266,8 @@ def present_format(content: Mapping[str, Any]) -> dict[str, Any]:
     spec = infos.pop(SECTION, None)
     if spec is not None:
         checkpoint.setdefault(SECTION, spec)
-    checkpoint |= infos.pop("resume", {})
+    resume = infos.pop("resume", {})
+    checkpoint |= {name: resume[name] for name in RESUME_STATE if name in resume}
     if checkpoint.get("infos") is not None:
         checkpoint["infos"] = infos
     return checkpoint
@@ -279,7 +283,7 @@ def _without_rsl_rl_3_nesting(checkpoint: dict[str, Any]) -> dict[str, Any]:
         checkpoint[key] = {k: v for k, v in entries.items() if k.startswith(prefixes)}
     spec = policy[EXTRA_STATE]
     checkpoint[OLD_SECTIONS[0] if "cfg" in spec else SECTION] = spec
-    return checkpoint | checkpoint.pop("optimizer_state_dict", {})
+    return {**checkpoint.pop("optimizer_state_dict", {}), **checkpoint}
 
 
 def _from_format_1(old: Mapping[str, Any]) -> PolicySpec:

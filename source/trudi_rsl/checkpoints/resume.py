@@ -51,13 +51,13 @@ def set_resume_state(env: VecEnv | None, checkpoint: Mapping[str, Any], is_main_
         restored = set_host_progress(env, progress)
         if is_main_process:
             listed = ", ".join(f"{name} {value}" for name, value in restored.items())
-            logger.info("Simulator: %s; its episodes start anew.", listed)
+            logger.info("Simulator: %s; new episodes are started.", listed)
     if not is_main_process:
         return
     if "env_state" in checkpoint and hasattr(env, "load_state_dict"):
         env.load_state_dict(checkpoint["env_state"])  # type: ignore[union-attr]
     elif env is not None and progress is None:
-        logger.info("The simulator's episodes start anew: the checkpoint holds no state of them.")
+        logger.info("The simulator starts new episodes: the checkpoint does not contain its state.")
     set_rng_state(checkpoint["rng_state"])
 
 

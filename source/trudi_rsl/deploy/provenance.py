@@ -11,7 +11,7 @@ from typing import Any
 
 from trudi_rsl import __version__
 
-PACKAGES = ("torch", "rsl-rl-lib", "gymnasium", "mujoco", "numpy", "rliable")
+PACKAGES = ("torch", "rsl-rl-lib", "gymnasium", "mujoco", "numpy")
 
 
 def versions() -> dict[str, str]:

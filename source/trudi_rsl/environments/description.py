@@ -95,7 +95,7 @@ def describe_environment(env: VecEnv, groups: Sequence[str]) -> dict[str, Any]:
         # a project's own managers and terms may lack anything
         except Exception as error:
             logger.warning(
-                "Exports will not tell the robot's joints and observations, which could not be read: %s: %s",
+                "Exports will lack the robot's joints and observations, which could not be read: %s: %s",
                 type(error).__name__,
                 error,
             )

@@ -3,8 +3,9 @@
 
 from __future__ import annotations
 
-import importlib
+import contextlib
 from collections.abc import Callable, Mapping
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
@@ -53,9 +54,9 @@ def video_path(run: Path) -> Path:
     """
     folder = run / "videos"
     require_inside(folder, run)
-    if not _importable("imageio"):
+    if find_spec("imageio") is None:
         raise VideoError('Writing a video needs imageio: pip install "trudi_rsl[eval]"')
-    suffix = ".mp4" if _importable("imageio_ffmpeg") else ".gif"
+    suffix = ".gif" if find_spec("imageio_ffmpeg") is None else ".mp4"
     return folder / f"{unused_stem(folder, 'play', (suffix,))}{suffix}"
 
 
@@ -83,31 +84,20 @@ def record_episode(env: VecEnv, policy: Policy, path: Path, max_steps: int = MAX
     obs, _ = start_episodes(env, policy, env.device)
     frame = _render(env)
     path.parent.mkdir(parents=True, exist_ok=True)
-    frames, complete = 0, False
-    writer = _writer(path, _fps(env))
+    frames = 0
     try:
-        while True:
-            writer.append_data(frame)
-            frames += 1
-            obs, _, dones, _ = env.step(policy(obs))
-            # hosts reset at once, so a frame rendered now would show the next episode
-            if frames == max_steps or bool(dones[0] > 0):
-                break
-            frame = _render(env)
-        complete = True
-    finally:
-        writer.close()
-        if not complete:
-            path.unlink(missing_ok=True)
-    return frames
-
-
-def _importable(module: str) -> bool:
-    try:
-        importlib.import_module(module)
-    except ImportError:
-        return False
-    return True
+        with contextlib.closing(_writer(path, _fps(env))) as writer:
+            while True:
+                writer.append_data(frame)
+                frames += 1
+                obs, _, dones, _ = env.step(policy(obs))
+                # hosts reset at once, so a frame rendered now would show the next episode
+                if frames == max_steps or bool(dones[0] > 0):
+                    return frames
+                frame = _render(env)
+    except BaseException:
+        path.unlink(missing_ok=True)
+        raise
 
 
 def _render(env: VecEnv) -> np.ndarray:

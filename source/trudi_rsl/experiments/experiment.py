@@ -28,7 +28,7 @@ class EvaluationSection:
     """How each finished run is evaluated; see :class:`~trudi_rsl.evaluation.measurement.EvaluationCfg`."""
 
     samplers: list[str] = field(default_factory=lambda: ["ode"])
-    """Each algorithm is evaluated with those that it supports."""
+    """Names of samplers; each algorithm is evaluated with the ones that it supports."""
     score_scales: list[float] = field(default_factory=lambda: [1.0])
     """Score scales c of ``ode``, above 0."""
     num_candidates: list[int] = field(default_factory=lambda: [20])

@@ -116,7 +116,7 @@ class Job:
 
 
 def carry_out(job: Job, train_script: str) -> int:
-    """Train and evaluate a run, skipping what is done.
+    """Train and evaluate a run, skipping finished steps.
 
     Args:
         job: The run.

@@ -193,7 +193,7 @@ def _run_command(job: Command, environment: Mapping[str, str] | None = None) -> 
 
 @contextlib.contextmanager
 def _sigint(handler: signal.Handlers) -> Iterator[None]:
-    """Change what SIGINT does in this process and those that it starts."""
+    """Change the handling of SIGINT in this process and its new child processes."""
     before = signal.signal(signal.SIGINT, handler)
     try:
         yield

@@ -44,13 +44,6 @@ def plan(experiment: Experiment, overrides: Sequence[str] = ()) -> list[Job]:
         ImportError: If a package that a task needs is missing.
     """
     require_runs(experiment)
-    for name in ("algorithms", "tasks", "seeds"):
-        values = getattr(experiment, name)
-        if duplicates := sorted({value for value in values if values.count(value) > 1}):
-            raise ConfigError(
-                f"The {name} of {experiment.name!r} name {', '.join(map(str, duplicates))} twice: two runs would write "
-                "to one folder."
-            )
     for seed in experiment.seeds:
         check_seed(seed, "A seed")
     if experiment.name != _folder_name(experiment.name) or not experiment.name.strip("."):
@@ -149,9 +142,11 @@ def _require_distinct_folders(jobs: Iterable[Job]) -> None:
         # some file systems ignore case
         other = owners.setdefault(job.name.lower(), job)
         if other is not job:
+            clash = (
+                f"the variants {other.variant!r} and {job.variant!r}" if other.variant != job.variant else "it twice"
+            )
             raise ConfigError(
-                f"Two runs would write to one folder, {job.name}: the variants {other.variant!r} and {job.variant!r} "
-                f"of {job.algorithm} on {job.task}. Rename one."
+                f"Two runs would write to one folder, {job.name}: the experiment lists {clash}. Rename or remove one."
             )
 
 

@@ -21,7 +21,7 @@ TAIL = 8192
 ITERATION = re.compile(rb"Learning iteration (\d+)/(\d+)")
 STARTED = re.compile(rb"^--- ", re.MULTILINE)
 MAX_SHARE = 0.99
-"""Share of a run that is under way, at most: what is left is its evaluation."""
+"""Largest share of a running job; the rest is its evaluation."""
 
 
 @dataclass

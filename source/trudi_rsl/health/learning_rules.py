@@ -76,7 +76,7 @@ def clipped_targets(history: History) -> Finding | None:
 
 
 def dead_critic(history: History) -> Finding | None:
-    """Find a critic that no longer learns although its targets are clipped or its values are those of a fresh one."""
+    """Find a critic that no longer learns although its targets are clipped or its values still near 0."""
     num_bins = history.setting("num_bins")
     violated = history.scalars["critic_grad_norm"] < MIN_GRADIENT_NORM
     if num_bins is None or not lasts(violated, DEAD_FOR):

@@ -25,7 +25,7 @@ class Rule:
     scalars: tuple[str, ...]
     """Scalars that the check reads."""
     check: Callable[[History], Finding | None]
-    """Returns what is wrong, None if nothing is, in a history of at least one iteration that logged the scalars."""
+    """Returns the finding, None if the rule holds, for a history of one or more iterations that logged the scalars."""
     iterations: int | Callable[[History], int | None]
     """Fewest iterations in which the rule can be violated, so that it says nothing about shorter runs."""
     settings: tuple[str, ...] = ()
@@ -36,7 +36,7 @@ class Rule:
         return self._readable(history) is not None
 
     def find(self, history: History) -> Finding | None:
-        """Return what is wrong; None if nothing is, or the scalars were not logged."""
+        """Return the finding; None if the rule holds, or the scalars were not logged."""
         readable = self._readable(history)
         return None if readable is None else self.check(readable)
 

@@ -59,7 +59,7 @@ def check_groups(obs: TensorDict, groups: Mapping[str, Sequence[str]]) -> None:
         if not members or unknown:
             problem = f"names {unknown[0]!r}" if unknown else "is empty"
             known = ", ".join(map(str, obs.keys()))
-            raise ConfigError(f"obs_groups.{name} {problem}; the environment gives the observation groups {known}.")
+            raise ConfigError(f"obs_groups.{name} {problem}; the environment has the observation groups {known}.")
 
 
 def resolve_groups(obs: TensorDict, cfg: dict[str, Any]) -> dict[str, list[str]]:

@@ -3,10 +3,11 @@
 
 from __future__ import annotations
 
+import contextlib
 import logging
 import time
 from collections import deque
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
 import torch
@@ -50,33 +51,31 @@ class InterruptibleEventWriter:
         """Add an event, or discard it."""
         if self._retry_at is not None and time.monotonic() < self._retry_at:
             return
-        try:
+        with self._interruptible():
             self._writer = self._writer or self._create()
             self._writer.add_event(event)
-        except OSError as error:
-            self._interrupt(error)
 
     def flush(self) -> None:
         """Write queued events, or discard them."""
-        try:
+        with self._interruptible():
             if self._writer is not None:
                 self._writer.flush()
-        except OSError as error:
-            self._interrupt(error)
 
     def close(self) -> None:
         """Write queued events, or discard them, and close the file."""
-        try:
+        with self._interruptible():
             if self._writer is not None:
                 self._writer.close()
-        except OSError as error:
-            self._interrupt(error)
 
-    def _interrupt(self, error: OSError) -> None:
-        if self._retry_at is None:
-            logger.warning("The log in %s has a gap from here on: %s", self._folder, error)
-        self._retry_at = time.monotonic() + RETRY_SECONDS
-        self._writer = None
+    @contextlib.contextmanager
+    def _interruptible(self) -> Iterator[None]:
+        try:
+            yield
+        except OSError as error:
+            if self._retry_at is None:
+                logger.warning("The log in %s has a gap from here on: %s", self._folder, error)
+            self._retry_at = time.monotonic() + RETRY_SECONDS
+            self._writer = None
 
 
 def make_interruptible(writer: SummaryWriter) -> None:

@@ -145,21 +145,13 @@ class RunnerLogger:
 
     def log(self, *, it: int, start_it: int, total_it: int, collect_time: float, **values: Any) -> None:
         """Log an iteration, and the code's state in the first."""
-        runner = self._runner
         if self.writer is None:
             return
+        runner = self._runner
         buffers = {name: getattr(self, name) for name in ("rewbuffer", "lenbuffer", "erewbuffer", "irewbuffer")}
-        iterations = {"it": it, "start_iter": start_it, "tot_iter": total_it}
-        runner.log(
-            {
-                **values,
-                **buffers,
-                **iterations,
-                "num_learning_iterations": total_it - start_it,
-                "collection_time": collect_time,
-                "ep_infos": self.ep_extras,
-            }
-        )
+        values |= {"it": it, "start_iter": start_it, "tot_iter": total_it}
+        values |= {"num_learning_iterations": total_it - start_it, "collection_time": collect_time}
+        runner.log({**values, **buffers, "ep_infos": self.ep_extras})
         if it == start_it:
             files = rsl_rl.utils.store_code_state(self.log_dir, runner.git_status_repos)  # pyright: ignore
             if runner.logger_type in ("wandb", "neptune"):

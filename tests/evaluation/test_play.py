@@ -100,7 +100,7 @@ def test_every_checkpoint_gets_the_same_starts_and_the_same_noise(tmp_path: Path
     assert scores[1].returns != scores[0].returns
 
 
-def test_every_checkpoint_meets_curricula_where_they_were_at_the_start(tmp_path: Path) -> None:
+def test_curricula_are_restored_for_every_checkpoint(tmp_path: Path) -> None:
     checkpoints = written(tmp_path, 0, 1)
     env = HostLike(AIM, 2)
     first, second = score(env, checkpoints, loader({0: 0.5, 1: 0.5}), 4, seed=0, progress=False)
@@ -108,21 +108,21 @@ def test_every_checkpoint_meets_curricula_where_they_were_at_the_start(tmp_path:
     assert first.returns == second.returns
 
 
-def test_a_task_that_tells_no_success_has_no_column_of_it(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_a_task_without_success_has_no_column_of_it(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     env = GymnasiumVecEnv(AIM.replace("Aim", "ShortOrLong"), 2)
     select_best(env, written(tmp_path, 0), loader({0: 0.0}), 2, 0, "a silent task")
     (row,) = table_rows(capsys.readouterr().out)
     assert row == ["0", "8.50", "9.19", "8.50", "2", "best"]
 
 
-def test_of_equals_the_earliest_is_the_best(tmp_path: Path) -> None:
+def test_of_equal_checkpoints_the_earliest_is_the_best(tmp_path: Path) -> None:
     checkpoints = written(tmp_path, 0, 1, 2)
     assert (
         select_best(GymnasiumVecEnv(AIM, 2), checkpoints, loader({0: 0.0, 1: 0.5, 2: 0.5}), 2, 0, "") == checkpoints[1]
     )
 
 
-def test_what_cannot_be_played_is_passed_over_with_its_reason(
+def test_checkpoints_that_cannot_be_played_are_skipped_with_a_reason(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     def load(path: Path) -> Policy:
@@ -149,7 +149,7 @@ def test_a_return_that_is_nan_is_never_the_best(tmp_path: Path, capsys: pytest.C
 
 
 @pytest.mark.parametrize("kind", list(MADE))
-def test_a_best_of_the_users_own_stays_and_that_is_said(
+def test_a_best_that_is_not_a_link_is_kept_with_a_message(
     kind: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     MADE[kind](tmp_path / "best.pt")
@@ -159,7 +159,7 @@ def test_a_best_of_the_users_own_stays_and_that_is_said(
     assert "best.pt beside it is no link but a file of its own, and was kept." in capsys.readouterr().out
 
 
-def test_where_no_link_can_be_made_that_is_said(
+def test_a_message_reports_that_no_link_can_be_made(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     def refuse(*_: Any, **__: Any) -> None:

@@ -46,7 +46,7 @@ def test_tasks_are_aggregated_on_the_scale_of_their_ranges() -> None:
     assert [panel.title for panel in compare(runs, by_task=True).panels] == ["A-v0", "B-v0"]
 
 
-def test_a_group_without_a_task_and_seeds_that_a_task_lacks_are_left_out_and_said_so() -> None:
+def test_groups_that_lack_a_task_and_surplus_seeds_are_left_out_with_a_note() -> None:
     runs = group_of("trudi", "A-v0", [1.0, 2.0, 9.0]) + group_of("trudi", "B-v0", [0.0, 0.0])
     comparison = compare(runs + group_of("ppo", "A-v0", [1.0]), RANGES)
     assert comparison.panels[-1].scores[Group("trudi", "ODE")].tolist() == [[0.1, 0.5], [0.2, 0.5]]
@@ -56,7 +56,7 @@ def test_a_group_without_a_task_and_seeds_that_a_task_lacks_are_left_out_and_sai
     assert "trudi, ODE has 3 on A-v0, 2 on B-v0 seeds; over all tasks the lowest 2 of each are used." in text
 
 
-def test_too_few_seeds_are_said_in_the_table_and_in_every_picture() -> None:
+def test_tables_and_pictures_note_too_few_seeds() -> None:
     few, many = group_of("few", "A-v0", [1.0, 2.0, 3.0]), group_of("many", "A-v0", [1.0, 2.0, 3.0, 4.0, 5.0])
     comparison = compare(few + many)
     assert "2 [needs 5 seeds]" in as_markdown(comparison)
@@ -101,7 +101,7 @@ def test_names_in_pictures_leave_out_what_all_groups_share() -> None:
     assert list(display_names([groups[0], Group("ppo", "SDE")]).values()) == ["trudi, ODE", "ppo, SDE"]
 
 
-def test_success_is_compared_without_ranges_and_refused_where_a_task_tells_none() -> None:
+def test_success_needs_no_ranges_but_a_report_of_every_task() -> None:
     runs = group_of("trudi", "A-v0", [1.0] * 3, success=[1.0, 0.0]) + group_of(
         "trudi", "B-v0", [1.0] * 3, success=[1.0]
     )

@@ -1,17 +1,19 @@
 # SPDX-License-Identifier: BSD-3-Clause
-"""Checkpoints are found by file, folder and pattern, and what is not there is named."""
+"""Checkpoints are found by file, folder and pattern, identified, and played with the settings of their run."""
 
 from __future__ import annotations
 
+import re
 import shutil
 from pathlib import Path
 
 import pytest
+import torch
 
 from tests.evaluation.tiny_runs import TASK, copy_run
-from trudi_rsl.errors import CheckpointError, ConfigError
-from trudi_rsl.evaluation.identify import describe_mixtures, find_subjects
-from trudi_rsl.evaluation.samplers import SamplerCfg, expand_samplers, supported_samplers
+from trudi_rsl.config import compose
+from trudi_rsl.errors import CheckpointError
+from trudi_rsl.evaluation.identify import describe_mixtures, find_subjects, identify, load_run_settings
 
 
 @pytest.fixture
@@ -37,13 +39,13 @@ def test_a_file_a_run_a_folder_of_runs_and_a_pattern_name_checkpoints(runs: Path
     assert found("trudi/2", "trudi/*", str(runs / "trudi")) == [second, first]
 
 
-def test_a_group_may_be_named(runs: Path) -> None:
+def test_a_label_can_precede_the_path(runs: Path) -> None:
     assert [subject.label for subject in find_subjects(["eps 0.1=trudi/1", "ppo"])] == ["eps 0.1", "ppo"]
     shutil.copytree("trudi/1", "a=b")
     assert [subject.label for subject in find_subjects(["a=b"])] == ["trudi"]
 
 
-def test_a_checkpoint_outside_of_a_run_tells_its_task_and_no_seed(runs: Path) -> None:
+def test_a_checkpoint_outside_of_a_run_has_a_task_and_no_seed(runs: Path) -> None:
     for algo in ("trudi", "ppo"):
         shutil.copy(runs / algo / "1" / "model_1.pt", runs / f"{algo}.pt")
         assert found(f"{algo}.pt") == [(algo, TASK, None, f"{algo}.pt")]
@@ -76,42 +78,55 @@ def test_a_group_of_runs_with_different_settings_is_named(runs: Path) -> None:
         (["trudi/1/params/env.yaml"], "is not a checkpoint"),
     ],
 )
-def test_what_is_not_there_is_named(runs: Path, named: list[str], message: str) -> None:
+def test_an_argument_that_names_no_checkpoint_is_refused(runs: Path, named: list[str], message: str) -> None:
     (runs / "empty").mkdir()
     with pytest.raises(CheckpointError, match=message):
         find_subjects(named)
 
 
-def test_lists_of_options_expand_to_the_samplers_that_read_them() -> None:
-    samplers = expand_samplers(["sde", "ode", "best_of_k"], [0.5, 1.0, 0.5], [4, 20], [None, "zeros"])
-    names = ["SDE", "ODE c=0.5", "ODE c=0.5 from zeros", "ODE", "ODE from zeros", "best of 4", "best of 20"]
-    assert str(expand_samplers(initial_latents=["random"])[0]) == "ODE from random starts"
-    assert [str(sampler) for sampler in samplers] == names
-    assert expand_samplers() == [SamplerCfg("ode")]
+def test_the_algorithm_of_a_checkpoint_is_identified(
+    trudi_checkpoint: Path, reppo_checkpoint: Path, ppo_checkpoint: Path
+) -> None:
+    assert [identify(path, TASK) for path in (trudi_checkpoint, reppo_checkpoint)] == ["trudi", "reppo"]
+    for path, algorithm in ((reppo_checkpoint, "reppo"), (ppo_checkpoint, "ppo")):
+        with pytest.raises(CheckpointError, match=rf"{algorithm}, not of trudi\. Use --algo {algorithm}"):
+            identify(path, TASK, "trudi")
 
 
-def test_a_policy_without_a_chain_keeps_its_samplers_and_the_others_are_named() -> None:
-    wanted = expand_samplers(["sde", "ode", "best_of_k"], [0.5, 1.0])
-    assert supported_samplers(wanted, "trudi") == (wanted, [])
-    fit, reasons = supported_samplers(wanted, "ppo")
-    assert [str(sampler) for sampler in fit] == ["SDE", "ODE"]
-    assert [reason.partition(":")[0] for reason in reasons] == [
-        "ppo has no sampler 'ODE c=0.5'",
-        "ppo has no sampler 'best of 20'",
-    ]
-    with pytest.raises(ConfigError, match="ppo has no sampler 'best of 3': best_of_k needs"):
-        supported_samplers(expand_samplers(["best_of_k"], num_candidates=[3]), "ppo")
+def test_checkpoints_of_another_task_are_refused(trudi_checkpoint: Path, ppo_checkpoint: Path) -> None:
+    for path in (trudi_checkpoint, ppo_checkpoint):
+        with pytest.raises(CheckpointError, match=r"trained on task 'InvertedPendulum-v5', not on 'Hopper-v5'"):
+            identify(path, "Hopper-v5")
 
 
-@pytest.mark.parametrize(
-    ("lists", "message"),
-    [
-        ({"samplers": []}, "list of samplers is empty"),
-        ({"score_scales": []}, "list of score scales is empty"),
-        ({"samplers": ["odee"]}, "Unknown sampler option 'odee'. Did you mean 'ode'"),
-        ({"score_scales": [0.0]}, "score_scale must be above 0"),
-    ],
-)
-def test_impossible_lists_are_refused(lists: dict, message: str) -> None:
-    with pytest.raises(ConfigError, match=message):
-        expand_samplers(**lists)
+def test_versions_and_play_variants_of_a_task_count_as_the_same(trudi_checkpoint: Path, ppo_checkpoint: Path) -> None:
+    for variant in ("InvertedPendulum-v4", "InvertedPendulum-Play-v5"):
+        assert identify(trudi_checkpoint, variant) == "trudi"
+        assert identify(ppo_checkpoint, variant) == "ppo"
+
+
+def test_other_files_are_refused(tmp_path: Path) -> None:
+    with pytest.raises(CheckpointError, match=re.escape(f"No checkpoint at {tmp_path / 'none.pt'}")):
+        identify(tmp_path / "none.pt", TASK)
+    (tmp_path / "text.pt").write_text("hello")
+    torch.save({"weights": 1}, tmp_path / "other.pt")
+    for name in ("text.pt", "other.pt"):
+        with pytest.raises(CheckpointError, match=f"{name} is not a checkpoint"):
+            identify(tmp_path / name, TASK)
+
+
+def test_only_a_trudi_checkpoint_without_settings_gets_the_preset(
+    trudi_checkpoint: Path, ppo_checkpoint: Path, tmp_path: Path
+) -> None:
+    assert load_run_settings(trudi_checkpoint, TASK, "trudi").agent.algorithm.num_denoise_steps == 3
+    alone = Path(shutil.copy(trudi_checkpoint, tmp_path))
+    assert load_run_settings(alone, TASK, "trudi") == compose(TASK, "trudi")
+    with pytest.raises(CheckpointError, match="PPO policy can only be rebuilt"):
+        load_run_settings(Path(shutil.copy(ppo_checkpoint, tmp_path)), TASK, "ppo")
+
+
+def test_settings_that_another_program_wrote_are_not_silently_replaced(trudi_checkpoint: Path, tmp_path: Path) -> None:
+    run = Path(shutil.copytree(trudi_checkpoint.parent, tmp_path / "run"))
+    (run / "params" / "env.yaml").write_text("scene: !!python/object:some.Class {}")
+    with pytest.raises(CheckpointError, match=r"params/env\.yaml was not written by .* Copy the checkpoint elsewhere"):
+        load_run_settings(run / trudi_checkpoint.name, TASK, "trudi")

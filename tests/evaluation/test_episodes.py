@@ -1,7 +1,9 @@
 # SPDX-License-Identifier: BSD-3-Clause
-"""Evaluation runs whole episodes and favours none."""
+"""Whole episodes are run without bias towards short ones, and their success is that of the last step."""
 
 from __future__ import annotations
+
+from typing import Any
 
 import pytest
 import torch
@@ -11,10 +13,12 @@ from torch import Tensor
 from tests.evaluation import counting_tasks
 from tests.evaluation.counting_tasks import LONG, SHORT
 from trudi_rsl.errors import ConfigError
-from trudi_rsl.evaluation.episodes import evaluate
+from trudi_rsl.evaluation.episodes import evaluate, successes
 from trudi_rsl.hosts.gymnasium.env import GymnasiumVecEnv
 
 TASK = f"{counting_tasks.__name__}:trudi-tests/ShortOrLong-v0"
+TELLING = f"{counting_tasks.__name__}:trudi-tests/Telling-v0"
+DONE = torch.tensor([True, False, True])
 ANALYTIC_MEAN = (SHORT + LONG) / 2
 
 
@@ -44,7 +48,7 @@ def test_the_mean_return_is_that_of_the_task_however_short_the_episodes_of_low_r
     assert torch.equal(results.returns, results.lengths.double())
 
 
-def test_taking_the_first_episodes_to_end_would_have_been_biased() -> None:
+def test_taking_the_first_episodes_to_end_is_biased() -> None:
     naive = first_episodes_to_end(GymnasiumVecEnv(TASK, 8), 4)
     assert naive == [SHORT] * 4
 
@@ -96,3 +100,45 @@ def test_the_same_seed_gives_the_same_returns_and_another_seed_others() -> None:
 def test_fewer_than_one_episode_is_refused() -> None:
     with pytest.raises(ConfigError, match="at least 1, got 0"):
         evaluate(GymnasiumVecEnv(TASK, 1), idle, 0, progress=False)
+
+
+@pytest.mark.parametrize(
+    "options",
+    [{}, {"key": "success"}, {"always": False}],
+    ids=["is_success", "success", "only successes reported"],
+)
+def test_success_is_that_of_the_last_step(options: dict[str, Any]) -> None:
+    results = evaluate(GymnasiumVecEnv(TELLING, 3, env_kwargs=options), idle, 7, progress=False)
+    assert results.success is not None
+    assert torch.equal(results.success, (results.lengths == LONG).double())
+
+
+def test_a_task_without_a_report_has_no_success() -> None:
+    silent = GymnasiumVecEnv(f"{counting_tasks.__name__}:trudi-tests/ShortOrLong-v0", 2)
+    assert evaluate(silent, idle, 3, progress=False).success is None
+    assert evaluate(GymnasiumVecEnv(TELLING, 2, env_kwargs={"key": "score"}), idle, 3, progress=False).success is None
+
+
+def test_the_environment_reports_success_at_episode_ends_and_logs_its_mean() -> None:
+    env = GymnasiumVecEnv(TELLING, 2)
+    steps = [env.step(torch.zeros(2, 1)) for _ in range(LONG)]
+    short, long = steps[SHORT - 1][3], steps[LONG - 1][3]
+    assert short["success"][0] == 0.0
+    assert short["success"][1].isnan()
+    assert short["log"]["Episode/success"] == 0.0
+    assert long["success"][1] == 1.0
+    assert "success" not in steps[0][3]
+
+
+@pytest.mark.parametrize("name", ["Metrics/success_rate", "success", "Episode/is_success"])
+@pytest.mark.parametrize("section", ["log", "episode"])
+def test_a_mean_that_a_host_logs_counts_for_each_episode_that_ended(section: str, name: str) -> None:
+    found = successes({section: {"Episode_Reward/speed": 3.0, name: torch.tensor(0.25)}}, DONE)
+    assert found is not None
+    assert found[DONE].tolist() == [0.25, 0.25]
+    assert found[~DONE].isnan().all()
+
+
+def test_numbers_of_terminations_are_not_shares_of_successes() -> None:
+    assert successes({"log": {"Episode_Termination/success": 2.0}}, DONE) is None
+    assert successes({}, DONE) is None
