@@ -50,7 +50,7 @@ CLASSES = {
 OTHER, HOST = "other operators", "Python and launches"
 
 
-INSIDE = {"_critic_gradient": "critic gradient", "_actor_gradient": "actor gradient"}
+INSIDE = {"_critic_gradient": "critic gradient", "_differentiate_actor": "actor gradient"}
 INSIDE |= {"_descend": "optimizer", "_dual_step": "optimizer"}
 """Methods of TruDi's learner and the part of the update that they are."""
 
