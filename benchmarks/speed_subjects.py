@@ -105,8 +105,7 @@ def trained_trudi(shape: Shape, variant: Variant, device: str) -> TruDi:
     # keep the old actor, or all states would be within the trust region
     alg.actor_critic.sync_old_actor = lambda: None
     with torch.compiler.set_stance("force_eager"):
-        bound = float(alg.learner._take_steps(*update_args(alg))["path_kl"])
-    alg.cfg.kl_bound = bound  # pyright: ignore[reportAttributeAccessIssue]
+        alg.cfg.kl_bound = float(alg.learner._take_steps(*update_args(alg))["path_kl"])  # type: ignore[attr-defined]
     return alg
 
 
@@ -167,7 +166,7 @@ def path_kl_gradient(alg: TruDi) -> Callable[[], Any]:
 
     def gradient() -> Any:
         with network_precision(alg.cfg.precision, batch.actions.device.type):
-            kl = path_kl(actor, batch.actor_obs, old, alg.cfg.kl_estimator).mean()  # pyright: ignore[reportAttributeAccessIssue]
+            kl = path_kl(actor, batch.actor_obs, old, alg.cfg.kl_estimator).mean()  # type: ignore[attr-defined]
         return torch.autograd.grad(kl, parameters, allow_unused=True)
 
     return gradient

@@ -31,7 +31,7 @@ from trudi_rsl.algorithms import TruDi
 from trudi_rsl.config import compose
 from trudi_rsl.hosts.registry import make_env
 from trudi_rsl.runners import OnPolicyRunner
-from trudi_rsl.runners.evaluation import CheckpointEvaluation
+from trudi_rsl.runners.evaluation import RateCheckpoints
 
 TASK = "HalfCheetah-v5"
 WARM_UP, MEASURED = 5, 25
@@ -169,12 +169,11 @@ def evaluation_cost(quick: bool) -> Record:
         with contextlib.redirect_stdout(io.StringIO()):
             runner.learn(warm_up, init_at_random_ep_len=True)
             iteration = statistics.median(timeit.repeat(partial(runner.learn, 1), number=1, repeat=iterations))
-            evaluation = CheckpointEvaluation(
-                runner.evaluation_env, cfg.agent.evaluation_episodes, stopped=lambda: False
-            )
-            evaluate = partial(evaluation.evaluate, runner)
+            rating = RateCheckpoints(None, stopped=lambda: False)
+            rating.make_env(runner, cfg.agent.evaluation_episodes)
+            evaluate = partial(rating.evaluate, runner)
             seconds = statistics.median(timeit.repeat(evaluate, number=1, repeat=evaluations))
-            evaluation.close()
+            rating.on_end(runner)
         records[algo] = {
             "episodes": cfg.agent.evaluation_episodes,
             "save_interval": cfg.agent.save_interval,

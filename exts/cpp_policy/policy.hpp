@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: BSD-3-Clause
-// An exported policy in C++: what trudi_rsl.deploy.Policy does at NaN and infinity and beyond the action bounds. Needs
-// ONNX Runtime alone.
+// An exported policy in C++, with the safeguards of trudi_rsl.deploy.Policy against NaN, infinity and actions outside
+// the bounds. Needs only ONNX Runtime.
 #pragma once
 
 #include <algorithm>
@@ -25,8 +25,8 @@ struct PolicyStopped : std::runtime_error {
 
 class Policy {
  public:
-  // Loads `policy.onnx`. An observation with NaN or infinity is not given to the policy: the last action is held, for at
-  // most `max_held` steps in a row.
+  // Loads `policy.onnx`. At an observation or action with NaN or infinity the last action is held, for at most
+  // `max_held` steps in a row.
   explicit Policy(const std::string& file, int max_held = 5) : session_(open(file)), max_held_(max_held) {
     const auto inputs = session_.GetInputNames(), outputs = session_.GetOutputNames();
     if (inputs != std::vector<std::string>{"obs"} || outputs != std::vector<std::string>{"actions"}) {
@@ -47,20 +47,20 @@ class Policy {
 
   std::size_t num_obs() const { return num_obs_; }
   std::size_t num_actions() const { return num_actions_; }
-  // Seconds from one action to the next in training, if the file tells.
+  // Seconds between actions in training, if the file holds them.
   std::optional<float> control_period_s() const { return control_period_s_; }
-  // Steps whose action was clipped, and at which the last action was held, in all.
+  // Steps with a clipped action, and steps at which the last action was held, in total.
   int num_clipped() const { return num_clipped_; }
   int num_held() const { return num_held_; }
 
-  // Begins an episode, also after a stop.
+  // Starts an episode, also after a stop.
   void reset() {
     held_in_a_row_ = 0;
     last_.clear();
   }
 
-  // Returns the action [num_actions] in the simulator's units for an observation [num_obs] as the policy sees it: scaled,
-  // with histories, in the order that the file's metadata tells.
+  // Returns the action [num_actions] in the simulator's units for the complete observation [num_obs]: scaled, with
+  // histories, in the order of the file's metadata.
   std::vector<float> operator()(std::vector<float> obs) {
     if (obs.size() != num_obs_) {
       throw std::invalid_argument("The observation has " + std::to_string(obs.size()) + " numbers instead of " +
@@ -85,7 +85,7 @@ class Policy {
   static Ort::Session open(const std::string& file) {
     static Ort::Env env(ORT_LOGGING_LEVEL_ERROR, "trudi_rsl");
     Ort::SessionOptions options;
-    options.SetIntraOpNumThreads(1);  // more make a network of this size slower
+    options.SetIntraOpNumThreads(1);  // more slow down a network of this size
     return Ort::Session(env, file.c_str(), options);
   }
 
@@ -95,7 +95,7 @@ class Policy {
     return static_cast<std::size_t>(shape[1]);
   }
 
-  // Returns the numbers of a metadata entry, which is one number or a list of them; none if there is no such entry.
+  // Returns the numbers of a metadata entry, a number or a list of numbers; none if there is no such entry.
   std::vector<float> numbers(const char* key) {
     Ort::AllocatorWithDefaultOptions allocator;
     const auto text = session_.GetModelMetadata().LookupCustomMetadataMapAllocated(key, allocator);
@@ -104,7 +104,7 @@ class Policy {
       if (mark == '[' || mark == ']' || mark == ',') mark = ' ';
     }
     std::istringstream stream(entry);
-    stream.imbue(std::locale::classic());  // a program's own may write numbers with a comma
+    stream.imbue(std::locale::classic());  // the global locale may use a decimal comma
     return {std::istream_iterator<float>(stream), std::istream_iterator<float>()};
   }
 
@@ -121,7 +121,7 @@ class Policy {
     bool clipped = false;
     for (std::size_t i = 0; i < action_low_.size() && i < action_high_.size(); ++i) {
       const float bounded = std::clamp(action[i], action_low_[i], action_high_[i]);
-      // the scaling of a squashed action rounds, by less than this
+      // rounding of the scaled squashed action stays below this
       clipped |= std::abs(bounded - action[i]) > 1e-5F * (action_high_[i] - action_low_[i]);
       action[i] = bounded;
     }

@@ -46,12 +46,12 @@ CASES: list[tuple[Build, dict[str, Any]]] = [*((actor_critic, s) for s in SETTIN
 
 def median_path_kl(learner: Learner, batch: Minibatch, old_steps: Tensor | None) -> float:
     model = learner.actor_critic
-    if learner.cfg.kl_estimator == "reverse":
+    if learner.cfg.kl_estimator == "reverse":  # type: ignore[attr-defined]
         trace = model.decide(batch.actor_obs).trace
         return reverse_path_kl(model.actor, model.old_actor, batch.actor_obs, trace).median().item()
     old = learner._old_policy(batch, old_steps)
     assert old is not None
-    return path_kl(model.actor, batch.actor_obs, old, learner.cfg.kl_estimator).median().item()
+    return path_kl(model.actor, batch.actor_obs, old, learner.cfg.kl_estimator).median().item()  # type: ignore[attr-defined]
 
 
 def test_critic_step_moves_the_critic_only() -> None:
@@ -64,7 +64,7 @@ def test_critic_step_moves_the_critic_only() -> None:
 @pytest.mark.parametrize(("build", "settings"), CASES)
 def test_actor_step_moves_the_actor_only(build: Build, settings: dict[str, Any]) -> None:
     learner, batch, old_steps = learner_and_batch(moved(build()), **settings)
-    learner.cfg.kl_bound = median_path_kl(learner, batch, old_steps)
+    learner.cfg.kl_bound = median_path_kl(learner, batch, old_steps)  # type: ignore[attr-defined]
     before = everything(learner)
     metrics = learner._actor_step(batch, old_steps)
     assert 0.0 < metrics["gated_share"] < 1.0, "both branches of the gate must take part"

@@ -84,7 +84,7 @@ def trudi(value_range: Any, rewards: float) -> TruDi:
     model = actor_critic()
     cfg = config(num_learning_epochs=1, num_mini_batches=2)
     cfg.value_range = value_range
-    algorithm = TruDi(model, RolloutBuffer(8, 16, 3, None, 2, 8, model.actor.trace_length, "cpu"), cfg, spec={})
+    algorithm = TruDi(model, RolloutBuffer(8, 16, 3, None, 2, 8, model.actor.trace_length, "cpu"), cfg, spec={})  # type: ignore[typeddict-item]
     collect(algorithm, rewards)
     return algorithm
 

@@ -20,7 +20,7 @@ from torch import Tensor
 from tests.deploy.drift import LARGEST_ACTION, DriftEnv
 from tests.deploy.exported import BAD, GOOD, changed, damaged
 from trudi_rsl.deploy import Contract, ContractError, ObservationTerm, Policy, PolicyStoppedError
-from trudi_rsl.deploy.observation import ObservationBuilder
+from trudi_rsl.deploy.runtime import ObservationBuilder
 from trudi_rsl.policies import DiffusionActorCritic
 
 

@@ -85,7 +85,7 @@ def test_pictures_draw_the_numbers_of_the_comparison() -> None:
 
 def test_groups_are_paired_that_share_their_label_or_their_sampler() -> None:
     runs = [run(label, "A-v0", 1, 1.0, sampler) for label in ("trudi", "ppo") for sampler in ("ODE", "SDE")]
-    pairs = {(str(p.first), str(p.second)) for p in compare(runs).panels[0].improvements}
+    pairs = {(str(first), str(second)) for first, second in compare(runs).panels[0].improvements}
     assert pairs == {
         ("trudi, ODE", "trudi, SDE"),
         ("ppo, ODE", "ppo, SDE"),

@@ -12,19 +12,17 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from trudi_rsl.deploy.contract import Contract, ContractError, ObservationTerm
-    from trudi_rsl.deploy.control import LoopReport, control_loop
     from trudi_rsl.deploy.export import ExportOptions, ExportReport, export_checkpoint, export_policy
     from trudi_rsl.deploy.onnx_file import Precision, write_onnx
     from trudi_rsl.deploy.parity import ExportError
-    from trudi_rsl.deploy.runtime import Latency, Policy, PolicyStoppedError
+    from trudi_rsl.deploy.runtime import Latency, LoopReport, Policy, PolicyStoppedError, control_loop
 
 _MODULES = {
     **dict.fromkeys(("Contract", "ContractError", "ObservationTerm"), "contract"),
-    **dict.fromkeys(("LoopReport", "control_loop"), "control"),
     **dict.fromkeys(("ExportOptions", "ExportReport", "export_checkpoint", "export_policy"), "export"),
     **dict.fromkeys(("Precision", "write_onnx"), "onnx_file"),
     **dict.fromkeys(("ExportError",), "parity"),
-    **dict.fromkeys(("Latency", "Policy", "PolicyStoppedError"), "runtime"),
+    **dict.fromkeys(("Latency", "LoopReport", "Policy", "PolicyStoppedError", "control_loop"), "runtime"),
 }
 
 __all__ = [

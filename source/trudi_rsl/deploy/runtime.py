@@ -1,20 +1,21 @@
 # SPDX-License-Identifier: BSD-3-Clause
-"""Running an exported policy without PyTorch. Needs only numpy and onnxruntime."""
+"""Running an exported policy at its control period without PyTorch. Needs only numpy and onnxruntime."""
 
 from __future__ import annotations
 
 import time
 import warnings
-from collections.abc import Mapping, Sequence
+from collections import deque
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
-from numpy.typing import ArrayLike, NDArray
+from numpy.typing import ArrayLike
 
-from trudi_rsl.deploy.contract import Array, Contract, ContractError
-from trudi_rsl.deploy.observation import ObservationBuilder
-from trudi_rsl.errors import one_line
+from trudi_rsl.deploy.contract import Array, Contract, ContractError, ObservationTerm
+from trudi_rsl.errors import nearest, one_line
 from trudi_rsl.plain_values import is_count
 
 try:
@@ -36,6 +37,67 @@ def open_session(file: str | Path, num_threads: int = 1) -> onnxruntime.Inferenc
     return onnxruntime.InferenceSession(str(file), options, providers=["CPUExecutionProvider"])
 
 
+class ObservationBuilder:
+    """Clips and scales the terms of an observation, keeps their histories and concatenates them in order.
+
+    Args:
+        terms: The policy's observation terms, in order.
+    """
+
+    def __init__(self, terms: Sequence[ObservationTerm]) -> None:
+        self._terms = {term.name: term for term in terms}
+        self._histories: dict[str, deque[Array]] = {}
+        self._latest: dict[str, Array] = {}
+        self.reset()
+
+    def reset(self) -> None:
+        """Clear the histories; the next frame fills them."""
+        self._histories = {name: deque(maxlen=term.history) for name, term in self._terms.items()}
+
+    def build(self, values: Mapping[str, ArrayLike]) -> Array:
+        """Return the observation ``[O]`` with the given frame as the newest, without changing the histories.
+
+        Args:
+            values: One unscaled frame per term, by name.
+
+        Raises:
+            ContractError: If a term is missing, unknown or of the wrong size.
+        """
+        frames = {name: self._frame(term, values) for name, term in self._terms.items()}
+        for name in values:
+            if name not in self._terms:
+                raise ContractError(f"Unknown observation term {name!r}. {nearest(name, self._terms)}")
+        self._latest = frames
+        return np.concatenate([np.concatenate(self._with(name, frame)) for name, frame in frames.items()])
+
+    def keep(self) -> None:
+        """Append the frame of the last :meth:`build` to the histories."""
+        for name, frame in self._latest.items():
+            self._histories[name].extend(self._with(name, frame))
+
+    def repeat(self) -> None:
+        """Append the newest frame of the histories once more, in place of an unusable one."""
+        for history in self._histories.values():
+            history.extend(list(history)[-1:])
+
+    def _with(self, name: str, frame: Array) -> list[Array]:
+        """Return the frames of a term, with ``frame`` as the newest."""
+        length = self._terms[name].history
+        return ([*self._histories[name], frame] if self._histories[name] else [frame] * length)[-length:]
+
+    def _frame(self, term: ObservationTerm, values: Mapping[str, ArrayLike]) -> Array:
+        if term.name not in values:
+            raise ContractError(
+                f"The observation term {term.name!r} is missing; the policy reads {', '.join(self._terms)}."
+            )
+        frame = np.asarray(values[term.name], np.float32).reshape(-1)
+        if len(frame) != term.size:
+            raise ContractError(f"The observation term {term.name!r} has {len(frame)} numbers instead of {term.size}.")
+        if term.clip is not None:
+            frame = np.clip(frame, *term.clip)
+        return frame * np.asarray(term.scale, np.float32)
+
+
 class Latency(NamedTuple):
     """Milliseconds per call."""
 
@@ -44,7 +106,7 @@ class Latency(NamedTuple):
     worst: float
 
     @classmethod
-    def from_seconds(cls, seconds: Sequence[float] | NDArray[np.float64]) -> Latency:
+    def from_seconds(cls, seconds: Sequence[float] | np.ndarray) -> Latency:
         """Summarise the durations of calls, in seconds."""
         p50, p99, worst = 1e3 * np.quantile(np.asarray(seconds), [0.5, 0.99, 1.0])
         return cls(float(p50), float(p99), float(worst))
@@ -244,3 +306,67 @@ def _check_shapes(session: onnxruntime.InferenceSession, contract: Contract) -> 
 def _positions(mask: np.ndarray) -> str:
     found = np.flatnonzero(mask)
     return ", ".join(map(str, found[:8])) + (", ..." if len(found) > 8 else "")
+
+
+@dataclass(frozen=True)
+class LoopReport:
+    """Timing of a control loop; a step's time covers reading, acting and writing."""
+
+    num_steps: int
+    num_late: int
+    """Steps that took longer than the period."""
+    ms_p50: float
+    ms_p99: float
+    ms_worst: float
+
+
+def control_loop(
+    policy: Policy,
+    read: Callable[[], ArrayLike | Mapping[str, ArrayLike]],
+    write: Callable[[Array], None],
+    num_steps: int,
+    period_s: float | None = None,
+    clock: Callable[[], float] = time.perf_counter,
+    sleep: Callable[[float], None] = time.sleep,
+) -> LoopReport:
+    """Read an observation, act and write the action once per period.
+
+    A late step delays the following ones; no step is skipped to catch up.
+
+    Args:
+        policy: The policy, which is reset first.
+        read: Returns the observation, in either form that the policy accepts.
+        write: Receives the action ``[A]``.
+        num_steps: Steps to run, at least 1.
+        period_s: Control period in seconds, above 0; None is the period of training.
+        clock: Returns monotonic seconds.
+        sleep: Blocks for a number of seconds.
+
+    Raises:
+        ContractError: If no period is given and the file does not hold one.
+        PolicyStoppedError: Raised by the policy. The robot keeps the last action that was written; the caller must
+            bring it to a safe state.
+        ValueError: If an option is out of range.
+    """
+    period = policy.contract.control_period_s if period_s is None else period_s
+    if period is None:
+        raise ContractError("The policy's file does not hold its control period; pass period_s.")
+    if not period > 0.0 or num_steps < 1:
+        raise ValueError(f"period_s must be above 0 and num_steps at least 1, got {period} and {num_steps}.")
+    latency = policy.latency_ms()
+    if latency.p99 > 1e3 * period:
+        warnings.warn(
+            f"The policy alone takes {latency.p99:.2f} ms at the 99th percentile, longer than the control period of "
+            f"{1e3 * period:.2f} ms.",
+            RuntimeWarning,
+            stacklevel=2,
+        )
+    policy.reset()
+    seconds = np.empty(num_steps)
+    begin = clock()
+    for step in range(num_steps):
+        write(policy(read()))
+        seconds[step] = clock() - begin
+        sleep(max(0.0, period - seconds[step]))
+        begin += max(period, seconds[step])
+    return LoopReport(num_steps, int((seconds > period).sum()), *Latency.from_seconds(seconds))

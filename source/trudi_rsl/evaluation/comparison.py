@@ -76,15 +76,6 @@ class Row:
 
 
 @dataclass(frozen=True)
-class Improvement:
-    """The probability that a run of the first group is better than one of the second."""
-
-    first: Group
-    second: Group
-    estimate: Estimate
-
-
-@dataclass(frozen=True)
 class Panel:
     """Groups compared on one scale."""
 
@@ -95,7 +86,8 @@ class Panel:
     scores: dict[Group, Scores]
     """``[S, J]`` each."""
     iqm: dict[Group, Estimate]
-    improvements: list[Improvement]
+    improvements: dict[tuple[Group, Group], Estimate]
+    """The probability that a run of the first group is better than one of the second."""
     thresholds: NDArray[float64]
     """Of the profiles, ``[T]``."""
     profiles: dict[Group, Profile]
@@ -215,7 +207,7 @@ def _panel(title: str, scale: str, scores: dict[Group, Scores]) -> Panel:
         scale,
         scores,
         {group: iqm_estimate(matrix) for group, matrix in scores.items()},
-        [Improvement(a, b, improvement_estimate(scores[a], scores[b])) for a, b in pairs],
+        {(first, second): improvement_estimate(scores[first], scores[second]) for first, second in pairs},
         thresholds,
         {group: profile_of(matrix, thresholds) for group, matrix in scores.items()},
     )

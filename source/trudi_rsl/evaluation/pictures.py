@@ -113,13 +113,11 @@ def improvement_figure(comparison: Comparison) -> Figure:
         names = display_names(list(panel.iqm))
         axes.set_xlim(-0.03, 1.03)
         axes.axvline(0.5, color=GREY, linewidth=1.0, linestyle="--")
-        _draw_bars(
-            axes,
-            [
-                (f"{names[pair.first]} > {names[pair.second]}", _color(pair.first, comparison), pair.estimate)
-                for pair in panel.improvements
-            ],
-        )
+        rows = [
+            (f"{names[first]} > {names[second]}", _color(first, comparison), estimate)
+            for (first, second), estimate in panel.improvements.items()
+        ]
+        _draw_bars(axes, rows)
         axes.set_xlabel("P(first > second)", fontsize="small")
 
     rows = max(len(panel.improvements) for panel in comparison.panels)

@@ -18,10 +18,6 @@ from trudi_rsl.evaluation.measurement import Measurement
 from trudi_rsl.evaluation.pictures import draw_comparison
 from trudi_rsl.evaluation.statistics import Estimate, summarize
 
-COLUMNS = (
-    *("label", "algorithm", "sampler", "task", "seed", "episodes"),
-    *("return_mean", "return_std", "return_iqm", "success", "length_mean", "checkpoint"),
-)
 FILES = ("results.json", "results.csv", "results.md")
 PICTURES = ("intervals", "profiles", "improvement")
 
@@ -39,9 +35,10 @@ def write_comparison(
     """
     (folder / "results.json").write_text(json.dumps(as_json(comparison, measurements, about), indent=1) + "\n")
     with (folder / "results.csv").open("w", newline="") as file:
-        writer = csv.writer(file)
-        writer.writerow(COLUMNS)
-        writer.writerows(_csv_row(measurement) for measurement in measurements)
+        rows = [_csv_row(measurement) for measurement in measurements]
+        writer = csv.DictWriter(file, list(rows[0]))
+        writer.writeheader()
+        writer.writerows(rows)
     pictures = [path for path in draw_comparison(comparison, folder) if path.suffix == ".png"]
     shown = "\n\n".join(f"![{path.stem}]({path.name})" for path in pictures)
     (folder / "results.md").write_text(f"# Evaluation\n\n{as_markdown(comparison)}\n\n{shown}\n")
@@ -63,13 +60,9 @@ def as_json(comparison: Comparison, measurements: Sequence[Measurement], about: 
         "groups": [
             {
                 **asdict(row.group),
-                "task": row.task,
+                **{name: value for name, value in vars(row).items() if name != "group"},
                 "iqm": _plain(row.iqm),
-                "mean": row.mean,
                 "std": None if math.isnan(row.std) else row.std,
-                "success": row.success,
-                "length": row.length,
-                "by_seed": row.by_seed,
             }
             for row in comparison.rows
         ],
@@ -79,8 +72,8 @@ def as_json(comparison: Comparison, measurements: Sequence[Measurement], about: 
                 "scale": panel.scale,
                 "iqm": [{**asdict(group), **_plain(estimate)} for group, estimate in panel.iqm.items()],
                 "improvements": [
-                    {"first": asdict(pair.first), "second": asdict(pair.second), **_plain(pair.estimate)}
-                    for pair in panel.improvements
+                    {"first": asdict(first), "second": asdict(second), **_plain(estimate)}
+                    for (first, second), estimate in panel.improvements.items()
                 ],
                 "thresholds": panel.thresholds.tolist(),
                 "profiles": [
@@ -123,9 +116,9 @@ def as_markdown(comparison: Comparison, improvements: bool = True) -> str:
             table = markdown_table(["policy", "sampler", f"IQM of {panel.scale} [95 %]", "seeds per task"], listed)
             parts.append(f"Over all tasks:\n\n{table}")
     pairs = [
-        [panel.title, str(pair.first), str(pair.second), estimate_text(pair.estimate)]
+        [panel.title, str(first), str(second), estimate_text(estimate)]
         for panel in comparison.panels
-        for pair in panel.improvements
+        for (first, second), estimate in panel.improvements.items()
     ]
     if pairs and improvements:
         table = markdown_table(["task", "first", "second", "P(first > second) [95 %]"], pairs)
@@ -162,11 +155,15 @@ def _plain(estimate: Estimate) -> dict[str, Any]:
     return {"value": estimate.value, "interval": estimate.interval, "seeds": estimate.seeds, "lack": estimate.lack}
 
 
-def _csv_row(run: Measurement) -> list[Any]:
+def _csv_row(run: Measurement) -> dict[str, Any]:
     summary = summarize(run.returns)
-    success = "" if run.success is None else statistics.fmean(run.success)
-    std = "" if math.isnan(summary.std) else summary.std
-    return [
-        *(run.label, run.algorithm, run.sampler, run.task, "" if run.seed is None else run.seed, summary.count),
-        *(summary.mean, std, summary.iqm, success, statistics.fmean(run.lengths), run.checkpoint),
-    ]
+    return {
+        **{name: getattr(run, name) for name in ("label", "algorithm", "sampler", "task", "seed")},
+        "episodes": summary.count,
+        "return_mean": summary.mean,
+        "return_std": None if math.isnan(summary.std) else summary.std,
+        "return_iqm": summary.iqm,
+        "success": None if run.success is None else statistics.fmean(run.success),
+        "length_mean": statistics.fmean(run.lengths),
+        "checkpoint": run.checkpoint,
+    }

@@ -5,8 +5,8 @@ from __future__ import annotations
 
 import copy
 import math
-from collections.abc import Callable
-from typing import Any, Generic, Literal, TypedDict, TypeVar, get_args
+from abc import abstractmethod
+from typing import Any, Generic, Literal, TypeVar, get_args
 
 import torch
 from tensordict import TensorDict
@@ -27,22 +27,9 @@ PolicyT = TypeVar("PolicyT", bound=Policy)
 
 
 def check_initial_latent(value: str) -> None:
-    """Check the name of an initial latent.
-
-    Raises:
-        ValueError: If it is unknown.
-    """
+    """Raise a ValueError for the name of an unknown initial latent."""
     if value not in get_args(InitialLatent):
         raise ValueError(f"Unknown initial_latent {value!r}; use one of {get_args(InitialLatent)}.")
-
-
-class CriticOptions(TypedDict, total=False):
-    """Options of :class:`ActorCritic` that do not depend on the kind of actor."""
-
-    critic_hidden_dim: int
-    value_range: tuple[float, float]
-    num_bins: int
-    obs_normalization: bool
 
 
 class ActorCritic(DeployablePolicy, Generic[PolicyT]):
@@ -55,11 +42,11 @@ class ActorCritic(DeployablePolicy, Generic[PolicyT]):
         obs_groups: Group names of the ``actor`` and ``critic`` observation sets.
         action_low: Lower action bounds ``[A]``.
         action_high: Upper action bounds ``[A]``, above the lower ones.
-        make_actor: Returns the actor for the dimensions ``O`` of observations and ``A`` of actions.
         critic_hidden_dim: Width of the critic.
         value_range: Lower and upper end of the critic's values.
         num_bins: Number of value bins.
         obs_normalization: Normalise observations with running statistics.
+        actor_options: Options of :meth:`make_actor`.
     """
 
     action_scale: Tensor
@@ -72,11 +59,11 @@ class ActorCritic(DeployablePolicy, Generic[PolicyT]):
         obs_groups: dict[str, list[str]],
         action_low: Tensor,
         action_high: Tensor,
-        make_actor: Callable[[int, int], PolicyT],
         critic_hidden_dim: int = 512,
         value_range: tuple[float, float] = (-10.0, 10.0),
         num_bins: int = 151,
         obs_normalization: bool = True,
+        **actor_options: Any,
     ) -> None:
         super().__init__()
         actor_groups, critic_groups = obs_groups["actor"], obs_groups["critic"]
@@ -88,12 +75,17 @@ class ActorCritic(DeployablePolicy, Generic[PolicyT]):
         self.critic_obs = (
             ObservationEncoder(critic_groups, num_critic_obs, obs_normalization) if self.asymmetric else self.actor_obs
         )
-        self.actor = make_actor(num_actor_obs, num_actions)
+        self.actor = self.make_actor(num_actor_obs, num_actions, **actor_options)
         self.old_actor = copy.deepcopy(self.actor).requires_grad_(False)
         self.critic = QCritic(num_critic_obs, num_actions, critic_hidden_dim, *value_range, num_bins)
         self.register_buffer("action_scale", 0.5 * (action_high - action_low))
         self.register_buffer("action_offset", 0.5 * (action_high + action_low))
         self.register_buffer("entropy_per_dim", torch.zeros(()), persistent=False)
+
+    @staticmethod
+    @abstractmethod
+    def make_actor(*sizes: Any, **options: Any) -> PolicyT:
+        """Return a new actor; ``sizes`` are the dimensions ``O`` of observations and ``A`` of actions."""
 
     # -- acting ---------------------------------------------------------------------------------------------------
 

@@ -5,17 +5,16 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from typing import Any, Unpack
+from typing import Any
 
 import torch
-from tensordict import TensorDict
 from torch import Tensor, nn
 from torch.nn import functional as F
 
 from trudi_rsl.diffusion.chain import Chain, denoising_mean, log_det_squash, log_prob_bound, ode_step
 from trudi_rsl.diffusion.schedule import cosine_weights, first_steps, merged_sizes, step_sizes
 from trudi_rsl.diffusion.score_network import ScoreNetwork
-from trudi_rsl.policies.actor_critic import ActorCritic, CriticOptions
+from trudi_rsl.policies.actor_critic import ActorCritic
 from trudi_rsl.policies.base import WHOLE_CHAIN, ChainOptions, ChainPolicy, ChainSteps, Decision, Policy
 from trudi_rsl.policies.deployable import ChainInferencePolicy
 
@@ -151,37 +150,23 @@ class DiffusionPolicy(Policy, ChainPolicy):
 class DiffusionActorCritic(ActorCritic[DiffusionPolicy]):
     """Diffusion actor and distributional Q critic over RSL-RL observation groups.
 
-    Args:
-        obs, obs_groups, action_low, action_high: See :class:`ActorCritic`.
-        num_denoise_steps: Denoising steps ``N``.
-        prior_std: Standard deviation of the chain's start.
-        init_friction: Initial friction.
-        actor_hidden_dims: Widths of the score network.
-        residual: Skip connections in the score network.
-        state_encoder_dims: Widths of the score network's state encoder; empty for no encoder.
-        options: Options of the critic, see :class:`ActorCritic`.
+    Takes the arguments of :class:`ActorCritic` and, by name, the options of :meth:`make_actor`.
     """
 
-    def __init__(
-        self,
-        obs: TensorDict,
-        obs_groups: dict[str, list[str]],
-        action_low: Tensor,
-        action_high: Tensor,
+    @staticmethod
+    def make_actor(
+        num_obs: int,
+        num_actions: int,
         num_denoise_steps: int = 8,
         prior_std: float = 2.5,
         init_friction: float = 1.0,
         actor_hidden_dims: Sequence[int] = (512, 512, 512),
         residual: bool = False,
         state_encoder_dims: Sequence[int] = (),
-        **options: Unpack[CriticOptions],
-    ) -> None:
+    ) -> DiffusionPolicy:
+        """Return a new actor; see :class:`DiffusionPolicy`."""
         chain = (num_denoise_steps, prior_std, init_friction)
-
-        def make_actor(num_obs: int, num_actions: int) -> DiffusionPolicy:
-            return DiffusionPolicy(num_obs, num_actions, *chain, actor_hidden_dims, residual, state_encoder_dims)
-
-        super().__init__(obs, obs_groups, action_low, action_high, make_actor, **options)
+        return DiffusionPolicy(num_obs, num_actions, *chain, actor_hidden_dims, residual, state_encoder_dims)
 
     def deterministic_actions(
         self, actor_obs: Tensor, options: ChainOptions = WHOLE_CHAIN, start: Tensor | None = None

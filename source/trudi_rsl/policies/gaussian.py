@@ -5,15 +5,14 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, Any, NamedTuple, Unpack
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import torch
-from tensordict import TensorDict
 from torch import Tensor, nn
 
 from trudi_rsl.diffusion.chain import LOG_SQRT_2PI, log_det_squash
 from trudi_rsl.diffusion.score_network import check_widths, hidden_trunk
-from trudi_rsl.policies.actor_critic import ActorCritic, CriticOptions
+from trudi_rsl.policies.actor_critic import ActorCritic
 from trudi_rsl.policies.base import WHOLE_CHAIN, ChainOptions, Decision, Policy, require_no_chain_options
 from trudi_rsl.policies.deployable import DeployablePolicy, MeanInferencePolicy
 from trudi_rsl.policies.observations import ObservationEncoder
@@ -116,27 +115,18 @@ class FirstColumns(nn.Module):
 class GaussianActorCritic(ActorCritic[GaussianPolicy]):
     """Tanh-Gaussian actor and distributional Q critic over RSL-RL observation groups.
 
-    Args:
-        obs, obs_groups, action_low, action_high: See :class:`ActorCritic`.
-        actor_hidden_dims: Widths of the actor's network.
-        residual: Skip connections in the actor's network.
-        options: Options of the critic, see :class:`ActorCritic`.
+    Takes the arguments of :class:`ActorCritic` and, by name, the options of :meth:`make_actor`.
     """
 
-    def __init__(
-        self,
-        obs: TensorDict,
-        obs_groups: dict[str, list[str]],
-        action_low: Tensor,
-        action_high: Tensor,
+    @staticmethod
+    def make_actor(
+        num_obs: int,
+        num_actions: int,
         actor_hidden_dims: Sequence[int] = (512, 512, 512),
         residual: bool = False,
-        **options: Unpack[CriticOptions],
-    ) -> None:
-        def make_actor(num_obs: int, num_actions: int) -> GaussianPolicy:
-            return GaussianPolicy(num_obs, num_actions, actor_hidden_dims, residual)
-
-        super().__init__(obs, obs_groups, action_low, action_high, make_actor, **options)
+    ) -> GaussianPolicy:
+        """Return a new actor; see :class:`GaussianPolicy`."""
+        return GaussianPolicy(num_obs, num_actions, actor_hidden_dims, residual)
 
     def deterministic_actions(
         self, actor_obs: Tensor, options: ChainOptions = WHOLE_CHAIN, start: Tensor | None = None

@@ -31,33 +31,52 @@ class _StoppedError(Exception):
     """Raised inside an evaluation when training is asked to end."""
 
 
-class CheckpointEvaluation:
-    """Evaluation episodes in environments beside those of training.
+class RateCheckpoints(Hook):
+    """Maintains ``latest.pt`` and ``best.pt``, and removes old checkpoints.
 
-    Every evaluation has the same initial states, as far as the environments' seed and curricula determine them. Its
-    errors are logged and do not end training; random generators and recurrent states are restored afterwards.
+    The best checkpoint has the highest mean return in ``evaluation_episodes`` episodes, which are logged too. Without
+    that setting, or where the host cannot evaluate during training, the mean return of the last training episodes
+    decides. Every evaluation has the same initial states, as far as the environments' seed and curricula determine
+    them; random generators and recurrent states are restored afterwards, and its errors do not end training.
 
     Args:
-        make_env: Takes the number of environments and a seed; returns the environments, None if this process cannot
-            have a second set.
-        episodes: Episodes per evaluation, at least 1.
+        keep: Number of newest checkpoints that stay beside the best, at least 1; None keeps all.
         stopped: Returns whether training is asked to end; evaluations are then skipped or abandoned.
     """
 
-    def __init__(
-        self, make_env: Callable[[int, int], VecEnv | None], episodes: int, stopped: Callable[[], bool]
-    ) -> None:
-        self.episodes, self._stopped = episodes, stopped
+    def __init__(self, keep: int | None, stopped: Callable[[], bool]) -> None:
+        self._kept = KeptCheckpoints(keep)
+        self._stopped = stopped
+        self._evaluates = False
         self._env: VecEnv | None = None
+        self._evaluated: int | None = None
+
+    def on_start(self, runner: Any) -> None:
+        """Make the environments for evaluations.
+
+        Raises:
+            ConfigError: If ``evaluation_episodes`` is neither None nor an integer of at least 1.
+        """
+        episodes = runner.cfg.get("evaluation_episodes")
+        if episodes is not None and not is_count(episodes):
+            raise ConfigError(
+                "evaluation_episodes must be an integer of at least 1, or None for no evaluations, not "
+                f"{one_line(repr(episodes), 50)}."
+            )
+        self._env = self._evaluated = None
+        if episodes is not None and runner.logger.log_dir is not None and not runner.gpu_global_rank:
+            self.make_env(runner, episodes)
+        self._evaluates = self._env is not None
+
+    def make_env(self, runner: Any, episodes: int) -> None:
+        """Make the environments for evaluations of a number of episodes; log it if there can be none."""
         try:
             # simulators that print a description at their start have done so for training
             with _seeded(EVALUATION_SEED), contextlib.redirect_stdout(io.StringIO()):
-                self._env = make_env(min(episodes, MOST_ENVS), EVALUATION_SEED)
+                self._env = runner.evaluation_env(min(episodes, MOST_ENVS), EVALUATION_SEED)
             reason = "no second set of its environments can be made in this process"
         except Exception as error:
             reason = one_line(error).rstrip(".")
-        self.possible = self._env is not None
-        """Whether there are environments to evaluate in."""
         if self._env is not None:
             self._start = SameStart(self._env)
             return
@@ -67,14 +86,34 @@ class CheckpointEvaluation:
             reason,
         )
 
-    def evaluate(self, runner: Any) -> dict[str, float] | None:
-        """Evaluate a runner's policy in the form in which it would be exported.
+    def on_checkpoint(self, runner: Any, path: Path) -> None:
+        """Rate a checkpoint of the run folder; those that a caller saves elsewhere are ignored."""
+        if runner.logger.log_dir is None or path.parent != Path(runner.logger.log_dir):
+            return
+        self._kept.add(path)
+        if not self._evaluates:
+            returns = getattr(runner.logger, "rewbuffer", None)
+            self._kept.rate(path, statistics.mean(returns) if returns else None)
+            return
+        iteration = runner.current_learning_iteration
+        # the last iteration is saved twice if its number is a multiple of save_interval
+        if self._evaluated == iteration:
+            return
+        self._evaluated = iteration
+        results = self.evaluate(runner)
+        is_best = self._kept.rate(path, None if results is None else results[MEAN_RETURN])
+        if results is None:
+            return
+        for name, value in results.items():
+            runner.logger.writer.add_scalar(name, value, iteration)
+        episodes, suffix = runner.cfg["evaluation_episodes"], ", the best so far" if is_best else ""
+        logger.info("%s: return %.4g in %d episodes%s.", path.name, results[MEAN_RETURN], episodes, suffix)
 
-        Args:
-            runner: :class:`trudi_rsl.runners.OnPolicyRunner` between two iterations.
+    def evaluate(self, runner: Any) -> dict[str, float] | None:
+        """Evaluate a runner's policy, between two iterations, in the form in which it would be exported.
 
         Returns:
-            Scalars to log by name; None after an error, when training is asked to end, and after :meth:`close`.
+            Scalars to log by name; None after an error, when training is asked to end, and after :meth:`on_end`.
         """
         if self._env is None or self._stopped():
             return None
@@ -85,7 +124,7 @@ class CheckpointEvaluation:
                 results = evaluate(
                     self._env,
                     policy,
-                    self.episodes,
+                    runner.cfg["evaluation_episodes"],
                     progress=False,
                     on_progress=self._raise_if_stopped,
                     policy_device=runner.device,
@@ -103,77 +142,11 @@ class CheckpointEvaluation:
         if self._stopped():
             raise _StoppedError
 
-    def close(self) -> None:
-        """Close the environments; further evaluations return None."""
+    def on_end(self, runner: Any) -> None:
+        """Close the environments; checkpoints that follow are not evaluated."""
         env, self._env = self._env, None
         if env is not None and hasattr(env, "close"):
             env.close()  # type: ignore[attr-defined]
-
-
-class RateCheckpoints(Hook):
-    """Maintains ``latest.pt`` and ``best.pt``, and removes old checkpoints.
-
-    The best checkpoint has the highest mean return in ``evaluation_episodes`` episodes, which are logged too. Without
-    that setting, or where the host cannot evaluate during training, the mean return of the last training episodes
-    decides.
-
-    Args:
-        keep: Number of newest checkpoints that stay beside the best, at least 1; None keeps all.
-        stopped: See :class:`CheckpointEvaluation`.
-    """
-
-    def __init__(self, keep: int | None, stopped: Callable[[], bool]) -> None:
-        self._kept = KeptCheckpoints(keep)
-        self._stopped = stopped
-        self._evaluation: CheckpointEvaluation | None = None
-        self._evaluated: int | None = None
-
-    def on_start(self, runner: Any) -> None:
-        """Make the environments for evaluations.
-
-        Raises:
-            ConfigError: If ``evaluation_episodes`` is neither None nor an integer of at least 1.
-        """
-        episodes = runner.cfg.get("evaluation_episodes")
-        if episodes is not None and not is_count(episodes):
-            raise ConfigError(
-                "evaluation_episodes must be an integer of at least 1, or None for no evaluations, not "
-                f"{one_line(repr(episodes), 50)}."
-            )
-        self._evaluation = self._evaluated = None
-        if episodes is None or runner.logger.log_dir is None or runner.gpu_global_rank:
-            return
-        evaluation = CheckpointEvaluation(runner.evaluation_env, episodes, self._stopped)
-        self._evaluation = evaluation if evaluation.possible else None
-
-    def on_checkpoint(self, runner: Any, path: Path) -> None:
-        """Rate a checkpoint of the run folder; those that a caller saves elsewhere are ignored."""
-        if runner.logger.log_dir is None or path.parent != Path(runner.logger.log_dir):
-            return
-        self._kept.add(path)
-        if self._evaluation is None:
-            returns = getattr(runner.logger, "rewbuffer", None)
-            self._kept.rate(path, statistics.mean(returns) if returns else None)
-            return
-        # the last iteration is saved twice if its number is a multiple of save_interval
-        if self._evaluated == runner.current_learning_iteration:
-            return
-        self._evaluated = runner.current_learning_iteration
-        results = self._evaluation.evaluate(runner)
-        is_best = self._kept.rate(path, None if results is None else results[MEAN_RETURN])
-        if results is None:
-            return
-        for name, value in results.items():
-            runner.logger.writer.add_scalar(name, value, runner.current_learning_iteration)
-        suffix = ", the best so far" if is_best else ""
-        logger.info(
-            "%s: return %.4g in %d episodes%s.", path.name, results[MEAN_RETURN], self._evaluation.episodes, suffix
-        )
-
-    def on_end(self, runner: Any) -> None:
-        """Close the environments; checkpoints that follow are not evaluated."""
-        if self._evaluation is not None:
-            self._evaluation.close()
 
 
 @contextlib.contextmanager

@@ -21,14 +21,7 @@ from torch.utils.tensorboard import SummaryWriter
 from trudi_rsl.algorithms import TruDi
 from trudi_rsl.algorithms.policy_gradient import PolicyGradient
 from trudi_rsl.checkpoints.file import read_checkpoint, write_checkpoint
-from trudi_rsl.checkpoints.format import (
-    SECTION,
-    PolicySpec,
-    check_algorithm,
-    check_task,
-    learner_spec,
-    task_of,
-)
+from trudi_rsl.checkpoints.format import SECTION, PolicySpec, check_algorithm, check_task, learner_spec, task_of
 from trudi_rsl.checkpoints.rebuild import model_spec
 from trudi_rsl.checkpoints.resume import resume_state, set_resume_state
 from trudi_rsl.distributed import detect_lost_ranks, join_gloo
@@ -193,14 +186,7 @@ class OnPolicyRunner(RslRlOnPolicyRunner):
             self.current_learning_iteration = it
             for hook in self.hooks:
                 hook.after_update(self, metrics)
-            self._log(
-                it=it,
-                start_it=start_it,
-                total_it=total_it,
-                collect_time=collect_time,
-                learn_time=learn_time,
-                loss_dict=metrics,
-            )
+            self._log(it, start_it, total_it, collect_time, learn_time, metrics)
             if self._writer is not None and it % self.cfg["save_interval"] == 0:
                 self.save(self._checkpoint_path())
             if (reason := self._stop.stop_reason()) is not None:
@@ -248,13 +234,12 @@ class OnPolicyRunner(RslRlOnPolicyRunner):
         if isinstance(self._writer, SummaryWriter):
             make_interruptible(self._writer)
 
-    def _log(self, **values: Any) -> None:
-        """Log an iteration; what it prints may go to a full disk and is then lost."""
+    def _log(self, *values: Any) -> None:
+        """Log an iteration; output to a full disk is lost. ``values`` are the first arguments of RSL-RL's ``log``."""
+        log, rnd = self.logger.log, self.alg.rnd if self.cfg["algorithm"].get("rnd_cfg") else None
+        rest = {"learning_rate": self.alg.learning_rate, "action_std": self._action_std()}
         with contextlib.suppress(OSError):
-            rnd = self.alg.rnd.weight if self.cfg["algorithm"].get("rnd_cfg") else None  # pyright: ignore
-            self.logger.log(
-                **values, learning_rate=self.alg.learning_rate, action_std=self._action_std(), rnd_weight=rnd
-            )
+            log(*values, **rest, rnd_weight=None if rnd is None else rnd.weight)
         self.logger.ep_extras.clear()  # RSL-RL does it after printing
 
     def _action_std(self) -> torch.Tensor:

@@ -143,15 +143,18 @@ class RunnerLogger:
             buffer.extend(total[ended].tolist())
             total[ended] = 0
 
-    def log(self, *, it: int, start_it: int, total_it: int, collect_time: float, **values: Any) -> None:
+    def log(
+        self, it: int, start_it: int, total_it: int, collect_time: float, learn_time: float, losses: Any, **_: Any
+    ) -> None:
         """Log an iteration, and the code's state in the first."""
         if self.writer is None:
             return
         runner = self._runner
-        buffers = {name: getattr(self, name) for name in ("rewbuffer", "lenbuffer", "erewbuffer", "irewbuffer")}
-        values |= {"it": it, "start_iter": start_it, "tot_iter": total_it}
+        values: dict[str, Any] = {"it": it, "start_iter": start_it, "tot_iter": total_it}
         values |= {"num_learning_iterations": total_it - start_it, "collection_time": collect_time}
-        runner.log({**values, **buffers, "ep_infos": self.ep_extras})
+        values |= {"learn_time": learn_time, "loss_dict": losses, "ep_infos": self.ep_extras}
+        values |= {name: getattr(self, name) for name in ("rewbuffer", "lenbuffer", "erewbuffer", "irewbuffer")}
+        runner.log(values)
         if it == start_it:
             files = rsl_rl.utils.store_code_state(self.log_dir, runner.git_status_repos)  # pyright: ignore
             if runner.logger_type in ("wandb", "neptune"):

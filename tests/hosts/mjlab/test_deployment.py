@@ -16,7 +16,7 @@ from mjlab.tasks.registry import load_env_cfg
 
 from tests.hosts.mjlab.running import CARTPOLE, FLAT
 from trudi_rsl.deploy import Contract, Policy, export_checkpoint
-from trudi_rsl.deploy.observation import ObservationBuilder
+from trudi_rsl.deploy.runtime import ObservationBuilder
 from trudi_rsl.environments.description import describe_environment
 
 HISTORY = 3
