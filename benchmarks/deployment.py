@@ -48,7 +48,6 @@ STEPS = (1, 2, 4, 8, 16)
 LOW_PRECISIONS: tuple[Precision, ...] = ("fp16", "int8")
 EPISODES, SEED = 32, 1000
 MULTIMODAL = "PlanarObstacle-v0"
-MJLAB_FLAGS = ("--num_envs", "128")
 VARIANTS: dict[str, dict[str, Any]] = {
     "N = 8": {},
     "N = 4": {"chain": ChainOptions(num_steps=4)},
@@ -158,7 +157,7 @@ def behaviour(checkpoint: Path, folder: Path, options: dict[str, Any]) -> Record
 
 def measure_exported(job: runs.Job) -> Record:
     """Train one run and return the performance of each exported variant."""
-    flags = MJLAB_FLAGS if job.task.startswith("Mjlab-") else ()
+    flags = ("--num_envs", "128") if job.task.startswith("Mjlab-") else ()
     with tempfile.TemporaryDirectory() as folder:
         run, _ = runs.train(job.command(*flags), Path(folder))
         checkpoint = newest_checkpoint(run)

@@ -30,11 +30,7 @@ def markdown(rows: Rows) -> str:
 
 
 def render(page: str, results: Results) -> str:
-    """Return a page with its tables and marked numbers replaced.
-
-    Raises:
-        KeyError: If there is no table or number of a name.
-    """
+    """Return a page with its tables and marked numbers replaced; an unknown name raises KeyError."""
     numbers = values(results)
     page = TABLE.sub(lambda m: f"{m[1]}\n{markdown(TABLES[m[2]](results, *m[3].split()))}\n{m[4]}", page)
     return VALUE.sub(lambda m: numbers[m[2]] + m[1], page)

@@ -16,7 +16,7 @@ ROOT = Path(__file__).resolve().parents[1]
 FOLDER = ROOT / "benchmarks" / "results"
 ALGORITHMS = {"trudi": "TruDi", "reppo": "Gaussian sibling (REPPO)", "dime": "DIME", "ppo": "PPO"}
 ALGORITHMS |= {algo: algo.upper() for algo in ("spo", "dppo", "fpo")}
-"""Algorithms and their names in tables and figures, in the order of rows."""
+"""Algorithms and their names, in the order of rows."""
 PACKAGES = ("torch", "rsl-rl-lib", "gymnasium", "mujoco")
 
 Record = dict[str, Any]

@@ -46,8 +46,7 @@ WARM_UP = 30
 RESUME_ITERATIONS, KILLED_AFTER = 6, 3
 SAMPLE_SECONDS, SETTLED = 10.0, 0.2
 """Seconds between two samples of memory, and the share of a training after which it should stay constant."""
-WINDOW = 100
-"""Iterations over which the returns of a long training are averaged."""
+WINDOW = 100  # iterations over which the returns of a long training are averaged
 
 
 def progress_of(experiment: Path) -> tuple[int, float]:
@@ -61,11 +60,7 @@ def progress_of(experiment: Path) -> tuple[int, float]:
 
 
 def soak_segment(command: Sequence[str], folder: Path, chance: random.Random, seed: int) -> str:
-    """Run one training process until it ends or is ended, and return how it ended.
-
-    Raises:
-        RuntimeError: If it ends by itself with an error.
-    """
+    """Run one training process until it ends or is ended, and return how; an error raises RuntimeError."""
     environment = one_thread() | {"SOAK_LOG": str(folder / "faults.jsonl"), "SOAK_SEED": str(seed)}
     with (folder / "output.txt").open("w") as output:
         process = subprocess.Popen(command, cwd=folder, env=environment, stdout=output, stderr=subprocess.STDOUT)
@@ -82,11 +77,7 @@ def soak_segment(command: Sequence[str], folder: Path, chance: random.Random, se
 
 
 def soak(job: Job) -> Record:
-    """Train one seed to its end through all faults, and return the record.
-
-    Raises:
-        RuntimeError: If training ends by itself with an error, or without an iteration.
-    """
+    """Train one seed to its end through all faults, and return the record; a training's error raises RuntimeError."""
     assert job.iterations is not None
     folder, chance = Path(tempfile.mkdtemp(dir=Path.cwd())), random.Random(job.seed)
     log, experiment = folder / "faults.jsonl", folder / "logs" / "rsl_rl" / EXPERIMENT
@@ -164,11 +155,7 @@ def resume(quick: bool) -> Record:
 
 
 def long_run(job: Job) -> Record:
-    """Train, and return the returns, the memory over time and the behaviours at the end.
-
-    Raises:
-        RuntimeError: If training fails.
-    """
+    """Train, and return the returns, the memory over time and the behaviours at the end."""
     assert job.iterations is not None
     command = job.command("agent.keep_checkpoints=3", "agent.evaluation_episodes=null")
     memory: list[tuple[float, float]] = []

@@ -24,7 +24,6 @@ from rich.progress import track
 from trudi_rsl.config.event_file import Run
 from trudi_rsl.experiments.launch import Command, run_jobs
 
-PLAN = Path(__file__).with_name("plan.yaml")
 QUICK_ITERATIONS = 3
 OTHER_ENVIRONMENTS = ("isaaclab", "mjlab")
 """Tables that are measured only if they are named, because they need another environment."""
@@ -71,7 +70,7 @@ class Job:
 def planned(table: str) -> list[Job]:
     """Return the runs of a table in ``plan.yaml``, sorted by seed, so that an interrupted benchmark still compares."""
     jobs = []
-    for entry in yaml.safe_load(PLAN.read_text())[table]:
+    for entry in yaml.safe_load(Path(__file__).with_name("plan.yaml").read_text())[table]:
         shared = entry.get("settings", {})
         for variant, settings in entry.get("variants", {"preset": {}}).items():
             overrides = tuple(f"{name}={value}" for name, value in (shared | settings).items())
@@ -144,12 +143,9 @@ def settings_of(params: DictConfig) -> Record:
 
 
 def measure_missing(results: Results, table: str, jobs: Sequence[Job], script: str, workers: int = 1) -> int:
-    """Measure the jobs without a stored record and store each record when it is complete.
+    """Measure the jobs without a stored record, store each record, print errors and return how many jobs failed.
 
     ``script`` is the benchmark to start for each run; it calls :func:`main`.
-
-    Returns:
-        The number of failed jobs; their errors are printed.
     """
     stored, commands, failed = {run_key(run) for run in results.runs(table)}, [], 0
     with tempfile.TemporaryDirectory() as name:

@@ -32,10 +32,7 @@ ONE, TOGETHER, APART = "one process", "together", "at the same time, each by its
 def measure(groups: Sequence[Sequence[int]], settings: Sequence[str], warm_up: int, iterations: int) -> list[Record]:
     """Run groups of processes, given by their cores, at the same time and return the record of each group.
 
-    The processes of a group train together.
-
-    Raises:
-        RuntimeError: If a training fails.
+    The processes of a group train together. A failed training raises RuntimeError.
     """
     records, running = [], []
     with tempfile.TemporaryDirectory() as name:

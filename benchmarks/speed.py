@@ -33,8 +33,7 @@ from speed_subjects import (
 
 from trudi_rsl.algorithms import TruDi
 
-GROWTH_UPDATES = 200
-MIB = 2**20
+GROWTH_UPDATES, MIB = 200, 2**20
 
 
 class Bench:

@@ -143,10 +143,7 @@ def update_args(alg: TruDi) -> tuple[Minibatch, Tensor | None]:
 
 
 def action_batch(alg: TruDi, env: RandomEnv, sample: Callable[..., Any]) -> Callable[[], Any]:
-    """Return a function that draws one action per environment as a rollout does.
-
-    ``sample`` maps normalised observations and noise to decisions.
-    """
+    """Return a function that draws one action per environment with ``sample(obs, noise)``, as a rollout does."""
     actor, obs = alg.actor_critic.actor, env.get_observations()["policy"]
 
     @torch.inference_mode()
@@ -203,11 +200,7 @@ def parts(alg: TruDi) -> dict[str, Callable[[], Any]]:
 
 
 def check_fast(alg: TruDi) -> None:
-    """Check that no function fell back to code that is not compiled or captured.
-
-    Raises:
-        RuntimeError: Naming the functions that did.
-    """
+    """Raise RuntimeError if a function fell back to code that is not compiled or captured."""
     accelerator = alg.learner.accelerator
     slow = [f"{g.name} ({g.verb})" for g in [*accelerator._compiled, *accelerator._captured] if not g.is_fast]
     if slow:

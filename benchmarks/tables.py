@@ -125,7 +125,7 @@ class Group(NamedTuple):
     groups: Groups
     """All rows of the table."""
     baseline: str
-    """Variant that the others are compared with; its row is the preset's unless the table names another."""
+    """Variant that the others are compared with, and the preset unless the table names another."""
     preset: str
 
     def same_seeds(self) -> list[Record]:

@@ -34,12 +34,12 @@ from trudi_rsl.runners import OnPolicyRunner
 from trudi_rsl.runners.evaluation import RateCheckpoints
 
 TASK = "HalfCheetah-v5"
-WARM_UP, MEASURED = 5, 25
+WARM_UP, MEASURED, PROFILED = 5, 25, 10
 CASES = [("trudi", 1), ("ppo", 1), ("trudi", 2), ("ppo", 2)]
 CASES += [(algo, 1) for algo in ALGORITHMS if algo not in ("trudi", "ppo")]
 """Algorithms and threads."""
 
-PROFILED, NUM_TOP, MICROSECOND = 10, 20, 1e-6
+NUM_TOP, MICROSECOND = 20, 1e-6
 CLASSES = {
     "triton_tem": "matrix products",
     **dict.fromkeys(("cpp_fused", "triton_"), "compiled kernels"),
