@@ -45,7 +45,6 @@ benchmark: $(STAMP)  ## Measure what docs/results.md shows (hours; continues whe
 	$(PY) benchmarks/throughput.py
 	$(PY) benchmarks/speed.py --threads 1 2
 	$(PY) benchmarks/scaling.py
-	$(PY) benchmarks/profile_iteration.py
 	$(PY) benchmarks/deployment.py --tables latency sim_to_sim
 	$(PY) benchmarks/deployment.py --tables exported --tasks HalfCheetah-v5 PlanarObstacle-v0
 	$(PY) benchmarks/learning.py
