@@ -64,11 +64,12 @@ test-hosts: $(STAMP)  ## The tests with real Isaac Lab and mjlab, each in an env
 test-fast: $(STAMP)  ## The tests that take seconds
 	$(PY) -m pytest -n $(PYTEST_WORKERS) -m "not slow"
 
-lint: $(STAMP)  ## ruff, pyright and hadolint
+lint: $(STAMP)  ## ruff, pyright, import-linter and hadolint
 	$(VENV)/bin/hadolint docker/*.Dockerfile
 	$(PY) -m ruff check
 	$(PY) -m ruff format --check
 	$(PY) -m pyright --pythonpath $(PY)
+	$(VENV)/bin/lint-imports --no-cache
 
 format: $(STAMP)  ## Let ruff format the code and mend what it can
 	$(PY) -m ruff check --fix
