@@ -31,10 +31,10 @@ class _Simulation:
     def __init__(self, cfg: SimulationCfg) -> None:
         self.device = cfg.device
 
+    instance = has_gui = staticmethod(lambda: None)
+
     def __getattr__(self, name: str) -> Any:
         return lambda *_, **__: None
-
-    instance = has_gui = staticmethod(lambda: None)
 
 
 class _Scene:
@@ -103,14 +103,26 @@ class PointPPORunnerCfg(RslRlOnPolicyRunnerCfg):
     experiment_name = "point"
     obs_groups = {"policy": ["policy"], "critic": ["critic"]}  # noqa: RUF012
     policy = RslRlPpoActorCriticCfg(
-        **dict.fromkeys(("actor_obs_normalization", "critic_obs_normalization"), False),
-        **dict.fromkeys(("actor_hidden_dims", "critic_hidden_dims"), [16]),
-        **{"init_noise_std": 1.0, "activation": "elu"},
+        init_noise_std=1.0,
+        actor_obs_normalization=False,
+        critic_obs_normalization=False,
+        actor_hidden_dims=[16],
+        critic_hidden_dims=[16],
+        activation="elu",
     )
     algorithm = RslRlPpoAlgorithmCfg(
-        **{"value_loss_coef": 1.0, "use_clipped_value_loss": True, "clip_param": 0.2, "entropy_coef": 0.0},
-        **{"num_learning_epochs": 2, "num_mini_batches": 2, "learning_rate": 1.0e-3, "schedule": "adaptive"},
-        **{"gamma": 0.97, "lam": 0.95, "desired_kl": 0.01, "max_grad_norm": 1.0},
+        value_loss_coef=1.0,
+        use_clipped_value_loss=True,
+        clip_param=0.2,
+        entropy_coef=0.0,
+        num_learning_epochs=2,
+        num_mini_batches=2,
+        learning_rate=1.0e-3,
+        schedule="adaptive",
+        gamma=0.97,
+        lam=0.95,
+        desired_kl=0.01,
+        max_grad_norm=1.0,
     )
 
 
