@@ -26,14 +26,8 @@ def family(task: str) -> str:
 def counterpart(task: str, registered: Iterable[str], play: bool = False) -> str | None:
     """Return the registered name of a task whose name may be that of another version of the simulator.
 
-    Args:
-        task: Name given by the user.
-        registered: All registered names.
-        play: Prefer the variant for playing, if there is one.
-
-    Returns:
-        ``task`` itself if it is registered and no other variant is preferred, else a name of the same family, else
-        None.
+    That is ``task`` itself if it is registered, else a name of the same family, else None. With ``play``, variants for
+    playing are preferred, if there are any.
     """
     same = sorted({name for name in registered if family(name) == family(task)})
     for_play = [name for name in same if "-Play" in name]
