@@ -26,8 +26,10 @@ def family(task: str) -> str:
 def counterpart(task: str, registered: Iterable[str], play: bool = False) -> str | None:
     """Return the registered name of a task whose name may be that of another version of the simulator.
 
-    That is ``task`` itself if it is registered, else a name of the same family, else None. With ``play``, variants for
-    playing are preferred, if there are any.
+    Args:
+        task: Returned itself if it is registered, else a name of its family, None if there is none.
+        registered: All registered names.
+        play: Prefer variants for playing, if there are any.
     """
     same = sorted({name for name in registered if family(name) == family(task)})
     for_play = [name for name in same if "-Play" in name]
