@@ -4,7 +4,6 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any
 
 import pytest
 import yaml
@@ -18,8 +17,6 @@ from trudi_rsl.config.event_file import read_run
 from trudi_rsl.config.presets import CONFIG_DIR
 from trudi_rsl.errors import CheckpointError, ConfigError
 from trudi_rsl.experiments.experiment import Experiment, load_experiment
-from trudi_rsl.experiments.plan import plan
-from trudi_rsl.rsl_rl_compat.version import PPO_MODELS
 
 MANY = settings(FIXED, max_examples=50)
 PIECES = (
@@ -96,18 +93,3 @@ def test_a_misspelled_experiment_is_one_or_refused(run: Path, text: str) -> None
         assert experiment.evaluation.sampler_cfgs()
     except ConfigError as error:
         assert str(error).isprintable()
-
-
-@pytest.mark.slow
-@pytest.mark.skipif(not PPO_MODELS, reason="experiments need rsl-rl-lib 5")
-@settings(FIXED, max_examples=10)
-@given(content=spoiled(EXPERIMENT))
-def test_an_experiment_with_other_values_is_planned_below_its_folder_or_refused(run: Path, content: Any) -> None:
-    (run / "x.yaml").write_text(yaml.safe_dump(content))
-    try:
-        jobs = plan(load_experiment(str(run / "x.yaml")))
-    except ConfigError as error:
-        assert str(error).isprintable()
-    else:
-        root = Path(jobs[0].root).resolve()
-        assert all(job.folder.resolve().parent.parent == root for job in jobs)

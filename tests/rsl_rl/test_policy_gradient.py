@@ -10,6 +10,7 @@ from typing import Any
 import pytest
 import torch
 from rsl_rl.algorithms import PPO
+from torch.multiprocessing.spawn import spawn
 
 from tests.rsl_rl.helpers import runner_cfg as trudi_cfg
 from tests.rsl_rl.small_policies import RandomTask, built, collect, observations, runner_cfg, state
@@ -217,3 +218,34 @@ def test_a_checkpoint_alone_rebuilds_the_actor_as_often_as_asked() -> None:
         policy, _ = rebuild_policy(saved)
         trained.eval_mode()
         torch.testing.assert_close(policy.deterministic_actions(policy.actor_obs(obs)), trained.actor(obs))
+
+
+WORLD_SIZE = 2
+
+
+def learn(rank: int, folder: str) -> None:
+    """Take one update on a rollout of this process's own and keep the parameters."""
+    torch.distributed.init_process_group(
+        "gloo", init_method=f"file://{folder}/rendezvous", rank=rank, world_size=WORLD_SIZE
+    )
+    torch.manual_seed(1)
+    cfg = runner_cfg(DPPO, DENOISING, desired_kl=1e-4)
+    cfg["multi_gpu"] = {"global_rank": rank, "local_rank": rank, "world_size": WORLD_SIZE}
+    algorithm = DPPO.construct_algorithm(observations(), RandomTask(), cfg, "cpu")  # type: ignore[arg-type]
+    collect(algorithm)
+    storage: Any = algorithm.storage
+    # a rollout in which other actions were good
+    storage.advantages = storage.advantages * (1.0 - 2.0 * rank)
+    losses = algorithm.update()
+    torch.save({"state": state(algorithm), "lr": algorithm.learning_rate, "losses": losses}, f"{folder}/rank{rank}.pt")
+    torch.distributed.destroy_process_group()
+
+
+@pytest.mark.slow
+@needs_models
+def test_processes_with_different_data_stay_identical(tmp_path: Path) -> None:
+    spawn(learn, (str(tmp_path),), nprocs=WORLD_SIZE)
+    first, second = (torch.load(tmp_path / f"rank{rank}.pt") for rank in range(WORLD_SIZE))
+    assert first["losses"]["surrogate"] != second["losses"]["surrogate"]
+    assert first["lr"] == second["lr"] < 1e-3
+    assert [name for name, value in first["state"].items() if not torch.equal(value, second["state"][name])] == []

@@ -141,12 +141,6 @@ def test_learning_goes_on_after_an_interrupt(tmp_path: Path, monkeypatch: pytest
     assert len(calls) == 3 + runner_cfg()["num_steps_per_env"]
 
 
-def test_a_non_finite_rollout_names_environment_and_step(exploding: str) -> None:
-    runner = OnPolicyRunner(UncheckedVecEnv(exploding, 3), impatient_cfg(), None, "cpu")
-    with pytest.raises(NonFiniteError, match=r"reward in environment 0 at step 0 of this rollout \(3 environments"):
-        runner.learn(5)
-
-
 @pytest.mark.parametrize("cfg", [runner_cfg, *([ppo_cfg] if PPO_MODELS else [])])
 def test_our_runner_trains_as_the_stock_one(cfg: Callable[[], dict[str, Any]], tmp_path: Path) -> None:
     weights, logs = [], []
