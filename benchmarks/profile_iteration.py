@@ -18,7 +18,7 @@ from collections import defaultdict
 from typing import Any
 
 import torch
-from results import Record, argument_parser, chosen_results, processor, versions
+from results import Record, argument_parser, chosen_results, versions
 from rich.console import Console
 from rich.progress import track
 from rich.table import Table
@@ -27,6 +27,7 @@ from timing import synchronize
 from torch.profiler import ProfilerActivity, profile
 
 from trudi_rsl.algorithms import TruDi
+from trudi_rsl.deploy.provenance import machine
 from trudi_rsl.runners import OnPolicyRunner
 
 WARM_UP, NUM_TOP, MICROSECOND = 4, 20, 1e-6
@@ -143,7 +144,7 @@ def main() -> None:
         "algo": args.algo,
         "overrides": args.overrides,
         "device": torch.cuda.get_device_name(args.device) if on_gpu else "cpu",
-        "processor": processor(),
+        "processor": machine(),
         "threads": args.threads,
         "versions": versions("torch", "rsl-rl-lib"),
         "iterations": iterations,

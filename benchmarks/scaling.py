@@ -27,9 +27,10 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from results import Record, argument_parser, chosen_results, processor, versions
+from results import Record, argument_parser, chosen_results, versions
 from throughput import TASK, training
 
+from trudi_rsl.deploy.provenance import machine
 from trudi_rsl.distributed import current_ranks
 
 ONE, TOGETHER, APART = "one process", "together", "at the same time, each by itself"
@@ -134,7 +135,7 @@ def main() -> None:
             print(f"{name}: {sum(map(rate, runs[name][-1])):.0f} env-steps/s", flush=True)
     about = {name: getattr(args, name) for name in ("task", "settings", "processes", "iterations", "warm_up")}
     shares = {name: efficiency(runs, name) for name in (TOGETHER, APART)}
-    about |= {"processor": processor(), "versions": versions(), "efficiency": shares}
+    about |= {"processor": machine(), "versions": versions(), "efficiency": shares}
     chosen_results(args).write("scaling", about | {"runs": runs})
     for name, share in shares.items():
         print(f"{args.processes} processes {name}: {100.0 * share:.0f} % of the rate of one, each")

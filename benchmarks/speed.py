@@ -17,13 +17,14 @@ from functools import partial
 from typing import Any
 
 import torch
-from results import Record, Results, argument_parser, chosen_results, processor, versions
+from results import Record, Results, argument_parser, chosen_results, versions
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 from speed_plan import SECTIONS, Cell, Sizes, plan, sizes
 from speed_subjects import action_batch, check_fast, make_ppo, make_trudi, parts, trained_trudi, update_args
 from timing import TooSlowError, counted_flops, device_name, measured, reached
 
 from trudi_rsl.algorithms import TruDi
+from trudi_rsl.deploy.provenance import machine
 
 GROWTH_UPDATES = 200
 MIB = 2**20
@@ -149,14 +150,14 @@ class Store:
     def __init__(self, results: Results, device: str) -> None:
         self.results, self.name = results, f"speed_{device_name(device)}"
         on_gpu = torch.device(device).type == "cuda"
-        machine = {
+        setup = {
             "device": torch.cuda.get_device_name(device) if on_gpu else "cpu",
-            "processor": processor(),
+            "processor": machine(),
             "versions": versions("torch", "rsl-rl-lib", "tensordict"),
         }
         before = results.read(self.name)
-        same = before and all(before.get(key) == value for key, value in machine.items())
-        self.result: Record = before if same else machine | {"runs": {}}
+        same = before and all(before.get(key) == value for key, value in setup.items())
+        self.result: Record = before if same else setup | {"runs": {}}
 
     def begin(self, threads: int, sections: Sequence[str]) -> None:
         """Drop the sections that are about to be measured."""

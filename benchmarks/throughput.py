@@ -18,7 +18,7 @@ from typing import Any
 
 import torch
 from omegaconf import DictConfig, OmegaConf
-from results import ALGORITHMS, Record, processor, versions
+from results import ALGORITHMS, Record, versions
 from rich.progress import track
 from runs import main
 from speed_subjects import path_kl_gradient
@@ -26,6 +26,7 @@ from timing import measured
 
 from trudi_rsl.algorithms import TruDi
 from trudi_rsl.config import compose
+from trudi_rsl.deploy.provenance import machine
 from trudi_rsl.hosts.registry import make_env
 from trudi_rsl.runners import OnPolicyRunner
 from trudi_rsl.runners.evaluation import RateCheckpoints
@@ -135,7 +136,7 @@ def throughput(quick: bool) -> Record:
         torch.set_num_threads(threads)
         with contextlib.redirect_stdout(io.StringIO()):
             records[f"{algo}, {threads} thread{'s' * (threads > 1)}"] = measure(algo, *counts)
-    about = {"task": TASK, "iterations": counts[1], "warm_up": counts[0], "processor": processor()}
+    about = {"task": TASK, "iterations": counts[1], "warm_up": counts[0], "processor": machine()}
     return about | {"versions": versions(), "runs": records}
 
 
@@ -159,7 +160,7 @@ def evaluation_cost(quick: bool) -> Record:
             "evaluation_s": seconds,
             "iteration_s": iteration,
         }
-    return {"task": TASK, "processor": processor(), "runs": records}
+    return {"task": TASK, "processor": machine(), "runs": records}
 
 
 def median_seconds(work: Callable[[], Any], times: int) -> float:

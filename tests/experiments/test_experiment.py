@@ -11,9 +11,8 @@ import pytest
 from trudi_rsl.config import compose
 from trudi_rsl.config.presets import available
 from trudi_rsl.errors import ConfigError
-from trudi_rsl.experiments.experiment import from_mapping, load_experiment
+from trudi_rsl.experiments.experiment import from_mapping, load_experiment, plan
 from trudi_rsl.experiments.job import Job
-from trudi_rsl.experiments.plan import plan
 from trudi_rsl.rsl_rl_compat.version import PPO_MODELS
 
 pytestmark = pytest.mark.skipif(not PPO_MODELS, reason="the settings of PPO are written for RSL-RL 5")

@@ -16,8 +16,7 @@ from tests.evaluation.tiny_runs import train_tiny, write_run
 from tests.health.unhealthy_runs import Trained, train
 from tests.scripts.running import SCRIPTS
 from trudi_rsl.health import RULES
-from trudi_rsl.health.checkpoints import examine_checkpoints
-from trudi_rsl.health.checkup import examine_run
+from trudi_rsl.health.checkup import examine_checkpoints, examine_run
 from trudi_rsl.rsl_rl_compat.version import PPO_MODELS
 
 pytestmark = pytest.mark.slow

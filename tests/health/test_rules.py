@@ -59,7 +59,7 @@ def test_a_rule_needs_all_of_its_scalars(healthy: Trained) -> None:
     for rule in RULES:
         for missing in rule.scalars:
             scalars = {name: values for name, values in history.scalars.items() if name != missing}
-            assert not rule.is_logged(History(history.iterations, scalars))
+            assert str(rule.missing_data(History(history.iterations, scalars))).endswith("not logged")
             assert rule.find(History(history.iterations, scalars)) is None
 
 
@@ -177,7 +177,7 @@ def test_each_rule_warns_only_once() -> None:
     watch = Watch({})
     with warnings.catch_warnings(record=True) as caught:
         warnings.simplefilter("always")
-        found = [name for _ in range(100) for name in watch.observe({"action_saturation": 0.9}, 1.0)]
+        found = [name for _ in range(100) for name in watch.observe({"action_saturation": 0.9, "seconds": 1.0})]
     assert found == ["saturated actions"]
     assert ["90 % of all action components" in str(warning.message) for warning in caught] == [True]
 
@@ -195,7 +195,8 @@ def test_the_last_iterations_are_kept_with_their_numbers() -> None:
     watch = Watch({})
     total = 3 * MIN_KEPT + 10
     for iteration in range(total):
-        watch.observe({"q_mean": iteration} | ({"late": 1.0} if iteration >= total - 5 else {}), 1.0)
+        late = {"late": 1.0} if iteration >= total - 5 else {}
+        watch.observe({"q_mean": iteration, "seconds": 1.0} | late)
     history = watch.history
     assert MIN_KEPT <= len(history) <= 2 * MIN_KEPT
     assert history.iterations[-1] == total - 1
