@@ -368,7 +368,7 @@ _ALLOWED: dict[str, Check] = {
 def algorithm_of_settings(values: Mapping[str, Any]) -> LearnerAlgorithm:
     """Return the algorithm that the selectors of an ``algorithm`` section name, TruDi's values where they are absent.
 
-    A pair that no algorithm has gives one whose ``from_dict`` refuses it.
+    For a pair that no algorithm has, it returns one whose ``from_dict`` refuses the pair.
     """
     kind = tuple(values.get(name, getattr(TruDiCfg, name)) for name in SELECTORS)
     for algo, cfg in SETTINGS.items():

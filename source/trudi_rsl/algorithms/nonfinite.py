@@ -18,18 +18,16 @@ import logging
 import math
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import Any, NamedTuple
 
 import torch
+from rsl_rl.env import VecEnv
 from torch import Tensor
 
 from trudi_rsl.checkpoints.file import write_checkpoint
 from trudi_rsl.environments.progress import reset_envs
 from trudi_rsl.errors import NonFiniteError
 from trudi_rsl.storage import RolloutBuffer
-
-if TYPE_CHECKING:
-    from rsl_rl.env import VecEnv
 
 logger = logging.getLogger(__name__)
 

@@ -8,11 +8,12 @@ import functools
 import inspect
 import warnings
 from collections.abc import Mapping, Sequence
-from typing import TYPE_CHECKING, Any, ClassVar, Self, cast
+from typing import Any, ClassVar, Self, cast
 
 import torch
 from rsl_rl.algorithms import PPO
 from rsl_rl.env import VecEnv
+from rsl_rl.storage import RolloutStorage
 from tensordict import TensorDict
 from torch import Tensor, nn
 
@@ -32,9 +33,6 @@ from trudi_rsl.policies import DenoisingModel, FlowModel, GenerativeModel
 from trudi_rsl.rsl_rl_compat.models import resolve_callable
 from trudi_rsl.rsl_rl_compat.version import INSTALLED, NORMALIZES_IN_UPDATE, PPO_MODELS
 from trudi_rsl.settings import DPPOCfg, LearnerCfg
-
-if TYPE_CHECKING:
-    from rsl_rl.storage import RolloutStorage
 
 MIN_LEARNING_RATE, MAX_LEARNING_RATE = 1e-5, 1e-2
 """Limits of the adaptive learning rate, RSL-RL's."""
