@@ -129,13 +129,13 @@ def file_name(device: str) -> str:
 def stored_result(results: Results, device: str) -> Record:
     """Return the stored result of a device; empty if it is of another machine or other versions."""
     on_gpu = torch.device(device).type == "cuda"
-    machine = {
+    setup = {
         "device": torch.cuda.get_device_name(device) if on_gpu else "cpu",
         "processor": machine(),
         "versions": versions("torch", "rsl-rl-lib", "tensordict"),
     }
     stored = results.read(file_name(device))
-    return stored if all(stored.get(key) == value for key, value in machine.items()) else machine | {"runs": {}}
+    return stored if all(stored.get(key) == value for key, value in setup.items()) else setup | {"runs": {}}
 
 
 def measure(results: Results, device: str, chosen: Sizes, threads: int, sections: Sequence[str] = SECTIONS) -> None:
