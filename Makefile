@@ -45,7 +45,6 @@ benchmark: $(STAMP)  ## Measure what docs/results.md shows (hours; continues whe
 	$(PY) benchmarks/throughput.py
 	$(PY) benchmarks/speed.py --threads 1 2
 	$(PY) benchmarks/scaling.py
-	$(PY) benchmarks/profile_iteration.py
 	$(PY) benchmarks/deployment.py --tables latency sim_to_sim
 	$(PY) benchmarks/deployment.py --tables exported --tasks HalfCheetah-v5 PlanarObstacle-v0
 	$(PY) benchmarks/learning.py
@@ -65,11 +64,12 @@ test-hosts: $(STAMP)  ## The tests with real Isaac Lab and mjlab, each in an env
 test-fast: $(STAMP)  ## The tests that take seconds
 	$(PY) -m pytest -n $(PYTEST_WORKERS) -m "not slow"
 
-lint: $(STAMP)  ## ruff, pyright and hadolint
+lint: $(STAMP)  ## ruff, pyright, import-linter and hadolint
 	$(VENV)/bin/hadolint docker/*.Dockerfile
 	$(PY) -m ruff check
 	$(PY) -m ruff format --check
 	$(PY) -m pyright --pythonpath $(PY)
+	$(VENV)/bin/lint-imports --no-cache
 
 format: $(STAMP)  ## Let ruff format the code and mend what it can
 	$(PY) -m ruff check --fix

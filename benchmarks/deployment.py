@@ -17,10 +17,12 @@ import tempfile
 from pathlib import Path
 from typing import Any
 
+import gymnasium
+import mujoco as mujoco_package
 import numpy as np
 import runs
 import torch
-from results import Record, processor, versions
+from results import Record, versions
 from rsl_rl.env import VecEnv
 from tensordict import TensorDict
 from torch import Tensor
@@ -29,21 +31,24 @@ from trudi_rsl.deploy import ExportOptions, ExportReport, Policy, export_checkpo
 from trudi_rsl.deploy.latency import CALLS_PER_TURN, NUM_CALLS, RUNTIMES
 from trudi_rsl.deploy.latency import measure as time_files
 from trudi_rsl.deploy.onnx_file import Precision
+from trudi_rsl.deploy.provenance import machine
 from trudi_rsl.deploy.runtime import open_session
+from trudi_rsl.evaluation.behaviour import NUM_RUNS, Behaviour, record
 from trudi_rsl.evaluation.episodes import evaluate
-from trudi_rsl.evaluation.identify import newest_checkpoint, read_subject
+from trudi_rsl.evaluation.identify import load_run_settings, newest_checkpoint, read_subject
 from trudi_rsl.evaluation.measurement import Evaluation, EvaluationCfg
 from trudi_rsl.evaluation.samplers import SamplerCfg
-from trudi_rsl.hosts.registry import GYMNASIUM
+from trudi_rsl.hosts.registry import GYMNASIUM, make_env
 from trudi_rsl.policies import ActorCritic, ChainOptions, DiffusionActorCritic, GaussianActorCritic
+from trudi_rsl.tasks import find_modes
 
+mujoco: Any = mujoco_package  # has no type annotations
 NUM_OBS, NUM_ACTIONS, WIDTH = 99, 29, 512
 """Unitree G1."""
 STEPS = (1, 2, 4, 8, 16)
 LOW_PRECISIONS: tuple[Precision, ...] = ("fp16", "int8")
 EPISODES, SEED = 32, 1000
 MULTIMODAL = "PlanarObstacle-v0"
-MJLAB_FLAGS = ("--num_envs", "128")
 VARIANTS: dict[str, dict[str, Any]] = {
     "N = 8": {},
     "N = 4": {"chain": ChainOptions(num_steps=4)},
@@ -86,7 +91,7 @@ def latency(quick: bool) -> Record:
         times = timing.latency._asdict()
         rows[timing.file.parent.name][RUNTIMES[timing.file.suffix]] = times
     return {
-        "processor": processor(),
+        "processor": machine(),
         "versions": versions("torch", "onnxruntime"),
         "num_calls": num_calls,
         "shape": {"num_obs": NUM_OBS, "num_actions": NUM_ACTIONS, "width": WIDTH},
@@ -95,11 +100,7 @@ def latency(quick: bool) -> Record:
 
 
 class ExportedPolicy:
-    """An ONNX file that acts in many environments at once.
-
-    Args:
-        file: The file, exported with a batch size equal to the number of environments.
-    """
+    """An ONNX file that acts in many environments at once, as many as its batch size."""
 
     def __init__(self, file: Path) -> None:
         self._session = open_session(file)
@@ -123,10 +124,6 @@ def environments(task: str, checkpoint: Path, num_envs: int, fixed_start: bool =
         from trudi_rsl.hosts.mjlab.task import find_task
 
         return PlayedEnv(ManagerBasedRlEnv(playing_cfg(find_task(task, "trudi"), num_envs, SEED), "cpu"), task)
-    from trudi_rsl.evaluation.identify import load_run_settings
-    from trudi_rsl.hosts.registry import make_env
-    from trudi_rsl.tasks import find_modes
-
     cfg = load_run_settings(checkpoint, task, "trudi", [f"env.num_envs={num_envs}"])
     if fixed_start:
         cfg.env.env_kwargs = {**(cfg.env.env_kwargs or {}), **find_modes(task).fixed_start}
@@ -141,17 +138,14 @@ def drive(task: str, checkpoint: Path, options: dict[str, Any]) -> Record:
         torch.manual_seed(SEED)
         found = evaluate(env, ExportedPolicy(report.onnx), EPISODES, progress=False)
         env.close()  # pyright: ignore[reportAttributeAccessIssue]
-        record: Record = {"returns": found.returns.tolist(), "parity_error": report.onnx_difference}
+        measured: Record = {"returns": found.returns.tolist(), "parity_error": report.onnx_difference}
         if task == MULTIMODAL:
-            record["behaviour"] = behaviour(checkpoint, Path(folder, "latent"), options)
-    return record
+            measured["behaviour"] = behaviour(checkpoint, Path(folder, "latent"), options)
+    return measured
 
 
 def behaviour(checkpoint: Path, folder: Path, options: dict[str, Any]) -> Record:
     """Return the behaviours of a variant of the multimodal task's policy."""
-    from trudi_rsl.evaluation.behaviour import NUM_RUNS, Behaviour, record
-    from trudi_rsl.tasks import find_modes
-
     many = ExportOptions(batch_size=NUM_RUNS, latent_input=True, **options)
     file = export_checkpoint(checkpoint, folder, many).latent_onnx
     assert file is not None
@@ -164,7 +158,7 @@ def behaviour(checkpoint: Path, folder: Path, options: dict[str, Any]) -> Record
 
 def measure_exported(job: runs.Job) -> Record:
     """Train one run and return the performance of each exported variant."""
-    flags = MJLAB_FLAGS if job.task.startswith("Mjlab-") else ()
+    flags = ("--num_envs", "128") if job.task.startswith("Mjlab-") else ()
     with tempfile.TemporaryDirectory() as folder:
         run, _ = runs.train(job.command(*flags), Path(folder))
         checkpoint = newest_checkpoint(run)
@@ -198,10 +192,6 @@ def measure_sim_to_sim(job: runs.Job) -> Record:
 
 def plain_return(policy: Policy, generator: np.random.Generator) -> float:
     """Run one episode of HalfCheetah-v5 without Gymnasium, except for its robot file, and return the sum of rewards."""
-    import gymnasium
-    import mujoco as mujoco_package
-
-    mujoco: Any = mujoco_package  # has no type annotations
     file = Path(gymnasium.__file__).parent / "envs" / "mujoco" / "assets" / "half_cheetah.xml"
     model = mujoco.MjModel.from_xml_path(str(file))
     data = mujoco.MjData(model)

@@ -3,6 +3,8 @@
 
 from __future__ import annotations
 
+import functools
+import itertools
 import statistics
 from pathlib import Path
 from typing import Any
@@ -14,52 +16,39 @@ mpl.use("Agg")
 import tables
 from matplotlib import pyplot as plt
 from matplotlib.axes import Axes
-from matplotlib.ticker import NullFormatter, NullLocator
 from results import ALGORITHMS, Record, Results
 from speed_plan import SWEPT
 from tables import Groups, Runs
 
-COLORS = {
-    "trudi": "#1f5fbf",
-    "reppo": "#3f9b57",
-    "dime": "#8a5cc2",
-    "ppo": "#d9822b",
-    "spo": "#b5a21c",
-    "dppo": "#c2455e",
-    "fpo": "#6b6b6b",
-}
+COLORS = dict(
+    zip(ALGORITHMS, ("#1f5fbf", "#3f9b57", "#8a5cc2", "#d9822b", "#b5a21c", "#c2455e", "#6b6b6b"), strict=True)
+)
 LABELS = ALGORITHMS | {"ppo": "PPO (RSL-RL)"}
-PARTS = {
-    "simulate": "#8a8a8a",
-    "sample": "#7fb3e6",
-    "store": "#c9c9c9",
-    "targets": "#a6d49f",
-    "critic step": "#d9822b",
-    "actor step": "#1f5fbf",
-    "update": "#d9b48f",
-}
+PARTS = {"simulate": "#8a8a8a", "sample": "#7fb3e6", "store": "#c9c9c9", "targets": "#a6d49f"}
+PARTS |= {"critic step": "#d9822b", "actor step": "#1f5fbf", "update": "#d9b48f"}
 """Colours of an iteration's parts."""
-RETURN, STEPS = "training return (last 100 episodes)", "environment steps [thousands]"
+Lines = dict[str, tuple[str, Runs]]
+"""Label of a line to its colour and its runs."""
 
 
 def draw_all(results: Results, docs: Path) -> None:
     """Draw all figures into a folder."""
-    host_runs = tables.grouped([*results.runs("isaaclab"), *results.runs("mjlab")])
-    learning_curves(tables.preset_runs(results), docs / "learning_curves.png", tables.BUDGET)
-    learning_curves(host_runs, docs / "host_curves.png")
-    variants(tables.chosen_variants(results), docs / "choices.png")
+    runs = functools.partial(tables.runs_of, results)
+    curves(by_algorithm(runs("comparison")), docs / "learning_curves.png", each_seed=True, end=tables.BUDGET / 1e3)
+    curves(by_algorithm(runs("hosts")), docs / "host_curves.png", each_seed=True)
+    curves(by_algorithm(runs("wallclock")), docs / "wallclock.png", against=("seconds", "env_steps"))
+    curves(by_variant(runs("choices")), docs / "choices.png")
     for name in ("steps", "eps"):
-        variants(tables.paper_ablation(results, name), docs / f"ablation_{name}.png")
-    ablation(tables.ablated(results), docs / "ablation.png")
-    wall_clock(tables.timed_runs(results), docs / "wallclock.png")
+        curves(by_variant(runs(name)), docs / f"ablation_{name}.png")
+    ablation(runs("ablation"), docs / "ablation.png")
     time_shares(results.read("throughput")["runs"], docs / "throughput.png")
     latency(results.read("latency")["runs"], docs / "latency.png")
     return_against_latency(results, docs / "deployed.png")
     long_runs(results.runs("long_run"), docs / "long_run.png")
     for path in sorted(results.folder.glob("speed_*.json")):
-        runs, device = results.read(path.stem)["runs"], path.stem.removeprefix("speed_")
-        speed_sampling(runs, docs / f"speed_sampling_{device}.png")
-        speed_growth(runs, docs / f"speed_growth_{device}.png")
+        measured, device = results.read(path.stem)["runs"], path.stem.removeprefix("speed_")
+        speed_sampling(measured, docs / f"speed_sampling_{device}.png")
+        speed_growth(measured, docs / f"speed_growth_{device}.png")
 
 
 def panels(rows: int, columns: int, width: float, height: float, **options: Any) -> tuple[Any, np.ndarray]:
@@ -69,90 +58,77 @@ def panels(rows: int, columns: int, width: float, height: float, **options: Any)
 
 
 def save(figure: Any, path: Path) -> None:
-    """Write a figure and close it."""
+    """Write a figure, with a legend in its first panel unless it has one, and close it."""
     for axis in figure.axes:
         axis.spines[["top", "right"]].set_visible(False)
+    if figure.axes[0].get_legend_handles_labels()[0] and not figure.legends:
+        figure.axes[0].legend(frameon=False, fontsize=8)
     figure.savefig(path, dpi=130)
     plt.close(figure)
 
 
-def learning_curves(groups: Groups, path: Path, budget: int | None = None) -> None:
-    """Draw the median over seeds, and each seed thinly, against environment steps, one panel per task.
-
-    Args:
-        groups: Runs by task, algorithm and variant.
-        path: PNG file to write.
-        budget: Environment steps at which medians end; None is each task's shortest run.
-    """
-    tasks = list(dict.fromkeys(task for task, _, _ in groups))
-    figure, axes = panels(1, len(tasks), 3.6, 3.2)
-    for axis, task in zip(axes[0], tasks, strict=True):
-        for algo, color in COLORS.items():
-            runs = groups.get((task, algo, "preset"), [])
-            for run in runs:
-                axis.plot(tables.steps_of(run) / 1e3, run["returns"], color=color, lw=0.6, alpha=0.45)
-            if runs:
-                end = budget or min(run["env_steps"][1] for run in runs)
-                grid = np.linspace(max(run["env_steps"][0] for run in runs), end, 100)
-                curves = [np.interp(grid, tables.steps_of(run), run["returns"]) for run in runs]
-                axis.plot(grid / 1e3, np.median(curves, axis=0), color=color, lw=2, label=LABELS[algo])
-        axis.set(title=f"{task}, medians over seeds", xlabel=STEPS)
-    axes[0][0].set_ylabel(RETURN)
-    axes[0][0].legend(frameon=False, fontsize=8)
-    save(figure, path)
+def by_algorithm(groups: Groups) -> dict[str, Lines]:
+    """Return the runs of each task by algorithm."""
+    return {
+        task: {
+            LABELS[a]: (color, runs)
+            for a, color in COLORS.items()
+            for key, runs in groups.items()
+            if key[:2] == (task, a)
+        }
+        for task in dict.fromkeys(task for task, _, _ in groups)
+    }
 
 
-def variants(groups: Groups, path: Path) -> None:
-    """Draw the median and the range over seeds of each variant against environment steps, one panel per task."""
-    tasks = sorted({task for task, _, _ in groups})
+def by_variant(groups: Groups) -> dict[str, Lines]:
+    """Return the runs of each task by variant, with the same colours in all tasks."""
     names = list(dict.fromkeys(variant for _, _, variant in groups))
-    figure, axes = panels(1, len(tasks), 4.6, 3.6)
-    for axis, task in zip(axes[0], tasks, strict=True):
-        for (of, _, variant), runs in groups.items():
-            if of == task:
-                band(axis, runs, False, f"C{names.index(variant)}", variant)
-        axis.set(title=task, xlabel=STEPS)
-    axes[0][0].set_ylabel(RETURN)
-    axes[0][0].legend(frameon=False, fontsize=8)
+    return {
+        task: {key[2]: (f"C{names.index(key[2])}", runs) for key, runs in groups.items() if key[0] == task}
+        for task in dict.fromkeys(task for task, _, _ in groups)
+    }
+
+
+def curves(
+    tasks: dict[str, Lines],
+    path: Path,
+    against: tuple[str, ...] = ("env_steps",),
+    each_seed: bool = False,
+    end: float | None = None,
+) -> None:
+    """Draw medians of training returns over seeds, one panel per task.
+
+    The x axes show ``env_steps`` in thousands or ``seconds``; two of them make two columns. The seeds are a shade from
+    the lowest to the highest, or thin lines with ``each_seed``. Medians end at ``end`` or at each line's shortest run.
+    """
+    shape = (len(tasks), 2) if len(against) == 2 else (1, len(tasks))
+    figure, axes = panels(*shape, 3.6 if each_seed else 4.6, 3.2 if each_seed else 3.5)
+    for axis, (task, x) in zip(axes.flat, itertools.product(tasks, against), strict=True):
+        for label, (color, runs) in tasks[task].items():
+            places = [tables.steps_of(run) / 1e3 if x == "env_steps" else np.array(run[x]) for run in runs]
+            grid = np.linspace(max(of[0] for of in places), end or min(of[-1] for of in places), 100)
+            values = [np.interp(grid, of, run["returns"]) for of, run in zip(places, runs, strict=True)]
+            axis.plot(grid, np.median(values, axis=0), color=color, lw=2, label=label)
+            if not each_seed:
+                axis.fill_between(grid, np.min(values, axis=0), np.max(values, axis=0), color=color, alpha=0.13, lw=0)
+            for of, run in zip(places, runs, strict=True) if each_seed else ():
+                axis.plot(of, run["returns"], color=color, lw=0.6, alpha=0.45)
+        xlabel = "environment steps [thousands]" if x == "env_steps" else "seconds of training"
+        axis.set(title=f"{task}, medians over seeds", xlabel=xlabel)
+    axes[0][0].set_ylabel("training return (last 100 episodes)")
     save(figure, path)
 
 
-def wall_clock(runs: Runs, path: Path) -> None:
-    """Draw returns against seconds of training and against environment steps, one row per task."""
-    tasks = list(dict.fromkeys(run["task"] for run in runs))
-    figure, axes = panels(len(tasks), 2, 4.6, 3.4)
-    for row, task in zip(axes, tasks, strict=True):
-        for algo, color in COLORS.items():
-            group = [run for run in runs if run["task"] == task and run["algo"] == algo]
-            for axis, seconds in zip(row, (True, False), strict=True):
-                band(axis, group, seconds, color, LABELS[algo])
-        row[0].set(title=task, xlabel="seconds of training", ylabel="training return")
-        row[1].set(title=task, xlabel=STEPS)
-    axes[0][0].legend(frameon=False, fontsize=8)
-    save(figure, path)
-
-
-def band(axis: Axes, runs: Runs, seconds: bool, color: str, label: str) -> None:
-    """Draw the median of runs over a shade from the lowest to the highest, against seconds or thousands of steps."""
-    if not runs:
-        return
-    places = [np.array(run["seconds"]) if seconds else tables.steps_of(run) / 1e3 for run in runs]
-    grid = np.linspace(max(of[0] for of in places), min(of[-1] for of in places), 100)
-    curves = [np.interp(grid, of, run["returns"]) for of, run in zip(places, runs, strict=True)]
-    axis.plot(grid, np.median(curves, axis=0), color=color, lw=1.8, label=label)
-    axis.fill_between(grid, np.min(curves, axis=0), np.max(curves, axis=0), color=color, alpha=0.13, lw=0)
-
-
-def ablation(groups: dict[str, list[Record]], path: Path) -> None:
+def ablation(groups: Groups, path: Path) -> None:
     """Draw the returns of every seed by variant, the best median on top and the unchanged settings in colour."""
-    ranked = sorted(groups.items(), key=lambda item: statistics.median(tables.scores(item[1])))
+    ranked = list(reversed(groups.items()))
     figure, axes = panels(1, 1, 7, 0.36 * len(ranked) + 1)
     axis = axes[0][0]
-    for height, (variant, runs) in enumerate(ranked):
-        values, color = tables.scores(runs), COLORS["trudi"] if variant == tables.UNCHANGED else "#555555"
+    for height, (key, runs) in enumerate(ranked):
+        values, color = tables.scores(runs), COLORS["trudi"] if key[2] == "unchanged" else "#555555"
         axis.plot(values, [height] * len(values), "o", color=color, ms=4.5, alpha=0.7)
         axis.plot([statistics.median(values)], [height], "|", color=color, ms=16, mew=2.2)
-    axis.set_yticks(range(len(ranked)), [variant for variant, _ in ranked])
+    axis.set_yticks(range(len(ranked)), [key[2] for key, _ in ranked])
     axis.set_xlabel("training return of each seed; bar: median")
     axis.grid(axis="x", lw=0.4)
     axis.spines["left"].set_visible(False)
@@ -194,7 +170,6 @@ def latency(runs: dict[str, Record], path: Path) -> None:
     axis.set_xticks(range(len(runs)), [name.replace(", ", "\n") for name in runs])
     axis.set(yscale="log", ylabel="milliseconds per action")
     axis.grid(axis="y", lw=0.4)
-    axis.legend(frameon=False, fontsize=8)
     save(figure, path)
 
 
@@ -204,7 +179,7 @@ def return_against_latency(results: Results, path: Path) -> None:
     axis, milliseconds = axes[0][0], tables.latencies(results)
     order = sorted(milliseconds, key=lambda name: milliseconds[name])
     for i, (task, runs) in enumerate(tables.exported_runs(results).items()):
-        shares = tables.kept_shares(runs)
+        shares = {name: tables.kept_share(runs, name) for name in order}
         # side by side, because overlapping intervals would hide each other
         places = np.array([milliseconds[name] for name in order]) * (1.0 + 0.02 * i)
         for place, name in zip(places, order, strict=True):
@@ -217,7 +192,6 @@ def return_against_latency(results: Results, path: Path) -> None:
     axis.minorticks_off()
     axis.set(xlabel="milliseconds per action, 99 % within (positions to scale)", ylabel="share of the return kept")
     axis.grid(axis="y", lw=0.4)
-    axis.legend(frameon=False, fontsize=8)
     save(figure, path)
 
 
@@ -231,7 +205,6 @@ def long_runs(runs: Runs, path: Path) -> None:
         seconds, megabytes = np.array([sample for sample in run["memory_s_mb"] if sample[1] > 0.0]).T
         bottom.plot(seconds / seconds[-1] * run["iterations"], megabytes, linewidth=0.8)
     top.set_ylabel("training return")
-    top.legend(frameon=False)
     bottom.set(ylabel="memory, MB", xlabel=f"iteration ({runs[0]['task']})")
     bottom.set_ylim(bottom=0.0)
     save(figure, path)
@@ -242,20 +215,16 @@ def speed_sampling(runs: dict[str, Record], path: Path) -> None:
     runs = {label: run for label, run in runs.items() if run.get("sampling")}
     figure, axes = panels(1, len(runs), 4.6, 3.6)
     for axis, (label, run) in zip(axes[0], runs.items(), strict=True):
-        lines: dict[tuple[str, str], list[tuple[int, dict[str, float]]]] = {}
+        lines: dict[tuple[str, str], list[tuple[int, Record]]] = {}
         for cell in run["sampling"].values():
             if "skipped" not in cell:
                 of = f"N = {cell['shape']['num_denoise_steps']}" if cell["actor"] == "diffusion" else cell["actor"]
                 lines.setdefault((of, cell["mode"]), []).append((cell["shape"]["num_envs"], cell["ms"]))
-        colors = {of: f"C{i}" for i, of in enumerate(dict.fromkeys(of for of, _ in lines))}
+        names = list(dict.fromkeys(of for of, _ in lines))
         for (of, mode), points in lines.items():
-            eager = mode == "eager"
-            _times(axis, points, colors[of], "--" if eager else "-", None if eager else of)
-        axis.plot([], [], "--", color="#555555", label="eager")
+            times(axis, points, f"C{names.index(of)}", f"{of}, {mode}", "--" if mode == "eager" else "-")
         axis.set(title=label, xlabel="environments")
-        _logarithmic(axis, {size for points in lines.values() for size, _ in points})
     axes[0][0].set_ylabel("milliseconds per action batch")
-    axes[0][0].legend(frameon=False, fontsize=8)
     save(figure, path)
 
 
@@ -268,24 +237,18 @@ def speed_growth(runs: dict[str, Record], path: Path) -> None:
             cells = [c for c in run["sweeps"].values() if c["swept"] in ("", field) and "skipped" not in c]
             for quantity, color, text in (("update", "trudi", "minibatch update"), ("sampling", "ppo", "action batch")):
                 points = sorted((c["shape"][field], c[quantity]["ms"]) for c in cells)
-                _times(axis, points, COLORS[color], "-", text)
+                times(axis, points, COLORS[color], text)
             axis.set_xlabel(title)
-            _logarithmic(axis, {c["shape"][field] for c in cells})
         row[0].set_ylabel(f"milliseconds, {label}")
-    axes[0][0].legend(frameon=False, fontsize=8)
     save(figure, path)
 
 
-def _logarithmic(axis: Axes, sizes: set[int]) -> None:
-    """Scale both axes logarithmically, with ticks at the measured sizes."""
+def times(axis: Axes, points: list[tuple[int, Record]], color: str, label: str, style: str = "-") -> None:
+    """Draw medians over a shade of the quartiles against sizes, with logarithmic axes and ticks at the sizes."""
+    sizes, timings = [size for size, _ in points], [timing for _, timing in points]
+    axis.plot(sizes, [t["median"] for t in timings], style, color=color, marker="o", ms=3.5, label=label)
+    axis.fill_between(sizes, [t["q25"] for t in timings], [t["q75"] for t in timings], color=color, alpha=0.2, lw=0)
     axis.set(xscale="log", yscale="log")
-    axis.set_xticks(sorted(sizes), [str(size) for size in sorted(sizes)])
-    axis.xaxis.set_minor_locator(NullLocator())
+    axis.set_xticks(sizes, map(str, sizes))
+    axis.minorticks_off()
     axis.yaxis.set_major_formatter("{x:g}")
-    axis.yaxis.set_minor_formatter(NullFormatter())
-
-
-def _times(axis: Axes, points: list[tuple[int, dict[str, float]]], color: str, style: str, label: str | None) -> None:
-    sizes, times = [size for size, _ in points], [timing for _, timing in points]
-    axis.plot(sizes, [t["median"] for t in times], style, color=color, marker="o", ms=3.5, label=label)
-    axis.fill_between(sizes, [t["q25"] for t in times], [t["q75"] for t in times], color=color, alpha=0.2, lw=0)

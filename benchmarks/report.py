@@ -2,7 +2,6 @@
 """Write the tables, the marked numbers and the figures of the docs from the stored results.
 
     python benchmarks/report.py
-    python benchmarks/report.py --check
 
 A table is what stands between ``<!-- table: NAME ARGUMENTS -->`` and ``<!-- end of table -->``; a number is what stands
 directly before ``<!-- value: NAME -->``. Everything else in the pages is written by hand.
@@ -12,7 +11,6 @@ from __future__ import annotations
 
 import argparse
 import re
-import sys
 
 from figures import draw_all
 from results import ROOT, Results
@@ -32,33 +30,19 @@ def markdown(rows: Rows) -> str:
 
 
 def render(page: str, results: Results) -> str:
-    """Return a page with its tables and marked numbers replaced.
-
-    Raises:
-        KeyError: If there is no table or number of a name.
-    """
+    """Return a page with its tables and marked numbers replaced; an unknown name raises KeyError."""
     numbers = values(results)
     page = TABLE.sub(lambda m: f"{m[1]}\n{markdown(TABLES[m[2]](results, *m[3].split()))}\n{m[4]}", page)
     return VALUE.sub(lambda m: numbers[m[2]] + m[1], page)
 
 
 def main() -> None:
-    """Write the pages and figures, or check the pages."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--check", action="store_true", help="write nothing; fail if a page differs from the results")
-    check = parser.parse_args().check
-    results, stale = Results(), []
+    """Write the pages and figures."""
+    argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter).parse_args()
+    results = Results()
     for name in PAGES:
-        before = (ROOT / name).read_text(encoding="utf-8")
-        after = render(before, results)
-        if check:
-            stale += [name] if before != after else []
-        else:
-            (ROOT / name).write_text(after, encoding="utf-8")
-    if stale:
-        sys.exit(f"Not as the results say; run benchmarks/report.py: {', '.join(stale)}")
-    if not check:
-        draw_all(results, ROOT / "docs")
+        (ROOT / name).write_text(render((ROOT / name).read_text(encoding="utf-8"), results), encoding="utf-8")
+    draw_all(results, ROOT / "docs")
 
 
 if __name__ == "__main__":

@@ -6,7 +6,6 @@ from __future__ import annotations
 import argparse
 import json
 import os
-import platform
 import tempfile
 from importlib.metadata import version
 from pathlib import Path
@@ -16,7 +15,7 @@ ROOT = Path(__file__).resolve().parents[1]
 FOLDER = ROOT / "benchmarks" / "results"
 ALGORITHMS = {"trudi": "TruDi", "reppo": "Gaussian sibling (REPPO)", "dime": "DIME", "ppo": "PPO"}
 ALGORITHMS |= {algo: algo.upper() for algo in ("spo", "dppo", "fpo")}
-"""Algorithms and their names in tables and figures, in the order of rows."""
+"""Algorithms and their names, in the order of rows."""
 PACKAGES = ("torch", "rsl-rl-lib", "gymnasium", "mujoco")
 
 Record = dict[str, Any]
@@ -75,28 +74,17 @@ def versions(*packages: str) -> dict[str, str]:
     return {package: version(package) for package in packages or PACKAGES}
 
 
-def processor() -> str:
-    """Return the processor's name and its number of cores."""
-    info = Path("/proc/cpuinfo")
-    lines = info.read_text().splitlines() if info.exists() else []
-    names = [line.split(":", 1)[1].strip() for line in lines if line.startswith("model name")]
-    return f"{names[0] if names else platform.processor()}, {len(names) or '?'} cores"
-
-
 def argument_parser(doc: str | None) -> argparse.ArgumentParser:
     """Return a parser with the flags that all benchmarks share; pass its namespace to :func:`chosen_results`."""
     parser = argparse.ArgumentParser(description=doc, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--output", type=Path, help=f"folder of the JSON files (default: {FOLDER.relative_to(ROOT)})")
-    parser.add_argument(
-        "--quick", action="store_true", help="use the smallest sizes, to check that everything runs; stored elsewhere"
-    )
+    parser.add_argument("--quick", action="store_true", help="smallest sizes, stored elsewhere: check that all runs")
     return parser
 
 
 def chosen_results(args: argparse.Namespace) -> Results:
     """Return the folder to write to; quick runs without ``--output`` get a temporary one."""
-    if args.output or not args.quick:
-        return Results(args.output or FOLDER)
-    folder = Path(tempfile.mkdtemp(prefix="benchmarks_"))
-    print(f"Results of this quick run: {folder}")
-    return Results(folder)
+    if args.quick and not args.output:
+        args.output = Path(tempfile.mkdtemp(prefix="benchmarks_"))
+        print(f"Results of this quick run: {args.output}")
+    return Results(args.output or FOLDER)

@@ -19,13 +19,14 @@ import torch
 import yaml
 from omegaconf import DictConfig, OmegaConf
 from results import ROOT, Record, Results, argument_parser, chosen_results, run_key
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+from rich.progress import track
 
 from trudi_rsl.config.event_file import Run
 from trudi_rsl.experiments.launch import Command, run_jobs
 
-PLAN = Path(__file__).with_name("plan.yaml")
 QUICK_ITERATIONS = 3
+OTHER_ENVIRONMENTS = ("isaaclab", "mjlab")
+"""Tables that are measured only if they are named, because they need another environment."""
 JOB, RECORD = "job.json", "record.json"
 """A job's input and output, in its folder."""
 LOGGED = (
@@ -69,7 +70,7 @@ class Job:
 def planned(table: str) -> list[Job]:
     """Return the runs of a table in ``plan.yaml``, sorted by seed, so that an interrupted benchmark still compares."""
     jobs = []
-    for entry in yaml.safe_load(PLAN.read_text())[table]:
+    for entry in yaml.safe_load(Path(__file__).with_name("plan.yaml").read_text())[table]:
         shared = entry.get("settings", {})
         for variant, settings in entry.get("variants", {"preset": {}}).items():
             overrides = tuple(f"{name}={value}" for name, value in (shared | settings).items())
@@ -142,39 +143,24 @@ def settings_of(params: DictConfig) -> Record:
 
 
 def measure_missing(results: Results, table: str, jobs: Sequence[Job], script: str, workers: int = 1) -> int:
-    """Measure the jobs without a stored record and store each record when it is complete.
+    """Measure the jobs without a stored record, store each record, print errors and return how many jobs failed.
 
-    Args:
-        results: Where the records are.
-        table: Name of the result file.
-        jobs: Runs to measure.
-        script: The benchmark to start for each run; it calls :func:`main`.
-        workers: Runs at the same time.
-
-    Returns:
-        The number of failed jobs; their errors are printed.
+    ``script`` is the benchmark to start for each run; it calls :func:`main`.
     """
-    stored = {run_key(run) for run in results.runs(table)}
-    left = [job for job in jobs if run_key(job.record()) not in stored]
-    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
-    failed = 0
-    with tempfile.TemporaryDirectory() as name, Progress(*columns) as progress:
-        bar = progress.add_task(table, total=len(left))
-        commands = []
-        for i, job in enumerate(left):
+    stored, commands, failed = {run_key(run) for run in results.runs(table)}, [], 0
+    with tempfile.TemporaryDirectory() as name:
+        for i, job in enumerate(job for job in jobs if run_key(job.record()) not in stored):
             folder = Path(name, str(i))
             folder.mkdir()
             (folder / JOB).write_text(json.dumps({"table": table, "job": dataclasses.asdict(job)}))
-            commands.append(
-                Command(str(job), [sys.executable, script, "--job", str(folder)], folder / "output", folder)
-            )
-        for end in run_jobs(commands, workers) if commands else ():
+            command = [sys.executable, script, "--job", str(folder)]
+            commands.append(Command(str(job), command, folder / "output.txt", folder))
+        for end in track(run_jobs(commands, workers), table, len(commands)) if commands else ():
             if end.failure:
                 failed += 1
-                progress.console.print(f"{end.job.name} failed:\n{end.job.output.read_text()[-2000:]}", markup=False)
+                print(f"{end.job.name} failed:\n{end.job.output.read_text()[-2000:]}", file=sys.stderr)
             else:
                 results.add(table, json.loads((end.job.output.parent / RECORD).read_text()))
-            progress.advance(bar)
     return failed
 
 
@@ -193,8 +179,9 @@ def main(
         workers: Default number of training runs at the same time.
     """
     singles = singles or {}
-    parser = argument_parser(doc)
-    parser.add_argument("--tables", nargs="+", choices=[*tables, *singles], default=[*tables, *singles])
+    parser, every = argument_parser(doc), [*tables, *singles]
+    default = [table for table in every if table not in OTHER_ENVIRONMENTS]
+    parser.add_argument("--tables", nargs="+", choices=every, default=default)
     parser.add_argument("--tasks", nargs="+", help="only runs on these tasks")
     parser.add_argument("--algos", nargs="+", help="only runs of these algorithms")
     parser.add_argument("--seeds", nargs="+", type=int, help="only runs with these seeds")
@@ -202,7 +189,10 @@ def main(
     parser.add_argument("--job", type=Path, help=argparse.SUPPRESS)
     args = parser.parse_args()
     if args.job is not None:
-        _measure_job(args.job, tables)
+        torch.set_num_threads(1)
+        planned_job = json.loads((args.job / JOB).read_text())
+        record = tables[planned_job["table"]](Job(**planned_job["job"]))
+        (args.job / RECORD).write_text(json.dumps(record))
         return
     results, failed = chosen_results(args), 0
     wanted = {"task": args.tasks, "algo": args.algos, "seed": args.seeds}
@@ -216,10 +206,3 @@ def main(
         alone = table == "learning/wallclock"
         failed += measure_missing(results, table, jobs, str(Path(sys.argv[0]).resolve()), 1 if alone else args.workers)
     sys.exit(bool(failed))
-
-
-def _measure_job(folder: Path, tables: dict[str, Callable[[Job], Record]]) -> None:
-    torch.set_num_threads(1)
-    planned_job = json.loads((folder / JOB).read_text())
-    record = tables[planned_job["table"]](Job(**planned_job["job"]))
-    (folder / RECORD).write_text(json.dumps(record))

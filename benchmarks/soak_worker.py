@@ -86,15 +86,12 @@ def inject_nan_minibatches() -> None:
             return update(self)
         finally:
             del self.learner.update
-            log_event("iteration", memory_in_use_mb=round(memory_in_use(), 2))
+            # without the memory that glibc keeps for reuse
+            ctypes.CDLL("libc.so.6").malloc_trim(0)
+            pages = int(Path("/proc/self/statm").read_text().split()[1])
+            log_event("iteration", memory_in_use_mb=round(pages * resource.getpagesize() / 2**20, 2))
 
     TruDi.update = logged  # type: ignore[method-assign]
-
-
-def memory_in_use() -> float:
-    """Return the megabytes that this process holds, without memory that glibc keeps for reuse."""
-    ctypes.CDLL("libc.so.6").malloc_trim(0)
-    return int(Path("/proc/self/statm").read_text().split()[1]) * resource.getpagesize() / 2**20
 
 
 def fill_disk() -> None:

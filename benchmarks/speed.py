@@ -11,35 +11,37 @@ from __future__ import annotations
 
 import gc
 import resource
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import asdict, replace
-from functools import partial
-from typing import Any
 
 import torch
-from results import Record, Results, argument_parser, chosen_results, processor, versions
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
-from speed_plan import SECTIONS, Cell, Sizes, plan, sizes
-from speed_subjects import action_batch, check_fast, make_ppo, make_trudi, parts, trained_trudi, update_args
-from timing import TooSlowError, counted_flops, device_name, measured, reached
+from results import Record, Results, argument_parser, chosen_results, versions
+from rich.progress import track
+from speed_plan import ON_GPU, SECTIONS, Cell, Sizes, plan, quick_sizes
+from speed_subjects import (
+    action_batch,
+    check_fast,
+    counted_flops,
+    make_ppo,
+    make_trudi,
+    measured,
+    parts,
+    reached,
+    trained_trudi,
+    update_args,
+)
 
 from trudi_rsl.algorithms import TruDi
+from trudi_rsl.deploy.provenance import machine
 
-GROWTH_UPDATES = 200
-MIB = 2**20
+GROWTH_UPDATES, MIB = 200, 2**20
 
 
 class Bench:
-    """Measures cells on one device.
+    """Measures cells on one device, each function for at least ``seconds``."""
 
-    Args:
-        device: Device.
-        chosen: How long each cell is measured.
-    """
-
-    def __init__(self, device: str, chosen: Sizes) -> None:
-        self.device = device
-        self.chosen = chosen
+    def __init__(self, device: str, seconds: float) -> None:
+        self.device, self.seconds = device, seconds
 
     def measure(self, cell: Cell) -> Record:
         """Return the record of one cell; if it cannot be measured, ``skipped`` is the reason."""
@@ -51,19 +53,15 @@ class Bench:
         of_section = {"sampling": self._sampling, "update": self._update, "sweeps": self._sweep}
         try:
             record = of_section[cell.section](cell)
-        # RuntimeError includes out of memory and errors of compilers
-        except (TooSlowError, RuntimeError) as error:
+        except RuntimeError as error:  # out of memory, and errors of compilers
             record = {"skipped": str(error).strip().partition("\n")[0]}
         return cell.to_dict() | record
-
-    def _timed(self, call: Callable[[], Any]) -> Any:
-        return measured(call, self.chosen.seconds, self.chosen.budget)
 
     def _sampling(self, cell: Cell) -> Record:
         # acting needs no room for a rollout
         shape, variant = replace(cell.shape, num_steps=1, num_mini_batches=1), cell.variant
         alg, env = make_trudi(shape, variant, self.device)
-        timing = self._timed(action_batch(alg, env, alg._sample))
+        timing = measured(action_batch(alg, env, alg._sample), self.seconds)
         check_fast(alg)
         flops = counted_flops(action_batch(alg, env, alg._sampled))
         return reached(timing, flops, variant.precision, self.device, shape.num_envs, shape.width)
@@ -73,17 +71,17 @@ class Bench:
             return self._ppo_update(cell)
         alg = trained_trudi(cell.shape, cell.variant, self.device)
         record = self._minibatch(cell, alg)
-        record["update_ms"] = asdict(self._timed(alg.update))
+        record["update_ms"] = asdict(measured(alg.update, self.seconds))
         if cell.variant.mode != "captured":
             record["parts"] = {
-                name: {"ms": asdict(self._timed(part)), "flops": counted_flops(part)}
+                name: {"ms": asdict(measured(part, self.seconds)), "flops": counted_flops(part)}
                 for name, part in parts(alg).items()
             }
         return record | self._memory(alg)
 
     def _minibatch(self, cell: Cell, alg: TruDi) -> Record:
         batch, old_steps = update_args(alg)
-        timing = self._timed(lambda: alg.learner.update(batch, old_steps))
+        timing = measured(lambda: alg.learner.update(batch, old_steps), self.seconds)
         check_fast(alg)
         flops = counted_flops(lambda: alg.learner._take_steps(batch, old_steps))
         gated = alg.learner.update(batch, old_steps)["gated_share"]
@@ -112,7 +110,7 @@ class Bench:
 
     def _ppo_update(self, cell: Cell) -> Record:
         alg = make_ppo(cell.shape, cell.variant.actor == "ppo preset", self.device)
-        update = asdict(self._timed(alg.update))
+        update = asdict(measured(alg.update, self.seconds))
         updates = alg.num_learning_epochs * alg.num_mini_batches
         per_minibatch = {key: value if key == "repeats" else value / updates for key, value in update.items()}
         return {"ms": per_minibatch, "update_ms": update, "minibatch_updates": updates}
@@ -122,55 +120,37 @@ class Bench:
         return {"sampling": self._sampling(cell), "update": update}
 
 
-def measure_cells(cells: Sequence[Cell], bench: Bench, store: Callable[[Cell, Record], None], title: str) -> None:
-    """Measure cells one after another and pass each record to ``store``."""
-    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn())
-    with Progress(*columns, TimeRemainingColumn(elapsed_when_finished=True)) as progress:
-        bar = progress.add_task(title, total=len(cells))
-        for cell in cells:
-            progress.update(bar, description=f"{title}: {cell.section}: {cell.name}")
-            record = bench.measure(cell)
-            store(cell, record)
-            if "skipped" in record:
-                progress.print(f"Skipped {cell.section}: {cell.name}: {record['skipped']}")
-            progress.advance(bar)
+def file_name(device: str) -> str:
+    """Return the result file of a device, such as ``speed_cpu``."""
+    name = "cpu" if torch.device(device).type == "cpu" else torch.cuda.get_device_name(device)
+    return "speed_" + name.lower().replace(" ", "_")
 
 
-class Store:
-    """The result file of one device; runs are kept by thread count, then section, then cell.
+def stored_result(results: Results, device: str) -> Record:
+    """Return the stored result of a device; empty if it is of another machine or other versions."""
+    on_gpu = torch.device(device).type == "cuda"
+    setup = {
+        "device": torch.cuda.get_device_name(device) if on_gpu else "cpu",
+        "processor": machine(),
+        "versions": versions("torch", "rsl-rl-lib", "tensordict"),
+    }
+    stored = results.read(file_name(device))
+    return stored if all(stored.get(key) == value for key, value in setup.items()) else setup | {"runs": {}}
 
-    Results of another machine or of other versions are dropped, because their times do not compare.
 
-    Args:
-        results: Folder of the result files.
-        device: The measured device.
-    """
-
-    def __init__(self, results: Results, device: str) -> None:
-        self.results, self.name = results, f"speed_{device_name(device)}"
-        on_gpu = torch.device(device).type == "cuda"
-        machine = {
-            "device": torch.cuda.get_device_name(device) if on_gpu else "cpu",
-            "processor": processor(),
-            "versions": versions("torch", "rsl-rl-lib", "tensordict"),
-        }
-        before = results.read(self.name)
-        same = before and all(before.get(key) == value for key, value in machine.items())
-        self.result: Record = before if same else machine | {"runs": {}}
-
-    def begin(self, threads: int, sections: Sequence[str]) -> None:
-        """Drop the sections that are about to be measured."""
-        self._run(threads).update({section: {} for section in sections})
-
-    def add(self, threads: int, cell: Cell, record: Record) -> None:
-        """Write one cell's record."""
-        run = self._run(threads)
+def measure(results: Results, device: str, chosen: Sizes, threads: int, sections: Sequence[str] = SECTIONS) -> None:
+    """Measure the cells of sections and write the result file after each."""
+    torch.set_num_threads(threads)
+    bench, result = Bench(device, chosen.seconds), stored_result(results, device)
+    run = result["runs"].setdefault(f"{threads} thread{'s' * (threads > 1)}", {})
+    run |= {section: {} for section in sections}
+    for cell in track([cell for cell in plan(chosen) if cell.section in sections], f"threads: {threads}"):
+        record = bench.measure(cell)
+        if "skipped" in record:
+            print(f"Skipped {cell.section}: {cell.name}: {record['skipped']}")
         run[cell.section][cell.name] = record
         run["peak_rss_mib_of_the_process"] = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
-        self.results.write(self.name, self.result)
-
-    def _run(self, threads: int) -> Record:
-        return self.result["runs"].setdefault(f"{threads} thread{'s' * (threads > 1)}", {})
+        results.write(file_name(device), result)
 
 
 def main() -> None:
@@ -180,16 +160,10 @@ def main() -> None:
     parser.add_argument("--threads", type=int, nargs="+", default=[1], help="one run for each number of threads")
     parser.add_argument("--only", choices=SECTIONS, nargs="+", default=SECTIONS, help="sections to measure")
     args = parser.parse_args()
-    device_type = torch.device(args.device).type
-    if device_type == "cuda" and not torch.cuda.is_available():
-        parser.error("This torch finds no CUDA device; use --device cpu.")
-    chosen = sizes(device_type, args.quick)
-    cells = [cell for cell in plan(chosen) if cell.section in args.only]
-    store = Store(chosen_results(args), args.device)
+    chosen = ON_GPU if torch.device(args.device).type == "cuda" else Sizes()
+    results = chosen_results(args)
     for threads in args.threads:
-        torch.set_num_threads(threads)
-        store.begin(threads, args.only)
-        measure_cells(cells, Bench(args.device, chosen), partial(store.add, threads), f"threads: {threads}")
+        measure(results, args.device, quick_sizes(chosen) if args.quick else chosen, threads, args.only)
 
 
 if __name__ == "__main__":

@@ -5,17 +5,15 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Literal
 
-from trudi_rsl.config import compose
 from trudi_rsl.settings import CompileMode, Precision
 
 Section = Literal["sampling", "update", "sweeps"]
 Mode = Literal["eager", "compiled", "captured"]
 SECTIONS: tuple[Section, ...] = ("sampling", "update", "sweeps")
 COMPILE: dict[Mode, CompileMode] = {"eager": "off", "compiled": "default", "captured": "cudagraphs"}
-PRESET_TASK = "HalfCheetah-v5"
 SWEPT = {
     "num_envs": "environments",
     "num_denoise_steps": "denoising steps",
@@ -45,16 +43,13 @@ class Shape:
 
     def settings_of(self, option: str) -> dict[str, Any]:
         """Return the algorithm settings of one of :data:`OPTIONS` at these sizes."""
-        half = self.width // 2
+        half, half_steps = self.width // 2, max(self.num_denoise_steps // 2, 1)
         settings: dict[str, dict[str, Any]] = {
             "stored": {},
             "fresh, K = 1": {"kl_chains": "fresh"},
             "fresh, K = 4": {"kl_chains": "fresh", "num_kl_chains": 4},
             "adjoint": {"actor_gradient": "adjoint"},
-            "adjoint, half the steps": {
-                "actor_gradient": "adjoint",
-                "num_adjoint_steps": max(self.num_denoise_steps // 2, 1),
-            },
+            "adjoint, half the steps": {"actor_gradient": "adjoint", "num_adjoint_steps": half_steps},
             "state encoder": {"state_encoder_dims": [self.width] * 3, "actor_hidden_dims": [half, half]},
         }
         return {"actor_gradient": "pathwise", "num_adjoint_steps": 0} | settings[option]
@@ -105,66 +100,48 @@ class Cell:
         return {"shape": dataclasses.asdict(self.shape), **dataclasses.asdict(self.variant), "swept": self.swept}
 
 
-@dataclass(frozen=True)
-class Sizes:
-    """Extent and duration of the measurements."""
-
-    acting: Shape
-    """Shape for sampling; environments and denoising steps are varied."""
-    learning: Shape
-    """Shape for updates, and base of the sweeps."""
-    env_counts: tuple[int, ...]
-    denoise_steps: tuple[int, ...]
-    mini_batches: tuple[int, ...]
-    """The first is measured with all variants, the others with stored chains in float32."""
-    modes: tuple[Mode, ...]
-    """The last is the one used in training."""
-    precisions: tuple[Precision, ...]
-    factors: tuple[float, ...]
-    """Multiples of the base's sizes in the sweeps."""
-    seconds: float
-    """Minimum time for which each function is repeated."""
-    budget: float
-    """Maximum seconds for timing one function."""
-
-
 G1 = Shape(4096, 64, num_obs=99, num_actions=29, width=512, num_denoise_steps=8, num_mini_batches=16, num_epochs=4)
 """Unitree G1 on flat ground, as trained with thousands of environments on a GPU."""
+HALF_CHEETAH = Shape(64, 32, 17, 6, width=128, num_denoise_steps=8, num_mini_batches=16, num_epochs=4)
+"""The HalfCheetah preset."""
+ACTING = replace(G1, num_steps=1, num_mini_batches=1)
 
 
-def preset_shape() -> Shape:
-    """Return the shape of the HalfCheetah preset."""
-    cfg = compose(PRESET_TASK, "trudi")
-    settings = cfg.agent.algorithm
-    return Shape(
-        cfg.env.num_envs,
-        cfg.agent.num_steps_per_env,
-        num_obs=17,
-        num_actions=6,
-        width=settings.critic_hidden_dim,
-        num_denoise_steps=settings.num_denoise_steps,
-        num_mini_batches=settings.num_mini_batches,
-        num_epochs=settings.num_learning_epochs,
-    )
+@dataclass(frozen=True)
+class Sizes:
+    """Extent of the measurements; the defaults are those on a CPU."""
+
+    acting: Shape = ACTING
+    """Shape for sampling; environments and denoising steps are varied."""
+    learning: Shape = HALF_CHEETAH
+    """Shape for updates, and base of the sweeps."""
+    env_counts: tuple[int, ...] = (1, 64, 1024, 4096)
+    denoise_steps: tuple[int, ...] = (1, 4, 8, 16)
+    mini_batches: tuple[int, ...] = (HALF_CHEETAH.num_mini_batches,)
+    """The first is measured with all variants, the others with stored chains in float32."""
+    modes: tuple[Mode, ...] = ("eager", "compiled")
+    """The last is the one used in training."""
+    precisions: tuple[Precision, ...] = ("fp32", "bf16")
+    factors: tuple[float, ...] = (0.25, 0.5, 1, 2)
+    """Multiples of the base's sizes in the sweeps."""
+    seconds: float = 2.0
+    """Minimum time for which each function is repeated."""
 
 
-def sizes(device_type: str, quick: bool) -> Sizes:
-    """Return what to measure on ``cpu`` or ``cuda``."""
-    on_gpu = device_type == "cuda"
-    learning = G1 if on_gpu else preset_shape()
-    modes: tuple[Mode, ...] = ("eager", "compiled", "captured") if on_gpu else ("eager", "compiled")
-    precisions: tuple[Precision, ...] = ("fp32", "tf32", "bf16") if on_gpu else ("fp32", "bf16")
-    return Sizes(
-        acting=dataclasses.replace(G1, num_steps=1, num_mini_batches=1),
-        learning=learning,
-        env_counts=(1, 64, 1024) if quick else (1, 64, 1024, 4096),
-        denoise_steps=(1, 8) if quick else (1, 4, 8, 16),
-        mini_batches=(16, 64) if on_gpu and not quick else (learning.num_mini_batches,),
-        modes=modes,
-        precisions=precisions[:1] if quick else precisions,
-        factors=(1, 2) if quick else (0.25, 0.5, 1, 2),
-        seconds=0.3 if quick else 0.5 if on_gpu else 2.0,
-        budget=60.0 if quick else 180.0,
+ON_GPU = Sizes(
+    learning=G1,
+    mini_batches=(16, 64),
+    modes=("eager", "compiled", "captured"),
+    precisions=("fp32", "tf32", "bf16"),
+    seconds=0.5,
+)
+
+
+def quick_sizes(chosen: Sizes) -> Sizes:
+    """Return fewer, smaller and shorter measurements."""
+    small = replace(HALF_CHEETAH, num_envs=8, num_steps=8, width=32)
+    return replace(
+        chosen, learning=small, env_counts=(1, 64), denoise_steps=(1,), precisions=("fp32",), factors=(2,), seconds=0.01
     )
 
 
@@ -177,24 +154,22 @@ def _sampling(chosen: Sizes) -> Iterator[Cell]:
     # modes between the plainest and the fastest do not change acting
     for mode in dict.fromkeys((chosen.modes[0], chosen.modes[-1])):
         for envs in chosen.env_counts:
+            shape = replace(chosen.acting, num_envs=envs)
             for steps in chosen.denoise_steps:
-                shape = dataclasses.replace(chosen.acting, num_envs=envs, num_denoise_steps=steps)
-                yield Cell("sampling", shape, Variant(mode=mode))
-            yield Cell("sampling", dataclasses.replace(chosen.acting, num_envs=envs), Variant("gaussian", mode))
+                yield Cell("sampling", replace(shape, num_denoise_steps=steps), Variant(mode=mode))
+            yield Cell("sampling", shape, Variant("gaussian", mode))
 
 
 def _update(chosen: Sizes) -> Iterator[Cell]:
-    first, *others = (dataclasses.replace(chosen.learning, num_mini_batches=m) for m in chosen.mini_batches)
+    first, *others = (replace(chosen.learning, num_mini_batches=m) for m in chosen.mini_batches)
     plain = chosen.precisions[0]
     for mode in chosen.modes:
-        for precision in chosen.precisions:
-            yield Cell("update", first, Variant("diffusion", mode, "stored", precision))
-            yield Cell("update", first, Variant("gaussian", mode, "stored", precision))
+        cases: list[tuple[Shape, Precision]] = [(first, precision) for precision in chosen.precisions]
+        for shape, precision in [*cases, *((shape, plain) for shape in others)]:
+            yield Cell("update", shape, Variant("diffusion", mode, "stored", precision))
+            yield Cell("update", shape, Variant("gaussian", mode, "stored", precision))
         for option in OPTIONS[1:] if mode == chosen.modes[-1] else ["fresh, K = 1"]:
             yield Cell("update", first, Variant("diffusion", mode, option, plain))
-        for shape in others:
-            yield Cell("update", shape, Variant("diffusion", mode, "stored", plain))
-            yield Cell("update", shape, Variant("gaussian", mode, "stored", plain))
     for shape in (first, *others):
         yield Cell("update", shape, Variant("ppo"))
     yield Cell("update", first, Variant("ppo preset"))
@@ -206,4 +181,4 @@ def _sweeps(chosen: Sizes) -> Iterator[Cell]:
     for field in SWEPT:
         base = getattr(chosen.learning, field)
         for size in sorted({max(1, round(factor * base)) for factor in chosen.factors} - {base}):
-            yield Cell("sweeps", dataclasses.replace(chosen.learning, **{field: size}), variant, field)
+            yield Cell("sweeps", replace(chosen.learning, **{field: size}), variant, field)

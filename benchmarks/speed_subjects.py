@@ -1,34 +1,46 @@
 # SPDX-License-Identifier: BSD-3-Clause
-"""Algorithms with a full rollout, built as in training, on an environment that costs no time."""
+"""Algorithms with a full rollout, built as in training on an environment that costs no time, and timing their parts."""
 
 from __future__ import annotations
 
 import contextlib
-import copy
 import io
+import time
 from collections.abc import Callable
+from dataclasses import asdict, dataclass
 from functools import cache
 from typing import Any
 
+import numpy as np
 import torch
 from omegaconf import OmegaConf
 from rsl_rl.algorithms import PPO
 from rsl_rl.env import VecEnv
-from speed_plan import COMPILE, PRESET_TASK, Shape, Variant
+from speed_plan import COMPILE, Shape, Variant
 from tensordict import TensorDict
 from torch import Tensor
+from torch.utils.benchmark import Timer
+from torch.utils.flop_counter import FlopCounterMode
 
-from trudi_rsl.acceleration import network_precision
+from trudi_rsl.acceleration import network_precision, set_matmul_precision
 from trudi_rsl.algorithms import TruDi
 from trudi_rsl.algorithms.trust_region import path_kl, step_sizes_of
 from trudi_rsl.config import compose
 from trudi_rsl.policies.diffusion import DiffusionPolicy
+from trudi_rsl.settings import Precision
 from trudi_rsl.storage import Minibatch
 
 STANDSTILL = 1e-12
 """Learning rate too small to change a weight, so that the same states exceed the trust region in every repeat."""
 DRIFT = 0.02
 """Standard deviation of the change of the actor's weights since the rollout."""
+WARM_UP = 4
+"""Calls before timing: the first compiles, and the third is captured as a CUDA graph."""
+LEAST_REPEATS = 5
+BIG_GEMM = {"cpu": 2048, "cuda": 8192}
+"""Rows and columns of square matrices large enough for a device's best rate."""
+GEMM_SECONDS = 0.5
+"""Minimum time for which a matrix product is repeated."""
 
 
 class RandomEnv(VecEnv):
@@ -53,14 +65,13 @@ class RandomEnv(VecEnv):
         return self.get_observations(), rewards, torch.zeros_like(self.episode_length_buf), {}
 
 
-@cache
 def _preset(algo: str) -> dict[str, Any]:
-    return OmegaConf.to_container(compose(PRESET_TASK, algo).agent)  # pyright: ignore[reportReturnType]
+    return OmegaConf.to_container(compose("HalfCheetah-v5", algo).agent)  # pyright: ignore[reportReturnType]
 
 
 def make_trudi(shape: Shape, variant: Variant, device: str) -> tuple[TruDi, RandomEnv]:
     """Return TruDi with the preset's settings but this shape, and with weights that stay constant."""
-    cfg = copy.deepcopy(_preset("trudi" if variant.actor == "diffusion" else "reppo"))
+    cfg = _preset("trudi" if variant.actor == "diffusion" else "reppo")
     cfg["num_steps_per_env"] = shape.num_steps
     cfg["algorithm"] |= {
         "num_learning_epochs": shape.num_epochs,
@@ -100,7 +111,7 @@ def trained_trudi(shape: Shape, variant: Variant, device: str) -> TruDi:
 
 def make_ppo(shape: Shape, preset: bool, device: str) -> PPO:
     """Return RSL-RL's PPO with a full rollout, and networks and minibatches of its preset or of the shape."""
-    cfg = copy.deepcopy(_preset("ppo")) | {"num_steps_per_env": shape.num_steps, "multi_gpu": None}
+    cfg = _preset("ppo") | {"num_steps_per_env": shape.num_steps, "multi_gpu": None}
     cfg["algorithm"] |= {"learning_rate": STANDSTILL, "schedule": "fixed"}
     if not preset:
         cfg["algorithm"] |= {"num_learning_epochs": shape.num_epochs, "num_mini_batches": shape.num_mini_batches}
@@ -132,13 +143,7 @@ def update_args(alg: TruDi) -> tuple[Minibatch, Tensor | None]:
 
 
 def action_batch(alg: TruDi, env: RandomEnv, sample: Callable[..., Any]) -> Callable[[], Any]:
-    """Return a function that draws one action per environment as a rollout does.
-
-    Args:
-        alg: The algorithm.
-        env: Source of the observations.
-        sample: Maps normalised observations and noise to decisions.
-    """
+    """Return a function that draws one action per environment with ``sample(obs, noise)``, as a rollout does."""
     actor, obs = alg.actor_critic.actor, env.get_observations()["policy"]
 
     @torch.inference_mode()
@@ -195,12 +200,74 @@ def parts(alg: TruDi) -> dict[str, Callable[[], Any]]:
 
 
 def check_fast(alg: TruDi) -> None:
-    """Check that no function fell back to code that is not compiled or captured.
-
-    Raises:
-        RuntimeError: Naming the functions that did.
-    """
+    """Raise RuntimeError if a function fell back to code that is not compiled or captured."""
     accelerator = alg.learner.accelerator
     slow = [f"{g.name} ({g.verb})" for g in [*accelerator._compiled, *accelerator._captured] if not g.is_fast]
     if slow:
         raise RuntimeError(f"could not be made fast: {', '.join(slow)}")
+
+
+@dataclass(frozen=True)
+class Timing:
+    """Milliseconds per call."""
+
+    median: float
+    q25: float
+    q75: float
+    repeats: int
+
+
+def measured(call: Callable[[], Any], min_seconds: float) -> Timing:
+    """Time a function after a warm-up, for at least ``min_seconds``, with a GPU sync if there is a GPU."""
+    once = 0.0
+    for _ in range(WARM_UP):
+        synchronize()
+        start = time.perf_counter()
+        call()
+        synchronize()
+        once = time.perf_counter() - start
+    timer = Timer("call()", globals={"call": call}, num_threads=torch.get_num_threads())
+    times = timer.blocked_autorange(min_run_time=max(min_seconds, LEAST_REPEATS * once)).times
+    q25, median, q75 = (1e3 * float(q) for q in np.percentile(times, (25, 50, 75)))
+    return Timing(median, q25, q75, len(times))
+
+
+def synchronize() -> None:
+    """Wait for the GPU, if there is one."""
+    if torch.cuda.is_available():
+        torch.cuda.synchronize()
+
+
+def counted_flops(call: Callable[[], Any]) -> int:
+    """Return the FLOPs of a function's matrix products, counted in eager mode."""
+    with torch.compiler.set_stance("force_eager"), FlopCounterMode(display=False) as counter:
+        call()
+    return counter.get_total_flops()
+
+
+@cache
+def gemm_rate(precision: Precision, device: str, threads: int, rows: int, inner: int, columns: int) -> float:
+    """Return the FLOP/s of a matrix product ``[rows, inner] @ [inner, columns]`` with torch's current threads."""
+    assert threads == torch.get_num_threads()
+    set_matmul_precision(precision, device)
+    dtype = torch.bfloat16 if precision == "bf16" else torch.float32
+    left = torch.randn(rows, inner, device=device).to(dtype)
+    right = torch.randn(inner, columns, device=device).to(dtype)
+    out = torch.empty(rows, columns, device=device, dtype=dtype)
+    timing = measured(lambda: torch.mm(left, right, out=out), GEMM_SECONDS)
+    return 2e3 * rows * inner * columns / timing.median
+
+
+def reached(timing: Timing, flops: int, precision: Precision, device: str, rows: int, width: int) -> dict[str, Any]:
+    """Return a function's time, its FLOPs, and its rate relative to that of matrix products.
+
+    Its own largest product is ``[rows, width] @ [width, width]``.
+    """
+    side, threads = BIG_GEMM[torch.device(device).type], torch.get_num_threads()
+    rate = 1e3 * flops / timing.median
+    return {
+        "ms": asdict(timing),
+        "flops": flops,
+        "share_of_big_gemm": rate / gemm_rate(precision, device, threads, side, side, side),
+        "share_of_own_gemm": rate / gemm_rate(precision, device, threads, rows, width, width),
+    }

@@ -2,8 +2,10 @@
 """Environment steps per second of training, where an iteration's time goes, and what evaluating a checkpoint costs.
 
     python benchmarks/throughput.py
+    python benchmarks/throughput.py --tables profile --device cuda --output /tmp/gpu agent.algorithm.compile=off
 
-Run it on an otherwise idle machine.
+Run it on an otherwise idle machine. ``profile`` measures the parts of an iteration, and under torch's profiler, which
+slows it down, the classes of operators.
 """
 
 from __future__ import annotations
@@ -12,40 +14,52 @@ import contextlib
 import io
 import statistics
 import time
+import timeit
 from collections import defaultdict
 from collections.abc import Callable, Sequence
+from functools import partial
 from typing import Any
 
 import torch
 from omegaconf import DictConfig, OmegaConf
-from results import ALGORITHMS, Record, processor, versions
+from results import ALGORITHMS, Record, argument_parser, chosen_results, versions
 from rich.progress import track
-from runs import main
-from speed_subjects import path_kl_gradient
-from timing import measured
+from speed_subjects import measured, path_kl_gradient, synchronize
+from torch.profiler import ProfilerActivity, profile
 
 from trudi_rsl.algorithms import TruDi
 from trudi_rsl.config import compose
+from trudi_rsl.deploy.provenance import machine
 from trudi_rsl.hosts.registry import make_env
 from trudi_rsl.runners import OnPolicyRunner
 from trudi_rsl.runners.evaluation import RateCheckpoints
 
 TASK = "HalfCheetah-v5"
-WARM_UP, MEASURED = 5, 25
+WARM_UP, MEASURED, PROFILED = 5, 25, 10
 CASES = [("trudi", 1), ("ppo", 1), ("trudi", 2), ("ppo", 2)]
 CASES += [(algo, 1) for algo in ALGORITHMS if algo not in ("trudi", "ppo")]
 """Algorithms and threads."""
 
+NUM_TOP, MICROSECOND = 20, 1e-6
+CLASSES = {
+    "triton_tem": "matrix products",
+    **dict.fromkeys(("cpp_fused", "triton_"), "compiled kernels"),
+    **dict.fromkeys(("adam", "_foreach", "multi_tensor"), "optimizer"),
+    **dict.fromkeys(("mm", "_linear", "cutlass", "nvjet", "cublas"), "matrix products"),
+}
+"""Part of an operator's or kernel's name, and its class; the first match counts."""
+OTHER, HOST = "other operators", "Python and launches"
+
+
+INSIDE = {"_critic_gradient": "critic gradient", "_differentiate_actor": "actor gradient"}
+INSIDE |= {"_descend": "optimizer", "_dual_step": "optimizer"}
+"""Methods of TruDi's learner and the part of the update that they are."""
+
 
 class Stopwatch:
-    """Sums the time spent in wrapped methods, per name and iteration.
+    """Sums the time spent in wrapped methods by name, with a GPU sync before each clock reading."""
 
-    Args:
-        synchronize: Called before each clock reading; on a GPU it must wait for the running kernels.
-    """
-
-    def __init__(self, synchronize: Callable[[], None] = lambda: None) -> None:
-        self.synchronize = synchronize
+    def __init__(self) -> None:
         self.seconds: dict[str, float] = defaultdict(float)
 
     def wrap(self, holder: Any, method: str, name: str) -> None:
@@ -53,23 +67,15 @@ class Stopwatch:
         inner: Callable[..., Any] = getattr(holder, method)
 
         def timed(*args: Any, **kwargs: Any) -> Any:
-            self.synchronize()
+            synchronize()
             start = time.perf_counter()
             try:
                 return inner(*args, **kwargs)
             finally:
-                self.synchronize()
+                synchronize()
                 self.seconds[name] += time.perf_counter() - start
 
         setattr(holder, method, timed)
-
-    def wrap_iteration(self, runner: OnPolicyRunner) -> None:
-        """Time the parts of an iteration."""
-        self.wrap(runner.env, "step", "simulate")
-        self.wrap(runner.alg, "act", "sample")
-        self.wrap(runner.alg, "process_env_step", "store")
-        self.wrap(runner.alg, "compute_returns", "targets")
-        self.wrap(runner.alg, "update", "update")
 
     def read(self) -> dict[str, float]:
         """Return the sums since the last call."""
@@ -82,11 +88,7 @@ def training(
 ) -> tuple[OnPolicyRunner, DictConfig]:
     """Return a runner as ``scripts/train.py`` builds it, without a log folder, and its configuration.
 
-    Args:
-        task: Gymnasium id.
-        algo: Algorithm.
-        settings: Settings by dotted name, among them ``agent.seed`` and ``agent.device``.
-        overrides: Further settings, as typed on a command line.
+    ``settings`` has dotted names, among them ``agent.seed`` and ``agent.device``; ``overrides`` are as typed.
     """
     cfg = compose(task, algo, overrides, settings=settings)
     agent_cfg: dict[str, Any] = OmegaConf.to_container(cfg.agent)  # pyright: ignore[reportAssignmentType]
@@ -95,29 +97,49 @@ def training(
     return OnPolicyRunner(env, agent_cfg, None, cfg.agent.device), cfg
 
 
-def measure(algo: str, warm_up: int = WARM_UP, iterations: int = MEASURED) -> Record:
-    """Return medians over the iterations of one training run."""
-    runner, cfg = training(TASK, algo, {"agent.seed": 1, "agent.device": "cpu"})
-    watch = Stopwatch()
-    watch.wrap_iteration(runner)
-    if isinstance(runner.alg, TruDi):
-        watch.wrap(runner.alg.learner, "_critic_step", "critic step")
-        watch.wrap(runner.alg.learner, "_actor_step", "actor step")
-    seconds: dict[str, list[float]] = defaultdict(list)
-    runner.learn(warm_up, init_at_random_ep_len=True)
+def watched(runner: OnPolicyRunner, inside: dict[str, str]) -> Stopwatch:
+    """Return a stopwatch on the parts of an iteration, and on methods of TruDi's learner inside the update."""
+    watch, alg = Stopwatch(), runner.alg
+    watch.wrap(runner.env, "step", "simulate")
+    parts = {"act": "sample", "process_env_step": "store", "compute_returns": "targets", "update": "update"}
+    for method, name in parts.items():
+        watch.wrap(alg, method, name)
+    # a captured update is one call, and a sync inside would break the capture
+    if isinstance(alg, TruDi) and alg.learner.accelerator.mode != "cudagraphs":
+        for method, name in inside.items():
+            watch.wrap(alg.learner, method, name)
+    return watch
+
+
+def timed_iteration(runner: OnPolicyRunner, watch: Stopwatch) -> dict[str, float]:
+    """Train one iteration and return its seconds by part, and under ``iteration``."""
     watch.read()
-    for _ in range(iterations):
-        start = time.perf_counter()
+    synchronize()
+    start = time.perf_counter()
+    with contextlib.redirect_stdout(io.StringIO()):
         runner.learn(1)
-        seconds["iteration"].append(time.perf_counter() - start)
-        for name, spent in watch.read().items():
-            seconds[name].append(spent)
-    medians = {name: statistics.median(values) for name, values in seconds.items()}
+    synchronize()
+    return watch.read() | {"iteration": time.perf_counter() - start}
+
+
+def medians(iterations: Sequence[dict[str, float]]) -> dict[str, float]:
+    """Return the median of each part."""
+    return {name: statistics.median(iteration[name] for iteration in iterations) for name in iterations[-1]}
+
+
+def measure(algo: str, warm_up: int, iterations: int) -> Record:
+    """Return medians over the iterations of one training run."""
+    with contextlib.redirect_stdout(io.StringIO()):
+        runner, cfg = training(TASK, algo, {"agent.seed": 1, "agent.device": "cpu"})
+        watch = watched(runner, {"_critic_step": "critic step", "_actor_step": "actor step"})
+        runner.learn(warm_up, init_at_random_ep_len=True)
+    seconds = [timed_iteration(runner, watch) for _ in range(iterations)]
     steps = cfg.agent.num_steps_per_env * cfg.env.num_envs
+    rates = [steps / iteration["iteration"] for iteration in seconds]
     record: Record = {
-        "env_steps_per_second": steps / medians["iteration"],
-        "slowest_and_fastest": [steps / max(seconds["iteration"]), steps / min(seconds["iteration"])],
-        "seconds_per_iteration": medians,
+        "env_steps_per_second": steps / medians(seconds)["iteration"],
+        "slowest_and_fastest": [min(rates), max(rates)],
+        "seconds_per_iteration": medians(seconds),
         "env_steps_per_iteration": steps,
     }
     if isinstance(runner.alg, TruDi):
@@ -133,9 +155,8 @@ def throughput(quick: bool) -> Record:
     records = {}
     for algo, threads in track(CASES[:2] if quick else CASES, "throughput"):
         torch.set_num_threads(threads)
-        with contextlib.redirect_stdout(io.StringIO()):
-            records[f"{algo}, {threads} thread{'s' * (threads > 1)}"] = measure(algo, *counts)
-    about = {"task": TASK, "iterations": counts[1], "warm_up": counts[0], "processor": processor()}
+        records[f"{algo}, {threads} thread{'s' * (threads > 1)}"] = measure(algo, *counts)
+    about = {"task": TASK, "iterations": counts[1], "warm_up": counts[0], "processor": machine()}
     return about | {"versions": versions(), "runs": records}
 
 
@@ -148,29 +169,100 @@ def evaluation_cost(quick: bool) -> Record:
         runner, cfg = training(TASK, algo, {"agent.seed": 1, "agent.device": "cpu"})
         with contextlib.redirect_stdout(io.StringIO()):
             runner.learn(warm_up, init_at_random_ep_len=True)
-            iteration = median_seconds(lambda runner=runner: runner.learn(1), iterations)
+            iteration = statistics.median(timeit.repeat(partial(runner.learn, 1), number=1, repeat=iterations))
             rating = RateCheckpoints(None, stopped=lambda: False)
             rating.make_env(runner, cfg.agent.evaluation_episodes)
-            seconds = median_seconds(lambda rating=rating, runner=runner: rating.evaluate(runner), evaluations)
+            evaluate = partial(rating.evaluate, runner)
+            seconds = statistics.median(timeit.repeat(evaluate, number=1, repeat=evaluations))
             rating.on_end(runner)
         records[algo] = {
             "episodes": cfg.agent.evaluation_episodes,
             "save_interval": cfg.agent.save_interval,
             "evaluation_s": seconds,
             "iteration_s": iteration,
+            "share_of_training": seconds / (cfg.agent.save_interval * iteration),
         }
-    return {"task": TASK, "processor": processor(), "runs": records}
+    return {"task": TASK, "processor": machine(), "runs": records}
 
 
-def median_seconds(work: Callable[[], Any], times: int) -> float:
-    """Return the median seconds of a call that is repeated."""
-    spans = []
-    for _ in range(times):
-        start = time.perf_counter()
-        work()
-        spans.append(time.perf_counter() - start)
-    return statistics.median(spans)
+def one_iteration(runner: OnPolicyRunner, watch: Stopwatch) -> dict[str, float]:
+    """Train one iteration and return its seconds by part; the parts do not overlap."""
+    seconds = timed_iteration(runner, watch)
+    total, update = seconds.pop("iteration"), seconds.pop("update")
+    seconds["rest of the update"] = update - sum(seconds.get(part, 0.0) for part in set(INSIDE.values()))
+    return seconds | {"rest of the iteration": total - sum(seconds.values()), "iteration": total}
+
+
+def by_operator(runner: OnPolicyRunner, watch: Stopwatch, on_gpu: bool) -> Record:
+    """Profile one iteration.
+
+    Returns:
+        ``classes``: seconds by class. On a GPU those in which a kernel ran, on a CPU the operators' own; the rest of
+        the iteration is :data:`HOST`.
+        ``calls``: number of operators. ``slowest``: the slowest of them.
+    """
+    activities = [ProfilerActivity.CPU, *([ProfilerActivity.CUDA] if on_gpu else [])]
+    with profile(activities=activities) as recorded:
+        seconds = one_iteration(runner, watch)
+    classes: dict[str, float] = defaultdict(float)
+    operators: list[dict[str, Any]] = []
+    for event in recorded.key_averages():
+        if on_gpu:
+            counts, spent = event.device_type.name == "CUDA", event.self_device_time_total
+        else:
+            # other names are those of regions opened by Python
+            counts, spent = "::" in event.key or "cpp_fused" in event.key, event.self_cpu_time_total
+        if counts:
+            found = (label for word, label in CLASSES.items() if word in event.key.lower())
+            classes[next(found, OTHER)] += MICROSECOND * spent
+            operators.append({"name": event.key[:80], "calls": event.count, "seconds": MICROSECOND * spent})
+    classes["simulate"] = seconds["simulate"]
+    classes[HOST] = seconds["iteration"] - sum(classes.values())
+    slowest = sorted(operators, key=lambda row: -row["seconds"])[:NUM_TOP]
+    return {"classes": dict(classes), "calls": sum(row["calls"] for row in operators), "slowest": slowest}
+
+
+def profile_iteration(
+    quick: bool, task: str = TASK, algo: str = "trudi", device: str = "cpu", overrides: Sequence[str] = ()
+) -> Record:
+    """Return where an iteration's time goes: medians by part, and classes of operators of one more iteration."""
+    warm_up, iterations = (1, 1) if quick else (WARM_UP, PROFILED)
+    on_gpu = torch.device(device).type == "cuda"
+    # lets the profiler see the names of generated kernels
+    torch._inductor.config.cpp.enable_kernel_profile = True  # pyright: ignore[reportAttributeAccessIssue]
+    torch.set_num_threads(1)
+    with contextlib.redirect_stdout(io.StringIO()):
+        runner, _ = training(task, algo, {"agent.seed": 1, "agent.device": device}, overrides)
+        watch = watched(runner, INSIDE)
+    measured = [one_iteration(runner, watch) for _ in track(range(warm_up + iterations), "training iterations")]
+    record = {
+        "task": task,
+        "algo": algo,
+        "overrides": list(overrides),
+        "device": torch.cuda.get_device_name(device) if on_gpu else "cpu",
+        "processor": machine(),
+        "versions": versions("torch", "rsl-rl-lib"),
+        "iterations": iterations,
+        "parts": medians(measured[warm_up:]),
+        "operators": by_operator(runner, watch, on_gpu),
+    }
+    for name, seconds in [*record["parts"].items(), *record["operators"]["classes"].items()]:
+        print(f"{1e3 * seconds:10.1f} ms  {name}")
+    return record
 
 
 if __name__ == "__main__":
-    main(__doc__, {}, {"throughput": throughput, "evaluation_cost": evaluation_cost})
+    tables: dict[str, Callable[..., Record]] = {"throughput": throughput, "evaluation_cost": evaluation_cost}
+    parser = argument_parser(__doc__)
+    parser.add_argument("--tables", nargs="+", choices=[*tables, "profile"], default=[*tables, "profile"])
+    parser.add_argument("--task", default=TASK, help="Gymnasium id, for the profile")
+    parser.add_argument("--algo", choices=["trudi", "ppo"], default="trudi", help="for the profile")
+    parser.add_argument("--device", default="cpu", help="for the profile")
+    parser.add_argument("overrides", nargs="*", metavar="NAME=VALUE", help="settings for the profile")
+    args = parser.parse_intermixed_args()
+    tables["profile"] = partial(
+        profile_iteration, task=args.task, algo=args.algo, device=args.device, overrides=args.overrides
+    )
+    results = chosen_results(args)
+    for table in args.tables:
+        results.write(table, tables[table](args.quick))

@@ -15,18 +15,12 @@ from trudi_rsl.errors import ConfigError, nearest
 class Parser(argparse.ArgumentParser):
     """An argument parser without abbreviations, with one-line errors that name the flags nearest to an unknown one.
 
-    Args:
-        description: Text that ``--help`` shows unchanged.
-        **kwargs: Passed to :class:`argparse.ArgumentParser`.
+    ``--help`` shows the description unchanged. Arguments are those of :class:`argparse.ArgumentParser`.
     """
 
     def __init__(self, description: str | None, **kwargs: Any) -> None:
-        super().__init__(
-            description=description,
-            allow_abbrev=False,
-            formatter_class=argparse.RawDescriptionHelpFormatter,
-            **kwargs,
-        )
+        formatter = argparse.RawDescriptionHelpFormatter
+        super().__init__(description=description, allow_abbrev=False, formatter_class=formatter, **kwargs)
 
     @property
     def flags(self) -> list[str]:
@@ -49,22 +43,14 @@ class Parser(argparse.ArgumentParser):
 
 
 def require_new(*files: Path) -> None:
-    """Raise if one of the files exists, so that nothing is overwritten.
-
-    Raises:
-        ConfigError: Names the first file that exists.
-    """
+    """Raise a ConfigError that names the first of the files that exists, so that nothing is overwritten."""
     for file in files:
         if os.path.lexists(file):
             raise ConfigError(f"{file} exists and was kept. Choose another --output, or delete it first.")
 
 
 def refuse_flags(rest: Iterable[str], known: Iterable[str]) -> None:
-    """Raise if there are flags among the arguments that a script with the ``known`` flags did not parse.
-
-    Raises:
-        ConfigError: Names the nearest flags.
-    """
+    """Raise a ConfigError with the nearest ``known`` flags if one of a script's unparsed arguments is a flag."""
     flags = [flag for flag in known if flag.startswith("--")]
     for text in rest:
         if text.startswith("-"):

@@ -35,12 +35,10 @@ def counterpart(task: str, registered: Iterable[str], play: bool = False) -> str
         ``task`` itself if it is registered and no other variant is preferred, else a name of the same family, else
         None.
     """
-    names = set(registered)
-    same = sorted(name for name in names if family(name) == family(task))
+    same = sorted({name for name in registered if family(name) == family(task)})
     for_play = [name for name in same if "-Play" in name]
-    if play and for_play:
-        return task if task in for_play else for_play[-1]
-    if task in names:
+    preferred = for_play if play and for_play else same
+    if task in preferred:
         return task
-    for_training = [name for name in same if "-Play" not in name]
-    return (for_training or for_play or [None])[-1]
+    for_training = [name for name in preferred if name not in for_play]
+    return (for_training or preferred or [None])[-1]

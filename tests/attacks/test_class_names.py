@@ -12,7 +12,7 @@ import torch
 from omegaconf import OmegaConf
 
 from tests.attacks.hostile import MODULE, refused, rewritten
-from trudi_rsl.checkpoints.rebuild import load_deployable
+from trudi_rsl.checkpoints.rebuild import load_deployable, with_known_classes
 from trudi_rsl.errors import CheckpointError
 from trudi_rsl.evaluation.identify import find_subjects
 from trudi_rsl.evaluation.measurement import Evaluation, EvaluationCfg
@@ -104,6 +104,13 @@ def test_a_number_of_actions_is_a_number(ppo_checkpoint: Path, tmp_path: Path, v
     with refused(CheckpointError) as message:
         load_deployable(path)
     assert "number of actions" in message[0]
+
+
+def test_settings_of_hosts_and_of_earlier_versions_name_known_classes() -> None:
+    mjlab = {"class_name": "OnPolicyRunner", "algorithm": {"class_name": "trudi_rsl.algorithms:SPO"}}
+    assert with_known_classes(mjlab) == mjlab
+    moved = {"actor": {"class_name": "trudi_rsl.modules:FlowModel"}}
+    assert with_known_classes(moved) == {"actor": {"class_name": "trudi_rsl.policies:FlowModel"}}
 
 
 @pytest.mark.slow

@@ -18,9 +18,8 @@ from trudi_rsl.config.event_file import RunError, read_run
 from trudi_rsl.errors import CheckpointError, ConfigError
 from trudi_rsl.evaluation.comparison import read_ranges
 from trudi_rsl.evaluation.identify import find_played
-from trudi_rsl.experiments.experiment import from_mapping, load_experiment
+from trudi_rsl.experiments.experiment import from_mapping, load_experiment, plan
 from trudi_rsl.experiments.job import RECORD_FILE, Job
-from trudi_rsl.experiments.plan import plan
 from trudi_rsl.hosts.registry import make_env
 from trudi_rsl.rsl_rl_compat.version import PPO_MODELS
 

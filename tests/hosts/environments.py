@@ -71,13 +71,9 @@ def find_python(version: str) -> Path:
     """
     on_path = [Path(folder) / f"python{version}" for folder in os.environ.get("PATH", "").split(os.pathsep) if folder]
     pyenv = Path(os.environ.get("PYENV_ROOT") or Path.home() / ".pyenv") / "versions"
-    for candidate in [*on_path, *sorted(pyenv.glob(f"{version}.*/bin/python"), reverse=True)]:
-        if not candidate.is_file():
-            continue
+    for candidate in filter(Path.is_file, [*on_path, *sorted(pyenv.glob(f"{version}.*/bin/python"), reverse=True)]):
         # pyenv's shims may stand for an inactive version, and Debian packages ensurepip separately.
-        done = subprocess.run(
-            [candidate, "-c", CHECK], capture_output=True, text=True, check=False, env=clean_environ()
-        )
+        done = subprocess.run([candidate, "-c", CHECK], capture_output=True, text=True, env=clean_environ())
         if done.returncode == 0 and done.stdout.strip() == version:
             return candidate
     raise BuildError(
@@ -167,11 +163,6 @@ def locked(folder: Path) -> Iterator[None]:
         yield
 
 
-def main() -> None:
-    """Build the environments named as arguments, or all, and print their interpreters."""
+if __name__ == "__main__":
     for name in sys.argv[1:] or HOSTS:
         print(build(HOSTS[name]))
-
-
-if __name__ == "__main__":
-    main()

@@ -44,14 +44,11 @@ def test_an_environment_is_built_once_and_rebuilt_if_incomplete(host: Host) -> N
         first, second = pool.map(build, [host, host])
     assert first == second
     assert subprocess.run([first, "-c", ""], check=False).returncode == 0
-    folder = first.parents[1]
-    remnant = folder / "remnant"
+    remnant = first.parents[1] / "remnant"
     remnant.touch()
-    assert build(host) == first
-    assert remnant.exists()
-    (folder / "complete").unlink()
-    assert build(host) == first
-    assert not remnant.exists()
+    assert build(host) == first and remnant.exists()
+    remnant.with_name("complete").unlink()
+    assert build(host) == first and not remnant.exists()
 
 
 @pytest.mark.slow
@@ -70,15 +67,11 @@ def test_a_missing_interpreter_is_answered_with_how_to_get_it(monkeypatch: pytes
 
 
 @pytest.mark.slow
-def test_a_host_session_without_its_host_fails() -> None:
-    done = run_pytest("tests/hosts/isaaclab_3_0", TRUDI_EXPECT_HOST="isaaclab_3_0")
-    assert done.returncode != 0
-    assert "isaaclab 3.0.* is not installed" in done.stderr
-
-
-@pytest.mark.slow
-def test_host_tests_are_left_out_where_the_host_is_not() -> None:
-    done = run_pytest("tests/hosts")
-    assert done.returncode == 0, done.stdout
-    assert "test_environments.py" in done.stdout
-    assert not any(f"tests/hosts/{name}/" in done.stdout for name in environments.HOSTS)
+def test_without_the_host_its_session_fails_and_others_leave_its_tests_out() -> None:
+    session = run_pytest("tests/hosts/isaaclab_3_0", TRUDI_EXPECT_HOST="isaaclab_3_0")
+    assert session.returncode != 0
+    assert "isaaclab 3.0.* is not installed" in session.stderr
+    other = run_pytest("tests/hosts")
+    assert other.returncode == 0, other.stdout
+    assert "test_environments.py" in other.stdout
+    assert not any(f"tests/hosts/{name}/" in other.stdout for name in environments.HOSTS)

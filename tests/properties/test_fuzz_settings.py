@@ -18,8 +18,7 @@ from trudi_rsl.config.event_file import read_run
 from trudi_rsl.config.presets import CONFIG_DIR
 from trudi_rsl.errors import CheckpointError, ConfigError
 from trudi_rsl.evaluation.comparison import read_ranges
-from trudi_rsl.experiments.experiment import Experiment, load_experiment
-from trudi_rsl.experiments.plan import plan
+from trudi_rsl.experiments.experiment import Experiment, load_experiment, plan
 from trudi_rsl.rsl_rl_compat.version import PPO_MODELS
 
 MANY = settings(FIXED, max_examples=50)

@@ -60,7 +60,7 @@ OWN_CLASSES = {
 """Classes of this package that the settings of a run may name, and where they are now."""
 
 RSL_RL_CLASSES = {
-    *("PPO", "MLPModel", "RNNModel", "CNNModel", *DISTRIBUTIONS),
+    *("OnPolicyRunner", "PPO", "MLPModel", "RNNModel", "CNNModel", *DISTRIBUTIONS),
     *("ActorCritic", "ActorCriticRecurrent", "ActorCriticCNN"),  # up to RSL-RL 4
 }
 """Classes of RSL-RL that they may name."""

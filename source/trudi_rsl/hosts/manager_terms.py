@@ -22,14 +22,10 @@ positions or end-effector poses, attributes of the same names have another meani
 def raw_bounds(
     low: Tensor, high: Tensor, offset: Tensor | float, scale: Tensor | float, clip: Tensor | None
 ) -> tuple[Tensor, Tensor]:
-    """Return the lower and upper raw actions ``[A]`` that command the ends of a range.
+    """Return the lower and upper raw actions ``[A]`` that command the ends of the range ``low`` to ``high`` ``[A]``.
 
-    Args:
-        low: Lower end of the commands ``[A]``.
-        high: Upper end ``[A]``.
-        offset: One number, or one row per environment ``[E, A]``, of which the first is used.
-        scale: Likewise; a negative scale reverses the axis.
-        clip: The term's own limits of the commands ``[E, A, 2]``, or None.
+    Offset and scale are one number or ``[E, A]``, of which the first row is used; a negative scale reverses the axis.
+    ``clip`` ``[E, A, 2]`` is the term's own limits of the commands.
     """
     if clip is not None:
         low, high = torch.maximum(low, clip[0, :, 0]), torch.minimum(high, clip[0, :, 1])
@@ -43,10 +39,9 @@ def first_row(values: Tensor | float, like: Tensor) -> Tensor:
     return values[0] if isinstance(values, Tensor) else like.new_full((like.shape[0],), values)
 
 
-def numbers(values: Any) -> Any:
-    """Return float32 values as nested lists of the shortest Python numbers that round to them."""
-    tensor = values if isinstance(values, Tensor) else getattr(values, "torch", None)  # Isaac Lab 3.0 wraps tensors
-    return as_numbers(np.asarray(values if tensor is None else tensor.detach().cpu().numpy(), np.float32))
+def numbers(values: Tensor) -> Any:
+    """Return values as nested lists of the shortest Python numbers that round to their float32."""
+    return as_numbers(values.detach().cpu().numpy().astype(np.float32))
 
 
 def describe_managers(
@@ -70,16 +65,15 @@ def describe_managers(
     manager = env.action_manager
     terms = [(name, manager.get_term(name)) for name in manager.active_terms]
     actions = [describe_action(name, term) for name, term in terms]
-    description: dict[str, Any] = {
-        "obs_terms": observation_terms(env.observation_manager, groups),
-        "commands": command_ranges(env.command_manager),
+    joints = {"actions": actions, "robot": describe_robot(terms[0][1])} if actions and None not in actions else {}
+    return {
+        "obs_terms": _observation_terms(env.observation_manager, groups),
+        "commands": _command_ranges(env.command_manager),
+        **joints,
     }
-    if actions and None not in actions:
-        description |= {"actions": actions, "robot": describe_robot(terms[0][1])}
-    return description
 
 
-def observation_terms(manager: Any, groups: Sequence[str]) -> list[dict[str, Any]]:
+def _observation_terms(manager: Any, groups: Sequence[str]) -> list[dict[str, Any]]:
     """Return the terms of observation groups in the order of the observation, as ``deploy.Contract`` reads them.
 
     A group is described as a single term if its terms are not concatenated one after the other, each with its history,
@@ -112,19 +106,18 @@ def _term(name: str, cfg: Any, total: int) -> dict[str, Any]:
     params: dict[str, Any] = {k: v for k, v in (cfg.params or {}).items() if isinstance(v, (str, int, float, bool))}
     joints = getattr((cfg.params or {}).get("asset_cfg"), "joint_ids", None)
     if joints is not None and not isinstance(joints, slice):
-        params["asset_cfg"] = {"joint_ids": [int(joint) for joint in joints]}
+        params["asset_cfg"] = {"joint_ids": list(map(int, joints))}
     return term | {"function": getattr(cfg.func, "__name__", type(cfg.func).__name__), "params": params}
 
 
-def command_ranges(manager: Any) -> dict[str, Any]:
+def _command_ranges(manager: Any) -> dict[str, Any]:
     """Return the ranges from which commands are drawn, by command name; commands without ranges are left out."""
     found = {}
     for name in manager.active_terms:
         cfg = manager.get_term(name).cfg
         ranges = getattr(cfg, "limit_ranges", None) or getattr(cfg, "ranges", None)
         if dataclasses.is_dataclass(ranges) and not isinstance(ranges, type):
-            ends = dataclasses.asdict(ranges)
-            found[name] = {part: None if pair is None else [float(end) for end in pair] for part, pair in ends.items()}
+            found[name] = {part: pair and [float(end) for end in pair] for part, pair in vars(ranges).items()}
     return found
 
 
@@ -138,15 +131,15 @@ def affine_action(
 ) -> dict[str, Any]:
     """Return the description of an action term that commands ``offset + scale * action`` of its joints.
 
-    Both hosts keep its parameters in ``_offset``, ``_scale`` and ``_clip``. ``joint_ids`` are indices among the robot's
-    joints, ``limits`` the lowest and highest action ``[A]`` that the joints can follow.
+    ``joint_ids`` are indices among the robot's joints, ``limits`` the lowest and highest action ``[A]`` that the joints
+    can follow.
     """
     like = torch.zeros(len(joint_names))
     return {
         "name": name,
         "kind": joint_action_kind(term),
         "joint_names": list(joint_names),
-        "joint_ids": [int(joint) for joint in joint_ids],
+        "joint_ids": list(map(int, joint_ids)),
         "scale": numbers(first_row(term._scale, like)),
         "offset": numbers(first_row(term._offset, like)),
         "clip": None if term.cfg.clip is None else numbers(term._clip[0]),

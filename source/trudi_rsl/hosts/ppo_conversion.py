@@ -29,14 +29,13 @@ def trudi_settings(task: str, ppo: Mapping[str, Any], host: str) -> dict[str, An
 
     Args:
         task: Task name.
-        ppo: RSL-RL's runner configuration as plain values, with ``num_steps_per_env``, ``max_iterations`` and
-            ``experiment_name``; other settings may be absent, None or empty if they are not set.
+        ppo: RSL-RL's runner configuration as plain values; settings other than ``num_steps_per_env``,
+            ``max_iterations`` and ``experiment_name`` may be absent, None or empty.
         host: Name of the host and of its preset for tasks that no preset names.
 
     Returns:
-        ``num_steps_per_env``, ``max_iterations``, ``experiment_name``, ``obs_groups`` (the sets ``actor`` and
-        ``critic``; absent if the task does not set them) and ``algorithm`` (all fields of
-        :class:`~trudi_rsl.settings.TruDiCfg`).
+        These three, ``algorithm`` (all fields of :class:`~trudi_rsl.settings.TruDiCfg`) and, if the task sets them,
+        ``obs_groups`` (the sets ``actor`` and ``critic``).
 
     Raises:
         ConfigError: The configuration is for distillation.
@@ -46,15 +45,13 @@ def trudi_settings(task: str, ppo: Mapping[str, Any], host: str) -> dict[str, An
         raise ConfigError(f"The configuration of {task!r} is for distillation, which TruDi cannot replace.")
     preset = task_preset(task, host)["agent"]
     kept = {"gamma": own["gamma"]} if "gamma" in own else {}
-    algorithm = TruDiCfg.from_dict(kept | preset["algorithm"])
-
     steps = max(ppo["num_steps_per_env"], preset.get("num_steps_per_env", 1))
     iterations = math.ceil(ppo["max_iterations"] * ppo["num_steps_per_env"] / steps)
     settings: dict[str, Any] = {
         "num_steps_per_env": steps,
         "max_iterations": preset.get("max_iterations", iterations),
         "experiment_name": f"{ppo['experiment_name']}_trudi",
-        "algorithm": algorithm.to_dict(),
+        "algorithm": TruDiCfg.from_dict(kept | preset["algorithm"]).to_dict(),
     }
     if groups := ppo.get("obs_groups"):
         # RSL-RL 3 calls the actor's set "policy".
@@ -63,9 +60,7 @@ def trudi_settings(task: str, ppo: Mapping[str, Any], host: str) -> dict[str, An
             for name, members in groups.items()
             if name != "policy" or "actor" not in groups
         }
-    if task not in _reported:
-        _reported.add(task)
-        _report(task, settings, ppo, own)
+    _report(task, settings, ppo, own)
     return settings
 
 
@@ -80,7 +75,10 @@ def relative_class(algo: str) -> str:
 
 
 def _report(task: str, settings: Mapping[str, Any], ppo: Mapping[str, Any], own: Mapping[str, Any]) -> None:
-    """Log which settings were changed and which are ignored."""
+    """Log which settings were changed and which are ignored, once per task."""
+    if task in _reported:
+        return
+    _reported.add(task)
     changed = {name: (settings[name], ppo[name]) for name in ("num_steps_per_env", "max_iterations")}
     changed["gamma"] = (settings["algorithm"]["gamma"], own.get("gamma"))
     listed = ", ".join(f"{name} {ours} (PPO: {theirs})" for name, (ours, theirs) in changed.items() if ours != theirs)

@@ -33,15 +33,13 @@ class Host:
     name: str
     """Name in messages."""
     package: str
-    """Python package; also the first part of its entry-point group ``<package>.tasks``."""
+    """Its Python package, our package for it, and the first part of its entry-point group ``<package>.tasks``."""
     prefixes: tuple[str, ...]
     """Prefixes of the names of its own tasks."""
     install: str
     """How to install it."""
     checks_arguments: bool
     """Whether its launcher checks flags and device, because its commands have flags of their own."""
-    launcher: Callable[[], ModuleType]
-    """Imports the module with the host's ``train`` and ``play``."""
     has_task: Callable[[str], bool]
     """Whether a task of this name is registered; the host must be installed."""
 
@@ -61,38 +59,26 @@ class Host:
             ConfigError: A flag, task or setting does not exist or cannot be used.
             CheckpointError: The checkpoint to resume does not exist or belongs to another task or algorithm.
         """
-        self._launch(args, rest).train(args, rest)
+        self._launcher(args, rest).train(args, rest)
 
     def play(self, args: argparse.Namespace, rest: Sequence[str]) -> None:
         """Play a policy; arguments and errors are those of :meth:`train`, the flags those of ``scripts/play.py``."""
-        self._launch(args, rest).play(args, rest)
+        self._launcher(args, rest).play(args, rest)
 
-    def _launch(self, args: argparse.Namespace, rest: Sequence[str]) -> ModuleType:
+    def _launcher(self, args: argparse.Namespace, rest: Sequence[str]) -> ModuleType:
         if not self.is_installed():
             raise ImportError(f"{self.name} is not installed, and task {args.task!r} needs it. {self.install}")
         if not self.checks_arguments:
             refuse_flags(rest, args.flags)
             if args.device is not None:
                 check_device(args.device)
-        return self.launcher()
-
-
-def _launch_isaaclab() -> ModuleType:
-    from trudi_rsl.hosts.isaaclab import launch
-
-    return launch
-
-
-def _launch_mjlab() -> ModuleType:
-    from trudi_rsl.hosts.mjlab import launch
-
-    return launch
+        return importlib.import_module(f"trudi_rsl.hosts.{self.package}.launch")
 
 
 def _is_in_isaaclab(name: str) -> bool:
     import gymnasium
 
-    tasks = {task for task, spec in gymnasium.registry.items() if "env_cfg_entry_point" in spec.kwargs}
+    tasks = [task for task, spec in gymnasium.registry.items() if "env_cfg_entry_point" in spec.kwargs]
     return counterpart(name, tasks) is not None
 
 
@@ -109,10 +95,9 @@ ISAACLAB = Host(
     "Isaac Lab 3.0 (Python 3.12): pip install isaaclab. If Isaac Lab is a checkout, run this script as "
     "./isaaclab.sh -p scripts/train.py ...",
     True,
-    _launch_isaaclab,
     _is_in_isaaclab,
 )
-MJLAB = Host("mjlab", "mjlab", ("Mjlab-",), 'Run: pip install "mjlab==1.6.0"', False, _launch_mjlab, _is_in_mjlab)
+MJLAB = Host("mjlab", "mjlab", ("Mjlab-",), 'Run: pip install "mjlab==1.6.0"', False, _is_in_mjlab)
 HOSTS = (MJLAB, ISAACLAB)
 """All hosts but Gymnasium."""
 
@@ -185,11 +170,7 @@ def make_env(
 
 
 def check_device(device: str) -> None:
-    """Raise if this machine does not have a device.
-
-    Raises:
-        ConfigError: Lists the devices of this machine.
-    """
+    """Raise a ConfigError that lists this machine's devices if ``device`` is none of them."""
     try:
         torch.empty(0, device=device)
     except (RuntimeError, AssertionError) as error:
@@ -200,11 +181,7 @@ def check_device(device: str) -> None:
 
 
 def require_gymnasium(task: str, device: str) -> None:
-    """Raise if :func:`make_env` cannot make a task's environments on a device.
-
-    Raises:
-        ConfigError: The simulator of the task starts itself or cannot start, or there is no such device.
-    """
+    """Raise a ConfigError if :func:`make_env` cannot make a task's environments on a device."""
     check_startable(task)
     if find_host(task) is not None:
         raise ConfigError(

@@ -38,7 +38,7 @@ COLLISION_COST = 5.0
 MAX_EPISODE_STEPS = 25
 """Time limit in steps; passing the disc takes 8."""
 PICTURE_SIZE = 240
-"""Sides of rendered pictures in pixels."""
+"""Sides of rendered pictures [pixels]."""
 
 
 def advance(position: Array, action: NDArray[np.floating]) -> Array:
@@ -103,16 +103,12 @@ class PlanarObstacleEnv(gym.Env[Array, NDArray[np.float32]]):
         picture = np.full((PICTURE_SIZE, PICTURE_SIZE, 3), 255, np.uint8)
         picture[in_obstacle(pixels)] = (120, 120, 120)
         picture[goal_distance(pixels) < GOAL_RADIUS] = (150, 200, 150)
-        picture[np.hypot(*np.moveaxis(pixels - self._position, -1, 0)) < 0.04] = (30, 30, 30)
+        picture[np.linalg.norm(pixels - self._position, axis=-1) < 0.04] = (30, 30, 30)
         return picture
 
 
 def side(observations: Array) -> int | None:
-    """Return the side on which a run ``[L + 1, 2]`` passed the disc: where it last crossed ``x = 0``.
-
-    Returns:
-        0 for left, seen from the start, 1 for right, None if the run did not reach the goal.
-    """
+    """Return the side on which a run ``[L + 1, 2]`` last crossed ``x = 0``: 0 left, 1 right, None if it failed."""
     if not goal_distance(observations[-1]) < GOAL_RADIUS:
         return None
     before = np.flatnonzero(observations[:, 0] < 0.0)[-1]

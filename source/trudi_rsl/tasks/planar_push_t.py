@@ -37,8 +37,7 @@ class PlanarPushTEnv(MujocoEnv):
 
     Observations ``[8]``: position of the pusher and of the block's centroid (m), cosine and sine of the block's angle,
     and position of the pusher in the block's frame (m). Actions ``[2]`` are the pusher's velocities, at most 0.5 m/s.
-    Once :func:`~trudi_rsl.tasks.push_t.succeeds` is True, the episode has succeeded (``info["is_success"]``), and goes
-    on until its time limit.
+    After :func:`~trudi_rsl.tasks.push_t.succeeds`, ``info["is_success"]`` stays True until the time limit.
 
     Args:
         fixed_start: Start every episode at :data:`FIXED_START`.
@@ -48,8 +47,7 @@ class PlanarPushTEnv(MujocoEnv):
     metadata = {"render_modes": ["human", "rgb_array", "depth_array", "rgbd_tuple"], "render_fps": 20}  # noqa: RUF012
 
     def __init__(self, fixed_start: bool = False, render_mode: str | None = None) -> None:
-        self._fixed_start = fixed_start
-        self._succeeded = False
+        self._fixed_start, self._succeeded = fixed_start, False
         space = Box(-np.inf, np.inf, (8,), np.float64)
         super().__init__(str(MODEL), SUBSTEPS, space, render_mode=render_mode, camera_name="top")
 
@@ -60,8 +58,8 @@ class PlanarPushTEnv(MujocoEnv):
         self._succeeded = self._succeeded or push_t.succeeds(x, y, angle)
         if self.render_mode == "human":
             self.render()
-        value = float(push_t.reward((x, y), angle, pusher))
-        return self._observation(), value, False, False, {"is_success": self._succeeded}
+        reward = float(push_t.reward((x, y), angle, pusher))
+        return self._observation(), reward, False, False, {"is_success": self._succeeded}
 
     def reset_model(self) -> Array:
         """Place block and pusher at rest at the start of an episode and return the observation."""
@@ -72,10 +70,10 @@ class PlanarPushTEnv(MujocoEnv):
     def _random_start(self) -> Array:
         block = BLOCK_SPREAD * self.np_random.uniform(-1.0, 1.0, 2)
         angle = self.np_random.uniform(-math.pi, math.pi)
-        while True:
+        pusher = block
+        while math.dist(pusher, block) <= CLEARANCE:
             pusher = PUSHER_SPREAD * self.np_random.uniform(-1.0, 1.0, 2)
-            if math.dist(pusher, block) > CLEARANCE:
-                return np.concatenate([block, [angle], pusher])
+        return np.concatenate([block, [angle], pusher])
 
     def _observation(self) -> Array:
         x, y, angle, pusher_x, pusher_y = self.data.qpos

@@ -25,11 +25,12 @@ STEM = (0.05, 0.15)
 AREA = BAR[0] * BAR[1] + STEM[0] * STEM[1]
 """Area of the T [m^2]."""
 _CENTROID = (BAR[0] * BAR[1] * (STEM[1] + 0.5 * BAR[1]) + STEM[0] * STEM[1] * 0.5 * STEM[1]) / AREA
-BAR_Y = STEM[1] + 0.5 * BAR[1] - _CENTROID
-"""y coordinate of the bar's centre [m]."""
-STEM_Y = 0.5 * STEM[1] - _CENTROID
-"""y coordinate of the stem's centre [m]."""
-RADIUS = math.hypot(0.5 * STEM[0], STEM_Y - 0.5 * STEM[1])
+RECTANGLES: tuple[Rectangle, Rectangle] = (
+    (-0.5 * BAR[0], STEM[1] - _CENTROID, 0.5 * BAR[0], STEM[1] + BAR[1] - _CENTROID),
+    (-0.5 * STEM[0], -_CENTROID, 0.5 * STEM[0], STEM[1] - _CENTROID),
+)
+"""Bar and stem in the block's frame; they share an edge but no area."""
+RADIUS = math.hypot(0.5 * STEM[0], _CENTROID)
 """Distance from the centroid to the farthest corners, those of the stem [m]."""
 
 FIXED_START = (0.0, 0.0, math.pi, 0.0, 0.25)
@@ -43,14 +44,6 @@ If two sets of area A overlap by s A, their centroids are at most (1 - s) times 
 one and a point of the other apart. That distance is at most 2 r + d for sets of radius r with centroids d apart, so
 d <= (1 - s) (2 r + d).
 """
-
-
-def _rectangle(centre_y: float, sides: tuple[float, float]) -> Rectangle:
-    return -0.5 * sides[0], centre_y - 0.5 * sides[1], 0.5 * sides[0], centre_y + 0.5 * sides[1]
-
-
-RECTANGLES = (_rectangle(BAR_Y, BAR), _rectangle(STEM_Y, STEM))
-"""Bar and stem in the block's frame; they share an edge but no area."""
 
 
 def to_world(points: Array, x: float, y: float, angle: float) -> Array:
@@ -83,15 +76,12 @@ def succeeds(x: float, y: float, angle: float) -> bool:
 
 
 def reward(position: ArrayLike, angle: ArrayLike, pusher: ArrayLike) -> Array:
-    """Return ``1/2 ((cos d + 1)/2)^2 + 1/2 (1 - tanh 5|dp|)^2 + 1/20 sqrt(1 - tanh 5|dt|)``.
+    """Return ``1/2 ((cos d + 1)/2)^2 + 1/2 (1 - tanh 5|dp|)^2 + 1/20 sqrt(1 - tanh 5|dt|)``, ``[...]`` in [0, 1.05].
 
     Args:
         position: Position ``dp`` of the block's centroid, ``[..., 2]`` in metres.
         angle: Rotation ``d`` of the block, ``[...]`` in rad.
         pusher: Position of the pusher, at ``dt`` from the centroid, ``[..., 2]`` in metres.
-
-    Returns:
-        ``[...]`` in [0, 1.05].
     """
     position, pusher = np.asarray(position), np.asarray(pusher)
     rotation = 0.5 * (0.5 * (np.cos(angle) + 1.0)) ** 2
@@ -107,7 +97,7 @@ def _clip(polygon: Polygon, rectangle: Rectangle) -> Polygon:
         kept: Polygon = []
         for i, point in enumerate(polygon):
             last = polygon[i - 1]
-            # Signed distances from the edge, positive inside.
+            # signed distances from the edge, positive inside
             here, there = sign * point[axis] - bound, sign * last[axis] - bound
             if (here >= 0.0) != (there >= 0.0):
                 share = there / (there - here)
@@ -130,13 +120,9 @@ def rotation(observations: Array) -> Array:
 
 
 def direction(observations: Array) -> int | None:
-    """Return the direction in which a run ``[L + 1, 8]`` turned the block until it succeeded.
-
-    Returns:
-        0 for counter-clockwise, 1 for clockwise, None if the run failed.
-    """
-    angles = np.arctan2(observations[:, 5], observations[:, 4]).tolist()
-    poses = zip(observations[:, 2].tolist(), observations[:, 3].tolist(), angles, strict=True)
+    """Return how a run ``[L + 1, 8]`` turned the block: 0 counter-clockwise, 1 clockwise, None if it failed."""
+    angles = np.arctan2(observations[:, 5], observations[:, 4])
+    poses = np.column_stack([observations[:, 2:4], angles]).tolist()
     reached = next((i for i, pose in enumerate(poses) if succeeds(*pose)), None)
     if reached is None:
         return None

@@ -50,7 +50,7 @@ def make_runner() -> Callable[..., Any]:
         env_cfg.seed, agent_cfg.device = 1, "cpu"
         if agent != "rsl_rl_cfg_entry_point":
             agent_cfg.num_steps_per_env = 8
-            agent_cfg.algorithm.from_dict(SMALL)
+            agent_cfg.algorithm.from_dict({k: v for k, v in SMALL.items() if hasattr(agent_cfg.algorithm, k)})
         env = RslRlVecEnvWrapper(gymnasium.make(TASK, cfg=env_cfg), clip_actions=clip_actions)
         return OnPolicyRunner(env, agent_cfg.to_dict(), log_dir=str(log_dir), device=agent_cfg.device)
 

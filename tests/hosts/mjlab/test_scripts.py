@@ -116,8 +116,8 @@ def test_every_checkpoint_of_a_run_is_played_alike_and_best_names_the_best(
 def test_reppo_trains_resumes_plays_and_exports(scripts: Scripts) -> None:
     run = scripts.train("--task", CARTPOLE, "--algo", "reppo", *SMALL_OVERRIDES)
     assert run.parent.name == "cartpole_reppo"
-    settings = read_checkpoint(run / "model_0.pt")["trudi_rsl"]["settings"]
-    assert (settings["actor"], settings["entropy_target_per_dim"]) == ("gaussian", -0.5)
+    spec = read_checkpoint(run / "model_0.pt")["trudi_rsl"]
+    assert (spec["policy"], spec["settings"]["entropy_target_per_dim"]) == ("gaussian", -0.5)
     resumed = scripts.train("--task", CARTPOLE, "--algo", "reppo", "--checkpoint", str(run), *SMALL_OVERRIDES)
     assert read_checkpoint(resumed / "model_0.pt")["infos"]["env_state"]["common_step_counter"] == 16
     output = scripts.play("--task", CARTPOLE, "--algo", "reppo", "--episodes", "2", EPISODE)

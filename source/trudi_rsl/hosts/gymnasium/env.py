@@ -25,7 +25,7 @@ SUCCESS_KEYS = ("is_success", "success")
 
 
 class EnvCfg(dict):
-    """A dict with the ``to_dict`` method that RSL-RL's Weights & Biases and Neptune writers call."""
+    """A dict with the method that RSL-RL's Weights & Biases and Neptune writers call."""
 
     def to_dict(self) -> dict[str, Any]:
         """Return a plain copy."""
@@ -80,7 +80,7 @@ class GymnasiumVecEnv(VecEnv):
             cfg: Further entries of :attr:`cfg`.
 
         Raises:
-            ConfigError: The task or an option is unknown, or a space is not supported.
+            ConfigError: A size, the task or an option is wrong, or a space is not supported.
             ImportError: A package that the task needs is missing.
         """
         for name, value in (("num_envs", num_envs), ("max_episode_steps", max_episode_steps)):
@@ -107,17 +107,9 @@ class GymnasiumVecEnv(VecEnv):
         self.action_low = torch.tensor(self._low, dtype=torch.float32, device=self.device)
         self.action_high = torch.tensor(self._high, dtype=torch.float32, device=self.device)
         self._action_dtype = torch.from_numpy(self._low).dtype
-        spec = first.spec
-        self.max_episode_length = (spec and spec.max_episode_steps) or NO_TIME_LIMIT
-        self.cfg = EnvCfg(
-            cfg or {},
-            task=task,
-            num_envs=num_envs,
-            seed=seed,
-            max_episode_steps=self.max_episode_length,
-            env_kwargs=dict(env_kwargs or {}),
-            action_bounds=action_bounds,
-        )
+        self.max_episode_length = (first.spec and first.spec.max_episode_steps) or NO_TIME_LIMIT
+        options |= {"max_episode_steps": self.max_episode_length, "env_kwargs": dict(env_kwargs or {})}
+        self.cfg = EnvCfg(cfg or {}, task=task, num_envs=num_envs, seed=seed, action_bounds=action_bounds, **options)
 
         # Per-environment state is NumPy: tensors created in RSL-RL's inference mode cannot be updated outside of it.
         self._obs = np.zeros((num_envs, size), dtype=np.float32)
@@ -132,19 +124,17 @@ class GymnasiumVecEnv(VecEnv):
     def episode_length_buf(self) -> torch.Tensor:
         """Steps of each episode as counted by its time limit, ``[E]`` long; a copy, so assign to change it.
 
-        Assigning sets the counters of Gymnasium's ``TimeLimit`` wrappers, if there are any: RSL-RL's
-        ``init_at_random_ep_len`` spreads the ends of the first episodes. Values must be at least 0; an episode at its
-        limit is truncated by the next step.
+        Assigning values of at least 0 sets the counters of Gymnasium's ``TimeLimit`` wrappers, if there are any:
+        RSL-RL's ``init_at_random_ep_len`` spreads the ends of the first episodes. An episode at its limit is truncated
+        by the next step.
         """
         return torch.tensor(self._lengths, device=self.device)
 
     @episode_length_buf.setter
     def episode_length_buf(self, value: torch.Tensor) -> None:  # pyright: ignore[reportIncompatibleVariableOverride]
         if tuple(value.shape) != (self.num_envs,) or bool((value < 0).any()):
-            raise ValueError(
-                f"episode_length_buf must be {self.num_envs} numbers of at least 0, not shape {tuple(value.shape)}"
-                + (f" with minimum {value.min()}." if value.numel() else ".")
-            )
+            found = f"shape {tuple(value.shape)}" + (f" with minimum {value.min()}" if value.numel() else "")
+            raise ValueError(f"episode_length_buf must be {self.num_envs} numbers of at least 0, not {found}.")
         self._set_lengths(value.cpu().numpy())
 
     @property
@@ -178,15 +168,14 @@ class GymnasiumVecEnv(VecEnv):
 
         Returns:
             Observations ``{"policy": [E, O]}``, rewards ``[E]`` float32, dones ``[E]`` long (terminated or truncated),
-            and extras:
+            and extras, all but the first only if an episode ended:
 
             - ``"time_outs"``: ``[E]`` bool, truncated and not terminated.
-            - ``"final_obs"``: ``{"policy": [E, O]}``, only if an episode ended: the true last observation where one
-              ended, the current observation elsewhere.
+            - ``"final_obs"``: ``{"policy": [E, O]}``, the last observation of ended episodes, else the current one.
             - ``"success"``: ``[E]`` float32, only if the ``info`` of an ended episode has one of :data:`SUCCESS_KEYS`;
               NaN for all others.
-            - ``"log"``: only if an episode ended: means over the ended episodes of ``"Episode/return"``,
-              ``"Episode/length"`` (steps actually taken) and, if reported, ``"Episode/success"``.
+            - ``"log"``: means over the ended episodes of ``"Episode/return"``, ``"Episode/length"`` (steps actually
+              taken) and, if reported, ``"Episode/success"``.
 
         Raises:
             NonFiniteError: The actions contain NaN or infinity, or the simulator returned them (see
@@ -218,9 +207,8 @@ class GymnasiumVecEnv(VecEnv):
             if success is not None:
                 extras["success"] = torch.tensor(success, device=self.device)
                 extras["log"]["Episode/success"] = float(np.nanmean(success))
-            self._episode_returns[ended] = 0.0
-            self._episode_steps[ended] = 0
-            self._lengths[ended] = 0
+            for counts in (self._lengths, self._episode_steps, self._episode_returns):
+                counts[ended] = 0
         return (
             self._tensordict(self._obs),
             torch.tensor(rewards, dtype=torch.float32, device=self.device),
@@ -229,7 +217,7 @@ class GymnasiumVecEnv(VecEnv):
         )
 
     def render(self) -> Any:
-        """Render environment 0; in ``rgb_array`` mode an image ``[height, width, 3]`` of uint8.
+        """Render environment 0, in ``rgb_array`` mode as an image ``[height, width, 3]`` of uint8.
 
         Raises:
             ConfigError: The environment was made without a render mode.
@@ -239,9 +227,7 @@ class GymnasiumVecEnv(VecEnv):
         return self._vec.envs[0].render()
 
     def alike(self, num_envs: int, seed: int) -> GymnasiumVecEnv:
-        """Make further environments of the same task with the same options.
-
-        A subclass with other constructor arguments must override this.
+        """Make further environments of the same task; a subclass with other constructor arguments must override this.
 
         Raises:
             ConfigError: The task has no time limit, so its episodes may never end.
@@ -258,9 +244,8 @@ class GymnasiumVecEnv(VecEnv):
         """Return the state of the running episodes, so that a resumed run continues them exactly.
 
         For MuJoCo tasks, ``load_state_dict`` in another process followed by the same actions produces bitwise the same
-        observations, rewards and dones as an uninterrupted run (:class:`SimulatorStates` lists what a third-party task
-        may hold beyond that). For other simulators ``"exact"`` is False and loading starts new episodes. All values are
-        tensors or plain Python values.
+        observations, rewards and dones as an uninterrupted run (see :class:`SimulatorStates` for the exceptions). For
+        other simulators ``"exact"`` is False and loading starts new episodes. All values are tensors or plain Python.
         """
         return {
             "task": self.task,
@@ -324,8 +309,7 @@ class GymnasiumVecEnv(VecEnv):
         key = next((key for key in SUCCESS_KEYS if key in final), None)
         if key is None:
             return None
-        reported = final[f"_{key}"]
-        success = np.full(self.num_envs, np.nan, dtype=np.float32)
+        reported, success = final[f"_{key}"], np.full(self.num_envs, np.nan, dtype=np.float32)
         success[reported] = np.asarray(final[key])[reported].astype(np.float32)
         return success
 
@@ -334,6 +318,5 @@ class GymnasiumVecEnv(VecEnv):
 
     def _tensordict(self, obs: np.ndarray) -> TensorDict:
         """Copy ``[E, O]`` to the device, so that later steps do not change a returned tensor."""
-        return TensorDict(
-            {"policy": torch.tensor(obs, device=self.device)}, batch_size=[self.num_envs], device=self.device
-        )
+        policy = torch.tensor(obs, device=self.device)
+        return TensorDict({"policy": policy}, batch_size=[self.num_envs], device=self.device)

@@ -43,18 +43,18 @@ class Faults:
             NonFiniteError: Some environment is faulty and ``restart`` is False, all environments are, or one is faulty
                 again in the first step after its restart.
         """
-        faulty = find_faulty(step, infos)
+        faulty = _find_faulty(step, infos)
         if not faulty.any():
             self._restarted[:] = False
             return step
         if not restart or faulty.all() or (faulty & self._restarted).any():
             obs, rewards, terminated, truncated = step
-            self.require_finite(as_float32(rewards), "the simulator's reward")
+            self.require_finite(_as_float32(rewards), "the simulator's reward")
             last = obs.copy()
             for env in np.flatnonzero(terminated | truncated):
                 last[env] = infos["final_obs"][env]
-            self.require_finite(as_float32(last), "the simulator's observation")
-            self.require_finite(as_float32(obs), "the simulator's observation")
+            self.require_finite(_as_float32(last), "the simulator's observation")
+            self.require_finite(_as_float32(obs), "the simulator's observation")
         if not self._warned:
             self._warned = True
             first = int(np.flatnonzero(faulty)[0])
@@ -65,14 +65,10 @@ class Faults:
                 stacklevel=3,
             )
         self._restarted[:] = faulty
-        return restart_faulty(envs, step, infos, faulty)
+        return _restart(envs, step, infos, faulty)
 
     def require_finite(self, values: np.ndarray, what: str) -> None:
-        """Raise if an entry of ``values`` ``[E, ...]`` is not finite.
-
-        Raises:
-            NonFiniteError: Names the first such entry, its environment and time step.
-        """
+        """Raise a NonFiniteError that locates the first entry of ``values`` ``[E, ...]`` that is not finite."""
         finite = np.isfinite(values)
         if finite.all():
             return
@@ -82,23 +78,23 @@ class Faults:
         )
 
 
-def as_float32(values: np.ndarray) -> np.ndarray:
+def _as_float32(values: np.ndarray) -> np.ndarray:
     """Convert to the precision of training; larger numbers become infinite."""
     with np.errstate(over="ignore"):
         return values.astype(np.float32)
 
 
-def find_faulty(step: Step, infos: Mapping[str, Any]) -> np.ndarray:
+def _find_faulty(step: Step, infos: Mapping[str, Any]) -> np.ndarray:
     """Return the environments whose step has a non-finite reward or (last) observation, bool ``[E]``."""
     obs, rewards, terminated, truncated = step
-    faulty = ~(np.isfinite(as_float32(rewards)) & np.isfinite(as_float32(obs)).all(-1))
+    faulty = ~(np.isfinite(_as_float32(rewards)) & np.isfinite(_as_float32(obs)).all(-1))
     ended = np.flatnonzero(terminated | truncated)
     if len(ended):
-        faulty[ended] |= ~np.isfinite(as_float32(np.stack(infos["final_obs"][ended]))).all(-1)
+        faulty[ended] |= ~np.isfinite(_as_float32(np.stack(infos["final_obs"][ended]))).all(-1)
     return faulty
 
 
-def restart_faulty(envs: SyncVectorEnv, step: Step, infos: dict[str, Any], faulty: np.ndarray) -> Step:
+def _restart(envs: SyncVectorEnv, step: Step, infos: dict[str, Any], faulty: np.ndarray) -> Step:
     """Reset the faulty environments and return the step with those truncated and their reward 0.
 
     Their last observation becomes NaN, so that training masks the transition.

@@ -8,11 +8,11 @@ import inspect
 import os
 import sys
 from collections.abc import Callable, Iterator, Mapping
-from typing import Any
+from typing import Any, TypeGuard
 
 import gymnasium as gym
 import numpy as np
-from gymnasium.envs.registration import EnvSpec, load_env_creator
+from gymnasium.envs.registration import load_env_creator
 from gymnasium.spaces import Box, Space
 from gymnasium.vector import AutoresetMode, SyncVectorEnv
 from gymnasium.wrappers import TransformObservation
@@ -20,18 +20,14 @@ from gymnasium.wrappers import TransformObservation
 import trudi_rsl.tasks  # noqa: F401  registers the built-in tasks
 from trudi_rsl.errors import ConfigError, nearest
 
-OPTION_ERRORS = (TypeError, ValueError, LookupError, AttributeError, OSError, AssertionError, ArithmeticError)
+_OPTION_ERRORS = (TypeError, ValueError, LookupError, AttributeError, OSError, AssertionError, ArithmeticError)
 """Exceptions that simulators raise for unusable option values."""
 _SUPPORTED = "Supported are 1-D Box spaces, with floats for actions"
 
 
 def observation_size(space: Space, task: str) -> int:
-    """Return O, the length of an environment's observation vector.
-
-    Raises:
-        ConfigError: The space is not a 1-D Box.
-    """
-    if not isinstance(space, Box) or len(space.shape) != 1 or space.shape[0] == 0:
+    """Return O, the length of an environment's observation vector; raise ConfigError if it is not a 1-D Box."""
+    if not _is_vector(space):
         raise ConfigError(
             f"Task {task!r} has observations in {space}. {_SUPPORTED}. If they can be flattened, register a variant of "
             "the task wrapped in gymnasium.wrappers.FlattenObservation."
@@ -52,8 +48,7 @@ def action_limits(
     Raises:
         ConfigError: The space is not a 1-D Box of floats, is unbounded without ``fallback``, or is empty.
     """
-    floats = isinstance(space, Box) and np.issubdtype(space.dtype, np.floating)
-    if not isinstance(space, Box) or not floats or len(space.shape) != 1 or space.shape[0] == 0:
+    if not _is_vector(space) or not np.issubdtype(space.dtype, np.floating):
         raise ConfigError(
             f"Task {task!r} has actions in {space}. {_SUPPORTED}: TruDi's policy is a distribution over continuous "
             "action vectors."
@@ -64,21 +59,24 @@ def action_limits(
     no_low, no_high = low <= -largest, high >= largest
     if no_low.any() or no_high.any():
         if fallback is None:
-            entries = np.flatnonzero(no_low | no_high).tolist()
             raise ConfigError(
-                f"Task {task!r} has no finite bounds on action entries {entries}. Set them, for example "
-                "env.action_bounds=[-1.0,1.0]."
+                f"Task {task!r} has no finite bounds on action entries {np.flatnonzero(no_low | no_high).tolist()}. "
+                "Set them, for example env.action_bounds=[-1.0,1.0]."
             )
         if not (np.isfinite(fallback).all() and fallback[0] < fallback[1]):
             raise ConfigError(f"action_bounds must be two finite numbers, low < high, not {fallback}.")
         low[no_low], high[no_high] = fallback
-    if not (low < high).all():
-        entry = int(np.flatnonzero(~(low < high))[0])
+    empty = np.flatnonzero(~(low < high))
+    if len(empty):
         raise ConfigError(
-            f"Task {task!r} has an empty range for action entry {entry}: low {low[entry]}, high {high[entry]}. Low "
-            "must be below high."
+            f"Task {task!r} has an empty range for action entry {empty[0]}: low {low[empty[0]]}, high "
+            f"{high[empty[0]]}. Low must be below high."
         )
     return low, high
+
+
+def _is_vector(space: Space) -> TypeGuard[Box]:
+    return isinstance(space, Box) and len(space.shape) == 1 and space.shape[0] > 0
 
 
 def make_env(
@@ -105,17 +103,22 @@ def make_env(
         options["max_episode_steps"] = max_episode_steps
     if render_mode is not None:
         options["render_mode"] = render_mode
-        _render_without_display()
+        if sys.platform == "linux" and not (os.environ.get("DISPLAY") or os.environ.get("WAYLAND_DISPLAY")):
+            os.environ.setdefault("MUJOCO_GL", "egl")  # MuJoCo's default needs a window system
     try:
         return gym.make(task, **options)
     except (ImportError, gym.error.DependencyNotInstalled) as error:
-        raise ImportError(_missing_package(task, error)) from error
+        if getattr(error, "name", None) == "mujoco" or "MuJoCo is not installed" in str(error):
+            raise ImportError(f'Task {task!r} needs MuJoCo: pip install "gymnasium[mujoco]"') from error
+        raise ImportError(
+            f"Task {task!r} needs a package that is not installed or a newer version of the task: {error}"
+        ) from error
     except gym.error.Error as error:
         raise ConfigError(
             f"Gymnasium cannot make task {task!r}: {error} {nearest(task, _latest_ids())} "
             "A task of another package is named 'module:Env-v0'."
         ) from error
-    except OPTION_ERRORS as error:
+    except _OPTION_ERRORS as error:
         unknown = [key for key in options if f"unexpected keyword argument {key!r}" in str(error)]
         if unknown:
             raise ConfigError(
@@ -127,16 +130,18 @@ def make_env(
 
 
 def try_options(task: str, env_kwargs: Mapping[str, Any], make: Callable[[], gym.Env]) -> None:
-    """Step a throw-away environment from ``make`` once, because many tasks read their options only when stepped.
+    """Raise ConfigError if the simulator cannot use options, some of which tasks read only when they are stepped.
 
-    Raises:
-        ConfigError: The simulator cannot use the options.
+    Args:
+        task: Task name for messages.
+        env_kwargs: The options.
+        make: Makes an environment with them, which is stepped once and closed.
     """
     with _mujoco_warnings_off(), contextlib.closing(make()) as env:
         try:
             env.reset()
             env.step(env.action_space.sample())
-        except OPTION_ERRORS as error:
+        except _OPTION_ERRORS as error:
             raise ConfigError(_unusable_options(task, env_kwargs, error)) from error
 
 
@@ -176,31 +181,14 @@ def _mujoco_warnings_off() -> Iterator[None]:
         mujoco.set_mju_user_warning(handler)
 
 
-def _render_without_display() -> None:
-    """Choose MuJoCo's EGL backend on a Linux machine without a display; its default needs a window system."""
-    if sys.platform == "linux" and not (os.environ.get("DISPLAY") or os.environ.get("WAYLAND_DISPLAY")):
-        os.environ.setdefault("MUJOCO_GL", "egl")
-
-
 def _unusable_options(task: str, env_kwargs: Mapping[str, Any], error: Exception) -> str:
     reason = " ".join(str(error).split()) or "no message"
     return f"Task {task!r} cannot run with env_kwargs {dict(env_kwargs)}: {type(error).__name__}: {reason}"
 
 
 def _latest_ids() -> list[str]:
-    newest: dict[tuple[str | None, str], EnvSpec] = {}
-    for spec in gym.registry.values():
-        known = newest.setdefault((spec.namespace, spec.name), spec)
-        if (spec.version or 0) > (known.version or 0):
-            newest[spec.namespace, spec.name] = spec
-    return [spec.id for spec in newest.values()]
-
-
-def _missing_package(task: str, error: Exception) -> str:
-    missing = getattr(error, "name", None)
-    if missing == "mujoco" or "MuJoCo is not installed" in str(error):
-        return f'Task {task!r} needs MuJoCo: pip install "gymnasium[mujoco]"'
-    return f"Task {task!r} needs a package that is not installed or a newer version of the task: {error}"
+    by_version = sorted(gym.registry.values(), key=lambda spec: spec.version or 0)
+    return list({(spec.namespace, spec.name): spec.id for spec in by_version}.values())
 
 
 def _option_names(task: str) -> list[str]:

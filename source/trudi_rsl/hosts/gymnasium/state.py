@@ -46,20 +46,16 @@ class SimulatorStates:
     def __init__(self, envs: Sequence[gym.Env]) -> None:
         self._envs = envs
         self.readable = all(_is_mujoco(env) for env in envs)
-        self._made = [[_numbers(layer) for layer in _task_layers(env)] for env in envs] if self.readable else []
+        self._made = [[_numbers(layer) for layer in _task_layers(env)] for env in envs if self.readable]
 
     def save(self) -> dict[str, Any]:
         """Return a dict of tensors and plain Python values; ``"simulators"`` is None if not :attr:`readable`."""
-        simulators = None
-        if self.readable:
-            simulators = [
-                {
-                    **_physics(env),
-                    "attributes": [_changed(layer, was) for layer, was in zip(_task_layers(env), made, strict=True)],
-                }
-                for env, made in zip(self._envs, self._made, strict=True)
-            ]
-        return {"generators": [_generators(env) for env in self._envs], "simulators": simulators}
+        simulators = [
+            _physics(env) | {"attributes": list(map(_changed, _task_layers(env), made))}
+            for env, made in zip(self._envs, self._made, strict=self.readable)
+        ]
+        generators = [_generators(env) for env in self._envs]
+        return {"generators": generators, "simulators": simulators if self.readable else None}
 
     def load(self, saved: Mapping[str, Any]) -> bool:
         """Restore what :meth:`save` returned, for the same number of environments.
@@ -72,7 +68,11 @@ class SimulatorStates:
         """
         physics = saved["simulators"] if self.readable else None
         for env, simulator in zip(self._envs, physics or [], strict=physics is not None):
-            _require_same_model(env, simulator)
+            if any(simulator[name].shape != own.shape for name, own in _physics(env).items()):
+                raise CheckpointError(
+                    "The saved simulator state belongs to another MuJoCo model. Resume with the env options of the "
+                    "saved run."
+                )
         for env, (task, space) in zip(self._envs, saved["generators"], strict=True):
             env.unwrapped.np_random.bit_generator.state = task
             env.action_space.np_random.bit_generator.state = space
@@ -81,7 +81,7 @@ class SimulatorStates:
         for env, made, simulator in zip(self._envs, self._made, physics, strict=True):
             # Not strict: a render mode can add an outermost wrapper.
             for layer, was, now in zip(_task_layers(env), made, simulator["attributes"], strict=False):
-                _set_numbers(layer, {**was, **{name: _from_torch(value) for name, value in now.items()}})
+                _set_numbers(layer, was | {name: _from_torch(value) for name, value in now.items()})
             # After the attributes, which may be views of the physics.
             _set_physics(env, simulator)
         return True
@@ -112,20 +112,13 @@ def _is_mujoco(env: gym.Env) -> bool:
     return mujoco is not None and isinstance(model, mujoco.MjModel) and isinstance(data, mujoco.MjData)
 
 
-def _physics(env: gym.Env) -> dict[str, torch.Tensor]:
+def _physics(env: gym.Env) -> dict[str, Any]:
     mujoco, simulator = sys.modules["mujoco"], cast("Any", env.unwrapped)
     kind = mujoco.mjtState.mjSTATE_INTEGRATION
     integration = np.empty(mujoco.mj_stateSize(simulator.model, kind))
     mujoco.mj_getState(simulator.model, simulator.data, integration, kind)
     derived = np.concatenate([getattr(simulator.data, name).ravel() for name in _DERIVED])
     return {"integration": torch.from_numpy(integration), "derived": torch.from_numpy(derived)}
-
-
-def _require_same_model(env: gym.Env, saved: Mapping[str, Any]) -> None:
-    if any(saved[name].shape != own.shape for name, own in _physics(env).items()):
-        raise CheckpointError(
-            "The saved simulator state belongs to another MuJoCo model. Resume with the env options of the saved run."
-        )
 
 
 def _set_physics(env: gym.Env, saved: Mapping[str, Any]) -> None:

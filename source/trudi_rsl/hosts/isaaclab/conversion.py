@@ -19,12 +19,10 @@ from trudi_rsl.settings import SETTINGS, LearnerAlgorithm, fields_from_trudi, sc
 
 def _algorithm_cfg(algo: LearnerAlgorithm) -> Any:
     """Return a configclass with ``class_name``, the selectors and the fields of an algorithm's settings."""
-    name, settings = f"RslRl{algo.capitalize()}AlgorithmCfg", SETTINGS[algo]
-    fields = [("class_name", str, ALGORITHM_CLASS_NAME), *schema_fields(settings)]
+    fields = [("class_name", str, ALGORITHM_CLASS_NAME), *schema_fields(SETTINGS[algo])]
     body: dict[str, Any] = {name: default for name, _, default in fields}
     body |= {"__annotations__": {name: hint for name, hint, _ in fields}, "__module__": __name__}
-    body["__doc__"] = f"Settings of {algo.upper()}, those of :class:`trudi_rsl.settings.{settings.__name__}`."
-    return configclass(type(name, (), body))
+    return configclass(type(f"RslRl{algo.capitalize()}AlgorithmCfg", (), body))
 
 
 RslRlTrudiAlgorithmCfg: Any = _algorithm_cfg("trudi")
@@ -38,7 +36,7 @@ class RslRlTrudiPolicyCfg:
     """The ``policy`` section that RSL-RL 3 asks for; what it builds is set in the algorithm's section."""
 
     class_name: str = POLICY_CLASS_NAME
-    """The policy's class, which takes its action bounds from the environment."""
+    """The policy's class, evaluated by RSL-RL; it takes its action bounds from the environment."""
 
 
 @configclass
@@ -53,8 +51,7 @@ class RslRlTrudiRunnerCfg(RslRlOnPolicyRunnerCfg):
     """Settings of TruDi."""
 
 
-_REPLACED = ("class_name", "actor", "critic", "policy", "algorithm", "torch_compile_mode")
-"""Fields of the runner configuration that belong to PPO."""
+_PPO_FIELDS = ("class_name", "actor", "critic", "policy", "algorithm", "torch_compile_mode")
 
 
 def trudi_from_ppo(task: str, ppo: Any) -> Any:
@@ -75,28 +72,21 @@ def trudi_from_ppo(task: str, ppo: Any) -> Any:
         return _preset({name: trudi_from_ppo(task, choice) for name, choice in choices.items()})
     _require_on_policy(task, ppo, "TruDi")
     cfg = RslRlTrudiRunnerCfg()
-    for field in dataclasses.fields(RslRlOnPolicyRunnerCfg):
-        if field.name not in _REPLACED:
-            setattr(cfg, field.name, getattr(ppo, field.name))
-    settings = trudi_settings(task, _plain(ppo), "isaaclab")
-    algorithm: dict[str, Any] = settings.pop("algorithm")
-    for name, value in settings.items():
-        setattr(cfg, name, value)
-    cfg.algorithm = RslRlTrudiAlgorithmCfg(**algorithm)
+    names = [f.name for f in dataclasses.fields(RslRlOnPolicyRunnerCfg) if f.name not in _PPO_FIELDS]
+    values = {name: None if value is dataclasses.MISSING else value for name, value in ppo.to_dict().items()}
+    settings = trudi_settings(task, values, "isaaclab")
+    settings["algorithm"] = RslRlTrudiAlgorithmCfg(**settings["algorithm"])
     if POLICY_STYLE:
-        cfg.policy = RslRlTrudiPolicyCfg()
-        if isinstance(groups := settings.get("obs_groups"), dict):
-            cfg.obs_groups = {"policy" if name == "actor" else name: members for name, members in groups.items()}
+        settings["policy"] = RslRlTrudiPolicyCfg()
+        if groups := settings.get("obs_groups"):
+            settings["obs_groups"] = {"policy" if name == "actor" else name: groups[name] for name in groups}
+    for name, value in ({name: getattr(ppo, name) for name in names} | settings).items():
+        setattr(cfg, name, value)
     return cfg
 
 
 def sibling_of_trudi(trudi: Any, algo: LearnerAlgorithm) -> Any:
-    """Make a task's configuration for another algorithm of TruDi's learner.
-
-    Args:
-        trudi: The task's TruDi configuration, or a set of alternatives; not modified.
-        algo: ``reppo`` or ``dime``.
-    """
+    """Make a task's configuration for REPPO or DIME from that for TruDi or a set of alternatives, not modified."""
     if choices := alternatives(trudi):
         return _preset({name: sibling_of_trudi(choice, algo) for name, choice in choices.items()})
     cfg = copy.deepcopy(trudi)
@@ -140,25 +130,15 @@ def _preset(choices: dict[str, Any]) -> Any:
     return preset(**choices)
 
 
-def _plain(ppo: RslRlOnPolicyRunnerCfg) -> dict[str, Any]:
-    """Return the settings as plain values, with None for those that are not set."""
-    values = ppo.to_dict()
-    return {name: None if value is dataclasses.MISSING else value for name, value in values.items()}
-
-
 def alternatives(cfg: Any) -> dict[str, Any]:
     """Return the named alternatives of a configuration in Isaac Lab 3.0, own or of any field; empty if it has none."""
     try:
         from isaaclab_tasks.utils import PresetCfg  # pyright: ignore[reportMissingImports]
     except ImportError:  # Isaac Lab 2.3
         return {}
-
-    def named(value: Any) -> dict[str, Any]:
-        return dict(vars(value)) if isinstance(value, PresetCfg) else {}
-
     if isinstance(cfg, PresetCfg):
-        return named(cfg)
-    choices = {name: named(value) for name, value in vars(cfg).items() if named(value)}
+        return dict(vars(cfg))
+    choices = {field: vars(value) for field, value in vars(cfg).items() if isinstance(value, PresetCfg)}
     return {
         name: cfg.replace(**{field: values.get(name, values["default"]) for field, values in choices.items()})
         for name in {name: None for values in choices.values() for name in values}

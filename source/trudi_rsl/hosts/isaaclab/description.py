@@ -26,21 +26,19 @@ NO_LIMIT = 1.0e3
 def term_bounds(term: Any) -> tuple[Tensor, Tensor] | None:
     """Return lower and upper raw actions ``[A_term]`` of an action term, None if it has no natural bounds.
 
-    A joint-position term commands ``offset + scale * action``; its bounds are the actions that command the ends of the
-    joints' ranges (a half turn to each side for joints without limits), or of the term's own clip where that is
-    tighter.
+    Those of joint positions ``offset + scale * action`` command the ends of the joints' ranges (a half turn to each
+    side for joints without limits), or of the term's own clip where that is tighter.
     """
     if not any(cls.__name__ == "JointPositionAction" for cls in type(term).__mro__):
         return None
-    limits = as_tensor(term._asset.data.joint_pos_limits)[0][term._joint_ids]
+    limits = _as_tensor(term._asset.data.joint_pos_limits)[0][term._joint_ids]
     turn = first_row(term._offset, limits)[:, None] + limits.new_tensor([-math.pi, math.pi])
     low, high = torch.where(limits.abs() < NO_LIMIT, limits, turn).unbind(-1)
     return raw_bounds(low, high, term._offset, term._scale, None if term.cfg.clip is None else term._clip)
 
 
-def as_tensor(values: Any) -> Tensor:
-    """Return simulator data as a tensor: Isaac Lab 3.0 wraps it, 2.3 does not."""
-    return values if isinstance(values, Tensor) else values.torch
+def _as_tensor(values: Any) -> Tensor:
+    return getattr(values, "torch", values)  # Isaac Lab 3.0 wraps the simulator's data
 
 
 def describe(env: Any, groups: Sequence[str]) -> dict[str, Any]:
@@ -54,13 +52,13 @@ def _action(name: str, term: Any) -> dict[str, Any] | None:
     ids = term._joint_ids
     if isinstance(ids, slice):
         ids = range(len(term._asset.joint_names))[ids]
-    return affine_action(name, term, term._joint_names, list(ids), term_bounds(term))
+    return affine_action(name, term, term._joint_names, ids, term_bounds(term))
 
 
 def _robot(asset: Any) -> dict[str, Any]:
     robot: dict[str, Any] = {
         "joint_names": list(asset.joint_names),
-        "default_joint_pos": numbers(as_tensor(asset.data.default_joint_pos)[0]),
+        "default_joint_pos": numbers(_as_tensor(asset.data.default_joint_pos)[0]),
         "stiffness": numbers(_gains(asset, "stiffness")),
         "damping": numbers(_gains(asset, "damping")),
     }
@@ -77,5 +75,5 @@ def _gains(asset: Any, name: str) -> Tensor:
         ids = actuator.joint_indices
         ids = ids if isinstance(ids, slice) else torch.as_tensor(ids).long().cpu()
         # Tasks randomise gains around the nominal ones.
-        gains[ids] = as_tensor(getattr(actuator, name)).median(0).values.cpu()
+        gains[ids] = _as_tensor(getattr(actuator, name)).median(0).values.cpu()
     return gains

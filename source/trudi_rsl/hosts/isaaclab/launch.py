@@ -1,8 +1,5 @@
 # SPDX-License-Identifier: BSD-3-Clause
-"""Training and playing tasks of Isaac Lab from this project's scripts, with whichever version is installed.
-
-The module of the other version cannot be imported, so the functions import theirs.
-"""
+"""Training and playing tasks of Isaac Lab from this project's scripts, with whichever version is installed."""
 
 from __future__ import annotations
 
@@ -10,6 +7,7 @@ import argparse
 import importlib.util
 from collections.abc import Sequence
 from importlib.metadata import PackageNotFoundError, version
+from types import ModuleType
 
 import torch
 from packaging.version import Version
@@ -20,13 +18,10 @@ from trudi_rsl.errors import ConfigError
 
 def train(args: argparse.Namespace, host_args: Sequence[str]) -> None:
     """Train a task as Isaac Lab's own RSL-RL script does; see :meth:`trudi_rsl.hosts.registry.Host.train`."""
-    if _is_version_3():
-        from trudi_rsl.hosts.isaaclab.launch_3_0 import train
-    else:
-        from trudi_rsl.hosts.isaaclab.launch_2_3 import train
-    check_gpu(args, host_args)
+    launcher = _launcher()
+    _check_gpu(args, host_args)
     check_launch(args.distributed)
-    train(args, list(host_args))
+    launcher.train(args, list(host_args))
 
 
 def play(args: argparse.Namespace, host_args: Sequence[str]) -> None:
@@ -36,24 +31,27 @@ def play(args: argparse.Namespace, host_args: Sequence[str]) -> None:
     many episodes, prints their statistics and stops. With ``args.every_checkpoint``, does so with all checkpoints of
     the run, and writes nothing but ``best.pt``.
     """
-    if _is_version_3():
-        from trudi_rsl.hosts.isaaclab.launch_3_0 import play
+    launcher = _launcher()
+    _check_gpu(args, host_args)
+    launcher.play(args, list(host_args))
+
+
+def _launcher() -> ModuleType:
+    """Return the module for the installed version; that of the other version cannot be imported."""
+    try:
+        # Isaac Lab 2.3 numbers its core package 0.5x; only 3.0's distribution has the number of the release.
+        is_3_0 = Version(version("isaaclab")) >= Version("3.0.0b0")
+    except PackageNotFoundError:
+        is_3_0 = importlib.util.find_spec("isaaclab_newton") is not None
+    if is_3_0:
+        from trudi_rsl.hosts.isaaclab import launch_3_0 as launcher
     else:
-        from trudi_rsl.hosts.isaaclab.launch_2_3 import play
-    check_gpu(args, host_args)
-    play(args, list(host_args))
+        from trudi_rsl.hosts.isaaclab import launch_2_3 as launcher
+    return launcher
 
 
-def check_gpu(args: argparse.Namespace, host_args: Sequence[str]) -> None:
-    """Raise if a GPU is needed and there is none: Isaac Lab would take a minute to fail.
-
-    Args:
-        args: ``device``.
-        host_args: May choose the physics engine.
-
-    Raises:
-        ConfigError: Says how to train on the CPU.
-    """
+def _check_gpu(args: argparse.Namespace, host_args: Sequence[str]) -> None:
+    """Raise a ConfigError if a GPU is needed and there is none: Isaac Lab would take a minute to fail."""
     isaac_sim = [arg for arg in host_args if arg.startswith("physics=") and "physx" in arg and "ovphysx" not in arg]
     if (isaac_sim or args.device != "cpu") and not torch.cuda.is_available():
         reason = f"{isaac_sim[0]} is Isaac Sim, which needs a GPU" if isaac_sim else "Isaac Lab uses the GPU by default"
@@ -61,11 +59,3 @@ def check_gpu(args: argparse.Namespace, host_args: Sequence[str]) -> None:
             f"{reason}, but PyTorch finds none. Isaac Lab 3.0 also trains on the CPU, with Newton: add --device cpu "
             "physics=newton_mjwarp."
         )
-
-
-def _is_version_3() -> bool:
-    try:
-        # Isaac Lab 2.3 numbers its core package 0.5x; only 3.0's distribution has the number of the release.
-        return Version(version("isaaclab")) >= Version("3.0.0b0")
-    except PackageNotFoundError:
-        return importlib.util.find_spec("isaaclab_newton") is not None

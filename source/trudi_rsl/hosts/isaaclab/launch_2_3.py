@@ -25,10 +25,8 @@ from isaaclab.app import AppLauncher  # pyright: ignore[reportMissingImports]
 from trudi_rsl.config.run_folder import LOG_ROOT, create_run_folder
 from trudi_rsl.distributed import current_ranks
 from trudi_rsl.errors import CheckpointError, ConfigError, NonFiniteError
-from trudi_rsl.evaluation.identify import identify
-from trudi_rsl.evaluation.play import Playback, sampler_from_args
+from trudi_rsl.evaluation.play import sampler_from_args
 from trudi_rsl.evaluation.policies import load_into, policy_for
-from trudi_rsl.settings import SETTINGS
 
 logger = logging.getLogger(__name__)
 
@@ -36,25 +34,17 @@ logger = logging.getLogger(__name__)
 def train(args: argparse.Namespace, host_args: list[str]) -> None:
     """Train; see :func:`trudi_rsl.hosts.isaaclab.launch.train`."""
     with _app(args, host_args) as (rank, overrides):
-        from trudi_rsl.hosts.isaaclab.task import check_agent_overrides, find_resume, find_task, preset_num_envs
+        from trudi_rsl.hosts.isaaclab.task import task_to_train
 
-        task = find_task(args.task, args.algo)
-        base = task.agent_cfg()
-        check_agent_overrides(base, overrides)
-        checkpoint = find_resume(args, base, overrides)
-        if checkpoint is not None:
-            identify(checkpoint, task.id, args.algo)
-        if args.num_envs is None and args.algo in SETTINGS:
-            args.num_envs = preset_num_envs(task, overrides)
+        task, checkpoint = task_to_train(args, overrides)
 
         def run(env_cfg: Any, agent_cfg: Any) -> None:
             _apply_flags(args, env_cfg, agent_cfg, rank)
-            if not current_ranks().is_main:  # only rank 0 writes files
-                args.video = False
-                _learn(args, task.id, env_cfg, agent_cfg, None, checkpoint)
-                return
-            with create_run_folder(LOG_ROOT / agent_cfg.experiment_name, agent_cfg.run_name) as folder:
-                _learn(args, task.id, env_cfg, agent_cfg, folder.resolve(), checkpoint)
+            is_main = current_ranks().is_main  # only rank 0 writes files
+            args.video &= is_main
+            new_folder = create_run_folder(LOG_ROOT / agent_cfg.experiment_name, agent_cfg.run_name)
+            with new_folder if is_main else contextlib.nullcontext() as created:
+                _learn(args, task.id, env_cfg, agent_cfg, created and created.resolve(), checkpoint)
 
         _with_configurations(task, overrides, run)
 
@@ -63,24 +53,10 @@ def play(args: argparse.Namespace, host_args: list[str]) -> None:
     """Play; see :func:`trudi_rsl.hosts.isaaclab.launch.play`."""
     sampler_from_args(args)  # refuses a wrong option before Isaac Sim starts
     with _app(args, host_args) as (rank, overrides):
-        from trudi_rsl.hosts.isaaclab.task import (
-            AGENT_KEYS,
-            Task,
-            check_agent_overrides,
-            find_resume,
-            find_task,
-            played_algorithm,
-            use_trained_settings,
-        )
+        from trudi_rsl.hosts.isaaclab.task import task_to_play, use_trained_settings
 
-        task = find_task(args.task, played_algorithm(args), play=True)
-        args.resume = True
-        base = task.agent_cfg()
-        check_agent_overrides(base, overrides)
-        checkpoint = find_resume(args, base, overrides)
-        assert checkpoint is not None, "resume is set"
-        playback = Playback.from_args(args, task.id, checkpoint)
-        task = Task(task.id, AGENT_KEYS[playback.algorithm])
+        task, playback = task_to_play(args, overrides)
+        checkpoint = playback.checkpoint
 
         def run(env_cfg: Any, agent_cfg: Any) -> None:
             _apply_flags(args, env_cfg, agent_cfg, rank)
@@ -103,15 +79,11 @@ def play(args: argparse.Namespace, host_args: list[str]) -> None:
 
 @contextlib.contextmanager
 def _app(args: argparse.Namespace, host_args: list[str]) -> Iterator[tuple[int, list[str]]]:
-    """Launch Isaac Sim with the flags of the command line.
-
-    Yields:
-        The local rank of this process, and the overrides among ``host_args``.
-    """
+    """Launch Isaac Sim with the flags of the command line; yield the local rank, and the overrides in ``host_args``."""
     parser = argparse.ArgumentParser(add_help=False, allow_abbrev=False)
     AppLauncher.add_app_launcher_args(parser)
-    passed_on = ["--headless"] * bool(args.headless) + (["--device", args.device] if args.device else [])
-    app_args, rest = parser.parse_known_args([*passed_on, *host_args])
+    flags = [*(["--headless"] if args.headless else []), *(["--device", args.device] if args.device else [])]
+    app_args, rest = parser.parse_known_args([*flags, *host_args])
     if unknown := [text for text in rest if text.startswith("-")]:
         raise ConfigError(f"Neither this script nor Isaac Lab has a flag {unknown[0]}. --help lists this script's.")
     app_args.enable_cameras |= args.video
@@ -163,7 +135,7 @@ def _apply_flags(args: argparse.Namespace, env_cfg: Any, agent_cfg: Any, rank: i
 def _make(
     args: argparse.Namespace, task: str, env_cfg: Any, agent_cfg: Any, videos: Path, log_dir: Path | None
 ) -> tuple[Any, Any]:
-    """Return the wrapped environment and the runner."""
+    """Return the environment and the runner."""
     import gymnasium
     from isaaclab.envs import DirectMARLEnv, multi_agent_to_single_agent  # pyright: ignore[reportMissingImports]
     from isaaclab_rl.rsl_rl import RslRlVecEnvWrapper  # pyright: ignore[reportMissingImports]
@@ -182,9 +154,8 @@ def _make(
             video_length=args.video_length or 200,
             disable_logger=True,
         )
-    wrapped = RslRlVecEnvWrapper(env, clip_actions=agent_cfg.clip_actions)
-    folder = None if log_dir is None else str(log_dir)
-    return wrapped, OnPolicyRunner(wrapped, agent_cfg.to_dict(), folder, agent_cfg.device)
+    env = RslRlVecEnvWrapper(env, clip_actions=agent_cfg.clip_actions)
+    return env, OnPolicyRunner(env, agent_cfg.to_dict(), log_dir and str(log_dir), agent_cfg.device)
 
 
 def _learn(
@@ -193,8 +164,7 @@ def _learn(
     from isaaclab.utils.io import dump_yaml  # pyright: ignore[reportMissingImports]
 
     args.video_interval = args.video_interval or 2000
-    videos = (folder or Path()) / "videos" / "train"
-    env, runner = _make(args, task, env_cfg, agent_cfg, videos, folder)
+    env, runner = _make(args, task, env_cfg, agent_cfg, (folder or Path()) / "videos" / "train", folder)
     if checkpoint is not None:
         logger.info(f"Resuming from: {checkpoint}")
         runner.load(str(checkpoint))
@@ -224,7 +194,6 @@ def _export(runner: Any, folder: Path) -> Path:
 def _play_on(env: Any, policy: Callable[..., Any], num_steps: int | None) -> None:
     """Step until Ctrl-C, or for ``num_steps`` steps."""
     obs = env.get_observations()
-    steps = itertools.count() if num_steps is None else range(num_steps)
     with contextlib.suppress(KeyboardInterrupt), torch.inference_mode():
-        for _ in steps:
-            obs, _, _, _ = env.step(policy(obs))
+        for _ in itertools.count() if num_steps is None else range(num_steps):
+            obs, *_ = env.step(policy(obs))

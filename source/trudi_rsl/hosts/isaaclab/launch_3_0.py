@@ -18,21 +18,9 @@ from isaaclab_rl.entrypoints import run_play_cli, run_train_cli  # pyright: igno
 from isaaclab_rl.entrypoints.backends import play_rsl_rl, train_rsl_rl  # pyright: ignore[reportMissingImports]
 from rsl_rl.env import VecEnv
 
-from trudi_rsl.evaluation.identify import identify
-from trudi_rsl.evaluation.play import Playback
 from trudi_rsl.evaluation.policies import load_into, policy_for
-from trudi_rsl.hosts.isaaclab.task import (
-    AGENT_KEYS,
-    Task,
-    check_agent_overrides,
-    find_resume,
-    find_task,
-    played_algorithm,
-    preset_num_envs,
-    use_trained_settings,
-)
+from trudi_rsl.hosts.isaaclab.task import Task, task_to_play, task_to_train, use_trained_settings
 from trudi_rsl.runners import OnPolicyRunner
-from trudi_rsl.settings import SETTINGS
 
 PASSED_ON = ("num_envs", "seed", "max_iterations", "device", "experiment_name", "run_name", "logger")
 """Flags with a value that Isaac Lab's command also has."""
@@ -41,10 +29,7 @@ PASSED_ON = ("num_envs", "seed", "max_iterations", "device", "experiment_name", 
 def train(args: argparse.Namespace, host_args: list[str]) -> None:
     """Train; see :func:`trudi_rsl.hosts.isaaclab.launch.train`."""
     load_external_tasks()
-    task = find_task(args.task, args.algo)
-    checkpoint = _checkpoint(args, task, host_args)
-    if args.num_envs is None and args.algo in SETTINGS:
-        args.num_envs = preset_num_envs(task, host_args)
+    task, checkpoint = task_to_train(args, host_args)
     argv = _arguments(args, task, checkpoint, (*PASSED_ON, "video_length", "video_interval"), ("video", "distributed"))
     with _replaced(train_rsl_rl, create_rsl_rl_runner=_create_runner):
         run_train_cli([*argv, *host_args])
@@ -53,12 +38,8 @@ def train(args: argparse.Namespace, host_args: list[str]) -> None:
 def play(args: argparse.Namespace, host_args: list[str]) -> None:
     """Play; see :func:`trudi_rsl.hosts.isaaclab.launch.play`."""
     load_external_tasks()
-    task = find_task(args.task, played_algorithm(args), play=True)
-    args.resume = True
-    checkpoint = _checkpoint(args, task, host_args)
-    assert checkpoint is not None, "resume is set"
-    playback = Playback.from_args(args, task.id, checkpoint)
-    task = Task(task.id, AGENT_KEYS[playback.algorithm])
+    task, playback = task_to_play(args, host_args)
+    checkpoint = playback.checkpoint
     made: dict[str, Any] = {}
 
     def create_runner(env: VecEnv, agent_cfg: Any, log_dir: str | None = None) -> Any:
@@ -99,16 +80,6 @@ def play(args: argparse.Namespace, host_args: list[str]) -> None:
         run_play_cli([*argv, *host_args])
 
 
-def _checkpoint(args: argparse.Namespace, task: Task, host_args: list[str]) -> Path | None:
-    """Return the checkpoint to load, after checking it and the overrides."""
-    cfg = task.agent_cfg(host_args)
-    check_agent_overrides(cfg, host_args)
-    checkpoint = find_resume(args, cfg, host_args)
-    if checkpoint is not None:
-        identify(checkpoint, task.id, args.algo)
-    return checkpoint
-
-
 def _arguments(
     args: argparse.Namespace, task: Task, checkpoint: Path | None, values: tuple[str, ...], switches: tuple[str, ...]
 ) -> list[str]:
@@ -127,21 +98,18 @@ def _arguments(
     return argv
 
 
+_stock_runner = train_rsl_rl.create_rsl_rl_runner
+
+
 def _create_runner(env: VecEnv, agent_cfg: Any, log_dir: str | None = None) -> Any:
     if agent_cfg.class_name != "OnPolicyRunner":
         return _stock_runner(env, agent_cfg, log_dir)
-    return OnPolicyRunner(env, to_dict(agent_cfg), log_dir=log_dir, device=agent_cfg.device)
-
-
-_stock_runner = train_rsl_rl.create_rsl_rl_runner
+    return OnPolicyRunner(env, to_dict(agent_cfg), log_dir, agent_cfg.device)
 
 
 @contextlib.contextmanager
 def _replaced(module: ModuleType, **functions: Callable[..., Any]) -> Iterator[None]:
-    """Let a module of Isaac Lab call our functions inside the block.
-
-    Its commands accept no other runner classes than RSL-RL's, so they are run with another ``create_rsl_rl_runner``.
-    """
+    """Let a module of Isaac Lab, whose commands accept only RSL-RL's runner classes, call ours inside the block."""
     originals = {name: getattr(module, name) for name in functions}
     vars(module).update(functions)
     try:

@@ -19,10 +19,6 @@ from trudi_rsl.environments.description import HostFunctions, register_host
 
 PPO_KEY = "rsl_rl_cfg_entry_point"
 """Key of a task's PPO configuration for RSL-RL in its registration."""
-FROM_PPO = ("trudi", "spo", "dppo", "fpo")
-"""Algorithms whose configuration is made from the task's PPO configuration."""
-FROM_TRUDI = ("reppo", "dime")
-"""Algorithms whose configuration is made from the task's TruDi configuration."""
 
 
 def agent_key(algo: str) -> str:
@@ -32,6 +28,11 @@ def agent_key(algo: str) -> str:
 
 TRUDI_KEY = agent_key("trudi")
 """Key of a task's TruDi configuration."""
+_SOURCES: dict[str, str] = {
+    **dict.fromkeys(("trudi", "spo", "dppo", "fpo"), PPO_KEY),
+    **dict.fromkeys(("reppo", "dime"), TRUDI_KEY),
+}
+"""Algorithms, and the key of the configuration that theirs is made from."""
 
 
 def __getattr__(name: str) -> Callable[[], Any]:
@@ -41,24 +42,19 @@ def __getattr__(name: str) -> Callable[[], Any]:
         AttributeError: No task of that id has a configuration to make it from.
     """
     task, _, algo = name.rpartition("@")
-    source = PPO_KEY if algo in FROM_PPO else TRUDI_KEY
-    spec = gymnasium.registry.get(task)
-    if spec is None or algo not in (*FROM_PPO, *FROM_TRUDI) or source not in spec.kwargs:
-        raise AttributeError(
-            f"module {__name__!r} has no attribute {name!r}: no such task with an RSL-RL configuration"
-        )
+    source, spec = _SOURCES.get(algo), gymnasium.registry.get(task)
+    if spec is None or source not in spec.kwargs:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}: no such task with such a configuration")
 
     def agent_cfg() -> Any:
         from isaaclab_tasks.utils.parse_cfg import load_cfg_from_registry  # pyright: ignore[reportMissingImports]
 
         from trudi_rsl.hosts.isaaclab.conversion import relative_of_ppo, sibling_of_trudi, trudi_from_ppo
 
-        cfg = load_cfg_from_registry(task, source)
+        cfg, algorithm = load_cfg_from_registry(task, source), cast("Any", algo)
         if algo == "trudi":
             return trudi_from_ppo(task, cfg)
-        if algo in FROM_TRUDI:
-            return sibling_of_trudi(cfg, cast("Any", algo))
-        return relative_of_ppo(task, cfg, cast("Any", algo))
+        return sibling_of_trudi(cfg, algorithm) if source == TRUDI_KEY else relative_of_ppo(task, cfg, algorithm)
 
     return agent_cfg
 
@@ -66,8 +62,8 @@ def __getattr__(name: str) -> Callable[[], Any]:
 def add_agents() -> None:
     """Add to every registered task the configurations that can be made from its own and that it lacks."""
     for task, spec in registration.registry.items():
-        for source, algorithms in ((PPO_KEY, FROM_PPO), (TRUDI_KEY, FROM_TRUDI)):
-            for algo in algorithms if source in spec.kwargs else ():
+        for algo, source in _SOURCES.items():
+            if source in spec.kwargs:
                 # Text instead of an object, because registrations are copied and written as JSON.
                 spec.kwargs.setdefault(agent_key(algo), f"{__name__}:{task}@{algo}")
 
@@ -84,8 +80,8 @@ def _spec_with_agents(*args: Any, **kwargs: Any) -> registration.EnvSpec:
 def register() -> None:
     """Add the configurations to all tasks, including those registered later; calling it again is harmless.
 
-    Projects register their tasks when they are imported, not all of them through ``gymnasium.register``, and Isaac Lab
-    has no hook for it. But it calls ``gymnasium.spec`` whenever it reads a task's configurations, so that is wrapped.
+    Isaac Lab has no hook for tasks that projects register, but it calls ``gymnasium.spec`` whenever it reads a task's
+    configurations, so that is wrapped.
     """
     registration.spec = gymnasium.spec = _spec_with_agents
     add_agents()

@@ -26,24 +26,27 @@ from trudi_rsl.config.presets import task_preset
 from trudi_rsl.config.run_folder import LOG_ROOT, select_checkpoint
 from trudi_rsl.config.schema import ANY_CHECKPOINT
 from trudi_rsl.errors import ConfigError, nearest
+from trudi_rsl.evaluation.identify import identify
+from trudi_rsl.evaluation.play import Playback
 from trudi_rsl.hosts.isaaclab.conversion import alternatives
 from trudi_rsl.hosts.isaaclab.registration import PPO_KEY, TRUDI_KEY, agent_key, register
+from trudi_rsl.settings import SETTINGS
 from trudi_rsl.task_names import counterpart
 
 logger = logging.getLogger(__name__)
 
-AGENT_KEYS = {algo: agent_key(algo) for algo in NAMES}
-"""Keys of the configurations in a task's registration, by algorithm."""
-
 
 @dataclass(frozen=True)
 class Task:
-    """A registered task and the configuration to use."""
+    """A registered task, by its Gymnasium id, and the algorithm that trains it."""
 
     id: str
-    """Gymnasium id."""
-    agent_key: str
-    """Key of the agent configuration, one of :data:`AGENT_KEYS`."""
+    algo: str
+
+    @property
+    def agent_key(self) -> str:
+        """Key of the agent configuration in the task's registration."""
+        return agent_key(self.algo)
 
     def agent_cfg(self, overrides: Sequence[str] = ()) -> Any:
         """Return the agent configuration; overrides such as ``presets=name`` choose among alternatives."""
@@ -54,20 +57,53 @@ class Task:
         return cfg
 
 
+def task_to_train(args: argparse.Namespace, overrides: Sequence[str]) -> tuple[Task, Path | None]:
+    """Return the task to train and the checkpoint to resume, None for a new run; errors are those of ``Host.train``.
+
+    If neither a flag nor an override sets the number of environments, ``args.num_envs`` becomes the preset's: the
+    paper's budget of environment steps is a number of iterations with that many environments.
+    """
+    task = find_task(args.task, args.algo)
+    checkpoint = _find_resume(args, task, overrides)
+    if checkpoint is not None:
+        identify(checkpoint, task.id, args.algo)
+    number = task_preset(task.id, "isaaclab").get("env", {}).get("num_envs") if args.algo in SETTINGS else None
+    overridden = any(text.startswith("env.scene.num_envs=") for text in overrides)
+    if number is not None and args.num_envs is None and not overridden:
+        logger.info(f"{number} environments, as in the preset; change it with --num_envs.")
+        args.num_envs = number
+    return task, checkpoint
+
+
+def task_to_play(args: argparse.Namespace, overrides: Sequence[str]) -> tuple[Task, Playback]:
+    """Return the task to play, in its variant for playing if there is one, and how to play which checkpoint.
+
+    The algorithm is ``args.algo``, else that of the file ``args.checkpoint``, else TruDi.
+    """
+    algo = args.algo
+    if algo is None and args.checkpoint and Path(args.checkpoint).is_file():
+        algo = algorithm_of(read_checkpoint(args.checkpoint))
+    task = find_task(args.task, algo or "trudi", play=True)
+    args.resume = True
+    checkpoint = _find_resume(args, task, overrides)
+    assert checkpoint is not None, "resume is set"
+    playback = Playback.from_args(args, task.id, checkpoint)
+    return Task(task.id, playback.algorithm), playback
+
+
 def find_task(name: str, algo: str, play: bool = False) -> Task:
     """Return the task of the installed Isaac Lab that has this name or is the same task under another name.
 
     Args:
         name: Task name of Isaac Lab 2.3 or 3.0, or ``module:Name`` for a task that importing ``module`` registers.
-        algo: One of :data:`AGENT_KEYS`.
+        algo: Name of an algorithm.
         play: Prefer the task's variant for playing, if it has one.
 
     Raises:
-        ConfigError: The task (named with the nearest ones) or algorithm does not exist, or the task has no
-            configuration for RSL-RL.
+        ConfigError: The task or algorithm does not exist, or the task has no configuration for RSL-RL.
     """
-    if algo not in AGENT_KEYS:
-        raise ConfigError(f"Unknown algorithm {algo!r}. {nearest(algo, AGENT_KEYS)}")
+    if algo not in NAMES:
+        raise ConfigError(f"Unknown algorithm {algo!r}. {nearest(algo, NAMES)}")
     module, _, wanted = name.rpartition(":")
     if module:
         importlib.import_module(module)
@@ -78,67 +114,33 @@ def find_task(name: str, algo: str, play: bool = False) -> Task:
         raise ConfigError(f"The installed Isaac Lab has no task {wanted!r}. {nearest(wanted, tasks)}")
     if found != wanted:
         logger.info(f"{wanted} is {found} in the installed Isaac Lab.")
-    if AGENT_KEYS[algo] not in gymnasium.spec(found).kwargs:
+    if agent_key(algo) not in gymnasium.spec(found).kwargs:
         suffix = "_cfg_entry_point"
         others = sorted(key.removesuffix(suffix) for key in tasks[found] if key.endswith(suffix))
         raise ConfigError(
             f"Task {found!r} has no configuration for RSL-RL (only for: {', '.join(others) or 'nothing'}). Register a "
             f"PPO configuration as {PPO_KEY}, or one of TruDi as {TRUDI_KEY}."
         )
-    return Task(found, AGENT_KEYS[algo])
-
-
-def played_algorithm(args: argparse.Namespace) -> str:
-    """Return the algorithm to play: ``args.algo``, else that of the file ``args.checkpoint``, else TruDi.
-
-    Raises:
-        CheckpointError: The file is not a checkpoint.
-    """
-    if args.algo is None and args.checkpoint and Path(args.checkpoint).is_file():
-        return algorithm_of(read_checkpoint(args.checkpoint))
-    return args.algo or "trudi"
-
-
-def check_agent_overrides(cfg: Any, overrides: Sequence[str]) -> None:
-    """Raise if an override's agent setting does not exist in ``cfg``; Isaac Lab itself checks those of ``env``.
-
-    Raises:
-        ConfigError: Names the nearest settings.
-    """
-    given = [text for text in overrides if text.lstrip("+").startswith("agent.")]
-    check_names(OmegaConf.create({"agent": cfg.to_dict()}), parse_overrides(given))
-
-
-def preset_num_envs(task: Task, overrides: Sequence[str]) -> int | None:
-    """Return the preset's number of environments, None if the preset or an override leaves it to the task.
-
-    The paper's budget of environment steps is a number of iterations with that many environments.
-    """
-    number = task_preset(task.id, "isaaclab").get("env", {}).get("num_envs")
-    if number is None or any(text.startswith("env.scene.num_envs=") for text in overrides):
-        return None
-    logger.info(f"{number} environments, as in the preset; change it with --num_envs.")
-    return number
+    return Task(found, algo)
 
 
 def use_trained_settings(cfg: Any, checkpoint: Path) -> None:
     """Copy the settings of a checkpoint of TruDi's learner into the agent configuration ``cfg``."""
     spec = spec_of(read_checkpoint(checkpoint))
-    if spec is None or spec["policy"] not in LEARNER_KINDS:
-        return
-    for name, value in spec["settings"].items():
-        if hasattr(cfg.algorithm, name):
-            setattr(cfg.algorithm, name, value)
+    if spec is not None and spec["policy"] in LEARNER_KINDS:
+        for name, value in spec["settings"].items():
+            if hasattr(cfg.algorithm, name):
+                setattr(cfg.algorithm, name, value)
 
 
-def find_resume(args: argparse.Namespace, cfg: Any, overrides: Sequence[str]) -> Path | None:
-    """Return the checkpoint to resume, None if no flag asks for one; overrides may set the experiment's name.
-
-    Raises:
-        CheckpointError: There is no such checkpoint.
-    """
+def _find_resume(args: argparse.Namespace, task: Task, overrides: Sequence[str]) -> Path | None:
+    """Return the checkpoint to resume, None if no flag asks for one; check the names of the agent's overrides."""
+    cfg = task.agent_cfg(overrides)
+    # Isaac Lab itself checks those of the environment.
+    parsed = parse_overrides([text for text in overrides if text.lstrip("+").startswith("agent.")])
+    check_names(OmegaConf.create({"agent": cfg.to_dict()}), parsed)
     if not (args.resume or args.load_run or args.checkpoint):
         return None
-    named = {o.key_or_group: o.value() for o in parse_overrides([t for t in overrides if t.startswith("agent.")])}
-    experiment = named.get("agent.experiment_name") or args.experiment_name or cfg.experiment_name
+    values = {override.key_or_group: override.value() for override in parsed}
+    experiment = values.get("agent.experiment_name") or args.experiment_name or cfg.experiment_name
     return select_checkpoint(LOG_ROOT / str(experiment), args.load_run or ".*", args.checkpoint or ANY_CHECKPOINT)

@@ -14,28 +14,20 @@ from mjlab.rl import RslRlBaseRunnerCfg, RslRlOnPolicyRunnerCfg  # pyright: igno
 from trudi_rsl.checkpoints.format import PolicyGradientAlgorithm
 from trudi_rsl.hosts.ppo_conversion import relative_class, sibling_name, trudi_settings
 from trudi_rsl.rsl_rl_compat.version import ALGORITHM_CLASS_NAME
-from trudi_rsl.settings import (
-    DIMECfg,
-    LearnerAlgorithm,
-    LearnerCfg,
-    REPPOCfg,
-    TruDiCfg,
-    fields_from_trudi,
-    schema_fields,
-)
+from trudi_rsl.settings import SELECTORS, SETTINGS, LearnerAlgorithm, LearnerCfg, fields_from_trudi, schema_fields
 
 
-def _algorithm_cfg(name: str, settings: type[TruDiCfg | REPPOCfg | DIMECfg]) -> Any:
+def _algorithm_cfg(name: str, algo: LearnerAlgorithm) -> Any:
     """Return a dataclass with the fields, help and checks of an algorithm's settings, ``class_name`` and selectors."""
-    keys = [("class_name", str, ALGORITHM_CLASS_NAME), *schema_fields(settings)]
-    inherited = {f.name for f in dataclasses.fields(settings)}
-    own = [(key, hint, field(default=default)) for key, hint, default in keys if key not in inherited]
-    return dataclasses.make_dataclass(name, own, bases=(settings,), namespace={"__module__": __name__})
+    own = [("class_name", str, ALGORITHM_CLASS_NAME)]
+    own += [key for key in schema_fields(SETTINGS[algo]) if key[0] in SELECTORS]
+    fields = [(key, hint, field(default=default)) for key, hint, default in own]
+    return dataclasses.make_dataclass(name, fields, bases=(SETTINGS[algo],), namespace={"__module__": __name__})
 
 
-TruDiAlgorithmCfg: Any = _algorithm_cfg("TruDiAlgorithmCfg", TruDiCfg)
-REPPOAlgorithmCfg: Any = _algorithm_cfg("REPPOAlgorithmCfg", REPPOCfg)
-DIMEAlgorithmCfg: Any = _algorithm_cfg("DIMEAlgorithmCfg", DIMECfg)
+TruDiAlgorithmCfg: Any = _algorithm_cfg("TruDiAlgorithmCfg", "trudi")
+REPPOAlgorithmCfg: Any = _algorithm_cfg("REPPOAlgorithmCfg", "reppo")
+DIMEAlgorithmCfg: Any = _algorithm_cfg("DIMEAlgorithmCfg", "dime")
 ALGORITHM_CFGS = {"trudi": TruDiAlgorithmCfg, "reppo": REPPOAlgorithmCfg, "dime": DIMEAlgorithmCfg}
 
 
@@ -70,14 +62,12 @@ def trudi_from_ppo(task: str, ppo: RslRlOnPolicyRunnerCfg) -> TruDiRunnerCfg:
     Raises:
         ConfigError: ``ppo`` is for distillation.
     """
-    values = {
-        f.name: copy.deepcopy(getattr(ppo, f.name)) for f in dataclasses.fields(ppo) if f.name not in _PPO_SECTIONS
-    }
+    names = [f.name for f in dataclasses.fields(ppo) if f.name not in _PPO_SECTIONS]
     settings = trudi_settings(task, dataclasses.asdict(ppo), "mjlab")
-    algorithm = TruDiAlgorithmCfg(**settings.pop("algorithm"))
+    settings["algorithm"] = TruDiAlgorithmCfg(**settings["algorithm"])
     if "obs_groups" in settings:
         settings["obs_groups"] = {name: tuple(groups) for name, groups in settings["obs_groups"].items()}
-    return _runner_class(type(ppo))(**values | settings, algorithm=algorithm)
+    return _runner_class(type(ppo))(**{name: copy.deepcopy(getattr(ppo, name)) for name in names} | settings)
 
 
 def sibling_from_trudi(trudi: TruDiRunnerCfg, algo: LearnerAlgorithm) -> TruDiRunnerCfg:

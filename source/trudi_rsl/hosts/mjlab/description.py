@@ -31,9 +31,9 @@ AFFINE_BIAS = 1
 def term_bounds(term: Any) -> tuple[Tensor, Tensor] | None:
     """Return lower and upper raw actions ``[A_term]`` of an action term, None if it has no natural bounds.
 
-    Joint positions and efforts command ``offset + scale * action``. Their bounds are the actions that command the ends
-    of the joints' ranges (a half turn to each side for joints without limits) or the actuators' largest efforts, or
-    of the term's own clip where that is tighter.
+    Those of joint positions and efforts ``offset + scale * action`` command the ends of the joints' ranges (a half turn
+    to each side for joints without limits) or the actuators' largest efforts, or of the term's own clip where that is
+    tighter.
     """
     kind = type(term).__name__
     if kind == "JointPositionAction":
@@ -58,8 +58,10 @@ def _effort_range(term: Any) -> tuple[Tensor, Tensor] | None:
     ranges = []
     for joint in term._entity.indexing.joint_ids[term.target_ids].tolist():
         actuators = (model.actuator_trntype == JOINT_TRANSMISSION) & (model.actuator_trnid[:, 0] == joint)
-        limits = [model.actuator_ctrlrange[i] for i in (actuators & (model.actuator_ctrllimited > 0)).nonzero()[0]]
-        limits += [model.actuator_forcerange[i] for i in (actuators & (model.actuator_forcelimited > 0)).nonzero()[0]]
+        limits = [
+            *model.actuator_ctrlrange[actuators & (model.actuator_ctrllimited > 0)],
+            *model.actuator_forcerange[actuators & (model.actuator_forcelimited > 0)],
+        ]
         if not limits:
             return None
         ranges.append(limits[0].tolist())
@@ -79,43 +81,30 @@ def _action(name: str, term: Any) -> dict[str, Any] | None:
 
 
 def _robot(entity: Any, model: Any) -> dict[str, Any]:
-    stiffness, damping = _gains(entity, model)
-    return {
-        "joint_names": list(entity.joint_names),
-        "default_joint_pos": numbers(entity.data.default_joint_pos[0]),
-        "stiffness": numbers(stiffness),
-        "damping": numbers(damping),
-    }
+    """Return the joints, their default positions and the gains of their position controllers, 0 where there is none.
 
-
-def _gains(entity: Any, model: Any) -> tuple[Tensor, Tensor]:
-    """Return stiffness and damping ``[J]`` of the joints' position controllers, 0 for joints without one.
-
-    They are those of the model or, for actuators whose torques mjlab computes, those of the configuration.
+    Gains are those of the model or, for actuators whose torques mjlab computes, those of the configuration.
     """
     names = list(entity.joint_names)
-    stiffness, damping = torch.zeros(len(names)), torch.zeros(len(names))
+    gains = {"stiffness": torch.zeros(len(names)), "damping": torch.zeros(len(names))}
     for actuator in entity.spec.actuators:
         joint = actuator.target.split("/")[-1]
         # force = gain * ctrl + bias_0 + bias_1 * position + bias_2 * velocity
         if joint in names and model.actuator_biastype[actuator.id] == AFFINE_BIAS:
             _, bias_1, bias_2 = model.actuator_biasprm[actuator.id, :3]
-            stiffness[names.index(joint)] -= bias_1
-            damping[names.index(joint)] -= bias_2
+            gains["stiffness"][names.index(joint)] -= bias_1
+            gains["damping"][names.index(joint)] -= bias_2
     for actuator in entity.actuators:
         joints = [names.index(name) for name in actuator.target_names if name in names]
-        for gains, name in ((stiffness, "stiffness"), (damping, "damping")):
+        for name, gain in gains.items():
             own = float(getattr(actuator.cfg, name, 0.0))
-            gains[joints] = torch.where(gains[joints] == 0.0, own, gains[joints])
-    return stiffness, damping
+            gain[joints] = torch.where(gain[joints] == 0.0, own, gain[joints])
+    values = {"default_joint_pos": entity.data.default_joint_pos[0], **gains}
+    return {"joint_names": names, **{name: numbers(value) for name, value in values.items()}}
 
 
 def robot_metadata(env: ManagerBasedRlEnv, run: str) -> dict[str, Any] | None:
-    """Return mjlab's metadata of a policy, None if mjlab cannot describe the task's robot.
-
-    It can if the robot is called ``robot``, its action ``joint_pos`` sets joint positions and the policy's observation
-    group is ``actor``.
-    """
+    """Return mjlab's metadata of a policy, None if mjlab cannot describe the task's robot."""
     described = (
         "robot" in env.scene.entities
         and "joint_pos" in env.action_manager.active_terms

@@ -8,7 +8,6 @@ import logging
 import re
 from collections.abc import Sequence
 from dataclasses import replace
-from pathlib import Path
 from typing import Any
 
 import torch
@@ -54,8 +53,7 @@ def train(args: argparse.Namespace, rest: Sequence[str] = ()) -> None:
     num_envs, log_writer = cfg.env.scene.num_envs, cfg.agent.logger
     logger.info(f"{task.name}, {task.algo}: {num_envs} environments (--num_envs), log writer {log_writer}.")
     if cfg.agent.resume and cfg.wandb_run_path is None:
-        experiment = LOG_ROOT / cfg.agent.experiment_name
-        _resume_from(select_checkpoint(experiment, cfg.agent.load_run, cfg.agent.load_checkpoint), task, cfg)
+        _select_resumed(cfg, task)
     if args.num_threads:
         torch.set_num_threads(args.num_threads)
     launch_training(task.id, cfg)
@@ -74,21 +72,17 @@ def _gpu_ids(device: str | None, distributed: bool) -> Any:
         if not torch.cuda.is_available():
             raise ConfigError("--distributed trains on all GPUs, but this machine has none.")
         return "all"
-    if device is None:
-        return [0] if torch.cuda.is_available() else "None"
-    kind = torch.device(device)
+    kind = torch.device(device or ("cuda" if torch.cuda.is_available() else "cpu"))
     if kind.type not in ("cpu", "cuda"):
         raise ConfigError(f"mjlab runs on cpu or cuda, not on {device!r}.")
     return [kind.index or 0] if kind.type == "cuda" else "None"
 
 
-def _resume_from(checkpoint: Path, task: Task, cfg: Any) -> None:
-    """Let mjlab resume from exactly this checkpoint; the new run folder is created beside that of the old run.
-
-    Raises:
-        CheckpointError: The checkpoint belongs to another task or algorithm, checked before the simulator starts.
-    """
-    identify(checkpoint, task.name, task.algo)
+def _select_resumed(cfg: Any, task: Task) -> None:
+    """Let mjlab resume from exactly the chosen checkpoint; the new run folder is created beside that of the old run."""
+    experiment = LOG_ROOT / cfg.agent.experiment_name
+    checkpoint = select_checkpoint(experiment, cfg.agent.load_run, cfg.agent.load_checkpoint)
+    identify(checkpoint, task.name, task.algo)  # refuses that of another task before the simulator starts
     run = checkpoint.resolve().parent
     cfg.agent.experiment_name = run.parent.name
     object.__setattr__(cfg, "log_root", str(run.parent.parent))  # mjlab's dataclass is frozen

@@ -33,7 +33,7 @@ from trudi_rsl.runners import OnPolicyRunner
 
 
 class PlayedEnv(RslRlVecEnvWrapper):
-    """mjlab's environment for RSL-RL, which also renders."""
+    """mjlab's environment for RSL-RL, which also renders and knows its task."""
 
     def __init__(self, env: ManagerBasedRlEnv, task: str, clip_actions: float | None = None) -> None:
         super().__init__(env, clip_actions)
@@ -50,15 +50,7 @@ def play(args: argparse.Namespace, overrides: Sequence[str] = ()) -> None:
     Episodes are those of the task's variant for playing (no noise on observations, no pushes), with the time limit of
     training. The policy of any algorithm but PPO is also exported, to ``exported/`` beside its checkpoint and with
     mjlab's metadata. With ``--every_checkpoint`` all checkpoints of the run are evaluated, and nothing is exported.
-
-    Args:
-        args: Flags of ``scripts/play.py``.
-        overrides: ``env.*`` settings.
-
-    Raises:
-        ConfigError: If a task, setting or value does not exist or cannot work.
-        CheckpointError: If there is no such checkpoint, or it is of another task or algorithm.
-        VideoError: If the video cannot be rendered.
+    Arguments and errors are those of :meth:`trudi_rsl.hosts.registry.Host.play`; VideoError if rendering fails.
     """
     task = find_task(args.task, args.algo)
     experiment = LOG_ROOT / (args.experiment_name or task.agent_cfg().experiment_name)
@@ -95,14 +87,7 @@ def play(args: argparse.Namespace, overrides: Sequence[str] = ()) -> None:
 def playing_cfg(
     task: Task, num_envs: int, seed: int | None = None, overrides: Sequence[str] = ()
 ) -> ManagerBasedRlEnvCfg:
-    """Return the configuration of a task's variant for playing, with the time limit of training.
-
-    Args:
-        task: The task.
-        num_envs: Number of environments.
-        seed: Seed of the simulator; None takes that of training.
-        overrides: ``env.*`` settings.
-    """
+    """Return the configuration of a task's variant for playing, with the time limit and default seed of training."""
     training = TrainConfig.from_task(task.id)
     playing = registry.load_env_cfg(task.id, play=True)
     # mjlab plays without a time limit, but episodes must end to have a return.
@@ -112,11 +97,7 @@ def playing_cfg(
 
 
 def export(checkpoint: Path, env: RslRlVecEnvWrapper) -> Path:
-    """Write a policy to ``exported/policy.{onnx,pt}`` beside its checkpoint and return the ONNX file.
-
-    Raises:
-        ExportError: If an exported file does not act as the policy does.
-    """
+    """Write a policy to ``exported/policy.{onnx,pt}`` beside its checkpoint and return the ONNX file."""
     policy, metadata = load_deployable(checkpoint)
     metadata |= as_text(robot_metadata(env.unwrapped, checkpoint.parent.name) or {})
     return export_policy(policy, checkpoint.parent / "exported", metadata=metadata, overwrite=True).onnx
@@ -127,17 +108,12 @@ def agent_cfg(task: Task, checkpoint: Path) -> dict[str, Any]:
     params = checkpoint.parent / "params" / "agent.yaml"
     # mjlab writes tuples as Python objects, which yaml's safe loader refuses.
     agent = yaml.full_load(params.read_text()) if params.is_file() else asdict(task.agent_cfg())
-    for name in ("actor", "critic"):
-        if name in agent:
-            agent[name] = _without_unset(agent[name])
-    return agent
-
-
-def _without_unset(model: dict[str, Any]) -> dict[str, Any]:
-    """Return a model's options without those of an unset CNN or RNN, which RSL-RL does not accept as None."""
+    # RSL-RL does not accept an unset CNN or RNN as None.
     kinds = {"cnn_cfg": ("cnn_cfg",), "rnn_type": ("rnn_type", "rnn_hidden_dim", "rnn_num_layers")}
-    unset = {name for kind, names in kinds.items() if model.get(kind) is None for name in names}
-    return {name: value for name, value in model.items() if name not in unset}
+    for name in {"actor", "critic"} & agent.keys():
+        unset = {option for kind, options in kinds.items() if agent[name].get(kind) is None for option in options}
+        agent[name] = {option: value for option, value in agent[name].items() if option not in unset}
+    return agent
 
 
 def _view(env: RslRlVecEnvWrapper, policy: Any) -> None:

@@ -21,14 +21,10 @@ from trudi_rsl.hosts.mjlab.task import SUFFIX
 
 
 class DeferredCfg:
-    """A TruDi configuration that is made from the task's PPO configuration when it is loaded.
+    """A task's TruDi configuration, made from its PPO configuration only when it is loaded, and then logged.
 
     ``mjlab.tasks.registry.load_rl_cfg`` returns deep copies of registered configurations; the deep copy of this object
-    is the TruDi configuration. So only the tasks in use are converted, and logged.
-
-    Args:
-        task: Name of the PPO task.
-        ppo: Its runner configuration.
+    is the TruDi configuration.
     """
 
     def __init__(self, task: str, ppo: RslRlOnPolicyRunnerCfg) -> None:
@@ -44,8 +40,8 @@ _register_mjlab_task = registry.register_mjlab_task
 def _add_trudi(task_id: str, env_cfg: Any, play_env_cfg: Any, rl_cfg: Any, runner_cls: type | None = None) -> None:
     if task_id.endswith(SUFFIX) or why_not(rl_cfg) is not None:
         return
-    runner = trudi_runner(task_id, runner_cls)
-    _register_mjlab_task(task_id + SUFFIX, env_cfg, play_env_cfg, DeferredCfg(task_id, rl_cfg), runner)
+    cfg, runner = DeferredCfg(task_id, rl_cfg), trudi_runner(task_id, runner_cls)
+    _register_mjlab_task(task_id + SUFFIX, env_cfg, play_env_cfg, cfg, runner)
 
 
 @functools.wraps(_register_mjlab_task)

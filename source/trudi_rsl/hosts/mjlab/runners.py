@@ -36,9 +36,6 @@ class LastObservations(RslRlVecEnvWrapper):
     - the commands of an ended environment make their step before the reset, because its last observation needs them.
 
     In such a step, ``extras["final_obs"]`` holds the observation groups ``[E, ...]`` before the reset.
-
-    Args:
-        env: The environment to step.
     """
 
     def __init__(self, env: RslRlVecEnvWrapper) -> None:
@@ -58,18 +55,15 @@ class LastObservations(RslRlVecEnvWrapper):
         ended = dones.nonzero().squeeze(-1)
         if not due or len(ended) == 0:
             return obs, rewards, dones, extras
-        manager = base.command_manager
-        commands = [manager.get_term(name) for name in manager.active_terms]
-        log, metrics = extras["log"], [{name: m.clone() for name, m in c.metrics.items()} for c in commands]
+        commands = [base.command_manager.get_term(name) for name in base.command_manager.active_terms]
+        metrics = [(c.metrics, name, values.clone()) for c in commands for name, values in c.metrics.items()]
+        log, running = extras["log"], dones == 0
         fresh, _ = base.reset(env_ids=ended)
-        running = dones == 0
-        for command, before in zip(commands, metrics, strict=True):
-            for name, values in before.items():
-                command.metrics[name][running] = values[running]
-        extras["log"] = log | extras["log"]
+        for current, name, before in metrics:
+            current[name][running] = before[running]
         next_obs = obs.clone()
         next_obs[ended] = TensorDict(fresh, batch_size=[self.num_envs])[ended]
-        extras["final_obs"] = obs
+        extras |= {"log": log | extras["log"], "final_obs": obs}
         return next_obs, rewards, dones, extras
 
 
@@ -80,23 +74,20 @@ def last_observations(env: RslRlVecEnvWrapper) -> Iterator[RslRlVecEnvWrapper]:
     An environment with recorders is yielded unchanged: mjlab calls them at points of its step that a caller who resets
     cannot reproduce.
     """
-    base = env.unwrapped
-    if base.cfg.recorders:
+    cfg = env.unwrapped.cfg
+    if cfg.recorders:
         logger.info("The task records its steps, so mjlab resets it, and last observations are not available.")
         yield env
         return
-    auto_reset = base.cfg.auto_reset
+    auto_reset = cfg.auto_reset
     try:
         yield LastObservations(env)
     finally:
-        base.cfg.auto_reset = auto_reset
+        cfg.auto_reset = auto_reset
 
 
 class ExportingRunner(MjlabOnPolicyRunner):
-    """mjlab's runner, which also writes ``<run>.onnx`` at every checkpoint, as the runners of mjlab's robots do.
-
-    For tasks that mjlab has no metadata for, the file has none; that is logged once.
-    """
+    """mjlab's runner, which also writes ``<run>.onnx`` at every checkpoint, as the runners of mjlab's robots do."""
 
     _reported = False
 
@@ -109,8 +100,7 @@ class ExportingRunner(MjlabOnPolicyRunner):
         try:
             self.export_policy_to_onnx(str(folder), filename)
             run = wandb.run.name if wandb and wandb.run else "local"
-            metadata = robot_metadata(self.env.unwrapped, run)
-            if metadata is not None:
+            if metadata := robot_metadata(self.env.unwrapped, run):
                 attach_metadata_to_onnx(str(file), metadata)
             elif not self._reported:
                 self._reported = True
@@ -147,8 +137,7 @@ class TruDiRunner(OnPolicyRunner):
         """Train for a number of iterations; see :class:`trudi_rsl.runners.OnPolicyRunner`."""
         original = self.env
         wanted = isinstance(self.alg, TruDi) and self.alg.cfg.final_observations
-        with last_observations(original) if wanted else contextlib.nullcontext(original) as env:
-            self.env = env
+        with last_observations(original) if wanted else contextlib.nullcontext(original) as self.env:
             try:
                 super().learn(num_learning_iterations, init_at_random_ep_len)
             finally:
@@ -174,8 +163,7 @@ class TruDiRunner(OnPolicyRunner):
         assert self.task is not None, "trudi_runner sets it"
         cfg = playing_cfg(Task(self.task, "trudi"), num_envs, seed)
         cfg.episode_length_s = self.env.unwrapped.cfg.episode_length_s
-        env = ManagerBasedRlEnv(cfg, str(self.env.device))
-        return PlayedEnv(env, self.task, self.env.clip_actions)
+        return PlayedEnv(ManagerBasedRlEnv(cfg, str(self.env.device)), self.task, self.env.clip_actions)
 
     def export_policy_to_onnx(self, path: str, filename: str = "policy.onnx", verbose: bool = False) -> None:
         """Export the policy as mjlab's runner does."""

@@ -24,7 +24,6 @@ from trudi_rsl.errors import ConfigError, nearest
 from trudi_rsl.hosts.mjlab.conversion import relative_of_ppo, sibling_from_trudi, why_not
 from trudi_rsl.settings import SETTINGS
 
-ALGORITHMS = tuple(NAMES)
 SUFFIX = "-TruDi"
 """Appended to the name of a task for its registration with TruDi."""
 
@@ -58,20 +57,20 @@ def find_task(name: str, algo: str | None = None) -> Task:
 
     Args:
         name: Task name, with or without :data:`SUFFIX`.
-        algo: One of :data:`ALGORITHMS`; None means TruDi.
+        algo: Name of the algorithm; None means TruDi.
 
     Raises:
         ConfigError: The task or the algorithm does not exist, or the algorithm cannot train the task.
     """
-    base = name.removesuffix(SUFFIX)
+    algo, base = algo or "trudi", name.removesuffix(SUFFIX)
     names = [task for task in registry.list_tasks() if not task.endswith(SUFFIX)]
     if base not in names:
         raise ConfigError(f"mjlab has no task {base!r}. {nearest(base, names)}")
-    if algo is not None and algo not in ALGORITHMS:
-        raise ConfigError(f"Unknown algorithm {algo!r}. {nearest(algo, ALGORITHMS)}")
-    if algo not in (None, "trudi") and name != base:
+    if algo not in NAMES:
+        raise ConfigError(f"Unknown algorithm {algo!r}. {nearest(algo, NAMES)}")
+    if algo != "trudi" and name != base:
         raise ConfigError(f"{name!r} is the task for TruDi. With --algo {algo} use --task {base}.")
-    task = Task(base, cast(Algorithm, algo or "trudi"))
+    task = Task(base, cast(Algorithm, algo))
     if task.id not in registry.list_tasks():
         raise ConfigError(f"TruDi cannot train {base!r}: {why_not(registry.load_rl_cfg(base))}. Use --algo ppo.")
     return task
@@ -114,25 +113,17 @@ def _arguments(cfg: Any, name: str, value: Any) -> list[str]:
 
 
 def _find(cfg: Any, name: str) -> tuple[Any, Any]:
-    """Return the type hint and the value of a setting.
-
-    Raises:
-        ConfigError: There is no such setting.
-    """
-    hint, node = None, cfg
-    parents: list[str] = []
-    for part in name.split("."):
-        if dataclasses.is_dataclass(node):
-            hints = typing.get_type_hints(type(node))
-            known = {f.name: (hints[f.name], getattr(node, f.name)) for f in dataclasses.fields(node)}
-        else:
-            known = {key: (None, value) for key, value in node.items()} if isinstance(node, Mapping) else {}
-        if part not in known:
-            where = ".".join(parents) or "the configuration"
-            advice = nearest(part, map(str, known)) if known else "It has no fields."
+    """Return the type hint (None for entries of a dict) and the value of a setting; raise ConfigError if it is none."""
+    hint, node, parts = None, cfg, name.split(".")
+    for depth, part in enumerate(parts):
+        is_section = dataclasses.is_dataclass(node)
+        hints = typing.get_type_hints(type(node)) if is_section else {}
+        known: Any = {f.name: getattr(node, f.name) for f in dataclasses.fields(node)} if is_section else node
+        if not isinstance(known, Mapping) or part not in known:
+            where = ".".join(parts[:depth]) or "the configuration"
+            advice = nearest(part, map(str, known)) if isinstance(known, Mapping) else "It has no fields."
             raise ConfigError(f"Unknown setting {name!r}: no {part!r} in {where}. {advice}")
-        hint, node = known[part]
-        parents.append(part)
+        hint, node = hints.get(part), known[part]
     return hint, node
 
 
