@@ -100,7 +100,7 @@ def compose(
                 check_names(hydra_compose("train", groups), parsed)
             cfg = hydra_compose("train", groups + flags + user)
             OmegaConf.resolve(cfg)
-        except (HydraException, OmegaConfBaseException) as error:
+        except (HydraException, OmegaConfBaseException, ValueError) as error:  # int() fails for a name in a list
             check_names(hydra_compose("train", groups), parsed)
             raise ConfigError(_reason(error)) from error
     if not cfg.agent.experiment_name:
