@@ -318,7 +318,7 @@ class DPPO(GenerativePolicyGradient):
     def __init__(self, *settings: Any, gamma_denoise: float = DPPOCfg.gamma_denoise, **named_settings: Any) -> None:
         super().__init__(*settings, **named_settings)
         DPPOCfg(gamma_denoise)
-        num_steps = cast(DenoisingModel, self.get_policy()).num_steps
+        num_steps = cast(DenoisingModel, self.get_policy()).actor.num_steps
         self._discounts = gamma_denoise ** torch.arange(num_steps - 1, -1, -1, device=self.device)
 
     def surrogate(self, ratio: Tensor, advantages: Tensor) -> Tensor:

@@ -13,7 +13,7 @@ import torch
 from torch import Tensor
 
 from trudi_rsl.acceleration import network_precision
-from trudi_rsl.diffusion.chain import gaussian_kl, log_ratio, mean_only_kl
+from trudi_rsl.diffusion.chain import gaussian_kl, mean_only_kl, step_log_ratios
 from trudi_rsl.policies.base import Decision, Policy
 from trudi_rsl.policies.diffusion import DiffusionPolicy
 from trudi_rsl.policies.gaussian import Gaussian, GaussianPolicy, kl_divergence
@@ -118,7 +118,7 @@ def chain_kl(
     if estimator == "mean_only":
         return mean_only_kl(old_means, old_steps, means)
     if estimator == "log_ratio":
-        return log_ratio(reached, old_means, old_steps, means, steps)
+        return step_log_ratios(reached, old_means, old_steps, means, steps).sum(0)
     raise ValueError(f"Unknown path KL estimator {estimator!r}.")
 
 
