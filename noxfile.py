@@ -3,7 +3,7 @@
 
 `core`: the contract with RSL-RL, for each version that hosts pin. torch is gigabytes, so sessions have no environment
 of their own: they install rsl-rl-lib without its dependencies into a folder of the running environment and put that
-first on the import path; `tests/rsl_rl/test_version.py` checks that it is used.
+first on the import path; `tests/rsl_rl/test_compat.py` checks that it is used.
 
 `hosts`: real Isaac Lab and mjlab, each in an environment of its own (tests/hosts/environments.py), with this package
 installed from a wheel.
@@ -24,8 +24,8 @@ from tests.hosts.environments import HOSTS, PACKAGE, BuildError, Host, build, in
 
 # 3.0.1 and 3.1.2: Isaac Lab 2.3; 5.0.1: Isaac Lab 3.0 beta; 5.4.2: mjlab 1.6; 5.5.1: Isaac Lab 3.0.
 RSL_RL_VERSIONS = ("3.0.1", "3.1.2", "4.0.1", "5.0.1", "5.4.2", "5.5.1")
-# The schema of PPO's configuration is derived from the installed RSL-RL.
-CONTRACT_TESTS = ("tests/rsl_rl", "tests/config")
+# Also the schema of PPO's configuration, derived from the installed RSL-RL, and files of earlier versions.
+CONTRACT_TESTS = ("tests/rsl_rl", "tests/config", "tests/checkpoints")
 WORKERS = os.environ.get("PYTEST_WORKERS", "2")
 
 nox.options.default_venv_backend = "none"
