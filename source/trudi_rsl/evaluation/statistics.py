@@ -18,8 +18,6 @@ Scores = NDArray[np.float64]
 """Scores ``[S, J]`` of S seeds on J tasks."""
 
 CONFIDENCE = 0.95
-RESAMPLES = 2000
-NUM_THRESHOLDS = 101
 
 
 @dataclass(frozen=True)
@@ -39,7 +37,7 @@ class Estimate:
 
     value: float
     interval: tuple[float, float] | None
-    """Lower and upper end; None with fewer seeds than the bootstrap needs."""
+    """Lower and upper end; None with too few seeds."""
     seeds: int
     """Seeds per task; the smaller number if two groups are compared."""
     needed: int
@@ -48,9 +46,8 @@ class Estimate:
     @property
     def lack(self) -> str:
         """Why there is no interval; empty if there is one."""
-        if self.interval is not None:
-            return ""
-        return f"no interval: {self.seeds} seed{'s' if self.seeds > 1 else ''}, needs {self.needed}"
+        missing = f"no interval: {self.seeds} seed{'s' if self.seeds > 1 else ''}, needs {self.needed}"
+        return missing if self.interval is None else ""
 
 
 @dataclass(frozen=True)
@@ -60,7 +57,7 @@ class Profile:
     share: NDArray[np.float64]
     """``[T]``, in [0, 1]."""
     interval: NDArray[np.float64] | None
-    """Pointwise lower and upper ends ``[2, T]``; None with fewer seeds than the bootstrap needs."""
+    """Pointwise lower and upper ends ``[2, T]``; None with too few seeds."""
 
 
 def iqm(values: ArrayLike) -> NDArray[np.float64]:
@@ -83,20 +80,13 @@ def bootstrap(
     statistic: Callable[..., NDArray[np.float64]],
     *samples: Scores,
     confidence: float = CONFIDENCE,
-    resamples: int = RESAMPLES,
+    resamples: int = 2000,
     seed: int = 0,
 ) -> NDArray[np.float64]:
     """Return the percentile interval ``[2, ...]`` of a statistic under resampling of seeds within each task.
 
-    Args:
-        statistic: Maps resamples ``[B, S, J]``, one array per sample, to ``[B, ...]``.
-        samples: Scores ``[S, J]``, resampled independently of each other; S may differ.
-        confidence: In (0, 1).
-        resamples: B, at least 1.
-        seed: Seed of the resamples.
-
-    Raises:
-        ValueError: If the confidence is out of range.
+    The statistic maps B resamples ``[B, S, J]`` of each sample to ``[B, ...]``. Samples are resampled independently of
+    each other; S may differ. Raises ValueError if the confidence is not in (0, 1).
     """
     if not 0.0 < confidence < 1.0:
         raise ValueError(f"The confidence must be in (0, 1), got {confidence}.")
@@ -143,14 +133,9 @@ def iqm_estimate(scores: Scores, confidence: float = CONFIDENCE) -> Estimate:
 
 
 def probability_of_improvement(first: Scores, second: Scores) -> NDArray[np.float64]:
-    """Return P(X > Y) + P(X = Y) / 2 for runs X and Y on one task, averaged over tasks.
+    """Return P(X > Y) + P(X = Y) / 2 for runs X and Y on one task, averaged over tasks: in [0, 1], ``[...]``.
 
-    Args:
-        first: Scores of X ``[..., S, J]``.
-        second: Scores of Y on the same tasks, ``[..., S', J]``.
-
-    Returns:
-        ``[...]``, in [0, 1].
+    Scores of X are ``[..., S, J]``, those of Y on the same tasks ``[..., S', J]``.
     """
     x, y, pairs = first[..., :, None, :], second[..., None, :, :], (-3, -2, -1)
     return (x > y).mean(pairs) + 0.5 * (x == y).mean(pairs)
@@ -162,16 +147,17 @@ def improvement_estimate(first: Scores, second: Scores, confidence: float = CONF
 
 
 def _estimate(statistic: Callable[..., NDArray[np.float64]], *samples: Scores, confidence: float) -> Estimate:
-    seeds, needed = min(map(len, samples)), seeds_needed(samples[0].shape[1], confidence)
-    low, high = bootstrap(statistic, *samples, confidence=confidence) if seeds >= needed else (math.nan, math.nan)
-    interval = (float(low), float(high)) if seeds >= needed else None
+    seeds, needed, interval = min(map(len, samples)), seeds_needed(samples[0].shape[1], confidence), None
+    if seeds >= needed:
+        low, high = bootstrap(statistic, *samples, confidence=confidence).tolist()
+        interval = low, high
     return Estimate(float(statistic(*samples)), interval, seeds, needed)
 
 
 def thresholds_of(scores: Sequence[Scores]) -> NDArray[np.float64]:
-    """Return :data:`NUM_THRESHOLDS` thresholds ``[T]``, evenly spaced over the range of all scores."""
+    """Return 101 thresholds, evenly spaced over the range of all scores."""
     everything = np.concatenate([matrix.ravel() for matrix in scores])
-    return np.linspace(everything.min(), everything.max(), NUM_THRESHOLDS)
+    return np.linspace(everything.min(), everything.max(), 101)
 
 
 def profile_of(scores: Scores, thresholds: NDArray[np.float64], confidence: float = CONFIDENCE) -> Profile:

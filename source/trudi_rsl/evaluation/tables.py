@@ -18,8 +18,7 @@ from trudi_rsl.evaluation.measurement import Measurement
 from trudi_rsl.evaluation.pictures import draw_comparison
 from trudi_rsl.evaluation.statistics import Estimate, summarize
 
-FILES = ("results.json", "results.csv", "results.md")
-PICTURES = ("intervals", "profiles", "improvement")
+FILES = ("results.json", "results.csv", "results.md", "intervals.png", "profiles.png", "improvement.png")
 
 
 def write_comparison(
@@ -27,11 +26,7 @@ def write_comparison(
 ) -> None:
     """Write ``results.json``, ``results.csv``, ``results.md`` and the pictures into a folder, replacing them.
 
-    Args:
-        comparison: Of the measurements.
-        measurements: One per run and sampler.
-        folder: Exists.
-        about: Options and versions, stored with the numbers.
+    ``about``, options and versions, is stored with the numbers.
     """
     (folder / "results.json").write_text(json.dumps(as_json(comparison, measurements, about), indent=1) + "\n")
     with (folder / "results.csv").open("w", newline="") as file:
@@ -46,7 +41,7 @@ def write_comparison(
 
 def require_free(folder: Path) -> None:
     """Raise ConfigError if a folder holds results of an earlier comparison."""
-    for name in (*FILES, *(f"{stem}.png" for stem in PICTURES)):
+    for name in FILES:
         if (folder / name).exists():
             raise ConfigError(f"{folder / name} exists and was kept. Choose another --output, or delete it first.")
 
@@ -92,22 +87,18 @@ def as_json(comparison: Comparison, measurements: Sequence[Measurement], about: 
 
 
 def as_markdown(comparison: Comparison, improvements: bool = True) -> str:
-    """Return the tables, each group on each task and over all tasks, and the notes.
-
-    Args:
-        comparison: What to show.
-        improvements: Include the probabilities of improvement, a row per pair of groups.
-    """
+    """Return the tables, each group on each task and over all tasks, pairs of groups if wanted, and the notes."""
     what = "success" if comparison.metric == "success" else "return"
     with_success = any(row.success is not None for row in comparison.rows)
     header = ["task", "policy", "sampler", f"IQM of {what} [95 %]", "mean ± std over seeds"]
     header += ["success"] * with_success + ["length", "seeds", "by seed"]
     rows = []
     for row in comparison.rows:
-        cells = [row.task, row.group.label, row.group.sampler, estimate_text(row.iqm), _with_std(row.mean, row.std)]
+        mean = number(row.mean) if math.isnan(row.std) else f"{number(row.mean)} ± {number(row.std)}"
+        cells = [row.task, row.group.label, row.group.sampler, estimate_text(row.iqm), mean]
         if with_success:
             cells.append("-" if row.success is None else f"{100 * row.success:.0f} %")
-        cells += [f"{row.length:.0f}", ", ".join(row.by_seed), ", ".join(number(v) for v in row.by_seed.values())]
+        cells += [f"{row.length:.0f}", ", ".join(row.by_seed), ", ".join(map(number, row.by_seed.values()))]
         rows.append(cells)
     parts = [markdown_table(header, rows)]
     for panel in comparison.panels:
@@ -143,12 +134,7 @@ def estimate_text(estimate: Estimate) -> str:
 
 def number(value: float) -> str:
     """Return a number with at least three digits: 2854, 45.2, 0.934."""
-    size = abs(value)
-    return f"{value:.0f}" if size >= 100 else f"{value:.1f}" if size >= 10 else f"{value:.3g}"
-
-
-def _with_std(mean: float, std: float) -> str:
-    return number(mean) if math.isnan(std) else f"{number(mean)} ± {number(std)}"
+    return f"{value:.0f}" if abs(value) >= 100 else f"{value:.1f}" if abs(value) >= 10 else f"{value:.3g}"
 
 
 def _plain(estimate: Estimate) -> dict[str, Any]:
