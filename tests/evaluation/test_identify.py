@@ -84,16 +84,13 @@ def test_an_argument_that_names_no_checkpoint_is_refused(runs: Path, named: list
         find_subjects(named)
 
 
-def test_the_algorithm_of_a_checkpoint_is_identified(
+def test_the_algorithm_of_a_checkpoint_is_identified_and_another_task_or_algorithm_refused(
     trudi_checkpoint: Path, reppo_checkpoint: Path, ppo_checkpoint: Path
 ) -> None:
     assert [identify(path, TASK) for path in (trudi_checkpoint, reppo_checkpoint)] == ["trudi", "reppo"]
     for path, algorithm in ((reppo_checkpoint, "reppo"), (ppo_checkpoint, "ppo")):
         with pytest.raises(CheckpointError, match=rf"{algorithm}, not of trudi\. Use --algo {algorithm}"):
             identify(path, TASK, "trudi")
-
-
-def test_checkpoints_of_another_task_are_refused(trudi_checkpoint: Path, ppo_checkpoint: Path) -> None:
     for path in (trudi_checkpoint, ppo_checkpoint):
         with pytest.raises(CheckpointError, match=r"trained on task 'InvertedPendulum-v5', not on 'Hopper-v5'"):
             identify(path, "Hopper-v5")

@@ -143,9 +143,8 @@ def profile_figure(comparison: Comparison) -> Figure:
 
 def display_names(groups: Sequence[Group]) -> dict[Group, str]:
     """Return the groups' names without the part that all of them share."""
-    one_sampler, one_label = (
-        len(set(names)) == 1 for names in ([g.sampler for g in groups], [g.label for g in groups])
-    )
+    one_sampler = len({group.sampler for group in groups}) == 1
+    one_label = len({group.label for group in groups}) == 1
     return {group: group.label if one_sampler else group.sampler if one_label else str(group) for group in groups}
 
 
@@ -173,8 +172,8 @@ def _draw_bars(axes: Axes, rows: Sequence[tuple[str, str, Estimate]]) -> None:
     middle = sum(axes.get_xlim()) / 2.0
     for row, (_, _, estimate) in enumerate(rows):
         shift, side = (4, "right") if estimate.value > middle else (-4, "left")
-        at, style = (estimate.value, row), {"color": GREY, "fontsize": "x-small"}
-        axes.annotate(estimate.lack, at, (shift, 5), textcoords="offset points", ha=side, **style)
+        at, unit, size = (estimate.value, row), "offset points", "x-small"
+        axes.annotate(estimate.lack, at, (shift, 5), textcoords=unit, ha=side, color=GREY, fontsize=size)
     axes.set_yticks(range(len(rows)), [name for name, _, _ in rows])
     axes.set_ylim(len(rows) - 0.4, -0.6)
 

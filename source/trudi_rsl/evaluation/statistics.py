@@ -68,10 +68,8 @@ def iqm(values: ArrayLike) -> NDArray[np.float64]:
 
 
 def summarize(returns: ArrayLike) -> Summary:
-    """Return the statistics of the returns ``[M]``; raise ValueError if there are none."""
+    """Return the statistics of the returns ``[M]``, at least one."""
     values = np.asarray(returns, dtype=np.float64)
-    if values.size == 0:
-        raise ValueError("There are no returns to summarise.")
     std = float(values.std(ddof=1)) if values.size > 1 else math.nan
     return Summary(float(values.mean()), std, float(iqm(values)), values.size)
 
