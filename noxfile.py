@@ -3,7 +3,7 @@
 
 `core`: the contract with RSL-RL, for each version that hosts pin. torch is gigabytes, so sessions have no environment
 of their own: they install rsl-rl-lib without its dependencies into a folder of the running environment and put that
-first on the import path; `tests/rsl_rl/test_version.py` checks that it is used.
+first on the import path; `tests/rsl_rl/test_compat.py` checks that it is used.
 
 `hosts`: real Isaac Lab and mjlab, each in an environment of its own (tests/hosts/environments.py), with this package
 installed from a wheel.

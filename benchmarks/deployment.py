@@ -22,7 +22,7 @@ import mujoco as mujoco_package
 import numpy as np
 import runs
 import torch
-from results import Record, processor, versions
+from results import Record, versions
 from rsl_rl.env import VecEnv
 from tensordict import TensorDict
 from torch import Tensor
@@ -31,6 +31,7 @@ from trudi_rsl.deploy import ExportOptions, ExportReport, Policy, export_checkpo
 from trudi_rsl.deploy.latency import CALLS_PER_TURN, NUM_CALLS, RUNTIMES
 from trudi_rsl.deploy.latency import measure as time_files
 from trudi_rsl.deploy.onnx_file import Precision
+from trudi_rsl.deploy.provenance import machine
 from trudi_rsl.deploy.runtime import open_session
 from trudi_rsl.evaluation.behaviour import NUM_RUNS, Behaviour, record
 from trudi_rsl.evaluation.episodes import evaluate
@@ -90,7 +91,7 @@ def latency(quick: bool) -> Record:
         times = timing.latency._asdict()
         rows[timing.file.parent.name][RUNTIMES[timing.file.suffix]] = times
     return {
-        "processor": processor(),
+        "processor": machine(),
         "versions": versions("torch", "onnxruntime"),
         "num_calls": num_calls,
         "shape": {"num_obs": NUM_OBS, "num_actions": NUM_ACTIONS, "width": WIDTH},

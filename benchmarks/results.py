@@ -6,7 +6,6 @@ from __future__ import annotations
 import argparse
 import json
 import os
-import platform
 import tempfile
 from importlib.metadata import version
 from pathlib import Path
@@ -73,14 +72,6 @@ def _to_text(result: Record) -> str:
 def versions(*packages: str) -> dict[str, str]:
     """Return the installed versions of packages, :data:`PACKAGES` by default."""
     return {package: version(package) for package in packages or PACKAGES}
-
-
-def processor() -> str:
-    """Return the processor's name and its number of cores."""
-    info = Path("/proc/cpuinfo")
-    lines = info.read_text().splitlines() if info.exists() else []
-    names = [line.split(":", 1)[1].strip() for line in lines if line.startswith("model name")]
-    return f"{names[0] if names else platform.processor()}, {len(names) or '?'} cores"
 
 
 def argument_parser(doc: str | None) -> argparse.ArgumentParser:

@@ -20,10 +20,11 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from results import Record, argument_parser, chosen_results, processor, versions
+from results import Record, argument_parser, chosen_results, versions
 from runs import Job, one_thread, run_folder
 
 from trudi_rsl.config.event_file import SECONDS_TAGS, read_run
+from trudi_rsl.deploy.provenance import machine
 
 TASK = "HalfCheetah-v5"
 ONE, TOGETHER, APART = "one process", "together", "at the same time, each by itself"
@@ -89,7 +90,7 @@ def main() -> None:
             runs[name].append(measure(groups, args.settings, warm_up, iterations))
             print(f"{name}: {sum(map(rate, runs[name][-1])):.0f} env-steps/s", flush=True)
     result = {"task": TASK, "settings": args.settings, "processes": args.processes, "iterations": iterations}
-    result |= {"warm_up": warm_up, "processor": processor(), "versions": versions()}
+    result |= {"warm_up": warm_up, "processor": machine(), "versions": versions()}
     result["efficiency"] = {name: efficiency(runs, name) for name in (TOGETHER, APART)}
     chosen_results(args).write("scaling", result | {"runs": runs})
     print(*(f"{name}: {100.0 * share:.0f} % each" for name, share in result["efficiency"].items()), sep="\n")

@@ -15,7 +15,7 @@ from collections.abc import Sequence
 from dataclasses import asdict, replace
 
 import torch
-from results import Record, Results, argument_parser, chosen_results, processor, versions
+from results import Record, Results, argument_parser, chosen_results, versions
 from rich.progress import track
 from speed_plan import ON_GPU, SECTIONS, Cell, Sizes, plan, quick_sizes
 from speed_subjects import (
@@ -32,6 +32,7 @@ from speed_subjects import (
 )
 
 from trudi_rsl.algorithms import TruDi
+from trudi_rsl.deploy.provenance import machine
 
 GROWTH_UPDATES, MIB = 200, 2**20
 
@@ -128,13 +129,13 @@ def file_name(device: str) -> str:
 def stored_result(results: Results, device: str) -> Record:
     """Return the stored result of a device; empty if it is of another machine or other versions."""
     on_gpu = torch.device(device).type == "cuda"
-    machine = {
+    setup = {
         "device": torch.cuda.get_device_name(device) if on_gpu else "cpu",
-        "processor": processor(),
+        "processor": machine(),
         "versions": versions("torch", "rsl-rl-lib", "tensordict"),
     }
     stored = results.read(file_name(device))
-    return stored if all(stored.get(key) == value for key, value in machine.items()) else machine | {"runs": {}}
+    return stored if all(stored.get(key) == value for key, value in setup.items()) else setup | {"runs": {}}
 
 
 def measure(results: Results, device: str, chosen: Sizes, threads: int, sections: Sequence[str] = SECTIONS) -> None:

@@ -22,13 +22,14 @@ from typing import Any
 
 import torch
 from omegaconf import DictConfig, OmegaConf
-from results import ALGORITHMS, Record, argument_parser, chosen_results, processor, versions
+from results import ALGORITHMS, Record, argument_parser, chosen_results, versions
 from rich.progress import track
 from speed_subjects import measured, path_kl_gradient, synchronize
 from torch.profiler import ProfilerActivity, profile
 
 from trudi_rsl.algorithms import TruDi
 from trudi_rsl.config import compose
+from trudi_rsl.deploy.provenance import machine
 from trudi_rsl.hosts.registry import make_env
 from trudi_rsl.runners import OnPolicyRunner
 from trudi_rsl.runners.evaluation import RateCheckpoints
@@ -155,7 +156,7 @@ def throughput(quick: bool) -> Record:
     for algo, threads in track(CASES[:2] if quick else CASES, "throughput"):
         torch.set_num_threads(threads)
         records[f"{algo}, {threads} thread{'s' * (threads > 1)}"] = measure(algo, *counts)
-    about = {"task": TASK, "iterations": counts[1], "warm_up": counts[0], "processor": processor()}
+    about = {"task": TASK, "iterations": counts[1], "warm_up": counts[0], "processor": machine()}
     return about | {"versions": versions(), "runs": records}
 
 
@@ -181,7 +182,7 @@ def evaluation_cost(quick: bool) -> Record:
             "iteration_s": iteration,
             "share_of_training": seconds / (cfg.agent.save_interval * iteration),
         }
-    return {"task": TASK, "processor": processor(), "runs": records}
+    return {"task": TASK, "processor": machine(), "runs": records}
 
 
 def one_iteration(runner: OnPolicyRunner, watch: Stopwatch) -> dict[str, float]:
@@ -239,7 +240,7 @@ def profile_iteration(
         "algo": algo,
         "overrides": list(overrides),
         "device": torch.cuda.get_device_name(device) if on_gpu else "cpu",
-        "processor": processor(),
+        "processor": machine(),
         "versions": versions("torch", "rsl-rl-lib"),
         "iterations": iterations,
         "parts": medians(measured[warm_up:]),

@@ -12,23 +12,23 @@ import sys
 from pathlib import Path
 
 
-def parse() -> argparse.Namespace:
+def parse(argv: list[str] | None) -> argparse.Namespace:
     """Return the flags."""
     from trudi_rsl.command_line import Parser
 
     parser = Parser(__doc__)
     parser.add_argument("runs", type=Path, nargs="+", metavar="RUN", help="run folders")
-    return parser.parse_all()
+    return parser.parse_all(argv)
 
 
-def main() -> int:
+def main(argv: list[str] | None = None) -> int:
     """Print a report on each run.
 
     Returns:
         0; 1 if a rule is violated in one of them; 2 if one is not a run.
     """
     try:
-        args = parse()
+        args = parse(argv)
         from trudi_rsl.config.event_file import RunError
         from trudi_rsl.health.checkup import examine_run
     except ImportError as error:
@@ -42,7 +42,9 @@ def main() -> int:
             print(f"Error: {error}", file=sys.stderr)
             worst = 2
             continue
-        print(f"{chr(10) if index else ''}{checkup}", flush=True)
+        if index:
+            print()
+        print(checkup, flush=True)
         worst = max(worst, int(bool(checkup.findings)))
     return worst
 

@@ -67,7 +67,7 @@ def launcher_options(texts: list[str]) -> dict[str, Any]:
 
 def sweep(args: argparse.Namespace, argv: list[str]) -> int:
     """Check, run and report; return 1 if a run is broken."""
-    from trudi_rsl.experiments.plan import plan
+    from trudi_rsl.experiments.experiment import plan
     from trudi_rsl.experiments.report import write_report
     from trudi_rsl.experiments.sweep import missing, run
 

@@ -51,17 +51,11 @@ def parse(argv: list[str]) -> tuple[argparse.Namespace, list[str]]:
 
 def settings(args: argparse.Namespace) -> dict[str, object]:
     """Return the values of the flags by the full names of their settings."""
+    same_name = ("max_iterations", "seed", "device", "num_threads", "experiment_name", "run_name", "logger", "load_run")
     return {
         "env.num_envs": args.num_envs,
-        "agent.max_iterations": args.max_iterations,
-        "agent.seed": args.seed,
-        "agent.device": args.device,
-        "agent.num_threads": args.num_threads,
-        "agent.experiment_name": args.experiment_name,
-        "agent.run_name": args.run_name,
-        "agent.logger": args.logger,
+        **{f"agent.{name}": getattr(args, name) for name in same_name},
         "agent.resume": True if args.resume or args.load_run or args.checkpoint else None,
-        "agent.load_run": args.load_run,
         "agent.load_checkpoint": args.checkpoint,
     }
 
@@ -89,10 +83,9 @@ def train(args: argparse.Namespace, rest: list[str]) -> None:
 
 
 def train_gymnasium(cfg: DictConfig) -> None:
-    """Train with a composed configuration in a new run folder.
+    """Train with a composed configuration in a new run folder, which only rank 0 has.
 
-    In distributed training each rank simulates environments of its own; only rank 0 has a run folder, and it chooses
-    the checkpoint to resume.
+    Each rank simulates environments of its own; rank 0 chooses the checkpoint to resume.
     """
     import contextlib
 
@@ -135,11 +128,7 @@ def train_gymnasium(cfg: DictConfig) -> None:
 
 
 def main(argv: list[str]) -> int:
-    """Train; errors of use are printed as one line.
-
-    Returns:
-        0; 2 for flags and settings that cannot work, 1 for other errors, 130 after an interrupt.
-    """
+    """Train and return 0; 2 for impossible flags and settings, 1 for other errors, 130 after an interrupt."""
     try:
         args, rest = parse(argv)
         from trudi_rsl.rsl_rl_compat.version import check_version

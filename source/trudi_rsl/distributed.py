@@ -1,14 +1,14 @@
 # SPDX-License-Identifier: BSD-3-Clause
 """Training in several processes: ranks, collectives, and errors that name the ranks that are gone.
 
-torch is imported inside the functions that need it, so that a wrong launch command fails at once.
+Collectives return their argument without a process group. torch is imported inside the functions that need it, so that
+a wrong launch command fails at once.
 """
 
 from __future__ import annotations
 
 import contextlib
 import os
-import time
 import traceback
 import warnings
 from collections.abc import Callable, Iterator
@@ -22,16 +22,11 @@ if TYPE_CHECKING:
 
 TORCHRUN_VARIABLES = ("RANK", "LOCAL_RANK", "WORLD_SIZE", "MASTER_ADDR", "MASTER_PORT")
 """Environment variables that torchrun sets for each process it starts."""
-
 TIMEOUT = timedelta(minutes=10)
 """Longest wait in a gloo collective; NCCL's default, gloo's own is 30 minutes. It only matters for machines that
 vanish from the network: a process that ends closes its connections, which the others notice at once."""
-
 EXIT_NOTE_SECONDS = 5.0
 """How long a rank waits for the exit notes of the others; torchrun allows 30 s for shutting down."""
-
-
-# -- ranks and launch -------------------------------------------------------------------------------------------------
 
 
 class Ranks(NamedTuple):
@@ -57,10 +52,7 @@ def current_ranks() -> Ranks:
 
 
 def check_launch(distributed: bool) -> None:
-    """Refuse ``--distributed`` without torchrun, and torchrun without ``--distributed``.
-
-    Args:
-        distributed: Whether the flag was given.
+    """Refuse the flag ``--distributed`` without torchrun, and torchrun without the flag.
 
     Raises:
         ConfigError: With the command to use.
@@ -86,11 +78,10 @@ def quiet_unless_rank0() -> Iterator[None]:
 def join_gloo(runner: Any) -> bool:
     """Join the processes that torchrun started in a gloo process group, and set an RSL-RL runner's ranks.
 
-    RSL-RL itself only supports NCCL, which needs GPUs. An existing process group is used as it is.
+    RSL-RL itself only supports NCCL, which needs GPUs. An existing process group is used.
 
     Args:
-        runner: RSL-RL runner with ``device`` and ``cfg``; gets the attributes that ``_configure_multi_gpu`` sets in
-            all versions.
+        runner: Has ``device`` and ``cfg``; gets the attributes that ``_configure_multi_gpu`` sets in all versions.
 
     Returns:
         Whether the processes were joined; False for a single process and for devices other than the CPU.
@@ -103,17 +94,11 @@ def join_gloo(runner: Any) -> bool:
     runner.gpu_global_rank, runner.gpu_local_rank, runner.gpu_world_size = ranks
     runner.is_distributed = True
     # RSL-RL 3 reads the attribute, newer versions read the configuration
-    runner.multi_gpu_cfg = runner.cfg["multi_gpu"] = {
-        "global_rank": ranks.rank,
-        "local_rank": ranks.local_rank,
-        "world_size": ranks.world_size,
-    }
+    names = ("global_rank", "local_rank", "world_size")
+    runner.multi_gpu_cfg = runner.cfg["multi_gpu"] = dict(zip(names, ranks, strict=True))
     if not torch.distributed.is_initialized():
         torch.distributed.init_process_group("gloo", rank=ranks.rank, world_size=ranks.world_size, timeout=TIMEOUT)
     return True
-
-
-# -- collectives; without a process group they return their argument --------------------------------------------------
 
 
 def all_reduce_mean(x: Tensor) -> Tensor:
@@ -149,18 +134,13 @@ def broadcast_from_rank0(value: str | None) -> str | None:
     return values[0]
 
 
-# -- lost ranks -------------------------------------------------------------------------------------------------------
-
-
 @contextlib.contextmanager
 def detect_lost_ranks(rescue: Callable[[], str]) -> Iterator[None]:
     """Leave an exit note for the other ranks on any error, and turn a failed collective into the names of lost ranks.
 
-    Args:
-        rescue: Saves the training's progress and returns a sentence about that.
-
     Raises:
-        ProcessLostError: If a collective fails in the block; names the lost ranks and quotes ``rescue``.
+        ProcessLostError: If a collective fails in the block; names the lost ranks and quotes ``rescue``, which saves
+            the training's progress and returns a sentence about that.
     """
     try:
         yield
@@ -193,7 +173,8 @@ class _ExitNotes:
     """Why each rank left, kept in torchrun's rendezvous store, which outlives the ranks."""
 
     def __init__(self) -> None:
-        import torch
+        # documented as public
+        from torch.distributed import PrefixStore, TCPStore  # pyright: ignore[reportPrivateImportUsage]
 
         self._ranks = current_ranks()
         self._store: Any = None
@@ -201,42 +182,32 @@ class _ExitNotes:
         with contextlib.suppress(RuntimeError, KeyError, ValueError):
             host, port = os.environ["MASTER_ADDR"], int(os.environ["MASTER_PORT"])
             timeout = timedelta(seconds=EXIT_NOTE_SECONDS)
-            store = torch.distributed.TCPStore  # pyright: ignore[reportPrivateImportUsage]  documented as public
-            self._store = store(host, port, timeout=timeout, wait_for_workers=False)
+            store = TCPStore(host, port, timeout=timeout, wait_for_workers=False)
+            # the store outlives a restart of all ranks, so each restart has its own keys
+            restart = os.environ.get("TORCHELASTIC_RESTART_COUNT", "0")
+            self._store = PrefixStore(f"trudi_rsl/{restart}", store)
 
     def leave(self, reason: str) -> None:
         """Note why this rank leaves; an empty reason means that another rank left first."""
         if self._store is not None:
             with contextlib.suppress(RuntimeError):
-                self._store.set(self._key(self._ranks.rank), reason)
+                self._store.set(str(self._ranks.rank), reason)
 
     def read(self) -> str:
         """Return a sentence about the lost ranks, once all have left a note or the time for that is over."""
         this = f"Rank {self._ranks.rank} of {self._ranks.world_size}"
-        missing = set(range(self._ranks.world_size))
-        reasons: dict[int, str] = {}
-        try:
-            end = time.monotonic() + EXIT_NOTE_SECONDS
-            while self._store is not None and missing:
-                for rank in [rank for rank in missing if self._store.check([self._key(rank)])]:
-                    reasons[rank] = self._store.get(self._key(rank)).decode()
-                    missing.remove(rank)
-                if time.monotonic() > end:
-                    break
-                time.sleep(0.05)
-        except RuntimeError:
-            self._store = None
+        unnamed = f"{this} lost another rank; torchrun's output names it."
         if self._store is None:
-            return f"{this} lost another rank; torchrun's output names it."
-        causes = [f"rank {rank} ended ({reason})" for rank, reason in sorted(reasons.items()) if reason]
-        if missing:
-            subject = "rank" if len(missing) == 1 else "ranks"
-            verb = "is" if len(missing) == 1 else "are"
-            silent = ", ".join(map(str, sorted(missing)))
-            causes.append(f"{subject} {silent} {verb} gone without a note (killed, crashed or unreachable)")
+            return unnamed
+        keys = [str(rank) for rank in range(self._ranks.world_size)]
+        with contextlib.suppress(RuntimeError):  # the time is over
+            self._store.wait(keys)
+        try:
+            reasons = {key: self._store.get(key).decode() for key in keys if self._store.check([key])}
+        except RuntimeError:
+            return unnamed
+        causes = [f"rank {rank} ended ({reason})" for rank, reason in reasons.items() if reason]
+        if silent := [key for key in keys if key not in reasons]:
+            subject, verb = ("rank", "is") if len(silent) == 1 else ("ranks", "are")
+            causes.append(f"{subject} {', '.join(silent)} {verb} gone without a note (killed, crashed or unreachable)")
         return f"{this} cannot continue: {'; '.join(causes) or 'the connection broke'}."
-
-    @staticmethod
-    def _key(rank: int) -> str:
-        # the store outlives a restart of all ranks, so each restart has its own keys
-        return f"trudi_rsl/{os.environ.get('TORCHELASTIC_RESTART_COUNT', '0')}/{rank}"

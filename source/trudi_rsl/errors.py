@@ -27,13 +27,10 @@ class ProcessLostError(RuntimeError):
 
 @contextlib.contextmanager
 def as_checkpoint_error(name: str | Path = "The checkpoint") -> Iterator[None]:
-    """Convert the exceptions that inconsistent content of a checkpoint causes in the block to one kind.
+    """Convert any exception, as inconsistent content of a checkpoint may cause, to a CheckpointError.
 
     Args:
         name: Name of the checkpoint in the message.
-
-    Raises:
-        CheckpointError: For any exception.
     """
     try:
         yield
@@ -47,14 +44,8 @@ def as_checkpoint_error(name: str | Path = "The checkpoint") -> Iterator[None]:
 
 
 def one_line(text: object, longest: int = 300) -> str:
-    """Return a text from somebody else, such as a file's or a library's, as one line that a terminal only shows.
-
-    Args:
-        text: What ``str`` makes a text.
-        longest: Characters that are kept.
-    """
-    line = " ".join(str(text).split())
-    line = "".join(letter if letter.isprintable() else "?" for letter in line)
+    """Return ``str(text)``, from a file or library, as one printable line of at most ``longest`` characters."""
+    line = "".join(letter if letter.isprintable() else "?" for letter in " ".join(str(text).split()))
     return line if len(line) <= longest else f"{line[: longest - 3]}..."
 
 
@@ -63,9 +54,9 @@ def nearest(name: str, known: Iterable[str], limit: int = 3, prefix: str = "") -
 
     Args:
         name: What the user wrote.
-        known: The names that would have worked.
+        known: The valid names.
         limit: Largest number of suggestions.
-        prefix: What all names begin with, which therefore makes none of them closer.
+        prefix: Common prefix of all names, ignored in the comparison.
     """
     names = sorted(known)
     endings = [n.removeprefix(prefix) for n in names]

@@ -21,10 +21,8 @@ PICKLE, ARCHIVE = b"\x80", b"PK"
 def atomic_write(path: str | Path) -> Iterator[IO[bytes]]:
     """Yield a file that replaces ``path`` once it is written and synced to the disk.
 
-    If anything stops the writing (a full disk, an error, the end of the process), an earlier file is kept.
-
-    Args:
-        path: The file; its folder is made if missing.
+    Its folder is made if missing. If anything stops the writing (a full disk, an error, the end of the process), an
+    earlier file is kept.
 
     Raises:
         OSError: If it cannot be written.
@@ -53,10 +51,7 @@ def atomic_write(path: str | Path) -> Iterator[IO[bytes]]:
 
 
 def point_link(link: Path, target: Path) -> None:
-    """Point a symbolic link at a file of its folder, atomically.
-
-    Nothing happens on a system without links, or if ``link`` is a file.
-    """
+    """Point a symbolic link at a file of its folder, atomically; do nothing without links, or if ``link`` is a file."""
     if link.exists() and not link.is_symlink():
         return
     part = _part(link)
@@ -79,9 +74,7 @@ def unused_stem(folder: Path, name: str, suffixes: Sequence[str]) -> str:
 def require_inside(folder: Path, run: Path) -> None:
     """Refuse to write into a folder of a run folder that is a link to elsewhere, as in a run folder from someone else.
 
-    Args:
-        folder: The folder; it need not exist.
-        run: The run folder, which may itself be reached by links.
+    The folder need not exist, and the run folder itself may be reached by links.
 
     Raises:
         CheckpointError: If ``folder`` is outside of the run folder.

@@ -17,12 +17,8 @@ CONTAINERS = (Mapping, list, tuple, set, frozenset, deque)
 def require_bounded(content: object, most: int) -> None:
     """Refuse values that are nested too deeply, contain themselves, or are more than ``most``.
 
-    Shared parts count each time they appear: a few lines of references can stand for more values than memory holds, and
-    copying or printing would expand them.
-
-    Args:
-        content: Plain values.
-        most: Largest number of values, including containers.
+    Containers count, and shared parts count each time they appear: a few lines of references can stand for more values
+    than memory holds, and copying or printing would expand them.
 
     Raises:
         ValueError: Naming the bound.

@@ -21,24 +21,19 @@ from trudi_rsl.plain_values import is_finite
 Actor = Literal["diffusion", "gaussian"]
 Constraint = Literal["path_kl", "none"]
 KLEstimator = Literal["closed_form", "mean_only", "log_ratio", "reverse"]
-KLChains = Literal["stored", "fresh"]
-ActorGradientKind = Literal["pathwise", "adjoint"]
 CompileMode = Literal["auto", "off", "default", "cudagraphs"]
 Precision = Literal["fp32", "tf32", "bf16"]
-
 LearnerAlgorithm = Literal["trudi", "reppo", "dime"]
 """Names of the learner's algorithms as ``--algo`` takes them."""
 
 MAX_ENTROPY_PER_DIM = math.log(2.0)
 """Entropy of the uniform distribution on [-1, 1], the largest that any distribution on it can have."""
 
-PPO_ONLY_FIELDS = frozenset(
-    (
-        "clip_param", "desired_kl", "entropy_coef", "grad_reduce_bucket_mb", "normalize_advantage_per_mini_batch",
-        "optimizer", "rnd_cfg", "schedule", "share_cnn_encoders", "symmetry_cfg", "use_clipped_value_loss",
-        "use_mixed_precision", "value_loss_coef",
-    )
-)  # fmt: skip
+PPO_ONLY_FIELDS = frozenset({
+    "clip_param", "desired_kl", "entropy_coef", "grad_reduce_bucket_mb", "normalize_advantage_per_mini_batch",
+    "optimizer", "rnd_cfg", "schedule", "share_cnn_encoders", "symmetry_cfg", "use_clipped_value_loss",
+    "use_mixed_precision", "value_loss_coef",
+})  # fmt: skip
 """Fields of RSL-RL's PPO that have no meaning here but may remain in a project's config."""
 
 SELECTORS = ("actor", "constraint")
@@ -53,8 +48,6 @@ class LearnerCfg:
     """The policy: a denoising chain, or a tanh-Gaussian."""
     constraint: ClassVar[Constraint]
     """What keeps the policy near the one that collected the rollout: a trust region on the path KL, or nothing."""
-    own_defaults: ClassVar[tuple[str, ...]] = ()
-    """Shared settings whose value in a preset of TruDi does not apply to this algorithm."""
 
     num_learning_epochs: int = 4
     """Passes over the rollout per iteration, at least 1."""
@@ -94,17 +87,14 @@ class LearnerCfg:
     obs_normalization: bool = True
     """Normalise observations with running statistics."""
     final_observations: bool = True
-    """Use the true last observation of each episode if the simulator can provide it; costs one more computation of
-    observations in steps where an episode ends. Without it, targets stop before an episode's last step."""
+    """Use the true last observation of each episode if the simulator provides it, which computes observations once more
+    in steps where an episode ends. Without it, targets stop before an episode's last step."""
 
     max_skipped_updates: int = 5
-    """Consecutive iterations, at least 1, whose update may be skipped because of NaN or infinity in the rollout or in a
-    gradient; after that many, training stops."""
-
+    """Consecutive iterations with an update skipped for NaN or infinity after which training stops, at least 1."""
     compile: CompileMode = "auto"
     """Compile with inductor (`default`), also replay updates as CUDA graphs (`cudagraphs`), or neither (`off`). `auto`
     takes `cudagraphs` on CUDA and `default` elsewhere, and `off` for trainings too short to repay compiling."""
-
     precision: Precision = "fp32"
     """Matrix products of the networks: float32, TF32 (CUDA only) or bfloat16. Chains, log-probs, path KLs, targets and
     the optimisers' state are always float32."""
@@ -112,8 +102,8 @@ class LearnerCfg:
     def __post_init__(self) -> None:
         """Refuse impossible values."""
         hints = typing.get_type_hints(type(self))
-        for name, hint in ((field.name, hints[field.name]) for field in dataclasses.fields(self)):
-            value = getattr(self, name)
+        for name, value in vars(self).items():
+            hint = hints[name]
             if hint is float and not is_finite(value):
                 raise ConfigError(f"algorithm.{name} must be a finite number; got {value!r}.{_yaml_hint(value)}")
             if name in _ALLOWED:
@@ -128,11 +118,8 @@ class LearnerCfg:
             self.state_encoder_dims = tuple(self.state_encoder_dims)
         equal_widths = len(set(self.actor_hidden_dims)) == 1
         self._require("residual", not self.residual or equal_widths, "false unless all actor_hidden_dims are equal")
-        if self.value_range is None:
-            # hosts that check an override's type against a list accept None, but not `auto`
-            self.value_range = "auto"
-        if self.value_range != "auto":
-            self.value_range = self._interval("value_range")
+        # hosts that check an override's type against a list accept None, but not `auto`
+        self.value_range = "auto" if self.value_range in (None, "auto") else self._interval("value_range")
         if self.action_bounds is not None:
             self.action_bounds = self._interval("action_bounds")
 
@@ -141,37 +128,28 @@ class LearnerCfg:
         """Whether the rollout must keep its denoising chains, or a Gaussian's distributions."""
         return isinstance(self, TrustRegionCfg)
 
-    @property
-    def draws_old_chains(self) -> bool:
-        """Whether each minibatch draws chains from the old policy."""
-        return False
-
     @classmethod
     def from_dict(cls, values: Mapping[str, Any]) -> Self:
         """Build the configuration from an RSL-RL ``algorithm`` section.
 
-        PPO's own fields are ignored with one warning that names them, so that a project can swap the class name alone.
-        Settings of TruDi that this algorithm does not have are accepted at TruDi's default, where they change nothing;
-        those of :data:`UNUSED` at any value.
+        PPO's own fields are ignored with a warning, so that a project can swap the class name alone. Settings that only
+        TruDi has are accepted at TruDi's default, and those of :data:`UNUSED` at any value.
 
         Raises:
-            ConfigError: If a field does not exist (with the nearest names), holds an impossible value, or selects
-                another algorithm.
+            ConfigError: If a field is unknown (with the nearest names), impossible, or selects another algorithm.
         """
         own, family = set(_defaults(cls)), _defaults(TruDiCfg)
         given = {k: v for k, v in values.items() if k not in ("class_name", *SELECTORS)}
         for name in SELECTORS:
             cls._check_selector(name, values.get(name, getattr(cls, name)))
         for name, value in given.items():
-            if name in own or name in PPO_ONLY_FIELDS or name in UNUSED:
+            if name in own | PPO_ONLY_FIELDS | UNUSED:
                 continue
             if name not in family:
                 raise ConfigError(f"{_label(cls)} has no setting 'algorithm.{name}'. {nearest(name, own)}")
             if _plain(value) != _plain(family[name]):
-                raise ConfigError(
-                    f"algorithm.{name} must be left at {family[name]} in {_label(cls)}, which has no use for it; got "
-                    f"{value!r}."
-                )
+                default = f"left at {family[name]} in {_label(cls)}, which has no use for it"
+                raise ConfigError(f"algorithm.{name} must be {default}; got {value!r}.")
         if ignored := sorted(k for k in given if k in PPO_ONLY_FIELDS and given[k] is not None):
             warnings.warn(
                 f"{_label(cls)} has no use for these PPO settings and ignores them: {', '.join(ignored)}.", stacklevel=2
@@ -182,14 +160,12 @@ class LearnerCfg:
     def _check_selector(cls, name: str, value: object) -> None:
         if value == (own := getattr(cls, name)):
             return
-        owners = [(algo, cfg) for algo, cfg in SETTINGS.items() if getattr(cfg, name) == value]
-        if not owners:
-            known = typing.get_args(Actor if name == "actor" else Constraint)
-            raise ConfigError(f"algorithm.{name} must be one of {known}; got {value!r}.")
-        algo, owner = owners[0]
-        raise ConfigError(
-            f"algorithm.{name} must be {own} in {_label(cls)}; {value} is {_label(owner)}'s (--algo {algo})."
-        )
+        for algo, cfg in SETTINGS.items():
+            if value == getattr(cfg, name):
+                other = f"{value} is {_label(cfg)}'s (--algo {algo})"
+                raise ConfigError(f"algorithm.{name} must be {own} in {_label(cls)}; {other}.")
+        known = typing.get_args(Actor if name == "actor" else Constraint)
+        raise ConfigError(f"algorithm.{name} must be one of {known}; got {value!r}.")
 
     def to_dict(self) -> dict[str, Any]:
         """Return selectors and settings as plain values, for a checkpoint or a YAML file."""
@@ -247,16 +223,14 @@ class TruDiCfg(TrustRegionCfg, DiffusionCfg):
     """Settings of TruDi: a diffusion actor with a trust region."""
 
     kl_estimator: KLEstimator = "closed_form"
-    """Path KL per state: per-step closed form along old chains, means only, sampled log-ratio, or KL(new || old)
-    along the policy's own chain."""
-    kl_chains: KLChains = "stored"
+    """Path KL along old chains by closed form per step, means only or log-ratio, or KL(new || old) along own chains."""
+    kl_chains: Literal["stored", "fresh"] = "stored"
     """Source of the old chains: the rollout's own, or resampled from the old policy in every minibatch."""
     num_kl_chains: int = 1
     """Chains K per state, at least 1; more than 1 needs fresh chains."""
 
-    actor_gradient: ActorGradientKind = "pathwise"
-    """Through the whole denoising chain, or by adjoint matching (arXiv 2409.08861), which differentiates the network at
-    single steps and costs less."""
+    actor_gradient: Literal["pathwise", "adjoint"] = "pathwise"
+    """Through the whole denoising chain, or by adjoint matching (arXiv 2409.08861), which costs less."""
     num_adjoint_steps: int = 0
     """Denoising steps that adjoint matching draws in each minibatch, at least 0; all for 0, and for N or more."""
 
@@ -268,11 +242,11 @@ class TruDiCfg(TrustRegionCfg, DiffusionCfg):
             self.num_kl_chains == 1 or self.draws_old_chains,
             "1 unless kl_chains is fresh and kl_estimator is not reverse: the rollout stores one chain per state",
         )
+        one_old_chain = self.kl_estimator != "reverse" and self.num_kl_chains == 1
         self._require(
             "actor_gradient",
-            self.actor_gradient == "pathwise" or (self.kl_estimator != "reverse" and self.num_kl_chains == 1),
-            "pathwise unless the path KL runs along one old chain per state: kl_estimator other than reverse and "
-            "num_kl_chains 1",
+            self.actor_gradient == "pathwise" or one_old_chain,
+            "pathwise unless num_kl_chains is 1 and kl_estimator is not reverse: it needs one old chain per state",
         )
 
     @property
@@ -292,7 +266,6 @@ class REPPOCfg(TrustRegionCfg):
 
     actor: ClassVar[Actor] = "gaussian"
     kl_estimator: ClassVar[KLEstimator] = "closed_form"
-    own_defaults: ClassVar[tuple[str, ...]] = ("entropy_target_per_dim",)
 
     entropy_target_per_dim: float = -0.5
     """Target of the entropy in nats per action dimension, for unit actions in [-1, 1]; at most ln 2. The paper's."""
@@ -318,16 +291,13 @@ class DPPOCfg:
             raise ConfigError(f"algorithm.gamma_denoise must be in (0, 1]; got {self.gamma_denoise!r}.")
 
 
-SETTINGS: dict[LearnerAlgorithm, type[TruDiCfg | REPPOCfg | DIMECfg]] = {
-    "trudi": TruDiCfg,
-    "reppo": REPPOCfg,
-    "dime": DIMECfg,
-}
+AnyCfg = TruDiCfg | REPPOCfg | DIMECfg
+SETTINGS: dict[LearnerAlgorithm, type[AnyCfg]] = {"trudi": TruDiCfg, "reppo": REPPOCfg, "dime": DIMECfg}
 """The settings of each algorithm of TruDi's learner."""
 
 UNUSED = frozenset({"num_denoise_steps", "prior_std", "init_friction", "num_adjoint_steps"})
-"""Settings of denoising chains that an algorithm without them ignores, whatever their value: configurations and
-checkpoints written before each algorithm had its own fields contain them."""
+"""Settings of denoising chains that an algorithm without them ignores: configurations and checkpoints from before each
+algorithm had its own fields contain them."""
 
 Check = tuple[Callable[[Any], bool], str]
 """Whether a value is allowed, and what is."""
@@ -370,14 +340,13 @@ def algorithm_of_settings(values: Mapping[str, Any]) -> LearnerAlgorithm:
 
     For a pair that no algorithm has, it returns one whose ``from_dict`` refuses the pair.
     """
-    kind = tuple(values.get(name, getattr(TruDiCfg, name)) for name in SELECTORS)
-    for algo, cfg in SETTINGS.items():
-        if kind == (cfg.actor, cfg.constraint):
-            return algo
-    return "reppo" if kind[0] == REPPOCfg.actor else "trudi"
+    actor, constraint = (values.get(name, getattr(TruDiCfg, name)) for name in SELECTORS)
+    if actor == REPPOCfg.actor:
+        return "reppo"
+    return "dime" if (actor, constraint) == (DIMECfg.actor, DIMECfg.constraint) else "trudi"
 
 
-def settings_from_dict(values: Mapping[str, Any]) -> TruDiCfg | REPPOCfg | DIMECfg:
+def settings_from_dict(values: Mapping[str, Any]) -> AnyCfg:
     """Build the configuration of the algorithm that an RSL-RL ``algorithm`` section selects.
 
     Raises:
@@ -387,24 +356,25 @@ def settings_from_dict(values: Mapping[str, Any]) -> TruDiCfg | REPPOCfg | DIMEC
 
 
 def fields_from_trudi(algo: LearnerAlgorithm) -> list[str]:
-    """Return the settings that an algorithm takes from a section of TruDi, such as a task's preset."""
-    cls = SETTINGS[algo]
-    return [name for name in _defaults(cls) if name not in cls.own_defaults]
+    """Return the settings that an algorithm takes from a section of TruDi, such as a task's preset.
+
+    They are those that have TruDi's default; where an algorithm has its own, TruDi's value does not apply to it.
+    """
+    family = _defaults(TruDiCfg)
+    return [name for name, default in _defaults(SETTINGS[algo]).items() if default == family[name]]
 
 
 def family_overrides(algo: LearnerAlgorithm) -> dict[str, Any]:
     """Return the values that turn a section of TruDi into one of another algorithm in the same schema."""
-    cls = SETTINGS[algo]
-    own, kept = _defaults(cls), fields_from_trudi(algo)
-    resets = {name: own.get(name, value) for name, value in _defaults(TruDiCfg).items() if name not in kept}
-    return {name: _plain(v) for name, v in ({n: getattr(cls, n) for n in SELECTORS} | resets).items()}
+    kept = fields_from_trudi(algo)
+    values = TruDiCfg().to_dict() | SETTINGS[algo]().to_dict()
+    return {name: value for name, value in values.items() if name not in kept}
 
 
 def schema_fields(cls: type) -> list[tuple[str, Any, Any]]:
     """Return name, type hint and default of each key of an ``algorithm`` section, for schemas of Hydra and hosts.
 
-    Args:
-        cls: A dataclass of settings; the selectors of a :class:`LearnerCfg` come first. Default tuples become lists.
+    Selectors of a :class:`LearnerCfg` come first; default tuples become lists.
     """
     hints = typing.get_type_hints(cls)
     selectors = SELECTORS if issubclass(cls, LearnerCfg) else ()

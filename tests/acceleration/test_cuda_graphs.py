@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: BSD-3-Clause
-"""Captured updates do what eager updates do, keep what they returned, wait for nothing and take no more memory."""
+"""Captured updates equal eager ones, keep the results that they returned, and need no GPU sync nor more memory."""
 
 import copy
 from typing import Any
@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 from torch.utils._pytree import tree_map
 
-from tests.algorithms.builders import actor_critic, learner_and_batch, moved
+from tests.algorithms.builders import actor_critic, learner_and_batch, moved, parameters
 from trudi_rsl.acceleration import Accelerator
 from trudi_rsl.acceleration.accelerator import WARM_UP, Guarded
 from trudi_rsl.algorithms.learner import Learner
@@ -29,9 +29,13 @@ def on_gpu(mode: Any, model: DiffusionActorCritic, **settings: Any) -> tuple[Lea
     return learner, tree_map(lambda t: t if t is None else t.cuda(), batch), old_steps.detach().cuda()
 
 
-def parameters(learner: Learner) -> dict[str, Tensor]:
-    duals = {"alpha": learner.log_alpha, "lambda": learner.log_lambda}
-    return {name: p.detach().clone() for name, p in [*learner.actor_critic.named_parameters(), *duals.items()]}
+def captured() -> tuple[Learner, Minibatch, Tensor]:
+    """Return a learner whose updates are replayed by now."""
+    learner, batch, old_steps = on_gpu("cudagraphs", moved(actor_critic()))
+    for _ in range(WARM_UP + 2):
+        learner.update(batch, old_steps)
+    assert isinstance(learner._update, Guarded) and learner._update.is_fast
+    return learner, batch, old_steps
 
 
 @pytest.mark.parametrize("mode", ["default", "cudagraphs"])
@@ -51,10 +55,7 @@ def test_updates_lead_to_the_parameters_of_eager_updates(mode: str, actor_gradie
 
 
 def test_the_graph_is_what_runs_and_what_it_returned_stays() -> None:
-    learner, batch, old_steps = on_gpu("cudagraphs", moved(actor_critic()))
-    for _ in range(WARM_UP + 1):
-        learner.update(batch, old_steps)
-    assert isinstance(learner._update, Guarded) and learner._update.is_fast
+    learner, batch, old_steps = captured()
     kept = learner.update(batch, old_steps)
     before = {name: value.clone() for name, value in kept.items()}
     other = batch._replace(targets=batch.targets + 5.0)
@@ -81,10 +82,8 @@ def test_sampled_chains_stay_when_more_are_drawn() -> None:
     assert isinstance(sample, Guarded) and sample.is_fast
 
 
-def test_a_captured_update_neither_waits_for_the_device_nor_takes_more_memory() -> None:
-    learner, batch, old_steps = on_gpu("cudagraphs", moved(actor_critic()))
-    for _ in range(WARM_UP + 2):
-        learner.update(batch, old_steps)
+def test_a_captured_update_neither_forces_a_gpu_sync_nor_takes_more_memory() -> None:
+    learner, batch, old_steps = captured()
     torch.cuda.synchronize()
     used = torch.cuda.memory_allocated()
     torch.cuda.set_sync_debug_mode("error")
@@ -98,9 +97,7 @@ def test_a_captured_update_neither_waits_for_the_device_nor_takes_more_memory() 
 
 def test_a_resumed_learner_is_captured_with_the_loaded_state() -> None:
     torch.manual_seed(0)
-    learner, batch, old_steps = on_gpu("cudagraphs", moved(actor_critic()))
-    for _ in range(WARM_UP + 2):
-        learner.update(batch, old_steps)
+    learner, batch, old_steps = captured()
     resumed = Learner(copy.deepcopy(learner.actor_critic), learner.cfg, 1, Accelerator("off", "cuda"))
     state = copy.deepcopy(learner.state_dict())
     resumed.load_state_dict(copy.deepcopy(state))

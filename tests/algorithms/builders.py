@@ -99,11 +99,16 @@ def decide(model: ActorCritic[Any], buffer: RolloutBuffer, obs: TensorDict) -> T
 def learner_and_batch(model: ActorCritic[Any], **settings: Any) -> tuple[Learner, Minibatch, Any]:
     """Return a learner on ``model``, a minibatch that its old actor drew, and the old actor's step sizes or None."""
     cfg = config("gaussian" if isinstance(model, GaussianActorCritic) else "diffusion", **settings)
-    current = model.actor.state_dict()
-    current = {name: value.clone() for name, value in current.items()}
+    current = {name: value.clone() for name, value in model.actor.state_dict().items()}
     model.actor.load_state_dict(model.old_actor.state_dict())
     buffer = rollout(model, store_chains=cfg.stores_chains)
     model.actor.load_state_dict(current)
     buffer.targets.normal_()
     buffer.next_features.normal_()
     return Learner(model, cfg), next(buffer.minibatches(1, 1)), step_sizes_of(model.old_actor)
+
+
+def parameters(learner: Learner) -> dict[str, Tensor]:
+    """Return a copy of all parameters and multipliers."""
+    duals = {"alpha": learner.log_alpha, "lambda": learner.log_lambda}
+    return {name: p.detach().clone() for name, p in [*learner.actor_critic.named_parameters(), *duals.items()]}

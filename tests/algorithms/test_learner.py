@@ -9,11 +9,9 @@ import pytest
 import torch
 from torch import Tensor
 
-from tests.algorithms.builders import actor_critic, config, gaussian_actor_critic, learner_and_batch, moved, rollout
+from tests.algorithms.builders import actor_critic, gaussian_actor_critic, learner_and_batch, moved
 from trudi_rsl.algorithms.learner import Learner
-from trudi_rsl.algorithms.trust_region import path_kl, reverse_path_kl
 from trudi_rsl.policies import ActorCritic
-from trudi_rsl.storage import Minibatch
 
 
 def everything(learner: Learner) -> dict[str, Tensor]:
@@ -31,27 +29,15 @@ def names(learner: Learner, part: str) -> set[str]:
     return {name for name, _ in learner.actor_critic.named_parameters() if name.startswith(f"{part}.")}
 
 
-SETTINGS: list[dict[str, Any]] = [
-    {"kl_estimator": "closed_form"},
-    {"kl_estimator": "mean_only"},
-    {"kl_estimator": "log_ratio"},
-    {"kl_estimator": "reverse"},
-    {"kl_chains": "fresh", "num_kl_chains": 2},
-]
-
-
 Build = Callable[[], ActorCritic[Any]]
-CASES: list[tuple[Build, dict[str, Any]]] = [*((actor_critic, s) for s in SETTINGS), (gaussian_actor_critic, {})]
-
-
-def median_path_kl(learner: Learner, batch: Minibatch, old_steps: Tensor | None) -> float:
-    model = learner.actor_critic
-    if learner.cfg.kl_estimator == "reverse":  # type: ignore[attr-defined]
-        trace = model.decide(batch.actor_obs).trace
-        return reverse_path_kl(model.actor, model.old_actor, batch.actor_obs, trace).median().item()
-    old = learner._old_policy(batch, old_steps)
-    assert old is not None
-    return path_kl(model.actor, batch.actor_obs, old, learner.cfg.kl_estimator).median().item()  # type: ignore[attr-defined]
+ESTIMATORS = ("closed_form", "mean_only", "log_ratio", "reverse")
+CASES: list[tuple[Build, dict[str, Any]]] = [
+    *((actor_critic, {"kl_estimator": estimator}) for estimator in ESTIMATORS),
+    (actor_critic, {"kl_chains": "fresh", "num_kl_chains": 2}),
+    (gaussian_actor_critic, {}),
+]
+WIDE = {"kl_bound": 1e6}
+BOTH_ACTORS = pytest.mark.parametrize("build", [actor_critic, gaussian_actor_critic])
 
 
 def test_critic_step_moves_the_critic_only() -> None:
@@ -64,29 +50,23 @@ def test_critic_step_moves_the_critic_only() -> None:
 @pytest.mark.parametrize(("build", "settings"), CASES)
 def test_actor_step_moves_the_actor_only(build: Build, settings: dict[str, Any]) -> None:
     learner, batch, old_steps = learner_and_batch(moved(build()), **settings)
-    learner.cfg.kl_bound = median_path_kl(learner, batch, old_steps)  # type: ignore[attr-defined]
+    mean_kl = copy.deepcopy(learner)._actor_step(batch, old_steps)["path_kl"]
+    learner.cfg.kl_bound = mean_kl.item()  # type: ignore[attr-defined]
     before = everything(learner)
     metrics = learner._actor_step(batch, old_steps)
     assert 0.0 < metrics["gated_share"] < 1.0, "both branches of the gate must take part"
     assert moved_names(learner, before) == names(learner, "actor")
 
 
-def test_dual_step_moves_the_multipliers_only() -> None:
-    learner, *_ = learner_and_batch(actor_critic())
+@pytest.mark.parametrize("above", [True, False])
+def test_dual_step_moves_the_multipliers_only_against_target_and_bound(above: bool) -> None:
+    learner, *_ = learner_and_batch(actor_critic(), entropy_target_per_dim=-1.5)
     before = everything(learner)
-    learner._dual_step(torch.tensor(3.0), torch.tensor(0.5))
+    # two action dimensions
+    learner._dual_step(torch.tensor(-3.0 + (0.1 if above else -0.1)), torch.tensor(0.5 * above))
     assert moved_names(learner, before) == {"alpha", "lambda"}
-    # more entropy than the target, further than eps
-    assert learner.alpha < before["alpha"].exp()
-    assert learner.multiplier > before["lambda"].exp()
-
-
-def test_dual_step_moves_the_other_way_below_target_and_bound() -> None:
-    learner, *_ = learner_and_batch(actor_critic())
-    alpha, multiplier = learner.alpha, learner.multiplier
-    learner._dual_step(torch.tensor(learner.entropy_target - 1.0), torch.tensor(0.0))
-    assert learner.alpha > alpha
-    assert learner.multiplier < multiplier
+    assert (learner.log_alpha < before["alpha"]) == above
+    assert (learner.log_lambda > before["lambda"]) == above
 
 
 def test_the_logged_entropy_of_a_gaussian_is_minus_its_mean_log_prob() -> None:
@@ -97,11 +77,6 @@ def test_the_logged_entropy_of_a_gaussian_is_minus_its_mean_log_prob() -> None:
     model.actor.load_state_dict(model.old_actor.state_dict())
     torch.manual_seed(3)
     torch.testing.assert_close(entropy, -model.decide(batch.actor_obs).log_prob.mean().detach())
-
-
-def test_entropy_target_is_per_action_dimension() -> None:
-    learner, *_ = learner_and_batch(actor_critic(), entropy_target_per_dim=-1.5)
-    assert learner.entropy_target == -3.0
 
 
 def test_actor_step_uses_the_critic_just_updated() -> None:
@@ -117,7 +92,7 @@ def test_actor_step_uses_the_critic_just_updated() -> None:
     torch.testing.assert_close(metrics["actor"], expected.detach(), rtol=1e-4, atol=1e-5)
 
 
-@pytest.mark.parametrize("build", [actor_critic, gaussian_actor_critic])
+@BOTH_ACTORS
 def test_first_actor_step_starts_inside_the_trust_region(build: Build) -> None:
     learner, batch, old_steps = learner_and_batch(build())
     metrics = learner._actor_step(batch, old_steps)
@@ -136,10 +111,17 @@ def test_gated_actor_steps_return_to_the_trust_region(build: Build, settings: di
     assert learner._actor_step(batch, old_steps)["path_kl"] < 0.3 * first
 
 
-@pytest.mark.parametrize("build", [actor_critic, gaussian_actor_critic])
-def test_actor_steps_inside_the_trust_region_raise_q(build: Build) -> None:
-    model = build()
-    learner, batch, old_steps = learner_and_batch(model, kl_bound=1e6, init_alpha=1e-8, learning_rate=0.01)
+@pytest.mark.parametrize(
+    ("build", "settings"),
+    [
+        (actor_critic, {"kl_bound": 1e6}),
+        (gaussian_actor_critic, {"kl_bound": 1e6}),
+        (actor_critic, {"constraint": "none"}),
+    ],
+)
+def test_actor_steps_that_no_trust_region_limits_raise_q(build: Build, settings: dict[str, Any]) -> None:
+    model = moved(build(), 0.5)
+    learner, batch, old_steps = learner_and_batch(model, init_alpha=1e-8, learning_rate=0.01, **settings)
 
     def mean_q() -> Tensor:
         torch.manual_seed(0)
@@ -172,7 +154,7 @@ def test_gradients_are_clipped_for_actor_and_critic_separately_and_logged_unclip
         torch.testing.assert_close(torch.nn.utils.get_total_norm(gradients), torch.tensor(1e-3), rtol=1e-3, atol=0)
 
 
-@pytest.mark.parametrize("build", [actor_critic, gaussian_actor_critic])
+@BOTH_ACTORS
 def test_learner_state_continues_as_if_never_stopped(build: Build) -> None:
     model = moved(build())
     learner, batch, old_steps = learner_and_batch(model)
@@ -192,10 +174,7 @@ def test_learner_state_continues_as_if_never_stopped(build: Build) -> None:
     torch.testing.assert_close(everything(resumed), uninterrupted, rtol=0, atol=0)
 
 
-# -- DIME --------------------------------------------------------------------------------------------------------------
-
-
-def test_no_chain_is_stored_or_drawn_and_no_multiplier_trained() -> None:
+def test_dime_stores_and_draws_no_chain_and_trains_no_multiplier() -> None:
     model = moved(actor_critic())
     learner, batch, old_steps = learner_and_batch(model, constraint="none", init_alpha=1.0)
     assert batch.trace is None
@@ -208,18 +187,3 @@ def test_no_chain_is_stored_or_drawn_and_no_multiplier_trained() -> None:
     metrics = learner.update(batch, old_steps)
     assert metrics.keys().isdisjoint({"path_kl", "path_kl_max", "gated_share"})
     assert learner.multiplier == before[0] and learner.alpha != before[1]
-    assert rollout(model, store_chains=config(constraint="none").stores_chains).trace is None
-
-
-def test_dime_climbs_q_however_far_it_is_from_the_old_policy() -> None:
-    model = moved(actor_critic(), 0.5)
-    learner, batch, old_steps = learner_and_batch(model, constraint="none", init_alpha=1e-8, learning_rate=0.01)
-    noise = model.actor.draw_noise(len(batch.actor_obs))
-
-    def mean_q() -> Tensor:
-        return model.critic.value(batch.critic_obs, model.actor.decide(batch.actor_obs, noise).action).mean()
-
-    before = mean_q()
-    for _ in range(40):
-        learner._actor_step(batch, old_steps)
-    assert mean_q() > before + 0.1

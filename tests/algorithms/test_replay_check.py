@@ -1,6 +1,9 @@
 # SPDX-License-Identifier: BSD-3-Clause
 """A policy whose chains do not replay is refused before the trust region could act on rounding."""
 
+from collections.abc import Callable
+from typing import Any
+
 import pytest
 import torch
 from torch import Tensor
@@ -14,8 +17,19 @@ from trudi_rsl.policies.diffusion import DiffusionPolicy
 OBS = torch.linspace(-2.0, 2.0, 48).reshape(16, 3)
 
 
-def test_chains_sampled_and_replayed_in_float32_pass_and_leave_the_policy_as_it_was() -> None:
-    model = actor_critic(perturbed=False)
+def rounded(decide: Callable[[Tensor, Tensor], Decision]) -> Callable[[Tensor, Tensor], Decision]:
+    """Return ``decide`` with bfloat16 networks."""
+
+    def decision(obs: Tensor, noise: Tensor) -> Decision:
+        with network_precision("bf16", "cpu"):
+            return decide(obs, noise)
+
+    return decision
+
+
+@pytest.mark.parametrize("build", [lambda: actor_critic(perturbed=False), gaussian_actor_critic])
+def test_decisions_sampled_and_replayed_in_float32_pass_and_leave_the_policy_unchanged(build: Any) -> None:
+    model = build()
     before = {name: value.clone() for name, value in model.state_dict().items()}
     raise_if_replay_differs(model.actor, OBS, model.decide, "fp32")
     torch.testing.assert_close(dict(model.state_dict()), before, rtol=0, atol=0)
@@ -23,18 +37,16 @@ def test_chains_sampled_and_replayed_in_float32_pass_and_leave_the_policy_as_it_
 
 def test_chains_of_another_precision_than_their_replay_are_refused() -> None:
     policy = DiffusionPolicy(num_obs=3, num_actions=6, hidden_dims=[256, 256])
-
-    def rounded(obs: Tensor, noise: Tensor) -> Decision:
-        with network_precision("bf16", "cpu"):
-            return policy.decide(obs, noise)
-
     with pytest.raises(RuntimeError, match=r"changes the policy by .* nats .*set_float32_matmul_precision"):
-        raise_if_replay_differs(policy, OBS, rounded, "fp32")
-
+        raise_if_replay_differs(policy, OBS, rounded(policy.decide), "fp32")
     with pytest.raises(RuntimeError, match=r"changes the policy by .* nats .*=bf16.* Use fp32"):
         raise_if_replay_differs(policy, OBS, policy.decide, "bf16")
     # the policy's own last layer, near zero before the first update, would have let it pass
     assert policy.score_network.output_layer.weight.abs().max() < 1e-6
+
+    gaussian = gaussian_actor_critic()
+    with pytest.raises(RuntimeError, match=r"changes the policy by .* nats"):
+        raise_if_replay_differs(gaussian.actor, OBS, rounded(gaussian.decide), "fp32")
 
 
 def test_a_policy_that_is_not_finite_is_refused() -> None:
@@ -43,15 +55,3 @@ def test_a_policy_that_is_not_finite_is_refused() -> None:
         model.actor.raw_friction.fill_(torch.nan)
     with pytest.raises(RuntimeError, match="changes the policy by nan"):
         raise_if_replay_differs(model.actor, OBS, model.decide, "fp32")
-
-
-def test_a_gaussian_is_checked_too() -> None:
-    model = gaussian_actor_critic()
-    raise_if_replay_differs(model.actor, OBS, model.decide, "fp32")
-
-    def rounded(obs: Tensor, noise: Tensor) -> Decision:
-        with network_precision("bf16", "cpu"):
-            return model.decide(obs, noise)
-
-    with pytest.raises(RuntimeError, match=r"changes the policy by .* nats"):
-        raise_if_replay_differs(model.actor, OBS, rounded, "fp32")

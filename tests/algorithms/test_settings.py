@@ -28,12 +28,10 @@ IMPOSSIBLE: list[tuple[str, Any, str]] = [
     *((name, value, "a finite number")
       for name in ("learning_rate", "kl_bound", "gamma", "lam", "aux_loss_coef", "entropy_target_per_dim")
       for value in (NAN, INF, None, True, "1.0e4")),
-    ("gamma", 1.0, r"in \[0, 1\)"),
-    ("gamma", -0.1, r"in \[0, 1\)"),
+    *(("gamma", value, r"in \[0, 1\)") for value in (1.0, -0.1)),
     ("lam", 1.1, r"in \[0, 1\]"),
     ("aux_loss_coef", -1.0, "at least 0"),
-    ("num_bins", 1, "an integer of at least 2"),
-    ("num_bins", 51.0, "an integer of at least 2"),
+    *(("num_bins", value, "an integer of at least 2") for value in (1, 51.0)),
     ("entropy_target_per_dim", 0.6932, r"at most ln 2 = 0\.6931"),
     ("kl_estimator", "median", "closed_form"),
     ("kl_chains", "both", "fresh"),
@@ -91,13 +89,9 @@ def test_allowed_settings_survive_a_round_trip_as_plain_values(settings: dict[st
     assert TruDiCfg.from_dict(values).to_dict() == values
 
 
-@pytest.mark.parametrize(
-    ("name", "near"),
-    [("kl_bnd", "kl_bound"), ("num_denoising_steps", "num_denoise_steps"), ("learnig_rate", "learning_rate")],
-)
-def test_unknown_fields_are_refused_with_the_nearest_names(name: str, near: str) -> None:
-    with pytest.raises(ConfigError, match=rf"'algorithm\.{name}'\. .*'{near}'"):
-        TruDiCfg.from_dict({name: 1})
+def test_unknown_fields_are_refused_with_the_nearest_names() -> None:
+    with pytest.raises(ConfigError, match=r"'algorithm\.num_denoising_steps'\. .*'num_denoise_steps'"):
+        TruDiCfg.from_dict({"num_denoising_steps": 1})
     with pytest.raises(ConfigError) as error:
         TruDiCfg.from_dict({"zzz": 1})
     assert all(field.name in str(error.value) for field in dataclasses.fields(TruDiCfg))
@@ -124,19 +118,11 @@ def test_every_setting_of_the_installed_ppo_is_known() -> None:
     assert cfg.learning_rate == defaults["learning_rate"]
 
 
-@pytest.mark.parametrize(
-    ("settings", "stores"),
-    [
-        ({}, True),
-        ({"kl_chains": "fresh"}, False),
-        ({"kl_estimator": "reverse"}, False),
-        ({"kl_estimator": "log_ratio"}, True),
-        ({"actor": "gaussian"}, True),
-        ({"constraint": "none"}, False),
-    ],
-)
-def test_chains_are_stored_only_if_the_path_kl_reads_them(settings: dict[str, Any], stores: bool) -> None:
-    assert settings_from_dict(settings).stores_chains == stores
+def test_chains_are_stored_only_if_the_path_kl_reads_them() -> None:
+    for settings in ({}, {"kl_estimator": "log_ratio"}, {"actor": "gaussian"}):
+        assert settings_from_dict(settings).stores_chains
+    for settings in ({"kl_chains": "fresh"}, {"kl_estimator": "reverse"}, {"constraint": "none"}):
+        assert not settings_from_dict(settings).stores_chains
 
 
 def test_the_selectors_choose_the_algorithm_and_its_defaults() -> None:
@@ -147,8 +133,6 @@ def test_the_selectors_choose_the_algorithm_and_its_defaults() -> None:
         assert settings_from_dict(cfg.to_dict()).to_dict() == cfg.to_dict()
     fields = {name: {f.name for f in dataclasses.fields(cls)} for name, cls in SETTINGS.items()}
     assert fields["reppo"] < fields["trudi"] and fields["dime"] < fields["trudi"]
-    assert not {"kl_bound", "init_lambda", "kl_estimator", "kl_chains", "actor_gradient"} & fields["dime"]
-    assert not {"num_denoise_steps", "kl_estimator", "kl_chains", "actor_gradient"} & fields["reppo"]
 
 
 @pytest.mark.parametrize(
@@ -172,17 +156,17 @@ def test_settings_that_the_selected_algorithm_does_not_have_are_refused(settings
 
 
 @pytest.mark.parametrize(
-    ("cls", "section", "words"),
+    ("algo", "section", "words"),
     [
-        (TruDiCfg, {"actor": "gaussian"}, r"actor must be diffusion in TruDi.*--algo reppo"),
-        (REPPOCfg, {"actor": "diffusion"}, r"actor must be gaussian in REPPO.*--algo trudi"),
-        (TruDiCfg, {"constraint": "none"}, r"constraint must be path_kl in TruDi.*--algo dime"),
-        (DIMECfg, {"constraint": "path_kl"}, r"constraint must be none in DIME.*--algo trudi"),
+        ("trudi", {"actor": "gaussian"}, r"actor must be diffusion in TruDi.*--algo reppo"),
+        ("reppo", {"actor": "diffusion"}, r"actor must be gaussian in REPPO.*--algo trudi"),
+        ("trudi", {"constraint": "none"}, r"constraint must be path_kl in TruDi.*--algo dime"),
+        ("dime", {"constraint": "path_kl"}, r"constraint must be none in DIME.*--algo trudi"),
     ],
 )
-def test_a_section_of_one_algorithm_is_refused_by_another(cls: type, section: dict[str, Any], words: str) -> None:
+def test_a_section_of_one_algorithm_is_refused_by_another(algo: Any, section: dict[str, Any], words: str) -> None:
     with pytest.raises(ConfigError, match=words):
-        cls.from_dict(section)  # type: ignore[attr-defined]
+        SETTINGS[algo].from_dict(section)
 
 
 @pytest.mark.parametrize("algo", ["reppo", "dime"])

@@ -27,11 +27,9 @@ def ended(model: DiffusionActorCritic, kind: str, final: bool) -> RolloutBuffer:
     buffer = rollout(model)
     getattr(buffer, kind)[RESET_ROW, ENV] = True
     if final:
-        shape = buffer.num_steps, buffer.num_envs
-        buffer.final_actor_obs = torch.randn(*shape, model.actor_obs.num_obs)
-        buffer.final_critic_obs = (
-            torch.randn(*shape, model.critic_obs.num_obs) if model.asymmetric else buffer.final_actor_obs
-        )
+        buffer.final_actor_obs = buffer.final_critic_obs = torch.randn_like(buffer.actor_obs[1:])
+        if model.asymmetric:
+            buffer.final_critic_obs = torch.randn_like(buffer.critic_obs[1:])
         buffer.has_final.fill_(True)
     return buffer
 

@@ -50,6 +50,18 @@ def rewritten(checkpoint: Path, path: Path, change: Callable[[dict[str, Any]], o
     return path
 
 
+def replacing(name: str, value: object) -> Callable[[dict[str, Any]], None]:
+    """Return a change of a checkpoint that replaces the value at a dotted name."""
+
+    def change(content: dict[str, Any]) -> None:
+        *parents, last = name.split(".")
+        for parent in parents:
+            content = content[parent]
+        content[last] = value
+
+    return change
+
+
 def as_zip(content: object, path: Path) -> None:
     """Write an archive as torch writes it."""
     torch.save(content, path)

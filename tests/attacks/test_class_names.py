@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import shutil
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -11,7 +12,7 @@ import pytest
 import torch
 from omegaconf import OmegaConf
 
-from tests.attacks.hostile import MODULE, refused, rewritten
+from tests.attacks.hostile import MODULE, refused, replacing, rewritten
 from trudi_rsl.checkpoints.rebuild import load_deployable, with_known_classes
 from trudi_rsl.errors import CheckpointError
 from trudi_rsl.evaluation.identify import find_subjects
@@ -52,46 +53,38 @@ NAMES = [
 ]
 
 
-@pytest.mark.parametrize("old", [False, True], ids=["present format", "format 1"])
+def name_class(content: dict[str, Any], name: Any, place: str) -> None:
+    """Name a class in the section of a checkpoint of PPO."""
+    spec = content.pop("trudi_rsl")
+    settings = spec["settings"] | {"distribution_cfg": {"class_name": name, "mode": "r+"}}
+    if place == "present format":
+        content["trudi_rsl"] = spec | {"settings": settings}
+        return
+    actor = spec["settings"] | {"class_name": name} if place == "model" else settings | {"class_name": "MLPModel"}
+    content["infos"]["policy_gradient"] = spec | {"format": 1, "actor": actor}
+
+
+@pytest.mark.parametrize(
+    ("place", "reason"),
+    [
+        ("present format", "neither RSL-RL's nor"),
+        ("format 1", "neither RSL-RL's nor"),
+        ("model", "only a runner can build it"),
+    ],
+)
 def test_other_classes_that_a_checkpoint_names_are_neither_imported_nor_called(
-    ppo_checkpoint: Path, tmp_path: Path, marker: Path, old: bool
+    ppo_checkpoint: Path, tmp_path: Path, marker: Path, place: str, reason: str
 ) -> None:
-    for name in NAMES:
-
-        def attack(content: dict[str, Any], name: Any = name) -> None:
-            spec = content.pop("trudi_rsl")
-            distribution = {"class_name": name, "mode": "r+"}
-            if old:
-                actor = {"class_name": "MLPModel", **spec["settings"], "distribution_cfg": distribution}
-                content["infos"]["policy_gradient"] = spec | {"format": 1, "actor": actor}
-            else:
-                spec["settings"]["distribution_cfg"] = distribution
-                content["trudi_rsl"] = spec
-
+    for name in [*NAMES, *(["RNNModel", "rsl_rl.models:RNNModel"] if place == "model" else [])]:
+        change = partial(name_class, name=name, place=place)
         with refused(CheckpointError, marker) as message:
-            load_deployable(rewritten(ppo_checkpoint, tmp_path / "model_1.pt", attack))
-        assert "neither RSL-RL's nor" in message[0], name
-
-
-def test_a_model_of_another_class_is_not_imported(ppo_checkpoint: Path, tmp_path: Path, marker: Path) -> None:
-    for name in [*NAMES, "RNNModel", "rsl_rl.models:RNNModel"]:
-
-        def attack(content: dict[str, Any], name: Any = name) -> None:
-            spec = content.pop("trudi_rsl")
-            actor = spec["settings"] | {"class_name": name}
-            content["infos"]["policy_gradient"] = spec | {"format": 1, "actor": actor}
-
-        with refused(CheckpointError, marker) as message:
-            load_deployable(rewritten(ppo_checkpoint, tmp_path / "model_1.pt", attack))
-        assert "only a runner can build it" in message[0], name
+            load_deployable(rewritten(ppo_checkpoint, tmp_path / "model_1.pt", change))
+        assert reason in message[0], name
 
 
 @pytest.mark.parametrize("prefix", ["", "rsl_rl.modules:", "rsl_rl.modules.", "rsl_rl.modules.distribution:"])
 def test_a_distribution_is_found_by_each_of_its_names(ppo_checkpoint: Path, tmp_path: Path, prefix: str) -> None:
-    def rename(content: dict[str, Any]) -> None:
-        distribution = content["trudi_rsl"]["settings"]["distribution_cfg"]
-        distribution["class_name"] = f"{prefix}GaussianDistribution"
-
+    rename = replacing("trudi_rsl.settings.distribution_cfg.class_name", f"{prefix}GaussianDistribution")
     policy, _ = load_deployable(rewritten(ppo_checkpoint, tmp_path / "model_1.pt", rename))
     expected, _ = load_deployable(ppo_checkpoint)
     obs = torch.zeros(2, policy.actor_obs.num_obs)
@@ -100,7 +93,7 @@ def test_a_distribution_is_found_by_each_of_its_names(ppo_checkpoint: Path, tmp_
 
 @pytest.mark.parametrize("value", [["sh"], 0, 2.0, 10**20])
 def test_a_number_of_actions_is_a_number(ppo_checkpoint: Path, tmp_path: Path, value: Any) -> None:
-    path = rewritten(ppo_checkpoint, tmp_path / "model_1.pt", lambda c: c["trudi_rsl"].update(num_actions=value))
+    path = rewritten(ppo_checkpoint, tmp_path / "model_1.pt", replacing("trudi_rsl.num_actions", value))
     with refused(CheckpointError) as message:
         load_deployable(path)
     assert "number of actions" in message[0]
@@ -113,17 +106,23 @@ def test_settings_of_hosts_and_of_earlier_versions_name_known_classes() -> None:
     assert with_known_classes(moved) == {"actor": {"class_name": "trudi_rsl.policies:FlowModel"}}
 
 
+def evaluation_with(run: Path, folder: Path, settings: dict[str, Any]) -> Evaluation:
+    """Return an evaluation of a copy of a run in which settings are replaced."""
+    run = shutil.copytree(run, folder / "run")
+    agent = OmegaConf.load(run / "params" / "agent.yaml")
+    for name, value in settings.items():
+        OmegaConf.update(agent, name, value, force_add=True)
+    OmegaConf.save(agent, run / "params" / "agent.yaml")
+    [subject] = find_subjects([str(run)])
+    return Evaluation(subject, SamplerCfg(), EvaluationCfg(1), GYMNASIUM)
+
+
 @pytest.mark.slow
 @pytest.mark.parametrize("section", ["algorithm", "actor", "critic", "actor.distribution_cfg"])
 def test_other_classes_that_a_run_folders_settings_name_are_not_imported_to_evaluate_it(
     ppo_run: Path, tmp_path: Path, marker: Path, section: str
 ) -> None:
-    run = shutil.copytree(ppo_run, tmp_path / "run")
-    agent = OmegaConf.load(run / "params" / "agent.yaml")
-    OmegaConf.update(agent, f"{section}.class_name", f"{MODULE}:Model")
-    OmegaConf.save(agent, run / "params" / "agent.yaml")
-    [subject] = find_subjects([str(run)])
-    evaluation = Evaluation(subject, SamplerCfg(), EvaluationCfg(1), GYMNASIUM)
+    evaluation = evaluation_with(ppo_run, tmp_path, {f"{section}.class_name": f"{MODULE}:Model"})
     with refused(CheckpointError, marker) as message:
         evaluation.run()
     assert MODULE in message[0]
@@ -133,13 +132,7 @@ def test_other_classes_that_a_run_folders_settings_name_are_not_imported_to_eval
 def test_classes_used_only_in_training_are_not_imported_to_evaluate(
     ppo_run: Path, tmp_path: Path, marker: Path
 ) -> None:
-    run = shutil.copytree(ppo_run, tmp_path / "run")
-    agent = OmegaConf.load(run / "params" / "agent.yaml")
-    OmegaConf.update(agent, "logger", {"class_name": f"{MODULE}:Model"}, force_add=True)
     symmetry = {"data_augmentation_func": f"{MODULE}:mirror", "use_data_augmentation": True}
-    OmegaConf.update(agent, "algorithm.symmetry_cfg", symmetry, force_add=True)
-    OmegaConf.save(agent, run / "params" / "agent.yaml")
-    [subject] = find_subjects([str(run)])
-    evaluation = Evaluation(subject, SamplerCfg(), EvaluationCfg(1), GYMNASIUM)
-    assert len(evaluation.run().returns) == 1
+    settings = {"logger": {"class_name": f"{MODULE}:Model"}, "algorithm.symmetry_cfg": symmetry}
+    assert len(evaluation_with(ppo_run, tmp_path, settings).run().returns) == 1
     assert not marker.exists()

@@ -38,74 +38,37 @@ def test_weights_outside_of_the_policys_folder_are_not_read(tmp_path: Path, kind
 
 
 @pytest.mark.parametrize("content", [b"", b"\0", b"\x08\x07", b"PK\x03\x04", b"\x80\x02}.", b"{}" * 1000])
-def test_other_files_are_refused_as_onnx(tmp_path: Path, content: bytes) -> None:
-    (tmp_path / "policy.onnx").write_bytes(content)
-    with refused(ContractError) as message:
-        Policy(tmp_path / "policy.onnx")
-    assert "policy.onnx" in message[0]
+def test_other_files_are_refused_as_policies(tmp_path: Path, content: bytes) -> None:
+    for name in ("policy.onnx", "policy.pt"):
+        (tmp_path / name).write_bytes(content)
+        with refused(ContractError if name.endswith("onnx") else ExportError) as message:
+            _ = Policy(tmp_path / name) if name.endswith("onnx") else measure([tmp_path / name], 100)
+        assert name in message[0]
 
 
 def term(**changes: Any) -> dict[str, Any]:
     return {"obs_terms": [{"name": "a", "size": 3} | changes]}
 
 
+WRONG_ACTIONS: list[dict[str, Any]] = [
+    *({"scale": [NAN, 1.0, 1.0]}, {"scale": None}, {"offset": [1.0]}, {"joint_ids": [0, 1, -1]}, {"joint_ids": [0]}),
+    *({"clip": [[NAN, NAN]] * 3}, {"limits": [[1.0] * 3, [-1.0] * 3]}, {"evil": 1}),
+]
+WRONG_ROBOTS: dict[str, Any] = {"stiffness": [NAN] * 3, "damping": [1.0], "joint_names": 3, "default_joint_pos": None}
 ABSURD: list[dict[str, Any]] = [
-    {"obs_dims": {"policy": 10**12}},
-    {"obs_dims": {"policy": -3}},
-    {"obs_dims": {"policy": 3.0}},
-    {"obs_dims": {"policy": True}},
-    {"obs_dims": {"policy": "3"}},
-    {"obs_dims": {"policy": NAN}},
-    {"obs_dims": {"policy": [3]}},
-    {"obs_dims": {}},
-    {"obs_dims": '{"policy": ' + "9" * 5000 + "}"},
-    {"obs_dims": "[" * 100_000},
-    {"obs_dims": "os.system"},
-    term(size=10**12),
-    term(history=10**12),
-    term(size=1, history=3.0),
-    term(scale=NAN),
-    term(scale=[1.0, INF, 1.0]),
-    term(scale=["1", "2", "3"]),
-    term(scale={"a": 1}),
-    term(clip=[1.0, -1.0]),
-    term(clip=[NAN, NAN]),
-    term(clip=[0.0]),
-    term(clip="ab"),
-    term(name=["a"]),
-    term(evil="os.system"),
-    {"obs_terms": 3},
-    {"obs_terms": [3]},
-    {"action_low": [NAN] * 3, "action_high": [1.0] * 3},
-    {"action_low": [2.0] * 3, "action_high": [1.0] * 3},
-    {"action_low": [[0.0]] * 3, "action_high": [1.0] * 3},
-    {"action_low": "low", "action_high": "high"},
-    {"obs_mean": [INF] * 3, "obs_std": [1.0] * 3},
-    {"obs_mean": [1e300] * 3, "obs_std": [1.0] * 3},
-    {"obs_mean": [0.0] * 3, "obs_std": [-1.0] * 3},
-    {"obs_mean": [0.0] * 3, "obs_std": [NAN] * 3},
+    *({"obs_dims": {"policy": size}} for size in (10**12, -3, 3.0, True, "3", NAN, [3])),
+    *({"obs_dims": dims} for dims in ({}, '{"policy": ' + "9" * 5000 + "}", "[" * 100_000, "os.system")),
+    *({"control_period_s": period} for period in (-0.02, 0, NAN, INF, 1e30, "soon", [0.02])),
+    *(term(scale=scale) for scale in (NAN, [1.0, INF, 1.0], ["1", "2", "3"], {"a": 1})),
+    *(term(clip=clip) for clip in ([1.0, -1.0], [NAN, NAN], [0.0], "ab")),
+    *(term(size=10**12), term(history=10**12), term(size=1, history=3.0), term(name=["a"]), term(evil="os.system")),
+    *({"action_low": low, "action_high": [1.0] * 3} for low in ([NAN] * 3, [2.0] * 3, [[0.0]] * 3, "low")),
+    *({"obs_mean": [mean] * 3, "obs_std": [1.0] * 3} for mean in (INF, 1e300)),
+    *({"obs_mean": [0.0] * 3, "obs_std": [std] * 3} for std in (-1.0, NAN)),
     {"obs_mean": [0.0, [0.0]], "obs_std": [1.0]},
-    {"control_period_s": -0.02},
-    {"control_period_s": 0},
-    {"control_period_s": NAN},
-    {"control_period_s": INF},
-    {"control_period_s": 1e30},
-    {"control_period_s": "soon"},
-    {"control_period_s": [0.02]},
-    {"actions": [ACTION | {"scale": [NAN, 1.0, 1.0]}]},
-    {"actions": [ACTION | {"offset": [1.0]}]},
-    {"actions": [ACTION | {"scale": None}]},
-    {"actions": [ACTION | {"joint_ids": [0, 1, -1]}]},
-    {"actions": [ACTION | {"joint_ids": [0]}]},
-    {"actions": [ACTION | {"clip": [[NAN, NAN]] * 3}]},
-    {"actions": [ACTION | {"limits": [[1.0] * 3, [-1.0] * 3]}]},
-    {"actions": [ACTION | {"evil": 1}]},
-    {"actions": 3},
-    {"robot": ROBOT | {"stiffness": [NAN] * 3}},
-    {"robot": ROBOT | {"damping": [1.0]}},
-    {"robot": ROBOT | {"joint_names": 3}},
-    {"robot": ROBOT | {"default_joint_pos": None}},
-    {"robot": [3]},
+    *({"actions": [ACTION | changes]} for changes in WRONG_ACTIONS),
+    *({"robot": ROBOT | {name: value}} for name, value in WRONG_ROBOTS.items()),
+    *({"obs_terms": 3}, {"obs_terms": [3]}, {"actions": 3}, {"robot": [3]}),
 ]
 
 
@@ -123,29 +86,23 @@ def test_an_absurd_control_period_is_not_measured_against(tmp_path: Path, told: 
     assert "control" in message[0]
 
 
-@pytest.mark.parametrize("content", [b"", b"PK\x03\x04", b"\x80\x02}."])
-def test_other_files_are_refused_as_torchscript(tmp_path: Path, content: bytes) -> None:
-    (tmp_path / "policy.pt").write_bytes(content)
-    with refused(ExportError) as message:
-        measure([tmp_path / "policy.pt"], 100)
-    assert "policy.pt" in message[0]
-
-
-@pytest.mark.parametrize("field", ["task", "algorithm"])
-def test_names_cannot_inject_settings_into_deploy_yaml(field: str) -> None:
-    honest = deploy_yaml(METADATA)
-    text = deploy_yaml(METADATA | {field: "x\nstiffness: [1e9, 1e9, 1e9, 1e9]\njoint_ids_map: [3, 2, 1]"})
-    assert honest is not None and text is not None
-    assert yaml.safe_load(text) == yaml.safe_load(honest)
-    assert "\nstiffness: [1e9" not in text
-
-
-def test_unknown_terms_cannot_inject_settings_into_deploy_yaml() -> None:
-    terms = [{"name": "x\njoint_ids_map: [3, 2, 1]\n#", "size": 14}]
-    text = deploy_yaml(METADATA | {"obs_terms": terms})
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [
+        ("task", "x\nstiffness: [1e9, 1e9, 1e9, 1e9]\njoint_ids_map: [3, 2, 1]"),
+        ("algorithm", "x\nstiffness: [1e9, 1e9, 1e9, 1e9]\njoint_ids_map: [3, 2, 1]"),
+        ("obs_terms", [{"name": "x\njoint_ids_map: [3, 2, 1]\n#", "size": 14}]),
+    ],
+    ids=["task", "algorithm", "an unknown term"],
+)
+def test_names_cannot_inject_settings_into_deploy_yaml(name: str, value: Any) -> None:
+    text = deploy_yaml(METADATA | {name: value})
     assert text is not None
-    assert "\njoint_ids_map: [3" not in text
-    assert yaml.safe_load(text)["joint_ids_map"] == [2, 3, 0]
+    assert "\nstiffness: [1e9" not in text and "\njoint_ids_map: [3" not in text
+    read = yaml.safe_load(text)
+    assert read["joint_ids_map"] == [2, 3, 0]
+    if name != "obs_terms":
+        assert read == yaml.safe_load(deploy_yaml(METADATA) or "")
 
 
 def test_values_are_read_as_values_and_texts_alike() -> None:

@@ -18,9 +18,8 @@ from trudi_rsl.config.event_file import RunError, read_run
 from trudi_rsl.errors import CheckpointError, ConfigError
 from trudi_rsl.evaluation.comparison import read_ranges
 from trudi_rsl.evaluation.identify import find_played
-from trudi_rsl.experiments.experiment import from_mapping, load_experiment
+from trudi_rsl.experiments.experiment import load_experiment, plan
 from trudi_rsl.experiments.job import RECORD_FILE, Job
-from trudi_rsl.experiments.plan import plan
 from trudi_rsl.hosts.registry import make_env
 from trudi_rsl.rsl_rl_compat.version import PPO_MODELS
 
@@ -83,45 +82,44 @@ def test_hostile_launcher_options_are_refused(text: str) -> None:
     assert "x=" in message[0]
 
 
-@pytest.mark.parametrize(
-    ("file", "name", "value"),
-    [
-        ("env", "task", 3),
-        ("env", "task", ["Pendulum-v1"]),
-        ("env", "num_envs", "many"),
-        ("env", "num_envs", [1]),
-        ("env", "env_kwargs", "none"),
-        ("env", "action_bounds", {"low": 1}),
-        ("agent", "seed", [1]),
-        ("agent", "seed", "???"),
-        ("agent", "num_threads", "all"),
-        ("agent", "obs_groups", {"actor": 3}),
-        ("agent", "experiment_name", {"a": 1}),
-    ],
-)
-def test_settings_of_another_type_are_refused(
-    trudi_run: Path, tmp_path: Path, file: str, name: str, value: Any
-) -> None:
-    run = shutil.copytree(trudi_run, tmp_path / "run")
+WRONG_TYPES: dict[str, dict[str, list[Any]]] = {
+    "env": {
+        "task": [3, ["Pendulum-v1"]],
+        "num_envs": ["many", [1]],
+        "env_kwargs": ["none"],
+        "action_bounds": [{"low": 1}],
+    },
+    "agent": {
+        "seed": [[1], "???"],
+        "num_threads": ["all"],
+        "obs_groups": [{"actor": 3}],
+        "experiment_name": [{"a": 1}],
+    },
+}
+
+
+def edit(run: Path, file: str, changes: dict[str, Any]) -> None:
+    """Replace settings of a run."""
     path = run / "params" / f"{file}.yaml"
-    path.write_text(yaml.safe_dump(yaml.safe_load(path.read_text()) | {name: value}))
-    with refused(CheckpointError) as message:
-        load_params(run)
-    assert f"{file}.yaml" in message[0]
+    path.write_text(yaml.safe_dump(yaml.safe_load(path.read_text()) | changes))
 
 
-def test_numbers_written_as_text_are_converted(trudi_run: Path, tmp_path: Path) -> None:
+@pytest.mark.parametrize(("file", "name"), [(file, name) for file, names in WRONG_TYPES.items() for name in names])
+def test_settings_of_another_type_are_refused(trudi_run: Path, tmp_path: Path, file: str, name: str) -> None:
     run = shutil.copytree(trudi_run, tmp_path / "run")
-    path = run / "params" / "agent.yaml"
-    path.write_text(yaml.safe_dump(yaml.safe_load(path.read_text()) | {"seed": "7"}))
+    for value in WRONG_TYPES[file][name]:
+        edit(run, file, {name: value})
+        with refused(CheckpointError) as message:
+            load_params(run)
+        assert f"{file}.yaml" in message[0], value
+
+
+def test_numbers_written_as_text_are_converted_and_a_kl_bound_must_be_a_number(trudi_run: Path, tmp_path: Path) -> None:
+    run = shutil.copytree(trudi_run, tmp_path / "run")
+    edit(run, "agent", {"seed": "7"})
     assert load_params(run).agent.seed == 7
-
-
-def test_a_kl_bound_must_be_a_number(trudi_run: Path, tmp_path: Path) -> None:
-    run = shutil.copytree(trudi_run, tmp_path / "run")
-    path = run / "params" / "agent.yaml"
-    for value in ({"algorithm": {"kl_bound": "a" * 100}}, {"algorithm": 3}):
-        path.write_text(yaml.safe_dump(yaml.safe_load(path.read_text()) | value))
+    for value in ({"kl_bound": "a" * 100}, 3):
+        edit(run, "agent", {"algorithm": value})
         assert read_run(run, ()).kl_bound is None
 
 
@@ -141,21 +139,10 @@ def test_damaged_events_are_read_partially_or_refused(trudi_run: Path, tmp_path:
 
 
 @pytest.mark.skipif(not PPO_MODELS, reason="experiments need rsl-rl-lib 5")
-@pytest.mark.parametrize("name", ["..", ".", "../x", "/tmp/x", "a/b", "a\\b", "\x1b", "~"])
-def test_an_experiment_writes_below_the_logs_whatever_its_name(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, name: str
-) -> None:
-    monkeypatch.chdir(tmp_path)
-    content = {"name": name, "algorithms": ["trudi"], "tasks": ["Pendulum-v1"], "seeds": [1]}
-    with refused(ConfigError):
-        plan(from_mapping(content, "x.yaml"))
-    assert snapshot(tmp_path) == {}
-
-
-@pytest.mark.skipif(not PPO_MODELS, reason="experiments need rsl-rl-lib 5")
 @pytest.mark.parametrize(
     "content",
     [
+        *({"name": name} for name in ("..", ".", "../x", "/tmp/x", "a/b", "a\\b", "\x1b", "~")),
         {"overrides": ["--resume"]},
         {"overrides": ["agent.experiment_name=../../x"]},
         {"overrides": ["++agent.run_name=../../x"]},
@@ -175,7 +162,7 @@ def test_an_experiment_writes_below_the_logs_whatever_its_name(
     ],
     ids=str,
 )
-def test_an_experiment_sets_nothing_but_settings(
+def test_an_experiment_sets_nothing_but_settings_and_writes_below_the_logs(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, content: dict[str, Any]
 ) -> None:
     monkeypatch.chdir(tmp_path)
@@ -187,25 +174,18 @@ def test_an_experiment_sets_nothing_but_settings(
     assert snapshot(tmp_path) == before
 
 
-@pytest.mark.parametrize(
-    "record",
-    [[], 3, {}, {"checkpoint": 3, "settings": {}}, {"checkpoint": "a.pt"}, {"checkpoint": "a.pt", "settings": []}],
-    ids=str,
-)
-def test_foreign_records_are_not_finished_runs(tmp_path: Path, record: Any) -> None:
-    job = Job("x", "run", "trudi", "T-v0", "trudi", "", 1, [], {"agent": {}}, root=str(tmp_path))
-    (job.folder / "attempt").mkdir(parents=True)
-    (job.folder / "attempt" / RECORD_FILE).write_text(json.dumps(record))
-    assert job.record() is None
-
-
-def test_a_record_names_a_checkpoint_of_its_own_attempt(tmp_path: Path) -> None:
+def test_a_record_of_another_form_or_of_another_attempts_checkpoint_is_no_finished_run(tmp_path: Path) -> None:
     job = Job("x", "run", "trudi", "T-v0", "trudi", "", 1, [], {"agent": {}}, root=str(tmp_path))
     (job.folder / "attempt").mkdir(parents=True)
     (tmp_path / "model_1.pt").touch()
-    for name in ("../../../model_1.pt", str(tmp_path / "model_1.pt")):
-        (job.folder / "attempt" / RECORD_FILE).write_text(json.dumps({"checkpoint": name, "settings": job.settings}))
-        assert job.record() is None
+    foreign: list[Any] = [[], 3, {}, {"checkpoint": 3, "settings": {}}, {"checkpoint": "a.pt"}]
+    foreign += [{"checkpoint": "a.pt", "settings": []}]
+    foreign += [
+        {"checkpoint": path, "settings": job.settings} for path in ("../../../model_1.pt", str(tmp_path / "model_1.pt"))
+    ]
+    for record in foreign:
+        (job.folder / "attempt" / RECORD_FILE).write_text(json.dumps(record))
+        assert job.record() is None, record
 
 
 @pytest.mark.parametrize("name", ["run_name", "experiment_name"])

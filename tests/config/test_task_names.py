@@ -10,34 +10,25 @@ NAMES_2_3 = ("Isaac-Velocity-Rough-G1-v0", "Isaac-Velocity-Rough-G1-Play-v0", "I
 
 
 @pytest.mark.parametrize(
-    ("written", "registered"),
+    ("written", "names", "play", "registered"),
     [
-        ("Isaac-Velocity-Rough-G1-v0", "Isaac-Velocity-Rough-G1"),
-        ("Isaac-Velocity-Rough-G1-Play-v0", "Isaac-Velocity-Rough-G1"),
-        ("Isaac-Velocity-Flat-Anymal-D-v0", "Isaac-Velocity-Flat-AnymalD"),
-        ("Isaac-Repose-Cube-Shadow-Direct-v0", "Isaac-Reorient-Cube-Shadow-Direct"),
-        ("Isaac-Ant", "Isaac-Ant"),
-        ("Isaac-Humanoid-v0", None),
+        ("Isaac-Velocity-Rough-G1-v0", NAMES_3_0, False, "Isaac-Velocity-Rough-G1"),
+        ("Isaac-Velocity-Rough-G1-Play-v0", NAMES_3_0, False, "Isaac-Velocity-Rough-G1"),
+        ("Isaac-Velocity-Flat-Anymal-D-v0", NAMES_3_0, False, "Isaac-Velocity-Flat-AnymalD"),
+        ("Isaac-Repose-Cube-Shadow-Direct-v0", NAMES_3_0, False, "Isaac-Reorient-Cube-Shadow-Direct"),
+        ("Isaac-Ant", NAMES_3_0, False, "Isaac-Ant"),
+        ("Isaac-Humanoid-v0", NAMES_3_0, False, None),
+        ("Isaac-Velocity-Rough-G1", NAMES_2_3, False, "Isaac-Velocity-Rough-G1-v0"),
+        ("Isaac-Velocity-Rough-G1", NAMES_2_3, True, "Isaac-Velocity-Rough-G1-Play-v0"),
+        ("Isaac-Velocity-Rough-G1-v0", NAMES_2_3, True, "Isaac-Velocity-Rough-G1-Play-v0"),
+        ("Isaac-Velocity-Rough-G1-v0", NAMES_2_3, False, "Isaac-Velocity-Rough-G1-v0"),
+        ("Isaac-Ant", NAMES_2_3, True, "Isaac-Ant-v0"),
     ],
 )
-def test_a_name_of_2_3_finds_its_task_in_3_0(written: str, registered: str | None) -> None:
-    assert counterpart(written, NAMES_3_0) == registered
-
-
-@pytest.mark.parametrize(
-    ("written", "play", "registered"),
-    [
-        ("Isaac-Velocity-Rough-G1", False, "Isaac-Velocity-Rough-G1-v0"),
-        ("Isaac-Velocity-Rough-G1", True, "Isaac-Velocity-Rough-G1-Play-v0"),
-        ("Isaac-Velocity-Rough-G1-v0", True, "Isaac-Velocity-Rough-G1-Play-v0"),
-        ("Isaac-Velocity-Rough-G1-v0", False, "Isaac-Velocity-Rough-G1-v0"),
-        ("Isaac-Ant", True, "Isaac-Ant-v0"),
-    ],
-)
-def test_a_name_of_3_0_finds_its_task_in_2_3_for_training_and_for_playing(
-    written: str, play: bool, registered: str
+def test_a_task_is_found_under_the_names_of_the_other_version_for_training_and_for_playing(
+    written: str, names: tuple[str, ...], play: bool, registered: str | None
 ) -> None:
-    assert counterpart(written, NAMES_2_3, play) == registered
+    assert counterpart(written, names, play) == registered
 
 
 def test_different_tasks_have_different_families() -> None:

@@ -55,6 +55,12 @@ def raw(obs: TensorDict) -> Tensor:
 
 
 @pytest.fixture(scope="session")
+def expected(actor_critic: DiffusionActorCritic, obs: TensorDict) -> Tensor:
+    """The policy's own actions for `raw`, `[B, 3]`."""
+    return actor_critic(obs).detach()
+
+
+@pytest.fixture(scope="session")
 def exported(actor_critic: DiffusionActorCritic, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The policy as an ONNX file."""
     return export_policy(actor_critic, tmp_path_factory.mktemp("exported"), metadata=METADATA).onnx

@@ -46,18 +46,12 @@ class DriftEnv(VecEnv):
 
 def runner_cfg(**algorithm: Any) -> dict[str, Any]:
     """Return a small configuration of TruDi for :class:`DriftEnv`; ``algorithm`` overrides its settings."""
+    small = {"actor_hidden_dims": [32, 32, 32], "critic_hidden_dim": 32, "compile": "off", "num_learning_epochs": 1}
     return {
         "num_steps_per_env": 16,
         "save_interval": 100,
         "obs_groups": {"actor": ["joints", "base"], "critic": ["joints", "base", "hidden"]},
-        "algorithm": {
-            "class_name": "trudi_rsl.algorithms:TruDi",
-            "actor_hidden_dims": [32, 32, 32],
-            "critic_hidden_dim": 32,
-            "compile": "off",
-            "num_learning_epochs": 1,
-        }
-        | algorithm,
+        "algorithm": {"class_name": "trudi_rsl.algorithms:TruDi"} | small | algorithm,
     }
 
 

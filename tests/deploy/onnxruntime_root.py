@@ -39,11 +39,9 @@ def _headers(scratch: Path) -> Path:
         part = CACHE.with_suffix(f".{os.getpid()}")
         part.mkdir(parents=True)
         with tarfile.open(archive) as content:
-            for member in content:
+            for member in content.getmembers():
                 path = Path(member.name)
                 if path.suffix == ".h" and "ios-arm64_x86_64-simulator" in path.parts:
-                    file = content.extractfile(member)
-                    assert file is not None
-                    (part / path.name).write_bytes(file.read())
+                    content.extract(member.replace(name=path.name), part, filter="data")
         part.replace(CACHE)
     return CACHE

@@ -30,7 +30,7 @@ ROBOT = {
     "stiffness": [10.0, 20.0, 30.0],
     "damping": [1.0, 2.0, 3.0],
 }
-ACTION = {
+ACTION: dict[str, Any] = {
     "name": "joint_pos",
     "kind": "JointPositionAction",
     "joint_names": ["hip", "knee", "ankle"],
@@ -71,15 +71,8 @@ def test_gains_are_in_motor_order_and_everything_else_in_joint_order() -> None:
         assert [content[name][motor] for motor in content["joint_ids_map"]] == ROBOT[name]
         assert content[name][1] == 0.0, "a motor without a joint"
     assert content["default_joint_pos"] == ROBOT["default_joint_pos"]
-    assert content["actions"] == {
-        "JointPositionAction": {
-            "clip": None,
-            "joint_names": ["hip", "knee", "ankle"],
-            "scale": [0.5, 0.25, 1.0],
-            "offset": [0.1, 0.2, 0.3],
-            "joint_ids": None,
-        }
-    }
+    joints = {name: ACTION[name] for name in ("clip", "joint_names", "scale", "offset")}
+    assert content["actions"] == {"JointPositionAction": joints | {"joint_ids": None}}
     assert content["step_dt"] == 0.02
     assert "order of the motors" not in text
     unnamed, text = read_yaml(robot={k: v for k, v in ROBOT.items() if k != "motor_names"})
@@ -90,15 +83,10 @@ def test_gains_are_in_motor_order_and_everything_else_in_joint_order() -> None:
 def test_observations_have_the_runners_names_in_the_policys_order() -> None:
     content, text = read_yaml()
     assert list(content["observations"]) == ["base_ang_vel", "velocity_commands", "joint_vel_rel", "heights"]
-    assert content["observations"]["base_ang_vel"] == {
-        "params": {},
-        "clip": None,
-        "scale": [0.2, 0.2, 0.2],
-        "history_length": 2,
-    }
-    assert content["observations"]["velocity_commands"]["params"] == {"command_name": "base_velocity"}
-    assert content["observations"]["joint_vel_rel"]["scale"] == [0.05, 0.1, 0.2]
-    assert content["observations"]["joint_vel_rel"]["clip"] == [-10.0, 10.0]
+    gyro, command, velocity, _ = content["observations"].values()
+    assert gyro == {"params": {}, "clip": None, "scale": [0.2, 0.2, 0.2], "history_length": 2}
+    assert command["params"] == {"command_name": "base_velocity"}
+    assert (velocity["scale"], velocity["clip"]) == ([0.05, 0.1, 0.2], [-10.0, 10.0])
     assert content["commands"] == {"base_velocity": {"ranges": METADATA["commands"]["twist"]}}
     assert "runner does not have: heights. Add it there" in text
 
@@ -106,8 +94,8 @@ def test_observations_have_the_runners_names_in_the_policys_order() -> None:
 def test_actions_of_some_joints_name_them() -> None:
     some = ACTION | {"joint_names": ["knee"], "joint_ids": [1], "scale": [1.0], "offset": [0.0], "clip": [[-1.0, 1.0]]}
     content, text = read_yaml(actions=[some | {"kind": "JointEffortAction", "limits": None}])
-    assert content["actions"]["JointEffortAction"]["joint_ids"] == [1]
-    assert content["actions"]["JointEffortAction"]["clip"] == [[-1.0, 1.0]]
+    action = content["actions"]["JointEffortAction"]
+    assert (action["joint_ids"], action["clip"]) == ([1], [[-1.0, 1.0]])
     assert "heights, JointEffortAction" in text
 
 
@@ -167,13 +155,11 @@ def test_only_terms_that_set_joints_by_offset_and_scale_are_joint_actions() -> N
 
 
 def test_joint_limits_bound_a_policy_without_bounds() -> None:
-    contract = Contract.from_metadata(METADATA)
-    assert contract.action_low is not None and contract.action_high is not None
-    assert contract.action_low.tolist() == [-1.0, -2.0, -3.0] and contract.action_high.tolist() == [1.0, 2.0, 3.0]
-    own = Contract.from_metadata(METADATA | {"action_low": [-9.0] * 3, "action_high": [9.0] * 3})
-    assert own.action_low is not None and own.action_low.tolist() == [-9.0] * 3
-    without = Contract.from_metadata(METADATA | {"actions": [ACTION | {"limits": None}]})
-    assert without.action_low is None
+    own, no_limits = {"action_low": [-9.0] * 3, "action_high": [9.0] * 3}, {"actions": [ACTION | {"limits": None}]}
+    for changes, expected in (({}, ACTION["limits"]), (own, [[-9.0] * 3, [9.0] * 3]), (no_limits, [None, None])):
+        contract = Contract.from_metadata(METADATA | changes)
+        bounds = (contract.action_low, contract.action_high)
+        assert [values if values is None else values.tolist() for values in bounds] == expected
 
 
 @pytest.mark.skipif(not PPO_MODELS, reason="rebuilding PPO's policy needs rsl-rl-lib 5")
@@ -185,8 +171,7 @@ def test_an_unbounded_policys_file_holds_the_joint_limits_as_bounds(tmp_path: Pa
     file = export_checkpoint(tmp_path / "model_0.pt").onnx
     found = onnxruntime.InferenceSession(file).get_modelmeta().custom_metadata_map
     # the C++ example reads these
-    assert json.loads(found["action_low"]) == [-1.0, -2.0, -3.0]
-    assert json.loads(found["action_high"]) == [1.0, 2.0, 3.0]
+    assert [json.loads(found[name]) for name in ("action_low", "action_high")] == ACTION["limits"]
 
 
 def test_commands_of_an_action_are_scaled_offset_and_clipped(exported: Path, tmp_path: Path) -> None:

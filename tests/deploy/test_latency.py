@@ -11,7 +11,7 @@ import pytest
 from tests.deploy.exported import changed
 from tests.scripts.running import run_script
 from trudi_rsl.deploy import ExportError, Latency
-from trudi_rsl.deploy.latency import Timing, exported_files, latency_figure, measure
+from trudi_rsl.deploy.latency import Timing, exported_files, measure
 
 
 def test_every_call_of_both_files_is_timed(exported: Path) -> None:
@@ -19,10 +19,7 @@ def test_every_call_of_both_files_is_timed(exported: Path) -> None:
     timings = measure(files, 101)
     assert [timing.file for timing in timings] == files
     assert [timing.runtime for timing in timings] == ["ONNX Runtime", "TorchScript"]
-    for timing in timings:
-        assert len(timing.milliseconds) == 200, "whole turns"
-        times = 1e-3 * np.array(timing.milliseconds)
-        assert timing.latency == Latency.from_seconds(times)
+    assert [len(timing.milliseconds) for timing in timings] == [200, 200], "whole turns"
     assert Latency.from_seconds(1e-3 * np.arange(1, 102)) == pytest.approx((51.0, 100.0, 101.0))
 
 
@@ -62,23 +59,13 @@ def test_files_that_are_no_policies_and_too_few_calls_are_refused(exported: Path
             measure([exported], 100, period)
 
 
-def test_the_picture_has_a_curve_per_file_and_the_period() -> None:
-    timings = [Timing(Path("a/policy.onnx"), "ONNX Runtime", (2.0, 1.0, 4.0, 3.0), 20.0)]
-    (axes,) = latency_figure(timings).axes
-    curve, period, _ = axes.get_lines()
-    assert np.array_equal(np.asarray(curve.get_xydata()), [[1.0, 1.0], [2.0, 0.75], [3.0, 0.5], [4.0, 0.25]])
-    assert list(np.asarray(period.get_xdata())) == [20.0, 20.0]
-
-
 def test_the_script_prints_and_draws_every_file_and_warns(exported: Path, tmp_path: Path) -> None:
     arguments = ("--calls", "100", "--period_ms", "0.000001", "--output", "latency.png")
     files = (exported.parent, exported.with_suffix(".pt"))
     done = run_script("latency.py", *files, *arguments, cwd=tmp_path)
     assert done.returncode == 0, done.stderr
-    assert "ONNX Runtime" in done.stdout
-    assert "TorchScript" in done.stdout
+    assert "ONNX Runtime" in done.stdout and "TorchScript" in done.stdout
     assert done.stderr.count("longer than the control period of 0.00 ms") == 2
     assert (tmp_path / "latency.png").stat().st_size > 0
     again = run_script("latency.py", *files, *arguments, cwd=tmp_path)
-    assert again.returncode == 1
-    assert again.stderr.startswith("Error: latency.png exists")
+    assert (again.returncode, again.stderr[:25]) == (1, "Error: latency.png exists")

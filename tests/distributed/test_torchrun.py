@@ -1,27 +1,63 @@
 # SPDX-License-Identifier: BSD-3-Clause
-"""scripts/train.py --distributed under torchrun, over gloo on the CPU."""
+"""scripts/train.py --distributed under torchrun, over gloo on the CPU.
+
+The ranks run this file, which adds a hook to scripts/train.py. It stores what each rank saw in
+``OBSERVED_FOLDER/rank<number>.pt``, and kills the process of rank ``KILLED_RANK`` in its third iteration.
+"""
 
 from __future__ import annotations
 
+import os
+import runpy
 import shutil
 import signal
+import subprocess
+import sys
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
 
-from tests.distributed.torchrun import TASK, observed, run_folder, torchrun
+import trudi_rsl.runners
 from trudi_rsl.checkpoints.file import read_checkpoint
+from trudi_rsl.distributed import current_ranks
 from trudi_rsl.hosts.registry import make_env
 
 pytestmark = pytest.mark.slow
+ROOT = Path(__file__).resolve().parents[2]
+TASK = "PlanarObstacle-v0"
+SMALL = ["env.num_envs=3", "agent.num_steps_per_env=8", "agent.algorithm.num_mini_batches=2"]
+SMALL += ["agent.algorithm.num_denoise_steps=2", "agent.algorithm.compile=off"]
 
 
-def assert_processes_agree(folder: Path, processes: int = 2) -> None:
-    first, *others = (observed(folder, rank) for rank in range(processes))
-    for other in others:
-        assert other["iterations"] == first["iterations"]
-        assert [n for n, value in first["state"].items() if not torch.equal(value, other["state"][n])] == []
+def torchrun(folder: Path, *arguments: str, killed: int | None = None) -> subprocess.Popen[str]:
+    """Start a training of two processes in ``folder``; rank ``killed`` is killed in its third iteration."""
+    environment = os.environ | {
+        "PYTHONPATH": os.pathsep.join(map(str, (ROOT / "source", ROOT))),
+        "OMP_NUM_THREADS": "1",
+        "OBSERVED_FOLDER": str(folder),
+        "KILLED_RANK": str(killed),
+    }
+    command = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc_per_node=2"]
+    command += [__file__, "--distributed", "--task", TASK, "--device", "cpu"]
+    pipes: dict[str, Any] = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE, "text": True}
+    return subprocess.Popen([*command, *SMALL, *arguments], cwd=folder, env=environment, **pipes)
+
+
+def observed(folder: Path, rank: int) -> dict[str, Any]:
+    return torch.load(folder / f"rank{rank}.pt")
+
+
+def run_folder(folder: Path) -> Path:
+    (found,) = (folder / "logs" / "rsl_rl").glob("*/*")
+    return found
+
+
+def assert_processes_agree(folder: Path) -> None:
+    first, second = (observed(folder, rank) for rank in (0, 1))
+    assert second["iterations"] == first["iterations"]
+    assert [n for n, value in first["state"].items() if not torch.equal(value, second["state"][n])] == []
 
 
 def test_ranks_train_one_policy_from_different_episodes_and_end_together(tmp_path: Path) -> None:
@@ -71,3 +107,38 @@ def test_a_killed_rank_is_named_and_both_resume_from_the_rescued_checkpoint(tmp_
     assert training.returncode == 0, errors
     assert_processes_agree(resumed)
     assert observed(resumed, 1)["iterations"] == (1, 2)
+
+
+class Observer(trudi_rsl.runners.Hook):
+    """Stores the first observations, the iterations and the parameters at the end."""
+
+    def on_start(self, runner: Any) -> None:
+        self.first = runner.env.get_observations()["policy"].clone()
+        self.start, self.rollouts = runner.current_learning_iteration, 0
+
+    def after_rollout(self, runner: Any) -> None:
+        self.rollouts += 1
+        if self.rollouts == 3 and os.environ.get("KILLED_RANK") == str(current_ranks().rank):
+            os.kill(os.getpid(), signal.SIGKILL)
+
+    def on_end(self, runner: Any) -> None:
+        algorithm = runner.alg
+        state = {name: value.clone() for name, value in algorithm.actor_critic.state_dict().items()}
+        state |= {name: getattr(algorithm.learner, name).detach() for name in ("log_alpha", "log_lambda")}
+        iterations = (self.start, runner.current_learning_iteration)
+        stored = {"state": state, "first": self.first, "iterations": iterations}
+        torch.save(stored, Path(os.environ["OBSERVED_FOLDER"], f"rank{current_ranks().rank}.pt"))
+
+
+class ObservedRunner(trudi_rsl.runners.OnPolicyRunner):
+    """The runner with that hook."""
+
+    def __init__(self, *args: Any) -> None:
+        super().__init__(*args)
+        self.hooks.append(Observer())
+
+
+if __name__ == "__main__":
+    trudi_rsl.runners.OnPolicyRunner = ObservedRunner  # type: ignore[misc]
+    sys.argv[0] = script = str(ROOT / "scripts" / "train.py")
+    runpy.run_path(script, run_name="__main__")

@@ -11,9 +11,8 @@ import pytest
 from trudi_rsl.config import compose
 from trudi_rsl.config.presets import available
 from trudi_rsl.errors import ConfigError
-from trudi_rsl.experiments.experiment import from_mapping, load_experiment
+from trudi_rsl.experiments.experiment import from_mapping, load_experiment, plan
 from trudi_rsl.experiments.job import Job
-from trudi_rsl.experiments.plan import plan
 from trudi_rsl.rsl_rl_compat.version import PPO_MODELS
 
 pytestmark = pytest.mark.skipif(not PPO_MODELS, reason="the settings of PPO are written for RSL-RL 5")
@@ -55,15 +54,12 @@ def test_the_papers_ablations_are_included() -> None:
     assert {sampler["score_scale"] for sampler in samplers} >= {0.5, None, 1.5, 2.0}
 
 
-def test_runs_are_all_combinations_seed_by_seed() -> None:
+def test_runs_are_all_combinations_seed_by_seed_named_by_what_differs() -> None:
     jobs = planned({"variants": {"a": [], "only trudi": {"algorithms": ["trudi"]}}})
     one_seed = [("trudi", "a"), ("trudi", "only trudi"), ("ppo", "a")]
     assert names(jobs) == [(*what, seed) for seed in (1, 2) for what in one_seed]
     assert [job.label for job in jobs[:3]] == ["trudi a", "trudi only trudi", "ppo a"]
     assert len({job.folder for job in jobs}) == len(jobs)
-
-
-def test_groups_are_named_by_what_differs() -> None:
     assert {job.label for job in planned({})} == {"trudi", "ppo"}
     assert {job.label for job in planned({"algorithms": ["ppo"], "variants": {"a": [], "b": []}})} == {"a", "b"}
 
@@ -118,8 +114,7 @@ def test_each_algorithm_gets_the_samplers_that_it_supports() -> None:
 @pytest.mark.parametrize(
     ("content", "message"),
     [
-        ({"seeds": []}, "has no runs: seeds is empty.*--seeds"),
-        ({"tasks": [], "algorithms": []}, "algorithms and tasks are empty"),
+        ({"tasks": [], "algorithms": []}, "algorithms and tasks, or add --algorithms --tasks"),
         ({"variants": {"v": {"algorithms": []}}}, "no variant is for its algorithms"),
         ({"algorithms": ["trudy"]}, "trudy, Pendulum-v1: Unknown algorithm 'trudy'. Did you mean 'trudi'"),
         ({"tasks": ["Pendulun-v1"]}, "Pendulun-v1: .* Did you mean 'Pendulum-v1'"),
@@ -140,6 +135,8 @@ def test_each_algorithm_gets_the_samplers_that_it_supports() -> None:
         ({"name": "../x"}, "name .* got '../x'"),
         ({"seconds": {"reppo": 3}}, "seconds names 'reppo', which is not among the algorithms"),
         ({"seconds": {"ppo": 0}}, "agent.max_seconds must be above 0"),
+        ({"variants": {"v": "agent.algorithm.gamma=0.5"}}, "Variant 'v' must be a section of overrides"),
+        ({"variants": {"v": {"override": []}}}, r"Variant 'v': unknown entry 'override'\. Did you mean 'overrides'"),
         ({"variants": {"v": {"algorithms": ["pp"]}}}, "variant 'v' names 'pp'.*Did you mean 'ppo'"),
         ({"algorithm_overrides": {"reppo": []}}, "algorithm_overrides names 'reppo'"),
         ({"evaluation": {"samplers": ["best_of_k"]}}, "ppo, Pendulum-v1: ppo has no sampler 'best of 20'"),
@@ -168,6 +165,9 @@ def test_a_folder_of_other_runs_is_refused(tmp_path: Path, monkeypatch: pytest.M
     [
         ("seed: [1]", "unknown entry 'seed'. Did you mean 'seeds'"),
         ("seeds: [one]", "seeds.*one"),
+        ("seeds: [[1]]", "seeds must list single values"),
+        ("seconds: {trudi: [3]}", "seconds must list single values"),
+        ("algorithm_overrides: {trudi: [[a]]}", "algorithm_overrides"),
         ("evaluation: {sampler: [sde]}", "evaluation: unknown entry 'sampler'. Did you mean 'samplers'"),
         ("evaluation: 3", "evaluation must be a section"),
         ("- 1", "must hold lines"),
@@ -178,13 +178,6 @@ def test_files_with_unknown_or_impossible_entries_are_refused(tmp_path: Path, te
     (tmp_path / "x.yaml").write_text(text)
     with pytest.raises(ConfigError, match=message):
         load_experiment(str(tmp_path / "x.yaml"))
-
-
-def test_a_variant_that_is_not_a_list_is_refused() -> None:
-    with pytest.raises(ConfigError, match="Variant 'v' must be a section of overrides"):
-        planned({"variants": {"v": "agent.algorithm.gamma=0.5"}})
-    with pytest.raises(ConfigError, match=r"Variant 'v': unknown entry 'override'\. Did you mean 'overrides'"):
-        planned({"variants": {"v": {"override": []}}})
 
 
 def test_an_experiment_is_found_by_path_or_name_and_named_after_its_file(tmp_path: Path) -> None:

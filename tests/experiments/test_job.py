@@ -11,10 +11,10 @@ import numpy as np
 import pytest
 from filelock import FileLock
 
-from trudi_rsl.config.event_file import Run, RunError
+from trudi_rsl.config.event_file import Run
 from trudi_rsl.evaluation.learning_curves import RETURN_TAG
 from trudi_rsl.experiments.job import LOCK_FILE, LOCKED, OUTPUT_FILE, RECORD_FILE, Job, carry_out, write_json
-from trudi_rsl.experiments.report import curve, curves_figure, mean_curve
+from trudi_rsl.experiments.report import curve, mean_curve
 from trudi_rsl.experiments.sweep import share_done
 
 
@@ -35,12 +35,8 @@ def attempt(job: Job, name: str, settings: dict, checkpoint: bool = True) -> Pat
     return folder
 
 
-def test_a_job_reads_back_as_written(job: Job) -> None:
-    assert Job.read(job.folder) == job
-
-
 def test_a_run_without_record_checkpoint_or_with_other_settings_is_not_finished(job: Job) -> None:
-    assert job.record() is None
+    assert Job.read(job.folder) == job and job.record() is None
     attempt(job, "1", job.settings, checkpoint=False)
     attempt(job, "2", job.settings | {"env": {"n": 5}})
     (job.folder / "3").mkdir()
@@ -70,15 +66,14 @@ def test_a_folder_that_another_process_writes_to_is_skipped(job: Job) -> None:
 
 
 def test_progress_is_read_from_the_newest_output(job: Job) -> None:
-    output, now = job.folder / OUTPUT_FILE, time.time() - 1.0
+    output, now, written = job.folder / OUTPUT_FILE, time.time() - 1.0, ""
     assert share_done(job, now) == 0.0
-    output.write_text("\n--- first\n Learning iteration 9/10\n")
-    assert share_done(job, now) == 0.9
+    second = "Learning iteration 0/10\nLearning iteration 1/10\n"
+    for more, share in (("--- first\n Learning iteration 9/10\n", 0.9), ("\n--- second\n", 0.0), (second, 0.1)):
+        written += more
+        output.write_text(written)
+        assert share_done(job, now) == share
     assert share_done(job, now + 1000.0) == 0.0
-    output.write_text(output.read_text() + "\n--- second\n")
-    assert share_done(job, now) == 0.0
-    output.write_text(output.read_text() + "Learning iteration 0/10\nLearning iteration 1/10\n")
-    assert share_done(job, now) == 0.1
 
 
 def run_of(returns: list[float], steps: int = 10) -> Run:
@@ -89,16 +84,10 @@ def run_of(returns: list[float], steps: int = 10) -> Run:
     return Run("run", scalars, steps, None)
 
 
-def test_curves_have_the_environment_steps_and_seconds_of_each_iteration() -> None:
+def test_curves_have_the_environment_steps_and_all_seconds_of_training_at_each_return() -> None:
     run = run_of([5.0, 6.0, 7.0])
     assert [values.tolist() for values in curve(run, "steps")] == [[10, 20, 30], [5.0, 6.0, 7.0]]
     assert [values.tolist() for values in curve(run, "seconds")] == [[4.0, 8.0, 12.0], [5.0, 6.0, 7.0]]
-    with pytest.raises(RunError, match=r"^x .*seconds"):
-        Run("x", {RETURN_TAG: run.scalars[RETURN_TAG]}, 10, None).elapsed_seconds(np.arange(2))
-
-
-def test_seconds_count_iterations_before_the_first_return() -> None:
-    run = run_of([1.0, 2.0, 3.0])
     late = Run("late", run.scalars | {RETURN_TAG: (np.array([2]), np.array([3.0]))}, 10, None)
     assert curve(late, "seconds")[0].tolist() == [12.0]
 
@@ -109,7 +98,3 @@ def test_the_mean_curve_is_the_interquartile_mean_where_all_runs_have_returns() 
     grid, values = mean_curve([curve(run, "steps") for run in [*runs, longer]])
     assert (grid[0], grid[-1]) == (10.0, 30.0)
     assert np.allclose(values, 2.0)  # -50 and 100 are trimmed
-    (axes,) = curves_figure({"T": {"trudi": [*runs, longer]}}).axes
-    drawn = [line.get_ydata() for line in axes.get_lines()]
-    assert np.array_equal(drawn[-1], values)
-    assert len(drawn) == 6

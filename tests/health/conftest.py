@@ -4,11 +4,10 @@
 from __future__ import annotations
 
 import functools
-from collections.abc import Callable
 
 import pytest
 
-from tests.health.unhealthy_runs import HEALTHY_ITERATIONS, PROBLEMS, Trained, train
+from tests.health.unhealthy_runs import HEALTHY_ITERATIONS, PROBLEMS, Trained, Unhealthy, train
 
 
 @pytest.fixture(scope="session")
@@ -17,6 +16,9 @@ def healthy(tmp_path_factory: pytest.TempPathFactory) -> Trained:
 
 
 @pytest.fixture(scope="session")
-def unhealthy(tmp_path_factory: pytest.TempPathFactory) -> Callable[[str], Trained]:
-    """Return the training that violates a rule."""
-    return functools.cache(lambda rule: PROBLEMS[rule].train(tmp_path_factory.mktemp("runs") / rule.replace(" ", "_")))
+def unhealthy(tmp_path_factory: pytest.TempPathFactory) -> Unhealthy:
+    def run(rule: str) -> Trained:
+        problem, folder = PROBLEMS[rule], tmp_path_factory.mktemp("runs") / rule.replace(" ", "_")
+        return train(folder, problem.iterations, problem.task, **problem.settings)
+
+    return functools.cache(run)

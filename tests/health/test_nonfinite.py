@@ -6,7 +6,7 @@ from __future__ import annotations
 import contextlib
 import re
 import shutil
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -16,11 +16,11 @@ import torch
 
 from tests.algorithms.faulty_host import Faulty
 from tests.health.test_rules import found_on_the_way, history_of
-from tests.health.unhealthy_runs import Trained, train
+from tests.health.unhealthy_runs import Unhealthy, train
 from tests.rsl_rl.helpers import runner_cfg
 from trudi_rsl.errors import NonFiniteError
 from trudi_rsl.health import History, examine
-from trudi_rsl.health.checkup import Checkup, examine_run
+from trudi_rsl.health.checkup import examine_run
 from trudi_rsl.health.history import ALWAYS_LOGGED
 from trudi_rsl.health.simulator_rules import SETTLING, SPEED_WINDOW
 from trudi_rsl.runners import OnPolicyRunner
@@ -53,20 +53,19 @@ def test_a_value_range_prevents_the_skipped_updates_that_it_is_recommended_for(t
     assert "skipped updates" not in examine_run(run.folder).findings
 
 
-def mostly_faulty(folder: Path, iterations: int) -> Checkup:
-    """Train with a simulator that gives NaN in most environments after its first rollout, whatever resets it."""
-    env = Faulty(4, at=7)
+def faulty_env(at: int) -> Faulty:
+    """Return an environment that gives NaN in most environments from a step on, whatever resets them."""
+    env = Faulty(4, at=at)
     env._reset_idx = lambda ids: None
-    OnPolicyRunner(env, runner_cfg(max_skipped_updates=10), str(folder)).learn(iterations)
-    return examine_run(folder)
+    return env
 
 
 @pytest.mark.slow
 def test_skipped_rollouts_are_counted_and_point_to_the_simulator(tmp_path: Path) -> None:
     with pytest.warns(UserWarning, match="3 of the last 4 updates were skipped"):
-        checkup = mostly_faulty(tmp_path, 6)
-    assert checkup.num_iterations == 6
-    assert [*checkup.findings] == ["skipped updates"]
+        OnPolicyRunner(faulty_env(at=7), runner_cfg(max_skipped_updates=10), str(tmp_path)).learn(6)
+    checkup = examine_run(tmp_path)
+    assert (checkup.num_iterations, [*checkup.findings]) == (6, ["skipped updates"])
     finding = checkup.findings["skipped updates"]
     assert finding.since == 1
     # from the first rollout's last observation on: 6 of 7, and all of its 6 rewards
@@ -80,10 +79,8 @@ def test_skipped_rollouts_are_counted_and_point_to_the_simulator(tmp_path: Path)
 
 @pytest.mark.slow
 def test_a_run_without_any_update_is_examined(tmp_path: Path) -> None:
-    env = Faulty(4, at=1)
-    env._reset_idx = lambda ids: None
     with pytest.raises(NonFiniteError), pytest.warns(UserWarning, match="updates were skipped"):
-        OnPolicyRunner(env, runner_cfg(), str(tmp_path)).learn(8)
+        OnPolicyRunner(faulty_env(at=1), runner_cfg(), str(tmp_path)).learn(8)
     checkup = examine_run(tmp_path)
     assert (checkup.num_iterations, [*checkup.findings]) == (4, ["skipped updates"])
     assert checkup.judged == ["skipped updates", "faulty environments", "checkpoints"]
@@ -102,7 +99,7 @@ def test_a_run_without_any_update_is_examined(tmp_path: Path) -> None:
     ids=["numbers", "list", "empty", "code", "damaged"],
 )
 def test_a_foreign_skipped_update_is_listed_as_not_read(
-    content: Any, why: str, unhealthy: Callable[[str], Trained], tmp_path: Path
+    content: Any, why: str, unhealthy: Unhealthy, tmp_path: Path
 ) -> None:
     whole = unhealthy("skipped updates").folder
     shutil.copytree(whole, tmp_path / "run")
@@ -111,13 +108,11 @@ def test_a_foreign_skipped_update_is_listed_as_not_read(
         file.write_bytes(file.read_bytes()[:-100])
     else:
         torch.save(content, file)
-    checkup = examine_run(tmp_path / "run")
-    assert (
-        checkup.findings["skipped updates"].what
-        == examine_run(whole).findings["skipped updates"].what.partition(" The first one")[0]
-    )
+    checkup, readable = examine_run(tmp_path / "run"), examine_run(whole)
+    described = readable.findings["skipped updates"].what
+    assert checkup.findings["skipped updates"].what == described.partition(" The first one")[0] != described
     assert why in checkup.not_read["skipped_update_1.pt"]
-    assert len(str(checkup).splitlines()) == len(str(examine_run(whole)).splitlines()) + 1
+    assert len(str(checkup).splitlines()) == len(str(readable).splitlines()) + 1
 
 
 def logged(iterations: int, at: Sequence[int], name: str) -> History:
@@ -127,21 +122,18 @@ def logged(iterations: int, at: Sequence[int], name: str) -> History:
     return History(np.arange(iterations), {"path_kl": np.ones(iterations), **counts})
 
 
-RULE_OF = {"skipped_updates": "skipped updates", "nonfinite_envs": "faulty environments"}
-
-
-@pytest.mark.parametrize("name", RULE_OF)
-def test_faults_violate_a_rule_from_the_third_in_20_iterations_to_the_twentieth_after(name: str) -> None:
+@pytest.mark.parametrize(
+    ("name", "rule"), [("skipped_updates", "skipped updates"), ("nonfinite_envs", "faulty environments")]
+)
+def test_three_faults_in_20_iterations_violate_a_rule_and_are_one_series_if_less_than_20_apart(
+    name: str, rule: str
+) -> None:
     assert found_on_the_way(logged(200, range(0, 200, 10), name)) == set()
     assert found_on_the_way(logged(200, [50, 51, 70], name)) == set()
-    assert found_on_the_way(logged(200, [50, 51, 69], name)) == {RULE_OF[name]}
+    assert found_on_the_way(logged(200, [50, 51, 69], name)) == {rule}
     assert examine(logged(71, [50, 51, 69], name)) == {}
-
-
-@pytest.mark.parametrize("name", RULE_OF)
-def test_faults_less_than_20_iterations_apart_are_one_series(name: str) -> None:
-    assert examine(logged(70, [20, 39, 55, 60, 69], name))[RULE_OF[name]].since == 20
-    assert examine(logged(70, [20, 40, 55, 60, 69], name))[RULE_OF[name]].since == 40
+    assert examine(logged(70, [20, 39, 55, 60, 69], name))[rule].since == 20
+    assert examine(logged(70, [20, 40, 55, 60, 69], name))[rule].since == 40
 
 
 def interrupted(history: History) -> History:
@@ -155,7 +147,7 @@ def interrupted(history: History) -> History:
 
 
 @pytest.mark.slow
-def test_iterations_without_an_update_neither_hide_nor_cause_a_finding(unhealthy: Callable[[str], Trained]) -> None:
+def test_iterations_without_an_update_neither_hide_nor_cause_a_finding(unhealthy: Unhealthy) -> None:
     history = history_of(unhealthy("clipped targets"))
     assert {*examine(history)} == {"clipped targets"}
     assert {*examine(interrupted(history))} == {"clipped targets", "skipped updates"}

@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import time
 import warnings
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -35,12 +36,9 @@ class Follow(gym.Env):
     ) -> None:
         """Make the task.
 
-        Args:
-            drift: Growth of the observation's second entry per step.
-            push: Reward per action, which replaces the reward for following.
-            sleeps: Seconds by which each step is slower than the one before.
-            scale: Scale of the rewards for following.
-            nan_every: Steps between NaN rewards, which never hit two environments at once; 0 for none.
+        The observation's second entry grows by ``drift`` per step. ``push`` is a reward per action that replaces the
+        one for following, which ``scale`` scales; it is NaN every ``nan_every`` steps, never in two environments at
+        once. Each step is ``sleeps`` seconds slower than the one before.
         """
         self.drift, self.push, self.sleeps, self.scale, self.nan_every = drift, push, sleeps, scale, nan_every
         self.count = self.first_seed = 0
@@ -114,6 +112,10 @@ def train(folder: Path, iterations: int, task: dict[str, Any] | None = None, **s
     return Trained(folder, [str(warning.message) for warning in caught], log)
 
 
+Unhealthy = Callable[[str], Trained]
+"""Returns the training that violates a rule."""
+
+
 @dataclass(frozen=True)
 class Problem:
     """A training that violates a rule, and a part of the finding."""
@@ -122,9 +124,6 @@ class Problem:
     iterations: int
     task: dict[str, Any] = field(default_factory=dict)
     settings: dict[str, Any] = field(default_factory=dict)
-
-    def train(self, folder: Path) -> Trained:
-        return train(folder, self.iterations, self.task, **self.settings)
 
 
 HEALTHY_ITERATIONS = 70

@@ -10,6 +10,7 @@ from torch import Tensor
 
 from tests.algorithms.builders import actor_critic, learner_and_batch, moved
 from tests.laws.linear_gaussian import assert_mean_is, with_linear_score
+from trudi_rsl.algorithms.learner import Learner
 from trudi_rsl.algorithms.objectives import (
     ActorTerms,
     TrustRegion,
@@ -19,7 +20,6 @@ from trudi_rsl.algorithms.objectives import (
 )
 from trudi_rsl.diffusion.adjoint import adjoints, matching_loss, terminal_cost
 from trudi_rsl.diffusion.chain import log_det_squash, log_prob_bound, prior_score
-from trudi_rsl.policies import ActorCritic
 from trudi_rsl.policies.diffusion import DiffusionPolicy
 
 pytestmark = pytest.mark.usefixtures("float64")
@@ -120,17 +120,17 @@ def test_the_optimal_control_of_a_quadratic_q_draws_its_target_density() -> None
         assert sample.std().item() == pytest.approx(s0, rel=0.03)
 
 
-def model_and_terms() -> tuple[ActorCritic[Any], ActorTerms]:
-    learner, batch, old_steps = learner_and_batch(moved(actor_critic()), init_alpha=0.3, init_lambda=0.7)
-    model = learner.actor_critic
-    noise = model.actor.draw_noise(len(batch.actor_obs))
+def learner_and_terms(**settings: Any) -> tuple[Learner, ActorTerms]:
+    learner, batch, old_steps = learner_and_batch(moved(actor_critic()), init_alpha=0.3, init_lambda=0.7, **settings)
+    noise = learner.actor_critic.actor.draw_noise(len(batch.actor_obs))
     old = learner._old_policy(batch, old_steps)
-    return model, ActorTerms(batch.actor_obs, batch.critic_obs, noise, old, learner.alpha, learner.multiplier)
+    return learner, ActorTerms(batch.actor_obs, batch.critic_obs, noise, old, learner.alpha, learner.multiplier)
 
 
 @pytest.mark.parametrize("estimator", ["closed_form", "mean_only", "log_ratio"])
 def test_states_beyond_the_trust_region_get_the_path_kls_own_gradient(estimator: str) -> None:
-    model, terms = model_and_terms()
+    learner, terms = learner_and_terms()
+    model = learner.actor_critic
     region = TrustRegion(-1e9, estimator, model.old_actor)
     states = adjoint_states(model.actor, model.critic, terms, region)
     assert not states.gate.any()
@@ -144,7 +144,8 @@ def test_states_beyond_the_trust_region_get_the_path_kls_own_gradient(estimator:
 
 
 def test_what_is_logged_is_what_the_pathwise_objective_logs() -> None:
-    model, terms = model_and_terms()
+    learner, terms = learner_and_terms()
+    model = learner.actor_critic
     region = TrustRegion(0.5, "closed_form", model.old_actor)
     states = adjoint_states(model.actor, model.critic, terms, region)
     pathwise = pathwise_objective(model.actor, model.critic, terms, region)
@@ -153,7 +154,8 @@ def test_what_is_logged_is_what_the_pathwise_objective_logs() -> None:
 
 
 def test_steps_drawn_at_random_give_the_gradient_of_all_steps_on_average() -> None:
-    model, terms = model_and_terms()
+    learner, terms = learner_and_terms()
+    model = learner.actor_critic
     states = adjoint_states(model.actor, model.critic, terms, TrustRegion(0.5, "closed_form", model.old_actor))
     assert 0.0 < states.metrics["gated_share"] < 1.0
     parameters = list(model.actor.parameters())
@@ -170,12 +172,7 @@ def test_steps_drawn_at_random_give_the_gradient_of_all_steps_on_average() -> No
 def test_more_steps_than_there_are_mean_all() -> None:
     def gradient(num_steps: int) -> tuple[Tensor, ...]:
         torch.manual_seed(5)
-        learner, batch, old_steps = learner_and_batch(
-            moved(actor_critic()), actor_gradient="adjoint", num_adjoint_steps=num_steps
-        )
-        actor = learner.actor_critic.actor
-        noise, old = actor.draw_noise(len(batch.actor_obs)), learner._old_policy(batch, old_steps)
-        terms = ActorTerms(batch.actor_obs, batch.critic_obs, noise, old, learner.alpha, learner.multiplier)
+        learner, terms = learner_and_terms(actor_gradient="adjoint", num_adjoint_steps=num_steps)
         return learner._differentiate_actor(terms)[1]
 
     every, more, fewer = gradient(0), gradient(9), gradient(1)

@@ -30,7 +30,7 @@ def old_and_new(same_friction: bool = False) -> tuple[DiffusionPolicy, Diffusion
 
 
 def rollout(old: DiffusionPolicy, samples: int = SAMPLES) -> tuple[Tensor, Chain, OldChains]:
-    """Return one state, repeated, and its chains, the latter also as the trust region stores them."""
+    """Return one state, repeated, and its chains, also as the trust region stores them."""
     obs = torch.tensor([[0.5, -1.0, 2.0]]).expand(samples, -1)
     chain = old.sample(obs, old.draw_noise(samples))
     return obs, chain, OldChains(chain.latents, chain.means, old.step_sizes())

@@ -44,15 +44,6 @@ def test_features_see_observation_and_action() -> None:
         assert (gradient != 0.0).all()
 
 
-@pytest.mark.parametrize("shape", [(5,), (3, 5)])
-def test_leading_dimensions_pass_through(shape: tuple[int, ...]) -> None:
-    critic = QCritic(6, 2, 16, -1.0, 1.0, 11)
-    out = critic(torch.randn(*shape, 6), torch.rand(*shape, 2))
-    assert out.logits.shape == (*shape, 11)
-    assert out.features.shape == out.predicted_features.shape == (*shape, 16)
-    assert critic.decode(out.logits).shape == shape
-
-
 def fitted_critic(obs: Tensor, actions: Tensor) -> QCritic:
     """Return a critic on [-10, 10] that spreads its values over the range."""
     critic = QCritic(num_obs=3, num_actions=2, hidden_dim=32, vmin=-10.0, vmax=10.0, num_bins=101)

@@ -51,12 +51,6 @@ def test_chain_steps_are_mean_plus_sigma_times_noise_with_the_means_of_one_batch
     torch.testing.assert_close(chain.latents[1:], chain.means + sigmas * noise[1:])
 
 
-def test_step_indices_have_distinct_embeddings() -> None:
-    embeddings = ScoreNetwork(1, 1, [4]).time_embedding(torch.arange(16.0))
-    distances = torch.cdist(embeddings, embeddings) + torch.eye(16)
-    assert distances.min() > 1e-3
-
-
 def test_time_embedding_starts_with_sines_and_cosines_of_the_raw_step() -> None:
     embedding = ScoreNetwork(1, 1, [4]).time_embedding
     frequencies = torch.linspace(0.1, 100.0, 32)

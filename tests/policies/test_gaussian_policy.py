@@ -5,13 +5,13 @@ import pytest
 import torch
 from torch import Tensor
 from torch.distributions import Independent, Normal, TanhTransform, TransformedDistribution
+from torch.distributions import kl_divergence as torchs_kl
 
 from trudi_rsl.algorithms.trust_region import OldGaussians, from_trace, path_kl, reverse_path_kl, step_sizes_of
 from trudi_rsl.policies.diffusion import DiffusionPolicy
 from trudi_rsl.policies.gaussian import INIT_STD, LOG_STD_RANGE, Gaussian, GaussianPolicy, kl_divergence
 
 pytestmark = pytest.mark.usefixtures("float64")
-SAMPLES = 200_000
 OBS, ACTIONS = 3, 2
 
 
@@ -20,12 +20,6 @@ def policy(residual: bool = False) -> GaussianPolicy:
     made = GaussianPolicy(OBS, ACTIONS, hidden_dims=[8, 8], residual=residual)
     torch.nn.init.normal_(made.output_layer.weight, std=0.5)
     return made
-
-
-def unit_actions(gaussian: Gaussian, squash: TanhTransform | None = None) -> Independent:
-    """Return torch's own distribution of the unit actions."""
-    normal = Normal(gaussian.mean, gaussian.log_std.exp())
-    return Independent(TransformedDistribution(normal, squash or TanhTransform(cache_size=1)), 1)
 
 
 def gaussians(batch: int) -> Gaussian:
@@ -39,7 +33,9 @@ def test_log_prob_is_the_density_of_the_squashed_action() -> None:
     squash = TanhTransform(cache_size=1)
     actions = squash(decision.latent)
     assert actions is not None
-    torch.testing.assert_close(decision.log_prob, unit_actions(actor(obs), squash).log_prob(actions))
+    mean, log_std = actor(obs)
+    expected = Independent(TransformedDistribution(Normal(mean, log_std.exp()), squash), 1)
+    torch.testing.assert_close(decision.log_prob, expected.log_prob(actions))
 
 
 def test_log_prob_stays_finite_where_tanh_saturates() -> None:
@@ -49,30 +45,6 @@ def test_log_prob_stays_finite_where_tanh_saturates() -> None:
     decision = actor.decide(torch.randn(9, OBS), actor.draw_noise(9))
     assert (decision.action == 1.0).all()
     assert torch.isfinite(decision.log_prob).all()
-
-
-def test_the_log_density_integrates_to_one() -> None:
-    actor = GaussianPolicy(OBS, 1, hidden_dims=[8])
-    obs = torch.zeros(20_001, OBS)
-    mean, log_std = actor(obs)
-    # noise that makes the action run over [-1, 1] evenly
-    actions = torch.linspace(-1.0, 1.0, 20_003)[1:-1, None]
-    decision = actor.decide(obs, ((actions.atanh() - mean) / log_std.exp())[None])
-    torch.testing.assert_close(decision.action, actions)
-    mass = torch.trapezoid(decision.log_prob.exp(), actions[:, 0])
-    torch.testing.assert_close(mass, torch.ones(()), rtol=0, atol=1e-3)
-
-
-def test_the_mean_of_minus_log_prob_is_the_entropy() -> None:
-    actor, obs = policy(), torch.randn(1, OBS)
-    decision = actor.decide(obs.expand(SAMPLES, -1), actor.draw_noise(SAMPLES))
-    gaussian = actor(obs)
-    latent = gaussian.mean + gaussian.log_std.exp() * torch.randn(SAMPLES, ACTIONS)
-    # entropy of the Gaussian plus the squashing's mean log-determinant
-    squashed = torch.log1p(-latent.tanh().square()).sum(-1)
-    expected = Normal(gaussian.mean, gaussian.log_std.exp()).entropy().sum() + squashed.mean()
-    error = (decision.log_prob.var() + squashed.var()).sqrt() / SAMPLES**0.5
-    assert (-decision.log_prob.mean() - expected).abs() < 5.0 * error
 
 
 def test_a_fresh_policy_is_nearly_the_unit_gaussian_in_every_state() -> None:
@@ -103,21 +75,10 @@ def test_skip_connections_reach_around_the_hidden_blocks(residual: bool) -> None
     torch.testing.assert_close(actor(obs).mean, last(hidden)[:, :ACTIONS])
 
 
-def test_kl_is_that_of_torch_and_that_of_a_sample() -> None:
+def test_kl_is_that_of_torch() -> None:
     p, q = gaussians(4), gaussians(4)
     normal_p, normal_q = (Normal(g.mean, g.log_std.exp()) for g in (p, q))
-    kl = kl_divergence(p, q)
-    torch.testing.assert_close(kl, torch.distributions.kl_divergence(normal_p, normal_q).sum(-1))
-    drawn = normal_p.sample(torch.Size([SAMPLES]))
-    log_ratio = (normal_p.log_prob(drawn) - normal_q.log_prob(drawn)).sum(-1)
-    assert ((log_ratio.mean(0) - kl).abs() < 5.0 * log_ratio.std(0) / SAMPLES**0.5).all()
-
-
-def test_squashing_does_not_change_the_kl() -> None:
-    p, q = gaussians(1), gaussians(1)
-    actions = unit_actions(p).sample(torch.Size([SAMPLES]))
-    log_ratio = unit_actions(p).log_prob(actions) - unit_actions(q).log_prob(actions)
-    assert (log_ratio.mean() - kl_divergence(p, q)).abs() < 5.0 * log_ratio.std() / SAMPLES**0.5
+    torch.testing.assert_close(kl_divergence(p, q), torchs_kl(normal_p, normal_q).sum(-1))
 
 
 def test_kl_to_itself_is_exactly_zero_and_small_differences_survive_float32() -> None:

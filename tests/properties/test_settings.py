@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 import yaml
-from hypothesis import assume, given, settings
+from hypothesis import assume, example, given, settings
 from hypothesis import strategies as st
 from omegaconf import OmegaConf
 
@@ -62,32 +62,6 @@ def test_a_value_is_allowed_as_it_is_or_refused_by_the_fields_name(name: str, va
         assert kept == value or (name == "value_range" and value is None)
 
 
-NUMBERS = {
-    "learning_rate": (0.0, None),
-    "max_grad_norm": (0.0, None),
-    "prior_std": (0.0, None),
-    "init_friction": (0.0, None),
-    "kl_bound": (0.0, None),
-    "init_lambda": (0.0, None),
-    "init_alpha": (0.0, None),
-    "gamma": (None, 1.0),
-    "lam": (None, 1.0),
-    "entropy_target_per_dim": (None, math.log(2.0)),
-}
-"""Fields to a bound below or above which nothing is allowed."""
-
-
-@FIXED
-@given(name=st.sampled_from(sorted(NUMBERS)), distance=st.floats(0.0, 1e30))
-def test_every_number_beyond_its_documented_bound_is_refused(name: str, distance: float) -> None:
-    low, high = NUMBERS[name]
-    value = low - distance if low is not None else high + distance
-    # these two include their bound
-    assume(not (name in ("lam", "entropy_target_per_dim") and value == high))
-    with pytest.raises(ConfigError, match=rf"^algorithm\.{name} must be"):
-        TruDiCfg.from_dict({name: value})
-
-
 CFG = compose("Pendulum-v1")
 NAMES = [f"agent.{name}" for name in CFG.agent] + [f"agent.algorithm.{name}" for name in CFG.agent.algorithm]
 LONG_ENOUGH = [name for name in NAMES if len(name.rpartition(".")[2]) >= 5]
@@ -116,6 +90,7 @@ def test_a_name_with_one_slip_is_refused_with_the_name_that_was_meant(
 
 @settings(FIXED, max_examples=8)
 @given(name=st.sampled_from(NAMES).flatmap(lambda name: st.sampled_from([f"{name}x", f"+{name}x", f"{name}.x"])))
+@example("agent.algorithm.actor_hidden_dims.x")
 def test_composing_refuses_names_that_are_not_there(name: str) -> None:
     assume(not name.startswith(("agent.obs_groups", "+agent.obs_groups")))
     with pytest.raises(ConfigError) as caught:

@@ -3,8 +3,6 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 import pytest
 import torch
 from tensordict import TensorDict
@@ -13,7 +11,6 @@ from torch import Tensor
 from tests.rsl_rl.small_policies import NUM_ACTIONS, NUM_ENVS, built, collect, observations
 from trudi_rsl.algorithms.policy_gradient import FPO
 from trudi_rsl.diffusion.flow import euler_path, interpolate, matching_losses
-from trudi_rsl.errors import ConfigError
 from trudi_rsl.policies import FlowModel
 from trudi_rsl.rsl_rl_compat.version import PPO_MODELS
 
@@ -155,21 +152,3 @@ def test_what_has_no_closed_form_is_ignored_with_one_warning_that_names_it() -> 
     collect(fpo)
     fpo.update()
     assert fpo.learning_rate == fpo.optimizer.param_groups[0]["lr"] == 2e-3
-
-
-@needs_models
-@pytest.mark.parametrize(
-    ("section", "message"),
-    [
-        ({"num_flow_steps": 0}, r"agent\.actor\.num_flow_steps must be an integer of at least 1; got 0"),
-        (
-            {"num_matching_samples": 1.5},
-            r"agent\.actor\.num_matching_samples must be an integer of at least 1; got 1\.5",
-        ),
-        ({"num_denoise_steps": 4}, r"FPO has no setting 'agent\.actor\.num_denoise_steps'"),
-        ({"class_name": "trudi_rsl.policies:DenoisingModel"}, r"FPO's actor is a FlowModel; .* is DenoisingModel"),
-    ],
-)
-def test_impossible_settings_are_refused_by_name(section: dict[str, Any], message: str) -> None:
-    with pytest.raises(ConfigError, match=message):
-        built(FPO, section)

@@ -10,6 +10,7 @@ from typing import Any
 import pytest
 import torch
 from rsl_rl.algorithms import PPO
+from torch.multiprocessing.spawn import spawn
 
 from tests.rsl_rl.helpers import runner_cfg as trudi_cfg
 from tests.rsl_rl.small_policies import RandomTask, built, collect, observations, runner_cfg, state
@@ -89,21 +90,37 @@ def test_both_surrogates_have_the_policy_gradient_at_ratio_one() -> None:
         torch.testing.assert_close(gradient, -advantages)
 
 
+DENOISING = {"class_name": "trudi_rsl.policies:DenoisingModel", "num_denoise_steps": 3}
+COUNT = "must be an integer of at least 1; got"
+IMPOSSIBLE: list[tuple[type[PolicyGradient], dict[str, Any], dict[str, Any], str]] = [
+    (DPPO, DENOISING | {"num_denoise_steps": 0}, {}, rf"agent\.actor\.num_denoise_steps {COUNT} 0"),
+    (DPPO, DENOISING | {"prior_std": -1.0}, {}, r"agent\.actor\.prior_std must be a number above 0; got -1\.0"),
+    (DPPO, DENOISING | {"num_denoising_steps": 4}, {}, r"'agent\.actor\.num_denoising_steps'.*'num_denoise_steps'"),
+    (DPPO, DENOISING | {"activation": "mich"}, {}, r"agent\.actor\.activation: .*mich"),
+    (DPPO, {"class_name": "CNNModel"}, {}, r"DPPO's actor is a DenoisingModel; agent\.actor\.class_name is CNNModel"),
+    (DPPO, DENOISING, {"gamma_denoise": 0.0}, r"algorithm\.gamma_denoise must be in \(0, 1\]; got 0\.0"),
+    (FPO, {"num_flow_steps": 0}, {}, rf"agent\.actor\.num_flow_steps {COUNT} 0"),
+    (FPO, {"num_matching_samples": 1.5}, {}, rf"agent\.actor\.num_matching_samples {COUNT} 1\.5"),
+    (FPO, {"num_denoise_steps": 4}, {}, r"FPO has no setting 'agent\.actor\.num_denoise_steps'"),
+    (FPO, DENOISING, {}, r"FPO's actor is a FlowModel; .* is DenoisingModel"),
+]
+
+
+@needs_models
+@pytest.mark.parametrize(("algorithm", "actor", "settings", "message"), IMPOSSIBLE)
+def test_impossible_settings_are_refused_by_name(
+    algorithm: type[PolicyGradient], actor: dict[str, Any], settings: dict[str, Any], message: str
+) -> None:
+    with pytest.raises(ConfigError, match=message):
+        built(algorithm, actor, **settings)
+
+
 @needs_models
 @pytest.mark.parametrize("algorithm", [SPO, DPPO, FPO])
 @pytest.mark.parametrize("extension", ["rnd_cfg", "symmetry_cfg"])
 def test_extensions_of_ppo_are_refused(algorithm: type[PolicyGradient], extension: str) -> None:
     with pytest.raises(ConfigError, match=rf"{algorithm.__name__} does not support algorithm\.{extension}"):
         built(algorithm, **{extension: {"weight": 1.0}})
-
-
-@needs_models
-def test_a_resume_goes_on_with_the_adapted_learning_rate() -> None:
-    saved = built(SPO)
-    saved.learning_rate = saved.optimizer.param_groups[0]["lr"] = 0.0042
-    resumed = built(SPO)
-    resumed.load(saved.save(), None, True)
-    assert resumed.learning_rate == resumed.optimizer.param_groups[0]["lr"] == 0.0042
 
 
 @needs_models
@@ -135,13 +152,14 @@ def test_a_checkpoint_continues_where_it_was_saved_and_is_refused_by_others(algo
     first = built(algorithm, schedule="adaptive")
     collect(first)
     first.update()
+    first.learning_rate = first.optimizer.param_groups[0]["lr"] = 0.0042  # as adapted
     saved = copy.deepcopy(first.save())
     assert saved["trudi_rsl"]["algorithm"] == algorithm.algo
     collect(first)
     first.update()
     second = built(algorithm, schedule="adaptive")
     assert second.load(saved, None, strict=True)
-    assert second.learning_rate == saved["optimizer_state_dict"]["param_groups"][0]["lr"]
+    assert second.learning_rate == second.optimizer.param_groups[0]["lr"] == 0.0042
     collect(second)
     second.update()
     torch.testing.assert_close(state(second), state(first), rtol=0, atol=0)
@@ -200,3 +218,34 @@ def test_a_checkpoint_alone_rebuilds_the_actor_as_often_as_asked() -> None:
         policy, _ = rebuild_policy(saved)
         trained.eval_mode()
         torch.testing.assert_close(policy.deterministic_actions(policy.actor_obs(obs)), trained.actor(obs))
+
+
+WORLD_SIZE = 2
+
+
+def learn(rank: int, folder: str) -> None:
+    """Take one update on a rollout of this process's own and keep the parameters."""
+    torch.distributed.init_process_group(
+        "gloo", init_method=f"file://{folder}/rendezvous", rank=rank, world_size=WORLD_SIZE
+    )
+    torch.manual_seed(1)
+    cfg = runner_cfg(DPPO, DENOISING, desired_kl=1e-4)
+    cfg["multi_gpu"] = {"global_rank": rank, "local_rank": rank, "world_size": WORLD_SIZE}
+    algorithm = DPPO.construct_algorithm(observations(), RandomTask(), cfg, "cpu")  # type: ignore[arg-type]
+    collect(algorithm)
+    storage: Any = algorithm.storage
+    # a rollout in which other actions were good
+    storage.advantages = storage.advantages * (1.0 - 2.0 * rank)
+    losses = algorithm.update()
+    torch.save({"state": state(algorithm), "lr": algorithm.learning_rate, "losses": losses}, f"{folder}/rank{rank}.pt")
+    torch.distributed.destroy_process_group()
+
+
+@pytest.mark.slow
+@needs_models
+def test_processes_with_different_data_stay_identical(tmp_path: Path) -> None:
+    spawn(learn, (str(tmp_path),), nprocs=WORLD_SIZE)
+    first, second = (torch.load(tmp_path / f"rank{rank}.pt") for rank in range(WORLD_SIZE))
+    assert first["losses"]["surrogate"] != second["losses"]["surrogate"]
+    assert first["lr"] == second["lr"] < 1e-3
+    assert [name for name, value in first["state"].items() if not torch.equal(value, second["state"][name])] == []

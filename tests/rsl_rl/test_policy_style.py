@@ -1,11 +1,8 @@
 # SPDX-License-Identifier: BSD-3-Clause
-"""TruDi under the stock runner of RSL-RL 3, which builds a policy first, and its checkpoints under newer versions."""
+"""TruDi under the stock runner of RSL-RL 3, which builds a policy first."""
 
 from __future__ import annotations
 
-import os
-import subprocess
-import sys
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +11,7 @@ import torch
 from tensordict import TensorDict
 
 from tests.rsl_rl.helpers import algorithm, runner_cfg, stock, stock_cfg
+from trudi_rsl.checkpoints.rebuild import load_actor_critic
 from trudi_rsl.errors import CheckpointError, ConfigError
 from trudi_rsl.hosts.gymnasium.env import GymnasiumVecEnv
 from trudi_rsl.rsl_rl_compat.version import POLICY_STYLE
@@ -21,7 +19,6 @@ from trudi_rsl.runners import OnPolicyRunner
 
 pytestmark = pytest.mark.skipif(not POLICY_STYLE, reason="RSL-RL 4 and newer build no policy of their own")
 
-SOURCE = Path(__file__).parents[2] / "source"
 TASK = "InvertedPendulum-v5"
 PPO_POLICY = {"class_name": "ActorCritic", "actor_hidden_dims": [8], "critic_hidden_dims": [8]}
 
@@ -48,25 +45,20 @@ def weights(runner: Any) -> dict[str, torch.Tensor]:
     return {k: v.clone() for k, v in algorithm(runner).get_policy().state_dict().items()}
 
 
-def test_the_plain_name_takes_the_configured_bounds(tmp_path: Path) -> None:
+def test_the_plain_name_takes_the_configured_bounds_and_is_refused_without_them(tmp_path: Path) -> None:
     runner = runner_of({"class_name": "DiffusionActorCritic"}, tmp_path, action_bounds=[-2.0, 4.0])
     runner.learn(1)
     assert algorithm(runner).get_policy().action_scale.tolist() == [3.0]
-
-
-def test_the_plain_name_without_bounds_is_refused_with_both_ways_to_give_them(tmp_path: Path) -> None:
     with pytest.raises(ConfigError, match=r"DiffusionActorCritic\.for_env\(self\.env\).*action_bounds=\[-1\.0,1\.0\]"):
         runner_of({"class_name": "DiffusionActorCritic"}, tmp_path)
 
 
-def test_ppos_policy_settings_are_named_and_ignored(tmp_path: Path) -> None:
+def test_ppos_policy_settings_are_named_and_ignored_and_its_policy_is_refused(tmp_path: Path) -> None:
     leftovers = {"actor_hidden_dims": [999], "init_noise_std": 1.0, "activation": "elu", "noise_std_type": None}
     with pytest.warns(UserWarning, match="policy section: activation, actor_hidden_dims, init_noise_std"):
         runner = runner_of({"class_name": "DiffusionActorCritic"} | leftovers, tmp_path, action_bounds=[-1.0, 1.0])
     assert algorithm(runner).cfg.actor_hidden_dims == runner_cfg()["algorithm"]["actor_hidden_dims"]
 
-
-def test_ppos_policy_is_refused_with_the_name_to_use(tmp_path: Path) -> None:
     with pytest.raises(ConfigError, match=r"cannot train the policy ActorCritic; .*DiffusionActorCritic"):
         runner_of(PPO_POLICY, tmp_path)
 
@@ -117,6 +109,15 @@ def test_our_runner_and_the_stock_one_read_each_others_checkpoints(tmp_path: Pat
     assert all(torch.equal(v, expected[k]) for k, v in weights(again).items())
 
 
+def test_a_checkpoint_alone_rebuilds_the_policy_under_any_version(tmp_path: Path) -> None:
+    runner, path = trained(tmp_path)
+    obs = TensorDict({"policy": torch.randn(5, 4)}, batch_size=[5])
+    with torch.no_grad():
+        torch.testing.assert_close(
+            load_actor_critic(path)[0](obs), runner.alg.policy.act_inference(obs), rtol=0, atol=0
+        )
+
+
 def test_our_runner_reads_checkpoints_of_newer_versions(tmp_path: Path) -> None:
     source, _ = trained(tmp_path)
     path = str(tmp_path / "newer.pt")
@@ -126,56 +127,3 @@ def test_our_runner_reads_checkpoints_of_newer_versions(tmp_path: Path) -> None:
     expected = weights(source)
     assert ours.current_learning_iteration == 7
     assert all(torch.equal(v, expected[k]) for k, v in weights(ours).items())
-
-
-UNDER_A_NEWER_VERSION = """
-import sys
-from importlib.metadata import version
-from pathlib import Path
-
-import torch
-from rsl_rl.runners import OnPolicyRunner
-from tensordict import TensorDict
-
-from tests.rsl_rl.helpers import runner_cfg
-from trudi_rsl.algorithms import load_actor_critic
-from trudi_rsl.deploy import export_checkpoint
-from trudi_rsl.hosts.gymnasium.env import GymnasiumVecEnv
-
-folder = Path(sys.argv[1])
-if int(version("rsl-rl-lib").split(".")[0]) < 4:
-    sys.exit(77)
-obs, actions = torch.load(folder / "actions.pt")
-groups = TensorDict({"policy": obs}, batch_size=[len(obs)])
-torch.testing.assert_close(load_actor_critic(folder / "model_1.pt")[0](groups), actions, rtol=0, atol=0)
-
-export_checkpoint(folder / "model_1.pt", folder / "exported")
-scripted = torch.jit.load(folder / "exported" / "policy.pt")
-torch.testing.assert_close(scripted(obs), actions)
-
-runner = OnPolicyRunner(GymnasiumVecEnv(sys.argv[2], 3), runner_cfg(), None, "cpu")
-runner.load(str(folder / "model_1.pt"))
-assert runner.current_learning_iteration == 1
-torch.testing.assert_close(runner.get_inference_policy("cpu")(groups), actions, rtol=0, atol=0)
-runner.learn(1)
-"""
-
-
-def test_a_policy_trained_here_plays_resumes_and_exports_under_a_newer_version(tmp_path: Path) -> None:
-    runner, _ = trained(tmp_path)
-    obs = torch.randn(5, 4)
-    with torch.no_grad():
-        actions = runner.alg.policy.act_inference(TensorDict({"policy": obs}, batch_size=[5]))
-    torch.save((obs, actions), tmp_path / "actions.pt")
-    # without the folder of this session's RSL-RL, the one that the environment itself has is imported
-    path = os.pathsep.join((str(SOURCE), str(SOURCE.parent)))
-    done = subprocess.run(
-        [sys.executable, "-c", UNDER_A_NEWER_VERSION, str(tmp_path), TASK],
-        env=os.environ | {"PYTHONPATH": path},
-        capture_output=True,
-        text=True,
-        check=False,
-    )
-    if done.returncode == 77:
-        pytest.skip("this environment has no newer RSL-RL")
-    assert done.returncode == 0, done.stderr

@@ -141,43 +141,36 @@ def test_learning_goes_on_after_an_interrupt(tmp_path: Path, monkeypatch: pytest
     assert len(calls) == 3 + runner_cfg()["num_steps_per_env"]
 
 
-def test_a_non_finite_rollout_names_environment_and_step(exploding: str) -> None:
-    runner = OnPolicyRunner(UncheckedVecEnv(exploding, 3), impatient_cfg(), None, "cpu")
-    with pytest.raises(NonFiniteError, match=r"reward in environment 0 at step 0 of this rollout \(3 environments"):
-        runner.learn(5)
-
-
-def test_our_runner_trains_as_the_stock_one() -> None:
-    weights = []
-    for make in (stock, OnPolicyRunner):
+@pytest.mark.parametrize("cfg", [runner_cfg, *([ppo_cfg] if PPO_MODELS else [])])
+def test_our_runner_trains_as_the_stock_one(cfg: Callable[[], dict[str, Any]], tmp_path: Path) -> None:
+    weights, logs = [], []
+    for make, name in ((stock, "stock"), (OnPolicyRunner, "ours")):
         torch.manual_seed(5)
-        runner = make(GymnasiumVecEnv(TASK, 4, seed=1), runner_cfg())
-        runner.learn(2)
+        runner: Any = make(GymnasiumVecEnv(TASK, 4, seed=1, max_episode_steps=5), cfg(), str(tmp_path / name))
+        runner.learn(3, init_at_random_ep_len=True)
+        # a second call continues, and starts from other episode lengths
+        runner.learn(2, init_at_random_ep_len=True)
         weights.append(runner.alg.get_policy().state_dict())
+        if not POLICY_STYLE:
+            logs.append((list(runner.logger.rewbuffer), list(runner.logger.lenbuffer), runner.logger.tot_timesteps))
     plain, ours = weights
-    assert all(torch.equal(plain[k], ours[k]) for k in plain)
+    assert [name for name in plain if not torch.equal(plain[name], ours[name])] == []
+    assert not logs or logs[0] == logs[1]
 
 
-def test_checkpoints_of_the_other_algorithm_are_refused(tmp_path: Path) -> None:
-    paths = {}
-    for name, cfg in (("trudi", runner_cfg()), ("ppo", ppo_cfg())):
-        runner = OnPolicyRunner(GymnasiumVecEnv(TASK, 2), cfg, None, "cpu")
-        runner.learn(1)
-        paths[name] = str(tmp_path / f"{name}.pt")
-        runner.save(paths[name])
+def test_checkpoints_of_another_algorithm_or_task_are_refused(tmp_path: Path) -> None:
+    def runner(cfg: dict[str, Any], task: str = TASK) -> OnPolicyRunner:
+        return OnPolicyRunner(GymnasiumVecEnv(task, 2), cfg, None, "cpu")
+
+    paths = {name: str(tmp_path / f"{name}.pt") for name in ("trudi", "ppo")}
+    runner(runner_cfg()).save(paths["trudi"])
+    runner(ppo_cfg()).save(paths["ppo"])
     with pytest.raises(CheckpointError, match="PPO"):
-        OnPolicyRunner(GymnasiumVecEnv(TASK, 2), runner_cfg(), None, "cpu").load(paths["ppo"])
+        runner(runner_cfg()).load(paths["ppo"])
     with pytest.raises(CheckpointError, match="--algo trudi"):
-        OnPolicyRunner(GymnasiumVecEnv(TASK, 2), ppo_cfg(), None, "cpu").load(paths["trudi"])
-
-
-def test_a_ppo_checkpoint_of_another_task_is_refused(tmp_path: Path) -> None:
-    runner = OnPolicyRunner(GymnasiumVecEnv(TASK, 2), ppo_cfg(), None, "cpu")
-    runner.learn(1)
-    runner.save(str(tmp_path / "model_0.pt"))
-    other = OnPolicyRunner(GymnasiumVecEnv("InvertedPendulum-v5", 2), ppo_cfg(), None, "cpu")
+        runner(ppo_cfg()).load(paths["trudi"])
     with pytest.raises(CheckpointError, match="trained on task 'Pendulum-v1', not on 'InvertedPendulum-v5'"):
-        other.load(str(tmp_path / "model_0.pt"))
+        runner(ppo_cfg(), "InvertedPendulum-v5").load(paths["ppo"])
 
 
 @pytest.mark.parametrize(("cfg", "sampler"), [(runner_cfg, "best_of_k"), (ppo_cfg, "ode")])
@@ -200,12 +193,6 @@ def test_a_policy_loaded_into_a_runner_is_its_checkpoints_and_the_simulator_and_
         assert torch.equal(acted[-1], expected)
         torch.set_rng_state(numbers)
     assert torch.equal(acted[0], acted[2]) and not torch.equal(acted[0], acted[1])
-
-
-def test_a_missing_checkpoint_is_named() -> None:
-    runner = OnPolicyRunner(GymnasiumVecEnv(TASK, 2), runner_cfg(), None, "cpu")
-    with pytest.raises(CheckpointError, match=r"No checkpoint at nowhere\.pt"):
-        runner.load("nowhere.pt")
 
 
 def test_the_last_scalars_are_on_disk_when_training_ends(tmp_path: Path) -> None:

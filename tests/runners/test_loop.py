@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: BSD-3-Clause
-"""The training loop calls its hooks in order and trains what the stock runner does."""
+"""The training loop calls its hooks in order."""
 
 from __future__ import annotations
 
@@ -8,13 +8,11 @@ from typing import Any
 
 import pytest
 import torch
-from rsl_rl.runners import OnPolicyRunner as StockRunner
 
-from tests.deploy.drift import DriftEnv, ppo_cfg, runner_cfg
+from tests.deploy.drift import DriftEnv, runner_cfg
 from tests.rsl_rl.helpers import runner_cfg as small_cfg
 from trudi_rsl.errors import NonFiniteError
 from trudi_rsl.hosts.gymnasium.env import GymnasiumVecEnv
-from trudi_rsl.rsl_rl_compat.version import POLICY_STYLE, PPO_MODELS
 from trudi_rsl.runners import Hook, OnPolicyRunner
 
 
@@ -68,25 +66,6 @@ def test_hooks_end_when_training_fails(tmp_path: Path) -> None:
     with pytest.raises(NonFiniteError, match=r"model_0_rescued\.pt"):
         runner.learn(2)
     assert hook.calls == ["start", "model_0_rescued.pt", "end"]
-
-
-@pytest.mark.skipif(POLICY_STYLE, reason="the stock runner of RSL-RL 3 takes other configurations")
-@pytest.mark.parametrize("algo", ["trudi", *(["ppo"] if PPO_MODELS else [])])
-def test_the_stock_runner_trains_bitwise_the_same(tmp_path: Path, algo: str) -> None:
-    states, logs = [], []
-    for runner_class in (OnPolicyRunner, StockRunner):
-        torch.manual_seed(5)
-        cfg = (runner_cfg() if algo == "trudi" else ppo_cfg()) | {"num_steps_per_env": 12, "save_interval": 1}
-        runner: Any = runner_class(DriftEnv(), cfg, str(tmp_path / runner_class.__module__), "cpu")
-        runner.learn(3, init_at_random_ep_len=True)
-        # a second call continues, and starts from other episode lengths
-        runner.learn(2, init_at_random_ep_len=True)
-        saved = runner.alg.save()
-        states.append(saved["actor_state_dict"] | saved["critic_state_dict"])
-        logs.append((list(runner.logger.rewbuffer), list(runner.logger.lenbuffer), runner.logger.tot_timesteps))
-    assert states[0].keys() == states[1].keys()
-    assert [name for name in states[0] if not torch.equal(states[0][name], states[1][name])] == []
-    assert logs[0] == logs[1]
 
 
 def test_episodes_continue_only_where_a_load_restores_them(tmp_path: Path) -> None:

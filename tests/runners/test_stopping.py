@@ -18,7 +18,6 @@ from torch.multiprocessing.spawn import spawn
 
 from tests.evaluation.tiny_runs import SMALL, TASK
 from trudi_rsl.config import compose
-from trudi_rsl.errors import ConfigError
 from trudi_rsl.hosts.registry import make_env
 from trudi_rsl.rsl_rl_compat.version import PPO_MODELS
 from trudi_rsl.runners import Hook, OnPolicyRunner
@@ -64,16 +63,6 @@ def test_time_that_passes_during_a_later_iteration_ends_training_after_it(
     runner.hooks.append(At(3, lambda: clock.__setitem__(0, 3600.0)))
     runner.learn(1000)
     assert torch.load(tmp_path / "run" / "model_2.pt", weights_only=False)["iter"] == 2
-
-
-def test_all_iterations_are_trained_before_the_limit(tmp_path: Path) -> None:
-    make_runner(tmp_path / "run", 3600.0).learn(3)
-    assert (tmp_path / "run" / "model_2.pt").is_file()
-
-
-def test_a_limit_of_zero_seconds_is_refused() -> None:
-    with pytest.raises(ConfigError, match=r"agent\.max_seconds"):
-        compose(TASK, "trudi", ["agent.max_seconds=0"])
 
 
 @pytest.mark.parametrize("iterations", [1000, 3])

@@ -25,9 +25,8 @@ from trudi_rsl.checkpoints.file import read_checkpoint
 from trudi_rsl.evaluation.identify import read_subject
 from trudi_rsl.evaluation.measurement import Evaluation, EvaluationCfg
 from trudi_rsl.evaluation.samplers import SamplerCfg
-from trudi_rsl.experiments.experiment import load_experiment
+from trudi_rsl.experiments.experiment import load_experiment, plan
 from trudi_rsl.experiments.job import LOCK_FILE, Job, carry_out
-from trudi_rsl.experiments.plan import plan
 from trudi_rsl.experiments.sweep import missing
 from trudi_rsl.hosts.registry import GYMNASIUM
 from trudi_rsl.rsl_rl_compat.version import PPO_MODELS
@@ -222,7 +221,7 @@ def test_missing_evaluations_are_run_without_training(project: Path) -> None:
         (["x.yaml", "--workers", "0"], "workers must be at least 1, got 0"),
         (["x.yaml", "--launcher_options", "timeout_min=3"], "timeout_min"),
         (["x.yaml", "--launcher_options", "timeout_min"], "write KEY=VALUE"),
-        (["empty.yaml"], "has no runs: tasks and seeds are empty"),
+        (["empty.yaml"], "has no runs. Fill in its tasks and seeds, or add --tasks --seeds."),
     ],
 )
 def test_mistakes_are_reported_in_one_line_before_anything_runs(

@@ -5,7 +5,6 @@ import pytest
 import torch
 
 from tests.algorithms.builders import NUM_DENOISE_STEPS, actor_critic, decide, learner_and_batch, observations, rollout
-from trudi_rsl.algorithms.trust_region import from_trace, path_kl
 from trudi_rsl.storage import RolloutBuffer
 
 
@@ -37,20 +36,6 @@ def test_minibatch_rows_belong_to_one_transition(asymmetric: bool) -> None:
         ):
             torch.testing.assert_close(actual, stored, rtol=0, atol=0)
         torch.testing.assert_close(batch.trace[NUM_DENOISE_STEPS].tanh(), batch.actions)
-
-
-def test_stored_chains_replay_with_zero_path_kl_in_any_minibatch() -> None:
-    model = actor_critic()
-    for batch in rollout(model).minibatches(1, 3):
-        assert batch.trace is not None
-        kl = path_kl(model.actor, batch.actor_obs, from_trace(batch.trace, model.old_actor.step_sizes()))
-        assert kl.max() < 1e-5
-
-
-def test_traces_are_kept_only_when_asked_for() -> None:
-    buffer = rollout(actor_critic(), store_chains=False)
-    assert buffer.trace is None
-    assert next(buffer.minibatches(1, 1)).trace is None
 
 
 def test_a_rollout_collected_in_inference_mode_can_be_learned_from() -> None:
@@ -85,37 +70,16 @@ def test_final_observations_lie_in_the_row_that_they_ended() -> None:
     torch.testing.assert_close(buffer.final_actor_obs[1], final[0])
     torch.testing.assert_close(buffer.final_critic_obs[1], final[1])
     assert buffer.has_final.all(-1).tolist() == [False, True, False]
-
-
-def test_clear_forgets_the_last_rollouts_final_observations() -> None:
-    model = actor_critic()
-    buffer = rollout(model, num_steps=1)
-    buffer.clear()
-    decide(model, buffer, observations(5))
-    buffer.add_final_obs(torch.randn(5, 3), torch.randn(5, 3))
-    buffer.add_outcome(torch.zeros(5), torch.ones(5, dtype=torch.bool), torch.zeros(5, dtype=torch.bool))
-    assert buffer.has_final.all()
     buffer.clear()
     assert not buffer.has_final.any() and buffer.step == 0
-
-
-def test_asymmetric_rollouts_keep_two_observations_and_symmetric_ones_share_one() -> None:
-    assert rollout(actor_critic()).critic_obs is not None
-    symmetric, asymmetric = rollout(actor_critic()), rollout(actor_critic(asymmetric=True))
-    assert symmetric.critic_obs is symmetric.actor_obs
-    assert asymmetric.critic_obs.shape[-1] == 5 and asymmetric.actor_obs.shape[-1] == 3
 
 
 def test_a_rollout_longer_than_the_buffer_is_refused() -> None:
     model = actor_critic()
     buffer = rollout(model, num_steps=2)
-    none = torch.zeros(5, dtype=torch.bool)
     buffer.step = 3
     with pytest.raises(OverflowError, match="holds 2 steps; call clear"):
         decide(model, buffer, observations(5))
-    buffer.clear()
-    decide(model, buffer, observations(5))
-    buffer.add_outcome(torch.zeros(5), none, none)
 
 
 def test_more_minibatches_than_rows_are_refused() -> None:

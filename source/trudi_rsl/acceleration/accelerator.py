@@ -3,10 +3,11 @@
 
 from __future__ import annotations
 
+import functools
 import logging
 import math
 from collections.abc import Callable, Sequence
-from typing import Any, NamedTuple, Protocol
+from typing import Any, NamedTuple
 
 import torch
 from tensordict.nn import CudaGraphModule
@@ -32,9 +33,7 @@ class Accelerator:
     with the eager function, so all randomness must come from its arguments or be safe to draw twice.
 
     Args:
-        mode: ``off``, ``default`` (inductor), ``cudagraphs`` (inductor, and CUDA graphs of whole updates), or ``auto``:
-            ``cudagraphs`` on CUDA, ``default`` elsewhere, ``off`` for short trainings.
-        device: Device of the functions' tensors.
+        mode: See :attr:`trudi_rsl.settings.LearnerCfg.compile`.
         num_updates: Number of minibatch updates of the training.
 
     Raises:
@@ -51,8 +50,7 @@ class Accelerator:
             mode = "cudagraphs" if device.type == "cuda" else "default"
         if mode == "cudagraphs" and device.type != "cuda":
             raise ConfigError(f"algorithm.compile=cudagraphs needs a CUDA device, and this is {device}. Use default.")
-        self.mode = mode
-        self.device = device
+        self.mode, self.device = mode, device
         self._compiled: list[Guarded] = []
         self._captured: list[Guarded] = []
 
@@ -62,20 +60,17 @@ class Accelerator:
         return self.mode != "off"
 
     def compile(self, name: str, function: Callable[..., Any]) -> Callable[..., Any]:
-        """Return ``function`` compiled by inductor.
+        """Return a pure function of tensors and modules, or a :class:`Gradient` of one, compiled by inductor.
 
-        Args:
-            name: Name in messages.
-            function: A pure function of tensors and modules, or a :class:`Gradient` of one.
+        Messages call it ``name``.
         """
         if not self.compiles:
             return function
         # one C++ file per function instead of one per kernel halves compile time
         options: dict[str, Any] | None = {"cpp_wrapper": True} if self.device.type == "cpu" else None
-        if isinstance(function, Gradient):
-            fast = function._replace(objective=torch.compile(function.objective, dynamic=False, options=options))
-        else:
-            fast = torch.compile(function, dynamic=False, options=options)
+        compile_ = functools.partial(torch.compile, dynamic=False, options=options)
+        is_gradient = isinstance(function, Gradient)
+        fast = function._replace(objective=compile_(function.objective)) if is_gradient else compile_(function)
         guarded = Guarded(name, "compiled", fast, function, tries=1)
         self._compiled.append(guarded)
         return guarded
@@ -83,9 +78,7 @@ class Accelerator:
     def capture(self, name: str, function: Callable[..., Any]) -> Callable[..., Any]:
         """Return ``function`` replayed as a CUDA graph; its results are copies that stay valid.
 
-        Args:
-            name: Name in messages.
-            function: Takes tensors of fixed shapes and forces no GPU sync. It may change parameters.
+        It takes tensors of fixed shapes and forces no GPU sync; it may change parameters. Messages call it ``name``.
         """
         if self.mode != "cudagraphs":
             return function
@@ -97,22 +90,13 @@ class Accelerator:
         """Return a one-line summary of compiled and captured functions."""
         if not self.compiles:
             return f"Nothing is compiled ({self._reason})."
-        captured = f" Captured as CUDA graphs: {_names(self._captured)}." if self._captured else ""
-        return (
-            f"Compiled for {self.device}: {_names(self._compiled)}.{captured} The first iteration takes up to a minute."
-        )
+        compiled, captured = (", ".join(f.name for f in functions) for functions in (self._compiled, self._captured))
+        captured = f" Captured as CUDA graphs: {captured}." if captured else ""
+        return f"Compiled for {self.device}: {compiled}.{captured} The first iteration takes up to a minute."
 
 
 class Guarded:
-    """A fast function with a fallback.
-
-    Args:
-        name: Name in messages.
-        verb: ``compiled`` or ``captured``, for messages.
-        fast: The compiled or captured function.
-        slow: The eager function.
-        tries: Number of first calls in which compiling or capturing may fail.
-    """
+    """A compiled or captured (``verb``) function that becomes eager if one of its first ``tries`` calls fails."""
 
     def __init__(self, name: str, verb: str, fast: Callable[..., Any], slow: Callable[..., Any], tries: int) -> None:
         self.name, self.verb, self._fast, self._slow, self._tries = name, verb, fast, slow, tries
@@ -138,19 +122,6 @@ class Guarded:
             return result
 
 
-def _names(functions: list[Guarded]) -> str:
-    return ", ".join(function.name for function in functions)
-
-
-class HasLoss(Protocol):
-    """Result of an objective."""
-
-    @property
-    def loss(self) -> Tensor:
-        """Scalar, to be differentiated."""
-        ...
-
-
 class Gradient(NamedTuple):
     """Calls an objective and differentiates its loss.
 
@@ -158,11 +129,11 @@ class Gradient(NamedTuple):
     """
 
     objective: Callable[..., Any]
-    """Returns an object with a ``loss``."""
+    """Returns an object whose ``loss`` is a scalar."""
     parameters: Sequence[nn.Parameter]
     """Parameters to differentiate with respect to; everything else is constant."""
 
     def __call__(self, *args: Any) -> tuple[Any, tuple[Tensor, ...]]:
         """Return the objective's result and the gradient of its loss, zero for unused parameters."""
-        result: HasLoss = self.objective(*args)
+        result = self.objective(*args)
         return result, torch.autograd.grad(result.loss, list(self.parameters), materialize_grads=True)

@@ -10,26 +10,13 @@ import torch
 from torch import Tensor, nn
 
 from trudi_rsl.acceleration import Accelerator, Gradient, network_precision
-from trudi_rsl.algorithms.objectives import (
-    ActorTerms,
-    AdjointStates,
-    Objective,
-    TrustRegion,
-    adjoint_objective,
-    adjoint_states,
-    critic_objective,
-    multiplier_loss,
-    pathwise_objective,
-    temperature_loss,
-)
+from trudi_rsl.algorithms import objectives
+from trudi_rsl.algorithms.objectives import ActorTerms, AdjointStates, Objective, TrustRegion
 from trudi_rsl.algorithms.trust_region import OldChains, OldPolicy, fresh_chains, from_trace
 from trudi_rsl.distributed import all_reduce_mean
 from trudi_rsl.policies import ActorCritic
 from trudi_rsl.settings import LearnerCfg, REPPOCfg, TruDiCfg, TrustRegionCfg
 from trudi_rsl.storage import Minibatch
-
-DUAL_INPUTS = ("entropy", "path_kl")
-"""Metrics that drive the temperature and the multiplier; averaged over all ranks."""
 
 
 class Learner:
@@ -37,8 +24,7 @@ class Learner:
 
     Args:
         actor_critic: The module whose actor and critic are trained; its old actor is only read.
-        cfg: Settings.
-        world_size: Number of ranks whose gradients are averaged.
+        world_size: Number of ranks that average their gradients.
         accelerator: Compiles and captures the steps; None does neither.
     """
 
@@ -76,8 +62,7 @@ class Learner:
             optimizer.found_inf = self.skips  # type: ignore[attr-defined]
         compile_ = self.accelerator.compile
         self._critic_gradient = compile_("critic step", Gradient(self._critic_objective, parameters["critic"]))
-        self._fresh_chains = self._draw_fresh_chains
-        if cfg.draws_old_chains:
+        if isinstance(cfg, TruDiCfg) and cfg.draws_old_chains:
             self._fresh_chains = compile_("old policy's chains", self._draw_fresh_chains)
         self._matches_adjoints = isinstance(cfg, TruDiCfg) and cfg.actor_gradient == "adjoint"
         if self._matches_adjoints:
@@ -101,12 +86,8 @@ class Learner:
         A step with a NaN or infinity in its gradient is skipped, and so are all steps after it until ``skips`` is
         reset. This preserves the state that the failing minibatch met.
 
-        Args:
-            batch: Rows of the rollout.
-            old_steps: Step sizes ``[N, A]`` of the policy that collected it, None for a Gaussian.
-
-        Returns:
-            Scalars on the device, without gradient; ``skipped_updates`` is 1 if any step was skipped.
+        ``old_steps`` are the step sizes ``[N, A]`` of the policy that collected the batch, None for a Gaussian. Returns
+        scalars on the device, without gradient; ``skipped_updates`` is 1 if any step was skipped.
         """
         return self._update(batch, old_steps)
 
@@ -131,7 +112,7 @@ class Learner:
 
     def _critic_objective(self, batch: Minibatch) -> Objective:
         with network_precision(self.cfg.precision, batch.actions.device.type):
-            return critic_objective(self.actor_critic.critic, batch, self.cfg.aux_loss_coef)
+            return objectives.critic_objective(self.actor_critic.critic, batch, self.cfg.aux_loss_coef)
 
     # -- actor --------------------------------------------------------------------------------------------------------
 
@@ -140,8 +121,8 @@ class Learner:
         old = self._old_policy(batch, old_steps)
         terms = ActorTerms(batch.actor_obs, batch.critic_obs, noise, old, self.alpha, self.multiplier)
         objective, gradient = self._differentiate_actor(terms)
-        # one all-reduce for all of them
-        dual_inputs = {name: objective.metrics[name] for name in DUAL_INPUTS if name in objective.metrics}
+        # one all-reduce for the gradient and what drives the duals
+        dual_inputs = {name: objective.metrics[name] for name in ("entropy", "path_kl") if name in objective.metrics}
         averages = self._average_over_ranks([*gradient, *dual_inputs.values()])
         norm = self._descend("actor", averages[: len(gradient)])
         averaged = dict(zip(dual_inputs, averages[len(gradient) :], strict=True))
@@ -163,15 +144,15 @@ class Learner:
         model, region = self.actor_critic, self._trust_region
         with network_precision(self.cfg.precision, terms.obs.device.type):
             if region is not None and states is not None and chosen is not None:
-                return adjoint_objective(model.actor, terms, states, chosen, region.estimator)
+                return objectives.adjoint_objective(model.actor, terms, states, chosen, region.estimator)
             split = not (self.accelerator.compiles or terms.obs.is_cuda or terms.old is None)
-            return pathwise_objective(model.actor, model.critic, terms, region, split)
+            return objectives.pathwise_objective(model.actor, model.critic, terms, region, split)
 
     def _draw_adjoint_states(self, terms: ActorTerms) -> AdjointStates:
         model, region = self.actor_critic, self._trust_region
         assert region is not None, "only TruDi, which has one, matches adjoints"
         with network_precision(self.cfg.precision, terms.obs.device.type):
-            return adjoint_states(model.actor, model.critic, terms, region)
+            return objectives.adjoint_states(model.actor, model.critic, terms, region)
 
     @property
     def _trust_region(self) -> TrustRegion | None:
@@ -198,9 +179,9 @@ class Learner:
     def _dual_step(self, entropy: Tensor, mean_kl: Tensor | None) -> None:
         """Update the temperature and, given the mean path KL of a trust region, its multiplier."""
         # each loss is linear in its multiplier, so it is its own derivative by the multiplier's logarithm
-        self.log_alpha.grad = temperature_loss(self.log_alpha, entropy, self.entropy_target)
+        self.log_alpha.grad = objectives.temperature_loss(self.log_alpha, entropy, self.entropy_target)
         if mean_kl is not None and isinstance(self.cfg, TrustRegionCfg):
-            self.log_lambda.grad = multiplier_loss(self.log_lambda, mean_kl, self.cfg.kl_bound)
+            self.log_lambda.grad = objectives.multiplier_loss(self.log_lambda, mean_kl, self.cfg.kl_bound)
             self._skip_unless_finite(mean_kl)
         self._skip_unless_finite(entropy)
         self.optimizers["duals"].step()
@@ -231,10 +212,8 @@ class Learner:
 
     def state_dict(self) -> dict[str, Any]:
         """Return the optimisers' states and the multipliers."""
-        state: dict[str, Any] = {name: optimizer.state_dict() for name, optimizer in self.optimizers.items()}
-        state["log_alpha"] = self.log_alpha.detach().clone()
-        state["log_lambda"] = self.log_lambda.detach().clone()
-        return state
+        duals = {"log_alpha": self.log_alpha.detach().clone(), "log_lambda": self.log_lambda.detach().clone()}
+        return {name: optimizer.state_dict() for name, optimizer in self.optimizers.items()} | duals
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
         """Restore the result of :meth:`state_dict`, but keep the configured learning rate."""

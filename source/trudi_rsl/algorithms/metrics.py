@@ -21,15 +21,10 @@ MAX_METRICS = frozenset({"path_kl_max", "skipped_updates"})
 
 
 def rollout_metrics(storage: RolloutBuffer, hl_gauss: HLGauss) -> dict[str, Tensor]:
-    """Return scalars on the device.
+    """Return scalars on the device, of a rollout whose targets are computed.
 
-    Args:
-        storage: A rollout whose targets are computed.
-        hl_gauss: The critic's value range.
-
-    Returns:
-        The share of usable targets outside the range, the share of saturated action components, the normaliser's error
-        (:func:`observation_shift`), and the range.
+    They are the share of usable targets outside the value range, the share of saturated action components, the
+    normaliser's error (:func:`observation_shift`), and the range.
     """
     return {
         "clipped_targets": masked_mean(hl_gauss.clipped(storage.targets).float(), storage.target_valid),
@@ -41,10 +36,7 @@ def rollout_metrics(storage: RolloutBuffer, hl_gauss: HLGauss) -> dict[str, Tens
 
 
 def observation_shift(storage: RolloutBuffer) -> Tensor:
-    """Return the distance of the rollout's mean observation from the normaliser's, in standard deviations, scalar.
-
-    The largest over all entries of an observation: 0 where the running statistics are those of the rollout.
-    """
+    """Return the largest distance of an entry's mean over the rollout from its running mean, in standard deviations."""
     obs = {id(o): o for o in (storage.actor_obs, storage.critic_obs)}.values()
     return torch.stack([o[: storage.num_steps].mean((0, 1)).abs().max() for o in obs]).max()
 
@@ -59,7 +51,4 @@ def reduce_metrics(metrics: dict[str, Tensor]) -> dict[str, float]:
     """Return each scalar's mean or maximum over all ranks (:data:`MAX_METRICS`), with one GPU sync."""
     ranks = all_gather(torch.stack([value.float() for value in metrics.values()]))
     means, maxima = torch.stack([ranks.mean(0), ranks.amax(0)]).tolist()
-    return {
-        name: maximum if name in MAX_METRICS else mean
-        for name, mean, maximum in zip(metrics, means, maxima, strict=True)
-    }
+    return {name: (maxima if name in MAX_METRICS else means)[i] for i, name in enumerate(metrics)}

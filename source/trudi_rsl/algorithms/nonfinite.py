@@ -45,10 +45,7 @@ LOWER_LEARNING_RATE = "Resume from an earlier checkpoint with a lower agent.algo
 
 
 def filter_nonfinite(*tensors: Tensor) -> tuple[tuple[Tensor, ...], Tensor]:
-    """Return the tensors ``[E]`` or ``[E, ...]`` with 0 in rows where any of them is not finite, and the finite rows.
-
-    The mask of finite rows is bool ``[E]``.
-    """
+    """Return the tensors ``[E, ...]`` with 0 in rows where any is not finite, and the mask of finite rows ``[E]``."""
     finite = torch.stack([torch.isfinite(x.flatten(1) if x.ndim > 1 else x[:, None]).all(1) for x in tensors]).all(0)
     masks = (~finite.view(-1, *[1] * (x.ndim - 1)) for x in tensors)
     return tuple(x.masked_fill(mask, 0.0) for x, mask in zip(tensors, masks, strict=True)), finite
@@ -89,24 +86,16 @@ def find_nonfinite(storage: RolloutBuffer) -> NonFinite | None:
     if not bad.any():
         return None
     row, env = (int(i) for i in bad.nonzero()[0])
-    return NonFinite(
-        QUANTITIES[row % 4],
-        env,
-        row // 4,
-        envs=bad.any(0).nonzero().flatten(),
-        lost=(~storage.seen[steps]).nonzero().flatten(),
-    )
+    affected, lost = bad.any(0).nonzero().flatten(), (~storage.seen[steps]).nonzero().flatten()
+    return NonFinite(QUANTITIES[row % 4], env, row // 4, affected, lost)
 
 
 def mask_nonfinite(storage: RolloutBuffer) -> bool:
-    """Exclude non-finite transitions from learning; call it before targets are computed.
+    """Exclude non-finite transitions from learning, and return whether at least :data:`MIN_SHARE` of them is left.
 
-    A row with a non-finite observation is not drawn for minibatches; finite rows are drawn twice instead. A row with a
-    non-finite reward or successor has no target, and the rows before it bootstrap in front of it, as at a time limit
-    without a final observation.
-
-    Returns:
-        Whether at least :data:`MIN_SHARE` of the transitions is left.
+    Call it before targets are computed. A row with a non-finite observation is not drawn for minibatches; finite rows
+    are drawn twice instead. A row with a non-finite reward or successor has no target, and the rows before it bootstrap
+    in front of it, as at a time limit without a final observation.
     """
     next_seen = storage.seen[1:] | storage.terminated | storage.truncated
     storage.has_final &= _finite_final_obs(storage)
@@ -135,8 +124,7 @@ Content = Callable[[], Mapping[str, Any]]
 class UpdateGuard:
     """Excludes non-finite numbers from learning, and stops training if too many updates are skipped.
 
-    Args:
-        max_in_a_row: Number of consecutive iterations with a skipped update that stops training, at least 1.
+    ``max_in_a_row`` is the number of consecutive iterations with a skipped update that stops training, at least 1.
     """
 
     def __init__(self, max_in_a_row: int) -> None:
@@ -148,15 +136,10 @@ class UpdateGuard:
         self._warned = False
 
     def filter_rollout(self, storage: RolloutBuffer, env: VecEnv | None, content: Content) -> tuple[bool, int]:
-        """Exclude non-finite transitions of a rollout, and reset environments that are non-finite at its end.
+        """Exclude non-finite transitions of a full rollout, and reset environments that are non-finite at its end.
 
-        Args:
-            storage: A full rollout, whose targets are not computed yet.
-            env: The environments it comes from.
-            content: Called if the update is skipped.
-
-        Returns:
-            Whether enough is left to learn from, and the number of affected environments.
+        Call it before targets are computed. Returns whether enough is left to learn from, and the number of affected
+        environments; ``content`` is called if it is not enough.
 
         Raises:
             NonFiniteError: If the policy's own actions are not finite, the host cannot reset single environments, or
@@ -178,11 +161,8 @@ class UpdateGuard:
         if mask_nonfinite(storage):
             if not self._warned:
                 self._warned = True
-                logger.warning(
-                    "%s Training continues without those transitions; Loss/nonfinite_envs counts the environments from "
-                    "now on.",
-                    found,
-                )
+                counted = "Loss/nonfinite_envs counts the environments from now on"
+                logger.warning("%s Training continues without those transitions; %s.", found, counted)
             return True, len(found.envs)
         self.record_skip(str(found), INSPECT_TASK, {"rollout": _rows_of_envs(storage, found.envs)}, content)
         return False, len(found.envs)
@@ -192,11 +172,8 @@ class UpdateGuard:
     ) -> None:
         """Check the minibatches of an iteration; takes one GPU sync if all of them were learned from.
 
-        Args:
-            metrics: Of each minibatch, as ``Learner.update`` returns them.
-            weights: Norm of all parameters after the last one, scalar.
-            batch: Returns the transitions of the minibatch with the given index.
-            content: Called if an update was skipped.
+        ``metrics`` are those that ``Learner.update`` returned, ``weights`` is the norm of all parameters after the last
+        update, scalar. For a skipped update, ``batch`` returns a minibatch by its index, ``content`` the checkpoint.
 
         Raises:
             NonFiniteError: If parameters are not finite, or too many updates in a row were skipped.
@@ -216,11 +193,8 @@ class UpdateGuard:
     def record_skip(self, reason: str, remedy: str, cause: Mapping[str, Any], content: Content) -> None:
         """Count an update that was skipped, entirely or from some minibatch on, and write its cause to the run folder.
 
-        Args:
-            reason: A sentence.
-            remedy: A sentence with advice, for the error.
-            cause: The data that could not be learned from: tensors and plain values.
-            content: Returns the checkpoint that is written beside it.
+        ``reason`` and ``remedy`` are sentences for warning and error, ``cause`` is the data that could not be learned
+        from (tensors and plain values), and ``content`` returns the checkpoint that is written beside it.
 
         Raises:
             NonFiniteError: If too many updates in a row were skipped.

@@ -96,8 +96,7 @@ class ActorTerms(NamedTuple):
     noise: Tensor
     """Standard normal noise of the actor's own decisions, ``[num_draws, B, A]``."""
     old: OldPolicy | None
-    """Chains or distributions of the policy that collected the rollout; None for the reverse KL, which evaluates that
-    policy, and without a trust region."""
+    """Chains or distributions of the policy that collected the rollout; None for the reverse KL and for no region."""
     alpha: Tensor
     """Temperature, scalar, constant."""
     multiplier: Tensor
@@ -110,7 +109,7 @@ class TrustRegion(NamedTuple):
     kl_bound: float
     """``eps`` in nats."""
     estimator: str
-    """See :func:`~trudi_rsl.algorithms.trust_region.path_kl`, or ``reverse``."""
+    """``reverse``, or an estimator of :func:`~trudi_rsl.algorithms.trust_region.path_kl`."""
     old_policy: Policy
     """The actor that collected the rollout; read by the reverse KL only."""
 
@@ -120,13 +119,8 @@ def gated_actor_loss(
 ) -> Tensor:
     """Return the mean over states of ``c(s) <= eps ? alpha * lp - Q : lambda * c(s)``.
 
-    Args:
-        log_probs: Log-prob bound of the policy's own actions ``[B]``.
-        values: ``Q`` of these actions ``[B]``.
-        path_kl: ``c(s)`` ``[B]``.
-        gate: Whether ``c(s)`` is within the trust region, bool ``[B]``, not differentiated.
-        alpha: Temperature, scalar, constant.
-        multiplier: ``lambda``, scalar, constant.
+    All are ``[B]`` but the constant scalars ``alpha`` and ``lambda``. ``lp`` is the log-prob bound of the policy's own
+    actions, ``Q`` their value, and ``gate`` is ``c(s) <= eps``.
     """
     # multiplication by a mask would turn an infinite loss of the other branch into NaN
     return (alpha * log_probs - values).where(gate, multiplier * path_kl).mean()
@@ -139,15 +133,8 @@ def pathwise_objective(
 
     Without a trust region (DIME) it is the mean of ``alpha * lp - Q``, else :func:`gated_actor_loss`.
 
-    Args:
-        policy: The actor.
-        critic: Q-function, held constant.
-        terms: The minibatch.
-        region: The trust region, None for none.
-        split: Compute for each state only the branch that its gate selects, instead of both for all states. A state
-            beyond ``eps`` needs the gradient of its path KL, one within the gradient of its action. Saves time on a
-            CPU; on a GPU it forces a sync, and its shapes depend on values, so that it can be neither compiled nor
-            captured. Needs ``terms.old``.
+    With ``split``, it computes for each state only the branch that its gate selects. This saves time on a CPU; on a GPU
+    it forces a sync, and shapes depend on values, so that it can be neither compiled nor captured. Needs ``terms.old``.
     """
     if region is None:
         decision = policy.decide(terms.obs, terms.noise)
@@ -196,11 +183,7 @@ class AdjointStates(NamedTuple):
 def adjoint_states(policy: DiffusionPolicy, critic: QCritic, terms: ActorTerms, region: TrustRegion) -> AdjointStates:
     """Draw the policy's chains, evaluate the whole path KL and differentiate the critic at the chains' ends.
 
-    Args:
-        policy: The actor.
-        critic: Q-function.
-        terms: The minibatch, with one old chain per state.
-        region: The trust region, with another estimator than ``reverse``.
+    ``terms`` holds one old chain per state; the region's estimator is not ``reverse``.
     """
     assert terms.old is not None, "the reverse KL depends on chains that are not differentiated here"
     chain = policy.sample(terms.obs, terms.noise)
@@ -230,12 +213,7 @@ def adjoint_objective(
     Both are sums over steps, so ``M`` steps drawn uniformly, times ``N / M``, are unbiased. A state's network input is
     its own chain's latent in the first case and the old chain's in the second: one call serves both.
 
-    Args:
-        policy: The actor.
-        terms: The minibatch.
-        states: Of the same minibatch and policy.
-        chosen: Indices of the steps ``[M]``, without repetition.
-        estimator: Of the path KL.
+    ``chosen`` are their indices ``[M]`` without repetition; ``states`` are of the same minibatch and policy.
     """
     old = terms.old
     assert isinstance(old, OldChains)
@@ -268,22 +246,13 @@ def _gate_metrics(loss: Tensor, log_prob_sum: Tensor, kl: Tensor, gate: Tensor) 
 
 
 def temperature_loss(log_alpha: Tensor, entropy: Tensor, entropy_target: float) -> Tensor:
-    """Return ``alpha (l - target)``, which is also its derivative by ``log_alpha``.
+    """Return ``alpha (l - target)`` of the batch's entropy bound ``l``, also its own derivative by ``log_alpha``.
 
-    Args:
-        log_alpha: Logarithm of the temperature, scalar.
-        entropy: Entropy bound ``l`` of the batch, scalar, constant.
-        entropy_target: Target of ``l`` in nats, summed over dimensions.
+    ``l`` and its target are in nats, summed over action dimensions.
     """
     return log_alpha.exp() * (entropy - entropy_target)
 
 
 def multiplier_loss(log_lambda: Tensor, path_kl: Tensor, kl_bound: float) -> Tensor:
-    """Return ``-lambda (mean c - eps)``, which is also its derivative by ``log_lambda``.
-
-    Args:
-        log_lambda: Logarithm of the trust region's multiplier, scalar.
-        path_kl: Mean path KL of the batch, scalar, constant.
-        kl_bound: Trust region ``eps``.
-    """
+    """Return ``-lambda (c - eps)`` of the batch's mean path KL ``c``, also its own derivative by ``log_lambda``."""
     return -log_lambda.exp() * (path_kl - kl_bound)

@@ -28,6 +28,7 @@ from trudi_rsl.checkpoints.format import (
 )
 from trudi_rsl.checkpoints.rebuild import model_spec
 from trudi_rsl.checkpoints.resume import resume_state, set_resume_state
+from trudi_rsl.distributed import all_reduce_mean
 from trudi_rsl.errors import ConfigError, nearest
 from trudi_rsl.policies import DenoisingModel, FlowModel, GenerativeModel
 from trudi_rsl.rsl_rl_compat.models import resolve_callable
@@ -105,11 +106,7 @@ class PolicyGradient(PPO):
 
     @classmethod
     def check_version(cls) -> None:
-        """Refuse versions of RSL-RL whose storage and models are incompatible.
-
-        Raises:
-            ConfigError: Naming the installed version.
-        """
+        """Raise a ConfigError if the installed RSL-RL's storage and models are incompatible."""
         if not PPO_MODELS:
             raise ConfigError(f"{cls.__name__} needs rsl-rl-lib 5; installed is {INSTALLED}, where TruDi trains.")
 
@@ -121,17 +118,11 @@ class PolicyGradient(PPO):
         Sets the actor's ``output_*`` properties for the batch.
         """
         self.actor(cast(TensorDict, batch.observations), stochastic_output=True)
-        return self.actor.get_output_log_prob(cast(Tensor, batch.actions)) - torch.squeeze(
-            cast(Tensor, batch.old_actions_log_prob), -1
-        )
+        log_prob = self.actor.get_output_log_prob(cast(Tensor, batch.actions))
+        return log_prob - torch.squeeze(cast(Tensor, batch.old_actions_log_prob), -1)
 
     def surrogate(self, ratio: Tensor, advantages: Tensor) -> Tensor:
-        """Return the actor's loss per element of ``ratio``.
-
-        Args:
-            ratio: Exponentials of :meth:`log_ratios`.
-            advantages: ``[B]``.
-        """
+        """Return the actor's loss per element of ``ratio = exp(log_ratios)``, for advantages ``[B]``."""
         return clipped_surrogate(ratio, advantages, self.clip_param)
 
     # -- learning -------------------------------------------------------------------------------------------------
@@ -172,13 +163,9 @@ class PolicyGradient(PPO):
             values = self.critic(cast(TensorDict, batch.observations))
             if self.schedule == "adaptive" and self.desired_kl is not None:
                 self._adapt_learning_rate(batch)
+            clip = self.clip_param if self.use_clipped_value_loss else None
             losses = {
-                "value": value_loss(
-                    values,
-                    cast(Tensor, batch.values),
-                    cast(Tensor, batch.returns),
-                    self.clip_param if self.use_clipped_value_loss else None,
-                ),
+                "value": value_loss(values, cast(Tensor, batch.values), cast(Tensor, batch.returns), clip),
                 "surrogate": self.surrogate(ratio, advantages).mean(),
             }
             loss = losses["surrogate"] + self.value_loss_coef * losses["value"]
@@ -198,24 +185,18 @@ class PolicyGradient(PPO):
 
     def _record_skip(self, batch: RolloutStorage.Batch, logged: list[dict[str, Tensor]]) -> None:
         bad = sorted(name for name, value in logged[-1].items() if not torch.isfinite(value))
-        observations = cast(TensorDict, batch.observations).to_dict()
-        rest = {name: getattr(batch, name) for name in ("actions", "advantages", "returns", "old_actions_log_prob")}
-        self.guard.record_skip(
-            f"Minibatch {len(logged)} gave a non-finite gradient ({', '.join(bad) or 'of finite losses'}).",
-            LOWER_LEARNING_RATE,
-            {"minibatch": {"observations": observations, **rest}, "not_finite": bad},
-            self.save,
-        )
+        names = ("actions", "advantages", "returns", "old_actions_log_prob")
+        minibatch = {name: getattr(batch, name) for name in names}
+        minibatch["observations"] = cast(TensorDict, batch.observations).to_dict()
+        reason = f"Minibatch {len(logged)} gave a non-finite gradient ({', '.join(bad) or 'of finite losses'})."
+        self.guard.record_skip(reason, LOWER_LEARNING_RATE, {"minibatch": minibatch, "not_finite": bad}, self.save)
 
     @torch.no_grad()
     def _adapt_learning_rate(self, batch: RolloutStorage.Batch) -> None:
         """Lower the learning rate where the mean KL is above twice ``desired_kl``, raise it below half of that."""
         old = cast("tuple[Tensor, ...]", batch.old_distribution_params)
-        kl = self.actor.get_kl_divergence(old, self.actor.output_distribution_params).mean()
-        if self.is_multi_gpu:
-            torch.distributed.all_reduce(kl)
-            kl /= self.gpu_world_size
-        mean_kl = kl.item()
+        kl = self.actor.get_kl_divergence(old, self.actor.output_distribution_params)
+        mean_kl = all_reduce_mean(kl.mean()).item()
         if mean_kl > 2.0 * self.desired_kl:
             self.learning_rate = max(MIN_LEARNING_RATE, self.learning_rate / 1.5)
         elif 0.0 < mean_kl < 0.5 * self.desired_kl:
@@ -275,8 +256,7 @@ class GenerativePolicyGradient(PolicyGradient):
         """Build the algorithm; an ``actor`` section of PPO is converted (:meth:`actor_section`).
 
         Raises:
-            ConfigError: As in :meth:`PolicyGradient.construct_algorithm`, or if the actor is of another class or has an
-                unknown or impossible setting.
+            ConfigError: Also if the actor is of another class or has an unknown or impossible setting.
         """
         cls.check_version()
         cfg["actor"] = cls.actor_section(cfg["actor"])
@@ -306,10 +286,8 @@ class GenerativePolicyGradient(PolicyGradient):
                     stacklevel=2,
                 )
         elif not issubclass(model, cls.model):
-            raise ConfigError(
-                f"{cls.__name__}'s actor is a {cls.model.__name__}; agent.actor.class_name is {model.__name__}. Leave "
-                "it out or write MLPModel."
-            )
+            mismatch = f"{cls.__name__}'s actor is a {cls.model.__name__}; agent.actor.class_name is {model.__name__}"
+            raise ConfigError(f"{mismatch}. Leave it out or write MLPModel.")
         known = inspect.signature(cls.model).parameters
         for name in section:
             if name not in known and name != "class_name":
@@ -318,27 +296,20 @@ class GenerativePolicyGradient(PolicyGradient):
 
     def log_ratios(self, batch: RolloutStorage.Batch) -> Tensor:
         """Return the actor's own log-ratios; see :class:`PolicyGradient`."""
-        actor = cast(GenerativeModel, self.actor)
-        return actor.log_ratios(
-            cast(TensorDict, batch.observations),
-            cast(Tensor, batch.actions),
-            cast("Sequence[Tensor]", batch.old_distribution_params),
-        )
+        old_params = cast("Sequence[Tensor]", batch.old_distribution_params)
+        actor, actions = cast(GenerativeModel, self.actor), cast(Tensor, batch.actions)
+        return actor.log_ratios(cast(TensorDict, batch.observations), actions, old_params)
 
 
 class DPPO(GenerativePolicyGradient):
     """DPPO (arXiv 2409.00588): PPO over the decision process in which every denoising step is a decision.
 
     A step's ratio is that of its Gaussian density and is clipped separately. All steps of a chain share the resulting
-    action's advantage, discounted by ``gamma_denoise`` for each later step. With one denoising step it is PPO on the
-    Gaussian of that step.
-
-    Args:
-        settings: PPO's, positional and by name.
-        gamma_denoise: Discount per denoising step, in (0, 1].
+    action's advantage, discounted by ``gamma_denoise``, in (0, 1], for each later step. With one denoising step it is
+    PPO on the Gaussian of that step. All other settings are PPO's.
 
     Raises:
-        ConfigError: If it is out of range.
+        ConfigError: If ``gamma_denoise`` is out of range.
     """
 
     algo: ClassVar[PolicyGradientAlgorithm] = "dppo"
@@ -347,9 +318,8 @@ class DPPO(GenerativePolicyGradient):
     def __init__(self, *settings: Any, gamma_denoise: float = DPPOCfg.gamma_denoise, **named_settings: Any) -> None:
         super().__init__(*settings, **named_settings)
         DPPOCfg(gamma_denoise)
-        num_steps = cast(DenoisingModel, self.get_policy()).num_steps
-        steps_after = torch.arange(num_steps - 1, -1, -1, device=self.device)
-        self._discounts = gamma_denoise**steps_after
+        num_steps = cast(DenoisingModel, self.get_policy()).actor.num_steps
+        self._discounts = gamma_denoise ** torch.arange(num_steps - 1, -1, -1, device=self.device)
 
     def surrogate(self, ratio: Tensor, advantages: Tensor) -> Tensor:
         """Return PPO's loss of every denoising step, ``[B, N]``; see :class:`PolicyGradient`."""
@@ -361,10 +331,7 @@ class FPO(GenerativePolicyGradient):
 
     The loss bounds the action's negative log-density up to a constant, and is estimated at times and noises that are
     drawn once for each action. The flow has neither entropy nor KL in closed form, so ``entropy_coef`` and the adaptive
-    learning rate are ignored with one warning that names them.
-
-    Args:
-        settings: PPO's, positional and by name.
+    learning rate are ignored with one warning that names them. All other settings are PPO's.
     """
 
     algo: ClassVar[PolicyGradientAlgorithm] = "fpo"
@@ -373,14 +340,9 @@ class FPO(GenerativePolicyGradient):
 
     def __init__(self, *settings: Any, **named_settings: Any) -> None:
         super().__init__(*settings, **named_settings)
-        ignored = []
-        if self.schedule == "adaptive":
-            self.schedule = "fixed"
-            ignored.append("schedule: adaptive")
-        if self.entropy_coef != 0.0:
-            self.entropy_coef = 0.0
-            ignored.append("entropy_coef")
-        if ignored:
+        given = {"schedule: adaptive": self.schedule == "adaptive", "entropy_coef": self.entropy_coef != 0.0}
+        if ignored := [name for name, is_given in given.items() if is_given]:
+            self.schedule, self.entropy_coef = "fixed", 0.0
             warnings.warn(
                 f"FPO has neither KL nor entropy in closed form and ignores {' and '.join(ignored)}; the learning rate "
                 f"stays {self.learning_rate}.",

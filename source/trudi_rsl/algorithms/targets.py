@@ -19,64 +19,37 @@ MARGIN = 0.2
 HL-Gauss biases values near the ends inwards, so waiting for clipped targets would be too late.
 """
 
-OTHER_SIDE = 0.5
-"""Smallest extent of the range on the side without rewards, relative to the other side's."""
-
-MIN_REACH = 1.0
-"""Smallest extent of the longer side."""
-
 
 def initial_range(rewards: Tensor, gamma: float) -> tuple[Tensor, Tensor]:
     """Return a range that contains the return of earning the first rollout's extreme rewards forever.
 
-    ``[min(q01, 0), max(q99, 0)] / (1 - gamma)``, the shorter side at least half as long as the longer one. The
-    quantiles are those of all ranks' rewards.
-
-    Args:
-        rewards: Rewards of the first rollout ``[T, E]``.
-        gamma: Discount per step.
+    ``[min(q01, 0), max(q99, 0)] / (1 - gamma)``, the longer side at least 1 and the shorter one at least half as long.
+    The quantiles are those of all ranks' rewards ``[T, E]``.
     """
     rewards = all_gather(rewards).flatten()[: 2**24]
     low, high = torch.quantile(rewards, torch.tensor([0.01, 0.99], dtype=rewards.dtype, device=rewards.device))
     low, high = low.clamp(max=0.0) / (1.0 - gamma), high.clamp(min=0.0) / (1.0 - gamma)
-    reach = torch.maximum(-low, high).clamp(min=MIN_REACH)
-    return torch.minimum(low, -OTHER_SIDE * reach), torch.maximum(high, OTHER_SIDE * reach)
+    half = 0.5 * torch.maximum(-low, high).clamp(min=1.0)
+    return torch.minimum(low, -half), torch.maximum(high, half)
 
 
 def widened_range(vmin: Tensor, vmax: Tensor, targets: Tensor, valid: Tensor) -> tuple[Tensor, Tensor]:
-    """Return the range, with each crowded side moved outwards by the range's width.
-
-    Args:
-        vmin: Lower end, scalar.
-        vmax: Upper end, scalar.
-        targets: Targets ``[T, E]``.
-        valid: Rows with a usable target, bool ``[T, E]``.
-    """
+    """Return the range, with each side that is crowded by usable (``valid``) targets ``[T, E]`` moved by its width."""
     width = vmax - vmin
     low, high = targets < vmin + MARGIN * width, targets > vmax - MARGIN * width
     counts = torch.stack([valid.sum(), (low & valid).sum(), (high & valid).sum()])
     if torch.distributed.is_initialized():
         torch.distributed.all_reduce(counts)
     below, above = counts[1:] / counts[0].clamp(min=1)
-    return (
-        torch.where(below > CROWDED_SHARE, vmin - width, vmin),
-        torch.where(above > CROWDED_SHARE, vmax + width, vmax),
-    )
+    return (vmin - width).where(below > CROWDED_SHARE, vmin), (vmax + width).where(above > CROWDED_SHARE, vmax)
 
 
 @torch.no_grad()
 def compute_targets(model: ActorCritic[Any], storage: RolloutBuffer, alpha: Tensor, gamma: float, lam: float) -> None:
-    """Fill ``targets``, ``next_features`` and the validity masks of ``storage``.
+    """Fill ``targets``, ``next_features`` and the validity masks of a full rollout that ``model`` collected.
 
     The decision at the next observation is both the next action and the bootstrap action, so only final observations
     need additional decisions.
-
-    Args:
-        model: Actor and critic that collected the rollout.
-        storage: A full rollout; its last row of decisions is the bootstrap.
-        alpha: Temperature, scalar.
-        gamma: Discount per step.
-        lam: TD(lambda) mixing.
     """
     next_values = torch.empty_like(storage.rewards)
     next_log_probs = storage.log_probs[1:].clone()
@@ -96,9 +69,8 @@ def compute_targets(model: ActorCritic[Any], storage: RolloutBuffer, alpha: Tens
         next_log_probs[rows] = decision.log_prob
     # r~_t = r_t - gamma alpha b_t lp(s'), with b_t = 0 at a true termination
     soft_rewards = storage.rewards - gamma * alpha * next_log_probs.masked_fill(storage.terminated, 0.0)
-    target_valid = known | storage.terminated
-    storage.target_valid.copy_(target_valid)
     storage.features_valid.copy_(known)
+    target_valid = storage.target_valid.copy_(known | storage.terminated)
     storage.targets.copy_(
         td_lambda_targets(soft_rewards, next_values, storage.terminated, storage.truncated, target_valid, gamma, lam)
     )

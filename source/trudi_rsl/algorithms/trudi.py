@@ -59,12 +59,8 @@ class TruDi:
     with ``algorithm.constraint = "none"``; :class:`REPPO` and :class:`DIME` are classes of their own for the same.
 
     Args:
-        actor_critic: The module to train.
-        storage: Rollout storage of the environment's size.
-        cfg: Settings.
         spec: The checkpoint section that rebuilds the module: task, observation dimensions and groups, action bounds.
         env: The environment; its state is saved if it has a ``state_dict``.
-        device: Training device.
         multi_gpu_cfg: RSL-RL's distributed settings, None on one device.
         num_updates: Number of minibatch updates of the training, infinite if unknown.
     """
@@ -85,12 +81,8 @@ class TruDi:
         multi_gpu_cfg: dict[str, Any] | None = None,
         num_updates: float = math.inf,
     ) -> None:
-        self.device = device
-        self.cfg = cfg
+        self.cfg, self.spec, self.env, self.device, self.storage = cfg, spec, env, device, storage
         self.actor_critic = actor_critic.to(device)
-        self.storage = storage
-        self.spec = spec
-        self.env = env
         accelerator = Accelerator(cfg.compile, device, num_updates)
         world_size = multi_gpu_cfg["world_size"] if multi_gpu_cfg else 1
         self.learner = Learner(actor_critic, cfg, world_size, accelerator)
@@ -109,8 +101,8 @@ class TruDi:
     def construct_algorithm(cls, obs: TensorDict, env: VecEnv, cfg: dict[str, Any], device: str) -> Self:
         """Build the algorithm from a runner configuration; called by RSL-RL's runners.
 
-        Reads ``cfg["algorithm"]``, ``cfg["obs_groups"]``, ``cfg["num_steps_per_env"]``, ``cfg["max_iterations"]`` and
-        ``cfg["multi_gpu"]``. The ``actor`` and ``critic`` model sections of a PPO configuration are ignored.
+        Reads its ``algorithm``, ``obs_groups``, ``num_steps_per_env``, ``max_iterations`` and ``multi_gpu``. The
+        ``actor`` and ``critic`` model sections of a PPO configuration are ignored.
 
         Raises:
             ConfigError: If a setting is unknown or impossible, or the environment has no action bounds.
@@ -141,16 +133,11 @@ class TruDi:
             device,
         )
         values = settings.to_dict()
-        spec = policy_spec(
-            algorithm_of_settings(values),
-            settings.actor,
-            # the algorithm implies the selectors
-            {name: value for name, value in values.items() if name not in SELECTORS},
-            obs,
-            {name: groups[name] for name in ("actor", "critic")},
-            env,
-            (low, high),
-        )
+        algorithm = algorithm_of_settings(values)
+        # the algorithm implies the selectors
+        values = {name: value for name, value in values.items() if name not in SELECTORS}
+        used_groups = {name: groups[name] for name in ("actor", "critic")}
+        spec = policy_spec(algorithm, settings.actor, values, obs, used_groups, env, (low, high))
         num_updates = settings.num_learning_epochs * settings.num_mini_batches * cfg.get("max_iterations", math.inf)
         return {
             "actor_critic": actor_critic,
@@ -175,11 +162,9 @@ class TruDi:
     def _decide(self, obs: TensorDict) -> Tensor:
         model = self.actor_critic
         # an environment with non-finite observations gets the action of a mean observation until it is reset
-        if model.asymmetric:
-            (actor_obs, critic_obs), seen = filter_nonfinite(model.actor_obs(obs), model.critic_obs(obs))
-        else:
-            (actor_obs,), seen = filter_nonfinite(model.actor_obs(obs))
-            critic_obs = actor_obs
+        inputs = (model.actor_obs, model.critic_obs) if model.asymmetric else (model.actor_obs,)
+        finite, seen = filter_nonfinite(*(normalized(obs) for normalized in inputs))
+        actor_obs, critic_obs = finite[0], finite[-1]
         decision = self._sample(actor_obs, model.actor.draw_noise(len(actor_obs)))
         self.storage.add_decision(actor_obs, critic_obs, decision, seen)
         return decision.action
@@ -192,11 +177,11 @@ class TruDi:
         """Store the outcome of a step.
 
         Args:
-            obs: Next observations (of the next episode where one ended); unused, since :meth:`act` receives them again.
+            obs: Next observations; unused, since :meth:`act` receives them again.
             rewards: ``[E]``; not changed.
-            dones: Ends of episodes ``[E]``, nonzero where one ended.
+            dones: Nonzero where an episode ended, ``[E]``.
             extras: ``time_outs`` ``[E]`` marks the truncations among them; ``final_obs`` (observation groups
-                ``[E, ...]``) are the true last observations, used if they contain all groups that are.
+                ``[E, ...]``) are the true last observations, used if they contain all groups of actor and critic.
         """
         done = dones.reshape(-1) > 0
         time_outs = extras.get("time_outs")
@@ -204,9 +189,8 @@ class TruDi:
         final_obs, model = extras.get("final_obs"), self.actor_critic
         if final_obs is not None and {*model.actor_obs.groups, *model.critic_obs.groups} <= {*final_obs.keys()}:
             raw = model.actor_obs.concatenate(final_obs).to(self.device)
-            self.storage.add_final_obs(
-                raw, model.critic_obs.concatenate(final_obs).to(self.device) if model.asymmetric else raw
-            )
+            raw_critic = model.critic_obs.concatenate(final_obs).to(self.device) if model.asymmetric else raw
+            self.storage.add_final_obs(raw, raw_critic)
         (finite_rewards,), rewarded = filter_nonfinite(rewards.reshape(-1))
         self.storage.add_outcome(finite_rewards, done & ~truncated, truncated, rewarded)
 
@@ -227,8 +211,8 @@ class TruDi:
         if not self._can_learn:
             return
         if isinstance(self.cfg, TrustRegionCfg) and not self._replay_checked:
-            obs_seen = self.storage.actor_obs[0].clone()
-            raise_if_replay_differs(self.actor_critic.actor, obs_seen, self._sample, self.cfg.precision)
+            first_obs = self.storage.actor_obs[0].clone()
+            raise_if_replay_differs(self.actor_critic.actor, first_obs, self._sample, self.cfg.precision)
             self._replay_checked = True
         critic = self.actor_critic.critic
         hl_gauss = critic.hl_gauss
@@ -239,9 +223,16 @@ class TruDi:
         with network_precision(self.cfg.precision, self.storage.device.type):
             compute_targets(self.actor_critic, self.storage, self.learner.alpha, self.cfg.gamma, self.cfg.lam)
         if self.cfg.value_range == "auto":
-            vmin, vmax = widened_range(hl_gauss.vmin, hl_gauss.vmax, self.storage.targets, self.storage.target_valid)
-            if (vmin < hl_gauss.vmin) | (vmax > hl_gauss.vmax):
-                critic.widen(vmin, vmax)
+            targets, valid = self.storage.targets, self.storage.target_valid
+            self._widen(*widened_range(hl_gauss.vmin, hl_gauss.vmax, targets, valid))
+
+    def _widen(self, low: Tensor, high: Tensor) -> None:
+        """Widen the critic's value range, unless ``[low, high]`` lies inside it."""
+        critic = self.actor_critic.critic
+        vmin, vmax = critic.hl_gauss.vmin, critic.hl_gauss.vmax
+        # widening to the same range would leave a rounding error
+        if (low < vmin) | (high > vmax):
+            critic.widen(torch.minimum(low, vmin), torch.maximum(high, vmax))
 
     # -- learning -------------------------------------------------------------------------------------------------
 
@@ -251,11 +242,15 @@ class TruDi:
         Raises:
             NonFiniteError: See :meth:`UpdateGuard.check_updates`.
         """
+        numbers = self._learn() if self._can_learn else {"skipped_updates": 1.0}
+        numbers["nonfinite_envs"] = float(self._nonfinite_envs)
+        self._start_rollout()
+        if self._watch is not None:
+            self._watch.observe(numbers)
+        return numbers
+
+    def _learn(self) -> dict[str, float]:
         model, storage = self.actor_critic, self.storage
-        nonfinite = {"nonfinite_envs": float(self._nonfinite_envs)}
-        if not self._can_learn:
-            self._start_rollout()
-            return self._watched({"skipped_updates": 1.0, **nonfinite})
         old_steps = step_sizes_of(model.old_actor)
         model.entropy_per_dim.copy_(-all_reduce_mean(storage.log_probs.mean()) / model.num_actions)
         metrics = rollout_metrics(storage, model.critic.hl_gauss)
@@ -268,21 +263,13 @@ class TruDi:
         self.guard.check_updates(collected, weights, lambda i: storage.minibatch(batches[i]), self.save)
         self.learner.skips.zero_()
         model.sync_old_actor()
-        self._start_rollout()
         metrics |= reduce_minibatches(collected)
         metrics["entropy_per_dim"] = metrics.pop("entropy") / model.num_actions
         metrics["alpha"] = self.learner.alpha
         if isinstance(self.cfg, TrustRegionCfg):
             metrics["lambda"] = self.learner.multiplier
         metrics |= model.actor_metrics()
-        numbers = reduce_metrics(metrics)
-        return self._watched(numbers | nonfinite | {"entropy_target_per_dim": self.cfg.entropy_target_per_dim})
-
-    def _watched(self, numbers: dict[str, float]) -> dict[str, float]:
-        """Pass an iteration's metrics to the health rules and return them."""
-        if self._watch is not None:
-            self._watch.observe(numbers)
-        return numbers
+        return reduce_metrics(metrics) | {"entropy_target_per_dim": self.cfg.entropy_target_per_dim}
 
     def _start_rollout(self) -> None:
         self.storage.clear()
@@ -307,10 +294,7 @@ class TruDi:
         return self.actor_critic
 
     def save(self) -> dict[str, Any]:
-        """Return everything that a resume, an evaluation or an export needs.
-
-        The simulator's state is included between rollouts only.
-        """
+        """Return all that a resume, an evaluation or an export needs; the simulator's state between rollouts only."""
         return {
             "actor_state_dict": select(self.actor_critic, ACTOR_PARTS),
             "critic_state_dict": select(self.actor_critic, CRITIC_PARTS),
@@ -320,7 +304,7 @@ class TruDi:
         }
 
     def load(self, loaded_dict: dict[str, Any], load_cfg: dict[str, bool] | None, strict: bool) -> bool:
-        """Load a checkpoint.
+        """Load a checkpoint, and return whether the runner should adopt its iteration number.
 
         Args:
             loaded_dict: Result of :meth:`save`, or a checkpoint of RSL-RL 3.
@@ -328,16 +312,12 @@ class TruDi:
                 ``iteration`` also restores the random generators and the simulator's state.
             strict: Refuse missing and unknown parameters.
 
-        Returns:
-            Whether the runner should adopt the iteration number.
-
         Raises:
             CheckpointError: If the checkpoint is of another algorithm, task or shape.
         """
         loaded_dict = present_format(loaded_dict)
-        wanted: dict[str, bool] = (
-            dict.fromkeys(("actor", "critic", "optimizer", "iteration"), True) if load_cfg is None else load_cfg
-        )
+        everything: dict[str, bool] = dict.fromkeys(("actor", "critic", "optimizer", "iteration"), True)
+        wanted = everything if load_cfg is None else load_cfg
         # an actor alone may start another task
         spec = learner_spec(loaded_dict, self.spec["task"] if wanted.get("critic") or wanted.get("optimizer") else None)
         check_settings(spec, self.spec)
@@ -349,24 +329,16 @@ class TruDi:
         if wanted.get("actor"):
             self.actor_critic.sync_old_actor()
         if wanted.get("critic"):
-            self._apply_configured_range()
+            # with an automatic value range, keep the loaded one
+            self._value_range_chosen = True
+            if self.cfg.value_range != "auto":
+                self._widen(*torch.tensor(self.cfg.value_range, device=self.device))
         if wanted.get("optimizer"):
             self.learner.load_state_dict(loaded_dict["optimizer_state_dict"])
         if wanted.get("iteration"):
             set_resume_state(self.env, loaded_dict, self.is_main_process)
         self._replay_checked = False
         return wanted.get("iteration", False)
-
-    def _apply_configured_range(self) -> None:
-        """Widen a loaded critic to the configured value range; with an automatic one, keep the loaded range."""
-        self._value_range_chosen = True
-        if self.cfg.value_range != "auto":
-            critic = self.actor_critic.critic
-            vmin, vmax = critic.hl_gauss.vmin, critic.hl_gauss.vmax
-            low, high = (vmin.new_tensor(end) for end in self.cfg.value_range)
-            # widening to the same range would leave a rounding error
-            if (low < vmin) | (high > vmax):
-                critic.widen(torch.minimum(low, vmin), torch.maximum(high, vmax))
 
     def broadcast_parameters(self) -> None:
         """Broadcast parameters, normalisers and multipliers from rank 0."""

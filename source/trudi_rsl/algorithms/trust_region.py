@@ -13,7 +13,7 @@ import torch
 from torch import Tensor
 
 from trudi_rsl.acceleration import network_precision
-from trudi_rsl.diffusion.chain import gaussian_kl, log_ratio, mean_only_kl
+from trudi_rsl.diffusion.chain import gaussian_kl, mean_only_kl, step_log_ratios
 from trudi_rsl.policies.base import Decision, Policy
 from trudi_rsl.policies.diffusion import DiffusionPolicy
 from trudi_rsl.policies.gaussian import Gaussian, GaussianPolicy, kl_divergence
@@ -34,12 +34,7 @@ class OldChains(NamedTuple):
     """Step sizes of that policy, ``[N, A]``."""
 
     def at(self, rows: Tensor, num_states: int) -> OldChains:
-        """Return the chains of some of the states.
-
-        Args:
-            rows: Indices of the states ``[b]``.
-            num_states: Number ``B`` of all states.
-        """
+        """Return the chains of the states ``rows`` ``[b]`` among ``num_states``."""
 
         def select(x: Tensor) -> Tensor:
             # K is written out, as -1 is ambiguous where there are no states
@@ -71,16 +66,10 @@ def step_sizes_of(policy: Policy) -> Tensor | None:
 
 
 def from_trace(trace: Tensor, steps: Tensor | None) -> OldPolicy:
-    """Return the old policy's chains or Gaussians from the stored traces of its decisions.
-
-    Args:
-        trace: Of one decision per state, ``[R, B, A]``.
-        steps: Step sizes of that policy (:func:`step_sizes_of`).
-    """
+    """Return the old policy's chains or Gaussians from its traces ``[R, B, A]`` and :func:`step_sizes_of` it."""
     if steps is None:
         return OldGaussians(*trace)
-    num_steps = len(steps)
-    return OldChains(trace[: num_steps + 1], trace[num_steps + 1 :], steps)
+    return OldChains(trace[: len(steps) + 1], trace[len(steps) + 1 :], steps)
 
 
 def path_kl(policy: Policy, obs: Tensor, old: OldPolicy, estimator: str = "closed_form") -> Tensor:
@@ -99,17 +88,13 @@ def path_kl(policy: Policy, obs: Tensor, old: OldPolicy, estimator: str = "close
         ValueError: If the estimator is unknown.
         TypeError: If one policy is a diffusion policy and the other a Gaussian.
     """
-    if isinstance(policy, DiffusionPolicy) and isinstance(old, OldChains):
-        return _diffusion_kl(policy, obs, old, estimator)
     if isinstance(policy, GaussianPolicy) and isinstance(old, OldGaussians):
         return kl_divergence(Gaussian(old.mean, old.log_std), policy(obs))
-    raise TypeError(f"No KL between a {type(policy).__name__} and {type(old).__name__}.")
-
-
-def _diffusion_kl(policy: DiffusionPolicy, obs: Tensor, old: OldChains, estimator: str) -> Tensor:
-    """Return the path KL with one network call over all denoising steps."""
+    if not isinstance(policy, DiffusionPolicy) or not isinstance(old, OldChains):
+        raise TypeError(f"No KL between a {type(policy).__name__} and {type(old).__name__}.")
     num_chains = old.latents.shape[1] // max(obs.shape[0], 1)
     several = num_chains > 1
+    # one network call over all denoising steps
     means = policy.means(obs.repeat(num_chains, 1) if several else obs, old.latents[:-1])
     kl = chain_kl(estimator, old.latents[1:], old.means, old.steps, means, policy.step_sizes())
     return kl.view(num_chains, obs.shape[0]).mean(0) if several else kl
@@ -118,7 +103,7 @@ def _diffusion_kl(policy: DiffusionPolicy, obs: Tensor, old: OldChains, estimato
 def chain_kl(
     estimator: str, reached: Tensor, old_means: Tensor, old_steps: Tensor, means: Tensor, steps: Tensor
 ) -> Tensor:
-    """Return the KL along old chains, summed over any ``M`` of their steps.
+    """Return the KL ``[B]`` in nats along old chains, summed over any ``M`` of their steps; see :func:`path_kl`.
 
     Args:
         estimator: ``closed_form``, ``mean_only`` or ``log_ratio``.
@@ -127,31 +112,19 @@ def chain_kl(
         old_steps: Its step sizes ``[M, A]``.
         means: The current policy's means from the same latents ``[M, B, A]``.
         steps: Its step sizes ``[M, A]``.
-
-    Returns:
-        ``[B]`` in nats.
-
-    Raises:
-        ValueError: If the estimator is unknown.
     """
     if estimator == "closed_form":
         return gaussian_kl(old_means, old_steps, means, steps)
     if estimator == "mean_only":
         return mean_only_kl(old_means, old_steps, means)
     if estimator == "log_ratio":
-        return log_ratio(reached, old_means, old_steps, means, steps)
+        return step_log_ratios(reached, old_means, old_steps, means, steps).sum(0)
     raise ValueError(f"Unknown path KL estimator {estimator!r}.")
 
 
 @torch.no_grad()
 def fresh_chains(old_policy: DiffusionPolicy, obs: Tensor, noise: Tensor) -> OldChains:
-    """Draw ``K`` chains from the old policy at each of ``B`` observations.
-
-    Args:
-        old_policy: The policy that collected the rollout.
-        obs: Normalised observations ``[B, O]``.
-        noise: Standard normal ``[N+1, K*B, A]``.
-    """
+    """Draw ``K`` chains at each normalised observation ``[B, O]`` from standard normal noise ``[N+1, K*B, A]``."""
     chain = old_policy.sample(obs.repeat(noise.shape[1] // len(obs), 1), noise)
     return OldChains(chain.latents, chain.means, old_policy.step_sizes())
 
@@ -159,11 +132,7 @@ def fresh_chains(old_policy: DiffusionPolicy, obs: Tensor, noise: Tensor) -> Old
 def reverse_path_kl(policy: Policy, old_policy: Policy, obs: Tensor, trace: Tensor) -> Tensor:
     """Return ``KL(new || old)`` ``[B]`` nats, for diffusion along the policy's own chains.
 
-    Args:
-        policy: Current policy; gradients also flow through the trace.
-        old_policy: Policy that collected the rollout.
-        obs: Normalised observations ``[B, O]``.
-        trace: Of the current policy's decisions there, ``[R, B, A]``.
+    ``trace`` ``[R, B, A]`` is that of the current policy's decisions at ``obs`` ``[B, O]``; gradients flow through it.
     """
     return path_kl(old_policy, obs, from_trace(trace, step_sizes_of(policy)))
 
@@ -174,21 +143,13 @@ REPLAY_TOLERANCE = 1e-5
 
 @torch.no_grad()
 def raise_if_replay_differs(
-    policy: Policy,
-    obs: Tensor,
-    sample: Callable[[Tensor, Tensor], Decision],
-    precision: Precision,
+    policy: Policy, obs: Tensor, sample: Callable[[Tensor, Tensor], Decision], precision: Precision
 ) -> None:
     """Raise if a policy's KL to itself is not 0 when its decisions are replayed in other batch shapes.
 
     During the check the policy's last layer has random weights of order 1: before the first update its own weights are
-    near zero, and any error of the matrix products would vanish.
-
-    Args:
-        policy: The actor; its weights are restored.
-        obs: Normalised observations ``[B, O]``.
-        sample: The function that collects rollouts, compiled or not.
-        precision: Precision of the matrix products.
+    near zero, and any error of the matrix products would vanish. Observations ``[B, O]`` are normalised; ``sample`` is
+    the function that collects rollouts, compiled or not.
 
     Raises:
         RuntimeError: Naming the usual cause.

@@ -37,18 +37,12 @@ class _ForeignError(ValueError):
 
 
 def write_checkpoint(content: Mapping[str, Any], path: str | os.PathLike[str]) -> None:
-    """Write a checkpoint, in full or not at all.
-
-    It is serialised in memory first: torch's own writer hides a full disk behind another error.
-
-    Args:
-        content: Tensors and plain values.
-        path: File to write; an earlier file of that name is replaced.
+    """Write a checkpoint of tensors and plain values, in full or not at all.
 
     Raises:
         OSError: If the file cannot be written; an earlier one is kept.
     """
-    buffer = io.BytesIO()
+    buffer = io.BytesIO()  # torch's own writer hides a full disk behind another error
     torch.save(content, buffer)
     with atomic_write(Path(path)) as part:
         part.write(buffer.getbuffer())
@@ -86,13 +80,7 @@ def read_checkpoint(path: str | os.PathLike[str]) -> dict[str, Any]:
 
 
 def _require_sound_archive(path: Path) -> None:
-    """Refuse an archive that is damaged, which torch doesn't notice, or whose parts are compressed or overlap.
-
-    Torch writes neither, and such parts could unpack to any size.
-
-    Raises:
-        CheckpointError: If it is damaged.
-    """
+    """Refuse an archive that is damaged, which torch does not notice, or whose parts could unpack to any size."""
     with path.open("rb") as file:
         if file.read(len(ARCHIVE)) != ARCHIVE:
             return
@@ -121,7 +109,12 @@ def _require_plain(content: Any, size: int) -> None:
     for value in distinct_values(content):
         if not isinstance(value, PLAIN_TYPES):
             raise _ForeignError(f"it holds {one_line(value)}")
-        if isinstance(value, Tensor) and not _is_plain_tensor(value, size):
+        if isinstance(value, Tensor) and not (
+            value.layout is torch.strided
+            and value.device.type == "cpu"
+            and not value.is_quantized
+            and max(value.numel(), value.untyped_storage().nbytes()) <= size
+        ):
             raise _ForeignError("it holds a tensor without memory of its own or larger than the file")
         if isinstance(value, Mapping) and not all(isinstance(key, (str, int)) for key in value):
             raise _ForeignError("it names values by other than text and numbers")
@@ -130,9 +123,3 @@ def _require_plain(content: Any, size: int) -> None:
             raise _ForeignError(f"its {name} is not a mapping")
     if not is_count(content.get("iter", 0), lowest=0):
         raise _ForeignError("its iteration is not a number of iterations")
-
-
-def _is_plain_tensor(tensor: Tensor, size: int) -> bool:
-    if tensor.layout is not torch.strided or tensor.device.type != "cpu" or tensor.is_quantized:
-        return False
-    return max(tensor.numel(), tensor.untyped_storage().nbytes()) <= size

@@ -92,15 +92,15 @@ def policy_spec(
     env: VecEnv,
     action_bounds: tuple[Tensor, Tensor] | None = None,
 ) -> PolicySpec:
-    """Return the section of a checkpoint.
+    """Return the section of a checkpoint, see :class:`PolicySpec`.
 
     Args:
         algorithm: The algorithm that trains the policy.
         policy: The kind of the policy.
-        settings: See :class:`PolicySpec`.
-        obs: Observations of the environment.
+        settings: The algorithm's, or the arguments of the actor's model.
+        obs: Observations, to size the groups.
         obs_groups: Observation sets that the policy reads to the names of their groups.
-        env: The environment, asked for the number of actions, its task and metadata.
+        env: The environment.
         action_bounds: Lower and upper bounds ``[A]`` of a squashed policy.
     """
     return {
@@ -139,11 +139,7 @@ def spec_of(checkpoint: Mapping[str, Any]) -> PolicySpec | None:
 
 
 def algorithm_of(checkpoint: Mapping[str, Any]) -> Algorithm:
-    """Return the ``--algo`` name of the algorithm that wrote a checkpoint of this package or of RSL-RL's PPO.
-
-    Raises:
-        CheckpointError: As :func:`spec_of` does.
-    """
+    """Return the ``--algo`` name of the algorithm that wrote a checkpoint of this package or of RSL-RL's PPO."""
     spec = spec_of(checkpoint)
     return "ppo" if spec is None else spec["algorithm"]
 
@@ -155,21 +151,13 @@ def task_of(checkpoint: Mapping[str, Any]) -> str | None:
 
 
 def check_algorithm(checkpoint: Mapping[str, Any], algorithm: Algorithm) -> None:
-    """Refuse a checkpoint of another algorithm.
-
-    Raises:
-        CheckpointError: Naming both.
-    """
+    """Raise a CheckpointError for a checkpoint of another algorithm."""
     if (found := algorithm_of(checkpoint)) != algorithm:
         raise CheckpointError(f"The checkpoint is of {found}, not of {algorithm}; load it with --algo {found}.")
 
 
 def check_task(saved: str | None, task: str | None) -> None:
-    """Refuse a checkpoint of another task; other names of the same task are accepted (:func:`family`).
-
-    Raises:
-        CheckpointError: Naming both tasks.
-    """
+    """Raise a CheckpointError for a checkpoint of another task; names of the same :func:`family` are the same task."""
     if not isinstance(saved, str | None):
         raise CheckpointError("The checkpoint's task is not a name; use another checkpoint.")
     if saved is not None and task is not None and family(saved) != family(task):
@@ -178,11 +166,7 @@ def check_task(saved: str | None, task: str | None) -> None:
 
 @as_checkpoint_error()
 def learner_spec(checkpoint: Mapping[str, Any], task: str | None = None) -> PolicySpec:
-    """Return the section of a checkpoint of TruDi, REPPO or DIME.
-
-    Args:
-        checkpoint: In the present format.
-        task: The task it must be of; None accepts any.
+    """Return the section of a checkpoint of TruDi, REPPO or DIME and, unless ``task`` is None, of that task.
 
     Raises:
         CheckpointError: If the checkpoint is of another algorithm, of a newer format or of another task.
@@ -249,10 +233,7 @@ OWN_CLASS = re.compile(r"(?:(?:rsl_rl|trudi_rsl)(?:\.[a-z_0-9]+)*[.:])?([A-Za-z_
 
 @as_checkpoint_error()
 def present_format(content: Mapping[str, Any]) -> dict[str, Any]:
-    """Return a checkpoint of any version in the present format; one that has it comes back unchanged.
-
-    Args:
-        content: Content of a file that a runner of any supported version of RSL-RL wrote.
+    """Return the content of a runner's file, of any version, in the present format; if it has that, unchanged.
 
     Raises:
         CheckpointError: If a section contradicts itself.

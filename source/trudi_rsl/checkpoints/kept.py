@@ -14,10 +14,9 @@ LATEST, BEST = "latest.pt", "best.pt"
 
 
 class KeptCheckpoints:
-    """The checkpoints that a run has written.
+    """The checkpoints that a run has written, of which it keeps the newest ``most`` (None: all) and the best.
 
-    Args:
-        most: How many of the newest to keep beside the best, at least 1; None keeps all. Other files are never removed.
+    Other files are never removed.
     """
 
     def __init__(self, most: int | None) -> None:
@@ -35,16 +34,13 @@ class KeptCheckpoints:
         self._remove_old()
 
     def rate(self, path: Path, mean_return: float | None) -> bool:
-        """Point the link to the best at the checkpoint with the highest return; remove the previous best if it is old.
+        """Rate a checkpoint that was added, and return whether it is the best, to which a link points.
 
         A file that is overwritten, as when training continues in the same folder, is rated again.
 
         Args:
-            path: The checkpoint, after :meth:`add`.
+            path: The checkpoint.
             mean_return: Its mean return, None if unknown.
-
-        Returns:
-            Whether it is the best.
         """
         self._returns.pop(path, None)
         if mean_return is not None and math.isfinite(mean_return):

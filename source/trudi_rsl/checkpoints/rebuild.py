@@ -13,6 +13,7 @@ import torch
 from tensordict import TensorDict
 from torch import Tensor, nn
 
+from trudi_rsl import policies
 from trudi_rsl.checkpoints.file import read_checkpoint
 from trudi_rsl.checkpoints.format import (
     ACTOR_PARTS,
@@ -30,15 +31,7 @@ from trudi_rsl.checkpoints.format import (
 )
 from trudi_rsl.errors import CheckpointError, as_checkpoint_error, one_line
 from trudi_rsl.plain_values import is_count
-from trudi_rsl.policies import (
-    ActorCritic,
-    DenoisingModel,
-    DeployablePolicy,
-    DiffusionActorCritic,
-    FlowModel,
-    GaussianActorCritic,
-    MLPPolicy,
-)
+from trudi_rsl.policies import ActorCritic, DeployablePolicy
 from trudi_rsl.rsl_rl_compat.models import DISTRIBUTIONS, MLPModel
 from trudi_rsl.rsl_rl_compat.version import INSTALLED, PPO_MODELS
 from trudi_rsl.settings import SETTINGS, DiffusionCfg, LearnerAlgorithm, LearnerCfg
@@ -46,11 +39,15 @@ from trudi_rsl.settings import SETTINGS, DiffusionCfg, LearnerAlgorithm, Learner
 if TYPE_CHECKING:
     from rsl_rl.env import VecEnv
 
+MODULE_SETTINGS = ("actor_hidden_dims", "residual", "critic_hidden_dim", "num_bins", "obs_normalization")
+CHAIN_SETTINGS = ("num_denoise_steps", "prior_std", "init_friction", "state_encoder_dims")
+"""Settings that an actor-critic is built from: of any kind, and in addition those of a diffusion policy."""
+
 STEP_SETTINGS = ("num_denoise_steps", "num_flow_steps", "num_matching_samples")
 MOST_STEPS = 10_000
 """Largest value of these settings in a file: no weight bounds them."""
 
-MODELS: dict[PolicyKind, Any] = {"mlp": MLPModel, "denoising": DenoisingModel, "flow": FlowModel}
+MODELS: dict[PolicyKind, Any] = {"mlp": MLPModel, "denoising": policies.DenoisingModel, "flow": policies.FlowModel}
 """Classes of the models that PPO and its relatives train, by kind of policy."""
 
 OWN_CLASSES = {
@@ -83,19 +80,16 @@ def model_spec(
         algorithm: The algorithm.
         model: Its actor.
         actor: The ``actor`` section of the runner configuration, from before RSL-RL built the model.
-        obs: Observations of the environment.
+        obs: Observations, to size the groups.
         obs_groups: Observation sets to the names of their groups; only the actor's is stored.
         env: The environment.
     """
-    kind: PolicyKind = "other"
-    for name, model_class in MODELS.items():
-        if type(model) is model_class:
-            kind = name
+    kinds: dict[Any, PolicyKind] = {model_class: kind for kind, model_class in MODELS.items()}
     settings = {name: copy.deepcopy(value) for name, value in actor.items() if name != "class_name"}
     distribution = settings.get("distribution_cfg")
     if distribution is not None and isinstance(distribution.get("class_name"), type):
         distribution["class_name"] = distribution["class_name"].__name__
-    return policy_spec(algorithm, kind, settings, obs, {"actor": obs_groups["actor"]}, env)
+    return policy_spec(algorithm, kinds.get(type(model), "other"), settings, obs, {"actor": obs_groups["actor"]}, env)
 
 
 def build_actor_critic(
@@ -105,37 +99,22 @@ def build_actor_critic(
     action_low: Tensor,
     action_high: Tensor,
 ) -> ActorCritic[Any]:
-    """Build the module that settings describe.
+    """Build the module that settings describe; their class determines the kind of actor.
 
     Args:
-        cfg: The settings; their class determines the kind of actor.
+        cfg: The settings.
         obs: Observations, to size the groups.
         obs_groups: Group names of the ``actor`` and ``critic`` observation sets.
         action_low: Lower action bounds ``[A]``.
         action_high: Upper action bounds ``[A]``.
     """
-    options: dict[str, Any] = {
-        "actor_hidden_dims": cfg.actor_hidden_dims,
-        "residual": cfg.residual,
-        "critic_hidden_dim": cfg.critic_hidden_dim,
-        # an automatic range is moved to the first rollout's rewards before it is used
-        "value_range": (-1.0, 1.0) if cfg.value_range == "auto" else cfg.value_range,
-        "num_bins": cfg.num_bins,
-        "obs_normalization": cfg.obs_normalization,
-    }
-    if not isinstance(cfg, DiffusionCfg):
-        return GaussianActorCritic(obs, obs_groups, action_low, action_high, **options)
-    return DiffusionActorCritic(
-        obs,
-        obs_groups,
-        action_low,
-        action_high,
-        num_denoise_steps=cfg.num_denoise_steps,
-        prior_std=cfg.prior_std,
-        init_friction=cfg.init_friction,
-        state_encoder_dims=cfg.state_encoder_dims,
-        **options,
-    )
+    kind, names = policies.GaussianActorCritic, MODULE_SETTINGS
+    if isinstance(cfg, DiffusionCfg):
+        kind, names = policies.DiffusionActorCritic, MODULE_SETTINGS + CHAIN_SETTINGS
+    options: dict[str, Any] = {name: getattr(cfg, name) for name in names}
+    # an automatic range is moved to the first rollout's rewards before it is used
+    options["value_range"] = (-1.0, 1.0) if cfg.value_range == "auto" else cfg.value_range
+    return kind(obs, obs_groups, action_low, action_high, **options)
 
 
 def _build(spec: PolicySpec, device: str) -> Any:
@@ -162,11 +141,9 @@ def _build(spec: PolicySpec, device: str) -> Any:
 def rebuild_policy(checkpoint: Mapping[str, Any]) -> tuple[DeployablePolicy, PolicySpec]:
     """Rebuild the trained policy of any algorithm, on the CPU and in evaluation mode.
 
-    Args:
-        checkpoint: In the present format.
-
     Returns:
-        The policy, an :class:`ActorCritic` for TruDi, REPPO and DIME, and the checkpoint's section.
+        The policy, an :class:`ActorCritic` for TruDi, REPPO and DIME, and the section of the checkpoint, which has the
+        present format.
 
     Raises:
         CheckpointError: If the checkpoint doesn't describe its policy, the policy cannot be rebuilt without a runner,
@@ -200,18 +177,12 @@ def rebuild_policy(checkpoint: Mapping[str, Any]) -> tuple[DeployablePolicy, Pol
     load_weights(saved, module, prefixes)
     if isinstance(module, ActorCritic):
         module.sync_old_actor()
-    policy = module if isinstance(module, DeployablePolicy) else MLPPolicy(module)
+    policy = module if isinstance(module, DeployablePolicy) else policies.MLPPolicy(module)
     return policy.eval().requires_grad_(False), spec
 
 
 def load_actor_critic(path: str | Path) -> tuple[ActorCritic[Any], PolicySpec]:
-    """Rebuild the trained module from a checkpoint of TruDi, REPPO or DIME alone, on the CPU and in evaluation mode.
-
-    Args:
-        path: A ``model_*.pt``.
-
-    Returns:
-        The module and the checkpoint's section: task, settings, shapes.
+    """Rebuild the module, and read its section, from a file of TruDi, REPPO or DIME, on the CPU in evaluation mode.
 
     Raises:
         CheckpointError: If the file does not exist or is not such a checkpoint.
@@ -223,10 +194,7 @@ def load_actor_critic(path: str | Path) -> tuple[ActorCritic[Any], PolicySpec]:
 
 
 def load_deployable(path: str | Path) -> tuple[DeployablePolicy, dict[str, Any]]:
-    """Rebuild the trained policy from a checkpoint of any algorithm alone, on the CPU and in evaluation mode.
-
-    Args:
-        path: A ``model_*.pt``.
+    """Rebuild the trained policy from a file of any algorithm, on the CPU and in evaluation mode.
 
     Returns:
         The policy, and metadata for its export: task, algorithm, dimensions of the observation groups, and the
@@ -254,24 +222,14 @@ def select(module: nn.Module, prefixes: tuple[str, ...]) -> dict[str, Tensor]:
 def load_weights(
     saved: Mapping[str, Tensor], module: nn.Module, prefixes: tuple[str, ...], strict: bool = True
 ) -> None:
-    """Load saved weights into the entries that :func:`select` returns, all or none.
-
-    Raises:
-        CheckpointError: As :func:`require_fit` does.
-    """
+    """Load saved weights into the entries that :func:`select` returns, after :func:`require_fit`."""
     require_fit(saved, module, prefixes, strict)
     own = select(module, prefixes)
     module.load_state_dict({name: value for name, value in saved.items() if name in own}, strict=False)
 
 
 def require_fit(saved: Mapping[str, Any], module: nn.Module, prefixes: tuple[str, ...], strict: bool = True) -> None:
-    """Refuse saved weights that do not fit a module.
-
-    Args:
-        saved: Names to tensors of the checkpoint.
-        module: The module.
-        prefixes: Prefixes of the entries that are compared.
-        strict: Refuse missing and unknown names, too.
+    """Refuse saved weights that do not fit the entries of a module with ``prefixes``.
 
     Raises:
         CheckpointError: Naming the first entries whose shape differs or, with ``strict``, that are missing or unknown.
@@ -297,35 +255,29 @@ def require_fit(saved: Mapping[str, Any], module: nn.Module, prefixes: tuple[str
 # -- settings that come with a checkpoint -----------------------------------------------------------------------------
 
 
-def with_known_classes(section: Any) -> Any:
+def with_known_classes(section: Any, name: object = None) -> Any:
     """Return a copy of settings from a file in which classes of this package have their present names.
 
     RSL-RL imports what settings name, which may run any code, so that all other names are refused.
 
     Args:
         section: Mappings, lists and other plain values.
+        name: Its name in the section above.
 
     Raises:
         CheckpointError: If they name a class other than :data:`OWN_CLASSES` and :data:`RSL_RL_CLASSES`, or a function.
     """
-    if isinstance(section, Mapping):
-        return {name: _known_entry(name, value) for name, value in section.items()}
-    if isinstance(section, (list, tuple)):
-        return [with_known_classes(value) for value in section]
-    return section
-
-
-def _known_entry(name: object, value: Any) -> Any:
     if name == "class_name":
-        basename = class_basename(value)
+        basename = class_basename(section)
         if basename in OWN_CLASSES:
             return OWN_CLASSES[basename]
-        if basename in RSL_RL_CLASSES:
-            return value
-        raise _unknown_class(value)
-    if str(name).endswith("_func") and value is not None:
-        raise _unknown_class(value)
-    return with_known_classes(value)
+        if basename not in RSL_RL_CLASSES:
+            raise _unknown_class(section)
+    elif str(name).endswith("_func") and section is not None:
+        raise _unknown_class(section)
+    if isinstance(section, Mapping):
+        return {part: with_known_classes(value, part) for part, value in section.items()}
+    return [with_known_classes(value) for value in section] if isinstance(section, (list, tuple)) else section
 
 
 def _unknown_class(name: object) -> CheckpointError:

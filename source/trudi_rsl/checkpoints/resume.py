@@ -23,9 +23,9 @@ def resume_state(env: VecEnv | None) -> dict[str, Any]:
     """Return the state of the random generators and of the simulator, as entries of a checkpoint.
 
     Args:
-        env: The environment: its whole state if it has a ``state_dict``, else its counters and curricula. None in the
-            middle of a rollout, where the policy is saved because something went wrong: a resume from there would be
-            neither exact nor wanted.
+        env: The environment, with a ``state_dict`` or only counters and curricula. None in the middle of a rollout,
+            where the policy is saved because something went wrong: a resume from there would be neither exact nor
+            wanted.
     """
     state = {"rng_state": rng_state()}
     if env is None:

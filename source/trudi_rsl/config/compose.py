@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import collections.abc
 import dataclasses
+import functools
 import inspect
 import re
 import types
@@ -61,34 +62,27 @@ def compose(
 ) -> DictConfig:
     """Compose the configuration of a run; later sources win: schema, agent, env, preset, ``settings``, ``overrides``.
 
+    It has ``task``, ``agent`` (RSL-RL's runner configuration) and ``env`` (the simulator's settings), without
+    interpolations or missing values.
+
     Args:
-        task: Task name; it selects the preset (``configs/tasks.yaml``).
+        task: Selects the preset (``configs/tasks.yaml``).
         algo: Name of a file in ``configs/agent``, or ``reppo`` or ``dime``, which use TruDi's file and presets with
             another actor or constraint.
-        overrides: Isaac Lab's and Hydra's grammar, ``agent.algorithm.kl_bound=0.2``; ``preset=NAME`` selects another
-            preset than the task's.
+        overrides: In Hydra's grammar, ``agent.algorithm.kl_bound=0.2``; ``preset=NAME`` replaces the task's preset.
         settings: Dotted names to values; entries of None are ignored.
         config_dir: The folder of configuration files.
-
-    Returns:
-        ``task``, ``agent`` (RSL-RL's runner configuration) and ``env`` (the simulator's settings), without
-        interpolations or missing values.
 
     Raises:
         ConfigError: If a name is unknown (with the nearest ones), or a value impossible.
     """
     if not config_dir.is_dir():
-        raise ConfigError(
-            f"No configuration files in {config_dir}: this installation of trudi_rsl is incomplete, so install it "
-            "again."
-        )
+        raise ConfigError(f"No configuration files in {config_dir}: trudi_rsl is incomplete, so install it again.")
     if algo not in (algos := {*available("agent", config_dir), *SETTINGS}):
         raise ConfigError(f"Unknown algorithm {algo!r}. {nearest(algo, algos)}")
     if algo not in SETTINGS and not PPO_MODELS:
-        raise ConfigError(
-            f"The settings of {algo.upper()} here are written for rsl-rl-lib 5; installed is {INSTALLED}, where only "
-            "TruDi, REPPO and DIME train."
-        )
+        here = f"written for rsl-rl-lib 5; installed is {INSTALLED}, where only TruDi, REPPO and DIME train"
+        raise ConfigError(f"The settings of {algo.upper()} here are {here}.")
     parsed = parse_overrides(overrides)
     agent = "trudi" if algo in SETTINGS else algo
     preset = next((str(o.value()) for o in parsed if o.key_or_group == "preset"), preset_of(task, agent, config_dir))
@@ -106,7 +100,7 @@ def compose(
                 check_names(hydra_compose("train", groups), parsed)
             cfg = hydra_compose("train", groups + flags + user)
             OmegaConf.resolve(cfg)
-        except (HydraException, OmegaConfBaseException) as error:
+        except (HydraException, OmegaConfBaseException, ValueError) as error:  # int() fails for a name in a list
             check_names(hydra_compose("train", groups), parsed)
             raise ConfigError(_reason(error)) from error
     if not cfg.agent.experiment_name:
@@ -118,10 +112,8 @@ def compose(
     plain: Any = OmegaConf.to_container(cfg)
     section = plain["agent"]["algorithm"]
     # REPPO and DIME have fewer fields than the schema that TruDi's presets fill
-    plain["agent"]["algorithm"] = {
-        "class_name": section["class_name"],
-        **SETTINGS[algo].from_dict(section).to_dict(),
-    }
+    own = SETTINGS[algo].from_dict(section).to_dict()
+    plain["agent"]["algorithm"] = {"class_name": section["class_name"], **own}
     return DictConfig(plain, flags={"struct": True})
 
 
@@ -129,11 +121,7 @@ def compose(
 
 
 def parse_overrides(overrides: Sequence[str]) -> list[Override]:
-    """Parse overrides with Hydra's grammar.
-
-    Raises:
-        ConfigError: If one is malformed, or replaces a whole section.
-    """
+    """Parse overrides with Hydra's grammar; raise a ConfigError for one that is malformed or replaces a section."""
     parsed = []
     for text in overrides:
         try:
@@ -141,24 +129,16 @@ def parse_overrides(overrides: Sequence[str]) -> list[Override]:
         except HydraException:
             override = None
         if override is None or override.is_sweep_override() or override.is_delete():
-            raise ConfigError(
-                f"Cannot read {text!r} as an override; write name=value, as agent.algorithm.kl_bound=0.2."
-            )
+            raise ConfigError(f"Cannot read {text!r} as an override; write name=value, as env.num_envs=64.")
         if override.key_or_group in ("agent", "task", "env"):
-            raise ConfigError(
-                f"{text!r} replaces a whole section. Choose the algorithm with --algo and the task with --task, and "
-                f"override single settings, as {override.key_or_group}.name=value."
-            )
+            single = f"override single settings, as {override.key_or_group}.name=value"
+            raise ConfigError(f"{text!r} replaces a whole section; {single}, or use --algo and --task.")
         parsed.append(override)
     return parsed
 
 
 def check_names(cfg: DictConfig, overrides: Iterable[Override]) -> None:
-    """Refuse overrides of settings that ``cfg`` does not have.
-
-    Raises:
-        ConfigError: Naming the first of them, and the nearest names.
-    """
+    """Raise a ConfigError for the first override of a setting that ``cfg`` does not have, with the nearest names."""
     for override in overrides:
         node: Any = cfg
         walked: list[str] = []
@@ -200,11 +180,7 @@ def _reason(error: Exception) -> str:
 
 
 def check_seed(seed: int, name: str) -> None:
-    """Refuse a seed outside the range of NumPy's and torch's generators.
-
-    Raises:
-        ConfigError: Naming the setting.
-    """
+    """Raise a ConfigError that names the setting if a seed is outside the range of NumPy's and torch's generators."""
     if not 0 <= seed < 2**32:
         raise ConfigError(f"{name} must be an integer of at least 0 and below 2^32; got {seed}.")
 
@@ -220,24 +196,18 @@ def _check_values(cfg: DictConfig) -> None:
     if agent.max_seconds is not None and not agent.max_seconds > 0.0:
         raise ConfigError(f"agent.max_seconds must be above 0; got {agent.max_seconds}.")
     check_seed(agent.seed, "agent.seed")
-    if "/" in agent.run_name or "\\" in agent.run_name:
-        raise ConfigError(
-            f"agent.run_name becomes part of a folder's name, so it has no slashes; got {agent.run_name!r}."
-        )
+    if re.search(r"[/\\]", agent.run_name):
+        raise ConfigError(f"agent.run_name is part of a folder's name, so it has no slashes; got {agent.run_name!r}.")
     for name in ("run_name", "experiment_name"):
         value = agent[name]
         if not value.isprintable() or max(map(len, value.split("/"))) > LONGEST_NAME:
-            raise ConfigError(
-                f"agent.{name} names a folder: at most {LONGEST_NAME} characters, all printable; got "
-                f"{value[:LONGEST_NAME]!r}."
-            )
+            allowed = f"at most {LONGEST_NAME} printable characters, as it names a folder"
+            raise ConfigError(f"agent.{name} must be {allowed}; got {value[:LONGEST_NAME]!r}.")
     # a Windows path accepts both kinds of slashes
     experiment = PureWindowsPath(agent.experiment_name)
     if experiment.anchor or ".." in experiment.parts:
-        raise ConfigError(
-            f"agent.experiment_name is a folder inside {LOG_ROOT}, so it is a relative path without '..'; got "
-            f"{agent.experiment_name!r}."
-        )
+        allowed = f"a relative path without '..', as it is a folder inside {LOG_ROOT}"
+        raise ConfigError(f"agent.experiment_name must be {allowed}; got {agent.experiment_name!r}.")
     check_logger(agent.logger)
     rows, minibatches = num_envs * agent.num_steps_per_env, agent.algorithm.num_mini_batches
     if rows < minibatches:
@@ -276,12 +246,10 @@ def _register_schemas() -> None:
 
 def _schema(name: str, class_name: str, fields: Iterable[tuple[str, Any, Any]]) -> type:
     """Return a dataclass that OmegaConf can type-check: ``class_name``, then name, type hint and default of others."""
-    columns: list[tuple[str, Any, Any]] = [("class_name", str, field(default=class_name))]
-    for key, hint, default in fields:
-        if isinstance(default, list | tuple):
-            columns.append((key, _omegaconf_type(hint), field(default_factory=lambda value=default: list(value))))
-        else:
-            columns.append((key, _omegaconf_type(hint), field(default=default)))
+    columns: list[tuple[str, Any, Any]] = [("class_name", str, class_name)]
+    for key, hint, value in fields:
+        default = field(default_factory=functools.partial(list, value)) if isinstance(value, list | tuple) else value
+        columns.append((key, _omegaconf_type(hint), default))
     return dataclasses.make_dataclass(name, columns)
 
 
@@ -305,7 +273,7 @@ def _keyword_arguments(cls: type) -> list[tuple[str, Any, Any]]:
     found: dict[str, tuple[str, Any, Any]] = {}
     for constructor in (vars(base)["__init__"] for base in reversed(cls.__mro__) if "__init__" in vars(base)):
         parameters = inspect.signature(constructor).parameters.values()
-        optional = [p for p in parameters if p.default is not inspect.Parameter.empty]
+        optional = [p for p in parameters if p.default is not p.empty]
         hints = typing.get_type_hints(constructor) if optional else {}
         found |= {p.name: (p.name, hints[p.name], p.default) for p in optional}
     return [arguments for name, arguments in found.items() if name not in ("device", "multi_gpu_cfg")]

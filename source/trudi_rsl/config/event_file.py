@@ -61,14 +61,10 @@ class Run:
 
 
 def read_run(folder: str | Path, tags: Iterable[str]) -> Run:
-    """Read a run folder.
-
-    Args:
-        folder: Holds ``events.out.tfevents.*`` and, if trudi_rsl trained it, ``params/*.yaml``.
-        tags: Scalars to read.
+    """Read scalars from a folder with ``events.out.tfevents.*`` and, if trudi_rsl trained it, ``params/*.yaml``.
 
     Raises:
-        RunError: If the folder does not exist or holds no events.
+        RunError: If the folder does not exist, or its events are missing or damaged.
     """
     from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
@@ -76,9 +72,8 @@ def read_run(folder: str | Path, tags: Iterable[str]) -> Run:
     if not folder.is_dir():
         raise RunError(f"No run folder at {folder}.")
     if not any(folder.glob("events.out.tfevents.*")):
-        raise RunError(
-            f"{folder} holds no TensorBoard events. Pass a run folder, logs/rsl_rl/<experiment>/<timestamp>."
-        )
+        example = "logs/rsl_rl/<experiment>/<timestamp>"
+        raise RunError(f"{folder} holds no TensorBoard events. Pass a run folder, {example}.")
     scalars = {}
     try:
         events = EventAccumulator(str(folder), size_guidance={"scalars": 0})
@@ -88,17 +83,14 @@ def read_run(folder: str | Path, tags: Iterable[str]) -> Run:
             scalars[tag] = (np.array([p.step for p in points]), np.array([p.value for p in points]))
     except Exception as error:  # damaged files make TensorBoard raise any error
         raise RunError(f"The TensorBoard events in {folder} are damaged: {one_line(error)}") from error
+    name = folder.resolve().name
     try:
         params = load_params(folder)
     except CheckpointError:  # settings of another program, or none
-        return Run(folder.resolve().name, scalars, None, None)
+        return Run(name, scalars, None, None)
     algorithm = params.agent.get("algorithm")
-    kl_bound = algorithm.get("kl_bound") if isinstance(algorithm, DictConfig) else None
+    settings = cast("dict[str, Any]", OmegaConf.to_container(algorithm)) if isinstance(algorithm, DictConfig) else {}
+    kl_bound = settings.get("kl_bound")
     steps, num_envs = OmegaConf.select(params, "agent.num_steps_per_env"), OmegaConf.select(params, "env.num_envs")
-    return Run(
-        folder.resolve().name,
-        scalars,
-        steps * num_envs if is_count(steps) and is_count(num_envs) else None,
-        kl_bound if is_finite(kl_bound) else None,
-        cast("dict[str, Any]", OmegaConf.to_container(algorithm)) if isinstance(algorithm, DictConfig) else {},
-    )
+    per_iteration = steps * num_envs if is_count(steps) and is_count(num_envs) else None
+    return Run(name, scalars, per_iteration, kl_bound if is_finite(kl_bound) else None, settings)

@@ -24,12 +24,9 @@ def available(group: str, config_dir: Path = CONFIG_DIR) -> list[str]:
 
 
 def preset_of(task: str, algo: str, config_dir: Path = CONFIG_DIR) -> str:
-    """Return a task's preset in ``configs/tasks.yaml``: the first with a pattern that matches the task's name.
+    """Return a task's preset in a section of ``configs/tasks.yaml``: the first with a pattern that matches its name.
 
-    Args:
-        task: Task name; a leading ``module:`` is ignored.
-        algo: Section of the file.
-        config_dir: The folder of configuration files.
+    A leading ``module:`` is no part of the name.
     """
     table = _task_table(algo, config_dir)
     name = task.rpartition(":")[2]
@@ -39,14 +36,8 @@ def preset_of(task: str, algo: str, config_dir: Path = CONFIG_DIR) -> str:
 def task_preset(task: str, host: str = "", config_dir: Path = CONFIG_DIR) -> dict[str, Any]:
     """Return only the settings of a task's TruDi preset: ``{"env": {...}, "agent": {...}}``.
 
-    For hosts that merge it into configurations of their own; :func:`~trudi_rsl.config.compose` composes whole
-    configurations.
-
-    Args:
-        task: Task name.
-        host: Name of the host, which is also the name of its preset for tasks that match no pattern; names of all its
-            presets start with it.
-        config_dir: The folder of configuration files.
+    For hosts that merge it into configurations of their own; :func:`~trudi_rsl.config.compose` composes whole ones.
+    Names of a host's presets start with ``host``, which itself names the preset of tasks that match no pattern.
     """
     name = preset_of(task, "trudi", config_dir)
     merged = _read(config_dir / "preset" / "trudi" / f"{name if name.startswith(host) else host}.yaml")
@@ -54,15 +45,7 @@ def task_preset(task: str, host: str = "", config_dir: Path = CONFIG_DIR) -> dic
 
 
 def check_startable(task: str, config_dir: Path = CONFIG_DIR) -> None:
-    """Refuse a task whose simulator is not supported, even if there is a preset for it.
-
-    Args:
-        task: Task name; ``module:Name`` is always a Gymnasium task.
-        config_dir: The folder of configuration files.
-
-    Raises:
-        ConfigError: Naming the simulator.
-    """
+    """Raise a ConfigError for a task of an unsupported simulator, even if it has a preset; ``module:Name`` passes."""
     if ":" in task:
         return
     preset = preset_of(task, "trudi", config_dir)

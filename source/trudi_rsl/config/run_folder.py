@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import contextlib
 import dataclasses
+import itertools
 import logging
 import re
 from collections.abc import Iterable, Iterator
@@ -31,22 +32,15 @@ def experiment_folder(cfg: DictConfig) -> Path:
 
 @contextlib.contextmanager
 def create_run_folder(experiment: Path, run_name: str = "") -> Iterator[Path]:
-    """Create and yield a new run folder; if the block raises and the folder is empty, remove it.
-
-    Args:
-        experiment: Folder of all runs of the experiment.
-        run_name: Suffix of the name.
-    """
+    """Create and yield a new run folder whose name ends in ``run_name``; remove it if the block fails to fill it."""
     stem = datetime.now().strftime("%Y-%m-%d_%H-%M-%S") + (f"_{run_name}" if run_name else "")
     experiment.mkdir(parents=True, exist_ok=True)
-    attempt = 0
-    while True:
-        folder = experiment / (f"{stem}_{attempt}" if attempt else stem)
-        try:
+    folder = experiment / stem
+    for attempt in itertools.count(1):
+        with contextlib.suppress(FileExistsError):
             folder.mkdir()
             break
-        except FileExistsError:
-            attempt += 1
+        folder = experiment / f"{stem}_{attempt}"
     try:
         yield folder
     except BaseException:
@@ -58,10 +52,7 @@ def create_run_folder(experiment: Path, run_name: str = "") -> Iterator[Path]:
 def find_checkpoint(experiment: Path, run_regex: str = ".*", checkpoint_regex: str = ANY_CHECKPOINT) -> Path:
     """Return the newest checkpoint of the newest run that has one; damaged files are skipped with a warning.
 
-    Args:
-        experiment: Folder of runs.
-        run_regex: Regular expression for the start of the run folder's name.
-        checkpoint_regex: Regular expression for the start of the file's name.
+    The regular expressions match the starts of names.
 
     Raises:
         CheckpointError: If nothing matches.
@@ -76,9 +67,7 @@ def find_checkpoint(experiment: Path, run_regex: str = ".*", checkpoint_regex: s
             raise CheckpointError(f"{files[-1]} is damaged or incomplete. Choose another checkpoint or run.")
     if not runs:
         raise CheckpointError(f"No run in {experiment} matches {run_regex!r}.")
-    raise CheckpointError(
-        f"No run in {experiment} that matches {run_regex!r} has a file that matches {checkpoint_regex!r}."
-    )
+    raise CheckpointError(f"No run in {experiment} matching {run_regex!r} has a file matching {checkpoint_regex!r}.")
 
 
 def checkpoints_in(folder: Path) -> list[Path]:
@@ -94,16 +83,7 @@ def checkpoints_in(folder: Path) -> list[Path]:
 
 
 def select_checkpoint(experiment: Path, run_regex: str, checkpoint: str) -> Path:
-    """Return a checkpoint given as a file, as a run folder, or by regular expressions; see :func:`find_checkpoint`.
-
-    Args:
-        experiment: Folder of runs.
-        run_regex: Regular expression for the run folder's name.
-        checkpoint: A file, a run folder, or a regular expression for the file's name.
-
-    Raises:
-        CheckpointError: If there is no such checkpoint.
-    """
+    """Return a checkpoint given as a file, as a run folder, or by regular expressions; see :func:`find_checkpoint`."""
     path = Path(checkpoint)
     if path.is_file():
         return path

@@ -27,8 +27,7 @@ class RunnerCfg:
     max_iterations: int = MISSING
     """Iterations to train, at least 1; after a resume, iterations to add."""
     max_seconds: float | None = None
-    """Seconds of training, compiling included, after which it ends even if `max_iterations` are not reached, above 0;
-    None sets no limit."""
+    """Seconds of training, compiling included, after which it ends before `max_iterations`, above 0; None: no limit."""
     save_interval: int = 50
     """Iterations between checkpoints, at least 1."""
     evaluation_episodes: int | None = 10
@@ -74,11 +73,8 @@ class GymnasiumEnvCfg:
     env_kwargs: dict[str, Any] = field(default_factory=dict)
     """Options of the task's constructor."""
     action_bounds: list[float] | None = None
-    """Lower and upper bound for action entries that the task leaves unbounded.
-
-    `agent.algorithm.action_bounds` instead overrides the bounds of the policy for all entries; the host still clips
-    actions to the task's bounds.
-    """
+    """Lower and upper bound for action entries that the task leaves unbounded. `agent.algorithm.action_bounds` instead
+    overrides the policy's bounds for all entries; the host still clips actions to the task's."""
 
 
 @dataclass

@@ -16,26 +16,17 @@ MOST_VALUES = 100_000
 
 
 def read_yaml(path: Path) -> Any:
-    """Return the content of a YAML file: plain values, without objects and interpolations.
-
-    Raises:
-        ConfigError: If it is not YAML, too large, or contains objects or interpolations.
-        OSError: If it cannot be opened.
-    """
+    """Return the content of a YAML file; see :func:`parse_yaml`."""
     with path.open("rb") as file:
         content = file.read(MOST_BYTES + 1)
     return parse_yaml(content, str(path))
 
 
 def parse_yaml(text: str | bytes, source: str) -> Any:
-    """Return the content of a YAML text; see :func:`read_yaml`.
-
-    Args:
-        text: The text; bytes are UTF-8.
-        source: Its origin, for error messages.
+    """Return the plain values of a YAML text, or of one in UTF-8; errors call it ``source``.
 
     Raises:
-        ConfigError: See :func:`read_yaml`.
+        ConfigError: If it is not YAML, too large, or contains objects or interpolations.
     """
     if len(text) > MOST_BYTES:
         raise ConfigError(f"{source} is larger than {MOST_BYTES} bytes, too large for settings.")
@@ -46,7 +37,5 @@ def parse_yaml(text: str | bytes, source: str) -> Any:
         raise ConfigError(f"{source} is not YAML: {one_line(error) or type(error).__name__}") from error
     for value in distinct_values(values):
         if isinstance(value, str) and "${" in value:
-            raise ConfigError(
-                f"{source} contains {value!r:.80}; write the value itself instead of an interpolation ${{...}}."
-            )
+            raise ConfigError(f"{source} contains {value!r:.80}; write the value instead of an interpolation ${{...}}.")
     return values

@@ -128,19 +128,14 @@ class Contract:
         """
         try:
             values = {name: _parse(entry) for name, entry in metadata.items()}
-        except (ValueError, RecursionError) as error:
-            raise ContractError(f"The file's metadata cannot be read: {one_line(error)}.") from error
-        if "obs_dims" not in values:
-            raise ContractError(
-                "The file does not describe the observation of its policy (no obs_dims in its metadata). Export the "
-                "checkpoint again with scripts/export.py."
-            )
-        try:
+            if "obs_dims" not in values:
+                raise ValueError("obs_dims is missing; export the checkpoint again with scripts/export.py")
             terms = values.get("obs_terms") or [{"name": n, "size": s} for n, s in values["obs_dims"].items()]
             actions = tuple(_action(**action) for action in values.get("actions") or ())
             low, high = (_array(values.get(name), name, infinite=True) for name in ("action_low", "action_high"))
-            if low is None and high is None and actions and all(action.limits is not None for action in actions):
-                low, high = np.concatenate([action.limits for action in actions if action.limits is not None], axis=1)
+            limits = [action.limits for action in actions if action.limits is not None]
+            if low is None and high is None and actions and len(limits) == len(actions):
+                low, high = np.concatenate(limits, axis=1)
             if low is not None and high is not None and not (low <= high).all():
                 raise ValueError("an action_low is above its action_high")
             std = _array(values.get("obs_std"), "obs_std")
@@ -165,7 +160,7 @@ class Contract:
                 robot=_robot(**values["robot"]) if values.get("robot") else None,
                 commands=commands,
             )
-        except (ArithmeticError, AttributeError, LookupError, TypeError, ValueError) as error:
+        except (ArithmeticError, AttributeError, LookupError, RecursionError, TypeError, ValueError) as error:
             raise ContractError(f"The file's metadata cannot be read: {one_line(error)}.") from error
 
 
@@ -225,9 +220,7 @@ def _names(values: list[str]) -> tuple[str, ...]:
     return tuple(values)
 
 
-def _array(
-    values: list[Any] | None, name: str, shape: tuple[int, ...] | None = None, infinite: bool = False
-) -> Array | None:
+def _array(values: Any, name: str, shape: tuple[int, ...] | None = None, infinite: bool = False) -> Array | None:
     """Return values as an array, checked for its shape, NaN and, unless infinity means no bound, infinity."""
     if values is None:
         return None

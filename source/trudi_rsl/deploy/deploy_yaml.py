@@ -33,10 +33,8 @@ COMMAND = "base_velocity"
 def deploy_yaml(metadata: Mapping[str, Any]) -> str | None:
     """Return the text of ``deploy.yaml``, None for a policy whose robot or control period is not known.
 
-    A comment at the top lists the observations and actions that the runner does not provide.
-
-    Args:
-        metadata: Entries of an ONNX file, as values or as text.
+    A comment at the top lists the observations and actions that the runner does not provide. The metadata are the
+    entries of an ONNX file, as values or as text.
 
     Raises:
         ContractError: If the format cannot express the contract: two terms of one kind, or a joint without a motor.
@@ -44,26 +42,28 @@ def deploy_yaml(metadata: Mapping[str, Any]) -> str | None:
     if not metadata.get("robot") or not metadata.get("actions") or "obs_dims" not in metadata:
         return None
     contract = Contract.from_metadata(metadata)
-    if contract.robot is None or contract.control_period_s is None:
+    robot = contract.robot
+    if robot is None or contract.control_period_s is None:
         return None
-    motors = _motor_of_joint(contract.robot)
+    motors = _motor_of_joint(robot)
     observations = _by_name((_observation_name(term), _observation(term)) for term in contract.terms)
-    actions = _by_name((action.kind, _action(action, contract.robot)) for action in contract.actions)
+    actions = _by_name((action.kind, _action(action, robot)) for action in contract.actions)
+    velocity = next((dict(ranges) for ranges in contract.commands.values() if "lin_vel_x" in ranges), None)
     content = {
         "joint_ids_map": motors,
         "step_dt": contract.control_period_s,
-        "stiffness": _in_motor_order(contract.robot.stiffness, motors),
-        "damping": _in_motor_order(contract.robot.damping, motors),
-        "default_joint_pos": as_numbers(contract.robot.default_joint_pos),
-        "commands": _commands(contract.commands),
+        "stiffness": _in_motor_order(robot.stiffness, motors),
+        "damping": _in_motor_order(robot.damping, motors),
+        "default_joint_pos": as_numbers(robot.default_joint_pos),
+        "commands": {} if velocity is None else {COMMAND: {"ranges": velocity}},
         "actions": actions,
         "observations": observations,
     }
     notes = [f"# {contract.algorithm} on {contract.task}"]
-    unknown = [name for name in observations if name not in OBSERVATIONS] + [a for a in actions if a not in ACTIONS]
+    unknown = [name for name in (*observations, *actions) if name not in OBSERVATIONS + ACTIONS]
     if unknown:
         notes.append(f"# unitree_rl_lab's runner does not have: {', '.join(unknown)}. Add it there.")
-    if contract.robot.motor_names is None:
+    if robot.motor_names is None:
         notes.append("# The task does not define the order of the motors; joint_ids_map is that of its joints.")
     # names come from a file; a line break in one would continue as YAML
     head = "".join(f"{one_line(note)}\n" for note in notes)
@@ -81,12 +81,11 @@ def _by_name(entries: Iterable[tuple[str, dict[str, Any]]]) -> dict[str, Any]:
 
 def _motor_of_joint(robot: Robot) -> list[int]:
     """Return the index of each joint's motor."""
-    if robot.motor_names is None:
-        return list(range(len(robot.joint_names)))
-    missing = [name for name in robot.joint_names if name not in robot.motor_names]
+    motors = robot.joint_names if robot.motor_names is None else robot.motor_names
+    missing = [name for name in robot.joint_names if name not in motors]
     if missing:
         raise ContractError(f"the task names no motor for {', '.join(missing)}")
-    return [robot.motor_names.index(name) for name in robot.joint_names]
+    return [motors.index(name) for name in robot.joint_names]
 
 
 def _observation_name(term: ObservationTerm) -> str:
@@ -112,12 +111,6 @@ def _action(action: JointAction, robot: Robot) -> dict[str, Any]:
         "offset": as_numbers(action.offset),
         "joint_ids": None if all_joints else list(action.joint_ids),
     }
-
-
-def _commands(ranges: Mapping[str, Any]) -> dict[str, Any]:
-    """Return the ranges of the velocity command under the runner's name."""
-    found = next((dict(parts) for parts in ranges.values() if "lin_vel_x" in parts), None)
-    return {} if found is None else {COMMAND: {"ranges": found}}
 
 
 def _in_motor_order(values: Array, motors: list[int]) -> list[float]:

@@ -16,30 +16,15 @@ from torch import nn
 
 from trudi_rsl import __version__
 from trudi_rsl.checkpoints.rebuild import load_deployable
+from trudi_rsl.deploy import parity
 from trudi_rsl.deploy.contract import Contract, ContractError, as_numbers
 from trudi_rsl.deploy.deploy_yaml import deploy_yaml
 from trudi_rsl.deploy.onnx_file import Precision, add_metadata, reduce_precision, write_onnx
-from trudi_rsl.deploy.parity import (
-    NUM_PROBES,
-    ExportError,
-    Probes,
-    differences,
-    draw_probes,
-    require_equal,
-    run_onnx,
-    run_torchscript,
-)
 from trudi_rsl.deploy.provenance import commit, versions
 from trudi_rsl.deploy.runtime import Latency
 from trudi_rsl.errors import nearest
 from trudi_rsl.files import require_inside
-from trudi_rsl.policies import (
-    ChainInferencePolicy,
-    ChainOptions,
-    DeployablePolicy,
-    InferencePolicy,
-    LatentInputPolicy,
-)
+from trudi_rsl.policies import ChainInferencePolicy, ChainOptions, DeployablePolicy, InferencePolicy, LatentInputPolicy
 
 ONNX_NAME = "policy.onnx"
 TORCHSCRIPT_NAME = "policy.pt"
@@ -51,11 +36,7 @@ NAMES = (ONNX_NAME, TORCHSCRIPT_NAME, LATENT_NAME, YAML_NAME)
 
 @dataclass(frozen=True)
 class ExportOptions:
-    """Options of an export.
-
-    Raises:
-        ValueError: If a value is out of range.
-    """
+    """Options of an export; a ValueError if a value is out of range."""
 
     chain: ChainOptions = field(default_factory=ChainOptions)
     """How the chain runs; a Gaussian supports only the defaults."""
@@ -93,21 +74,8 @@ class ExportReport:
     """Observations compared; ``parity.draw_probes`` documents which are skipped."""
     latency_ms: Latency
     """Time of a call in onnxruntime on one CPU thread, during the comparison."""
-    batch_size: int
-    """Observations per call."""
-    control_period_ms: float | None
-    """Time between actions in training; None if unknown."""
-
-    @property
-    def warning(self) -> str | None:
-        """A warning if the policy is too slow for its control period, else None."""
-        p99 = self.latency_ms.p99
-        if self.batch_size > 1 or self.control_period_ms is None or p99 <= self.control_period_ms:
-            return None
-        return (
-            f"A call took {p99:.2f} ms here at the 99th percentile, longer than the control period of "
-            f"{self.control_period_ms:.2f} ms. Export fewer steps (--steps) or int8 (--precision)."
-        )
+    warning: str | None
+    """A warning if a call for one observation takes longer than the control period of training, else None."""
 
 
 def export_checkpoint(
@@ -127,8 +95,7 @@ def export_checkpoint(
 
     Raises:
         CheckpointError: If the file does not exist or does not describe its policy.
-        ExportError: As in :func:`export_policy`.
-        ValueError: As in :func:`export_policy`.
+        ExportError, ValueError: As in :func:`export_policy`.
     """
     policy, metadata = load_deployable(checkpoint)
     run = Path(checkpoint).parent
@@ -154,7 +121,7 @@ def export_policy(
     Args:
         original: The policy, which is not changed.
         directory: Output folder; created if missing.
-        options: Options of the export; None is one float32 observation per call, with all steps from zeros.
+        options: None is one float32 observation per call, with all steps from zeros.
         metadata: Further entries for the ONNX metadata, including those that ``Contract`` reads; if they describe the
             robot, ``deploy.yaml`` is also written.
         overwrite: Replace an earlier export.
@@ -166,7 +133,7 @@ def export_policy(
     options, directory = options or ExportOptions(), Path(directory)
     existing = [directory / name for name in NAMES if (directory / name).exists()]
     if existing and not overwrite:
-        raise ExportError(
+        raise parity.ExportError(
             f"{' and '.join(map(str, existing))} exist already and were kept. Choose another folder (--output), or "
             "pass overwrite=True (--overwrite)."
         )
@@ -178,26 +145,33 @@ def export_policy(
     entries = {
         "trudi_rsl_version": __version__,
         "obs_groups": frozen.actor_obs.groups,
-        **(_statistics(policy) if frozen.actor_obs.has_statistics else {}),
         **frozen.describe(options.chain),
         "precision": options.precision,
-        **(metadata or {}),
     }
-    entries |= _joint_bounds(entries)
-    probes = draw_probes(frozen, policy, options.chain)
+    if frozen.actor_obs.has_statistics:
+        entries["obs_mean"] = policy.obs_mean.flatten().tolist()
+        entries["obs_std"] = (1.0 / policy.obs_inverse_std.flatten()).tolist()
+    entries |= metadata or {}
+    # joint limits bound a policy without bounds of its own
+    if "action_low" not in entries and entries.get("actions") and "obs_dims" in entries:
+        contract = Contract.from_metadata(entries)
+        if contract.action_low is not None and contract.action_high is not None:
+            entries["action_low"], entries["action_high"] = map(as_numbers, (contract.action_low, contract.action_high))
+    probes = parity.draw_probes(frozen, policy, options.chain)
     directory.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(prefix=".export-", dir=directory) as temporary:
         folder = Path(temporary)
         onnx_difference, latency_ms = _write_verified(folder / ONNX_NAME, policy, policy, probes, entries, options)
         if isinstance(policy, ChainInferencePolicy) and options.latent_input:
-            free = draw_probes(frozen, policy, options.chain, latent_input=True)
+            free = parity.draw_probes(frozen, policy, options.chain, latent_input=True)
             about = entries | {"initial_latent": "input"}
             model = LatentInputPolicy(policy)
             difference, _ = _write_verified(folder / LATENT_NAME, model, policy, free, about, options)
             onnx_difference = max(onnx_difference, difference)
         torch.jit.script(policy).save(str(folder / TORCHSCRIPT_NAME))
-        scripted = differences(run_torchscript(folder / TORCHSCRIPT_NAME, probes), probes.actions, policy)
-        torchscript_difference = require_equal(TORCHSCRIPT_NAME, scripted)
+        scripted = parity.run_torchscript(folder / TORCHSCRIPT_NAME, probes)
+        found = parity.differences(scripted, probes.actions, policy)
+        torchscript_difference = parity.require_equal(TORCHSCRIPT_NAME, found)
         try:
             if (text := deploy_yaml(entries)) is not None:
                 (folder / YAML_NAME).write_text(text)
@@ -207,6 +181,8 @@ def export_policy(
     for path in existing:
         if path.name not in written:
             path.unlink()  # it belongs to the replaced policy
+    period_s = entries.get("control_period_s") if options.batch_size == 1 else None
+    warning = latency_ms.warning(None if period_s is None else 1e3 * period_s)
     return ExportReport(
         onnx=written[ONNX_NAME],
         torchscript=written[TORCHSCRIPT_NAME],
@@ -214,11 +190,10 @@ def export_policy(
         deploy_yaml=written.get(YAML_NAME),
         onnx_difference=onnx_difference,
         torchscript_difference=torchscript_difference,
-        num_probes=NUM_PROBES,
+        num_probes=parity.NUM_PROBES,
         num_compared=len(probes.obs),
         latency_ms=latency_ms,
-        batch_size=options.batch_size,
-        control_period_ms=None if (period_s := entries.get("control_period_s")) is None else 1e3 * period_s,
+        warning=warning and f"{warning} Export fewer steps (--steps) or int8 (--precision).",
     )
 
 
@@ -226,35 +201,17 @@ def _write_verified(
     file: Path,
     model: nn.Module,
     policy: InferencePolicy,
-    probes: Probes,
+    probes: parity.Probes,
     metadata: Mapping[str, Any],
     options: ExportOptions,
 ) -> tuple[float, Latency]:
     """Write an ONNX file, run it, and return its largest difference and the latency of a call."""
     write_onnx(model, file, metadata, batch_size=options.batch_size)
     reduce_precision(file, options.precision)
-    actions, latency_ms = run_onnx(file, probes, options.batch_size)
-    found = differences(actions, probes.actions, policy)
-    largest = require_equal(file.name, found, options.precision)
+    actions, latency_ms = parity.run_onnx(file, probes, options.batch_size)
+    found = parity.differences(actions, probes.actions, policy)
+    largest = parity.require_equal(file.name, found, options.precision)
     measured = {"parity_error": largest, "parity_error_median": found.median().item()}
     measured |= {"latency_ms_p50": latency_ms.p50, "latency_ms_p99": latency_ms.p99}
     add_metadata(file, {**measured, "versions": versions(), "commit": commit() or ""})
     return largest, latency_ms
-
-
-def _joint_bounds(entries: Mapping[str, Any]) -> dict[str, Any]:
-    """Return the joint limits as action bounds for a policy without bounds of its own."""
-    if "action_low" in entries or not entries.get("actions") or "obs_dims" not in entries:
-        return {}
-    contract = Contract.from_metadata(entries)
-    if contract.action_low is None or contract.action_high is None:
-        return {}
-    return {"action_low": as_numbers(contract.action_low), "action_high": as_numbers(contract.action_high)}
-
-
-def _statistics(policy: InferencePolicy) -> dict[str, list[float]]:
-    """Return mean and standard deviation of the observations in training, as used by the normaliser."""
-    return {
-        "obs_mean": policy.obs_mean.flatten().tolist(),
-        "obs_std": (1.0 / policy.obs_inverse_std.flatten()).tolist(),
-    }

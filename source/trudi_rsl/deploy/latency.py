@@ -18,6 +18,7 @@ import numpy as np
 import torch
 from rich.progress import track
 
+from trudi_rsl.deploy.contract import MAX_NUMBERS
 from trudi_rsl.deploy.parity import ExportError
 from trudi_rsl.deploy.runtime import Latency, open_session
 from trudi_rsl.errors import one_line
@@ -29,8 +30,6 @@ if TYPE_CHECKING:
 NUM_CALLS = 2000
 CALLS_PER_TURN = 100
 WARM_UP = 20
-MAX_NUMBERS = 1_000_000
-"""Upper limit of an input's size."""
 RUNTIMES = {".onnx": "ONNX Runtime", ".pt": "TorchScript"}
 """Suffixes of exported files, and what runs them."""
 
@@ -54,20 +53,12 @@ class Timing:
     @property
     def warning(self) -> str | None:
         """A warning if the policy is too slow for its control period, else None."""
-        p99 = self.latency.p99
-        if self.control_period_ms is None or p99 <= self.control_period_ms:
-            return None
-        return (
-            f"{self.file}: a call takes {p99:.2f} ms at the 99th percentile, longer than the control period of "
-            f"{self.control_period_ms:.2f} ms. Export fewer denoising steps or a smaller network."
-        )
+        warning = self.latency.warning(self.control_period_ms)
+        return warning and f"{self.file}: {warning} Export fewer denoising steps or a smaller network."
 
 
 def exported_files(paths: Sequence[Path]) -> list[Path]:
-    """Return the exported policies at the given paths.
-
-    Args:
-        paths: ONNX or TorchScript files, or folders, which stand for their ONNX files.
+    """Return the ONNX and TorchScript files at the given paths; a folder stands for its ONNX files.
 
     Raises:
         ExportError: If there is no exported policy at one of them.
@@ -82,10 +73,7 @@ def exported_files(paths: Sequence[Path]) -> list[Path]:
 
 
 def measure(
-    files: Sequence[Path],
-    num_calls: int = NUM_CALLS,
-    control_period_ms: float | None = None,
-    progress: bool = False,
+    files: Sequence[Path], num_calls: int = NUM_CALLS, control_period_ms: float | None = None, progress: bool = False
 ) -> list[Timing]:
     """Time calls of exported policies.
 
@@ -96,7 +84,7 @@ def measure(
         files: ``policy.onnx`` or ``policy.pt``; a ``.pt`` file runs as a program, see this module.
         num_calls: Calls per file, at least :data:`CALLS_PER_TURN`, rounded up to complete turns.
         control_period_ms: Milliseconds between actions; None reads it from the ONNX file.
-        progress: Show a progress bar.
+        progress: Whether to show a progress bar.
 
     Raises:
         ExportError: If a file is not an exported policy.
@@ -124,7 +112,12 @@ def measure(
 def _load(file: Path) -> tuple[Callable[[], object], float | None]:
     """Return a function that computes one action, and the control period of the file in milliseconds."""
     try:
-        return _load_onnx(file) if file.suffix == ".onnx" else (_load_torchscript(file), None)
+        if file.suffix == ".onnx":
+            return _load_onnx(file)
+        torch.set_num_threads(1)
+        policy = torch.jit.load(file)
+        obs = torch.randn(1, policy.num_obs, generator=torch.Generator().manual_seed(0))
+        return torch.inference_mode()(lambda: policy(obs)), None
     # the libraries raise many classes for unreadable files
     except Exception as error:
         raise ExportError(f"{file} cannot be run: {one_line(error)}") from error
@@ -143,18 +136,6 @@ def _load_onnx(file: Path) -> tuple[Callable[[], object], float | None]:
     return lambda: session.run(None, obs), None if period_s is None else 1e3 * period_s
 
 
-def _load_torchscript(file: Path) -> Callable[[], object]:
-    torch.set_num_threads(1)
-    policy = torch.jit.load(file)
-    obs = torch.randn(1, policy.num_obs, generator=torch.Generator().manual_seed(0))
-
-    def call() -> object:
-        with torch.inference_mode():
-            return policy(obs)
-
-    return call
-
-
 def latency_figure(timings: Sequence[Timing]) -> Figure:
     """Draw the share of calls above each duration, one curve per file, and the known control periods.
 
@@ -170,10 +151,9 @@ def latency_figure(timings: Sequence[Timing]) -> Figure:
     FigureCanvasAgg(figure)
     axes = figure.subplots()
     for timing in timings:
-        ordered = np.sort(timing.milliseconds)
-        longer = 1.0 - np.arange(len(ordered)) / len(ordered)
+        longer = 1.0 - np.arange(len(timing.milliseconds)) / len(timing.milliseconds)
         label = f"{timing.file.parent.name}/{timing.file.name}, {timing.runtime}"
-        axes.step(ordered, longer, where="post", label=label)
+        axes.step(np.sort(timing.milliseconds), longer, where="post", label=label)
     for period in sorted({t.control_period_ms for t in timings if t.control_period_ms is not None}):
         axes.axvline(period, color="0.4", linestyle="--", linewidth=1.0, label=f"control period {period:g} ms")
     axes.axhline(0.01, color="0.8", linewidth=0.8, zorder=0)

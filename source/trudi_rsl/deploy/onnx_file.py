@@ -7,6 +7,7 @@ import contextlib
 import json
 import logging
 import warnings
+from collections import defaultdict
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any, Literal
@@ -49,11 +50,12 @@ def write_onnx(
     Args:
         model: The return value of an RSL-RL model's ``as_onnx``, on the CPU.
         path: The file; its folder is created.
-        metadata: Entries for the file's metadata; values other than strings are written as JSON.
-        verbose: Show torch's progress messages.
+        metadata: As in :func:`add_metadata`.
+        verbose: Whether to show torch's progress messages.
         batch_size: Rows of the inputs; None uses the model's own, as required for models of other packages.
     """
-    with contextlib.nullcontext() if verbose else _quiet_exporter():
+    # torch reports missing optional packages and its own deprecations
+    with contextlib.nullcontext() if verbose else _quiet("torch.onnx._internal.exporter._registration"):
         program = torch.onnx.export(
             model.eval(),
             model.get_dummy_inputs(*([] if batch_size is None else [batch_size])),  # type: ignore[operator]
@@ -69,21 +71,19 @@ def write_onnx(
         # stack traces with paths of the exporting machine
         node.ClearField("metadata_props")
     _reorder_gelus(proto.graph)
-    onnx.helper.set_model_props(proto, _as_strings(metadata or {}))
+    proto.ClearField("metadata_props")
     Path(path).parent.mkdir(parents=True, exist_ok=True)
     onnx.save(proto, path)
+    add_metadata(path, metadata or {})
 
 
-def add_metadata(path: Path, metadata: Mapping[str, Any]) -> None:
-    """Add entries to the metadata of a file; values as in :func:`write_onnx`."""
+def add_metadata(path: str | Path, metadata: Mapping[str, Any]) -> None:
+    """Add entries to the metadata of a file; values other than strings are written as JSON."""
     proto = onnx.load(path)
-    existing = {entry.key: entry.value for entry in proto.metadata_props}
-    onnx.helper.set_model_props(proto, existing | _as_strings(metadata))
+    entries = {entry.key: entry.value for entry in proto.metadata_props}
+    entries |= {name: value if isinstance(value, str) else json.dumps(value) for name, value in metadata.items()}
+    onnx.helper.set_model_props(proto, entries)
     onnx.save(proto, path)
-
-
-def _as_strings(metadata: Mapping[str, Any]) -> dict[str, str]:
-    return {k: v if isinstance(v, str) else json.dumps(v) for k, v in metadata.items()}
 
 
 def _reorder_gelus(graph: onnx.GraphProto) -> None:
@@ -92,18 +92,14 @@ def _reorder_gelus(graph: onnx.GraphProto) -> None:
     torch decomposes GELU into the first form, for which onnxruntime has no fusion pattern, so it would run five nodes
     per activation.
     """
-    halves = {
-        tensor.name
-        for tensor in graph.initializer
-        if not tensor.dims and onnx.numpy_helper.to_array(tensor).item() == 0.5
-    }
-    users: dict[str, list[onnx.NodeProto]] = {}
+    halves = {t.name for t in graph.initializer if not t.dims and onnx.numpy_helper.to_array(t).item() == 0.5}
+    users: dict[str, list[onnx.NodeProto]] = defaultdict(list)
     for node in graph.node:
         for name in node.input:
-            users.setdefault(name, []).append(node)
+            users[name].append(node)
     defined = {tensor.name for tensor in (*graph.input, *graph.initializer)}
     for inner in graph.node:
-        inner_users = users.get(inner.output[0], [])
+        inner_users = users[inner.output[0]]
         if inner.op_type == "Mul" and inner.input[0] in halves and len(inner_users) == 1:
             (half, factor), (outer,) = inner.input, inner_users
             # nodes are in execution order, so the other factor must be defined already
@@ -114,44 +110,26 @@ def _reorder_gelus(graph: onnx.GraphProto) -> None:
 
 
 def reduce_precision(path: Path, precision: Precision) -> None:
-    """Convert an ONNX policy to another precision in place; its inputs and outputs stay float32.
+    """Convert a float32 ONNX policy to another precision in place; its inputs and outputs stay float32.
 
     In ``int8``, products with fewer than :data:`MIN_INT8_WIDTH` inputs or outputs stay in float32: those of the latent,
     and the last layer's, whose rounding errors would enter the action directly.
-
-    Args:
-        path: The file.
-        precision: ``fp32`` does nothing.
     """
     if precision == "fp16":
         from onnxruntime.transformers.float16 import convert_float_to_float16
 
         onnx.save(convert_float_to_float16(onnx.load(path), keep_io_types=True), path)
     elif precision == "int8":
-        _quantize(path)
+        from onnxruntime.quantization import QuantType, quantize_dynamic
 
-
-def _quantize(path: Path) -> None:
-    from onnxruntime.quantization import QuantType, quantize_dynamic
-
-    model = onnx.load(path)
-    _split_gemms(model.graph)
-    onnx.save(model, path)
-    shapes = {tensor.name: tuple(tensor.dims) for tensor in model.graph.initializer}
-    narrow = [
-        node.name
-        for node in model.graph.node
-        if node.op_type == "MatMul" and min(shapes.get(node.input[1], (0,))) < MIN_INT8_WIDTH
-    ]
-    with _log_level("", logging.ERROR):  # it recommends an optimisation that would fuse layers away
-        quantize_dynamic(
-            path,
-            path,
-            op_types_to_quantize=["MatMul"],
-            weight_type=QuantType.QInt8,
-            per_channel=True,
-            nodes_to_exclude=narrow,
-        )
+        model = onnx.load(path)
+        _split_gemms(model.graph)
+        onnx.save(model, path)
+        wide = {tensor.name for tensor in model.graph.initializer if min(tensor.dims, default=0) >= MIN_INT8_WIDTH}
+        narrow = [node.name for node in model.graph.node if node.op_type == "MatMul" and node.input[1] not in wide]
+        options: dict[str, Any] = {"op_types_to_quantize": ["MatMul"], "weight_type": QuantType.QInt8}
+        with _quiet(""):  # it recommends an optimisation that would fuse layers away
+            quantize_dynamic(path, path, per_channel=True, nodes_to_exclude=narrow, **options)
 
 
 def _split_gemms(graph: onnx.GraphProto) -> None:
@@ -159,18 +137,17 @@ def _split_gemms(graph: onnx.GraphProto) -> None:
 
     The quantiser would do the same, but transpose a weight once for each of the steps that share it.
     """
-    weights = {tensor.name: tensor for tensor in graph.initializer}
-    transposed: set[str] = set()
+    gemm_weights = {node.input[1] for node in graph.node if node.op_type == "Gemm"}
+    for tensor in graph.initializer:
+        if tensor.name in gemm_weights:
+            array = np.ascontiguousarray(onnx.numpy_helper.to_array(tensor).T)
+            tensor.CopyFrom(onnx.numpy_helper.from_array(array, tensor.name))
     nodes: list[onnx.NodeProto] = []
     for node in graph.node:
         if node.op_type != "Gemm":
             nodes.append(node)
             continue
         x, weight, *bias = node.input
-        if weight not in transposed:
-            array = onnx.numpy_helper.to_array(weights[weight]).T
-            weights[weight].CopyFrom(onnx.numpy_helper.from_array(np.ascontiguousarray(array), weight))
-            transposed.add(weight)
         product = f"{node.output[0]}_product" if bias else node.output[0]
         nodes.append(onnx.helper.make_node("MatMul", [x, weight], [product], f"{node.name}_product"))
         if bias:
@@ -181,19 +158,13 @@ def _split_gemms(graph: onnx.GraphProto) -> None:
 
 
 @contextlib.contextmanager
-def _quiet_exporter() -> Iterator[None]:
-    """Suppress torch's messages about missing optional packages and its own deprecations."""
-    with _log_level("torch.onnx._internal.exporter._registration", logging.ERROR), warnings.catch_warnings():
-        warnings.simplefilter("ignore", FutureWarning)
-        yield
-
-
-@contextlib.contextmanager
-def _log_level(name: str, level: int) -> Iterator[None]:
-    logger = logging.getLogger(name)
+def _quiet(logger_name: str) -> Iterator[None]:
+    """Suppress the warnings of a logger, and FutureWarnings."""
+    logger = logging.getLogger(logger_name)
     before = logger.level
-    logger.setLevel(level)
+    logger.setLevel(logging.ERROR)
     try:
-        yield
+        with warnings.catch_warnings(action="ignore", category=FutureWarning):
+            yield
     finally:
         logger.setLevel(before)

@@ -56,11 +56,7 @@ class Probes(NamedTuple):
 
 
 def draw_probes(
-    original: DeployablePolicy,
-    policy: InferencePolicy,
-    options: ChainOptions,
-    latent_input: bool = False,
-    seed: int = 0,
+    original: DeployablePolicy, policy: InferencePolicy, options: ChainOptions, latent_input: bool = False
 ) -> Probes:
     """Sample observations for the comparison, with the actions of the actor itself.
 
@@ -72,8 +68,7 @@ def draw_probes(
         original: The policy in float32, on the CPU.
         policy: Its deployable form.
         options: How the chain runs.
-        latent_input: Also sample starts of the chain.
-        seed: Seed of the samples.
+        latent_input: Whether to sample starts of the chain, too.
 
     Returns:
         At most :data:`NUM_PROBES` around the normaliser's statistics, about one in four far outside.
@@ -81,11 +76,10 @@ def draw_probes(
     Raises:
         ExportError: If an action is NaN or infinite, or fewer than :data:`MIN_COMPARABLE` observations remain.
     """
-    generator = torch.Generator().manual_seed(seed)
-    spreads = torch.tensor(PROBE_SPREADS).repeat(NUM_PROBES // len(PROBE_SPREADS))
-    obs = policy.obs_mean + spreads[:, None] * torch.randn(NUM_PROBES, policy.num_obs, generator=generator) / (
-        policy.obs_inverse_std
-    )
+    generator = torch.Generator().manual_seed(0)
+    deviations = torch.randn(NUM_PROBES, policy.num_obs, generator=generator)
+    deviations *= torch.tensor(PROBE_SPREADS).repeat(NUM_PROBES // len(PROBE_SPREADS))[:, None]
+    obs = policy.obs_mean + deviations / policy.obs_inverse_std
     chain = policy if isinstance(policy, ChainInferencePolicy) else None
     latents = None
     if chain is not None and latent_input:
@@ -112,11 +106,7 @@ def draw_probes(
 
 @torch.no_grad()
 def reference_actions(original: DeployablePolicy, obs: Tensor, start: Tensor | None, options: ChainOptions) -> Tensor:
-    """Return the actor's own actions ``[B, A]`` at raw observations ``[B, O]``, from initial latents ``[1 or B, A]``.
-
-    Raises:
-        ExportError: If one is NaN or infinite.
-    """
+    """Return the actor's own actions ``[B, A]`` at raw observations ``[B, O]``, from latents ``[1 or B, A]``."""
     start = None if start is None else start.expand(len(obs), -1)
     actions = original.deterministic_actions(original.actor_obs.normalize(obs), options, start)
     if not torch.isfinite(actions).all():
@@ -128,10 +118,7 @@ def reference_actions(original: DeployablePolicy, obs: Tensor, start: Tensor | N
 
 
 def run_onnx(path: Path, probes: Probes, batch_size: int = 1) -> tuple[Tensor, Latency]:
-    """Return an ONNX policy's actions ``[B, A]`` at the probes, ``batch_size`` per call, and the latency of a call.
-
-    Runs in onnxruntime with one CPU thread.
-    """
+    """Return an ONNX policy's actions ``[B, A]`` at the probes, ``batch_size`` per call, and the latency of a call."""
     session, count = open_session(path), len(probes.obs)
     # the last batch wraps around to the first probes
     batches = (torch.arange(-(-count // batch_size) * batch_size) % count).split(batch_size)
@@ -165,12 +152,7 @@ def differences(actions: Tensor, reference: Tensor, policy: InferencePolicy) -> 
 
 
 def require_equal(name: str, found: Tensor, precision: Precision = "fp32") -> float:
-    """Check differences against the tolerance of a precision, and return the largest.
-
-    Args:
-        name: The exported file.
-        found: Its differences ``[B]``.
-        precision: The file's precision.
+    """Return the largest difference of a file, after checking its differences ``[B]`` against the tolerance.
 
     Raises:
         ExportError: If a float32 difference is above :data:`TOLERANCE`, or in fewer bits their median is above

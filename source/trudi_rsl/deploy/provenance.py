@@ -1,8 +1,9 @@
 # SPDX-License-Identifier: BSD-3-Clause
-"""The software that produced a result: package versions and git commit."""
+"""What produced a result: package versions, git commit and machine."""
 
 from __future__ import annotations
 
+import os
 import platform
 import subprocess
 from importlib.metadata import PackageNotFoundError, version
@@ -34,6 +35,14 @@ def commit() -> str | None:
     except (OSError, subprocess.CalledProcessError):  # no git, or installed from a wheel
         return None
     return head + ("+" if changed.strip() else "")
+
+
+def machine() -> str:
+    """Return the processor's name and the number of cores."""
+    cpuinfo = Path("/proc/cpuinfo")
+    lines = cpuinfo.read_text().splitlines() if cpuinfo.is_file() else []
+    names = [line.partition(":")[2].strip() for line in lines if line.startswith("model name")]
+    return f"{names[0] if names else platform.processor() or 'unknown processor'}, {os.cpu_count()} cores"
 
 
 def provenance() -> dict[str, Any]:

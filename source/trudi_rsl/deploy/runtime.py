@@ -25,12 +25,7 @@ except ImportError as error:
 
 
 def open_session(file: str | Path, num_threads: int = 1) -> onnxruntime.InferenceSession:
-    """Return an onnxruntime session on the CPU.
-
-    Args:
-        file: A ``policy.onnx``.
-        num_threads: Threads; more than one slows down networks of a policy's size.
-    """
+    """Return an onnxruntime session on the CPU; several threads slow down networks of a policy's size."""
     options = onnxruntime.SessionOptions()
     options.log_severity_level = 3  # it warns about every half-precision layer that a CPU computes in float32
     options.intra_op_num_threads = options.inter_op_num_threads = num_threads
@@ -38,15 +33,10 @@ def open_session(file: str | Path, num_threads: int = 1) -> onnxruntime.Inferenc
 
 
 class ObservationBuilder:
-    """Clips and scales the terms of an observation, keeps their histories and concatenates them in order.
-
-    Args:
-        terms: The policy's observation terms, in order.
-    """
+    """Clips and scales the terms of an observation, keeps their histories and concatenates them in order."""
 
     def __init__(self, terms: Sequence[ObservationTerm]) -> None:
         self._terms = {term.name: term for term in terms}
-        self._histories: dict[str, deque[Array]] = {}
         self._latest: dict[str, Array] = {}
         self.reset()
 
@@ -108,8 +98,16 @@ class Latency(NamedTuple):
     @classmethod
     def from_seconds(cls, seconds: Sequence[float] | np.ndarray) -> Latency:
         """Summarise the durations of calls, in seconds."""
-        p50, p99, worst = 1e3 * np.quantile(np.asarray(seconds), [0.5, 0.99, 1.0])
-        return cls(float(p50), float(p99), float(worst))
+        return cls(*(1e3 * np.quantile(np.asarray(seconds), [0.5, 0.99, 1.0])).tolist())
+
+    def warning(self, period_ms: float | None) -> str | None:
+        """Return a warning if calls are too slow for a control period, None if they are not or it is unknown."""
+        if period_ms is None or self.p99 <= period_ms:
+            return None
+        return (
+            f"The policy takes {self.p99:.2f} ms at the 99th percentile, longer than the control period of "
+            f"{period_ms:.2f} ms."
+        )
 
 
 class PolicyStoppedError(RuntimeError):
@@ -128,7 +126,7 @@ class Policy:
         max_held: Steps in a row for which the last action may be held; at least 0.
         max_deviation: Distance from the mean of training, in standard deviations, beyond which an observation is
             unusable; None checks only for NaN and infinity.
-        num_threads: Threads of onnxruntime; more than one slows down a network of this size.
+        num_threads: As for :func:`open_session`.
 
     Raises:
         ContractError: If the file has no valid contract.
@@ -181,19 +179,14 @@ class Policy:
         """
         if not self.contract.actions:
             raise ContractError("The file does not say which joints its actions command.")
-        commands, begin = {}, 0
+        commands = {}
         for term in self.contract.actions:
-            end = begin + len(term.joint_names)
-            commands |= zip(term.joint_names, term.commands(action[begin:end]).tolist(), strict=True)
-            begin = end
+            own, action = np.split(action, [len(term.joint_names)])
+            commands |= zip(term.joint_names, term.commands(own).tolist(), strict=True)
         return commands
 
     def latency_ms(self, num_calls: int = 200) -> Latency:
-        """Measure the network's time for one action; histories and counters do not change.
-
-        Args:
-            num_calls: Calls to measure, at least 1, after a tenth as many for warm-up.
-        """
+        """Measure the network's time for one action, in at least one call; histories and counters do not change."""
         obs = np.zeros((1, self.contract.num_obs), np.float32)
         seconds = np.empty(num_calls)
         for i in range(-(num_calls // 10), num_calls):
@@ -224,12 +217,10 @@ class Policy:
                     f"The observation has {len(whole)} numbers instead of {self.contract.num_obs} ({parts})."
                 )
         if (reason := self._unusable(whole)) is not None:
-            self._builder.repeat()
             return self._hold(reason)
         (actions,) = self._session.run(["actions"], {"obs": whole[None]})
         action = np.asarray(actions, np.float32)[0]
         if not np.isfinite(action).all():
-            self._builder.repeat()
             return self._hold(f"NaN or infinity in the action at positions {_positions(~np.isfinite(action))}")
         if isinstance(obs, Mapping):
             self._builder.keep()
@@ -249,6 +240,7 @@ class Policy:
         return None
 
     def _hold(self, reason: str) -> Array:
+        self._builder.repeat()
         self._held_in_a_row += 1
         if self._last is None or self._held_in_a_row > self._max_held:
             raise PolicyStoppedError(
@@ -276,28 +268,24 @@ def _check_shapes(session: onnxruntime.InferenceSession, contract: Contract) -> 
     names = [[node.name for node in nodes] for nodes in (inputs, outputs)]
     if names != [["obs"], ["actions"]]:
         raise ContractError(f"The file maps {names[0]} to {names[1]} instead of ['obs'] to ['actions'].")
-    rows = next(iter(inputs[0].shape), "no")
-    if rows != 1:
-        raise ContractError(f"The file takes {one_line(rows)} observations per call, a robot has one. Export batch 1.")
-    if inputs[0].shape != [1, contract.num_obs]:
+    obs_shape, action_shape = inputs[0].shape, outputs[0].shape
+    if obs_shape[:1] != [1]:
+        rows = one_line(obs_shape[0]) if obs_shape else "no"
+        raise ContractError(f"The file takes {rows} observations per call, a robot has one. Export batch 1.")
+    if obs_shape != [1, contract.num_obs]:
         raise ContractError(
-            f"The file's metadata describes {contract.num_obs} observations, its input has shape "
-            f"{one_line(inputs[0].shape)}."
+            f"The file's metadata describes {contract.num_obs} observations, its input has shape {one_line(obs_shape)}."
         )
-    num_actions: int = [0, *outputs[0].shape][-1]
-    if not is_count(num_actions) or outputs[0].shape != [1, num_actions]:
-        raise ContractError(f"The file returns actions of shape {one_line(outputs[0].shape)} instead of [1, A].")
+    num_actions: int = [0, *action_shape][-1]
+    if not is_count(num_actions) or action_shape != [1, num_actions]:
+        raise ContractError(f"The file returns actions of shape {one_line(action_shape)} instead of [1, A].")
     for node in (inputs[0], outputs[0]):
         if node.type != "tensor(float)":
             raise ContractError(f"The file's {node.name} are {one_line(node.type)}, not float32.")
     if contract.actions and (n := sum(len(action.joint_names) for action in contract.actions)) != num_actions:
         raise ContractError(f"The file returns {num_actions} actions, its metadata describes {n}.")
-    for name, values, size in (
-        ("action_low", contract.action_low, num_actions),
-        ("action_high", contract.action_high, num_actions),
-        ("obs_mean", contract.obs_mean, contract.num_obs),
-        ("obs_std", contract.obs_std, contract.num_obs),
-    ):
+    for name in ("action_low", "action_high", "obs_mean", "obs_std"):
+        values, size = getattr(contract, name), num_actions if name.startswith("action") else contract.num_obs
         if values is not None and values.shape != (size,):
             raise ContractError(f"The file's metadata has {name} of shape {values.shape} instead of ({size},).")
     return num_actions
@@ -353,14 +341,8 @@ def control_loop(
         raise ContractError("The policy's file does not hold its control period; pass period_s.")
     if not period > 0.0 or num_steps < 1:
         raise ValueError(f"period_s must be above 0 and num_steps at least 1, got {period} and {num_steps}.")
-    latency = policy.latency_ms()
-    if latency.p99 > 1e3 * period:
-        warnings.warn(
-            f"The policy alone takes {latency.p99:.2f} ms at the 99th percentile, longer than the control period of "
-            f"{1e3 * period:.2f} ms.",
-            RuntimeWarning,
-            stacklevel=2,
-        )
+    if (warning := policy.latency_ms().warning(1e3 * period)) is not None:
+        warnings.warn(warning, RuntimeWarning, stacklevel=2)
     policy.reset()
     seconds = np.empty(num_steps)
     begin = clock()

@@ -16,11 +16,7 @@ from trudi_rsl.diffusion.chain import log_det_squash, prior_score
 def terminal_cost(x: Tensor, values: Tensor, alpha: Tensor, prior_std: float) -> Tensor:
     """Return ``G(x) = -Q - alpha log|da/dx| + alpha log N(x; 0, s0^2)`` up to a constant, ``[B]``.
 
-    Args:
-        x: Pre-squash actions ``[B, A]``.
-        values: ``Q`` of the unit actions ``tanh(x)``, ``[B]``.
-        alpha: Temperature, scalar.
-        prior_std: Prior standard deviation ``s0``.
+    ``x`` are pre-squash actions ``[B, A]``, ``values`` the ``Q`` of ``tanh(x)`` ``[B]``; ``alpha`` is a scalar.
     """
     log_prior = -0.5 * (x / prior_std).square().sum(-1)
     return -values + alpha * (log_prior - log_det_squash(x))
@@ -29,10 +25,7 @@ def terminal_cost(x: Tensor, values: Tensor, alpha: Tensor, prior_std: float) ->
 def adjoints(end: Tensor, steps: Tensor, prior_std: float) -> Tensor:
     """Return ``A_1 .. A_N`` of ``A_k = (1 - e_k / s0^2) A_{k+1}``, ``[N, B, A]``.
 
-    Args:
-        end: ``A_N = dG / dx_N``, ``[B, A]``.
-        steps: Step sizes ``e_k``, ``[N, A]``.
-        prior_std: Prior standard deviation ``s0``.
+    ``end`` is ``A_N = dG / dx_N`` ``[B, A]``, ``steps`` are the step sizes ``e_k`` ``[N, A]``.
     """
     decay = 1.0 - steps / prior_std**2
     # A_{k+1} = A_N prod_{j > k} (1 - e_j / s0^2)
@@ -43,7 +36,7 @@ def adjoints(end: Tensor, steps: Tensor, prior_std: float) -> Tensor:
 def matching_loss(
     control: Tensor, adjoint: Tensor, latents: Tensor, noise: Tensor, steps: Tensor, alpha: Tensor, prior_std: float
 ) -> Tensor:
-    """Return a loss per chain whose gradient moves control and friction towards the target density.
+    """Return a loss per chain ``[B]`` whose gradient moves control and friction towards the target density.
 
     Its value is not the policy's loss. It is the sum over steps of
 
@@ -58,9 +51,6 @@ def matching_loss(
         steps: Step sizes ``e_k`` of these steps, ``[M, A]``.
         alpha: Temperature, scalar.
         prior_std: Prior standard deviation ``s0``.
-
-    Returns:
-        ``[B]``.
     """
     step, constant_step = steps[:, None], steps[:, None].detach()
     for_control = constant_step * (0.25 * alpha * control.square() + control * adjoint)

@@ -30,14 +30,7 @@ def prior_score(x: Tensor, prior_std: float) -> Tensor:
 
 
 def denoising_mean(x: Tensor, control: Tensor, step: Tensor, prior_std: float) -> Tensor:
-    """Return ``mu_k = x + e_k (p(x) + u)``, the mean of the denoising kernel.
-
-    Args:
-        x: Latents ``[..., A]``.
-        control: Network output ``u`` at ``x``, ``[..., A]``.
-        step: Step sizes ``e_k``, broadcastable to ``[..., A]``.
-        prior_std: Prior standard deviation ``s0``.
-    """
+    """Return the mean of the denoising kernel, ``mu_k = x + e_k (p(x) + u)``, for tensors broadcast to ``[..., A]``."""
     return x + step * (prior_score(x, prior_std) + control)
 
 
@@ -50,20 +43,11 @@ def ode_step(x: Tensor, control: Tensor, step: Tensor, prior_std: float, score_s
 
 
 def log_prob_bound(latents: Tensor, noise: Tensor, steps: Tensor, prior_std: float) -> Tensor:
-    """Return the single-sample bound ``lp`` on the log-density of ``x_N``; ``E[-lp]`` is at most its entropy.
+    """Return the single-sample bound ``lp`` on the log-density of ``x_N``, ``[B]`` nats; ``E[-lp]`` <= its entropy.
 
     ``lp = log N(x_0; 0, s0^2) - W`` with ``W = sum_k log N(x_k; nu_k, sigma_k) - log N(x_{k+1}; mu_k, sigma_k)``
     (paper Eq. 117). Both kernels of a step share ``sigma_k``, so only the quadratic terms remain; that of the denoising
-    kernel is the squared noise.
-
-    Args:
-        latents: ``[N+1, B, A]``.
-        noise: The noise of the chain, ``[N+1, B, A]``.
-        steps: Step sizes ``e_k``, ``[N, A]``.
-        prior_std: Prior standard deviation ``s0``.
-
-    Returns:
-        Bound ``[B]`` in nats, before the log-determinant of the squashing.
+    kernel is the squared noise. Latents and noise are those of a :class:`Chain`, step sizes ``e_k`` are ``[N, A]``.
     """
     step = steps[:, None]
     # nu_k = x_{k+1} + e_k p(x_{k+1})
@@ -78,7 +62,7 @@ def log_prob_bound(latents: Tensor, noise: Tensor, steps: Tensor, prior_std: flo
 def gaussian_kl(mean_p: Tensor, step_p: Tensor, mean_q: Tensor, step_q: Tensor) -> Tensor:
     """Return ``KL(N(mean_p, 2 step_p) || N(mean_q, 2 step_q))`` summed over steps and dimensions, ``[B]`` nats.
 
-    Means are ``[N, B, A]``, step sizes ``[N, A]``; a variance is twice the step size.
+    Means are ``[N, B, A]``, step sizes ``[N, A]``.
     """
     ratio = (step_p / step_q)[:, None]
     quadratic = (mean_p - mean_q).square() / (2.0 * step_q[:, None])
@@ -93,23 +77,11 @@ def mean_only_kl(mean_old: Tensor, step_old: Tensor, mean: Tensor) -> Tensor:
     return ((mean_old - mean).square() / (4.0 * step_old[:, None])).sum((0, 2))
 
 
-def log_ratio(reached: Tensor, mean_old: Tensor, step_old: Tensor, mean: Tensor, step: Tensor) -> Tensor:
-    """Return ``log p_old(chain) - log p_new(chain)`` ``[B]`` in nats, whose expectation over old chains is the path KL.
-
-    Single samples can be negative. Arguments as in :func:`step_log_ratios`, with chains sampled from the old policy.
-    """
-    return step_log_ratios(reached, mean_old, step_old, mean, step).sum(0)
-
-
 def step_log_ratios(reached: Tensor, mean_old: Tensor, step_old: Tensor, mean: Tensor, step: Tensor) -> Tensor:
     """Return ``log p_old(x_{k+1} | x_k) - log p_new(x_{k+1} | x_k)`` of each step, ``[N, B]`` nats.
 
-    Args:
-        reached: ``x_1 .. x_N``, ``[N, B, A]``.
-        mean_old: Old means ``[N, B, A]``.
-        step_old: Old step sizes ``[N, A]``.
-        mean: New means at the same latents ``[N, B, A]``.
-        step: New step sizes ``[N, A]``.
+    Over old chains, the expectation of the sum over steps is the path KL; single samples can be negative. ``reached``
+    holds ``x_1 .. x_N``; it and the means, both at the same latents, are ``[N, B, A]``, step sizes ``[N, A]``.
     """
     old = (reached - mean_old).square() / (4.0 * step_old[:, None])
     new = (reached - mean).square() / (4.0 * step[:, None])
@@ -124,13 +96,10 @@ def step_entropies(step: Tensor) -> Tensor:
 
 
 def log_det_squash(x: Tensor, scale: Tensor | None = None) -> Tensor:
-    """Return ``log|da/dx|`` of ``a = scale * tanh(x) + offset``, summed over dimensions.
+    """Return ``log|da/dx|`` of ``a = scale * tanh(x) + offset``, summed over dimensions, ``[..., A] -> [...]`` nats.
 
-    Uses ``log(1 - tanh(x)^2) = 2 (ln 2 - x - softplus(-2x))``, which stays finite where ``tanh`` saturates.
-
-    Args:
-        x: Pre-squash actions ``[..., A]``; the result is ``[...]`` nats.
-        scale: Positive scale per dimension ``[A]``; None for the unit action ``tanh(x)``.
+    Uses ``log(1 - tanh(x)^2) = 2 (ln 2 - x - softplus(-2x))``, which stays finite where ``tanh`` saturates. The scale
+    ``[A]`` is positive, 1 by default.
     """
     log_det = (2.0 * (math.log(2.0) - x - F.softplus(-2.0 * x))).sum(-1)
     return log_det if scale is None else log_det + torch.log(scale).sum()

@@ -14,25 +14,13 @@ from trudi_rsl.diffusion.schedule import first_steps
 
 
 def interpolate(actions: Tensor, noise: Tensor, times: Tensor) -> Tensor:
-    """Return ``x_t = (1 - t) e + t a``.
-
-    Args:
-        actions: ``a``, broadcastable to ``[..., A]``.
-        noise: ``e``, ``[..., A]``.
-        times: ``t`` in [0, 1], ``[...]``.
-    """
+    """Return ``x_t = (1 - t) e + t a`` for ``a`` and ``e`` ``[..., A]`` at times ``t`` in [0, 1] ``[...]``."""
     t = times[..., None]
     return (1.0 - t) * noise + t * actions
 
 
 def matching_losses(velocity: Tensor, actions: Tensor, noise: Tensor) -> Tensor:
-    """Return the conditional flow matching losses ``|v - (a - e)|^2``, ``[...]``.
-
-    Args:
-        velocity: ``v`` at the interpolated points, ``[..., A]``.
-        actions: ``a``, broadcastable to ``[..., A]``.
-        noise: ``e``, ``[..., A]``.
-    """
+    """Return the losses ``|v - (a - e)|^2`` of velocities ``v`` at the interpolated points, ``[..., A] -> [...]``."""
     return (velocity - (actions - noise)).square().sum(-1)
 
 

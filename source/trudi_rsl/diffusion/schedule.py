@@ -31,13 +31,9 @@ def cosine_weights(num_steps: int) -> Tensor:
 
 
 def step_sizes(weights: Tensor, friction: Tensor) -> Tensor:
-    """Return the Euler step sizes ``e_k = w(k) / (N * friction)``.
+    """Return the Euler step sizes ``e_k = w(k) / (N * friction)`` ``[N, A]``, for positive frictions ``[A]``.
 
     The noise of step ``k`` has standard deviation ``sqrt(2 e_k)``.
-
-    Args:
-        weights: Output of :func:`cosine_weights`, ``[N]``.
-        friction: Positive friction per action dimension, ``[A]``.
     """
     return weights[:, None] / (weights.shape[0] * friction)
 
@@ -48,10 +44,5 @@ def first_steps(num_steps: int, num_groups: int) -> list[int]:
 
 
 def merged_sizes(sizes: Tensor, firsts: list[int]) -> Tensor:
-    """Return the sizes of merged steps, each the sum over its group, so that the chain covers the same time.
-
-    Args:
-        sizes: Sizes of the single steps, ``[N, ...]``; the result is ``[M, ...]``.
-        firsts: First steps of the ``M`` groups, from :func:`first_steps`.
-    """
+    """Sum step sizes ``[N, ...]`` over groups that begin at ``firsts`` (:func:`first_steps`), ``[M, ...]``."""
     return torch.stack([group.sum(0) for group in sizes.tensor_split(firsts[1:])])

@@ -42,10 +42,7 @@ def check_widths(hidden_dims: Sequence[int], residual: bool) -> None:
 
 
 def hidden_trunk(hidden_dims: Sequence[int], residual: bool, activation: type[nn.Module] = nn.GELU) -> nn.Sequential:
-    """Return the layers between a network's first and last: the activation, then a block per further width.
-
-    Widths must pass :func:`check_widths`; ``residual`` adds a skip connection around each block.
-    """
+    """Return the layers between a network's first and last: the activation, then a block per further width."""
     blocks = (HiddenBlock(i, o, residual, activation) for i, o in pairwise(hidden_dims))
     return nn.Sequential(activation(), *blocks)
 
@@ -79,13 +76,10 @@ class ScoreNetwork(nn.Module):
     Args:
         num_obs: Observation dimension ``O``.
         num_actions: Action dimension ``A``.
-        hidden_dims: Width of the first layer and of every hidden block.
-        residual: Add a skip connection around each hidden block (all widths must then agree).
+        hidden_dims: Width of the first layer and of every hidden block; a ValueError if empty.
+        residual: Add a skip connection around each hidden block; a ValueError if their widths differ.
         encoder_dims: Widths of the state encoder; empty for no encoder.
         activation: Class of the hidden layers' activation.
-
-    Raises:
-        ValueError: If ``hidden_dims`` is empty, or has unequal widths with ``residual``.
     """
 
     def __init__(
@@ -131,10 +125,5 @@ class ScoreNetwork(nn.Module):
         return F.linear(self.time_embedding(times), self.input_weights()[2])
 
     def forward(self, x: Tensor, condition: Tensor) -> Tensor:
-        """Return the control ``u`` ``[..., A]``.
-
-        Args:
-            x: Latents ``[..., A]``.
-            condition: Sum of observation and step features, broadcastable to ``[..., H]``.
-        """
+        """Return the control ``u`` at latents ``x``, both ``[..., A]``; ``condition`` sums obs and step features."""
         return self.output_layer(self.trunk(F.linear(x, self.input_weights()[0]) + condition))

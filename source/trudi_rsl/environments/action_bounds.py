@@ -37,16 +37,7 @@ def action_bounds(env: VecEnv, configured: tuple[float, float] | None) -> tuple[
     if configured is not None:
         return torch.full((env.num_actions,), configured[0]), torch.full((env.num_actions,), configured[1])
     base: Any = getattr(env, "unwrapped", env)
-    for low, high in _boxes(env, base):
-        # one number stands for all entries (mjlab); a space of all environments has them in its last axis
-        low_t, high_t = (
-            torch.as_tensor(end, dtype=torch.float32).reshape(-1)[-env.num_actions :].cpu().expand(env.num_actions)
-            for end in (low, high)
-        )
-        if torch.isfinite(low_t).all() and torch.isfinite(high_t).all():
-            return low_t, high_t
-    if hasattr(base, "action_manager"):
-        low, high = _manager_bounds(base.action_manager)
+    for low, high in _candidates(env, base):
         if torch.isfinite(low).all() and torch.isfinite(high).all():
             return low, high
     if any(cls.__name__ == "DirectRLEnv" for cls in type(base).__mro__):
@@ -57,12 +48,20 @@ def action_bounds(env: VecEnv, configured: tuple[float, float] | None) -> tuple[
     )
 
 
-def _boxes(*holders: Any) -> Iterator[tuple[Any, Any]]:
-    for holder in holders:
+def _candidates(env: VecEnv, base: Any) -> Iterator[tuple[Tensor, Tensor]]:
+    """Yield the bounds ``[A]`` of an environment and the one it wraps, finite or not."""
+    for holder in (env, base):
         spaces = [getattr(holder, name, None) for name in ("single_action_space", "action_space")]
         pairs = [(getattr(holder, "action_low", None), getattr(holder, "action_high", None))]
-        pairs += [(getattr(s, "low", None), getattr(s, "high", None)) for s in spaces]
-        yield from ((low, high) for low, high in pairs if low is not None and high is not None)
+        pairs += [(getattr(space, "low", None), getattr(space, "high", None)) for space in spaces]
+        for pair in pairs:
+            if all(end is not None for end in pair):
+                # one number stands for all entries (mjlab); a space of all environments has them in its last axis
+                flat = (torch.as_tensor(end, dtype=torch.float32).reshape(-1)[-env.num_actions :] for end in pair)
+                low, high = (end.cpu().expand(env.num_actions) for end in flat)
+                yield low, high
+    if hasattr(base, "action_manager"):
+        yield _manager_bounds(base.action_manager)
 
 
 def _manager_bounds(manager: Any) -> tuple[Tensor, Tensor]:
@@ -77,8 +76,6 @@ def _manager_bounds(manager: Any) -> tuple[Tensor, Tensor]:
         lows.append(low.float().cpu())
         highs.append(high.float().cpu())
     if without:
-        logger.info(
-            "Actions of %s are taken to be in [-1, 1]; agent.algorithm.action_bounds sets other bounds.",
-            ", ".join(without),
-        )
+        message = "Actions of %s are taken to be in [-1, 1]; agent.algorithm.action_bounds sets other bounds."
+        logger.info(message, ", ".join(without))
     return torch.cat(lows), torch.cat(highs)

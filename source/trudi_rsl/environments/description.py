@@ -34,11 +34,9 @@ _hosts: dict[str, Callable[[], HostFunctions]] = {}
 
 
 def register_host(package: str, load: Callable[[], HostFunctions]) -> None:
-    """Register the functions of a simulator.
+    """Register the functions of the simulator whose managers are in a top-level package, for example ``isaaclab``.
 
-    Args:
-        package: Top-level package of the simulator's managers, for example ``isaaclab``.
-        load: Returns the functions; called when the first environment is built.
+    ``load`` returns them; it is called when the first environment is built.
     """
     _hosts[package] = load
 
@@ -48,12 +46,9 @@ def host_functions(manager: Any) -> HostFunctions | None:
 
     A simulator that no import has registered yet is registered by this package's entry point in the group
     ``<simulator>.tasks``: a project that uses RSL-RL's stock runner imports no host itself.
-
-    Args:
-        manager: A manager of an environment; projects derive their own from the simulator's.
     """
-    packages = list(dict.fromkeys(cls.__module__.partition(".")[0] for cls in type(manager).__mro__))
-    for package in packages:
+    # projects derive their own managers from the simulator's
+    for package in dict.fromkeys(cls.__module__.partition(".")[0] for cls in type(manager).__mro__):
         if package not in _hosts:
             for entry in entry_points(group=f"{package}.tasks", name=DISTRIBUTION):
                 entry.load()
@@ -76,11 +71,8 @@ def describe_environment(env: VecEnv, groups: Sequence[str]) -> dict[str, Any]:
 
     This is ``control_period_s`` in seconds for environments with a ``step_dt``, and ``obs_terms``, ``commands``,
     ``actions`` and ``robot`` for those of Isaac Lab and mjlab with managers. What an environment does not provide is
-    left out, and managers that cannot be read are logged once: training does not need them.
-
-    Args:
-        env: The environment.
-        groups: Observation groups that the policy reads.
+    left out, and managers that cannot be read are logged once: training does not need them. ``groups`` are the
+    observation groups that the policy reads.
     """
     base: Any = getattr(env, "unwrapped", env)
     metadata: dict[str, Any] = {}
@@ -92,11 +84,7 @@ def describe_environment(env: VecEnv, groups: Sequence[str]) -> dict[str, Any]:
     if host is not None:
         try:
             metadata |= host.describe(base, groups)
-        # a project's own managers and terms may lack anything
-        except Exception as error:
-            logger.warning(
-                "Exports will lack the robot's joints and observations, which could not be read: %s: %s",
-                type(error).__name__,
-                error,
-            )
+        except Exception as error:  # a project's own managers and terms may lack anything
+            message = "Exports will lack the robot's joints and observations, which could not be read: %s: %s"
+            logger.warning(message, type(error).__name__, error)
     return metadata

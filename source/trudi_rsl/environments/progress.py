@@ -39,10 +39,7 @@ def set_host_progress(env: VecEnv, progress: Mapping[str, Any]) -> dict[str, str
     """Restore the result of :func:`host_progress`.
 
     A reset of all environments moves them to their terrain, during which no curriculum moves. With another number of
-    environments they keep the terrain they have.
-
-    Returns:
-        What was restored: names to values, as text.
+    environments they keep the terrain they have. Returns names of what was restored to their values, as text.
     """
     host: Any = env.unwrapped  # pyright: ignore[reportAttributeAccessIssue]  RSL-RL does not promise it
     restored = {}
@@ -85,28 +82,21 @@ def _move_to_terrain(host: Any, terrain: Any, levels: Tensor, types: Tensor) -> 
     terrain.terrain_levels.copy_(levels.clamp(max=len(terrain.terrain_origins) - 1))
     terrain.terrain_types.copy_(types.clamp(max=terrain.terrain_origins.shape[1] - 1))
     terrain.env_origins.copy_(terrain.terrain_origins[terrain.terrain_levels, terrain.terrain_types])
-    curriculum = getattr(host, "curriculum_manager", None)
-    if curriculum is None:
-        host.reset()
-        return
-    # a curriculum judges how far the robots came since their last reset, which nobody has observed
-    host.curriculum_manager = _FrozenCurriculum(curriculum)
+    if (curriculum := getattr(host, "curriculum_manager", None)) is not None:
+        # a curriculum judges how far the robots came since their last reset, which nobody has observed
+        host.curriculum_manager = _FrozenCurriculum(curriculum)
     try:
         host.reset()
     finally:
-        host.curriculum_manager = curriculum
+        if curriculum is not None:
+            host.curriculum_manager = curriculum
 
 
 def reset_envs(env: VecEnv | None, ids: Tensor) -> bool:
-    """Start new episodes in some environments.
+    """Start new episodes in the environments with indices ``[K]``; return whether the host supports it.
 
-    Args:
-        env: Manager-based environments of Isaac Lab and mjlab offer ``reset(env_ids=...)``; Isaac Lab's direct ones
-            have ``_reset_idx``, which their ``step`` calls for episodes that end.
-        ids: Indices of the environments, long ``[K]``.
-
-    Returns:
-        Whether the host supports it.
+    Manager-based environments of Isaac Lab and mjlab offer ``reset(env_ids=...)``; Isaac Lab's direct ones have
+    ``_reset_idx``, which their ``step`` calls for episodes that end.
     """
     host: Any = getattr(env, "unwrapped", None)
     if callable(reset := getattr(host, "reset", None)) and "env_ids" in inspect.signature(reset).parameters:

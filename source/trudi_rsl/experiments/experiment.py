@@ -1,26 +1,36 @@
 # SPDX-License-Identifier: BSD-3-Clause
-"""The schema of an experiment file: which algorithms are trained on which tasks, with which seeds and variants."""
+"""Experiment files: which algorithms are trained on which tasks, with which seeds and variants; and their runs."""
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
-from collections.abc import Mapping
-from dataclasses import dataclass, field
+import re
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any, TypeVar
 
 from omegaconf import OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
+from trudi_rsl.config import check_startable, compose
+from trudi_rsl.config.compose import check_seed
 from trudi_rsl.config.presets import CONFIG_DIR, available
 from trudi_rsl.config.yaml_file import read_yaml
 from trudi_rsl.errors import ConfigError, nearest, one_line
+from trudi_rsl.evaluation.comparison import parse_ranges
 from trudi_rsl.evaluation.episodes import EVALUATION_SEED
-from trudi_rsl.evaluation.samplers import SamplerCfg, expand_samplers
+from trudi_rsl.evaluation.measurement import EvaluationCfg
+from trudi_rsl.evaluation.samplers import SamplerCfg, expand_samplers, supported_samplers
+from trudi_rsl.experiments.job import Job
+from trudi_rsl.hosts.registry import find_host, make_env
 
 Section = TypeVar("Section")
-GROUP = "experiment"
-"""Folder of ``configs/`` with the experiments that come with the package."""
+RESERVED_SETTINGS = ("agent.seed", "agent.experiment_name", "agent.run_name", "agent.resume", "agent.logger")
+"""Settings that the sweep itself chooses for each run."""
+UNLIMITED_ITERATIONS = 1_000_000
+"""Iterations of a run that a time limit ends."""
 
 
 @dataclass
@@ -41,11 +51,7 @@ class EvaluationSection:
     """Seed of simulators and samplers, at least 0."""
 
     def sampler_cfgs(self) -> list[SamplerCfg]:
-        """Return every combination of the lists.
-
-        Raises:
-            ConfigError: If a list is empty, a name unknown or a value out of range.
-        """
+        """Return every combination of the lists; see :func:`~trudi_rsl.evaluation.samplers.expand_samplers`."""
         lists: Any = (self.samplers, self.score_scales, self.num_candidates, self.initial_latents)
         return expand_samplers(*lists)
 
@@ -89,35 +95,26 @@ class Experiment:
         Raises:
             ConfigError: If one is neither a list of overrides nor a :class:`Variant`.
         """
-        if not self.variants:
-            return {"": Variant()}
-        sections = {
-            str(name): {"overrides": value} if isinstance(value, list) else value
-            for name, value in self.variants.items()
-        }
-        return {name: _parse(Variant, section, f"Variant {name!r}") for name, section in sections.items()}
+        named = {}
+        for name, value in (self.variants or {"": []}).items():
+            section = {"overrides": value} if isinstance(value, list) else value
+            named[str(name)] = _parse(Variant, section, f"Variant {name!r}")
+        return named
 
 
-def load_experiment(name_or_path: str, config_dir: Path = CONFIG_DIR) -> Experiment:
-    """Read an experiment file.
-
-    Args:
-        name_or_path: A path, or the name of a file in ``configs/experiment``.
-        config_dir: The folder of configuration files.
+def load_experiment(name_or_path: str) -> Experiment:
+    """Read an experiment file, from a path or from its name in ``configs/experiment``.
 
     Raises:
-        ConfigError: If the file does not exist (with the nearest names), is not YAML, or has an unknown or impossible
-            entry.
+        ConfigError: If the file does not exist (with the nearest names), is not YAML, or see :func:`from_mapping`.
     """
     path = Path(name_or_path)
     if not path.is_file():
-        known = available(GROUP, config_dir)
+        known = available("experiment")
         if name_or_path not in known:
-            raise ConfigError(
-                f"No experiment {name_or_path!r}: neither a file nor one of configs/{GROUP}. "
-                f"{nearest(name_or_path, known)}"
-            )
-        path = config_dir / GROUP / f"{name_or_path}.yaml"
+            hint = nearest(name_or_path, known)
+            raise ConfigError(f"No experiment {name_or_path!r}: neither a file nor one of configs/experiment. {hint}")
+        path = CONFIG_DIR / "experiment" / f"{name_or_path}.yaml"
     content = read_yaml(path)
     if not isinstance(content, Mapping):
         raise ConfigError(f"{path} must hold lines such as `tasks: [HalfCheetah-v5]`.")
@@ -127,11 +124,7 @@ def load_experiment(name_or_path: str, config_dir: Path = CONFIG_DIR) -> Experim
 
 
 def from_mapping(content: Mapping[str, Any], source: str) -> Experiment:
-    """Return the experiment that a mapping describes.
-
-    Args:
-        content: The content of the file.
-        source: The file's name, for error messages.
+    """Return the experiment that a file's content describes; ``source`` is the file's name, for error messages.
 
     Raises:
         ConfigError: If an entry is unknown (with the nearest names), has the wrong type, or is for an algorithm that
@@ -139,29 +132,7 @@ def from_mapping(content: Mapping[str, Any], source: str) -> Experiment:
     """
     _parse(EvaluationSection, content.get("evaluation") or {}, f"{source}: evaluation")
     experiment = _parse(Experiment, content, source)
-    _require_single_values(experiment.algorithm_overrides, source)
-    _require_single_values({"seconds": [*experiment.seconds.values()]}, source)
-    _require_listed_algorithms(experiment)
-    return experiment
-
-
-def require_runs(experiment: Experiment) -> None:
-    """Refuse an experiment without runs.
-
-    Raises:
-        ConfigError: Naming the lists that are empty.
-    """
-    empty = [name for name in ("algorithms", "tasks", "seeds") if not getattr(experiment, name)]
-    if empty:
-        names, flags = " and ".join(empty), " ".join(f"--{name}" for name in empty)
-        verb = "are" if len(empty) > 1 else "is"
-        raise ConfigError(
-            f"The experiment {experiment.name!r} has no runs: {names} {verb} empty. Fill in the file, or add {flags}."
-        )
-
-
-def _require_listed_algorithms(experiment: Experiment) -> None:
-    """Refuse entries for algorithms that the file does not list; flags may still leave listed ones out."""
+    # the file alone is checked: flags may leave listed algorithms out
     entries = {"algorithm_overrides": experiment.algorithm_overrides, "seconds": experiment.seconds}
     entries |= {f"variant {name!r}": variant.algorithms or [] for name, variant in experiment.named_variants().items()}
     for entry, names in entries.items():
@@ -169,14 +140,11 @@ def _require_listed_algorithms(experiment: Experiment) -> None:
             if name not in experiment.algorithms:
                 hint = nearest(name, experiment.algorithms)
                 raise ConfigError(f"{entry} names {name!r}, which is not among the algorithms. {hint}")
+    return experiment
 
 
 def _parse(schema: type[Section], content: Any, source: str) -> Section:
-    """Return a section of the file with its types checked.
-
-    Raises:
-        ConfigError: If an entry is unknown (with the nearest names) or has the wrong type.
-    """
+    """Return a section of the file with its names and types checked."""
     known = [entry.name for entry in dataclasses.fields(schema)]  # pyright: ignore[reportArgumentType]
     if not isinstance(content, Mapping):
         raise ConfigError(f"{source} must be a section of {', '.join(known)}, not {content!r}.")
@@ -189,12 +157,134 @@ def _parse(schema: type[Section], content: Any, source: str) -> Section:
     except OmegaConfBaseException as error:
         reason = one_line((error.msg or str(error)).strip().partition("\n")[0])
         raise ConfigError(f"{source}: {error.full_key or 'content'}: {reason}") from error
-    _require_single_values(vars(section), source)
+    for name, values in vars(section).items():
+        # OmegaConf also accepts lists and sections as the entries of these
+        entries = values.values() if name == "seconds" else values if isinstance(values, list) else ()
+        if any(isinstance(entry, list | Mapping) for entry in entries):
+            raise ConfigError(f"{source}: {name} must list single values, not {values!r:.80}.")
     return section
 
 
-def _require_single_values(lists: Mapping[str, Any], source: str) -> None:
-    """Refuse lists and sections as entries of a list, which OmegaConf accepts."""
-    for name, values in lists.items():
-        if isinstance(values, list) and any(isinstance(value, list | Mapping) for value in values):
-            raise ConfigError(f"{source}: {name} must list single values, not {values!r:.80}.")
+def plan(experiment: Experiment, overrides: Sequence[str] = ()) -> list[Job]:
+    """Return the runs of an experiment, ordered by seed, so that an interrupted sweep compares the same seeds.
+
+    The given ``overrides`` of all runs, ``name=value``, take precedence over the experiment's ``overrides``;
+    ``algorithm_overrides`` and variants take precedence over them.
+
+    Raises:
+        ConfigError: If there are no runs, an algorithm, task, setting or sampler is unknown or impossible, or two runs
+            would write to one folder.
+        ImportError: If a package that a task needs is missing.
+    """
+    if empty := [name for name in ("algorithms", "tasks", "seeds") if not getattr(experiment, name)]:
+        flags = " ".join(f"--{name}" for name in empty)
+        raise ConfigError(
+            f"The experiment {experiment.name!r} has no runs. Fill in its {' and '.join(empty)}, or add {flags}."
+        )
+    for seed in experiment.seeds:
+        check_seed(seed, "A seed")
+    if experiment.name != _folder_name(experiment.name) or not experiment.name.strip("."):
+        raise ConfigError(f"An experiment's name may contain letters, digits and . _ - =; got {experiment.name!r}.")
+    parse_ranges(experiment.normalize, f"{experiment.name}: normalize")
+    EvaluationCfg(experiment.evaluation.episodes, seed=experiment.evaluation.seed)
+    for task in experiment.tasks:
+        check_startable(task)
+        if find_host(task) is not None:
+            raise ConfigError(
+                f"Task {task!r} belongs to a simulator that starts itself, once per process. Experiments need "
+                "Gymnasium tasks, which can be evaluated side by side. Train this one with scripts/train.py."
+            )
+    jobs = [
+        job
+        for task in experiment.tasks
+        for algorithm in experiment.algorithms
+        for name, variant in experiment.named_variants().items()
+        if variant.algorithms is None or algorithm in variant.algorithms
+        for job in _plan_group(experiment, task, algorithm, name, overrides)
+    ]
+    if not jobs:
+        raise ConfigError(f"The experiment {experiment.name!r} has no runs: no variant is for its algorithms.")
+    _require_distinct_folders(jobs)
+    if any(jobs[0].folder.parent.glob("*/model_*.pt")):
+        raise ConfigError(
+            f"{jobs[0].folder.parent} holds training runs that belong to no experiment. Choose another name (--name)."
+        )
+    _try_environments(jobs)
+    return sorted(jobs, key=lambda job: experiment.seeds.index(job.seed))
+
+
+def _plan_group(
+    experiment: Experiment, task: str, algorithm: str, variant: str, overrides: Sequence[str]
+) -> Iterator[Job]:
+    """Yield the runs of one algorithm and variant on one task, one per seed."""
+    limit = experiment.seconds.get(algorithm)
+    overrides = [
+        "agent.evaluation_episodes=null",  # runs are evaluated after training, without using up its seconds
+        *([] if limit is None else [f"agent.max_seconds={limit:g}", f"agent.max_iterations={UNLIMITED_ITERATIONS}"]),
+        *experiment.overrides,
+        *overrides,
+        *experiment.algorithm_overrides.get(algorithm, []),
+        *experiment.named_variants()[variant].overrides,
+    ]
+    with _errors_naming(task, algorithm, variant):
+        cfg = compose(task, algorithm, overrides)
+        samplers, _ = supported_samplers(experiment.evaluation.sampler_cfgs(), algorithm)  # pyright: ignore[reportArgumentType]
+        for key in (text.lstrip("+").partition("=")[0] for text in overrides):
+            if key in RESERVED_SETTINGS:
+                raise ConfigError(f"{key} cannot be overridden in an experiment: the sweep sets it for each run.")
+    for seed in experiment.seeds:
+        name = "_".join(_folder_name(part) for part in (task, algorithm, variant, f"seed{seed}") if part)
+        folder = f"{experiment.name}/{name}"
+        settings: Any = OmegaConf.to_container(cfg)
+        settings["agent"] |= {"seed": seed, "experiment_name": folder}
+        flags = ["--task", task, "--algo", algorithm, "--seed", str(seed), "--experiment_name", folder]
+        yield Job(
+            experiment=experiment.name,
+            name=name,
+            label=f"{algorithm} {variant}".strip() if len(experiment.algorithms) > 1 else variant or algorithm,
+            task=task,
+            algorithm=algorithm,
+            variant=variant,
+            seed=seed,
+            arguments=[*flags, *overrides],
+            settings=settings,
+            samplers=[asdict(sampler) for sampler in samplers],
+            episodes=experiment.evaluation.episodes,
+            evaluation_seed=experiment.evaluation.seed,
+        )
+
+
+def _folder_name(text: str) -> str:
+    return re.sub(r"[^A-Za-z0-9._=-]+", "-", text).strip("-")
+
+
+@contextlib.contextmanager
+def _errors_naming(task: str, algorithm: str, variant: str) -> Iterator[None]:
+    """Prefix configuration errors with the run that they are about."""
+    try:
+        yield
+    except ConfigError as error:
+        raise ConfigError(f"{', '.join(filter(None, (algorithm, variant, task)))}: {error}") from error
+
+
+def _require_distinct_folders(jobs: Iterable[Job]) -> None:
+    owners: dict[str, Job] = {}
+    for job in jobs:
+        # some file systems ignore case
+        if (other := owners.setdefault(job.name.lower(), job)) is not job:
+            variants = f"the variants {other.variant!r} and {job.variant!r}"
+            clash = "it twice" if other.variant == job.variant else variants
+            raise ConfigError(
+                f"Two runs would write to one folder, {job.name}: the experiment lists {clash}. Rename or remove one."
+            )
+
+
+def _try_environments(jobs: Iterable[Job]) -> None:
+    """Create one environment for each distinct task, device and environment settings, and close it."""
+    tried = []
+    for job in jobs:
+        arguments = (job.task, job.settings["env"] | {"num_envs": 1}, job.settings["agent"]["device"])
+        if arguments not in tried:
+            tried.append(arguments)
+            with _errors_naming(job.task, job.algorithm, job.variant):
+                make_env(*arguments).close()  # pyright: ignore[reportAttributeAccessIssue]

@@ -9,8 +9,6 @@ from __future__ import annotations
 import contextlib
 import json
 import logging
-import os
-import platform
 import runpy
 import signal
 import sys
@@ -23,7 +21,7 @@ from typing import Any
 from filelock import FileLock, Timeout
 
 from trudi_rsl.config.run_folder import LOG_ROOT
-from trudi_rsl.deploy.provenance import provenance
+from trudi_rsl.deploy.provenance import machine, provenance
 from trudi_rsl.errors import CheckpointError, ConfigError, NonFiniteError
 from trudi_rsl.evaluation.episodes import EVALUATION_SEED
 from trudi_rsl.evaluation.identify import newest_checkpoint, read_subject
@@ -72,7 +70,7 @@ class Job:
         return Path(self.root) / self.experiment / self.name
 
     def write(self) -> None:
-        """Store the job in its folder, for the process that carries it out."""
+        """Store the job in its folder, for :meth:`read` in the process that carries it out."""
         write_json(self.folder / JOB_FILE, asdict(self))
 
     @classmethod
@@ -90,18 +88,16 @@ class Job:
                 record = json.loads(path.read_text())
                 # only the name, so that a foreign record cannot point outside of its attempt
                 checkpoint = path.parent / Path(record["checkpoint"]).name
-                same = _comparable(record["settings"]) == _comparable(self.settings)
+                if checkpoint.is_file() and _comparable(record["settings"]) == _comparable(self.settings):
+                    return record | {"run": path.parent, "checkpoint": checkpoint}
             # half written, or from another program
             except (OSError, ValueError, KeyError, TypeError, AttributeError, RecursionError):
                 continue
-            if checkpoint.is_file() and same:
-                return record | {"run": path.parent, "checkpoint": checkpoint}
         return None
 
     def measurements(self) -> list[Measurement] | None:
         """Return the stored evaluations of the run; None if its training or any evaluation is missing."""
-        record = self.record()
-        if record is None:
+        if (record := self.record()) is None:
             return None
         cached = [evaluation.cached() for evaluation in self.evaluations(record["checkpoint"])]
         stored = [measurement for measurement in cached if measurement is not None]
@@ -116,11 +112,7 @@ class Job:
 
 
 def carry_out(job: Job, train_script: str) -> int:
-    """Train and evaluate a run, skipping finished steps.
-
-    Args:
-        job: The run.
-        train_script: Path of ``scripts/train.py``.
+    """Train with ``scripts/train.py`` and evaluate, skipping finished steps.
 
     Returns:
         Exit status: 0, :data:`LOCKED`, or that of a training that failed.
@@ -151,23 +143,10 @@ def _train(job: Job, train_script: str) -> int:
     if status != 0:
         return status
     (attempt,) = (path for path in set(job.folder.iterdir()) - before if path.is_dir())
-    record = {
-        "checkpoint": newest_checkpoint(attempt).name,
-        "settings": job.settings,
-        "wall_clock_s": round(time.time() - begin, 1),
-        "machine": machine(),
-        **provenance(),
-    }
+    record = {"checkpoint": newest_checkpoint(attempt).name, "settings": job.settings}
+    record |= {"wall_clock_s": round(time.time() - begin, 1), "machine": machine(), **provenance()}
     write_json(attempt / RECORD_FILE, record)
     return 0
-
-
-def machine() -> str:
-    """Return the processor's name and the number of cores."""
-    cpuinfo = Path("/proc/cpuinfo")
-    lines = cpuinfo.read_text().splitlines() if cpuinfo.is_file() else []
-    names = [line.partition(":")[2].strip() for line in lines if line.startswith("model name")]
-    return f"{names[0] if names else platform.processor() or 'unknown processor'}, {os.cpu_count()} cores"
 
 
 def write_json(path: Path, content: Mapping[str, Any]) -> None:

@@ -1,9 +1,11 @@
 # SPDX-License-Identifier: BSD-3-Clause
 """Running commands side by side, on this machine or as jobs of Slurm; submitit starts both.
 
-jobs = [Command("a", [sys.executable, "train.py", "--seed", "1"], Path("a.txt")), ...]
-for end in run_jobs(jobs, workers=2):
-print(end.job.name, end.failure or "finished")
+::
+
+    jobs = [Command("a", [sys.executable, "train.py", "--seed", "1"], Path("a.txt")), ...]
+    for end in run_jobs(jobs, workers=2):
+        print(end.job.name, end.failure or "finished")
 """
 
 from __future__ import annotations
@@ -30,8 +32,6 @@ LAUNCHERS: tuple[str, ...] = get_args(Launcher)
 ENVIRONMENT = {"OMP_NUM_THREADS": "1", "MKL_NUM_THREADS": "1", "PYTHONUNBUFFERED": "1"}
 """Added to the environment of each command: one thread, and output that can be read while the command runs."""
 POLL_SECONDS = 0.5
-RULE = "-----"
-"""Begins the lines with which submitit sets off a traceback."""
 MINUTES_PER_YEAR = 365 * 24 * 60
 """Time limit of a local job; submitit's own is 2 minutes."""
 
@@ -41,7 +41,6 @@ class Command:
     """A command to run as one job."""
 
     name: str
-    """Names the job in reports."""
     arguments: Sequence[str]
     """The program and its arguments."""
     output: Path
@@ -74,7 +73,7 @@ def run_jobs(
     it, running jobs get one SIGINT; local ones have ended when it returns. Call it in the main thread.
 
     Args:
-        jobs: The commands, started in this order.
+        jobs: Started in this order.
         workers: Largest number of jobs at the same time, at least 1.
         launcher: Where they run. A Slurm launch submits one job array.
         options: Parameters of ``submitit.AutoExecutor``, such as ``timeout_min`` and ``slurm_partition``.
@@ -82,8 +81,7 @@ def run_jobs(
         on_poll: Called about twice a second, for example to move a progress bar.
 
     Raises:
-        ConfigError: If ``workers`` is below 1, or an option is unknown or impossible.
-        ImportError: If submitit is not installed, with the command that installs it.
+        ConfigError: If an option is unknown or impossible, or see :func:`require_launcher`.
     """
     submitit = require_launcher(launcher, workers, options)
     cluster = submitit.AutoExecutor.which() if launcher == "submitit" else launcher
@@ -103,7 +101,7 @@ def require_launcher(launcher: Launcher, workers: int = 1, options: Mapping[str,
 
     Raises:
         ConfigError: If ``workers`` is below 1, or there are options for ``local``, which has none.
-        ImportError: If submitit is not installed.
+        ImportError: If submitit is not installed, with the command that installs it.
     """
     if workers < 1:
         raise ConfigError(f"The number of workers must be at least 1, got {workers}.")
@@ -117,10 +115,10 @@ def require_launcher(launcher: Launcher, workers: int = 1, options: Mapping[str,
 
 
 def _run(executor: Any, jobs: Sequence[Command], workers: int, on_poll: Callable[[], None]) -> Iterator[End]:
-    local, waiting, running = executor.cluster == "local", deque(jobs), {}
-    if not local:  # Slurm limits the number of running jobs itself
-        running = dict(zip(executor.map_array(_run_command, jobs), jobs, strict=True))
-        waiting.clear()
+    local = executor.cluster == "local"
+    # Slurm limits the number of running jobs itself
+    running = {} if local else dict(zip(executor.map_array(_run_command, jobs), jobs, strict=True))
+    waiting = deque(jobs if local else ())
     try:
         while waiting or running:
             while waiting and len(running) < workers:
@@ -147,27 +145,20 @@ def _pop_ended(running: dict[Any, Command]) -> Iterator[End]:
     for submitted in [submitted for submitted in running if submitted.done()]:
         job = running.pop(submitted)
         if (error := submitted.exception()) is not None:
-            # one sentence, or a traceback between two rules
-            trace = str(error).split(f"\n{RULE}")[:2][-1].strip()
+            # one sentence, or a traceback between two lines of dashes
+            trace = str(error).split("\n-----")[:2][-1].strip()
             yield End(job, 1, f"not carried out: {one_line(trace.splitlines()[-1])}")
+        elif (status := submitted.result()) == 0:
+            yield End(job, status, "")
         else:
-            status = submitted.result()
-            yield End(job, status, _failure(job, status) if status else "")
-
-
-def _failure(job: Command, status: int) -> str:
-    lines = job.output.read_text(errors="replace").splitlines()
-    last = next((line.strip() for line in reversed(lines) if line.strip()), "")
-    return f"exit status {status}, last line: {last} (full output: {job.output})"
+            last = job.output.read_text(errors="replace").strip().splitlines()[-1].strip()
+            yield End(job, status, f"exit status {status}, last line: {last} (full output: {job.output})")
 
 
 def _run_command(job: Command, environment: Mapping[str, str] | None = None) -> int:
     """Run a command in a process group of its own and return its exit status; SIGTERM interrupts it once.
 
-    Args:
-        job: The command.
-        environment: Environment variables; None keeps those of this process. Submitit's local jobs need it: it hides
-            the GPUs from them (``CUDA_VISIBLE_DEVICES=""``).
+    Local jobs get the ``environment`` of the launching process: submitit hides the GPUs (``CUDA_VISIBLE_DEVICES=""``).
     """
     with job.output.open("ab") as output:
         output.write(f"\n--- {time.strftime('%Y-%m-%d %H:%M:%S')} {shlex.join(job.arguments)}\n".encode())

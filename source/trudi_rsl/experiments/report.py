@@ -15,27 +15,15 @@ import numpy as np
 
 from trudi_rsl.config.event_file import SECONDS_TAGS, Run, read_run
 from trudi_rsl.deploy.provenance import provenance
+from trudi_rsl.evaluation import pictures, tables
 from trudi_rsl.evaluation.comparison import Comparison, compare, parse_ranges
 from trudi_rsl.evaluation.learning_curves import RETURN_TAG
 from trudi_rsl.evaluation.measurement import Measurement
-from trudi_rsl.evaluation.pictures import (
-    MAX_COLUMNS,
-    Axes,
-    Figure,
-    new_figure,
-    panel_grid,
-    save_pictures,
-    shared_legend,
-    style_axes,
-)
 from trudi_rsl.evaluation.samplers import supported_samplers
 from trudi_rsl.evaluation.statistics import iqm
-from trudi_rsl.evaluation.tables import as_markdown, markdown_table, number, write_comparison
-from trudi_rsl.experiments.experiment import Experiment
+from trudi_rsl.experiments.experiment import EvaluationSection, Experiment
 from trudi_rsl.experiments.job import Job
 from trudi_rsl.experiments.sweep import Outcome
-
-REPORT = "report.md"
 
 Axis = Literal["steps", "seconds"]
 AXIS_LABELS: dict[Axis, str] = {"steps": "Environment steps", "seconds": "Seconds of training"}
@@ -43,6 +31,8 @@ TAGS = (RETURN_TAG, *SECONDS_TAGS)
 """Scalars of a run that :func:`curves_figure` reads."""
 NUM_POINTS = 200
 """Points of a mean curve."""
+Groups = dict[str, dict[str, list[Job]]]
+"""Task to the label of a group to its runs."""
 
 
 def write_report(
@@ -50,59 +40,36 @@ def write_report(
 ) -> Path:
     """Write ``report.md``, its pictures and all numbers (``results.*``) into the experiment's folder.
 
-    Args:
-        experiment: What was run.
-        jobs: All its runs.
-        outcome: Which of them are finished or broken.
-        command: The command line of the sweep.
-        seconds: Wall-clock time of the sweep.
-
-    Returns:
-        The report's path.
+    ``jobs`` are all runs; ``command`` and ``seconds`` are those of the sweep. Return the report's path.
     """
     folder = jobs[0].folder.parent
     folder.mkdir(parents=True, exist_ok=True)
-    finished = [job for job in jobs if job in outcome.finished]
-    parts = [f"# {experiment.name}", experiment.description.strip(), _summary(jobs, outcome, command, seconds)]
-    if finished:
-        records = {job.name: job.record() or {} for job in finished}
-        logs = {job.name: read_run(records[job.name]["run"], TAGS) for job in finished}
-        measurements = [measurement for job in finished for measurement in job.measurements() or []]
-        comparison = _comparison(experiment, measurements)
-        write_comparison(comparison, measurements, folder, {"command": list(command), **provenance()})
-        pictures = [name for name in ("intervals", "profiles", "improvement") if (folder / f"{name}.png").is_file()]
-        train_commands = "\n".join(shlex.join(["python", "scripts/train.py", *job.arguments]) for job in finished)
-        parts += ["## Learning curves", _curves(experiment, finished, logs, folder)]
-        parts += ["## Evaluation", _evaluation(experiment), as_markdown(comparison)]
-        parts += [f"![{name}]({name}.png)" for name in pictures]
-        parts += ["## Time", _times(finished, logs, records), "## Software", _software(records.values())]
-        parts += ["## Commands", f"```\n{train_commands}\n```"]
-    path = folder / REPORT
-    path.write_text("\n\n".join(filter(None, parts)) + "\n")
-    return path
-
-
-def _summary(jobs: Sequence[Job], outcome: Outcome, command: Sequence[str], seconds: float) -> str:
-    lines = [
+    summary = (
         f"`{shlex.join(command)}`: {len(outcome.finished)} of {len(jobs)} runs finished; this call took "
         f"{timedelta(seconds=round(seconds))} (h:mm:ss). Runs finished before were not repeated."
-    ]
-    lines += [f"- **broken: {name}**: {reason}" for name, reason in outcome.broken.items()]
-    return "\n".join(lines)
-
-
-def _curves(experiment: Experiment, jobs: Sequence[Job], logs: Mapping[str, Run], folder: Path) -> str:
-    runs: dict[str, dict[str, list[Run]]] = {}
-    for job in jobs:
-        runs.setdefault(job.task, {}).setdefault(job.label, []).append(logs[job.name])
-    axes: list[Axis] = ["steps", "seconds"] if experiment.seconds else ["steps"]
-    for axis in axes:
-        save_pictures(curves_figure(runs, axis), folder / f"curves_{axis}")
-    pictures = "\n\n".join(f"![Training return against {axis}](curves_{axis}.png)" for axis in axes)
-    return (
-        "Training return is the mean of the last 100 finished episodes, with exploration. Thin lines are seeds, thick "
-        f"lines the interquartile mean over seeds.\n\n{pictures}"
     )
+    broken = [f"- **broken: {name}**: {reason}" for name, reason in outcome.broken.items()]
+    parts = [f"# {experiment.name}", experiment.description.strip(), "\n".join([summary, *broken])]
+    if finished := [job for job in jobs if job in outcome.finished]:
+        records = {job.name: job.record() or {} for job in finished}
+        logs = {job.name: read_run(records[job.name]["run"], TAGS) for job in finished}
+        groups: Groups = {}
+        for job in finished:
+            groups.setdefault(job.task, {}).setdefault(job.label, []).append(job)
+        measurements = [measurement for job in finished for measurement in job.measurements() or []]
+        comparison = _comparison(experiment, measurements)
+        tables.write_comparison(comparison, measurements, folder, {"command": list(command), **provenance()})
+        drawn = [name for name in tables.PICTURES if (folder / f"{name}.png").is_file()]
+        train_commands = "\n".join(shlex.join(["python", "scripts/train.py", *job.arguments]) for job in finished)
+        axes: list[Axis] = ["steps", "seconds"] if experiment.seconds else ["steps"]
+        parts += ["## Learning curves", _curves(groups, logs, axes, folder)]
+        parts += ["## Evaluation", _evaluation(experiment.evaluation), tables.as_markdown(comparison)]
+        parts += [f"![{name}]({name}.png)" for name in drawn]
+        parts += ["## Time", _times(groups, logs, records), "## Software", _software(records.values())]
+        parts += ["## Commands", f"```\n{train_commands}\n```"]
+    path = folder / "report.md"
+    path.write_text("\n\n".join(filter(None, parts)) + "\n")
+    return path
 
 
 def _comparison(experiment: Experiment, measurements: Sequence[Measurement]) -> Comparison:
@@ -115,79 +82,76 @@ def _comparison(experiment: Experiment, measurements: Sequence[Measurement]) -> 
     return comparison
 
 
-def _evaluation(experiment: Experiment) -> str:
-    section = experiment.evaluation
-    lists = {
+def _curves(groups: Groups, logs: Mapping[str, Run], axes: Sequence[Axis], folder: Path) -> str:
+    runs = {
+        task: {label: [logs[job.name] for job in jobs] for label, jobs in by_label.items()}
+        for task, by_label in groups.items()
+    }
+    for axis in axes:
+        pictures.save_pictures(curves_figure(runs, axis), folder / f"curves_{axis}")
+    shown = "\n\n".join(f"![Training return against {axis}](curves_{axis}.png)" for axis in axes)
+    return (
+        "Training return is the mean of the last 100 finished episodes, with exploration. Thin lines are seeds, thick "
+        f"lines the interquartile mean over seeds.\n\n{shown}"
+    )
+
+
+def _evaluation(section: EvaluationSection) -> str:
+    options = {
         "sampler": section.samplers,
         "score_scale": section.score_scales,
         "num_candidates": section.num_candidates,
         "initial_latent": [latent for latent in section.initial_latents if latent is not None],
+        "episodes": [section.episodes],
+        "seed": [section.seed],
     }
-    flags = [f"--{name} {' '.join(map(str, values))}" for name, values in lists.items() if values]
-    flags += [f"--episodes {section.episodes} --seed {section.seed}"]
-    return (
-        "The last checkpoint of each run, in new environments, as by "
-        f"`{' '.join(['python scripts/evaluate.py RUN', *flags])}`."
-    )
+    flags = " ".join(f"--{name} {' '.join(map(str, values))}" for name, values in options.items() if values)
+    return f"The last checkpoint of each run, in new environments, as by `python scripts/evaluate.py RUN {flags}`."
 
 
-def _times(jobs: Sequence[Job], logs: Mapping[str, Run], records: Mapping[str, Mapping[str, Any]]) -> str:
+def _times(groups: Groups, logs: Mapping[str, Run], records: Mapping[str, Mapping[str, Any]]) -> str:
     """Return a table of each group's environment steps and seconds."""
-    groups: dict[tuple[str, str], list[Job]] = {}
-    for job in jobs:
-        groups.setdefault((job.task, job.label), []).append(job)
     rows = []
-    for (task, label), members in groups.items():
-        curves = [logs[job.name] for job in members if RETURN_TAG in logs[job.name].scalars]
-        columns = [[curve(log, axis)[0][-1] for log in curves] for axis in AXIS_LABELS]
-        columns.append([records[job.name]["wall_clock_s"] for job in members])
-        cells = [number(statistics.median(values)) if values else "-" for values in columns]
-        rows.append([task, label, *cells, str(len(members))])
+    for task, by_label in groups.items():
+        for label, jobs in by_label.items():
+            curves = [logs[job.name] for job in jobs if RETURN_TAG in logs[job.name].scalars]
+            columns = [[curve(log, axis)[0][-1] for log in curves] for axis in AXIS_LABELS]
+            columns.append([records[job.name]["wall_clock_s"] for job in jobs])
+            cells = [tables.number(statistics.median(values)) if values else "-" for values in columns]
+            rows.append([task, label, *cells, str(len(jobs))])
     header = ["task", "policy", "env steps", "seconds of training", "with start-up", "runs"]
-    return f"Medians over seeds; compilation is part of training.\n\n{markdown_table(header, rows)}"
+    return f"Medians over seeds; compilation is part of training.\n\n{tables.markdown_table(header, rows)}"
 
 
 def _software(records: Iterable[Mapping[str, Any]]) -> str:
     """Return a list of each set of versions, commit and machine that runs were trained with."""
-    counts = Counter(
-        "; ".join(
-            [
-                ", ".join(f"{name} {version}" for name, version in record["versions"].items()),
-                f"commit {record['commit'] or 'unknown'}",
-                record["machine"],
-            ]
-        )
-        for record in records
-    )
+    counts = Counter()
+    for record in records:
+        versions = ", ".join(f"{name} {version}" for name, version in record["versions"].items())
+        counts[f"{versions}; commit {record['commit'] or 'unknown'}; {record['machine']}"] += 1
     return "\n".join(f"- {count} runs: {text}" for text, count in counts.items())
 
 
-def curves_figure(runs: Mapping[str, Mapping[str, Sequence[Run]]], axis: Axis = "steps") -> Figure:
+def curves_figure(runs: Mapping[str, Mapping[str, Sequence[Run]]], axis: Axis = "steps") -> pictures.Figure:
     """Draw the training returns of every run and the interquartile mean of each group, one panel per task.
 
-    Args:
-        runs: Task to group to its runs, read with :data:`TAGS`.
-        axis: The x axis.
+    ``runs`` maps a task to its groups and a group to its runs, read with :data:`TAGS`.
     """
-    num_columns = min(len(runs), MAX_COLUMNS)
-    figure = new_figure(max(4.6 * num_columns, 6.0), 3.4 * -(-len(runs) // num_columns) + 0.8)
+    num_columns = min(len(runs), pictures.MAX_COLUMNS)
+    figure = pictures.new_figure(max(4.6 * num_columns, 6.0), 3.4 * -(-len(runs) // num_columns) + 0.8)
     groups = list(dict.fromkeys(group for by_group in runs.values() for group in by_group))
-    for axes, by_group in zip(panel_grid(figure, list(runs)), runs.values(), strict=True):
+    for axes, by_group in zip(pictures.panel_grid(figure, list(runs)), runs.values(), strict=True):
         for group, members in by_group.items():
+            color = f"C{groups.index(group)}"
             curves = [curve(run, axis) for run in members if RETURN_TAG in run.scalars]
+            for x, returns in curves:
+                axes.plot(x, returns, color=color, linewidth=0.6, alpha=0.4)
             if curves:
-                _draw_group(axes, curves, f"C{groups.index(group)}", group)
-        style_axes(axes, AXIS_LABELS[axis], "Training return", x_counts=True)
-    shared_legend(figure)
+                x, mean = mean_curve(curves)
+                axes.plot(x, mean, color=color, linewidth=2.0, marker="." if len(x) == 1 else "", label=group)
+        pictures.style_axes(axes, AXIS_LABELS[axis], "Training return", x_counts=True)
+    pictures.shared_legend(figure)
     return figure
-
-
-def _draw_group(axes: Axes, curves: Sequence[tuple[np.ndarray, np.ndarray]], color: str, label: str) -> None:
-    """Draw a group's curves and their mean, which has the label."""
-    for x, returns in curves:
-        axes.plot(x, returns, color=color, linewidth=0.6, alpha=0.4)
-    x, mean = mean_curve(curves)
-    axes.plot(x, mean, color=color, linewidth=2.0, marker="." if len(x) == 1 else "", label=label)
 
 
 def curve(run: Run, axis: Axis) -> tuple[np.ndarray, np.ndarray]:

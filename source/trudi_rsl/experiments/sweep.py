@@ -45,31 +45,24 @@ def run(
     launcher: Launcher = "local",
     workers: int = 1,
     options: Mapping[str, Any] | None = None,
-    progress: bool = True,
 ) -> Outcome:
-    """Carry out the missing runs; a failing one does not stop the others.
+    """Carry out the missing runs with ``scripts/train.py``; a failing one does not stop the others.
 
-    Args:
-        jobs: Runs of one experiment.
-        train_script: Path of ``scripts/train.py``.
-        launcher: Where they run, see :func:`~trudi_rsl.experiments.launch.run_jobs`.
-        workers: Largest number of runs at the same time, at least 1.
-        options: Options of the launcher.
-        progress: Show a bar with the time left.
-
-    Raises:
-        ConfigError, ImportError: See :func:`~trudi_rsl.experiments.launch.run_jobs`.
+    For ``launcher``, ``workers``, ``options`` and errors see :func:`~trudi_rsl.experiments.launch.run_jobs`.
     """
     require_launcher(launcher, workers, options)
     running = {job.name: job for job in missing(jobs)}
     outcome = Outcome([job for job in jobs if job.name not in running])
     if not running:
         return outcome
+    commands = []
     for job in running.values():
         job.write()
-    commands = [_command(job, train_script) for job in running.values()]
+        folder = job.folder.absolute()
+        arguments = [sys.executable, "-m", "trudi_rsl.experiments.job", str(folder), str(train_script.absolute())]
+        commands.append(Command(job.name, arguments, folder / OUTPUT_FILE))
     begin, total = time.time(), len(commands)
-    with progress_bar("Training", "runs", progress) as bar:
+    with progress_bar("Training", "runs") as bar:
         task = bar.add_task("", total=total, ended=0, all=total)
 
         def show_progress() -> None:
@@ -97,9 +90,7 @@ def run(
 def share_done(job: Job, since: float) -> float:
     """Return the share of a running job that is done, in [0, 1); 0 if it has not begun.
 
-    Args:
-        job: The run.
-        since: Unix time in seconds; older output belongs to an earlier attempt.
+    Output from before ``since``, a Unix time in seconds, belongs to an earlier attempt.
     """
     output = job.folder / OUTPUT_FILE
     if not output.is_file() or output.stat().st_mtime < since:
@@ -114,9 +105,3 @@ def share_done(job: Job, since: float) -> float:
         return min(MAX_SHARE, (time.time() - begun) / max_seconds)
     iteration, total = map(int, iterations[-1])
     return min(MAX_SHARE, iteration / max(total, 1))
-
-
-def _command(job: Job, train_script: Path) -> Command:
-    folder = job.folder.absolute()
-    module = [sys.executable, "-m", "trudi_rsl.experiments.job"]
-    return Command(job.name, [*module, str(folder), str(train_script.absolute())], folder / OUTPUT_FILE)

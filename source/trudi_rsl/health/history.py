@@ -37,7 +37,7 @@ class History:
 
     def has(self, *names: str) -> bool:
         """Return whether all these scalars were logged."""
-        return all(name in self.scalars for name in names)
+        return {*names} <= self.scalars.keys()
 
     def select(self, mask: np.ndarray) -> Self:
         """Return the iterations of a bool mask ``[n]``."""
@@ -47,7 +47,9 @@ class History:
         return replace(self, iterations=self.iterations[mask], scalars=scalars)
 
     def where_logged(self, *names: str) -> Self:
-        """Return the iterations in which all these scalars were logged; a skipped update logs only a few."""
+        """Return the iterations that logged all these scalars, possibly none; a skipped update logs only a few."""
+        if not self.has(*names):
+            return self.select(np.zeros(len(self), dtype=bool))
         return self.select(~np.any([np.isnan(self.scalars[name]) for name in names], axis=0))
 
     def without_update(self) -> np.ndarray:
@@ -59,10 +61,6 @@ class History:
             return np.zeros(len(self), dtype=bool)
         has_losses = [~np.isnan(values) for name, values in self.scalars.items() if name not in ALWAYS_LOGGED]
         return (self.scalars["skipped_updates"] > 0) & ~np.any(has_losses, axis=0)
-
-    def tail(self, name: str, length: int) -> np.ndarray:
-        """Return the last values ``[<= length]`` of a scalar."""
-        return self.scalars[name][-length:]
 
     def start_of(self, violated: np.ndarray) -> int:
         """Return the iteration since which ``violated``, bool ``[n]``, has been true without interruption."""
@@ -80,11 +78,6 @@ class Finding:
     """What to change, with the command-line override if there is one."""
     since: int | None = None
     """First iteration in which the rule was violated; None if unknown."""
-
-
-def lasts(violated: np.ndarray, length: int) -> bool:
-    """Return whether ``violated``, bool ``[n]``, has been true in each of the last ``length`` iterations."""
-    return len(violated) >= length and bool(violated[-length:].all())
 
 
 def override_value(value: float) -> str:

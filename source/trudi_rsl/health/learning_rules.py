@@ -3,14 +3,15 @@
 
 from __future__ import annotations
 
+import math
+
 import numpy as np
 
-from trudi_rsl.health.history import Finding, History, lasts, override_value
+from trudi_rsl.health.history import Finding, History, override_value
 
 MAX_CLIPPED_SHARE = 0.01
-"""Largest share of clipped targets. Each of them pulls the critic to the end of its range, where the actor's gradient
-carries no information; below 1 % the other targets dominate."""
-
+"""Largest share of clipped targets. Each pulls the critic to the end of its range, where the actor's gradient carries
+no information; below 1 % the other targets dominate."""
 CLIPPED_FOR = 5
 """Iterations in a row with more clipped targets. The first soft targets of a fresh critic leave any sensible range for
 an iteration or two, also with the built-in presets; an automatic range adapts within one iteration."""
@@ -18,37 +19,29 @@ an iteration or two, also with the built-in presets; an automatic range adapts w
 MIN_GRADIENT_NORM = 0.2
 """Smallest norm of the critic's gradient. HL-Gauss codes do not scale with the rewards, so that a learning critic has a
 norm of 1 to 3 on any task. If all targets have the same code, only the feature loss is left, with at most 0.15."""
-
 DEAD_FOR = 20
 """Iterations in a row with a smaller norm."""
-
 SAME_CODE = 2.0
 """Distance of a value from 0, in bins, within which its code is that of a fresh critic. On a solved task the gradient
 vanishes as well, but there the learned values are further from 0."""
 
 SMOOTHING = 5
 """Window of the running median of the path KL and the entropy, whose single values fluctuate, in iterations."""
-
-KL_EXCESS = 2.0
-"""Path KL in units of eps above which the trust region fails; in steady state the mean is within 10 % of eps."""
-
 GROWTH = 100.0
 """Factor by which the multiplier lambda could have grown while the KL stays too high, and by which the temperature
 alpha has changed while the entropy stays off its target. From 0.01, lambda grows by a factor of 15 to 20 until a KL of
 4 or 8 eps has fallen; alpha settles within a factor of 20 to 30 from 0.01 or 1."""
 
+KL_EXCESS = 2.0
+"""Path KL in units of eps above which the trust region fails; in steady state the mean is within 10 % of eps."""
 KL_PATIENCE = 20
 """Iterations for which the KL must stay too high, at least."""
-
 USUAL_KL_BOUND = 0.1
 """Smallest of the best bounds in the paper, nats."""
-
 KL_SETTINGS = ("kl_bound", "learning_rate", "num_learning_epochs", "num_mini_batches")
-"""Settings that the rule about the path KL reads."""
 
 ENTROPY_GAP = 0.2
 """Distance of the entropy from its target, nats per dimension, up to which a run is on target."""
-
 CLOSING = 0.9
 """The gap is closing if its median in the second half of the window is below this share of that in the first half."""
 
@@ -56,20 +49,20 @@ MAX_SATURATION = 0.65
 """Share of action components beyond 0.99 of their bounds. A larger share contradicts the default entropy target: with
 shares ``p/2`` at each bound, ``p ln(0.02 / p) + (1 - p) ln(1.98 / (1 - p)) >= -1.665`` requires ``p <= 0.65``. A fresh
 chain, a Gaussian with standard deviation 2.5 before tanh, has 0.29."""
-
 SATURATED_FOR = 20
 """Iterations in a row with a larger share."""
 
 
 def clipped_targets(history: History) -> Finding | None:
     """Find targets outside of a configured value range."""
-    violated = history.scalars["clipped_targets"] > MAX_CLIPPED_SHARE
-    if history.settings.get("value_range", ()) in ("auto", None) or not lasts(violated, CLIPPED_FOR):
+    clipped = history.scalars["clipped_targets"]
+    violated = clipped > MAX_CLIPPED_SHARE
+    if history.settings.get("value_range", ()) in ("auto", None) or not violated[-CLIPPED_FOR:].all():
         return None
-    share = history.tail("clipped_targets", CLIPPED_FOR).mean()
     low, high = (history.scalars[f"value_range_{end}"][-1] for end in ("low", "high"))
     return Finding(
-        f"{100 * share:.1f} % of the targets lie outside the critic's value range [{low:g}, {high:g}] and are clipped.",
+        f"{100 * clipped[-CLIPPED_FOR:].mean():.1f} % of the targets lie outside the critic's value range "
+        f"[{low:g}, {high:g}] and are clipped.",
         "Widen algorithm.value_range, or set it to auto: agent.algorithm.value_range=auto.",
         history.start_of(violated),
     )
@@ -77,15 +70,14 @@ def clipped_targets(history: History) -> Finding | None:
 
 def dead_critic(history: History) -> Finding | None:
     """Find a critic that no longer learns although its targets are clipped or its values still near 0."""
-    num_bins = history.setting("num_bins")
     violated = history.scalars["critic_grad_norm"] < MIN_GRADIENT_NORM
-    if num_bins is None or not lasts(violated, DEAD_FOR):
+    if not violated[-DEAD_FOR:].all():
         return None
     gradient, clipped, value, low, high = (
-        float(np.median(history.tail(name, DEAD_FOR)))
+        float(np.median(history.scalars[name][-DEAD_FOR:]))
         for name in ("critic_grad_norm", "clipped_targets", "q_mean", "value_range_low", "value_range_high")
     )
-    width = (high - low) / (num_bins - 1)
+    width = (high - low) / (history.settings["num_bins"] - 1)
     if clipped > MAX_CLIPPED_SHARE:
         remedy = f"Most of its targets lie outside [{low:g}, {high:g}]: agent.algorithm.value_range=auto."
     elif abs(value) < SAME_CODE * width:
@@ -101,15 +93,12 @@ def dead_critic(history: History) -> Finding | None:
 
 def kl_above_bound(history: History) -> Finding | None:
     """Find a path KL above the trust region that the multiplier lambda does not reduce."""
-    bound, rate, epochs, _ = (history.setting(name) for name in KL_SETTINGS)
-    needed = kl_iterations(history)
-    if not (bound and rate and epochs and needed):
-        return None
+    bound, rate, epochs, _ = (history.settings[name] for name in KL_SETTINGS)
     path_kl = history.scalars["path_kl"]
     violated = _running_median(path_kl) > KL_EXCESS * bound
     since = history.start_of(violated)
     window = path_kl[history.iterations >= since]
-    if not violated[-1] or len(window) < needed:
+    if not violated[-1] or len(window) < kl_iterations(history):
         return None
     level = float(np.median(window))
     wider = f"agent.algorithm.kl_bound={USUAL_KL_BOUND} or " if bound < USUAL_KL_BOUND else ""
@@ -122,21 +111,18 @@ def kl_above_bound(history: History) -> Finding | None:
     )
 
 
-def kl_iterations(history: History) -> int | None:
-    """Return the iterations after which the rule about the path KL can be violated; None if settings are unknown."""
-    growth = growth_iterations(history)
-    return None if growth is None or history.setting("kl_bound") is None else max(KL_PATIENCE, growth)
+def kl_iterations(history: History) -> int:
+    """Return the iterations for which the path KL must stay too high."""
+    return max(KL_PATIENCE, growth_iterations(history))
 
 
-def growth_iterations(history: History) -> int | None:
-    """Return the iterations in which lambda and alpha can change by :data:`GROWTH`; None if settings are unknown.
+def growth_iterations(history: History) -> int:
+    """Return the iterations in which lambda and alpha can change by :data:`GROWTH`; 1 if settings are unknown.
 
     Adam changes their logarithms by at most the learning rate per update.
     """
-    rate, epochs, batches = (history.setting(name) for name in KL_SETTINGS[1:])
-    if not (rate and epochs and batches):
-        return None
-    return int(min(np.ceil(np.log(GROWTH) / (rate * epochs * batches)), 2**53))
+    rates = [history.setting(name) or 0.0 for name in KL_SETTINGS[1:]]
+    return int(min(np.ceil(np.log(GROWTH) / math.prod(rates)), 2**53)) if all(rates) else 1
 
 
 def entropy_target_missed(history: History) -> Finding | None:
@@ -154,7 +140,7 @@ def entropy_target_missed(history: History) -> Finding | None:
     first, second = np.array_split(np.abs(gaps[window]), 2)
     if not violated[window].all() or np.median(second) < CLOSING * np.median(first):
         return None
-    entropy = float(np.median(history.tail("entropy_per_dim", 10)))
+    entropy = float(np.median(history.scalars["entropy_per_dim"][-10:]))
     alpha = history.scalars["alpha"][window]
     grew = side < 0
     remedy = f"agent.algorithm.entropy_target_per_dim={entropy - 0.1 if grew else entropy:.2f}"
@@ -170,16 +156,16 @@ def entropy_target_missed(history: History) -> Finding | None:
 
 def saturated_actions(history: History) -> Finding | None:
     """Find a policy whose actions are mostly at their bounds."""
-    violated = history.scalars["action_saturation"] > MAX_SATURATION
-    if not lasts(violated, SATURATED_FOR):
+    saturation = history.scalars["action_saturation"]
+    violated = saturation > MAX_SATURATION
+    if not violated[-SATURATED_FOR:].all():
         return None
-    share = float(history.tail("action_saturation", SATURATED_FOR).mean())
     alpha = history.setting("init_alpha")
+    raised = f"agent.algorithm.init_alpha={override_value(10 * alpha)}" if alpha else "raise init_alpha"
     return Finding(
-        f"{100 * share:.0f} % of all action components lie within 1 % of their bounds.",
+        f"{100 * saturation[-SATURATED_FOR:].mean():.0f} % of all action components lie within 1 % of their bounds.",
         "If the task needs wider bounds, set algorithm.action_bounds (for Gymnasium tasks env.action_bounds); else the "
-        "rewards outweigh the entropy: "
-        + (f"agent.algorithm.init_alpha={override_value(10 * alpha)}." if alpha else "raise init_alpha."),
+        f"rewards outweigh the entropy: {raised}.",
         history.start_of(violated),
     )
 

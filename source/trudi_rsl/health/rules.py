@@ -5,7 +5,7 @@ from __future__ import annotations
 
 import time
 import warnings
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -25,63 +25,42 @@ class Rule:
     scalars: tuple[str, ...]
     """Scalars that the check reads."""
     check: Callable[[History], Finding | None]
-    """Returns the finding, None if the rule holds, for a history of one or more iterations that logged the scalars."""
-    iterations: int | Callable[[History], int | None]
-    """Fewest iterations in which the rule can be violated, so that it says nothing about shorter runs."""
+    """Returns the finding, None if the rule holds; called with the iterations that logged the scalars, if they are
+    enough and the settings are known."""
+    iterations: int | Callable[[History], int]
+    """Fewest iterations in which the rule can be violated."""
     settings: tuple[str, ...] = ()
-    """Settings that the check reads; it returns None if one is unknown."""
-
-    def is_logged(self, history: History) -> bool:
-        """Return whether some iteration logged all scalars of the rule."""
-        return self._readable(history) is not None
+    """Settings that the check reads, positive numbers."""
 
     def find(self, history: History) -> Finding | None:
-        """Return the finding; None if the rule holds, or the scalars were not logged."""
-        readable = self._readable(history)
-        return None if readable is None else self.check(readable)
+        """Return the finding; None if the rule holds or cannot be judged."""
+        readable = history.where_logged(*self.scalars)
+        return self.check(readable) if self._missing(readable) is None else None
 
     def missing_data(self, history: History) -> str | None:
-        """Return which data are missing to judge, None if the rule can judge."""
-        if (readable := self._readable(history)) is None:
+        """Return which data are missing to judge, such as ``8 of 20 iterations``; None if the rule can judge."""
+        return self._missing(history.where_logged(*self.scalars))
+
+    def _missing(self, readable: History) -> str | None:
+        if not readable:
             return f"{', '.join(self.scalars)} not logged"
-        if unknown := [name for name in self.settings if history.setting(name) is None]:
+        if unknown := [name for name in self.settings if readable.setting(name) is None]:
             return f"unknown settings: {', '.join(unknown)}"
-        needed = self.iterations if isinstance(self.iterations, int) else self.iterations(readable) or 1
+        needed = self.iterations if isinstance(self.iterations, int) else self.iterations(readable)
         return f"{len(readable)} of {needed} iterations" if len(readable) < needed else None
 
-    def _readable(self, history: History) -> History | None:
-        """Return the iterations that logged the scalars, None if there are none."""
-        if not history.has(*self.scalars):
-            return None
-        return history.where_logged(*self.scalars) or None
 
-
+_FAULTS = ("nonfinite_envs", "skipped_updates")
 _RANGE = ("clipped_targets", "value_range_low", "value_range_high")
+_CRITIC = ("critic_grad_norm", "q_mean", *_RANGE)
 _ENTROPY = ("entropy_per_dim", "entropy_target_per_dim", "alpha")
 
 RULES = (
     Rule("skipped updates", ("skipped_updates",), simulator.skipped_updates, simulator.MIN_FAULTS),
-    Rule(
-        "faulty environments",
-        ("nonfinite_envs", "skipped_updates"),
-        simulator.faulty_environments,
-        simulator.MIN_FAULTS,
-    ),
+    Rule("faulty environments", _FAULTS, simulator.faulty_environments, simulator.MIN_FAULTS),
     Rule("clipped targets", _RANGE, learning.clipped_targets, learning.CLIPPED_FOR),
-    Rule(
-        "dead critic",
-        ("critic_grad_norm", "q_mean", *_RANGE),
-        learning.dead_critic,
-        learning.DEAD_FOR,
-        settings=("num_bins",),
-    ),
-    Rule(
-        "KL above eps",
-        ("path_kl",),
-        learning.kl_above_bound,
-        learning.kl_iterations,
-        settings=learning.KL_SETTINGS,
-    ),
+    Rule("dead critic", _CRITIC, learning.dead_critic, learning.DEAD_FOR, ("num_bins",)),
+    Rule("KL above eps", ("path_kl",), learning.kl_above_bound, learning.kl_iterations, learning.KL_SETTINGS),
     Rule("entropy target", _ENTROPY, learning.entropy_target_missed, learning.growth_iterations),
     Rule("saturated actions", ("action_saturation",), learning.saturated_actions, learning.SATURATED_FOR),
     Rule("normaliser drift", ("observation_shift",), simulator.normaliser_drift, simulator.drift_iterations),
@@ -90,9 +69,9 @@ RULES = (
 """All rules; those whose violation causes others come first."""
 
 
-def examine(history: History) -> dict[str, Finding]:
+def examine(history: History, rules: Iterable[Rule] = RULES) -> dict[str, Finding]:
     """Return the findings by the names of the violated rules."""
-    return {rule.name: finding for rule in RULES if (finding := rule.find(history)) is not None}
+    return {rule.name: finding for rule in rules if (finding := rule.find(history)) is not None}
 
 
 MIN_KEPT = 4096
@@ -111,37 +90,17 @@ class Watch:
         self._values: dict[str, np.ndarray] = {}
         self._length = self._dropped = 0
         self._rules = list(RULES)
-        self._last_call: float | None = None
+        self._last_call = np.nan
 
-    def observe(self, metrics: Mapping[str, float], seconds: float | None = None) -> dict[str, Finding]:
-        """Add an iteration, and warn of rules that are violated for the first time.
+    def observe(self, metrics: Mapping[str, float]) -> dict[str, Finding]:
+        """Add an iteration, warn of rules that are violated for the first time, and return their findings by name.
 
         Args:
-            metrics: The scalars that the iteration logs.
-            seconds: Duration of the iteration; None takes the time since the last call.
-
-        Returns:
-            The findings that it warned of, by the rules' names.
+            metrics: The scalars that the iteration logs; its ``seconds`` default to the time since the last call.
         """
         now = time.monotonic()
-        if seconds is None:
-            seconds = np.nan if self._last_call is None else now - self._last_call
+        metrics = {"seconds": now - self._last_call, **metrics}
         self._last_call = now
-        self._append({**metrics, "seconds": seconds})
-        history = self.history
-        findings = {rule.name: finding for rule in self._rules if (finding := rule.find(history)) is not None}
-        self._rules = [rule for rule in self._rules if rule.name not in findings]
-        for finding in findings.values():
-            warnings.warn(f"{finding.what} {finding.remedy}", stacklevel=4)
-        return findings
-
-    @property
-    def history(self) -> History:
-        """The iterations that are remembered."""
-        iterations = self._dropped + np.arange(self._length)
-        return History(iterations, {n: v[: self._length] for n, v in self._values.items()}, self._settings)
-
-    def _append(self, metrics: Mapping[str, float]) -> None:
         if self._length == 2 * MIN_KEPT:
             for values in self._values.values():
                 values[:MIN_KEPT] = values[MIN_KEPT:]
@@ -151,3 +110,15 @@ class Watch:
         for name, values in self._values.items():
             values[self._length] = metrics.get(name, np.nan)
         self._length += 1
+        findings = examine(self.history, self._rules)
+        self._rules = [rule for rule in self._rules if rule.name not in findings]
+        for finding in findings.values():
+            warnings.warn(f"{finding.what} {finding.remedy}", stacklevel=4)
+        return findings
+
+    @property
+    def history(self) -> History:
+        """The iterations that are remembered."""
+        iterations = self._dropped + np.arange(self._length)
+        scalars = {name: values[: self._length] for name, values in self._values.items()}
+        return History(iterations, scalars, self._settings)

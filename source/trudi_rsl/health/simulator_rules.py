@@ -9,16 +9,13 @@ from trudi_rsl.health.history import Finding, History, override_value
 
 RECENT = 20
 """Number of last iterations in which faults are counted."""
-
 MIN_FAULTS = 3
 """Faults among them that violate a rule. A single fault affects two iterations if environments are reset after the
 rollout that it ends, and NaN in one iteration of 45 does not slow learning (``docs/results.md``). This warning comes
 before training is stopped, after ``max_skipped_updates`` (5) in a row."""
-
 HUGE_VALUE = 1e15
 """End of the critic's range from which gradients overflow at any learning rate: the actor's gradient scales with the
 values, and the sum of a million such squares exceeds float32's maximum, 3.4e38, at 2e16."""
-
 CHECK_THE_SIMULATOR = (
     "Reduce the simulator's time step (env.sim.dt in Isaac Lab, env.sim.mujoco.timestep in mjlab, with a higher "
     "env.decimation), end episodes before the simulation diverges, and look for a division by zero in the task's "
@@ -29,20 +26,16 @@ MAX_SHIFT = 1.5
 """Distance between the mean observation of a rollout and the running mean, in running standard deviations. It stays at
 sqrt(3) = 1.73 for an observation that grows linearly, and higher for one that grows faster; after a single change it is
 ``sqrt((1 - p) / p)``, with ``p`` the share of the time since then, and so below 1.5 for ``p`` > 0.31."""
-
 DRIFT_SHARE = 0.5
 """Last share of the run in which every iteration must exceed that distance; more than the 0.31 of a single change, such
 as that of learning."""
-
 DRIFT_ITERATIONS = 30
 """Iterations before drift is judged: the first episodes of a task must be over."""
 
 SETTLING = 5
 """First iterations of a run, in which code is compiled and memory allocated."""
-
 SPEED_WINDOW = 20
 """Iterations over which the median duration is taken."""
-
 MAX_SLOWDOWN = 2.0
 """Ratio of the last duration to the first. Other programs on the machine rarely cost more than half of the speed."""
 
@@ -79,14 +72,12 @@ def faulty_environments(history: History) -> Finding | None:
 
 def normaliser_drift(history: History) -> Finding | None:
     """Find observations whose mean drifts faster than the running statistics of the normaliser can follow."""
-    if history.settings.get("obs_normalization") is False or len(history) < drift_iterations(history):
-        return None
-    violated = history.scalars["observation_shift"] > MAX_SHIFT
+    shifts = history.scalars["observation_shift"]
+    violated = shifts > MAX_SHIFT
     late = history.iterations >= DRIFT_SHARE * (1 + history.iterations[-1])
-    if not violated[late].all():
+    if history.settings.get("obs_normalization") is False or not violated[late].all():
         return None
-    shift = float(np.median(history.scalars["observation_shift"][late]))
-    return drift_finding(shift, history.start_of(violated))
+    return drift_finding(float(np.median(shifts[late])), history.start_of(violated))
 
 
 def drift_iterations(history: History) -> int:
@@ -97,12 +88,7 @@ def drift_iterations(history: History) -> int:
 
 
 def drift_finding(shift: float, since: int | None = None) -> Finding:
-    """Return the finding of drifting observations, from the log or from checkpoints.
-
-    Args:
-        shift: Distance from the running mean, in standard deviations.
-        since: First iteration, if known.
-    """
+    """Return the finding of an observation that stays ``shift`` standard deviations from its running mean."""
     return Finding(
         f"An observation stays {shift:.1f} standard deviations from its running mean in the second half of the run: it "
         "drifts, and the normaliser never catches up.",
@@ -114,18 +100,21 @@ def drift_finding(shift: float, since: int | None = None) -> Finding:
 
 def falling_throughput(history: History) -> Finding | None:
     """Find iterations that take twice as long as at first. Iterations without an update are faster, and left out."""
-    if len(history) < throughput_iterations(history):
-        return None
     history = history.select(~history.without_update())
-    seconds = history.scalars["seconds"]
-    first, last = _first_duration(seconds), _last_duration(seconds)
+    first, last = _first_and_last_duration(history, "seconds")
     if not last > MAX_SLOWDOWN * first:
         return None
+    slower = ""
+    if history.has("collection_seconds", "learning_seconds"):
+        collection, learning = (
+            np.diff(_first_and_last_duration(history, name)) for name in ("collection_seconds", "learning_seconds")
+        )
+        slower = f", mostly in {'collection' if collection >= learning else 'learning'}"
     return Finding(
-        f"An iteration takes {last:.2g} s, {last / first:.1f} times as long as at first{_slower_part(history)}.",
+        f"An iteration takes {last:.2g} s, {last / first:.1f} times as long as at first{slower}.",
         "Look for something that accumulates in the task (objects, contacts, logs), for memory that runs out (fewer "
         "env.num_envs), and for other programs on the machine (agent.num_threads).",
-        history.start_of(seconds > MAX_SLOWDOWN * first),
+        history.start_of(history.scalars["seconds"] > MAX_SLOWDOWN * first),
     )
 
 
@@ -134,12 +123,15 @@ def throughput_iterations(history: History) -> int:
     return SETTLING + 2 * SPEED_WINDOW + int(history.without_update().sum())
 
 
+def _first_and_last_duration(history: History, name: str) -> tuple[float, float]:
+    seconds = history.scalars[name][SETTLING:]
+    return float(np.nanmedian(seconds[:SPEED_WINDOW])), float(np.nanmedian(seconds[-SPEED_WINDOW:]))
+
+
 def _first_of_repeated(history: History, faulty: np.ndarray) -> int | None:
     """Return the first iteration of the current series of faults; None if there are fewer than :data:`MIN_FAULTS`.
 
-    Args:
-        history: The iterations ``[n]``.
-        faulty: Which of them had a fault, bool ``[n]``; faults less than :data:`RECENT` apart are one series.
+    Faults in ``faulty``, bool ``[n]``, that are less than :data:`RECENT` iterations apart are one series.
     """
     if faulty[-RECENT:].sum() < MIN_FAULTS:
         return None
@@ -152,35 +144,15 @@ def _remedy_for_gradients(history: History) -> str:
     """Return what to change if gradients are not finite."""
     rate = history.setting("learning_rate")
     lower = f"={override_value(rate / 3)}" if rate else " lower than now"
-    resume = (
-        f"an earlier checkpoint with agent.algorithm.learning_rate{lower}, or a lower agent.algorithm.max_grad_norm."
-    )
-    ends = [history.tail(name, RECENT) for name in ("value_range_low", "value_range_high") if history.has(name)]
+    ends = [history.scalars[name][-RECENT:] for name in ("value_range_low", "value_range_high") if history.has(name)]
     largest = np.nan_to_num(np.abs(ends)).max(initial=0.0)
+    resume = "Resume from"
     if largest > HUGE_VALUE:
-        return (
+        resume = (
             f"The critic's values reach {largest:.1g}: scale the task's rewards to the order of 1, or set "
-            "algorithm.value_range to the expected returns; if the returns are not that large, resume from "
-            f"{resume}"
+            "algorithm.value_range to the expected returns; if the returns are not that large, resume from"
         )
-    return f"Resume from {resume}"
-
-
-def _first_duration(seconds: np.ndarray) -> float:
-    return float(np.nanmedian(seconds[SETTLING:][:SPEED_WINDOW]))
-
-
-def _last_duration(seconds: np.ndarray) -> float:
-    return float(np.nanmedian(seconds[-SPEED_WINDOW:]))
-
-
-def _slower_part(history: History) -> str:
-    """Return which part of an iteration became slower, if both are logged."""
-    names = {"collection_seconds": "collection", "learning_seconds": "learning"}
-    if not history.has(*names):
-        return ""
-    lost = {
-        part: _last_duration(history.scalars[name]) - _first_duration(history.scalars[name])
-        for name, part in names.items()
-    }
-    return f", mostly in {max(lost, key=lambda part: lost[part])}"
+    return (
+        f"{resume} an earlier checkpoint with agent.algorithm.learning_rate{lower}, or a lower "
+        "agent.algorithm.max_grad_norm."
+    )

@@ -15,15 +15,8 @@ SIGMA_IN_BINS = 0.75
 class HLGauss(nn.Module):
     """Encoder and decoder between values and categorical distributions over ``num_bins`` bin centres.
 
-    The range is stored in buffers, so that it is saved with checkpoints and can be widened during training.
-
-    Args:
-        vmin: Smallest bin centre.
-        vmax: Largest bin centre, above ``vmin``.
-        num_bins: Number of bins, at least 2.
-
-    Raises:
-        ValueError: If the range is empty or there are fewer than 2 bins.
+    The centres run evenly from ``vmin`` to ``vmax``, stored in buffers, so that the range is saved with checkpoints and
+    can be widened during training. A ValueError is raised for an empty range or fewer than 2 bins.
     """
 
     vmin: Tensor

@@ -47,9 +47,7 @@ class QCritic(nn.Module):
         num_obs: Dimension of the (normalised) critic observation.
         num_actions: Action dimension ``A``; actions are unit actions in [-1, 1].
         hidden_dim: Width ``F`` of every layer and of the features.
-        vmin: Lower end of the value range.
-        vmax: Upper end of the value range.
-        num_bins: Number of value bins.
+        vmin, vmax, num_bins: Range and bins of the values, as for :class:`HLGauss`.
     """
 
     def __init__(
@@ -68,18 +66,19 @@ class QCritic(nn.Module):
         self.hl_gauss = HLGauss(vmin, vmax, num_bins)
         self.zero_code = nn.Parameter(self.hl_gauss.encode(torch.zeros(())))
 
-    def _logits(self, features: Tensor) -> Tensor:
-        return self.value_head(features) + ZERO_CODE_GAIN * self.zero_code
+    def _logits_and_features(self, obs: Tensor, actions: Tensor) -> tuple[Tensor, Tensor]:
+        features = self.encoder(torch.cat([obs, actions], dim=-1))
+        return self.value_head(features) + ZERO_CODE_GAIN * self.zero_code, features
 
     def forward(self, obs: Tensor, actions: Tensor) -> CriticOutput:
         """Evaluate all heads at normalised critic observations ``[..., O]`` and unit actions ``[..., A]``."""
-        features = self.encoder(torch.cat([obs, actions], dim=-1))
-        return CriticOutput(self._logits(features), features, self.feature_head(features))
+        logits, features = self._logits_and_features(obs, actions)
+        return CriticOutput(logits, features, self.feature_head(features))
 
     def value_and_features(self, obs: Tensor, actions: Tensor) -> tuple[Tensor, Tensor]:
         """Return ``Q`` ``[...]`` and the features ``[..., F]``, without the prediction head."""
-        features = self.encoder(torch.cat([obs, actions], dim=-1))
-        return self.decode(self._logits(features)), features
+        logits, features = self._logits_and_features(obs, actions)
+        return self.decode(logits), features
 
     def value(self, obs: Tensor, actions: Tensor) -> Tensor:
         """Return ``Q(s, a)``, ``[...]``."""
@@ -87,15 +86,11 @@ class QCritic(nn.Module):
 
     @torch.no_grad()
     def widen(self, vmin: Tensor, vmax: Tensor) -> None:
-        """Widen the value range, preserving ``Q`` to about the resolution of the new bins.
+        """Widen the value range to scalars around the old ones, preserving ``Q`` to about the new bins' resolution.
 
         Logits belong to bin indices, so changing only the range would rescale every value. Therefore the last layer is
         resampled: the row of a new bin is a weighted mean of the old bins around its centre, and bins outside the old
         range start nearly empty.
-
-        Args:
-            vmin: New lower end, scalar, at most the old one.
-            vmax: New upper end, scalar, at least the old one.
         """
         gauss, last = self.hl_gauss, cast(nn.Linear, self.value_head[-1])
         old_min, old_width = gauss.vmin.clone(), gauss.vmax - gauss.vmin

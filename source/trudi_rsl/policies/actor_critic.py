@@ -13,7 +13,7 @@ from tensordict import TensorDict
 from torch import Tensor
 
 from trudi_rsl.networks import QCritic
-from trudi_rsl.policies.base import WHOLE_CHAIN, ChainOptions, Decision, Policy
+from trudi_rsl.policies.base import WHOLE_CHAIN, ChainOptions, ChainPolicy, Decision, Policy
 from trudi_rsl.policies.deployable import DeployablePolicy, Squash
 from trudi_rsl.policies.observations import ObservationEncoder
 
@@ -40,12 +40,9 @@ class ActorCritic(DeployablePolicy, Generic[PolicyT]):
     Args:
         obs: Example observations, which define the sizes of the groups.
         obs_groups: Group names of the ``actor`` and ``critic`` observation sets.
-        action_low: Lower action bounds ``[A]``.
-        action_high: Upper action bounds ``[A]``, above the lower ones.
-        critic_hidden_dim: Width of the critic.
-        value_range: Lower and upper end of the critic's values.
-        num_bins: Number of value bins.
-        obs_normalization: Normalise observations with running statistics.
+        action_low, action_high: Action bounds ``[A]``, the upper ones above the lower ones.
+        critic_hidden_dim, value_range, num_bins: As for :class:`~trudi_rsl.networks.QCritic`.
+        obs_normalization: Whether to normalise observations with running statistics.
         actor_options: Options of :meth:`make_actor`.
     """
 
@@ -71,10 +68,9 @@ class ActorCritic(DeployablePolicy, Generic[PolicyT]):
         num_critic_obs = sum(obs[g].shape[-1] for g in critic_groups)
         self.num_actions = num_actions = action_low.shape[0]
         self.asymmetric = list(actor_groups) != list(critic_groups)
-        self.actor_obs = ObservationEncoder(actor_groups, num_actor_obs, obs_normalization)
-        self.critic_obs = (
-            ObservationEncoder(critic_groups, num_critic_obs, obs_normalization) if self.asymmetric else self.actor_obs
-        )
+        self.actor_obs = self.critic_obs = ObservationEncoder(actor_groups, num_actor_obs, obs_normalization)
+        if self.asymmetric:
+            self.critic_obs = ObservationEncoder(critic_groups, num_critic_obs, obs_normalization)
         self.actor = self.make_actor(num_actor_obs, num_actions, **actor_options)
         self.old_actor = copy.deepcopy(self.actor).requires_grad_(False)
         self.critic = QCritic(num_critic_obs, num_actions, critic_hidden_dim, *value_range, num_bins)
@@ -122,8 +118,9 @@ class ActorCritic(DeployablePolicy, Generic[PolicyT]):
         """
         if sampler == "ode":
             check_initial_latent(initial_latent)
-            actor_obs = self.actor_obs(obs)
-            start = self._random_start(len(actor_obs)) if initial_latent == "random" else None
+            actor_obs, start = self.actor_obs(obs), None
+            if initial_latent == "random" and isinstance(self.actor, ChainPolicy):
+                start = self.actor.draw_prior(len(actor_obs))
             return self.deterministic_actions(actor_obs, ChainOptions(score_scale), start)
         if sampler == "sde":
             return self.to_simulator(self.decide(self.actor_obs(obs)).action)
@@ -137,8 +134,7 @@ class ActorCritic(DeployablePolicy, Generic[PolicyT]):
 
     def evaluate(self, obs: TensorDict, actions: Tensor) -> Tensor:
         """Return ``Q(s, a)`` ``[B]`` of simulator actions ``[B, A]``."""
-        unit = (actions - self.action_offset) / self.action_scale
-        return self.critic.value(self.critic_obs(obs), unit)
+        return self.critic.value(self.critic_obs(obs), (actions - self.action_offset) / self.action_scale)
 
     def decide(self, actor_obs: Tensor, noise: Tensor | None = None) -> Decision:
         """Return the actor's decisions at normalised observations ``[B, O]``; samples the noise if there is none."""
@@ -148,18 +144,12 @@ class ActorCritic(DeployablePolicy, Generic[PolicyT]):
         """Return ``offset + scale * unit_actions``, ``[..., A]``."""
         return self.action_offset + self.action_scale * unit_actions
 
-    def _random_start(self, batch: int) -> Tensor | None:
-        """Return random initial latents ``[B, A]``, None for a policy without a chain."""
-        return None
-
     def _best_of_k(self, actor_obs: Tensor, critic_obs: Tensor, num_candidates: int) -> Tensor:
         if num_candidates < 1:
             raise ValueError(f"num_candidates must be at least 1, got {num_candidates}.")
-        batch = actor_obs.shape[0]
-        candidates = self.decide(actor_obs.repeat(num_candidates, 1)).action
-        candidates = candidates.view(num_candidates, batch, self.num_actions)
+        candidates = self.decide(actor_obs.repeat(num_candidates, 1)).action.unflatten(0, (num_candidates, -1))
         values = self.critic.value(critic_obs.expand(num_candidates, *critic_obs.shape), candidates)
-        return candidates[values.argmax(0), torch.arange(batch, device=values.device)]
+        return candidates[values.argmax(0), torch.arange(len(actor_obs), device=values.device)]
 
     # -- training -------------------------------------------------------------------------------------------------
 

@@ -30,21 +30,18 @@ class Decision(NamedTuple):
 
 
 class Policy(nn.Module, ABC):
-    """A distribution over unit actions ``tanh(x)``, reparametrised by standard normal noise.
-
-    Args:
-        num_obs: Dimension ``O`` of the (normalised) observation.
-        num_actions: Action dimension ``A``.
-        num_draws: Standard normal draws per decision and action dimension.
-        trace_length: Rows ``R`` of a decision's trace.
-    """
+    """A distribution over unit actions ``tanh(x)``, reparametrised by standard normal noise."""
 
     def __init__(self, num_obs: int, num_actions: int, num_draws: int, trace_length: int) -> None:
         super().__init__()
         self.num_obs = num_obs
+        """Dimension ``O`` of the (normalised) observation."""
         self.num_actions = num_actions
+        """Action dimension ``A``."""
         self.num_draws = num_draws
+        """Standard normal draws per decision and action dimension."""
         self.trace_length = trace_length
+        """Rows ``R`` of a decision's trace."""
 
     @property
     @abstractmethod
@@ -58,22 +55,21 @@ class Policy(nn.Module, ABC):
 
     @abstractmethod
     def decide(self, obs: Tensor, noise: Tensor) -> Decision:
-        """Return the decisions that standard normal noise ``[num_draws, B, A]`` determines at observations ``[B, O]``.
+        """Return the decisions that noise ``[num_draws, B, A]`` determines at normalised observations ``[B, O]``.
 
-        Observations are normalised; gradients flow to the parameters.
+        Gradients flow to the parameters.
         """
 
 
 @dataclass(frozen=True)
 class ChainOptions:
-    """How a deterministic chain runs. Policies without a chain accept only the defaults.
+    """How a deterministic chain runs; a ValueError if a value is out of range.
 
-    Raises:
-        ValueError: If a value is out of range.
+    Policies without a chain accept only the defaults.
     """
 
     score_scale: float = 1.0
-    """Score scale ``c`` of a diffusion policy's ODE, above 0 (paper Eq. 185: 1/2 is the probability-flow ODE). Other
+    """Score scale ``c`` of a diffusion policy's ODE, above 0 (paper Eq. 185: 1/2 is the probability-flow ODE); other
     policies support 1 only."""
     num_steps: int | None = None
     """Steps to take, from 1 to the number trained with; consecutive steps are merged. None takes all."""
@@ -90,10 +86,7 @@ class ChainOptions:
     def resolve_steps(self, num_trained: int) -> int:
         """Return the number of steps for a chain trained with ``num_trained``; raise a ValueError if it has fewer."""
         if self.num_steps is not None and self.num_steps > num_trained:
-            raise ValueError(
-                f"num_steps is {self.num_steps}, but the policy was trained with {num_trained} steps; fewer are "
-                "possible, more are not."
-            )
+            raise ValueError(f"num_steps is {self.num_steps}, but the policy was trained with {num_trained} steps.")
         return num_trained if self.num_steps is None else self.num_steps
 
     def describe(self, num_trained: int) -> dict[str, Any]:
@@ -113,11 +106,8 @@ WHOLE_CHAIN = ChainOptions()
 def require_no_chain_options(options: ChainOptions, start: Tensor | None = None) -> None:
     """Raise a ValueError if an option or an initial latent is set for a policy without a chain."""
     if options != WHOLE_CHAIN or start is not None:
-        found = "an initial latent" if start is not None else str(options)
-        raise ValueError(
-            "A Gaussian policy acts by its mean, which has no score scale, no steps and no initial latent. Leave them "
-            f"at their defaults; got {found}."
-        )
+        found = "an initial latent" if start is not None else options
+        raise ValueError(f"A Gaussian's mean has no score scale, no steps and no initial latent, but got {found}.")
 
 
 class ChainSteps(NamedTuple):
@@ -162,7 +152,7 @@ class ChainPolicy(nn.Module, ABC):
 
         Args:
             obs: Normalised observations ``[B, O]``.
-            options: Score scale and number ``M`` of steps.
+            options: Score scale and number ``M`` of steps; of the steps merged into one, the first sets the control.
             start: Initial latents ``[B, A]``; None uses :meth:`fixed_start`.
         """
 

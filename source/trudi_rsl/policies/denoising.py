@@ -20,20 +20,12 @@ class DenoisingModel(GenerativeModel[DiffusionPolicy]):
     As a decision process in which every denoising step is a decision, each step has the density
     ``N(x_{k+1}; mu_k, 2 e_k)``; ratios and entropy are per step, the KL is of whole chains.
 
+    The first seven arguments are those of ``rsl_rl.models.MLPModel``; a ConfigError names a setting out of range.
+
     Args:
-        obs: Example observations, which define the sizes of the groups.
-        obs_groups: Names of observation sets to names of groups.
-        obs_set: The set that the model observes.
-        output_dim: Action dimension ``A``.
-        hidden_dims: Width of the score network's first layer and of every hidden block.
-        activation: RSL-RL's name of the activation.
-        obs_normalization: Normalise observations with running statistics.
         num_denoise_steps: Denoising steps ``N``, at least 1.
         prior_std: Standard deviation ``s0`` of ``x_0``, roughly that of the first policy's actions; above 0.
         init_friction: Initial friction, above 0; it is learned, and with it the noise of the steps.
-
-    Raises:
-        ConfigError: If a setting is out of range.
     """
 
     def __init__(
@@ -66,8 +58,7 @@ class DenoisingModel(GenerativeModel[DiffusionPolicy]):
     def sample(self, actor_obs: Tensor) -> tuple[Tensor, tuple[Tensor, ...]]:
         """Return the ends of fresh chains ``[B, A]``, and what the ratio needs to know about the chains.
 
-        Returns:
-            Actions, and latents ``[B, N+1, A]``, means ``[B, N, A]`` and the policy's friction in every row ``[B, A]``.
+        These are latents ``[B, N+1, A]``, means ``[B, N, A]`` and the policy's friction in every row ``[B, A]``.
         """
         chain = self.actor.sample(actor_obs, self.actor.draw_noise(len(actor_obs)))
         return chain.latents[-1], self._pack(chain.latents, chain.means)
@@ -76,7 +67,7 @@ class DenoisingModel(GenerativeModel[DiffusionPolicy]):
         """Return ``log pi(x_{k+1} | x_k) - log pi_old(x_{k+1} | x_k)`` along old chains, ``[B, N]``."""
         latents, old_means, old_steps = self._unpack(old_params)
         means = self.actor.means(self.actor_obs(obs), latents[:-1])
-        self._params = self._pack(latents, means)
+        self.output_distribution_params = self._pack(latents, means)
         return -step_log_ratios(latents[1:], old_means, old_steps, means, self.actor.step_sizes()).transpose(0, 1)
 
     def _pack(self, latents: Tensor, means: Tensor) -> tuple[Tensor, ...]:
@@ -93,7 +84,7 @@ class DenoisingModel(GenerativeModel[DiffusionPolicy]):
     @property
     def output_entropy(self) -> Tensor:
         """Entropy of a denoising step in nats, averaged over the steps, ``[B]``."""
-        return step_entropies(self.actor.step_sizes()).mean().expand(len(self._params[0]))
+        return step_entropies(self.actor.step_sizes()).mean().expand(len(self.output_distribution_params[0]))
 
     def get_kl_divergence(self, old_params: Sequence[Tensor], new_params: Sequence[Tensor]) -> Tensor:
         """Return the path KL, ``KL(old || new)`` summed over the steps of each old chain, ``[B]`` nats."""

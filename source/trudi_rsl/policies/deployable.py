@@ -27,12 +27,8 @@ class Squash(NamedTuple):
 class InferencePolicy(nn.Module, ABC):
     """``obs [B, O] -> actions [B, A]``, deterministic, with the observation statistics as constants.
 
-    Works with ``torch.jit.script`` and both ONNX exporters.
-
-    Args:
-        encoder: Normaliser of the observation, which is copied.
-        device: Device of the network.
-        squash: Bounds of the actions; None if the latent is the action.
+    Works with ``torch.jit.script`` and both ONNX exporters. The encoder's statistics and the squash are copied; without
+    a squash, the latent is the action.
     """
 
     input_names = ["obs"]  # noqa: RUF012  RSL-RL's ONNX exporter passes the list on unchanged
@@ -81,13 +77,10 @@ class InferencePolicy(nn.Module, ABC):
 
     @property
     def input_size(self) -> int:
-        """Size ``O`` of the observation, under the name that RSL-RL's own models use."""
+        """Size ``O`` of the observation, as RSL-RL's models name it."""
         return self.num_obs
 
-    @property
-    def in_features(self) -> int:
-        """Size ``O`` of the observation, under the name that Isaac Lab 2.3's exporter reads."""
-        return self.num_obs
+    in_features = input_size  # the name that Isaac Lab 2.3's exporter reads
 
     def get_dummy_inputs(self, batch_size: int = 1) -> tuple[Tensor, ...]:
         """Return example inputs: observations ``[B, O]``."""
@@ -98,16 +91,8 @@ class ChainInferencePolicy(InferencePolicy):
     """A chain ``x <- contraction_k x + gain_k u(x, s, k)`` from a fixed start.
 
     Everything that does not depend on the observation (step sizes, step features) is a constant, so the exported graph
-    contains little more than the layers of the score network.
-
-    Args:
-        encoder: Normaliser of the observation.
-        actor: The policy whose deterministic chain is frozen.
-        options: How the chain runs.
-        squash: Bounds of the actions; None if ``x_N`` is the action.
-
-    Raises:
-        ValueError: If the options request more steps than were trained.
+    contains little more than the layers of the score network. Raises a ValueError if the options request more steps
+    than were trained.
     """
 
     latent_weight: Tensor
@@ -120,25 +105,15 @@ class ChainInferencePolicy(InferencePolicy):
     start_std: float
 
     def __init__(
-        self,
-        encoder: ObservationEncoder,
-        actor: ChainPolicy,
-        options: ChainOptions = WHOLE_CHAIN,
-        squash: Squash | None = None,
+        self, encoder: ObservationEncoder, actor: ChainPolicy, options: ChainOptions, squash: Squash | None = None
     ) -> None:
         with torch.inference_mode(False), torch.no_grad():
             network, time_features, contraction, gain = actor.chain_steps(options)
             latent_weight, obs_weight, _ = network.input_weights()
             super().__init__(encoder, gain.device, squash)
-            self._register(
-                latent_weight=latent_weight,
-                obs_weight=obs_weight,
-                obs_bias=network.input_layer.bias,
-                time_features=time_features,
-                contraction=contraction,
-                gain=gain,
-                start=actor.fixed_start(options, gain),
-            )
+            self._register(latent_weight=latent_weight, obs_weight=obs_weight, obs_bias=network.input_layer.bias)
+            self._register(time_features=time_features, contraction=contraction, gain=gain)
+            self._register(start=actor.fixed_start(options, gain))
         self.start_std = actor.prior_std
         self.num_steps = len(gain)
         self.encoder = _detached_copy(network.encoder)
@@ -160,11 +135,7 @@ class ChainInferencePolicy(InferencePolicy):
 
 
 class LatentInputPolicy(nn.Module):
-    """A chain whose start is an input: ``obs [B, O]``, ``latent [B, A] -> actions [B, A]``.
-
-    Args:
-        policy: The chain; shared, not copied.
-    """
+    """A chain, shared and not copied, whose start is an input: ``obs [B, O]``, ``latent [B, A] -> actions [B, A]``."""
 
     input_names = ["obs", "latent"]  # noqa: RUF012  as in InferencePolicy
     output_names = ["actions"]  # noqa: RUF012
@@ -174,12 +145,9 @@ class LatentInputPolicy(nn.Module):
         self.policy = policy
 
     def forward(self, obs: Tensor, latent: Tensor) -> Tensor:
-        """Return simulator actions ``[B, A]``.
+        """Return simulator actions ``[B, A]`` for raw observations ``[B, O]`` and initial latents ``[B, A]``.
 
-        Args:
-            obs: Raw observations ``[B, O]``.
-            latent: Initial latents in units of their standard deviation, ``[B, A]``; standard normal samples start the
-                chain as in training.
+        Latents are in units of their standard deviation: standard normal samples start the chain as in training.
         """
         policy = self.policy
         return policy.to_simulator(policy.follow(policy.normalized(obs), policy.start_std * latent))
@@ -190,13 +158,7 @@ class LatentInputPolicy(nn.Module):
 
 
 class MeanInferencePolicy(InferencePolicy):
-    """A Gaussian policy's mean.
-
-    Args:
-        encoder: Normaliser of the observation.
-        network: Maps normalised observations ``[B, O]`` to the mean ``[B, A]``.
-        squash: Bounds of the actions; None if the mean is the action.
-    """
+    """A Gaussian policy's mean, computed by a copy of ``network`` from normalised observations ``[B, O]``."""
 
     def __init__(self, encoder: ObservationEncoder, network: nn.Module, squash: Squash | None = None) -> None:
         super().__init__(encoder, next(network.parameters()).device, squash)
@@ -223,26 +185,17 @@ class DeployablePolicy(nn.Module, ABC):
     def deterministic_actions(
         self, actor_obs: Tensor, options: ChainOptions = WHOLE_CHAIN, start: Tensor | None = None
     ) -> Tensor:
-        """Return the simulator actions ``[B, A]`` of the deterministic policy.
+        """Return the simulator actions ``[B, A]`` of the deterministic policy at normalised observations ``[B, O]``.
 
-        Args:
-            actor_obs: Normalised observations ``[B, O]``.
-            options: How the chain runs; policies without a chain accept the defaults only.
-            start: Initial latents ``[B, A]``; None is the fixed start of the options.
-
-        Raises:
-            ValueError: If the policy does not support the options.
+        The start holds initial latents ``[B, A]``; None is the fixed start of the options. Raises a ValueError for
+        options that the policy does not support.
         """
 
     @abstractmethod
     def deployable(self, options: ChainOptions = WHOLE_CHAIN) -> InferencePolicy:
         """Return a frozen copy of the current deterministic policy, unaffected by further training.
 
-        Args:
-            options: As in :meth:`deterministic_actions`.
-
-        Raises:
-            ValueError: If the policy does not support the options.
+        Raises a ValueError for options that the policy does not support.
         """
 
     @abstractmethod

@@ -28,10 +28,7 @@ class DiffusionPolicy(Policy, ChainPolicy):
         num_steps: Denoising steps ``N``, at least 1.
         prior_std: Standard deviation ``s0`` of ``x_0``.
         init_friction: Initial friction, one learned value per action dimension.
-        hidden_dims: Widths of the score network.
-        residual: Skip connections in the score network.
-        encoder_dims: Widths of the score network's state encoder; empty for no encoder.
-        activation: Class of the score network's activations.
+        hidden_dims, residual, encoder_dims, activation: As for :class:`ScoreNetwork`.
     """
 
     weights: Tensor
@@ -72,9 +69,7 @@ class DiffusionPolicy(Policy, ChainPolicy):
     def sample(self, obs: Tensor, noise: Tensor) -> Chain:
         """Run the chain ``x_0 = s0 noise_0``, ``x_{k+1} = mu_k + sqrt(2 e_k) noise_{k+1}``, differentiably.
 
-        Args:
-            obs: Normalised observations ``[B, O]``.
-            noise: Standard normal ``[N+1, B, A]``.
+        Observations are normalised ``[B, O]``, the noise is standard normal ``[N+1, B, A]``.
         """
         net = self.score_network
         obs_features, time_features = net.obs_features(obs), net.time_features(self.num_steps)
@@ -88,15 +83,7 @@ class DiffusionPolicy(Policy, ChainPolicy):
         return Chain(torch.stack(latents), torch.stack(means), noise)
 
     def ode_path(self, obs: Tensor, options: ChainOptions = WHOLE_CHAIN, start: Tensor | None = None) -> list[Tensor]:
-        """Return the latents of the ODE, ``M + 1`` tensors ``[B, A]``; the last holds the pre-squash actions.
-
-        Consecutive steps that ``options.num_steps`` merges are taken in one, with the control of the first.
-
-        Args:
-            obs: Normalised observations ``[B, O]``.
-            options: Score scale ``c`` (1 is the SDE's mean path, 1/2 the probability-flow ODE) and number of steps.
-            start: Initial latents ``[B, A]`` (``s0`` times standard normal samples); None uses the options' start.
-        """
+        """Return the latents of the ODE; the last are the pre-squash actions. See :class:`ChainPolicy`."""
         net = self.score_network
         obs_features, time_features = net.obs_features(obs), net.time_features(self.num_steps)
         firsts = first_steps(self.num_steps, options.resolve_steps(self.num_steps))
@@ -116,12 +103,9 @@ class DiffusionPolicy(Policy, ChainPolicy):
         return ChainSteps(self.score_network, features, contraction, scale * steps)
 
     def controls(self, obs: Tensor, latents: Tensor, which: Tensor | None = None) -> Tensor:
-        """Return the controls ``u_k`` ``[M, B, A]`` at given latents, in one batched network call.
+        """Return the controls ``u_k`` at latents ``x_k``, both ``[M, B, A]``, in one batched network call.
 
-        Args:
-            obs: Normalised observations ``[B, O]``.
-            latents: ``x_k`` of the steps, ``[M, B, A]``.
-            which: Indices of the steps ``[M]``; all ``N`` by default.
+        ``which`` holds the indices of the steps ``[M]``, all ``N`` by default.
         """
         net = self.score_network
         time_features = net.time_features(self.num_steps)
@@ -148,10 +132,7 @@ class DiffusionPolicy(Policy, ChainPolicy):
 
 
 class DiffusionActorCritic(ActorCritic[DiffusionPolicy]):
-    """Diffusion actor and distributional Q critic over RSL-RL observation groups.
-
-    Takes the arguments of :class:`ActorCritic` and, by name, the options of :meth:`make_actor`.
-    """
+    """Diffusion actor and distributional Q critic over RSL-RL observation groups."""
 
     @staticmethod
     def make_actor(
@@ -173,9 +154,6 @@ class DiffusionActorCritic(ActorCritic[DiffusionPolicy]):
     ) -> Tensor:
         """Return the simulator actions ``[B, A]`` at the end of the ODE; see :class:`DeployablePolicy`."""
         return self.to_simulator(self.actor.ode_path(actor_obs, options, start)[-1].tanh())
-
-    def _random_start(self, batch: int) -> Tensor:
-        return self.actor.draw_prior(batch)
 
     def actor_metrics(self) -> dict[str, Tensor]:
         """Return the mean friction."""

@@ -24,8 +24,7 @@ class FlowPolicy(ChainPolicy):
         num_actions: Action dimension ``A``.
         num_steps: Euler steps ``N``, at least 1.
         prior_std: Standard deviation of the noise.
-        hidden_dims: Widths of the velocity network.
-        activation: Class of its activations.
+        hidden_dims, activation: As for :class:`ScoreNetwork`.
     """
 
     def __init__(
@@ -70,11 +69,7 @@ class FlowPolicy(ChainPolicy):
     def matching_losses(self, obs: Tensor, actions: Tensor, times: Tensor, noise: Tensor) -> Tensor:
         """Return the conditional flow matching losses at ``S`` points for each action, ``[B, S]``.
 
-        Args:
-            obs: Normalised observations ``[B, O]``.
-            actions: ``[B, A]``.
-            times: ``[B, S]`` in [0, 1].
-            noise: ``[B, S, A]``.
+        Shapes: normalised observations ``[B, O]``, actions ``[B, A]``, times in [0, 1] ``[B, S]``, noise ``[B, S, A]``.
         """
         net, targets = self.velocity_network, actions[:, None]
         condition = net.obs_features(obs)[:, None] + net.features_at(times)
@@ -87,21 +82,12 @@ class FlowModel(GenerativeModel[FlowPolicy]):
     With each action it samples ``S`` times and noises and stores them with their losses, so that the losses before and
     after an update are evaluated at the same points.
 
+    The first seven arguments are those of ``rsl_rl.models.MLPModel``; a ConfigError names a setting out of range.
+
     Args:
-        obs: Example observations, which define the sizes of the groups.
-        obs_groups: Names of observation sets to names of groups.
-        obs_set: The set that the model observes.
-        output_dim: Action dimension ``A``.
-        hidden_dims: Width of the velocity network's first layer and of every hidden block.
-        activation: RSL-RL's name of the activation; ``swish`` is SiLU.
-        obs_normalization: Normalise observations with running statistics.
         num_flow_steps: Euler steps, at least 1.
         num_matching_samples: Samples ``S`` of time and noise per action, at least 1.
-        prior_std: Standard deviation of the noise that the flow starts from, and of the first policy's actions,
-            above 0.
-
-    Raises:
-        ConfigError: If a setting is out of range.
+        prior_std: Standard deviation of the flow's initial noise, and of the first policy's actions; above 0.
     """
 
     def __init__(
@@ -129,8 +115,7 @@ class FlowModel(GenerativeModel[FlowPolicy]):
     def sample(self, actor_obs: Tensor) -> tuple[Tensor, tuple[Tensor, ...]]:
         """Return actions ``[B, A]`` from random starts, and what the ratio needs to know about them.
 
-        Returns:
-            Actions, and times ``[B, S]``, noises ``[B, S, A]`` and the CFM losses at these points ``[B, S]``.
+        These are times ``[B, S]``, noises ``[B, S, A]`` and the CFM losses at these points ``[B, S]``.
         """
         batch = len(actor_obs)
         actions = self.actor.ode_path(actor_obs, start=self.actor.draw_prior(batch))[-1]
@@ -142,5 +127,5 @@ class FlowModel(GenerativeModel[FlowPolicy]):
         """Return ``cfm_old - cfm``, averaged over the action's samples, ``[B]``."""
         times, noise, old_losses = old_params
         losses = self.actor.matching_losses(self.actor_obs(obs), actions, times, noise)
-        self._params = (times, noise, losses.detach())
+        self.output_distribution_params = (times, noise, losses.detach())
         return (old_losses - losses).mean(-1)

@@ -3,9 +3,10 @@
 
 from __future__ import annotations
 
+import copy
 import math
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple, cast
 
 import torch
 from torch import Tensor, nn
@@ -50,14 +51,7 @@ def kl_divergence(p: Gaussian, q: Gaussian) -> Tensor:
 class GaussianPolicy(Policy):
     """Distribution over unit actions ``tanh(x)`` with ``x ~ N(mean(s), std(s)^2)``.
 
-    Args:
-        num_obs: Dimension ``O`` of the (normalised) observation.
-        num_actions: Action dimension ``A``.
-        hidden_dims: Width of the first layer and of every hidden block.
-        residual: Add a skip connection around each hidden block (all widths must then agree).
-
-    Raises:
-        ValueError: If ``hidden_dims`` is empty, or has unequal widths with ``residual``.
+    Widths and skip connections as for :class:`~trudi_rsl.diffusion.ScoreNetwork`.
     """
 
     def __init__(
@@ -77,9 +71,7 @@ class GaussianPolicy(Policy):
     @property
     def output_layer(self) -> nn.Linear:
         """The last layer of the network."""
-        layer = self.network[-1]
-        assert isinstance(layer, nn.Linear)
-        return layer
+        return cast(nn.Linear, self.network[-1])
 
     def forward(self, obs: Tensor) -> Gaussian:
         """Return the distribution of the pre-squash actions ``[..., A]`` at normalised observations ``[..., O]``."""
@@ -100,30 +92,12 @@ class GaussianPolicy(Policy):
         return Decision(latent, log_prob, torch.stack([mean, log_std]))
 
 
-class FirstColumns(nn.Module):
-    """Returns the first ``count`` columns of ``[B, n]``."""
-
-    def __init__(self, count: int) -> None:
-        super().__init__()
-        self.count = count
-
-    def forward(self, x: Tensor) -> Tensor:
-        """Return ``[B, count]``."""
-        return x[:, : self.count]
-
-
 class GaussianActorCritic(ActorCritic[GaussianPolicy]):
-    """Tanh-Gaussian actor and distributional Q critic over RSL-RL observation groups.
-
-    Takes the arguments of :class:`ActorCritic` and, by name, the options of :meth:`make_actor`.
-    """
+    """Tanh-Gaussian actor and distributional Q critic over RSL-RL observation groups."""
 
     @staticmethod
     def make_actor(
-        num_obs: int,
-        num_actions: int,
-        actor_hidden_dims: Sequence[int] = (512, 512, 512),
-        residual: bool = False,
+        num_obs: int, num_actions: int, actor_hidden_dims: Sequence[int] = (512, 512, 512), residual: bool = False
     ) -> GaussianPolicy:
         """Return a new actor; see :class:`GaussianPolicy`."""
         return GaussianPolicy(num_obs, num_actions, actor_hidden_dims, residual)
@@ -138,15 +112,15 @@ class GaussianActorCritic(ActorCritic[GaussianPolicy]):
     def deployable(self, options: ChainOptions = WHOLE_CHAIN) -> MeanInferencePolicy:
         """Return a frozen copy of the mean; see :class:`DeployablePolicy`."""
         require_no_chain_options(options)
-        mean = nn.Sequential(self.actor.network, FirstColumns(self.num_actions))
-        return MeanInferencePolicy(self.actor_obs, mean, self.squash)
+        output = copy.deepcopy(self.actor.output_layer)
+        output.weight, output.bias = (nn.Parameter(p[: self.num_actions]) for p in (output.weight, output.bias))
+        return MeanInferencePolicy(self.actor_obs, nn.Sequential(*list(self.actor.network)[:-1], output), self.squash)
 
 
 class MLPPolicy(DeployablePolicy):
     """The deterministic output of RSL-RL's MLP model, which PPO and SPO train, in simulator units and unbounded.
 
-    Args:
-        model: The model; its parameters and normaliser are shared.
+    Shares the model's parameters and normaliser.
     """
 
     def __init__(self, model: MLPModel) -> None:

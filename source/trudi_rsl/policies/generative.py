@@ -25,46 +25,31 @@ class GenerativeModel(DeployablePolicy, Generic[ChainT]):
 
     It implements the interface of ``rsl_rl.models.MLPModel`` with a distribution, except entropy and KL, which only
     subclasses with closed forms provide. What the ratio needs to know about an action passes through RSL-RL's storage
-    as the distribution's parameters.
-
-    Args:
-        obs: Example observations, which define the sizes of the groups.
-        groups: Names of the groups that the model observes.
-        num_actions: Action dimension ``A``.
-        obs_normalization: Normalise observations with running statistics.
+    as the distribution's parameters. Example observations define the sizes of the groups that it observes.
     """
 
     actor: ChainT
-    action_spread: Tensor
+    output_std: Tensor
+    """Standard deviation ``[A]`` of the actions last sampled, over the environments."""
+    output_distribution_params: tuple[Tensor, ...] = ()
+    """What the ratio needs to know about the actions last sampled or evaluated, each ``[B, ...]``, detached."""
 
     def __init__(self, obs: TensorDict, groups: list[str], num_actions: int, obs_normalization: bool) -> None:
         super().__init__()
         num_obs = sum(obs[group].shape[-1] for group in groups)
         self.num_actions = num_actions
         self.actor_obs = ObservationEncoder(groups, num_obs, obs_normalization)
-        self.register_buffer("action_spread", torch.ones(num_actions), persistent=False)
-        self._params: tuple[Tensor, ...] = ()
-
-    @property
-    def num_steps(self) -> int:
-        """Number ``N`` of steps from noise to action."""
-        return self.actor.num_steps
+        self.register_buffer("output_std", torch.ones(num_actions), persistent=False)
 
     @abstractmethod
     def sample(self, actor_obs: Tensor) -> tuple[Tensor, tuple[Tensor, ...]]:
-        """Return sampled actions ``[B, A]`` at normalised observations ``[B, O]``, and what the ratio needs of them.
-
-        The latter are tensors ``[B, ...]``.
-        """
+        """Return actions ``[B, A]`` sampled at normalised observations ``[B, O]``, and what the ratio needs of them."""
 
     @abstractmethod
     def log_ratios(self, obs: TensorDict, actions: Tensor, old_params: Sequence[Tensor]) -> Tensor:
-        """Return the log-ratios of this policy to the one that sampled ``actions``, ``[B]`` or ``[B, N]``.
+        """Return the log-ratios of this policy to the one that sampled actions ``[B, A]``, ``[B]`` or ``[B, N]``.
 
-        Args:
-            obs: Observation groups, batch ``[B]``.
-            actions: ``[B, A]``.
-            old_params: What :meth:`sample` returned with the actions.
+        ``old_params`` is what :meth:`sample` returned with the actions.
         """
 
     # -- acting ---------------------------------------------------------------------------------------------------
@@ -78,22 +63,19 @@ class GenerativeModel(DeployablePolicy, Generic[ChainT]):
         """
         if not stochastic_output:
             return self.deterministic_actions(self.actor_obs(obs))
-        actions, self._params = self.sample(self.actor_obs(obs))
-        self.action_spread.copy_(actions.detach().std(0, correction=0))
+        actions, self.output_distribution_params = self.sample(self.actor_obs(obs))
+        self.output_std.copy_(actions.detach().std(0, correction=0))
         return actions
 
     def act(
         self, obs: TensorDict, sampler: Literal["ode", "sde"] = "sde", initial_latent: InitialLatent = "zeros"
     ) -> Tensor:
-        """Return actions ``[B, A]``.
+        """Return actions ``[B, A]``; a ValueError for an unknown option.
 
         Args:
             obs: Observation groups, batch ``[B]``.
             sampler: ``sde`` samples as in training, ``ode`` adds no noise between the steps.
             initial_latent: Start of ``ode``: sampled from the prior (``random``) or ``zeros``.
-
-        Raises:
-            ValueError: If an option is unknown.
         """
         check_initial_latent(initial_latent)
         actor_obs = self.actor_obs(obs)
@@ -118,19 +100,7 @@ class GenerativeModel(DeployablePolicy, Generic[ChainT]):
 
     def describe(self, options: ChainOptions = WHOLE_CHAIN) -> dict[str, Any]:
         """Return export metadata of the chain."""
-        return options.describe(self.num_steps)
-
-    # -- what RSL-RL reads about the last sample ------------------------------------------------------------------
-
-    @property
-    def output_distribution_params(self) -> tuple[Tensor, ...]:
-        """What the ratio needs to know about the actions last sampled or evaluated, each ``[B, ...]``, detached."""
-        return self._params
-
-    @property
-    def output_std(self) -> Tensor:
-        """Standard deviation ``[A]`` of the actions last sampled, over the environments."""
-        return self.action_spread
+        return options.describe(self.actor.num_steps)
 
     def get_output_log_prob(self, outputs: Tensor) -> Tensor:
         """Return zeros ``[B]``: the old policy's part of the ratio is stored with the parameters."""
@@ -161,6 +131,4 @@ def require_positive(name: str, value: object) -> None:
 
 def _require_unscaled(options: ChainOptions) -> None:
     if options.score_scale != 1.0:
-        raise ValueError(
-            f"This policy's network is not trained as a score; score_scale must be 1, got {options.score_scale}."
-        )
+        raise ValueError(f"score_scale must be 1 for a policy that is not a score, got {options.score_scale}.")

@@ -58,12 +58,10 @@ class ObservationEncoder(nn.Module):
         A rollout with such rows is rejected at its end, and the policy that is then saved must be free of them. In
         distributed training every rank uses the observations of all ranks; RSL-RL's normaliser all-gathers them itself
         from version 5.5 on.
-
-        Runs outside inference mode, because the normaliser replaces its buffers, and ``load_state_dict`` cannot copy
-        into an inference tensor.
         """
         if not isinstance(self.normalizer, EmpiricalNormalization):
             return
+        # the normaliser replaces its buffers, and load_state_dict cannot copy into an inference tensor
         with torch.inference_mode(False), torch.no_grad():
             finite = torch.isfinite(raw).all(-1, keepdim=True)
             rows = torch.where(finite, raw, self.normalizer.mean)

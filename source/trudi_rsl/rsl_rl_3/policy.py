@@ -32,7 +32,7 @@ class DiffusionActorCritic(nn.Module):
         obs: Observations, to size the groups.
         obs_groups: Group names of the ``policy`` and ``critic`` observation sets.
         num_actions: Action dimension ``A``.
-        env: The environment, which has the action bounds and the task's name; None if the class was named without it.
+        env: Has the action bounds and the task's name; None if the class was named without it.
         settings: The rest of the ``policy`` section: PPO's, ignored with a warning.
     """
 
@@ -65,10 +65,6 @@ class DiffusionActorCritic(nn.Module):
         """Return the class bound to an environment, for ``class_name = "DiffusionActorCritic.for_env(self.env)"``."""
         return partial(cls, env=env)
 
-    def fill(self, algorithm: TruDi) -> None:
-        """Use the module that ``algorithm`` trains."""
-        self.algorithm, self.actor_critic = algorithm, algorithm.actor_critic
-
     @property
     def _trained(self) -> TruDi:
         if self.algorithm is None:
@@ -77,13 +73,11 @@ class DiffusionActorCritic(nn.Module):
 
     # -- acting ---------------------------------------------------------------------------------------------------
 
-    def forward(self, obs: TensorDict) -> Tensor:
-        """Return the deterministic simulator actions ``[B, A]``."""
-        return self.act_inference(obs)
-
     def act_inference(self, obs: TensorDict) -> Tensor:
         """Return the deterministic simulator actions ``[B, A]`` for observation groups of batch ``[B]``."""
         return self._trained.actor_critic.act_inference(obs)
+
+    forward = act_inference
 
     def act(self, obs: TensorDict) -> Tensor:
         """Return sampled simulator actions ``[B, A]``."""
@@ -116,10 +110,7 @@ class DiffusionActorCritic(nn.Module):
         return self._trained.spec
 
     def load_state_dict(self, state_dict: Mapping[str, Any], strict: bool = True, assign: bool = False) -> bool:  # pyright: ignore[reportIncompatibleMethodOverride]
-        """Load actor and critic from the result of ``state_dict``.
-
-        Returns:
-            True, so that RSL-RL also loads the optimiser and the iteration number.
+        """Load actor and critic; return True, so that RSL-RL also loads the optimiser and the iteration number.
 
         Raises:
             CheckpointError: If the state is of another algorithm, task or shape.
@@ -133,8 +124,7 @@ class TruDi(algorithms.TruDi):
 
     Args:
         policy: The facade that the runner built.
-        storage: The storage of RSL-RL 3.2 and newer, of which only the sizes are read; older ones call
-            :meth:`init_storage`.
+        storage: Of RSL-RL 3.2 and newer, of which only the sizes are read; older ones call :meth:`init_storage`.
         device: Training device.
         multi_gpu_cfg: RSL-RL's distributed settings, None on one device.
         settings: The ``algorithm`` section, see :class:`~trudi_rsl.settings.TruDiCfg`.
@@ -164,7 +154,7 @@ class TruDi(algorithms.TruDi):
         self.policy = policy
         self.optimizer = _ResumeState(self)
         self._section = settings
-        self._placement = {"device": device, "multi_gpu_cfg": multi_gpu_cfg}
+        self._placement: dict[str, Any] = {"device": device, "multi_gpu_cfg": multi_gpu_cfg}
         if storage is not None:
             self._build(storage.num_envs, storage.num_transitions_per_env)
 
@@ -177,10 +167,9 @@ class TruDi(algorithms.TruDi):
         # without the environment, only its sizes are known
         env = policy.env or cast(VecEnv, SimpleNamespace(num_envs=num_envs, num_actions=policy.num_actions))
         cfg = {"algorithm": self._section, "obs_groups": policy.obs_groups, "num_steps_per_env": num_steps}
-        arguments = self.arguments(policy.example, env, cfg, str(self._placement["device"]))
-        arguments |= {"env": policy.env, **self._placement}
-        super().__init__(**arguments)
-        policy.fill(self)
+        arguments = self.arguments(policy.example, env, cfg, self._placement["device"])
+        super().__init__(**arguments | {"env": policy.env, **self._placement})
+        policy.algorithm, policy.actor_critic = self, self.actor_critic
 
 
 class _ResumeState:
@@ -198,11 +187,8 @@ class _ResumeState:
 
 
 def register_in_runner() -> None:
-    """Add the classes "TruDi" and "DiffusionActorCritic" to where RSL-RL 3's runner looks names up.
-
-    Newer versions import classes by their full names, and nothing happens.
-    """
-    if not POLICY_STYLE:
+    """Add the classes "TruDi" and "DiffusionActorCritic" to where RSL-RL 3's runner looks names up."""
+    if not POLICY_STYLE:  # newer versions import classes by their full names
         return
     import rsl_rl.algorithms
     import rsl_rl.modules

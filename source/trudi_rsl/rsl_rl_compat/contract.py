@@ -21,9 +21,7 @@ LOGGERS = ("tensorboard", "wandb", "neptune")
 def check_logger(logger: object) -> None:
     """Refuse a log writer that the installed RSL-RL cannot make, before it makes a run folder.
 
-    Args:
-        logger: One of :data:`LOGGERS`, or, for RSL-RL 5.5 and newer, a mapping with ``class_name`` and constructor
-            arguments.
+    Known are :data:`LOGGERS` and, from RSL-RL 5.5 on, mappings with ``class_name`` and constructor arguments.
 
     Raises:
         ConfigError: Listing the known ones.
@@ -45,11 +43,7 @@ def check_logger(logger: object) -> None:
 
 
 def check_groups(obs: TensorDict, groups: Mapping[str, Sequence[str]]) -> None:
-    """Refuse observation sets that are empty or name groups that the environment does not have.
-
-    Args:
-        obs: Observations of the environment, groups ``[E, n]``.
-        groups: Names of observation sets to names of groups.
+    """Refuse observation sets that are empty or name groups that the environment, with ``obs``, does not have.
 
     Raises:
         ConfigError: Naming the set and the environment's groups.
@@ -74,8 +68,13 @@ def resolve_groups(obs: TensorDict, cfg: dict[str, Any]) -> dict[str, list[str]]
     """
     configured = cfg.get("obs_groups") or {}
     check_groups(obs, configured)
+    sets = {name: list(groups) for name, groups in configured.items()}
     try:
-        cfg["obs_groups"] = _resolve_obs_groups(obs, configured, ["actor", "critic"])
+        if POLICY_STYLE:
+            resolved = rsl_rl.utils.resolve_obs_groups(obs, policy_sets(sets), ["critic"])
+            cfg["obs_groups"] = {"actor": resolved["policy"], **resolved}
+        else:
+            cfg["obs_groups"] = rsl_rl.utils.resolve_obs_groups(obs, sets, ["actor", "critic"])
     except ValueError as error:
         raise ConfigError(f"obs_groups: {error}") from error
     for name in {*cfg["obs_groups"]["actor"], *cfg["obs_groups"]["critic"]}:
@@ -91,19 +90,3 @@ def policy_sets(obs_groups: Mapping[str, Sequence[str]]) -> dict[str, list[str]]
     """Return observation sets with the actor's also under ``policy``, the name that RSL-RL 3 reads."""
     sets = {name: list(groups) for name, groups in obs_groups.items()}
     return {"policy": sets["actor"], **sets} if "actor" in sets else sets
-
-
-def _resolve_obs_groups(
-    obs: TensorDict, obs_groups: Mapping[str, Sequence[str]], default_sets: Sequence[str]
-) -> dict[str, list[str]]:
-    """Return ``obs_groups`` completed by the default sets, as RSL-RL 4 and newer do.
-
-    Raises:
-        ValueError: If RSL-RL finds no groups for a set.
-    """
-    if not POLICY_STYLE:
-        sets = {name: list(groups) for name, groups in obs_groups.items()}
-        return rsl_rl.utils.resolve_obs_groups(obs, sets, list(default_sets))
-    others = [name for name in default_sets if name != "actor"]
-    resolved = rsl_rl.utils.resolve_obs_groups(obs, policy_sets(obs_groups), others)
-    return {"actor": resolved["policy"], **resolved}

@@ -54,18 +54,10 @@ def policy_of(algorithm: Any) -> nn.Module:
 
 @contextlib.contextmanager
 def fresh_hidden_states(model: nn.Module) -> Iterator[None]:
-    """Clear a recurrent model's hidden states for the block and restore them afterwards.
-
-    Args:
-        model: Of any kind; nothing happens to one that is not recurrent.
-    """
-    kept = [
-        (module, name, getattr(module, name))
-        for module in model.modules()
-        for name in HIDDEN_STATES
-        if hasattr(module, name)
-    ]
-    for module, name, _ in kept:
+    """Clear the hidden states of a model, if it is recurrent, for the block and restore them afterwards."""
+    places = [(module, name) for module in model.modules() for name in HIDDEN_STATES if hasattr(module, name)]
+    kept = [(module, name, getattr(module, name)) for module, name in places]
+    for module, name in places:
         setattr(module, name, None)
     try:
         yield

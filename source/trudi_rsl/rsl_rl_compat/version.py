@@ -42,9 +42,8 @@ def check_version() -> None:
     low, high = SUPPORTED
     if low <= INSTALLED < high:
         return
-    hosts = " Isaac Lab 2.2 and older, which need an older rsl-rl-lib, are not supported; 2.3 is."
+    hosts = "Isaac Lab 2.2 and older, which need an older rsl-rl-lib, are not supported; 2.3 is. "
     raise ImportError(
-        f"trudi_rsl works with rsl-rl-lib >={low},<{high}; installed is {INSTALLED}."
-        f"{hosts if low > INSTALLED else ''} "
+        f"trudi_rsl works with rsl-rl-lib >={low},<{high}; installed is {INSTALLED}. {hosts if low > INSTALLED else ''}"
         f'Run: pip install "rsl-rl-lib>={low},<{high}"'
     )

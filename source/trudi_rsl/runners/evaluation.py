@@ -41,7 +41,7 @@ class RateCheckpoints(Hook):
 
     Args:
         keep: Number of newest checkpoints that stay beside the best, at least 1; None keeps all.
-        stopped: Returns whether training is asked to end; evaluations are then skipped or abandoned.
+        stopped: Returns whether training should end; evaluations are then skipped or abandoned.
     """
 
     def __init__(self, keep: int | None, stopped: Callable[[], bool]) -> None:
@@ -50,6 +50,7 @@ class RateCheckpoints(Hook):
         self._evaluates = False
         self._env: VecEnv | None = None
         self._evaluated: int | None = None
+        """Iteration of the last evaluation; the last iteration is saved twice if ``save_interval`` divides it."""
 
     def on_start(self, runner: Any) -> None:
         """Make the environments for evaluations.
@@ -65,10 +66,10 @@ class RateCheckpoints(Hook):
             )
         self._env = self._evaluated = None
         if episodes is not None and runner.logger.log_dir is not None and not runner.gpu_global_rank:
-            self.make_env(runner, episodes)
+            self._make_env(runner, episodes)
         self._evaluates = self._env is not None
 
-    def make_env(self, runner: Any, episodes: int) -> None:
+    def _make_env(self, runner: Any, episodes: int) -> None:
         """Make the environments for evaluations of a number of episodes; log it if there can be none."""
         try:
             # simulators that print a description at their start have done so for training
@@ -95,48 +96,35 @@ class RateCheckpoints(Hook):
             returns = getattr(runner.logger, "rewbuffer", None)
             self._kept.rate(path, statistics.mean(returns) if returns else None)
             return
-        iteration = runner.current_learning_iteration
-        # the last iteration is saved twice if its number is a multiple of save_interval
+        iteration, episodes = runner.current_learning_iteration, runner.cfg["evaluation_episodes"]
         if self._evaluated == iteration:
             return
         self._evaluated = iteration
-        results = self.evaluate(runner)
-        is_best = self._kept.rate(path, None if results is None else results[MEAN_RETURN])
-        if results is None:
-            return
+        results = self._evaluate(runner, episodes)
+        is_best = self._kept.rate(path, results.get(MEAN_RETURN))
         for name, value in results.items():
             runner.logger.writer.add_scalar(name, value, iteration)
-        episodes, suffix = runner.cfg["evaluation_episodes"], ", the best so far" if is_best else ""
-        logger.info("%s: return %.4g in %d episodes%s.", path.name, results[MEAN_RETURN], episodes, suffix)
+        if results:
+            suffix = ", the best so far" if is_best else ""
+            logger.info("%s: return %.4g in %d episodes%s.", path.name, results[MEAN_RETURN], episodes, suffix)
 
-    def evaluate(self, runner: Any) -> dict[str, float] | None:
-        """Evaluate a runner's policy, between two iterations, in the form in which it would be exported.
-
-        Returns:
-            Scalars to log by name; None after an error, when training is asked to end, and after :meth:`on_end`.
-        """
+    def _evaluate(self, runner: Any, episodes: int) -> dict[str, float]:
+        """Evaluate the policy as it would be exported; return scalars by name, none without a complete evaluation."""
         if self._env is None or self._stopped():
-            return None
+            return {}
+        options = {"progress": False, "on_progress": self._raise_if_stopped, "policy_device": runner.device}
         try:
             with fresh_hidden_states(policy_of(runner.alg)), _seeded(EVALUATION_SEED):
                 policy = runner.get_inference_policy()
                 self._start.restore(EVALUATION_SEED)
-                results = evaluate(
-                    self._env,
-                    policy,
-                    runner.cfg["evaluation_episodes"],
-                    progress=False,
-                    on_progress=self._raise_if_stopped,
-                    policy_device=runner.device,
-                )
+                return scalars(evaluate(self._env, policy, episodes, **options))
         except _StoppedError:
-            return None
+            return {}
         except Exception as error:
             logger.warning("The evaluation of this checkpoint failed; training continues: %s", error)
-            return None
+            return {}
         finally:
             runner.train_mode()
-        return scalars(results)
 
     def _raise_if_stopped(self, _share: float) -> None:
         if self._stopped():
@@ -154,9 +142,8 @@ def _seeded(seed: int) -> Iterator[None]:
     """Seed all random generators inside the block, and restore their states afterwards."""
     state = rng_state()
     try:
-        torch.manual_seed(seed)
-        np.random.seed(seed)
-        random.seed(seed)
+        for seed_generator in (torch.manual_seed, np.random.seed, random.seed):
+            seed_generator(seed)
         yield
     finally:
         set_rng_state(state)

@@ -29,11 +29,9 @@ class Hook:
         """Run when a rollout is complete and its targets are computed."""
 
     def after_update(self, runner: OnPolicyRunner, metrics: dict[str, float]) -> None:
-        """Run after the update of an iteration, before it is logged.
+        """Run after the update of ``runner.current_learning_iteration``, before it is logged.
 
-        Args:
-            runner: The runner; ``current_learning_iteration`` is the iteration that was trained.
-            metrics: Returned by the algorithm's ``update``; additions are logged.
+        ``metrics`` are those of the algorithm's ``update``; additions are logged too.
         """
 
     def on_checkpoint(self, runner: OnPolicyRunner, path: Path) -> None:

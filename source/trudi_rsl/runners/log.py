@@ -29,12 +29,8 @@ LOG_SUMS = ("rewbuffer", "lenbuffer", "tot_timesteps", "tot_time")
 class InterruptibleEventWriter:
     """TensorBoard's event writer with a gap in the log, instead of an error, while the disk is full.
 
-    The thread of an ``EventFileWriter`` ends with its first error, which a later call raises. So another writer takes
-    its place, with a new file that TensorBoard shows as the same run.
-
-    Args:
-        writer: The first writer.
-        create: Returns a new writer for the same folder.
+    The thread of an ``EventFileWriter`` ends with its first error, which a later call raises. So a writer from
+    ``create`` takes its place, with a new file that TensorBoard shows as the same run.
     """
 
     def __init__(self, writer: EventFileWriter, create: Callable[[], EventFileWriter]) -> None:
@@ -95,13 +91,7 @@ def log_state(log: Any) -> dict[str, Any]:
 
 
 def load_log_state(log: Any, checkpoint: Mapping[str, Any], device: str) -> None:
-    """Restore a checkpoint's :func:`log_state`; sums of unfinished episodes only if the simulator continues them.
-
-    Args:
-        log: RSL-RL's logger.
-        checkpoint: Content of a ``model_*.pt`` in the present format.
-        device: Where the logger's tensors are.
-    """
+    """Restore a checkpoint's :func:`log_state`; sums of unfinished episodes only if the simulator continues them."""
     sums = (checkpoint.get("infos") or {}).get("logger", {})
     continues = (checkpoint.get("env_state") or {}).get("exact", False)
     for name in (*EPISODE_SUMS, *LOG_SUMS) if continues else LOG_SUMS:

@@ -50,16 +50,14 @@ class OnPolicyRunner(RslRlOnPolicyRunner):
     - a checkpoint names its task and describes its policy; loading it for another task, algorithm or network shape is
       refused;
     - a resumed run continues the log's sums;
-    - ``max_seconds`` in the configuration ends training after the iteration during which that time has passed;
-    - ``evaluation_episodes`` evaluates the policy of every checkpoint, where the host can;
-    - ``keep_checkpoints`` keeps that many of the newest checkpoints, and the best;
-    - ``export_checkpoints`` exports the policy of every checkpoint;
+    - in the configuration, ``max_seconds`` ends training after the iteration during which that time has passed,
+      ``evaluation_episodes`` evaluates the policy of every checkpoint where the host can, ``export_checkpoints``
+      exports it, and ``keep_checkpoints`` keeps that many of the newest checkpoints, and the best;
     - SIGINT and SIGTERM end training after the iteration, with a checkpoint; a second one ends it at once;
     - if a non-finite number ends training or another rank is lost, a checkpoint is saved first;
     - a full disk interrupts the log and delays checkpoints, but does not end training;
     - several processes can train on CPUs, over gloo;
-    - TruDi filters non-finite numbers itself, so ``check_for_nan``, which forces a GPU sync at every step, is off
-      for it by default.
+    - TruDi filters non-finite numbers itself: ``check_for_nan``, a GPU sync at every step, is off for it by default.
 
     Args:
         env: Environments.
@@ -87,11 +85,9 @@ class OnPolicyRunner(RslRlOnPolicyRunner):
         elif actor is not None and type(self.alg) is PPO:
             obs = self.alg.storage.observations[0]
             self._policy_spec = model_spec("ppo", policy_of(self.alg), actor, obs, self.cfg["obs_groups"], env)
-        self._stop = StopConditions(self.cfg.get("max_seconds"))
+        self._stop = stop = StopConditions(self.cfg.get("max_seconds"))
         # a signal's sender, such as a cluster's scheduler, waits for a limited time
-        self._rating = RateCheckpoints(
-            self.cfg.get("keep_checkpoints"), stopped=lambda: self._stop.signal_number is not None
-        )
+        self._rating = RateCheckpoints(self.cfg.get("keep_checkpoints"), lambda: stop.signal_number is not None)
         self.hooks: list[Hook] = [self._stop, self._rating]
         if self.cfg.get("export_checkpoints"):
             self.hooks.append(ExportCheckpoints())
@@ -109,10 +105,6 @@ class OnPolicyRunner(RslRlOnPolicyRunner):
 
         They come from the method ``alike`` of the environments' class. A wrapper needs a method of its own: without
         the wrapper's changes to observations, actions and rewards they would be another task.
-
-        Args:
-            num_envs: Number of environments, at least 1.
-            seed: Their seed.
         """
         return self.env.alike(num_envs, seed) if hasattr(type(self.env), "alike") else None  # type: ignore[attr-defined]
 
@@ -127,11 +119,9 @@ class OnPolicyRunner(RslRlOnPolicyRunner):
 
         Raises:
             ConfigError: If ``evaluation_episodes`` is neither None nor an integer of at least 1.
-            KeyboardInterrupt: After SIGINT, when the last checkpoint is written.
-            NonFiniteError: If simulator or policy return NaN or infinity too often; names the checkpoint that was
-                saved.
-            ProcessLostError: If another rank is lost; names it, and the checkpoint that was saved.
-            SystemExit: After SIGTERM, when the last checkpoint is written.
+            KeyboardInterrupt: After SIGINT, when the last checkpoint is written; SystemExit after SIGTERM.
+            NonFiniteError: If simulator or policy return NaN or infinity too often; names the saved checkpoint.
+            ProcessLostError: If another rank is lost; names it and the saved checkpoint.
         """
         algorithm: Any = self.alg
         if hasattr(algorithm, "guard") and self.logger.log_dir is not None and not self.gpu_global_rank:
@@ -162,9 +152,8 @@ class OnPolicyRunner(RslRlOnPolicyRunner):
     def _train(self, num_iterations: int, init_at_random_ep_len: bool) -> None:
         """Run RSL-RL's training loop with hooks, and save the last checkpoint."""
         if init_at_random_ep_len:
-            self.env.episode_length_buf = torch.randint_like(
-                self.env.episode_length_buf, high=int(self.env.max_episode_length)
-            )
+            high = int(self.env.max_episode_length)
+            self.env.episode_length_buf = torch.randint_like(self.env.episode_length_buf, high=high)
         obs = self.env.get_observations().to(self.device)
         self.train_mode()
         if self.is_distributed:
@@ -213,7 +202,7 @@ class OnPolicyRunner(RslRlOnPolicyRunner):
         return obs
 
     def train_mode(self) -> None:
-        """Switch the algorithm to training: networks in training mode, an unfinished rollout is dropped."""
+        """Switch the networks to training mode; an unfinished rollout is dropped."""
         self.alg.train_mode()
 
     # -- logging ----------------------------------------------------------------------------------------------------
@@ -254,11 +243,8 @@ class OnPolicyRunner(RslRlOnPolicyRunner):
     def save(self, path: str, infos: dict[str, Any] | None = None) -> None:
         """Write a checkpoint atomically, then run the hooks' ``on_checkpoint``.
 
-        A checkpoint that cannot be written (disk full, folder read-only) is reported and does not end training.
-
-        Args:
-            path: The file, ``model_<iteration>.pt`` of the run folder.
-            infos: Plain values to store beside the task's name and the log's sums.
+        If it cannot be written (disk full, folder read-only), this is logged and does not end training. ``infos`` are
+        plain values to store beside the task's name and the log's sums.
         """
         own = {"task": task_name(self.env), "logger": log_state(self.logger)}
         try:
@@ -272,11 +258,7 @@ class OnPolicyRunner(RslRlOnPolicyRunner):
             hook.on_checkpoint(self, Path(path))
 
     def _write_checkpoint(self, path: str, infos: dict[str, Any]) -> None:
-        """Write the file and upload it to a log service; a host's runner may write further files beside it.
-
-        Raises:
-            OSError: If the file cannot be written.
-        """
+        """Write the file and upload it to a log service; a host's runner may write further files beside it."""
         content = {**self._algorithm_state(), "iter": self.current_learning_iteration, "infos": infos}
         if self._is_stock_ppo():
             content[SECTION] = self._policy_spec
@@ -325,7 +307,7 @@ class OnPolicyRunner(RslRlOnPolicyRunner):
             path: A ``model_*.pt`` of any supported version. The file is read once and runs no code.
             load_cfg: Which of ``actor``, ``critic``, ``optimizer`` and ``iteration`` to load; None loads all.
             strict: Refuse missing and unknown parameters.
-            map_location: Unused; values are read on the CPU and copied to the device of training.
+            map_location: Unused; values are copied from the CPU to the training device.
 
         Returns:
             The checkpoint's ``infos``.
@@ -334,16 +316,17 @@ class OnPolicyRunner(RslRlOnPolicyRunner):
             CheckpointError: If there is no such file, or it is of another task, algorithm or network shape.
         """
         checkpoint = read_checkpoint(path)
+        is_stock_ppo = self._is_stock_ppo()
         if isinstance(self.alg, TruDi):
             learner_spec(checkpoint)
-        elif self._is_stock_ppo():
+        elif is_stock_ppo:
             check_algorithm(checkpoint, "ppo")
             check_task(task_of(checkpoint), task_name(self.env))
         with as_checkpoint_error(path):
             if self._load_algorithm_state(checkpoint, load_cfg, strict):
                 self.current_learning_iteration = checkpoint["iter"]
             if load_cfg is None or load_cfg.get("iteration"):
-                if self._is_stock_ppo() and "rng_state" in checkpoint:
+                if is_stock_ppo and "rng_state" in checkpoint:
                     # RSL-RL up to 5.4 would continue with the configured rate
                     self.alg.learning_rate = self.alg.optimizer.param_groups[0]["lr"]
                     set_resume_state(self.env, checkpoint, not self.gpu_global_rank)

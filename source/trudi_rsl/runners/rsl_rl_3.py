@@ -101,11 +101,7 @@ class OnPolicyRunner(on_policy_runner.OnPolicyRunner):
 
 
 class RunnerLogger:
-    """The logger of newer versions on top of the runner of RSL-RL 3.0 and 3.1, which logs by itself.
-
-    Args:
-        runner: The runner; its ``log``, ``writer`` and totals are used.
-    """
+    """The logger of newer versions on top of the runner of RSL-RL 3.0 and 3.1, which logs by itself."""
 
     def __init__(self, runner: Any) -> None:
         self._runner = runner
@@ -150,11 +146,15 @@ class RunnerLogger:
         if self.writer is None:
             return
         runner = self._runner
-        values: dict[str, Any] = {"it": it, "start_iter": start_it, "tot_iter": total_it}
-        values |= {"num_learning_iterations": total_it - start_it, "collection_time": collect_time}
-        values |= {"learn_time": learn_time, "loss_dict": losses, "ep_infos": self.ep_extras}
-        values |= {name: getattr(self, name) for name in ("rewbuffer", "lenbuffer", "erewbuffer", "irewbuffer")}
-        runner.log(values)
+        buffers = {name: getattr(self, name) for name in ("rewbuffer", "lenbuffer", "erewbuffer", "irewbuffer")}
+        counts = {
+            "it": it,
+            "start_iter": start_it,
+            "tot_iter": total_it,
+            "num_learning_iterations": total_it - start_it,
+        }
+        times = {"collection_time": collect_time, "learn_time": learn_time}
+        runner.log({**counts, **times, **buffers, "loss_dict": losses, "ep_infos": self.ep_extras})
         if it == start_it:
             files = rsl_rl.utils.store_code_state(self.log_dir, runner.git_status_repos)  # pyright: ignore
             if runner.logger_type in ("wandb", "neptune"):

@@ -70,12 +70,7 @@ class StopConditions(Hook):
         return self._reason
 
     def raise_signal(self) -> None:
-        """Raise what the signal would have raised, if there was one.
-
-        Raises:
-            KeyboardInterrupt: After SIGINT.
-            SystemExit: After SIGTERM, with status 143.
-        """
+        """Raise what the signal would have: KeyboardInterrupt for SIGINT, SystemExit with status 143 for SIGTERM."""
         if self.signal_number == signal.SIGINT:
             raise KeyboardInterrupt
         if self.signal_number is not None:
@@ -87,27 +82,20 @@ class StopConditions(Hook):
         if threading.current_thread() is not threading.main_thread():
             yield
             return
-        handlers = {number: signal.getsignal(number) for number in SIGNALS}
-        replaced = {number: handler for number, handler in handlers.items() if handler in DEFAULT_HANDLERS}
+        with contextlib.ExitStack() as previous_handlers:
 
-        def restore() -> None:
-            for number, handler in replaced.items():
-                signal.signal(number, handler)
+            def note(number: int, _frame: object) -> None:
+                if self.signal_number is not None:
+                    return
+                self.signal_number = number
+                advice = ""
+                if not torch.distributed.is_initialized():
+                    previous_handlers.close()
+                    advice = "; a second one ends it at once"
+                name = signal.Signals(number).name
+                logger.info("%s: training ends with a checkpoint after this iteration%s.", name, advice)
 
-        def note(number: int, _frame: object) -> None:
-            if self.signal_number is not None:
-                return
-            self.signal_number = number
-            advice = ""
-            if not torch.distributed.is_initialized():
-                restore()
-                advice = "; a second one ends it at once"
-            name = signal.Signals(number).name
-            logger.info("%s: training ends with a checkpoint after this iteration%s.", name, advice)
-
-        for number in replaced:
-            signal.signal(number, note)
-        try:
+            for number in SIGNALS:
+                if signal.getsignal(number) in DEFAULT_HANDLERS:
+                    previous_handlers.callback(signal.signal, number, signal.signal(number, note))
             yield
-        finally:
-            restore()

@@ -3,7 +3,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import NamedTuple
 
 import torch
@@ -60,7 +60,6 @@ class RolloutBuffer:
         num_actions: Action dimension ``A``.
         feature_dim: Width ``F`` of the critic's features.
         trace_length: Rows ``R`` of the policy's traces, ``R A`` floats per transition; 0 stores none.
-        device: Training device.
     """
 
     def __init__(
@@ -76,27 +75,22 @@ class RolloutBuffer:
     ) -> None:
         t, e = num_steps, num_envs
         self.num_steps, self.num_envs, self.device = t, e, torch.device(device)
-        self.actor_obs = torch.zeros(t + 1, e, num_actor_obs, device=device)
-        self.critic_obs = (
-            self.actor_obs if num_critic_obs is None else torch.zeros(t + 1, e, num_critic_obs, device=device)
-        )
+        self.actor_obs = self.critic_obs = torch.zeros(t + 1, e, num_actor_obs, device=device)
+        if num_critic_obs is not None:
+            self.critic_obs = torch.zeros(t + 1, e, num_critic_obs, device=device)
         self.actions = torch.zeros(t + 1, e, num_actions, device=device)
         self.log_probs = torch.zeros(t + 1, e, device=device)
-        self.rewards = torch.zeros(t, e, device=device)
+        self.rewards, self.targets = torch.zeros(2, t, e, device=device)
         self.seen = torch.ones(t + 1, e, dtype=torch.bool, device=device)
         """Whether the simulator's observations were finite; zeros are stored where they were not."""
         self.rewarded = torch.ones(t, e, dtype=torch.bool, device=device)
         """Whether the simulator's rewards were finite; 0 is stored where they were not."""
-        self.terminated = torch.zeros(t, e, dtype=torch.bool, device=device)
-        self.truncated = torch.zeros(t, e, dtype=torch.bool, device=device)
-        self.targets = torch.zeros(t, e, device=device)
+        self.terminated, self.truncated, self.has_final = torch.zeros(3, t, e, dtype=torch.bool, device=device)
         self.next_features = torch.zeros(t, e, feature_dim, device=device)
-        self.target_valid = torch.ones(t, e, dtype=torch.bool, device=device)
-        self.features_valid = torch.ones(t, e, dtype=torch.bool, device=device)
+        self.target_valid, self.features_valid = torch.ones(2, t, e, dtype=torch.bool, device=device)
         self.trace = torch.zeros(t, e, trace_length, num_actions, device=device) if trace_length else None
         self.final_actor_obs: Tensor | None = None
         self.final_critic_obs: Tensor | None = None
-        self.has_final = torch.zeros(t, e, dtype=torch.bool, device=device)
         self.rows: Tensor | None = None
         """Rows ``t E + e`` to learn from, ``[T E]``, with repetitions in place of excluded rows; None for all."""
         self.step = 0
@@ -104,13 +98,9 @@ class RolloutBuffer:
     def add_decision(
         self, actor_obs: Tensor, critic_obs: Tensor, decision: Decision, seen: Tensor | None = None
     ) -> None:
-        """Write the observations and the decision of row ``step``.
+        """Write the normalised finite observations ``[E, O]`` and ``[E, Oc]`` and the decision of row ``step``.
 
-        Args:
-            actor_obs: Normalised and finite, ``[E, O]``.
-            critic_obs: Likewise, ``[E, Oc]``.
-            decision: The policy's, for these observations.
-            seen: Bool ``[E]``, see :attr:`seen`; None for all.
+        ``seen``, bool ``[E]``, is written to :attr:`seen`.
 
         Raises:
             OverflowError: If the rollout is longer than the buffer.
@@ -132,11 +122,7 @@ class RolloutBuffer:
     ) -> None:
         """Write the outcome of row ``step``, each ``[E]``, and move to the next row.
 
-        Args:
-            rewards: Finite.
-            terminated: Bool, exclusive with ``truncated``.
-            truncated: Bool.
-            rewarded: Bool, see :attr:`rewarded`; None for all.
+        Rewards are finite, terminations and truncations exclusive; ``rewarded`` is written to :attr:`rewarded`.
         """
         if rewarded is not None:
             self.rewarded[self.step].copy_(rewarded)
@@ -151,23 +137,19 @@ class RolloutBuffer:
         Only rows where an episode ended are read later. Memory is allocated on the first call, since many hosts provide
         no final observations.
         """
-        if self.final_actor_obs is None:
+        if self.final_actor_obs is None or self.final_critic_obs is None:
             with torch.inference_mode(False):
-                shape = (self.num_steps, self.num_envs)
-                self.final_actor_obs = torch.zeros(*shape, actor_obs.shape[-1], device=self.device)
-                separate = self.critic_obs is not self.actor_obs
-                self.final_critic_obs = (
-                    torch.zeros(*shape, critic_obs.shape[-1], device=self.device) if separate else self.final_actor_obs
-                )
+                self.final_actor_obs = self.final_critic_obs = torch.zeros_like(self.actor_obs[1:])
+                if self.critic_obs is not self.actor_obs:
+                    self.final_critic_obs = torch.zeros_like(self.critic_obs[1:])
         self.final_actor_obs[self.step].copy_(actor_obs)
-        if self.final_critic_obs is not None and self.final_critic_obs is not self.final_actor_obs:
+        if self.final_critic_obs is not self.final_actor_obs:
             self.final_critic_obs[self.step].copy_(critic_obs)
         self.has_final[self.step].fill_(True)
 
     def clear(self) -> None:
         """Start the next rollout."""
-        self.step = 0
-        self.rows = None
+        self.step, self.rows = 0, None
         self.has_final.fill_(False)
 
     def index_batches(self, num_epochs: int, num_minibatches: int) -> Iterator[BatchRows]:
@@ -187,9 +169,7 @@ class RolloutBuffer:
             if self.rows is not None:
                 order = self.rows[order]
             batches = order[: num_minibatches * size].view(num_minibatches, size)
-            counts = self._counts(batches)
-            for i in range(num_minibatches):
-                yield BatchRows(batches[i], None if counts is None else counts[i])
+            yield from map(BatchRows, batches, self._counts(batches))
 
     def minibatch(self, batch: BatchRows) -> Minibatch:
         """Return the transitions of some rows."""
@@ -198,29 +178,23 @@ class RolloutBuffer:
             return x[: self.num_steps].flatten(0, 1)[batch.rows]
 
         actor_obs = flat(self.actor_obs)
-        return Minibatch(
-            actor_obs=actor_obs,
-            critic_obs=actor_obs if self.critic_obs is self.actor_obs else flat(self.critic_obs),
-            actions=flat(self.actions),
-            targets=flat(self.targets),
-            next_features=flat(self.next_features),
-            target_valid=flat(self.target_valid),
-            features_valid=flat(self.features_valid),
-            trace=None if self.trace is None else flat(self.trace).transpose(0, 1),
-            counts=batch.counts,
-        )
+        critic_obs = actor_obs if self.critic_obs is self.actor_obs else flat(self.critic_obs)
+        trace = None if self.trace is None else flat(self.trace).transpose(0, 1)
+        learned = flat(self.actions), flat(self.targets), flat(self.next_features)
+        valid = flat(self.target_valid), flat(self.features_valid)
+        return Minibatch(actor_obs, critic_obs, *learned, *valid, trace, batch.counts)
 
     def minibatches(self, num_epochs: int, num_minibatches: int) -> Iterator[Minibatch]:
         """Yield the transitions of :meth:`index_batches`."""
         return map(self.minibatch, self.index_batches(num_epochs, num_minibatches))
 
-    def _counts(self, batches: Tensor) -> Tensor | None:
-        """Return :attr:`Minibatch.counts` ``[M, 2]`` of the batches with rows ``[M, B]``.
+    def _counts(self, batches: Tensor) -> Sequence[Tensor | None]:
+        """Return :attr:`Minibatch.counts` of each of the batches with rows ``[M, B]``.
 
         Ranks have different numbers of usable rows, so a mean of the ranks' means would weight rows unequally.
         """
         if not torch.distributed.is_initialized():
-            return None
+            return [None] * len(batches)
         masks = torch.stack([self.target_valid.flatten()[batches], self.features_valid.flatten()[batches]], dim=-1)
         mean = all_reduce_mean(masks.sum(1).to(self.targets.dtype))
-        return mean.clamp(min=1.0 / torch.distributed.get_world_size())
+        return list(mean.clamp(min=1.0 / torch.distributed.get_world_size()))

@@ -16,7 +16,7 @@ def td_lambda_targets(
     gamma: float,
     lam: float,
 ) -> Tensor:
-    """Return the TD(lambda) targets of a rollout.
+    """Return the TD(lambda) targets ``[T, E]`` of a rollout.
 
     ``G_t = r_t + gamma * V'_t`` where the episode was truncated, where the rollout ends, and in front of a row whose
     own target is unknown; ``G_t = r_t`` where it terminated; else
@@ -32,9 +32,6 @@ def td_lambda_targets(
             other row uses it.
         gamma: Discount per step, in [0, 1).
         lam: Mixing ``lambda``, in [0, 1].
-
-    Returns:
-        Targets ``[T, E]``.
     """
     targets = torch.empty_like(rewards)
     last = rewards.shape[0] - 1
@@ -43,5 +40,5 @@ def td_lambda_targets(
         if t < last:
             stop = truncated[t] | ~known[t + 1]
             bootstrap = torch.where(stop, bootstrap, lam * targets[t + 1] + (1.0 - lam) * bootstrap)
-        targets[t] = rewards[t] + gamma * torch.where(terminated[t], torch.zeros_like(bootstrap), bootstrap)
+        targets[t] = rewards[t] + gamma * bootstrap.masked_fill(terminated[t], 0.0)
     return targets
