@@ -115,7 +115,7 @@ def test_an_observation_can_come_from_a_file(tmp_path: Path, shape: tuple[int, .
     [
         (np.zeros(3), r"the 4 finite numbers .* float64 of shape \(3,\)"),
         (np.full(4, np.nan), "the 4 finite numbers"),
-        (np.array(["a"] * 4), "it holds <U1"),
+        (np.array(["a"] * 4), "not <U1"),
     ],
 )
 def test_files_of_other_content_are_refused(tmp_path: Path, values: np.ndarray, message: str) -> None:

@@ -70,9 +70,7 @@ def test_a_policy_with_memory_forgets_at_every_episode_start() -> None:
 
 
 @pytest.mark.parametrize(
-    "options",
-    [{}, {"key": "success"}, {"always": False}],
-    ids=["is_success", "success", "only successes reported"],
+    "options", [{}, {"key": "success"}, {"always": False}], ids=["is_success", "success", "only successes reported"]
 )
 def test_success_is_that_of_the_last_step(options: dict[str, Any]) -> None:
     results = evaluate(GymnasiumVecEnv(TELLING, 3, env_kwargs=options), idle, 7, progress=False)

@@ -10,16 +10,14 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import torch
-from numpy.typing import NDArray
 from rich.table import Table
 from rsl_rl.env import VecEnv
 
 from trudi_rsl.errors import ConfigError
 from trudi_rsl.evaluation.episodes import Policy, progress_bar, start_episodes
 from trudi_rsl.evaluation.identify import Subject, load_run_settings
-from trudi_rsl.evaluation.modes import BehaviourModes
+from trudi_rsl.evaluation.modes import Array, BehaviourModes
 from trudi_rsl.evaluation.pictures import SUFFIXES, Figure, new_figure, save_pictures, style_axes
 from trudi_rsl.evaluation.policies import Simulation, load_policy
 from trudi_rsl.evaluation.samplers import GAUSSIAN_POLICIES, SamplerCfg
@@ -38,16 +36,12 @@ def behaviour_entropy(counts: Sequence[int]) -> float:
     NaN if there are none. ``counts`` are the successful runs of each mode ``[M]``.
     """
     total = sum(counts)
-    if total == 0:
-        return math.nan
     shares = (count / total for count in counts if count)
-    return sum(share * math.log2(1.0 / share) for share in shares)
+    return sum(share * math.log2(1.0 / share) for share in shares) if total else math.nan
 
 
 @torch.no_grad()
-def record(
-    env: VecEnv, policy: Policy, group: str = "policy", progress: bool = True
-) -> tuple[list[NDArray[np.float64]], NDArray[np.float64]]:
+def record(env: VecEnv, policy: Policy, group: str = "policy", progress: bool = True) -> tuple[list[Array], Array]:
     """Reset all E environments and run one whole episode in each.
 
     Return the observations ``[L + 1, O]`` of a group in each run of L steps, the initial one first, and the returns
@@ -83,9 +77,9 @@ def record(
 class Behaviour:
     """R runs of a policy from a fixed start, classified."""
 
-    runs: Sequence[NDArray[np.float64]]
+    runs: Sequence[Array]
     """Observations of each run, ``[L + 1, O]``."""
-    returns: NDArray[np.float64]
+    returns: Array
     """``[R]``."""
     modes: Sequence[str | None]
     """Name of each run's mode, None for a failed run."""
@@ -93,9 +87,7 @@ class Behaviour:
     """The task's modes."""
 
     @classmethod
-    def classify(
-        cls, runs: Sequence[NDArray[np.float64]], returns: NDArray[np.float64], modes: BehaviourModes
-    ) -> Behaviour:
+    def classify(cls, runs: Sequence[Array], returns: Array, modes: BehaviourModes) -> Behaviour:
         """Classify runs by the task's modes."""
         indices = [modes.classify(run) for run in runs]
         return cls(runs, returns, [None if i is None else modes.names[i] for i in indices], modes.names)
@@ -174,18 +166,11 @@ def measure_behaviour(
     device: str = "cpu",
     progress: bool = True,
 ) -> PolicyBehaviour:
-    """Run a policy from its task's fixed start and classify the runs by mode.
+    """Run a policy of a Gymnasium task from the fixed start and classify the runs by mode.
 
-    Args:
-        subject: The trained policy, of a Gymnasium task.
-        modes: The task's modes.
-        simulation: Makes the environments.
-        num_runs: At least 1, each in an environment of its own.
-        sampler: None takes the ODE. The ODE of a policy with a chain or flow starts at random unless the sampler says
-            otherwise: from zeros, all runs would be the same.
-        seed: Seed of simulator and sampler.
-        device: Where to compute.
-        progress: Show a progress bar.
+    Each run has an environment of its own. ``sampler`` None is the ODE, which starts at random if the policy has a
+    chain or flow, unless the sampler says otherwise: from zeros, all runs would be the same. ``seed`` is that of
+    simulator and sampler.
     """
     if num_runs < 1:
         raise ConfigError(f"The number of runs must be at least 1, got {num_runs}.")

@@ -84,8 +84,7 @@ def read_observation(file: Path, size: int) -> Tensor:
         raise ConfigError(f"Cannot read an observation from {file}: {error}") from error
     if values.shape not in ((size,), (1, size)) or values.dtype.kind not in "fiu" or not np.isfinite(values).all():
         raise ConfigError(
-            f"{file} must hold the {size} finite numbers of one observation; it holds {values.dtype} of shape "
-            f"{values.shape}."
+            f"{file} must hold the {size} finite numbers of an observation, not {values.dtype} of shape {values.shape}."
         )
     return torch.from_numpy(values.reshape(-1).astype(np.float32))
 
@@ -101,11 +100,7 @@ def reset_observation(
     """Return the actor's observation after a reset of its task, ``[O]``.
 
     The settings of the checkpoint's run and the overrides ``env.name=value`` configure the simulator. Policy and
-    ``spec`` are those of :func:`load_diffusion_policy`.
-
-    Raises:
-        CheckpointError: If the policy does not fit the task.
-        ConfigError: If the task cannot be simulated here, or an override is refused.
+    ``spec`` are those of :func:`load_diffusion_policy`. Raises ConfigError if the task cannot be simulated here.
     """
     task, algorithm = spec["task"], algorithm_of(read_checkpoint(checkpoint))
     if task is None:

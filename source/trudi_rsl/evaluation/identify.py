@@ -68,9 +68,8 @@ def find_subjects(named: Sequence[str]) -> list[Subject]:
     An argument is a checkpoint, a run folder (its newest checkpoint), a folder above those, or a pattern of these
     (``*``, ``?``, ``**``); ``NAME=PATH`` also sets the group's name.
 
-    Raises:
-        CheckpointError: If nothing is named; a path does not exist (lists the nearest names), holds no checkpoint, or
-            one without its task's name; or two checkpoints are the same seed of one group.
+    Raises CheckpointError if nothing is named; if a path does not exist (with the nearest names), holds no checkpoint,
+    or one without its task's name; or if two checkpoints are the same seed of one group.
     """
     if not named:
         raise CheckpointError("No checkpoint, run folder or pattern was given.")
@@ -163,16 +162,18 @@ def newest_checkpoint(run: Path) -> Path:
 
 
 def find_played(
-    task: str, algorithm: Algorithm, experiment_name: str | None, load_run: str | None, checkpoint: str | None
+    task: str,
+    algorithm: Algorithm,
+    experiment_name: str | None = None,
+    load_run: str | None = None,
+    checkpoint: str | None = None,
 ) -> Path:
     """Return the checkpoint to play, selected as by Isaac Lab's flags.
 
     ``load_run`` is a regular expression of the run folder's name; ``checkpoint`` is a file, a run folder, or a regular
     expression of file names. None takes the newest. If no path is named, runs of the algorithm are searched.
 
-    Raises:
-        CheckpointError: If there is none.
-        ConfigError: If a regular expression is malformed.
+    Raises CheckpointError if there is none, ConfigError if a regular expression is malformed.
     """
     named = {"resume": True, "experiment_name": experiment_name, "load_run": load_run, "load_checkpoint": checkpoint}
     settings = {f"agent.{name}": value for name, value in named.items()}

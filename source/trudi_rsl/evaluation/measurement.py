@@ -22,8 +22,6 @@ from trudi_rsl.evaluation.policies import Simulation, load_policy
 from trudi_rsl.evaluation.samplers import SamplerCfg
 from trudi_rsl.files import atomic_write, require_inside
 
-FORMAT = 1
-
 
 @dataclass(frozen=True)
 class EvaluationCfg:
@@ -36,7 +34,6 @@ class EvaluationCfg:
     seed: int = EVALUATION_SEED
     """Seed of the simulators (environment i uses seed + i) and of the samplers, at least 0."""
     device: str = "cpu"
-    """Where to compute."""
     num_threads: int | None = None
     """CPU threads of torch; None takes the run's."""
     overrides: tuple[str, ...] = ()
@@ -88,7 +85,7 @@ class Evaluation:
         overrides = (f"env.num_envs={num_envs}", *cfg.overrides)
         self._settings: DictConfig = load_run_settings(subject.checkpoint, subject.task, subject.algorithm, overrides)
         key = {
-            "format": FORMAT,
+            "format": 1,
             "checkpoint": hashlib.sha256(subject.checkpoint.read_bytes()).hexdigest(),
             "task": subject.task,
             "sampler": asdict(sampler),

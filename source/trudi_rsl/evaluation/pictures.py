@@ -3,7 +3,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 
 from trudi_rsl.evaluation.comparison import Comparison, Group, Panel
@@ -93,38 +93,34 @@ def draw_comparison(comparison: Comparison, folder: Path) -> list[Path]:
 
 def interval_figure(comparison: Comparison) -> Figure:
     """Draw each group's IQM with its interval, one panel per task and one over all tasks."""
-    colors = _colors(comparison)
-
-    def draw(axes: Axes, panel: Panel) -> None:
+    colors, rows = _colors(comparison), max(len(panel.iqm) for panel in comparison.panels)
+    figure, panels = _panels(comparison, rows, "95 % bootstrap intervals")
+    for axes, panel in panels:
         names = display_names(list(panel.iqm))
         _draw_bars(axes, [(names[group], colors[group], found) for group, found in panel.iqm.items()])
         axes.set_xlabel(f"IQM of {panel.scale}", fontsize="small")
-
-    rows = max(len(panel.iqm) for panel in comparison.panels)
-    return _draw_panels(comparison, draw, rows, "95 % bootstrap intervals")
+    return figure
 
 
 def improvement_figure(comparison: Comparison) -> Figure:
     """Draw P(first > second) of each pair of groups with its interval, one panel per task and one over all tasks."""
-    colors = _colors(comparison)
-
-    def draw(axes: Axes, panel: Panel) -> None:
+    colors, rows = _colors(comparison), max(len(panel.improvements) for panel in comparison.panels)
+    figure, panels = _panels(comparison, rows, "Probability of improvement with 95 % bootstrap intervals")
+    for axes, panel in panels:
         names, pairs = display_names(list(panel.iqm)), panel.improvements.items()
         axes.set_xlim(-0.03, 1.03)
         axes.axvline(0.5, color=GREY, linewidth=1.0, linestyle="--")
         _draw_bars(axes, [(f"{names[a]} > {names[b]}", colors[a], found) for (a, b), found in pairs])
         axes.set_xlabel("P(first > second)", fontsize="small")
-
-    rows = max(len(panel.improvements) for panel in comparison.panels)
-    return _draw_panels(comparison, draw, rows, "Probability of improvement with 95 % bootstrap intervals")
+    return figure
 
 
 def profile_figure(comparison: Comparison) -> Figure:
     """Draw each group's share of runs above each threshold, one panel per task and one over all tasks."""
     colors = _colors(comparison)
     names = display_names(list(colors))
-
-    def draw(axes: Axes, panel: Panel) -> None:
+    figure, panels = _panels(comparison, 7, "Performance profiles with pointwise 95 % bootstrap intervals")
+    for axes, panel in panels:
         for group, profile in panel.profiles.items():
             x, color = panel.thresholds, colors[group]
             axes.step(x, profile.share, where="post", color=color, linewidth=1.6, label=names[group])
@@ -135,8 +131,6 @@ def profile_figure(comparison: Comparison) -> Figure:
         axes.set_ylim(-0.03, 1.03)
         axes.set_ylabel("runs above", fontsize="small")
         axes.set_xlabel("\n".join([panel.scale, *lacking]), fontsize="small")
-
-    figure = _draw_panels(comparison, draw, 7, "Performance profiles with pointwise 95 % bootstrap intervals")
     shared_legend(figure)
     return figure
 
@@ -148,14 +142,13 @@ def display_names(groups: Sequence[Group]) -> dict[Group, str]:
     return {group: group.label if one_sampler else group.sampler if one_label else str(group) for group in groups}
 
 
-def _draw_panels(comparison: Comparison, draw: Callable[[Axes, Panel], None], rows: int, title: str) -> Figure:
+def _panels(comparison: Comparison, rows: int, title: str) -> tuple[Figure, list[tuple[Axes, Panel]]]:
+    """Return a figure with the axes of each panel, high enough for a number of rows."""
     panels = comparison.panels
     columns = min(len(panels), MAX_COLUMNS)
     height = -(-len(panels) // columns) * (1.3 + 0.42 * max(rows, 3))
     figure = new_figure(max(4.2 * columns, 5.5), height, title)
-    for axes, panel in zip(panel_grid(figure, [panel.title for panel in panels]), panels, strict=True):
-        draw(axes, panel)
-    return figure
+    return figure, list(zip(panel_grid(figure, [panel.title for panel in panels]), panels, strict=True))
 
 
 def _draw_bars(axes: Axes, rows: Sequence[tuple[str, str, Estimate]]) -> None:

@@ -35,6 +35,8 @@ from trudi_rsl.evaluation.video import MAX_STEPS, make_rendering_env, record_epi
 from trudi_rsl.files import point_link
 
 logger = logging.getLogger(__name__)
+Load = Callable[[Path], Policy]
+"""Returns the policy of a checkpoint."""
 
 
 @dataclass(frozen=True)
@@ -70,7 +72,7 @@ class Playback:
     def run(
         self,
         env: VecEnv,
-        load: Callable[[Path], Policy],
+        load: Load,
         seed: int,
         policy: Policy | None = None,
         export: Callable[[], Path] | None = None,
@@ -82,7 +84,7 @@ class Playback:
 
         Args:
             env: The environments.
-            load: Returns the policy of a checkpoint.
+            load: Loads the checkpoints.
             seed: Seed of simulator and sampler.
             policy: The checkpoint's policy if the host has loaded it already.
             export: Exports the policy and returns where to.
@@ -153,9 +155,7 @@ class Score:
     """Share of episodes that succeeded, in [0, 1]; None if the task reports none."""
 
 
-def select_best(
-    env: VecEnv, checkpoints: Sequence[Path], load: Callable[[Path], Policy], episodes: int, seed: int, title: str
-) -> Path:
+def select_best(env: VecEnv, checkpoints: Sequence[Path], load: Load, episodes: int, seed: int, title: str) -> Path:
     """Evaluate checkpoints of a run with :func:`score`, print a table, and point ``best.pt`` beside them to the best.
 
     The best has the highest mean return; of equal ones, the earliest. A ``best.pt`` that is not a link is kept. Raises
@@ -175,12 +175,7 @@ def select_best(
 
 
 def score(
-    env: VecEnv,
-    checkpoints: Sequence[Path],
-    load: Callable[[Path], Policy],
-    episodes: int,
-    seed: int,
-    progress: bool = True,
+    env: VecEnv, checkpoints: Sequence[Path], load: Load, episodes: int, seed: int, progress: bool = True
 ) -> list[Score]:
     """Run the same number of new episodes of each checkpoint, with the same seed and curricula.
 

@@ -63,10 +63,13 @@ def load_policy(
         actor_critic, spec = load_actor_critic(path)
         require_fit(spec["obs_dims"], actor_critic.num_actions, env)
         return _bind(actor_critic.to(device).act, sampler)
-    cfg = with_known_classes(_without_training_extras(agent_cfg))
+    cfg: Any = OmegaConf.to_container(agent_cfg) if isinstance(agent_cfg, DictConfig) else copy.deepcopy(agent_cfg)
+    cfg = {**cfg, "logger": "tensorboard"}
+    for name in {"rnd_cfg", "symmetry_cfg"} & set(cfg.get("algorithm") or ()):  # only training uses them
+        cfg["algorithm"][name] = None
     # RSL-RL prints the networks; the settings may be as untrusted as the checkpoint
     with contextlib.redirect_stdout(io.StringIO()), as_checkpoint_error():
-        runner = make_runner(env, cfg, log_dir=None, device=device)
+        runner = make_runner(env, with_known_classes(cfg), log_dir=None, device=device)
     runner.load(str(path), load_cfg={"actor": True}, map_location=device)
     return policy_for(runner.alg, sampler)
 
@@ -109,15 +112,6 @@ def require_fit(obs_dims: Mapping[str, int], num_actions: int, env: VecEnv) -> N
 
 def _bind(act: Callable[..., Tensor], sampler: SamplerCfg) -> Policy:
     return functools.partial(act, sampler=sampler.sampler, **sampler.options())
-
-
-def _without_training_extras(agent_cfg: Mapping[str, Any]) -> dict[str, Any]:
-    """Return a copy of a runner's configuration without what only training uses."""
-    cfg: Any = OmegaConf.to_container(agent_cfg) if isinstance(agent_cfg, DictConfig) else copy.deepcopy(agent_cfg)
-    cfg = dict(cfg) | {"logger": "tensorboard"}
-    for name in {"rnd_cfg", "symmetry_cfg"} & set(cfg.get("algorithm") or ()):
-        cfg["algorithm"][name] = None
-    return cfg
 
 
 class _GaussianSample:

@@ -7,6 +7,7 @@ bootstrap draws the same resamples as the authors' library rliable does after ``
 
 from __future__ import annotations
 
+import itertools
 import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
@@ -104,16 +105,12 @@ def seeds_needed(num_tasks: int = 1, confidence: float = CONFIDENCE) -> int:
     trims, differ from their task's worst seed. If that is likelier than the interval's tail, the interval ends at the
     worst scores whatever the confidence, and is only the range of the scores.
     """
-    seeds = 2
-    while _chance_of_lowest(seeds, num_tasks) >= 0.5 * (1.0 - confidence):
-        seeds += 1
-    return seeds
 
+    def chance_of_lowest(seeds: int) -> float:  # P(X <= floor(SJ/4)) for X ~ Binomial(SJ, 1 - 1/S)
+        draws, other = seeds * num_tasks, 1.0 - 1.0 / seeds
+        return sum(math.comb(draws, x) * other**x * (1.0 - other) ** (draws - x) for x in range(draws // 4 + 1))
 
-def _chance_of_lowest(seeds: int, tasks: int) -> float:
-    """Return P(X <= floor(SJ/4)) for X ~ Binomial(SJ, 1 - 1/S)."""
-    draws, other = seeds * tasks, 1.0 - 1.0 / seeds
-    return sum(math.comb(draws, x) * other**x * (1.0 - other) ** (draws - x) for x in range(draws // 4 + 1))
+    return next(seeds for seeds in itertools.count(2) if chance_of_lowest(seeds) < 0.5 * (1.0 - confidence))
 
 
 def score_matrix(by_task: Mapping[str, Sequence[float]]) -> Scores:

@@ -12,13 +12,15 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
-from trudi_rsl.errors import ConfigError
+import numpy as np
+
 from trudi_rsl.evaluation.comparison import ALL_TASKS, Comparison
 from trudi_rsl.evaluation.measurement import Measurement
 from trudi_rsl.evaluation.pictures import draw_comparison
 from trudi_rsl.evaluation.statistics import Estimate, summarize
 
 FILES = ("results.json", "results.csv", "results.md", "intervals.png", "profiles.png", "improvement.png")
+"""What :func:`write_comparison` writes."""
 
 
 def write_comparison(
@@ -28,7 +30,8 @@ def write_comparison(
 
     ``about``, options and versions, is stored with the numbers.
     """
-    (folder / "results.json").write_text(json.dumps(as_json(comparison, measurements, about), indent=1) + "\n")
+    numbers = {**about, **_numbers(comparison), "runs": [asdict(measurement) for measurement in measurements]}
+    (folder / "results.json").write_text(json.dumps(numbers, indent=1, default=np.ndarray.tolist) + "\n")
     with (folder / "results.csv").open("w", newline="") as file:
         rows = [_csv_row(measurement) for measurement in measurements]
         writer = csv.DictWriter(file, list(rows[0]))
@@ -39,17 +42,9 @@ def write_comparison(
     (folder / "results.md").write_text(f"# Evaluation\n\n{as_markdown(comparison)}\n\n{shown}\n")
 
 
-def require_free(folder: Path) -> None:
-    """Raise ConfigError if a folder holds results of an earlier comparison."""
-    for name in FILES:
-        if (folder / name).exists():
-            raise ConfigError(f"{folder / name} exists and was kept. Choose another --output, or delete it first.")
-
-
-def as_json(comparison: Comparison, measurements: Sequence[Measurement], about: Mapping[str, Any]) -> dict[str, Any]:
-    """Return all numbers as plain values, NaN as None."""
+def _numbers(comparison: Comparison) -> dict[str, Any]:
+    """Return all numbers of a comparison by name, NaN as None."""
     return {
-        **about,
         "metric": comparison.metric,
         "notes": comparison.notes,
         "groups": [
@@ -70,19 +65,11 @@ def as_json(comparison: Comparison, measurements: Sequence[Measurement], about: 
                     {"first": asdict(first), "second": asdict(second), **_plain(estimate)}
                     for (first, second), estimate in panel.improvements.items()
                 ],
-                "thresholds": panel.thresholds.tolist(),
-                "profiles": [
-                    {
-                        **asdict(group),
-                        "share": profile.share.tolist(),
-                        "interval": None if profile.interval is None else profile.interval.tolist(),
-                    }
-                    for group, profile in panel.profiles.items()
-                ],
+                "thresholds": panel.thresholds,
+                "profiles": [{**asdict(group), **vars(profile)} for group, profile in panel.profiles.items()],
             }
             for panel in comparison.panels
         ],
-        "runs": [asdict(measurement) for measurement in measurements],
     }
 
 

@@ -70,9 +70,9 @@ def record_episode(env: VecEnv, policy: Policy, path: Path, max_steps: int = MAX
     obs, _ = start_episodes(env, policy, env.device)
     frame = _render(env)
     path.parent.mkdir(parents=True, exist_ok=True)
-    frames = 0
     try:
         with contextlib.closing(_writer(path, _fps(env))) as writer:
+            frames = 0
             while True:
                 writer.append_data(frame)
                 frames += 1
