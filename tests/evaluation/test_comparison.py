@@ -32,6 +32,8 @@ def test_a_run_counts_as_its_mean_over_episodes_and_a_group_as_its_seeds() -> No
     assert row.std == pytest.approx((20.0 / 3.0) ** 0.5)
     assert row.by_seed == {"1": 8.0, "2": 2.0, "3": 4.0, "4": 6.0}
     assert row.success is None
+    (unknown,) = compare([run("trudi", "A-v0", None, 1.0), run("trudi", "A-v0", None, 2.0)]).rows
+    assert unknown.by_seed == {"#1": 1.0, "#2": 2.0}
 
 
 def test_tasks_are_aggregated_on_the_scale_of_their_ranges() -> None:
@@ -102,11 +104,6 @@ def test_success_needs_no_ranges_but_a_report_of_every_task() -> None:
     assert "50 %" in as_markdown(comparison)
     with pytest.raises(ConfigError, match="A-v0 reports no success"):
         compare(group_of("trudi", "A-v0", [1.0]), metric="success")
-
-
-def test_seeds_that_are_unknown_are_numbered() -> None:
-    (row,) = compare([run("trudi", "A-v0", None, 1.0), run("trudi", "A-v0", None, 2.0)]).rows
-    assert row.by_seed == {"#1": 1.0, "#2": 2.0}
 
 
 def test_returns_of_different_scale_are_not_aggregated_without_ranges() -> None:

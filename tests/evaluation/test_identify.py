@@ -3,7 +3,6 @@
 
 from __future__ import annotations
 
-import re
 import shutil
 from pathlib import Path
 
@@ -103,8 +102,6 @@ def test_versions_and_play_variants_of_a_task_count_as_the_same(trudi_checkpoint
 
 
 def test_other_files_are_refused(tmp_path: Path) -> None:
-    with pytest.raises(CheckpointError, match=re.escape(f"No checkpoint at {tmp_path / 'none.pt'}")):
-        identify(tmp_path / "none.pt", TASK)
     (tmp_path / "text.pt").write_text("hello")
     torch.save({"weights": 1}, tmp_path / "other.pt")
     for name in ("text.pt", "other.pt"):

@@ -101,11 +101,8 @@ def compare(
 ) -> Comparison:
     """Compare groups on each task and, if there are several tasks, on the normalised scale.
 
-    Args:
-        measurements: One per policy and sampler.
-        ranges: Normalise returns; all tasks need one unless ``by_task`` (:func:`require_ranges`).
-        by_task: Leave out the comparison over all tasks.
-        metric: Shares of success need no ranges.
+    There is one measurement per policy and sampler. Returns are normalised by ranges; all tasks need one unless
+    ``by_task`` leaves out the comparison over all tasks (:func:`require_ranges`).
 
     Raises:
         ConfigError: If there is nothing to compare, or the metric is success and a task reports none.

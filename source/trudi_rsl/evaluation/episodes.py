@@ -56,16 +56,12 @@ def successes(extras: Mapping[str, Any], done: Tensor) -> Tensor | None:
     """Return the success of the episodes that ended in this step, where ``done`` ``[E]`` is true.
 
     It is ``extras["success"]`` ``[E]``, or the entry of ``log`` (``episode`` in older versions of RSL-RL) whose name
-    ends in one of :data:`SUCCESS_NAMES`, a mean over the episodes that ended.
-
-    Returns:
-        ``[E]`` float64 in [0, 1], NaN where no episode ended; None if the task reports no success.
+    ends in one of :data:`SUCCESS_NAMES`, a mean over the episodes that ended: ``[E]`` float64 in [0, 1], NaN where no
+    episode ended; None if the task reports no success.
     """
-    value = extras.get("success")
-    if value is None:
-        log = extras.get("log") or extras.get("episode") or {}
-        named = (v for k, v in log.items() if k.rpartition("/")[2] in SUCCESS_NAMES and not k.startswith(COUNT_PREFIX))
-        value = next(named, None)
+    log = extras.get("log") or extras.get("episode") or {}
+    named = (v for k, v in log.items() if k.rpartition("/")[2] in SUCCESS_NAMES and not k.startswith(COUNT_PREFIX))
+    value = extras["success"] if extras.get("success") is not None else next(named, None)
     if value is None:
         return None
     return torch.where(done, torch.as_tensor(value, dtype=torch.float64, device=done.device), torch.nan)

@@ -38,10 +38,7 @@ TAGS = (RETURN_TAG, MEAN_RETURN, *(tag for shown in DIAGNOSTICS for tag in (show
 
 
 def draw_learning_curves(runs: Sequence[Run], output: Path) -> Path:
-    """Write :func:`learning_curve_figure` to a ``.png``, ``.pdf`` or ``.svg`` file, replacing it, and return the file.
-
-    Raises RunError if no run has finished an episode, or the file has another suffix.
-    """
+    """Write :func:`learning_curve_figure` to a ``.png``, ``.pdf`` or ``.svg`` file, replacing it, and return that."""
     if output.suffix not in FORMATS:
         raise RunError(f"The picture must end in {', '.join(FORMATS[:-1])} or {FORMATS[-1]}, not {output.name!r}.")
     save_picture(learning_curve_figure(runs), output)

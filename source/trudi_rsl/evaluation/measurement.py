@@ -81,8 +81,7 @@ class Evaluation:
         except ConfigError as error:
             raise ConfigError(f"Cannot evaluate {subject.checkpoint} here: {error}") from error
         self.subject, self.sampler, self.cfg, self._simulation = subject, sampler, cfg, simulation
-        num_envs = min(cfg.episodes, MOST_ENVS) if cfg.num_envs is None else cfg.num_envs
-        overrides = (f"env.num_envs={num_envs}", *cfg.overrides)
+        overrides = (f"env.num_envs={cfg.num_envs or min(cfg.episodes, MOST_ENVS)}", *cfg.overrides)
         self._settings: DictConfig = load_run_settings(subject.checkpoint, subject.task, subject.algorithm, overrides)
         key = {
             "format": 1,

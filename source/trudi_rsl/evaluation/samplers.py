@@ -84,11 +84,10 @@ def expand_samplers(
     A score scale of 1 is left unset, which acts the same and is also valid for a policy without a chain. Raises
     ConfigError if a list is empty, a name unknown or a value out of range.
     """
-    lists = {"samplers": samplers, "score scales": score_scales}
-    lists |= {"numbers of candidates": num_candidates, "initial latents": initial_latents}
-    for what, values in lists.items():
+    names = ("samplers", "score scales", "numbers of candidates", "initial latents")
+    for name, values in zip(names, (samplers, score_scales, num_candidates, initial_latents), strict=True):
         if not values:
-            raise ConfigError(f"The list of {what} is empty.")
+            raise ConfigError(f"The list of {name} is empty.")
     for names, known in ((samplers, SAMPLERS), (initial_latents, (None, *get_args(InitialLatent)))):
         for name in names:
             if name not in known:
