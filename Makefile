@@ -48,8 +48,6 @@ benchmark: $(STAMP)  ## Measure what docs/results.md shows (hours; continues whe
 	$(PY) benchmarks/deployment.py --tables latency sim_to_sim
 	$(PY) benchmarks/deployment.py --tables exported --tasks HalfCheetah-v5 PlanarObstacle-v0
 	$(PY) benchmarks/learning.py
-	$(PY) benchmarks/multimodality.py
-	$(PY) benchmarks/ant_baselines.py
 	$(PY) benchmarks/robustness.py --tables soak resume long_run
 	$(PY) benchmarks/report.py
 

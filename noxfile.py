@@ -24,8 +24,8 @@ from tests.hosts.environments import HOSTS, PACKAGE, BuildError, Host, build, in
 
 # 3.0.1 and 3.1.2: Isaac Lab 2.3; 5.0.1: Isaac Lab 3.0 beta; 5.4.2: mjlab 1.6; 5.5.1: Isaac Lab 3.0.
 RSL_RL_VERSIONS = ("3.0.1", "3.1.2", "4.0.1", "5.0.1", "5.4.2", "5.5.1")
-# The schema of PPO's configuration is derived from the installed RSL-RL.
-CONTRACT_TESTS = ("tests/rsl_rl", "tests/config")
+# Also the schema of PPO's configuration, derived from the installed RSL-RL, and files of earlier versions.
+CONTRACT_TESTS = ("tests/rsl_rl", "tests/config", "tests/checkpoints")
 WORKERS = os.environ.get("PYTEST_WORKERS", "2")
 
 nox.options.default_venv_backend = "none"

@@ -27,13 +27,9 @@ def counterpart(task: str, registered: Iterable[str], play: bool = False) -> str
     """Return the registered name of a task whose name may be that of another version of the simulator.
 
     Args:
-        task: Name given by the user.
+        task: Returned itself if it is registered, else a name of its family, None if there is none.
         registered: All registered names.
-        play: Prefer the variant for playing, if there is one.
-
-    Returns:
-        ``task`` itself if it is registered and no other variant is preferred, else a name of the same family, else
-        None.
+        play: Prefer variants for playing, if there are any.
     """
     same = sorted({name for name in registered if family(name) == family(task)})
     for_play = [name for name in same if "-Play" in name]

@@ -28,7 +28,7 @@ from trudi_rsl.evaluation.identify import identify
 from trudi_rsl.evaluation.policies import load_policy
 from trudi_rsl.evaluation.samplers import SamplerCfg
 from trudi_rsl.hosts.registry import make_env
-from trudi_rsl.rsl_rl_compat.version import PPO_MODELS
+from trudi_rsl.rsl_rl_compat.version import NORMALIZES_IN_UPDATE, PPO_MODELS
 from trudi_rsl.runners import OnPolicyRunner
 
 DATA = Path(__file__).with_name("data")
@@ -92,7 +92,8 @@ def test_training_resumes_as_it_did_when_the_file_was_written(name: str) -> None
     runner.learn(1)
     with torch.no_grad():
         actions = runner.get_inference_policy()(TensorDict({"policy": OBS}, batch_size=[3]))
-    require_recorded(actions, name, "resumed")
+    if name in LEARNERS or NORMALIZES_IN_UPDATE:  # PPO of another RSL-RL than the recorded one takes other steps
+        require_recorded(actions, name, "resumed")
 
 
 @pytest.mark.parametrize("name", FILES)

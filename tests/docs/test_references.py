@@ -37,3 +37,9 @@ def test_named_modules_and_functions_exist(page: Path) -> None:
             assert re.search(rf"^\s*(?:def|class) {name}\b|^{name}\b", source, re.MULTILINE), (
                 f"{path} defines no {name}"
             )
+
+
+def test_the_makefile_runs_scripts_that_exist() -> None:
+    scripts = re.findall(r"(?:scripts|benchmarks)/\w+\.py", (ROOT / "Makefile").read_text(encoding="utf-8"))
+    assert scripts
+    assert not [script for script in scripts if not (ROOT / script).is_file()]

@@ -144,7 +144,8 @@ def test_learning_goes_on_after_an_interrupt(tmp_path: Path, monkeypatch: pytest
 @pytest.mark.parametrize("cfg", [runner_cfg, *([ppo_cfg] if PPO_MODELS else [])])
 def test_our_runner_trains_as_the_stock_one(cfg: Callable[[], dict[str, Any]], tmp_path: Path) -> None:
     weights, logs = [], []
-    for make, name in ((stock, "stock"), (OnPolicyRunner, "ours")):
+    makers: list[tuple[Any, str]] = [(stock, "stock"), (OnPolicyRunner, "ours")]
+    for make, name in makers:
         torch.manual_seed(5)
         runner: Any = make(GymnasiumVecEnv(TASK, 4, seed=1, max_episode_steps=5), cfg(), str(tmp_path / name))
         runner.learn(3, init_at_random_ep_len=True)

@@ -56,15 +56,14 @@ def test_mirrored_states_and_actions_lead_bit_by_bit_to_mirrored_states_with_the
 
 def test_both_ways_round_the_disc_succeed_with_the_same_return_and_straight_on_lies_the_disc() -> None:
     env = gym.make(TASK, fixed_start=True)
-    left, right = run(env, AROUND), run(env, AROUND * MIRROR)
-    assert left[2]["is_success"]
-    assert right[2]["is_success"]
-    assert np.array_equal(left[0] * MIRROR, right[0])
-    assert np.array_equal(left[1], right[1])
-    straight = run(env, STRAIGHT)
-    assert not straight[2]["is_success"]
+    left, right, straight = (run(env, actions) for actions in (AROUND, AROUND * MIRROR, STRAIGHT))
+    assert [episode[2]["is_success"] for episode in (left, right, straight)] == [True, True, False]
+    assert np.array_equal(left[0] * MIRROR, right[0]) and np.array_equal(left[1], right[1])
     assert len(straight[1]) == 1
     assert straight[1].sum() < left[1].sum() - COLLISION_COST
+    modes = find_modes(TASK)
+    assert [modes.classify(left[0]), modes.classify(right[0])] == [0, 1]
+    assert np.array_equal(modes.coordinate(left[0]), -modes.coordinate(right[0]))
 
 
 def test_the_reward_is_the_progress_in_steps_less_the_costs() -> None:
@@ -99,22 +98,14 @@ def test_a_fixed_start_is_the_mirror_line_and_random_starts_lie_evenly_around_it
     assert spread == pytest.approx((0.05, 0.3), rel=0.01)
 
 
-def test_gymnasiums_own_checks_pass() -> None:
+def test_gymnasiums_own_checks_pass_and_a_picture_shows_disc_goal_and_point() -> None:
     check_env(PlanarObstacleEnv(), skip_render_check=True)
-    check_env(PlanarObstacleEnv(render_mode="rgb_array"))
-
-
-def test_a_picture_shows_disc_goal_and_point() -> None:
-    env = PlanarObstacleEnv(fixed_start=True, render_mode="rgb_array")
+    check_env(env := PlanarObstacleEnv(fixed_start=True, render_mode="rgb_array"))
     env.reset(seed=0)
     picture = env.render()
-    size = len(picture)
-
-    def pixel(x: float, y: float) -> list[int]:
-        return picture[round((1 - y) / 2 * (size - 1)), round((x + 1) / 2 * (size - 1))].tolist()
-
-    colors = [pixel(*START), pixel(0.0, 0.0), pixel(*GOAL), pixel(0.0, 0.9)]
-    assert len({tuple(color) for color in colors}) == 4
+    places = np.array([START, (0.0, 0.0), GOAL, (0.0, 0.9)])
+    columns, rows = np.rint((places * (1, -1) + 1) / 2 * (len(picture) - 1)).astype(int).T
+    assert len(np.unique(picture[rows, columns], axis=0)) == 4
 
 
 @pytest.mark.parametrize(
@@ -135,11 +126,3 @@ def test_a_run_is_of_the_side_on_which_it_passed_the_disc_and_of_none_if_it_fail
     path: list[tuple[float, float]], mode: int | None
 ) -> None:
     assert find_modes(TASK).classify(np.array(path)) == mode
-
-
-def test_mirrored_runs_are_of_the_other_mode() -> None:
-    modes = find_modes(TASK)
-    env = gym.make(TASK, **modes.fixed_start)
-    seen = run(env, AROUND)[0]
-    assert [modes.classify(seen), modes.classify(seen * MIRROR)] == [0, 1]
-    assert np.array_equal(modes.coordinate(seen), -modes.coordinate(seen * MIRROR))

@@ -92,17 +92,7 @@ def policy_spec(
     env: VecEnv,
     action_bounds: tuple[Tensor, Tensor] | None = None,
 ) -> PolicySpec:
-    """Return the section of a checkpoint, see :class:`PolicySpec`.
-
-    Args:
-        algorithm: The algorithm that trains the policy.
-        policy: The kind of the policy.
-        settings: The algorithm's, or the arguments of the actor's model.
-        obs: Observations, to size the groups.
-        obs_groups: Observation sets that the policy reads to the names of their groups.
-        env: The environment.
-        action_bounds: Lower and upper bounds ``[A]`` of a squashed policy.
-    """
+    """Return the section of a checkpoint; ``obs`` sizes the groups, :class:`PolicySpec` documents the rest."""
     return {
         "format": FORMAT,
         "algorithm": algorithm,

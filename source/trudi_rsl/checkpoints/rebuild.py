@@ -81,7 +81,7 @@ def model_spec(
         model: Its actor.
         actor: The ``actor`` section of the runner configuration, from before RSL-RL built the model.
         obs: Observations, to size the groups.
-        obs_groups: Observation sets to the names of their groups; only the actor's is stored.
+        obs_groups: Names of observation sets to names of groups, of which the actor's are stored.
         env: The environment.
     """
     kinds: dict[Any, PolicyKind] = {model_class: kind for kind, model_class in MODELS.items()}
@@ -101,12 +101,7 @@ def build_actor_critic(
 ) -> ActorCritic[Any]:
     """Build the module that settings describe; their class determines the kind of actor.
 
-    Args:
-        cfg: The settings.
-        obs: Observations, to size the groups.
-        obs_groups: Group names of the ``actor`` and ``critic`` observation sets.
-        action_low: Lower action bounds ``[A]``.
-        action_high: Upper action bounds ``[A]``.
+    ``obs`` sizes the groups of the ``actor`` and ``critic`` observation sets; the action bounds are ``[A]``.
     """
     kind, names = policies.GaussianActorCritic, MODULE_SETTINGS
     if isinstance(cfg, DiffusionCfg):

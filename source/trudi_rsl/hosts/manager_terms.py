@@ -29,12 +29,19 @@ def raw_bounds(
     """
     if clip is not None:
         low, high = torch.maximum(low, clip[0, :, 0]), torch.minimum(high, clip[0, :, 1])
-    offset, scale = first_row(offset, low), first_row(scale, low)
+    offset, scale = _first_row(offset, low), _first_row(scale, low)
     ends = torch.stack(((low - offset) / scale, (high - offset) / scale))
     return ends.amin(0), ends.amax(0)
 
 
-def first_row(values: Tensor | float, like: Tensor) -> Tensor:
+def joint_range(limits: Tensor, limited: Tensor, offset: Tensor | float) -> tuple[Tensor, Tensor]:
+    """Return the ends ``[A]`` of ``limits`` ``[A, 2]`` (rad), a half turn from the offset where not ``limited``."""
+    turn = _first_row(offset, limits)[:, None] + limits.new_tensor([-math.pi, math.pi])
+    low, high = torch.where(limited, limits, turn).unbind(-1)
+    return low, high
+
+
+def _first_row(values: Tensor | float, like: Tensor) -> Tensor:
     """Return ``[A]`` values of an attribute that is one number or ``[E, A]``; ``like`` is ``[A, ...]``."""
     return values[0] if isinstance(values, Tensor) else like.new_full((like.shape[0],), values)
 
@@ -47,7 +54,8 @@ def numbers(values: Tensor) -> Any:
 def describe_managers(
     env: Any,
     groups: Sequence[str],
-    describe_action: Callable[[str, Any], dict[str, Any] | None],
+    term_joints: Callable[[Any], tuple[Sequence[str], Sequence[int]]],
+    term_bounds: Callable[[Any], tuple[Tensor, Tensor] | None],
     describe_robot: Callable[[Any], dict[str, Any]],
 ) -> dict[str, Any]:
     """Return the metadata of a manager-based environment for an exported policy.
@@ -55,17 +63,19 @@ def describe_managers(
     Args:
         env: The unwrapped environment.
         groups: Observation groups of the policy.
-        describe_action: Maps the name of an action term and the term to its description, None if it is not one of
-            :data:`JOINT_ACTIONS`.
-        describe_robot: Maps a term of joints to the description of their robot.
+        term_joints: Maps an action term to the names of its joints and their indices among the robot's.
+        term_bounds: Maps an action term to the lowest and highest action ``[A]`` that its joints can follow.
+        describe_robot: Maps an action term to the description of its robot.
 
     Returns:
         ``obs_terms``, ``commands`` and, if all action terms command joints, ``actions`` and ``robot``.
     """
     manager = env.action_manager
     terms = [(name, manager.get_term(name)) for name in manager.active_terms]
-    actions = [describe_action(name, term) for name, term in terms]
-    joints = {"actions": actions, "robot": describe_robot(terms[0][1])} if actions and None not in actions else {}
+    joints: dict[str, Any] = {}
+    if terms and all(joint_action_kind(term) for _, term in terms):
+        actions = [_affine_action(name, term, *term_joints(term), term_bounds(term)) for name, term in terms]
+        joints = {"actions": actions, "robot": describe_robot(terms[0][1])}
     return {
         "obs_terms": _observation_terms(env.observation_manager, groups),
         "commands": _command_ranges(env.command_manager),
@@ -126,22 +136,18 @@ def joint_action_kind(term: Any) -> str | None:
     return next((cls.__name__ for cls in type(term).__mro__ if cls.__name__ in JOINT_ACTIONS), None)
 
 
-def affine_action(
+def _affine_action(
     name: str, term: Any, joint_names: Sequence[str], joint_ids: Sequence[int], limits: tuple[Tensor, Tensor] | None
 ) -> dict[str, Any]:
-    """Return the description of an action term that commands ``offset + scale * action`` of its joints.
-
-    ``joint_ids`` are indices among the robot's joints, ``limits`` the lowest and highest action ``[A]`` that the joints
-    can follow.
-    """
+    """Return the description of an action term that commands ``offset + scale * action`` of its joints."""
     like = torch.zeros(len(joint_names))
     return {
         "name": name,
         "kind": joint_action_kind(term),
         "joint_names": list(joint_names),
         "joint_ids": list(map(int, joint_ids)),
-        "scale": numbers(first_row(term._scale, like)),
-        "offset": numbers(first_row(term._offset, like)),
+        "scale": numbers(_first_row(term._scale, like)),
+        "offset": numbers(_first_row(term._offset, like)),
         "clip": None if term.cfg.clip is None else numbers(term._clip[0]),
         "limits": None if limits is None else [numbers(limits[0]), numbers(limits[1])],
     }

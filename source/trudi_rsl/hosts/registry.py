@@ -48,11 +48,7 @@ class Host:
         return importlib.util.find_spec(self.package) is not None
 
     def train(self, args: argparse.Namespace, rest: Sequence[str]) -> None:
-        """Train a task.
-
-        Args:
-            args: Flags of ``scripts/train.py``.
-            rest: Overrides, and flags of the host.
+        """Train a task with the flags of ``scripts/train.py``; ``rest`` are overrides, and flags of the host.
 
         Raises:
             ImportError: The host is not installed.
@@ -105,13 +101,8 @@ HOSTS = (MJLAB, ISAACLAB)
 def find_host(task: str) -> Host | None:
     """Return the host of a task, None for Gymnasium, whose environments :func:`make_env` makes.
 
-    A name without a host's prefix belongs to a host if a project has registered it there.
-
-    Args:
-        task: Task name, or ``module:Name`` for a task that importing ``module`` registers.
-
-    Raises:
-        ConfigError: ``module`` cannot be imported.
+    A name without a host's prefix belongs to a host if a project has registered it there, for ``module:Name`` by
+    importing ``module``; ConfigError if that cannot be imported.
     """
     module, _, name = task.rpartition(":")
     for host in HOSTS:
@@ -135,19 +126,10 @@ def find_host(task: str) -> Host | None:
 def make_env(
     task: str, env_cfg: Mapping[str, Any], device: str = "cpu", seed: int = 0, render_mode: str | None = None
 ) -> VecEnv:
-    """Make the environments of a Gymnasium task.
+    """Make the environments of a Gymnasium task from the ``env`` section of a configuration.
 
-    Args:
-        task: Gymnasium id.
-        env_cfg: The ``env`` section of a configuration.
-        device: Device of the returned tensors.
-        seed: Seed of the simulators.
-        render_mode: Gymnasium's render mode; None does not render.
-
-    Raises:
-        ConfigError: The task is unknown or belongs to another host, its spaces are not supported, or this machine
-            does not have the device.
-        ImportError: A package that the task needs is missing; the message says how to install it.
+    Arguments and errors are those of :class:`~trudi_rsl.hosts.gymnasium.env.GymnasiumVecEnv`; ConfigError also if the
+    task belongs to another host or this machine does not have the device.
     """
     if any(task.startswith(host.prefixes) for host in HOSTS):
         raise ConfigError(f"The simulator of task {task!r} starts itself; train it with scripts/train.py.")

@@ -28,12 +28,8 @@ from trudi_rsl.rsl_rl_compat.version import POLICY_CLASS_NAME, POLICY_STYLE
 class DiffusionActorCritic(nn.Module):
     """An :class:`~trudi_rsl.policies.ActorCritic` with the interface of RSL-RL 3's policies.
 
-    Args:
-        obs: Observations, to size the groups.
-        obs_groups: Group names of the ``policy`` and ``critic`` observation sets.
-        num_actions: Action dimension ``A``.
-        env: Has the action bounds and the task's name; None if the class was named without it.
-        settings: The rest of the ``policy`` section: PPO's, ignored with a warning.
+    ``obs_groups`` has the sets ``policy`` and ``critic``. ``env``, which has the action bounds and the task's name, is
+    None if the class was named without it. ``settings``, the rest of the ``policy`` section, are ignored and warned of.
     """
 
     is_recurrent = False

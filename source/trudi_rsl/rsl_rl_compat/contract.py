@@ -57,11 +57,7 @@ def check_groups(obs: TensorDict, groups: Mapping[str, Sequence[str]]) -> None:
 
 
 def resolve_groups(obs: TensorDict, cfg: dict[str, Any]) -> dict[str, list[str]]:
-    """Return the groups of the ``actor`` and ``critic`` observation sets, checked and completed by RSL-RL.
-
-    Args:
-        obs: Observations of the environment, groups ``[E, n]``.
-        cfg: The runner configuration, whose ``obs_groups`` are completed in place.
+    """Return the runner configuration's ``obs_groups``, checked and, in place, completed by RSL-RL.
 
     Raises:
         ConfigError: If the environment lacks a group, or one holds anything but vectors.

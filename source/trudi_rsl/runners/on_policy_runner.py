@@ -111,11 +111,9 @@ class OnPolicyRunner(RslRlOnPolicyRunner):
     # -- training ---------------------------------------------------------------------------------------------------
 
     def learn(self, num_learning_iterations: int, init_at_random_ep_len: bool = False) -> None:
-        """Train for a number of iterations.
+        """Train for a number of iterations, unless the time limit or a signal ends training before.
 
-        Args:
-            num_learning_iterations: Iterations to train, unless the time limit or a signal ends training before.
-            init_at_random_ep_len: Start the episodes at random steps, so that they do not all end together.
+        With ``init_at_random_ep_len``, episodes start at random steps, so that they do not all end together.
 
         Raises:
             ConfigError: If ``evaluation_episodes`` is neither None nor an integer of at least 1.

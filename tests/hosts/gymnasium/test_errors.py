@@ -35,7 +35,7 @@ def clock(num_envs: int = 3, **env_kwargs: Any) -> GymnasiumVecEnv:
 def test_other_spaces_than_vectors_are_refused(role: str, own: Space, advice: str, space: Space) -> None:
     for refused in (space, own, Box(-1.0, 1.0, (2, 2), np.float32)):
         with pytest.raises(ConfigError, match=re.escape(str(refused)) + f".*{advice}"):
-            clock(**{role: refused})
+            clock(2, **{role: refused})
 
 
 @pytest.mark.parametrize(

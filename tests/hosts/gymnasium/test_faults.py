@@ -38,11 +38,9 @@ def steps(env: GymnasiumVecEnv, number: int) -> list[Any]:
 def test_a_faulty_environment_is_truncated_with_reward_0_and_the_others_are_unchanged(options: dict[str, Any]) -> None:
     never: dict[str, Any] = options | {"nan_at": None}
     env, healthy = clock(**options), clock(**never)
-    with pytest.warns(
-        UserWarning,
-        match="NaN or infinity in 1 of 3 environments, first in environment 1, 3 steps into its episode and 3 since",
-    ):
+    with pytest.warns(UserWarning, match="in 1 of 3 .* environment 1, 3 steps into its episode and 3 since") as warned:
         *_, (obs, rewards, dones, extras) = steps(env, 3)
+    assert warned[0].filename == __file__, "the line that stepped"
     *_, (well, paid, ended, _) = steps(healthy, 3)
     others = [i for i in range(NUM_ENVS) if i != FAULTY]
     assert torch.equal(obs["policy"][others], well["policy"][others])
@@ -56,14 +54,6 @@ def test_a_faulty_environment_is_truncated_with_reward_0_and_the_others_are_unch
         warnings.simplefilter("error")
         later = steps(env, 6)
     assert all(torch.isfinite(answer[0]["policy"]).all() for answer in later)
-
-
-def test_the_warning_names_the_line_that_stepped() -> None:
-    env = clock()
-    with pytest.warns(UserWarning, match="NaN or infinity in 1 of 3") as warned:
-        for _ in range(3):
-            env.step(torch.zeros(NUM_ENVS, 2))
-    assert warned[0].filename == __file__
 
 
 @pytest.mark.parametrize("nan_in", ["observation", "reward"])
@@ -102,17 +92,14 @@ def test_an_environment_that_is_faulty_again_right_after_its_restart_is_an_error
 
 @pytest.mark.filterwarnings("ignore:.*NaN or infinity in")
 def test_training_masks_the_transition_of_a_restarted_environment() -> None:
-    env = clock(restarts_faulty=False)
-    runner = OnPolicyRunner(env, runner_cfg(), None, "cpu")
-    algorithm: Any = runner.alg
-    valid = []
-    update = algorithm.learner.update
+    runner: Any = OnPolicyRunner(clock(restarts_faulty=False), runner_cfg(), None, "cpu")
+    valid, update = [], runner.alg.learner.update
 
     def counting_update(batch: Any, steps: int) -> Any:
         valid.append(batch.target_valid.sum().item())
         return update(batch, steps)
 
-    algorithm.learner.update = counting_update
+    runner.alg.learner.update = counting_update
     runner.learn(2)
     rollout = runner_cfg()["num_steps_per_env"] * NUM_ENVS
     # Two epochs of two rollouts; one transition of the first rollout has no target.

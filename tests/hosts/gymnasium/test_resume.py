@@ -76,7 +76,7 @@ def test_sampling_from_the_action_spaces_resumes_too() -> None:
     assert (env.unwrapped.envs[1].action_space.sample() == other.unwrapped.envs[1].action_space.sample()).all()
 
 
-def test_a_simulator_whose_state_cannot_be_saved_starts_new_episodes_with_one_warning() -> None:
+def test_a_state_that_cannot_be_restored_starts_new_episodes_with_one_warning() -> None:
     env = GymnasiumVecEnv("Pendulum-v1", 2)
     for _ in range(5):
         env.step(torch.zeros(2, 1))
@@ -87,16 +87,11 @@ def test_a_simulator_whose_state_cannot_be_saved_starts_new_episodes_with_one_wa
     with pytest.warns(UserWarning, match="Pendulum-v1 starts new episodes") as caught:
         resumed.load_state_dict(through_a_file(saved))
     assert len(caught) == 1
-    assert "\n" not in str(caught[0].message)
     assert resumed.episode_length_buf.tolist() == [0, 0]
     # The random generators are restored, so the new episodes are those that the saved run would have begun.
     assert torch.equal(resumed.get_observations()["policy"], env.reset()[0]["policy"])
-
-
-def test_a_state_of_another_number_of_environments_starts_new_episodes_with_a_warning() -> None:
-    saved = GymnasiumVecEnv("HalfCheetah-v5", 2).state_dict()
-    env = GymnasiumVecEnv("HalfCheetah-v5", 3)
-    env.step(torch.zeros(3, 6))
+    more = GymnasiumVecEnv("Pendulum-v1", 3)
+    more.step(torch.zeros(3, 1))
     with pytest.warns(UserWarning, match="of 2 environments, not 3"):
-        env.load_state_dict(saved)
-    assert env.episode_length_buf.tolist() == [0, 0, 0]
+        more.load_state_dict(saved)
+    assert more.episode_length_buf.tolist() == [0, 0, 0]

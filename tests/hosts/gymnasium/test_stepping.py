@@ -5,13 +5,17 @@ from __future__ import annotations
 
 import importlib
 from ctypes.util import find_library
+from pathlib import Path
 from typing import Any
 
 import gymnasium as gym
 import numpy as np
 import pytest
 import torch
+from rsl_rl.runners import OnPolicyRunner as RslRlOnPolicyRunner
+from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
+from tests.deploy.drift import ppo_cfg
 from trudi_rsl.hosts.gymnasium.env import NO_TIME_LIMIT, EnvCfg, GymnasiumVecEnv
 
 CLOCK = "tests.hosts.gymnasium_tasks:trudi-tests/Clock-v0"
@@ -53,25 +57,26 @@ def test_every_output_equals_plain_gymnasium_with_the_same_seed_and_actions(task
         assert ended == {"terminated": 0, "truncated": 4}
 
 
-def test_a_termination_at_the_time_limit_is_not_a_time_out() -> None:
-    env = GymnasiumVecEnv(CLOCK, 1, max_episode_steps=3, env_kwargs={"length": 3})
-    env.step(torch.zeros(1, 2))
-    env.step(torch.zeros(1, 2))
-    _, _, dones, extras = env.step(torch.zeros(1, 2))
-    assert dones.tolist() == [1]
-    assert extras["time_outs"].tolist() == [False]
+def test_rsl_rls_own_runner_trains_ppo_and_logs_the_episodes(tmp_path: Path) -> None:
+    env = GymnasiumVecEnv("HalfCheetah-v5", 4, max_episode_steps=10)
+    runner: Any = RslRlOnPolicyRunner(
+        env, ppo_cfg() | {"obs_groups": {"actor": ["policy"], "critic": ["policy"]}}, str(tmp_path), "cpu"
+    )
+    before = [parameter.clone() for parameter in runner.alg.actor.parameters()]
+    runner.learn(1, init_at_random_ep_len=True)
+    assert not all(map(torch.equal, before, runner.alg.actor.parameters()))
+    runner.logger.writer.close()
+    events = EventAccumulator(str(tmp_path)).Reload()
+    assert {"Episode/return", "Episode/length", "Train/mean_reward"} <= set(events.Tags()["scalars"])
 
 
-def test_no_step_is_spent_on_a_reset() -> None:
-    env = GymnasiumVecEnv(CLOCK, 1, env_kwargs={"length": 2})
-    steps = [env.step(torch.zeros(1, 2))[0]["policy"][0, 0].item() for _ in range(6)]
-    assert steps == [1, 0, 1, 0, 1, 0]
-
-
-def test_final_obs_survives_a_task_that_reuses_one_array() -> None:
-    env = GymnasiumVecEnv(CLOCK, 2, env_kwargs={"length": 2, "one_buffer": True})
+@pytest.mark.parametrize("one_buffer", [False, True])
+def test_a_termination_at_the_time_limit_is_no_time_out_and_has_a_final_obs(one_buffer: bool) -> None:
+    kwargs = {"length": 2, "one_buffer": one_buffer}
+    env = GymnasiumVecEnv(CLOCK, 2, max_episode_steps=2, env_kwargs=kwargs)
     env.step(torch.zeros(2, 2))
-    obs, _, _, extras = env.step(torch.zeros(2, 2))
+    obs, _, dones, extras = env.step(torch.zeros(2, 2))
+    assert (dones.tolist(), extras["time_outs"].tolist()) == ([1, 1], [False, False])
     assert extras["final_obs"]["policy"][:, 0].tolist() == [2, 2]
     assert obs["policy"][:, 0].tolist() == [0, 0]
 
@@ -144,16 +149,12 @@ def test_episode_statistics_equal_a_hand_summed_episode() -> None:
 def test_random_initial_lengths_end_the_first_episodes_at_different_steps() -> None:
     env = GymnasiumVecEnv("HalfCheetah-v5", 3, max_episode_steps=10)
     env.episode_length_buf = torch.tensor([9, 0, 5])
-    ends: dict[int, list[int]] = {0: [], 1: [], 2: []}
-    logged = []
+    ends = []
     for step in range(1, 16):
         _, _, dones, extras = env.step(torch.zeros(3, 6))
-        for i in dones.nonzero().flatten().tolist():
-            ends[i].append(step)
-            assert extras["time_outs"][i]
-            logged.append(extras["log"]["Episode/length"])
-    assert ends == {0: [1, 11], 1: [10], 2: [5, 15]}
-    assert logged == [1, 5, 10, 10, 10]
+        assert torch.equal(extras["time_outs"], dones.bool())
+        ends += [(step, i, extras["log"]["Episode/length"]) for i in dones.nonzero().flatten().tolist()]
+    assert ends == [(1, 0, 1), (5, 2, 5), (10, 1, 10), (11, 0, 10), (15, 2, 10)]
     assert env.episode_length_buf.tolist() == [4, 5, 0]
 
 
@@ -181,9 +182,7 @@ def test_a_reset_starts_new_episodes_everywhere() -> None:
     for _ in range(3):
         env.step(torch.zeros(2, 2))
     obs, extras = env.reset()
-    assert obs["policy"][:, 0].tolist() == [0, 0]
-    assert extras == {}
-    assert env.episode_length_buf.tolist() == [0, 0]
+    assert (obs["policy"][:, 0].tolist(), env.episode_length_buf.tolist(), extras) == ([0, 0], [0, 0], {})
     logs = [env.step(torch.zeros(2, 2))[3].get("log") for _ in range(4)]
     assert logs == [None, None, None, {"Episode/return": 10.0, "Episode/length": 4.0}]
 

@@ -1,8 +1,7 @@
 # SPDX-License-Identifier: BSD-3-Clause
 """Stubs of Isaac Sim for importing Isaac Lab 2.3: modules with every attribute, each a class that does nothing.
 
-They are classes because Isaac Lab subclasses them, decorates with them and annotates with them. They have no special
-methods, which Isaac Lab checks for.
+Isaac Lab subclasses them, decorates and annotates with them, and checks that they have no special methods.
 
 ``python -m tests.hosts.isaaclab_2_3.isaac_sim_stubs script.py ...`` runs another program with these stubs.
 """

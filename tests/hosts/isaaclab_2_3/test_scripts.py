@@ -54,9 +54,8 @@ def test_a_task_is_trained_resumed_and_played(tmp_path: Path) -> None:
     [resumed] = set(tmp_path.rglob("model_*.pt")) - set(checkpoint.parent.iterdir())
     assert resumed.name == "model_1.pt"
 
-    output = run(
-        tmp_path, "play.py", *FLAGS[:3], "--checkpoint", str(checkpoint), "--episodes", "6", "--seed", "3", *settings
-    )
+    play = ("play.py", *FLAGS[:3], "--seed", "3", "--checkpoint")
+    output = run(tmp_path, *play, str(checkpoint), "--episodes", "6", *settings)
     assert "episodes" in output
     session = onnxruntime.InferenceSession(str(checkpoint.parent / "exported" / "policy.onnx"))
     obs = torch.randn(1, 4)
@@ -67,8 +66,7 @@ def test_a_task_is_trained_resumed_and_played(tmp_path: Path) -> None:
     folder = shutil.copytree(checkpoint.parent, tmp_path / "run")
     add_checkpoints(folder)
     before = {path.name for path in folder.iterdir()}
-    flags = (*FLAGS[:3], "--seed", "3", "--checkpoint", str(folder), "--every_checkpoint")
-    output = run(tmp_path, "play.py", *flags, *settings)
+    output = run(tmp_path, *play, str(folder), "--every_checkpoint", *settings)
     assert "Isaac-Point-Direct-v0, trudi, sampler ode, seed 3" in output
     check_every_checkpoint(folder, output)
     assert {path.name for path in folder.iterdir()} == before | {"best.pt"}

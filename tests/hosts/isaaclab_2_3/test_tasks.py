@@ -22,12 +22,9 @@ TASKS = [name for name in gymnasium.registry if name.startswith("Isaac-")]
 WITH_PPO = [name for name in TASKS if PPO_KEY in gymnasium.spec(name).kwargs]
 
 
-def test_all_tasks_of_isaac_lab_are_imported() -> None:
+def test_exactly_the_tasks_with_a_configuration_for_rsl_rl_have_one_for_trudi() -> None:
     assert len(TASKS) == 168
     assert "Isaac-Velocity-Rough-G1-v0" in WITH_PPO
-
-
-def test_exactly_the_tasks_with_a_configuration_for_rsl_rl_have_one_for_trudi() -> None:
     assert [name for name in TASKS if TRUDI_KEY in gymnasium.spec(name).kwargs] == WITH_PPO
 
 
@@ -59,11 +56,7 @@ def test_an_algorithm_that_needs_a_newer_rsl_rl_is_refused() -> None:
 
 
 def test_overrides_on_the_command_line_reach_trudis_settings(monkeypatch: pytest.MonkeyPatch) -> None:
-    seen = []
-
-    def main(env_cfg: Any, agent_cfg: Any) -> None:
-        seen.append((env_cfg, agent_cfg))
-
+    seen: list[tuple[Any, Any]] = []
     overrides = [
         *("env.scene.num_envs=5", "agent.max_iterations=7", "agent.algorithm.num_denoise_steps=3"),
         *("agent.algorithm.kl_bound=0.25", "agent.algorithm.actor_hidden_dims=[32,32]"),
@@ -71,7 +64,7 @@ def test_overrides_on_the_command_line_reach_trudis_settings(monkeypatch: pytest
         *("hydra/job_logging=disabled", "hydra/hydra_logging=disabled"),
     ]
     monkeypatch.setattr(sys, "argv", ["train.py", *overrides])
-    hydra_task_config("Isaac-Velocity-Rough-G1-v0", TRUDI_KEY)(main)()
+    hydra_task_config("Isaac-Velocity-Rough-G1-v0", TRUDI_KEY)(lambda *cfgs: seen.append(cfgs))()
     [(env_cfg, agent_cfg)] = seen
     assert (env_cfg.scene.num_envs, agent_cfg.max_iterations) == (5, 7)
     settings = TruDiCfg.from_dict(agent_cfg.to_dict()["algorithm"])

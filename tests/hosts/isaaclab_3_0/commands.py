@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import signal
 import subprocess
@@ -79,11 +80,8 @@ def run(*command: str | Path, folder: Path, until: Path | None = None) -> Done:
     """Run a command in ``folder``; some seconds after the file ``until`` appears, interrupt it as by Ctrl-C."""
     output = folder / "output.txt"
     with output.open("w") as file:
-        # Wide enough for the messages in rich's tables.
-        environ = os.environ | {"COLUMNS": "200"}
-        process = subprocess.Popen(
-            list(map(str, command)), cwd=folder, stdout=file, stderr=subprocess.STDOUT, env=environ
-        )
+        environ = os.environ | {"COLUMNS": "200"}  # wide enough for the messages in rich's tables
+        process = subprocess.Popen(command, cwd=folder, stdout=file, stderr=subprocess.STDOUT, env=environ)
         try:
             if until is not None:
                 _wait_for(until, process)
@@ -97,12 +95,10 @@ def run(*command: str | Path, folder: Path, until: Path | None = None) -> Done:
 def _interrupt(process: subprocess.Popen) -> None:
     """Interrupt a process until it ends: Python drops interrupts during destructors, of which Warp has many."""
     for _ in range(6):
-        process.send_signal(signal.SIGINT)
-        try:
-            process.wait(10.0)
-        except subprocess.TimeoutExpired:
-            continue
-        return
+        if process.poll() is None:
+            process.send_signal(signal.SIGINT)
+            with contextlib.suppress(subprocess.TimeoutExpired):
+                process.wait(10.0)
 
 
 def _wait_for(path: Path, process: subprocess.Popen) -> None:
@@ -116,11 +112,9 @@ def _wait_for(path: Path, process: subprocess.Popen) -> None:
 
 def check_exports_act_as(checkpoint: Path) -> None:
     """Check that the exported files beside a checkpoint return its actions, one environment at a time."""
-    policy, _spec = load_deployable(checkpoint)
+    policy, _ = load_deployable(checkpoint)
     deployable = policy.deployable()
-    probes = draw_probes(policy, deployable, ChainOptions())
-    exported = checkpoint.parent / "exported"
-    onnx_actions, _milliseconds = run_onnx(exported / "policy.onnx", probes)
-    for actions in (onnx_actions, run_torchscript(exported / "policy.pt", probes)):
+    probes, exported = draw_probes(policy, deployable, ChainOptions()), checkpoint.parent / "exported"
+    for actions in (run_onnx(exported / "policy.onnx", probes)[0], run_torchscript(exported / "policy.pt", probes)):
         assert actions.shape == probes.actions.shape
         assert differences(actions, probes.actions, deployable).max() < TOLERANCE

@@ -10,14 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.hosts.isaaclab_3_0.commands import (
-    FEW_STEPS,
-    ON_CPU,
-    SMALL_TRUDI,
-    check_exports_act_as,
-    isaaclab,
-    script,
-)
+from tests.hosts.isaaclab_3_0.commands import FEW_STEPS, ON_CPU, SMALL_TRUDI, check_exports_act_as, isaaclab, script
 from tests.hosts.shared import add_checkpoints, check_every_checkpoint
 from trudi_rsl.checkpoints.file import read_checkpoint
 from trudi_rsl.checkpoints.format import algorithm_of
@@ -31,23 +24,23 @@ TASK = "Isaac-Cartpole"
 COMMON = (*ON_CPU, "physics=newton_mjwarp", *FEW_STEPS)
 SMALL_MODELS = ("agent.actor.hidden_dims=[16]", "agent.critic.hidden_dims=[16]")
 
-
 Trained = tuple[Path, tuple[str, ...]]
 """A checkpoint, and the settings to play it with."""
 
 
 @pytest.fixture(scope="module")
 def trained(tmp_path_factory: pytest.TempPathFactory) -> Callable[[str], Trained]:
-    """Return a function that returns an algorithm's checkpoint, trained once."""
-    return functools.cache(lambda algo: train(algo, tmp_path_factory.mktemp(algo)))
+    """Return a function that trains an algorithm once with our script."""
 
+    @functools.cache
+    def train(algo: str) -> Trained:
+        settings = ("--task", TASK, "--headless", *COMMON, *(SMALL_TRUDI if algo in SETTINGS else SMALL_MODELS))
+        flags = ("--algo", algo, "--max_iterations", "2")
+        done = script("train.py", *flags, *settings, folder=tmp_path_factory.mktemp(algo))
+        assert done.returncode == 0, done.output
+        return done.checkpoint, settings
 
-def train(algo: str, folder: Path) -> Trained:
-    """Train with our script."""
-    settings = ("--task", TASK, "--headless", *COMMON, *(SMALL_TRUDI if algo in SETTINGS else SMALL_MODELS))
-    trained = script("train.py", "--algo", algo, "--max_iterations", "2", *settings, folder=folder)
-    assert trained.returncode == 0, trained.output
-    return trained.checkpoint, settings
+    return train
 
 
 @pytest.mark.parametrize("algo", ["reppo", "dime", "fpo"])
@@ -61,8 +54,10 @@ def test_our_script_trains_an_algorithm_and_its_checkpoint_names_it(
 
 
 @pytest.mark.parametrize("algo", ["spo", "dppo"])
-def test_our_script_plays_and_exports_an_algorithm_from_its_checkpoint_alone(algo: str, tmp_path: Path) -> None:
-    checkpoint, settings = train(algo, tmp_path)
+def test_our_script_plays_and_exports_an_algorithm_from_its_checkpoint_alone(
+    algo: str, trained: Callable[[str], Trained], tmp_path: Path
+) -> None:
+    checkpoint, settings = trained(algo)
     played = script("play.py", "--checkpoint", checkpoint, "--episodes", "2", *settings, folder=tmp_path)
     assert played.returncode == 0, played.output
     assert f"Returns on {TASK}, {algo}, sampler ode" in played.output

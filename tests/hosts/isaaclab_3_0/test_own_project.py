@@ -12,16 +12,8 @@ import pytest
 import torch
 
 from tests.hosts.environments import install
-from tests.hosts.isaaclab_3_0.commands import (
-    FEW_STEPS,
-    ON_CPU,
-    SMALL_TRUDI,
-    TRUDI_AGENT,
-    Done,
-    check_exports_act_as,
-    isaaclab,
-    script,
-)
+from tests.hosts.isaaclab_3_0 import commands
+from tests.hosts.isaaclab_3_0.commands import FEW_STEPS, ON_CPU, SMALL_TRUDI, TRUDI_AGENT, Done, isaaclab, script
 from trudi_rsl.algorithms import load_actor_critic
 
 pytestmark = pytest.mark.slow
@@ -58,25 +50,24 @@ def test_the_project_mentions_trudi_in_one_line_only() -> None:
     assert [line.strip() for line in lines] == ['self.algorithm.class_name = "trudi_rsl.algorithms:TruDi"']
 
 
-def test_ppo_trains(ppo_run: Done) -> None:
+def test_ppo_trains_by_our_script_as_by_isaac_labs(ppo_run: Done, tmp_path: Path) -> None:
     assert ppo_run.returncode == 0, ppo_run.output
     assert "trudi_rsl" not in torch.load(ppo_run.checkpoint, weights_only=False)
+    done = script("train.py", "--task", TASK, "--algo", "ppo", *TWO, *ON_CPU, folder=tmp_path)
+    assert done.returncode == 0, done.output
+    assert done.agent == ppo_run.agent
 
 
-def test_trudi_trains_without_an_edit(trudi_run: Done) -> None:
+def test_trudi_trains_plays_and_exports_without_an_edit(trudi_run: Done) -> None:
     assert trudi_run.returncode == 0, trudi_run.output
     policy, spec = load_actor_critic(trudi_run.checkpoint)
-    assert spec["task"] == TASK
+    assert (spec["task"], spec["settings"]["gamma"]) == (TASK, 0.99)
     assert (policy.actor.num_obs, policy.actor.num_actions) == (3, 1)
-    assert spec["settings"]["gamma"] == 0.99
-
-
-def test_a_policy_trained_without_an_edit_plays_and_exports(trudi_run: Done) -> None:
     exported = trudi_run.checkpoint.parent / "exported" / "policy.onnx"
     arguments = ("--agent", TRUDI_AGENT, "--num_envs", "4", "--checkpoint", trudi_run.checkpoint, *SMALL_TRUDI)
     done = isaaclab("play", *STOCK, *arguments, folder=trudi_run.folder, until=exported)
     assert "Traceback" not in done.output, done.output
-    check_exports_act_as(trudi_run.checkpoint)
+    commands.check_exports_act_as(trudi_run.checkpoint)
 
 
 def test_the_one_line_swap_trains_with_ppos_shared_settings(tmp_path: Path) -> None:
@@ -91,27 +82,18 @@ def test_the_one_line_swap_trains_with_ppos_shared_settings(tmp_path: Path) -> N
 
 
 def test_our_script_finds_the_task_of_the_project(tmp_path: Path) -> None:
-    done = script(
-        "train.py", "--task", TASK, "--max_iterations", "1", *ON_CPU, *FEW_STEPS, *SMALL_TRUDI, folder=tmp_path
-    )
+    few = ("--max_iterations", "1", *ON_CPU, *FEW_STEPS, *SMALL_TRUDI)
+    done = script("train.py", "--task", TASK, *few, folder=tmp_path)
     assert done.returncode == 0, done.output
     assert load_actor_critic(done.checkpoint)[1]["task"] == TASK
-
-
-def test_our_script_trains_ppo_as_the_project_set_it(ppo_run: Done, tmp_path: Path) -> None:
-    done = script("train.py", "--task", TASK, "--algo", "ppo", *TWO, *ON_CPU, folder=tmp_path)
-    assert done.returncode == 0, done.output
-    assert done.agent == ppo_run.agent
 
 
 def test_a_ppo_checkpoint_is_refused_by_trudi(ppo_run: Done, tmp_path: Path) -> None:
     few = ("--max_iterations", "1", *FEW_STEPS, *SMALL_TRUDI, "--checkpoint", ppo_run.checkpoint)
     stock = isaaclab("train", *STOCK, *few, "--agent", TRUDI_AGENT, folder=tmp_path)
     ours = script("train.py", "--task", TASK, *ON_CPU, *few, folder=tmp_path)
-    assert stock.returncode != 0
-    assert "RSL-RL PPO" in stock.output
-    assert ours.returncode != 0
-    assert "is a checkpoint of ppo" in ours.output
+    assert stock.returncode != 0 and "RSL-RL PPO" in stock.output
+    assert ours.returncode != 0 and "is a checkpoint of ppo" in ours.output
     assert "Traceback" not in ours.output
 
 

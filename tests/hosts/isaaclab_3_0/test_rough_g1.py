@@ -9,18 +9,8 @@ import pytest
 import torch
 import yaml
 
-from tests.hosts.isaaclab_3_0.commands import (
-    FEW_STEPS,
-    ON_CPU,
-    SMALL,
-    SMALL_TERRAIN,
-    SMALL_TRUDI,
-    TRUDI_AGENT,
-    Done,
-    check_exports_act_as,
-    isaaclab,
-    script,
-)
+from tests.hosts.isaaclab_3_0 import commands
+from tests.hosts.isaaclab_3_0.commands import SMALL, TRUDI_AGENT, Done, check_exports_act_as
 from trudi_rsl.algorithms import TruDiCfg, load_actor_critic
 from trudi_rsl.checkpoints.file import read_checkpoint
 from trudi_rsl.config.presets import task_preset
@@ -33,38 +23,38 @@ KL_BOUND = 0.2
 TWO = ("--max_iterations", "2")
 
 
+SMALL_ON_CPU = (
+    *(*commands.ON_CPU, "physics=newton_mjwarp"),
+    *(*commands.FEW_STEPS, *commands.SMALL_TRUDI, *commands.SMALL_TERRAIN),
+)
+
+
 def stock(command: str, *args: str | Path, folder: Path, until: Path | None = None) -> Done:
     """Run ``isaaclab train`` or ``isaaclab play``."""
     agent = ("--rl_library", "rsl_rl", "--task", TASK, "--agent", TRUDI_AGENT)
-    return isaaclab(command, *agent, *common(), *args, folder=folder, until=until)
+    return commands.isaaclab(command, *agent, *SMALL_ON_CPU, *args, folder=folder, until=until)
 
 
 def ours(name: str, *args: str | Path, folder: Path) -> Done:
     """Run ``scripts/<name>`` with the task's name in Isaac Lab 2.3."""
-    return script(name, "--task", f"{TASK}-v0", "--headless", *common(), *args, folder=folder)
-
-
-def common() -> tuple[str, ...]:
-    """Return arguments that make a command fast and run it on the CPU."""
-    return (*ON_CPU, "physics=newton_mjwarp", *FEW_STEPS, *SMALL_TRUDI, *SMALL_TERRAIN)
+    return commands.script(name, "--task", f"{TASK}-v0", "--headless", *SMALL_ON_CPU, *args, folder=folder)
 
 
 @pytest.fixture(scope="module")
 def stock_run(tmp_path_factory: pytest.TempPathFactory) -> Done:
     """Train two iterations with Isaac Lab's command and one override."""
-    folder = tmp_path_factory.mktemp("stock")
-    return stock("train", *TWO, f"agent.algorithm.kl_bound={KL_BOUND}", folder=folder)
+    return stock("train", *TWO, f"agent.algorithm.kl_bound={KL_BOUND}", folder=tmp_path_factory.mktemp("stock"))
 
 
 @pytest.fixture(scope="module")
 def our_run(tmp_path_factory: pytest.TempPathFactory) -> Done:
     """Train two iterations with our script, the old task name and one override."""
-    folder = tmp_path_factory.mktemp("ours")
-    return ours("train.py", *TWO, f"agent.algorithm.kl_bound={KL_BOUND}", folder=folder)
+    return ours("train.py", *TWO, f"agent.algorithm.kl_bound={KL_BOUND}", folder=tmp_path_factory.mktemp("ours"))
 
 
 def check_settings(done: Done) -> None:
     """Check that the run folder and the checkpoint have the settings of the preset and the override."""
+    assert done.returncode == 0, done.output
     expected = TruDiCfg.from_dict(task_preset(TASK)["agent"]["algorithm"] | SMALL | {"kl_bound": KL_BOUND}).to_dict()
     _policy, spec = load_actor_critic(done.checkpoint)
     for saved in (TruDiCfg.from_dict(spec["settings"]).to_dict(), done.agent["algorithm"]):
@@ -72,12 +62,8 @@ def check_settings(done: Done) -> None:
     assert set(done.agent["algorithm"]) == {"class_name", *TruDiCfg().to_dict()}
 
 
-def test_isaac_labs_command_trains_with_the_preset_and_overrides(stock_run: Done) -> None:
-    assert stock_run.returncode == 0, stock_run.output
+def test_isaac_labs_command_trains_with_the_preset_and_overrides_plays_and_exports(stock_run: Done) -> None:
     check_settings(stock_run)
-
-
-def test_isaac_labs_command_plays_and_exports_the_policy(stock_run: Done) -> None:
     checkpoint = stock_run.checkpoint
     exported = checkpoint.parent / "exported" / "policy.onnx"
     done = stock("play", "--checkpoint", checkpoint, folder=stock_run.folder, until=exported)
@@ -96,10 +82,8 @@ def test_the_checkpoint_describes_the_robot_without_the_simulator(stock_run: Don
     assert robot is not None and len(robot.joint_names) == 37
     gains = dict(zip(robot.joint_names, zip(robot.stiffness, robot.damping, strict=True), strict=True))
     # Isaac Lab's G1_CFG
-    assert gains["left_hip_pitch_joint"] == (200.0, 5.0)
-    assert gains["right_hip_yaw_joint"] == (150.0, 5.0)
-    assert gains["right_ankle_roll_joint"] == (20.0, 2.0)
-    assert gains["left_elbow_pitch_joint"] == (40.0, 10.0)
+    joints = ("left_hip_pitch_joint", "right_hip_yaw_joint", "right_ankle_roll_joint", "left_elbow_pitch_joint")
+    assert [gains[joint] for joint in joints] == [(200.0, 5.0), (150.0, 5.0), (20.0, 2.0), (40.0, 10.0)]
     pose = dict(zip(robot.joint_names, robot.default_joint_pos.tolist(), strict=True))
     assert (pose["left_knee_joint"], pose["right_one_joint"]) == pytest.approx((0.42, -1.0))
     (action,) = contract.actions
@@ -125,13 +109,9 @@ def test_isaac_labs_command_resumes(stock_run: Done) -> None:
     assert "mean terrain level" in done.output and "terrain_levels" in first
 
 
-def test_our_script_trains_under_the_old_name_with_the_same_settings(our_run: Done) -> None:
-    assert our_run.returncode == 0, our_run.output
-    assert f"{TASK}-v0 is {TASK}" in our_run.output
+def test_our_script_trains_under_the_old_name_with_the_same_settings_plays_and_exports(our_run: Done) -> None:
     check_settings(our_run)
-
-
-def test_our_script_plays_episodes_and_exports_one_file_each(our_run: Done) -> None:
+    assert f"{TASK}-v0 is {TASK}" in our_run.output
     done = ours("play.py", "--episodes", "2", "--sampler", "ode", folder=our_run.folder)
     assert done.returncode == 0, done.output
     check_exports_act_as(our_run.checkpoint)

@@ -4,7 +4,8 @@
 
 from __future__ import annotations
 
-import mujoco
+import numpy as np
+import pytest
 import torch
 from mjlab.envs import ManagerBasedRlEnv
 from mjlab.envs.mdp.actions import JointVelocityActionCfg
@@ -19,11 +20,10 @@ from trudi_rsl.hosts.mjlab.description import term_bounds
 def test_the_ends_of_the_bounds_command_the_ends_of_the_g1s_joints(g1: RslRlVecEnvWrapper) -> None:
     low, high = action_bounds(g1, None)
     model, term = g1.unwrapped.sim.mj_model, g1.unwrapped.action_manager.get_term("joint_pos")
-    ranges = [model.jnt_range[_joint(model, f"robot/{name}")] for name in term.target_names]
+    ranges = np.array([model.joint(f"robot/{name}").range for name in term.target_names], np.float32)
     for action, end in ((low, 0), (high, 1)):
         g1.unwrapped.action_manager.process_action(action.expand(g1.num_envs, -1))
-        target = term._processed_actions[0]
-        torch.testing.assert_close(target, torch.tensor([r[end] for r in ranges], dtype=torch.float32))
+        torch.testing.assert_close(term._processed_actions[0], torch.from_numpy(ranges[:, end].copy()))
 
 
 def test_initial_values_are_near_the_value_range_with_the_presets_bounds_and_far_from_it_with_the_joint_limits(
@@ -44,27 +44,16 @@ def test_initial_values_are_near_the_value_range_with_the_presets_bounds_and_far
     assert values["limits"] < 5 * lowest
 
 
-def test_a_clip_of_the_term_narrows_the_bounds_and_a_negative_scale_keeps_them_in_order() -> None:
+@pytest.mark.parametrize(("clip", "scale", "expected"), [(None, 2.0, (-0.5, 0.5)), ((-0.5, 0.25), -0.5, (-0.5, 1.0))])
+def test_efforts_reach_the_actuators_limits_or_the_terms_clip_and_velocities_have_no_bounds(
+    clip: tuple[float, float] | None, scale: float, expected: tuple[float, float]
+) -> None:
     cfg = load_env_cfg(CARTPOLE)
-    cfg.actions["effort"].clip = {"slider": (-0.5, 0.25)}
-    cfg.actions["effort"].scale = -0.5
-    env = ManagerBasedRlEnv(cfg, "cpu")
-    bounds = term_bounds(env.action_manager.get_term("effort"))
-    assert bounds is not None
-    assert (bounds[0].tolist(), bounds[1].tolist()) == ([-0.5], [1.0])
-
-
-def test_efforts_reach_the_actuators_limits_and_velocities_have_no_bounds() -> None:
-    cfg = load_env_cfg(CARTPOLE)
-    cfg.actions["effort"].scale = 2.0
+    cfg.actions["effort"].scale = scale
+    cfg.actions["effort"].clip = None if clip is None else {"slider": clip}
     cfg.actions["velocity"] = JointVelocityActionCfg(entity_name="cartpole", actuator_names=("slider",))
     env = ManagerBasedRlEnv(cfg, "cpu")
-    model = env.sim.mj_model
+    np.testing.assert_array_equal(env.sim.mj_model.actuator_ctrlrange[0], (-1.0, 1.0))
     bounds = term_bounds(env.action_manager.get_term("effort"))
-    assert bounds is not None
-    torch.testing.assert_close(2.0 * torch.cat(bounds), torch.tensor(model.actuator_ctrlrange[0], dtype=torch.float32))
+    assert bounds is not None and tuple(torch.cat(bounds).tolist()) == expected
     assert term_bounds(env.action_manager.get_term("velocity")) is None
-
-
-def _joint(model: mujoco.MjModel, name: str) -> int:  # pyright: ignore[reportAttributeAccessIssue]
-    return mujoco.mj_name2id(model, mujoco.mjtObj.mjOBJ_JOINT, name)  # pyright: ignore[reportAttributeAccessIssue]

@@ -65,10 +65,8 @@ def test_actions_command_what_mjlab_sets(g1: RslRlVecEnvWrapper) -> None:
     manager.process_action(drawn.expand(g1.num_envs, -1))
     term = manager.get_term("joint_pos")
     np.testing.assert_allclose(action.commands(drawn[0].numpy()), term._processed_actions[0].numpy(), rtol=1e-5)
-    assert action.kind == "JointPositionAction"
-    assert action.limits is not None
-    robot = g1.unwrapped.scene["robot"]
-    ranges = robot.data.joint_pos_limits[0].numpy()
+    assert action.kind == "JointPositionAction" and action.limits is not None
+    ranges = g1.unwrapped.scene["robot"].data.joint_pos_limits[0].numpy()
     for end in (0, 1):
         np.testing.assert_allclose(action.commands(action.limits[end]), ranges[:, end], atol=1e-5)
 

@@ -10,7 +10,6 @@ from collections.abc import Iterator
 import pytest
 import torch
 from mjlab.envs import ManagerBasedRlEnv
-from mjlab.managers.command_manager import CommandTerm
 from mjlab.managers.recorder_manager import RecorderTerm, RecorderTermCfg
 from mjlab.rl import RslRlVecEnvWrapper
 from mjlab.tasks.registry import load_env_cfg
@@ -39,18 +38,19 @@ def pair() -> Iterator[tuple[RslRlVecEnvWrapper, RslRlVecEnvWrapper]]:
         env.close()
 
 
+Pair = tuple[RslRlVecEnvWrapper, RslRlVecEnvWrapper]
+
+
 def _run(env: RslRlVecEnvWrapper, ends: bool) -> list[tuple]:
     """Step from a seeded reset; with ``ends``, environment 1 runs out of time in the last step."""
     env.seed(1)
     env.reset()
     env.episode_length_buf[1] = env.max_episode_length - STEPS if ends else 0
     actions = 0.1 * torch.randn(STEPS, ENVS, env.num_actions, generator=torch.Generator().manual_seed(0))
-    return [_copy(env.step(a)) for a in actions]
+    return [copy.deepcopy(env.step(action)) for action in actions]
 
 
-def test_last_observations_are_those_of_an_episode_without_the_time_limit_and_others_are_unchanged(
-    pair: tuple[RslRlVecEnvWrapper, RslRlVecEnvWrapper],
-) -> None:
+def test_last_observations_are_those_of_an_episode_without_the_time_limit_and_others_are_unchanged(pair: Pair) -> None:
     endless, ours = pair
     expected = _run(endless, ends=False)
     with last_observations(ours) as env_with_last:
@@ -66,14 +66,13 @@ def test_last_observations_are_those_of_an_episode_without_the_time_limit_and_ot
             if last:
                 assert torch.equal(own[3]["final_obs"][group], other[0][group])
                 assert not torch.equal(own[0][group][1], other[0][group][1])
-    for name, values in _command(ours).metrics.items():
-        assert torch.equal(values[going_on], _command(endless).metrics[name][going_on])
+    command, other_command = (env.unwrapped.command_manager.get_term("twist") for env in (ours, endless))
+    for name, values in command.metrics.items():
+        assert torch.equal(values[going_on], other_command.metrics[name][going_on])
     assert ours.unwrapped.common_step_counter == endless.unwrapped.common_step_counter
 
 
-def test_an_ended_episode_is_logged_and_reset_as_in_mjlab(
-    pair: tuple[RslRlVecEnvWrapper, RslRlVecEnvWrapper],
-) -> None:
+def test_an_ended_episode_is_logged_and_reset_as_in_mjlab(pair: Pair) -> None:
     stock, ours = pair
     mjlabs = _run(stock, ends=True)[-1]
     with last_observations(ours) as env_with_last:
@@ -85,9 +84,10 @@ def test_an_ended_episode_is_logged_and_reset_as_in_mjlab(
         steps = STEPS / (STEPS - 1) if name.startswith("Metrics/twist") else 1.0
         assert float(own[3]["log"][name]) == pytest.approx(steps * float(value), rel=0.1, abs=1e-4), name
     assert ours.episode_length_buf.tolist() == stock.episode_length_buf.tolist() == [STEPS, 0, STEPS, STEPS]
-    for env in (ours, stock):
-        assert (_command(env).time_left[1] > 0.0) & (_command(env).command_counter[1] == 1)
-        assert env.unwrapped.action_manager.action[1].abs().max() == 0.0
+    for env in (ours.unwrapped, stock.unwrapped):
+        command = env.command_manager.get_term("twist")
+        assert command.time_left[1] > 0.0 and command.command_counter[1] == 1
+        assert env.action_manager.action[1].abs().max() == 0.0
 
 
 def test_the_last_observation_is_that_of_the_state_in_which_the_episode_ended() -> None:
@@ -106,10 +106,8 @@ def test_the_last_observation_is_that_of_the_state_in_which_the_episode_ended() 
         assert "final_obs" not in env_with_last.step(torch.ones(ENVS, 1))[3]
 
 
-def test_steps_without_a_time_limit_due_are_mjlabs_own(
-    pair: tuple[RslRlVecEnvWrapper, RslRlVecEnvWrapper],
-) -> None:
-    _, env = pair
+def test_steps_without_a_time_limit_due_are_mjlabs_own(pair: Pair) -> None:
+    env = pair[1]
     env.reset()
     env.episode_length_buf[:] = 0
     resets: list[bool] = []
@@ -143,12 +141,3 @@ def test_a_task_with_recorders_is_reset_by_mjlab(capsys: pytest.CaptureFixture[s
         assert env_with_last is env
         assert env.unwrapped.cfg.auto_reset
     assert "last observations are not available" in capsys.readouterr().out
-
-
-def _command(env: RslRlVecEnvWrapper) -> CommandTerm:
-    return env.unwrapped.command_manager.get_term("twist")
-
-
-def _copy(step: tuple) -> tuple:
-    obs, rewards, dones, extras = step
-    return obs.clone(), rewards.clone(), dones.clone(), copy.deepcopy(dict(extras))

@@ -4,6 +4,7 @@
 
 from __future__ import annotations
 
+import contextlib
 from typing import Any
 
 import pytest
@@ -24,17 +25,15 @@ NUM_ENVS = 4
 @pytest.fixture(scope="module")
 def make() -> Any:
     """Return a function that makes environments of the rough G1."""
-    made = []
+    with contextlib.ExitStack() as stack:
 
-    def build() -> RslRlVecEnvWrapper:
-        cfg = load_env_cfg(ROUGH)
-        cfg.scene.num_envs = NUM_ENVS
-        made.append(RslRlVecEnvWrapper(ManagerBasedRlEnv(cfg, device="cpu")))
-        return made[-1]
+        def build() -> RslRlVecEnvWrapper:
+            cfg = load_env_cfg(ROUGH)
+            cfg.scene.num_envs = NUM_ENVS
+            env = RslRlVecEnvWrapper(ManagerBasedRlEnv(cfg, device="cpu"))
+            return stack.enter_context(contextlib.closing(env))
 
-    yield build
-    for env in made:
-        env.close()
+        yield build
 
 
 def test_counters_and_terrain_are_restored_and_robots_stand_on_it(make: Any) -> None:

@@ -13,61 +13,46 @@ import pytest
 import torch
 import yaml
 
-from scripts import play as play_script
 from scripts import train as train_script
 from tests.hosts.mjlab.running import CARTPOLE, FLAT, SMALL_OVERRIDES, assert_acts_as, newest_run, onnx_metadata
 from tests.hosts.shared import add_checkpoints, check_every_checkpoint
+from tests.scripts.running import ScriptHere
 from trudi_rsl.checkpoints.file import read_checkpoint
 
 EPISODE = "env.episode_length_s=0.5"
+SHORT = ("--headless", "--num_envs", "4", "--max_iterations", "1")
 
-
-class Scripts:
-    """The scripts, run in this process."""
-
-    def __init__(self, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
-        self._monkeypatch, self._capsys = monkeypatch, capsys
-
-    def train(self, *args: str) -> Path:
-        """Train and return the run folder."""
-        assert train_script.main(["--headless", "--num_envs", "4", "--max_iterations", "1", *args]) == 0
-        return newest_run(Path.cwd())
-
-    def train_error(self, *args: str) -> str:
-        """Return the one-line error of a refused training."""
-        self._capsys.readouterr()
-        assert train_script.main(["--headless", "--num_envs", "4", "--max_iterations", "1", *args]) in (1, 2)
-        return self._capsys.readouterr().err.strip().splitlines()[-1]
-
-    def play(self, *args: str) -> str:
-        """Play and return the output."""
-        self._monkeypatch.setattr("sys.argv", ["play.py", *args])
-        self._capsys.readouterr()
-        play_script.main()
-        return self._capsys.readouterr().out
-
-    def play_error(self, *args: str) -> str:
-        """Return the one-line error of a refused play."""
-        with pytest.raises(SystemExit) as exit_info:
-            self.play(*args)
-        return str(exit_info.value.code)
+Capsys = pytest.CaptureFixture[str]
 
 
 @pytest.fixture
-def scripts(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Scripts:
+def play(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: Capsys) -> ScriptHere:
+    """Return ``scripts/play.py``; the test runs in a folder of its own."""
     monkeypatch.chdir(tmp_path)
-    return Scripts(monkeypatch, capsys)
+    return ScriptHere("play.py", tmp_path, monkeypatch, capsys)
+
+
+def train(*args: str) -> Path:
+    """Train the cartpole in this process and return the run folder."""
+    assert train_script.main(["--task", CARTPOLE, *SHORT, *args]) == 0
+    return newest_run(Path.cwd())
+
+
+def train_error(capsys: Capsys, *args: str) -> str:
+    """Return the one-line error of a refused training."""
+    capsys.readouterr()
+    assert train_script.main([*SHORT, *args]) in (1, 2)
+    return capsys.readouterr().err.strip().splitlines()[-1]
 
 
 @pytest.fixture(scope="module")
 def cartpole_run(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Run folder of one iteration of TruDi on the cartpole."""
-    folder = tmp_path_factory.mktemp("cartpole")
     with pytest.MonkeyPatch.context() as patch:
-        patch.chdir(folder)
-        args = ["--task", CARTPOLE, "--num_envs", "4", "--max_iterations", "1", "--seed", "3", "--run_name", "first"]
-        assert train_script.main([*args, *SMALL_OVERRIDES, "agent.algorithm.kl_bound=0.2", "video_length=7"]) == 0
-    return newest_run(folder)
+        patch.chdir(tmp_path_factory.mktemp("cartpole"))
+        return train(
+            "--seed", "3", "--run_name", "first", *SMALL_OVERRIDES, "agent.algorithm.kl_bound=0.2", "video_length=7"
+        )
 
 
 @pytest.mark.slow
@@ -78,21 +63,12 @@ def test_flags_and_overrides_reach_mjlabs_own_training(cartpole_run: Path) -> No
     assert (agent["seed"], agent["logger"], agent["max_iterations"]) == (3, "tensorboard", 1)
     assert "  num_envs: 4\n" in (cartpole_run / "params" / "env.yaml").read_text()
     settings = read_checkpoint(cartpole_run / "model_0.pt")["trudi_rsl"]["settings"]
-    assert settings["kl_bound"] == 0.2
-    assert settings["actor_hidden_dims"] == [16, 16]
+    assert (settings["kl_bound"], settings["actor_hidden_dims"]) == (0.2, [16, 16])
 
 
 @pytest.mark.slow
-def test_a_run_is_resumed_by_folder_and_counts_on(cartpole_run: Path, scripts: Scripts) -> None:
-    args = ["--task", CARTPOLE, "--num_envs", "4", "--max_iterations", "1", "--checkpoint", str(cartpole_run)]
-    assert train_script.main([*args, *SMALL_OVERRIDES, "agent.algorithm.kl_bound=0.2"]) == 0
-    (resumed,) = (run for run in cartpole_run.parent.iterdir() if run != cartpole_run)
-    assert read_checkpoint(resumed / "model_0.pt")["infos"]["env_state"]["common_step_counter"] == 16
-
-
-@pytest.mark.slow
-def test_play_prints_returns_and_exports_the_policy(flat_run: Path, scripts: Scripts) -> None:
-    output = scripts.play("--task", FLAT, "--checkpoint", str(flat_run), "--episodes", "2", EPISODE, "--num_envs", "2")
+def test_play_prints_returns_and_exports_the_policy(flat_run: Path, play: ScriptHere) -> None:
+    output = play("--task", FLAT, "--checkpoint", flat_run, "--episodes", "2", EPISODE, "--num_envs", "2")
     assert "Returns on" in output
     exported = flat_run / "exported" / "policy.onnx"
     metadata = onnx_metadata(exported)
@@ -103,55 +79,42 @@ def test_play_prints_returns_and_exports_the_policy(flat_run: Path, scripts: Scr
 
 @pytest.mark.slow
 def test_every_checkpoint_of_a_run_is_played_alike_and_best_names_the_best(
-    cartpole_run: Path, scripts: Scripts, tmp_path: Path
+    cartpole_run: Path, play: ScriptHere, tmp_path: Path
 ) -> None:
     run = shutil.copytree(cartpole_run, tmp_path / "run")
     add_checkpoints(run)
-    output = scripts.play("--task", CARTPOLE, "--checkpoint", "run", "--every_checkpoint", "--num_envs", "4", EPISODE)
+    output = play("--task", CARTPOLE, "--checkpoint", "run", "--every_checkpoint", "--num_envs", "4", EPISODE)
     check_every_checkpoint(run, output)
     assert not (run / "exported").exists()
+    # outside of a run folder, with the task's settings
+    shutil.copy(cartpole_run / "model_0.pt", tmp_path / "model_0.pt")
+    output = play("--task", CARTPOLE, "--checkpoint", "model_0.pt", "--episodes", "1", "--headless", EPISODE)
+    assert "Checkpoint: model_0.pt" in output
 
 
 @pytest.mark.slow
-def test_reppo_trains_resumes_plays_and_exports(scripts: Scripts) -> None:
-    run = scripts.train("--task", CARTPOLE, "--algo", "reppo", *SMALL_OVERRIDES)
-    assert run.parent.name == "cartpole_reppo"
-    spec = read_checkpoint(run / "model_0.pt")["trudi_rsl"]
-    assert (spec["policy"], spec["settings"]["entropy_target_per_dim"]) == ("gaussian", -0.5)
-    resumed = scripts.train("--task", CARTPOLE, "--algo", "reppo", "--checkpoint", str(run), *SMALL_OVERRIDES)
-    assert read_checkpoint(resumed / "model_0.pt")["infos"]["env_state"]["common_step_counter"] == 16
-    output = scripts.play("--task", CARTPOLE, "--algo", "reppo", "--episodes", "2", EPISODE)
-    assert "reppo, sampler ode" in output
-    assert_acts_as(resumed / "exported" / "policy.onnx", resumed / "model_0.pt")
-    error = scripts.train_error("--task", CARTPOLE, "--checkpoint", str(run), *SMALL_OVERRIDES)
-    assert "is a checkpoint of reppo, not of trudi" in error
-
-
-@pytest.mark.slow
-@pytest.mark.parametrize("algo", ["spo", "dppo", "fpo"])
-def test_ppos_relatives_train_resume_play_and_export(scripts: Scripts, algo: str) -> None:
-    flags = ("--task", CARTPOLE, "--algo", algo)
-    run = scripts.train(*flags, "agent.num_steps_per_env=8")
-    assert run.parent.name == f"cartpole_{algo}"
-    resumed = scripts.train(*flags, "--checkpoint", str(run), "agent.num_steps_per_env=8")
-    assert read_checkpoint(resumed / "model_0.pt")["infos"]["env_state"]["common_step_counter"] == 16
-    output = scripts.play(*flags, "--episodes", "2", EPISODE)
-    assert f"{algo}, sampler ode" in output
+@pytest.mark.parametrize("algo", ["trudi", "reppo", "ppo", "spo", "dppo", "fpo"])
+def test_an_algorithm_trains_resumes_plays_and_exports(algo: str, play: ScriptHere, capsys: Capsys) -> None:
+    small = SMALL_OVERRIDES if algo in ("trudi", "reppo") else ("agent.num_steps_per_env=8",)
+    run = train("--algo", algo, *small)
+    assert run.parent.name == ("cartpole" if algo == "ppo" else f"cartpole_{algo}")
+    assert read_checkpoint(run / "model_0.pt")["trudi_rsl"]["algorithm"] == algo
+    if algo != "ppo":
+        resumed = train("--algo", algo, "--checkpoint", str(run), *small)
+        assert read_checkpoint(resumed / "model_0.pt")["infos"]["env_state"]["common_step_counter"] == 16
+    for sampler in ("ode", "sde") if algo == "ppo" else ("ode",):
+        flags = ("--algo", algo, "--sampler", sampler, "--episodes", "2")
+        assert f"{algo}, sampler {sampler}" in play("--task", CARTPOLE, *flags, EPISODE)
     # the export compares its files with PyTorch before it keeps them
-    assert (resumed / "exported" / "policy.onnx").is_file()
-
-
-@pytest.mark.slow
-def test_the_tasks_own_ppo_trains_and_plays(scripts: Scripts) -> None:
-    run = scripts.train("--task", CARTPOLE, "--algo", "ppo", "agent.num_steps_per_env=8")
-    assert run.parent.name == "cartpole"
-    assert read_checkpoint(run / "model_0.pt")["trudi_rsl"]["algorithm"] == "ppo"
-    for sampler in ("ode", "sde"):
-        flags = ("--algo", "ppo", "--sampler", sampler, "--episodes", "2")
-        output = scripts.play("--task", CARTPOLE, *flags, EPISODE)
-        assert f"ppo, sampler {sampler}" in output
-    error = scripts.train_error("--task", CARTPOLE, "--checkpoint", str(run), *SMALL_OVERRIDES)
-    assert "is a checkpoint of ppo, not of trudi" in error
+    exported = newest_run(Path.cwd()) / "exported" / "policy.onnx"
+    assert exported.is_file() == (algo != "ppo")
+    if algo == "reppo":
+        settings = read_checkpoint(run / "model_0.pt")["trudi_rsl"]["settings"]
+        assert (settings["actor"], settings["entropy_target_per_dim"]) == ("gaussian", -0.5)
+        assert_acts_as(exported, exported.parents[1] / "model_0.pt")
+    if algo != "trudi":
+        error = train_error(capsys, "--task", CARTPOLE, "--checkpoint", str(run), *SMALL_OVERRIDES)
+        assert f"is a checkpoint of {algo}, not of trudi" in error
 
 
 @pytest.mark.parametrize(
@@ -172,35 +135,29 @@ def test_the_tasks_own_ppo_trains_and_plays(scripts: Scripts) -> None:
         (["--task", CARTPOLE, "--device", "cuda:7"], "'cuda:7'"),
         (["--task", CARTPOLE, "--resume", "--load_run", "nosuch"], "cartpole_trudi .*'nosuch'"),
         (["--task", CARTPOLE, "--physics", "newton"], "--physics"),
+        pytest.param(
+            ["--task", CARTPOLE, "--distributed"],
+            "--distributed",
+            marks=pytest.mark.skipif(torch.cuda.is_available(), reason="there is a GPU"),
+        ),
     ],
 )
-def test_wrong_arguments_are_refused_in_one_line(args: list[str], named: str, scripts: Scripts) -> None:
-    error = scripts.train_error(*args)
+@pytest.mark.usefixtures("play")
+def test_wrong_arguments_are_refused_in_one_line(args: list[str], named: str, capsys: Capsys) -> None:
+    error = train_error(capsys, *args)
     assert error.startswith("Error: ")
     assert re.search(named, error)
 
 
-@pytest.mark.skipif(torch.cuda.is_available(), reason="there is a GPU")
-def test_distributed_training_needs_a_gpu(scripts: Scripts) -> None:
-    assert "--distributed" in scripts.train_error("--task", CARTPOLE, "--distributed")
-
-
-def test_a_checkpoint_of_another_task_is_refused_before_the_simulator_starts(flat_run: Path, scripts: Scripts) -> None:
-    error = scripts.play_error("--task", CARTPOLE, "--checkpoint", str(flat_run), "--episodes", "1")
+def test_a_checkpoint_of_another_task_is_refused_before_the_simulator_starts(flat_run: Path, play: ScriptHere) -> None:
+    error = play.error("--task", CARTPOLE, "--checkpoint", flat_run, "--episodes", "1")
     assert f"trained on task '{FLAT}', not on '{CARTPOLE}'" in error
 
 
-def test_without_mjlab_the_error_has_the_install_command(scripts: Scripts, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_without_mjlab_the_error_has_the_install_command(
+    play: ScriptHere, capsys: Capsys, monkeypatch: pytest.MonkeyPatch
+) -> None:
     find_spec = importlib.util.find_spec
     monkeypatch.setattr(importlib.util, "find_spec", lambda name, *a: None if name == "mjlab" else find_spec(name, *a))
-    assert 'pip install "mjlab==1.6.0"' in scripts.train_error("--task", CARTPOLE)
-    assert 'pip install "mjlab==1.6.0"' in scripts.play_error("--task", CARTPOLE, "--episodes", "1")
-
-
-@pytest.mark.slow
-def test_a_checkpoint_outside_of_a_run_folder_plays_with_the_tasks_settings(
-    cartpole_run: Path, scripts: Scripts, tmp_path: Path
-) -> None:
-    shutil.copy(cartpole_run / "model_0.pt", tmp_path / "model_0.pt")
-    output = scripts.play("--task", CARTPOLE, "--checkpoint", "model_0.pt", "--episodes", "1", "--headless", EPISODE)
-    assert "Checkpoint: model_0.pt" in output
+    assert 'pip install "mjlab==1.6.0"' in train_error(capsys, "--task", CARTPOLE)
+    assert 'pip install "mjlab==1.6.0"' in play.error("--task", CARTPOLE, "--episodes", "1")

@@ -21,9 +21,6 @@ from trudi_rsl.deploy import Policy, export_checkpoint
 from trudi_rsl.policies import DiffusionActorCritic
 from trudi_rsl.runners import OnPolicyRunner
 
-NUM_STEPS = 80
-"""Four seconds, in which the pole swings."""
-
 
 class PlainCartpole:
     """MuJoCo in double precision, with nothing of mjlab but the compiled model."""
@@ -69,9 +66,8 @@ def env() -> RslRlVecEnvWrapper:
 @pytest.fixture(scope="module")
 def runner(env: RslRlVecEnvWrapper) -> OnPolicyRunner:
     torch.manual_seed(0)
-    trained = OnPolicyRunner(
-        env, runner_cfg() | {"obs_groups": {"actor": ["actor"], "critic": ["critic"]}}, None, "cpu"
-    )
+    cfg = runner_cfg() | {"obs_groups": {"actor": ["actor"], "critic": ["critic"]}}
+    trained = OnPolicyRunner(env, cfg, None, "cpu")
     trained.learn(2)
     actor_critic = trained.alg.get_policy()
     assert isinstance(actor_critic, DiffusionActorCritic)
@@ -97,7 +93,7 @@ def test_plain_mujoco_gives_mjlabs_observations_and_return(
     plain = PlainCartpole(tmp_path / "cartpole.mjb", qpos, qvel, contract.control_period_s)
 
     rewards, plain_rewards, efforts = [], [], []
-    for step in range(NUM_STEPS):
+    for step in range(80):  # four seconds, in which the pole swings
         seen = plain.read(default)
         whole = np.concatenate([seen[term.name] for term in contract.terms])
         np.testing.assert_allclose(whole, obs["actor"][0].numpy(), atol=2e-2, err_msg=f"step {step}")

@@ -6,6 +6,7 @@ from __future__ import annotations
 
 import dataclasses
 from dataclasses import dataclass
+from typing import Any
 
 import pytest
 from mjlab.rl import MjlabOnPolicyRunner, RslRlOnPolicyRunnerCfg
@@ -49,6 +50,11 @@ def test_the_configuration_keeps_the_tasks_settings_and_the_number_of_env_steps(
     assert trudi.algorithm.to_dict() == TruDiAlgorithmCfg(**given).to_dict()
 
 
+def test_velocity_tasks_have_the_papers_settings_for_locomotion() -> None:
+    algorithm = registry.load_rl_cfg(ROUGH + SUFFIX).algorithm
+    assert (algorithm.gamma, tuple(algorithm.value_range), algorithm.kl_bound) == (0.97, (-10.0, 10.0), 0.1)
+
+
 def test_the_algorithms_fields_are_those_of_trudi_with_their_types_defaults_and_checks() -> None:
     ours, theirs = ({f.name: f.type for f in dataclasses.fields(c)} for c in (TruDiCfg, TruDiAlgorithmCfg))
     assert {name: theirs[name] for name in ours} == ours
@@ -58,27 +64,24 @@ def test_the_algorithms_fields_are_those_of_trudi_with_their_types_defaults_and_
         TruDiAlgorithmCfg(kl_bound=-1.0)
 
 
-def test_reppo_has_trudis_configuration_but_for_the_actor_and_the_folder_of_its_runs() -> None:
-    trudi, reppo = (find_task(FLAT, algo).agent_cfg() for algo in ("trudi", "reppo"))
-    changed = {"actor", "entropy_target_per_dim"}
-    ours, theirs = reppo.algorithm.to_dict(), trudi.algorithm.to_dict()
-    assert set(ours) == {"class_name", *REPPOCfg().to_dict()}
+@pytest.mark.parametrize(
+    ("algo", "cls", "changed"),
+    [("reppo", REPPOCfg, {"actor", "entropy_target_per_dim"}), ("dime", DIMECfg, {"constraint"})],
+)
+def test_trudis_relatives_have_its_configuration_but_for_the_actor_or_trust_region(
+    algo: str, cls: type[REPPOCfg | DIMECfg], changed: set[str]
+) -> None:
+    trudi, other = (find_task(FLAT, name).agent_cfg() for name in ("trudi", algo))
+    ours, theirs = other.algorithm.to_dict(), trudi.algorithm.to_dict()
+    assert set(ours) == {"class_name", *cls().to_dict()}
     assert {name for name in ours if ours[name] != theirs[name]} == changed
-    assert {name: ours[name] for name in changed} == {name: REPPOCfg().to_dict()[name] for name in changed}
+    assert {name: ours[name] for name in changed} == {name: cls().to_dict()[name] for name in changed}
     replaced = {"algorithm": trudi.algorithm, "experiment_name": trudi.experiment_name}
-    assert dataclasses.replace(reppo, **replaced) == trudi
-    assert reppo.experiment_name == trudi.experiment_name.removesuffix("_trudi") + "_reppo"
-    assert find_task(FLAT, "reppo").id == FLAT + SUFFIX
-    with pytest.raises(ConfigError, match=f"With --algo reppo write --task {FLAT}"):
-        find_task(FLAT + SUFFIX, "reppo")
-
-
-def test_dime_has_trudis_configuration_but_for_the_trust_region() -> None:
-    trudi, dime = (find_task(FLAT, algo).agent_cfg() for algo in ("trudi", "dime"))
-    ours, theirs = dime.algorithm.to_dict(), trudi.algorithm.to_dict()
-    assert set(ours) == {"class_name", *DIMECfg().to_dict()}
-    assert {name for name in ours if ours[name] != theirs[name]} == {"constraint"} and ours["constraint"] == "none"
-    assert dime.experiment_name == trudi.experiment_name.removesuffix("_trudi") + "_dime"
+    assert dataclasses.replace(other, **replaced) == trudi
+    assert other.experiment_name == trudi.experiment_name.removesuffix("_trudi") + f"_{algo}"
+    assert find_task(FLAT, algo).id == FLAT + SUFFIX
+    with pytest.raises(ConfigError, match=f"--algo {algo} use --task {FLAT}"):
+        find_task(FLAT + SUFFIX, algo)
 
 
 @pytest.mark.parametrize("algo", ["spo", "dppo", "fpo"])
@@ -93,11 +96,9 @@ def test_ppos_relatives_have_its_configuration_but_for_the_class_and_the_folder_
 
 def test_the_runner_is_the_tasks_own_with_trudis_additions() -> None:
     velocity, cartpole = (registry.load_runner_cls(task + SUFFIX) for task in (FLAT, CARTPOLE))
-    assert velocity is not None
-    assert issubclass(velocity, VelocityOnPolicyRunner)
+    assert velocity is not None and issubclass(velocity, VelocityOnPolicyRunner)
     assert registry.load_runner_cls(CARTPOLE) is None
-    assert cartpole is not None
-    assert issubclass(cartpole, MjlabOnPolicyRunner)
+    assert cartpole is not None and issubclass(cartpole, MjlabOnPolicyRunner)
     assert (velocity.task, cartpole.task) == (FLAT, CARTPOLE)
 
 
@@ -109,17 +110,11 @@ def test_a_task_registered_later_also_gets_a_trudi_task_with_its_own_settings() 
     class ProjectRunner(MjlabOnPolicyRunner):
         pass
 
-    env = registry.load_env_cfg(CARTPOLE)
+    register()  # again, which changes nothing
+    before, env = registry.list_tasks(), registry.load_env_cfg(CARTPOLE)
     registry.register_mjlab_task("Project-Task", env, env, ProjectCfg(camera_rate=60), ProjectRunner)
-    cfg = registry.load_rl_cfg("Project-Task" + SUFFIX)
-    assert isinstance(cfg, TruDiRunnerCfg)
-    assert cfg.camera_rate == 60  # pyright: ignore[reportAttributeAccessIssue]
+    assert set(registry.list_tasks()) - set(before) == {"Project-Task", "Project-Task" + SUFFIX}
+    cfg: Any = registry.load_rl_cfg("Project-Task" + SUFFIX)
+    assert isinstance(cfg, TruDiRunnerCfg) and cfg.camera_rate == 60  # pyright: ignore[reportAttributeAccessIssue]
     runner = registry.load_runner_cls("Project-Task" + SUFFIX)
-    assert runner is not None
-    assert issubclass(runner, ProjectRunner)
-
-
-def test_registering_again_changes_nothing() -> None:
-    before = registry.list_tasks()
-    register()
-    assert registry.list_tasks() == before
+    assert runner is not None and issubclass(runner, ProjectRunner)

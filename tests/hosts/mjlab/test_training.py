@@ -4,7 +4,6 @@
 
 from __future__ import annotations
 
-import math
 import sys
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -14,7 +13,6 @@ import numpy as np
 import pytest
 import torch
 import yaml
-from mjlab.entity import Entity
 from mjlab.envs import ManagerBasedRlEnv
 from mjlab.scripts import train as mjlab_train
 from mjlab.tasks.registry import load_env_cfg, load_rl_cfg, load_runner_cls
@@ -48,7 +46,7 @@ def train(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Train:
     return run
 
 
-def test_two_iterations_on_the_flat_g1_leave_mjlabs_files_and_a_policy_of_finite_weights(flat_run: Path) -> None:
+def test_two_iterations_on_the_flat_g1_leave_mjlabs_files_with_the_settings_and_a_policy(flat_run: Path) -> None:
     assert flat_run.parent.name == "g1_velocity_trudi"
     files = {path.name for path in flat_run.iterdir()}
     assert files >= {"model_0.pt", "model_1.pt", f"{flat_run.name}.onnx", "params"}
@@ -57,19 +55,13 @@ def test_two_iterations_on_the_flat_g1_leave_mjlabs_files_and_a_policy_of_finite
     assert checkpoint["iter"] == 1
     for part in ("actor_state_dict", "critic_state_dict"):
         assert all(torch.isfinite(value).all() for value in checkpoint[part].values())
-
-
-def test_overrides_reach_the_algorithm_and_are_saved_with_the_run(flat_run: Path) -> None:
-    settings = read_checkpoint(flat_run / "model_1.pt")["trudi_rsl"]["settings"]
+    settings = checkpoint["trudi_rsl"]["settings"]
     assert (settings["actor_hidden_dims"], settings["num_mini_batches"], settings["gamma"]) == ([16, 16], 2, 0.97)
     agent = yaml.full_load((flat_run / "params" / "agent.yaml").read_text())
-    cfg = load_rl_cfg(FLAT + "-TruDi")
-    assert (agent["algorithm"]["kl_bound"], agent["num_steps_per_env"]) == (cfg.algorithm.kl_bound, 8)
+    default = load_rl_cfg(FLAT + "-TruDi").algorithm
+    saved = (agent["num_steps_per_env"], agent["algorithm"]["kl_bound"], agent["algorithm"]["learning_rate"])
+    assert saved == (8, default.kl_bound, default.learning_rate)
     assert not {"actor", "critic"} & set(agent)
-    assert math.isclose(agent["algorithm"]["learning_rate"], cfg.algorithm.learning_rate)
-
-
-def test_the_onnx_is_one_file_with_mjlabs_metadata_and_acts_as_the_newest_checkpoint(flat_run: Path) -> None:
     onnx_file = flat_run / f"{flat_run.name}.onnx"
     metadata = onnx_metadata(onnx_file)
     assert set(metadata) >= ROBOT_METADATA
@@ -93,19 +85,17 @@ def test_the_rough_g1_trains_exports_at_each_checkpoint_and_resumes_with_its_cur
         assert_acts_as(onnx_file, Path(path))
 
     monkeypatch.setattr(runner, "save", saved)
-    terrain = ("--env.scene.terrain.terrain-generator.num-rows", "2")
-    terrain += ("--env.scene.terrain.terrain-generator.num-cols", "2")
-    first = train(ROUGH + "-TruDi", *terrain, "--agent.max-iterations", "2")
+    small = [f"--env.scene.terrain.terrain-generator.num-{sides}=2" for sides in ("rows", "cols")]
+    first = train(ROUGH + "-TruDi", *small, "--agent.max-iterations", "2")
     assert exports == ["model_0.pt", "model_1.pt", "model_1.pt"]
     steps = read_checkpoint(first / "model_1.pt")["infos"]["env_state"]["common_step_counter"]
     assert steps == 2 * 8
-    resumed = train(
-        ROUGH + "-TruDi", *terrain, "--agent.max-iterations", "1", "--agent.resume", "True", "--agent.run-name", "again"
-    )
+    again = ("--agent.max-iterations", "1", "--agent.resume", "True", "--agent.run-name", "again")
+    resumed = train(ROUGH + "-TruDi", *small, *again)
     assert resumed.name.endswith("_again")
-    checkpoint = read_checkpoint(resumed / "model_1.pt")
-    assert checkpoint["infos"]["env_state"]["common_step_counter"] == steps + 8
-    assert checkpoint["infos"]["logger"]["tot_timesteps"] == 4 * (steps + 8)
+    infos = read_checkpoint(resumed / "model_1.pt")["infos"]
+    assert infos["env_state"]["common_step_counter"] == steps + 8
+    assert infos["logger"]["tot_timesteps"] == 4 * (steps + 8)
 
 
 def test_a_task_without_joint_positions_is_exported_without_metadata_and_that_is_logged_once(
@@ -152,10 +142,8 @@ def test_a_ppo_checkpoint_is_refused_by_name(train: Train) -> None:
 def test_motion_tracking_exports_the_motion_with_the_policy(train: Train, tmp_path: Path) -> None:
     motion = tmp_path / "motion.npz"
     _stand_still(motion)
-    run = train(
-        "Mjlab-Tracking-Flat-Unitree-G1-TruDi", "--agent.max-iterations", "1",
-        "--env.commands.motion.motion-file", str(motion),
-    )  # fmt: skip
+    args = ("--agent.max-iterations", "1", "--env.commands.motion.motion-file", str(motion))
+    run = train("Mjlab-Tracking-Flat-Unitree-G1-TruDi", *args)
     metadata = onnx_metadata(run / f"{run.name}.onnx")
     assert set(metadata) >= ROBOT_METADATA | {"anchor_body_name", "body_names"}
 
@@ -165,22 +153,11 @@ def _stand_still(path: Path) -> None:
     cfg = load_env_cfg(FLAT)
     cfg.scene.num_envs = 1
     env = ManagerBasedRlEnv(cfg, "cpu")
-    robot: Entity = env.scene["robot"]
-    frames = 50
-    data = {
-        "fps": [1.0 / env.step_dt],
-        "joint_pos": robot.data.default_joint_pos,
-        "joint_vel": robot.data.default_joint_vel,
-        "body_pos_w": robot.data.body_link_pos_w,
-        "body_quat_w": robot.data.body_link_quat_w,
-        "body_lin_vel_w": robot.data.body_link_lin_vel_w,
-        "body_ang_vel_w": robot.data.body_link_ang_vel_w,
-    }
-    repeated = {
-        name: value.repeat(frames, *[1] * (value.ndim - 1)).numpy() if torch.is_tensor(value) else np.array(value)
-        for name, value in data.items()
-    }
-    np.savez(path, **repeated)  # pyright: ignore[reportArgumentType]
+    data = env.scene["robot"].data
+    frame = {f"joint_{name}": getattr(data, f"default_joint_{name}") for name in ("pos", "vel")}
+    frame |= {f"body_{name}_w": getattr(data, f"body_link_{name}_w") for name in ("pos", "quat", "lin_vel", "ang_vel")}
+    frames: Any = {name: value.numpy().repeat(50, axis=0) for name, value in frame.items()}
+    np.savez(path, fps=[1.0 / env.step_dt], **frames)
     env.close()
 
 
@@ -193,8 +170,7 @@ def test_training_with_and_without_evaluations_ends_in_the_same_weights_and_the_
     _, without = weights("--agent.run-name", "without")
     run, evaluated = weights("--agent.run-name", "with", "--agent.evaluation-episodes", "2")
     assert all(torch.equal(value, evaluated[name]) for name, value in without.items())
-    events = EventAccumulator(str(run))
-    events.Reload()
+    events = EventAccumulator(str(run)).Reload()
     returns = {event.step: event.value for event in events.Scalars("Evaluation/mean_return")}
     assert sorted(returns) == [0, 1, 2]
     best = max(returns, key=lambda iteration: returns[iteration])

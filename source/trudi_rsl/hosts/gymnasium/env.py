@@ -39,11 +39,10 @@ class GymnasiumVecEnv(VecEnv):
     Observations are a TensorDict ``{"policy": [E, O]}`` of float32. The step that ends an episode returns the first
     observation of the next episode.
 
+    Beside those of :class:`rsl_rl.env.VecEnv`:
+
     Attributes:
-        num_envs: E.
-        num_actions: A.
         max_episode_length: The task's time limit in steps, or :data:`NO_TIME_LIMIT`.
-        device: Device of the returned tensors.
         cfg: Arguments the environment was made from, for RSL-RL's log writers.
         task: The id the environment was made with.
         action_low: Lower action bound ``[A]``, float32, in the environment's units.
@@ -161,10 +160,7 @@ class GymnasiumVecEnv(VecEnv):
         return self._tensordict(self._obs)
 
     def step(self, actions: torch.Tensor) -> tuple[TensorDict, torch.Tensor, torch.Tensor, dict[str, Any]]:
-        """Step every environment once.
-
-        Args:
-            actions: ``[E, A]`` in the environment's own units; clipped to ``action_low`` .. ``action_high``.
+        """Step every environment with actions ``[E, A]`` in its own units, clipped to its bounds.
 
         Returns:
             Observations ``{"policy": [E, O]}``, rewards ``[E]`` float32, dones ``[E]`` long (terminated or truncated),

@@ -31,13 +31,10 @@ class Faults:
         self._warned = False
 
     def filter_nonfinite(self, envs: SyncVectorEnv, step: Step, infos: dict[str, Any], restart: bool) -> Step:
-        """Return the step without NaN and infinity.
+        """Return a step without NaN and infinity.
 
-        Args:
-            envs: The environments that were stepped.
-            step: Their step.
-            infos: Infos of the step; receives the last observations of restarted environments.
-            restart: Whether to reset faulty environments while the others go on, instead of raising.
+        With ``restart``, faulty environments are reset while the others go on; ``infos`` receives their last
+        observations.
 
         Raises:
             NonFiniteError: Some environment is faulty and ``restart`` is False, all environments are, or one is faulty

@@ -40,10 +40,7 @@ def action_limits(
 ) -> tuple[np.ndarray, np.ndarray]:
     """Return lower and upper action bounds of an environment, each ``[A]`` in the space's dtype.
 
-    Args:
-        space: Action space.
-        task: Task name for messages.
-        fallback: ``(low, high)`` for entries that the Box leaves unbounded on that side.
+    ``fallback`` is ``(low, high)`` for entries that the Box leaves unbounded on that side.
 
     Raises:
         ConfigError: The space is not a 1-D Box of floats, is unbounded without ``fallback``, or is empty.
@@ -86,13 +83,7 @@ def make_env(
     env_kwargs: Mapping[str, Any] | None = None,
     render_mode: str | None = None,
 ) -> gym.Env:
-    """Make one environment of a registered task.
-
-    Args:
-        task: A Gymnasium id, or ``module:Env-v0`` for an id that importing ``module`` registers.
-        max_episode_steps: Time limit in steps; None keeps the task's own.
-        env_kwargs: Options of the environment's constructor.
-        render_mode: Gymnasium's render mode.
+    """Make one environment of a task; arguments are those of :class:`~trudi_rsl.hosts.gymnasium.env.GymnasiumVecEnv`.
 
     Raises:
         ConfigError: The task or an option is unknown, or the task cannot use an option's value.
@@ -130,13 +121,7 @@ def make_env(
 
 
 def try_options(task: str, env_kwargs: Mapping[str, Any], make: Callable[[], gym.Env]) -> None:
-    """Raise ConfigError if the simulator cannot use options, some of which tasks read only when they are stepped.
-
-    Args:
-        task: Task name for messages.
-        env_kwargs: The options.
-        make: Makes an environment with them, which is stepped once and closed.
-    """
+    """Raise ConfigError if one step of a throw-away environment fails: some options are read only then."""
     with _mujoco_warnings_off(), contextlib.closing(make()) as env:
         try:
             env.reset()
@@ -169,16 +154,11 @@ def vectorize(first: gym.Env, make: Callable[[], gym.Env], num_envs: int) -> Syn
 @contextlib.contextmanager
 def _mujoco_warnings_off() -> Iterator[None]:
     """Keep MuJoCo from repeating for each further environment its warnings about the model of the first."""
-    mujoco = sys.modules.get("mujoco")
-    if mujoco is None:
+    with contextlib.ExitStack() as stack:
+        if (mujoco := sys.modules.get("mujoco")) is not None:
+            stack.callback(mujoco.set_mju_user_warning, mujoco.get_mju_user_warning())
+            mujoco.set_mju_user_warning(lambda _message: None)
         yield
-        return
-    handler = mujoco.get_mju_user_warning()
-    mujoco.set_mju_user_warning(lambda _message: None)
-    try:
-        yield
-    finally:
-        mujoco.set_mju_user_warning(handler)
 
 
 def _unusable_options(task: str, env_kwargs: Mapping[str, Any], error: Exception) -> str:

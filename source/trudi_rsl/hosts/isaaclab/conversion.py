@@ -10,7 +10,7 @@ from typing import Any
 from isaaclab.utils import configclass  # pyright: ignore[reportMissingImports]
 from isaaclab_rl.rsl_rl import RslRlOnPolicyRunnerCfg  # pyright: ignore[reportMissingImports]
 
-from trudi_rsl.checkpoints.format import PolicyGradientAlgorithm
+from trudi_rsl.checkpoints.format import NAMES, Algorithm
 from trudi_rsl.errors import ConfigError
 from trudi_rsl.hosts.ppo_conversion import relative_class, sibling_name, trudi_settings
 from trudi_rsl.rsl_rl_compat.version import ALGORITHM_CLASS_NAME, INSTALLED, POLICY_CLASS_NAME, POLICY_STYLE, PPO_MODELS
@@ -54,24 +54,46 @@ class RslRlTrudiRunnerCfg(RslRlOnPolicyRunnerCfg):
 _PPO_FIELDS = ("class_name", "actor", "critic", "policy", "algorithm", "torch_compile_mode")
 
 
-def trudi_from_ppo(task: str, ppo: Any) -> Any:
-    """Make a TruDi configuration from a task's PPO configuration; :func:`trudi_settings` defines what is kept.
+def convert(task: str, cfg: Any, algo: Algorithm) -> Any:
+    """Make a task's configuration for an algorithm from that for TruDi (REPPO, DIME) or PPO (all others).
 
     Args:
         task: Task name; selects the preset.
-        ppo: The task's own ``RslRlOnPolicyRunnerCfg``, not modified. In Isaac Lab 3.0 it may be, or have fields that
-            are, a set of alternatives to choose from on the command line (``PresetCfg``).
-
-    Returns:
-        An ``RslRlTrudiRunnerCfg``, or a set of alternatives of them.
+        cfg: The task's own ``RslRlOnPolicyRunnerCfg``, not modified. In Isaac Lab 3.0 it may be, or have fields that
+            are, a set of alternatives to choose from on the command line (``PresetCfg``); then so is the result.
+        algo: The algorithm. DPPO and FPO build their actor from PPO's actor section.
 
     Raises:
-        ConfigError: ``ppo`` is not a configuration of RSL-RL's on-policy runner.
+        ConfigError: ``cfg`` is not a configuration of RSL-RL's on-policy runner, or RSL-RL is too old.
     """
-    if choices := alternatives(ppo):
-        return _preset({name: trudi_from_ppo(task, choice) for name, choice in choices.items()})
-    _require_on_policy(task, ppo, "TruDi")
-    cfg = RslRlTrudiRunnerCfg()
+    if choices := alternatives(cfg):
+        from isaaclab_tasks.utils import preset  # pyright: ignore[reportMissingImports]
+
+        return preset(**{name: convert(task, choice, algo) for name, choice in choices.items()})
+    if algo in ("reppo", "dime"):
+        sibling = copy.deepcopy(cfg)
+        names = ("class_name", *fields_from_trudi(algo))
+        sibling.algorithm = ALGORITHM_CFGS[algo](**{name: getattr(cfg.algorithm, name) for name in names})
+        sibling.experiment_name = sibling_name(cfg.experiment_name, algo)
+        return sibling
+    if not isinstance(cfg, RslRlOnPolicyRunnerCfg):
+        raise ConfigError(
+            f"The RSL-RL configuration of {task!r} is a {type(cfg).__name__}, but {NAMES[algo]} needs an "
+            "RslRlOnPolicyRunnerCfg to start from. Write your own configuration with algorithm = "
+            "RslRlTrudiAlgorithmCfg() (trudi_rsl.hosts.isaaclab.conversion)."
+        )
+    if algo == "trudi":
+        return _trudi_from_ppo(task, cfg)
+    if not PPO_MODELS:
+        raise ConfigError(f"{NAMES[algo]} needs rsl-rl-lib 5 (Isaac Lab 3.0); installed is {INSTALLED}.")
+    relative = copy.deepcopy(cfg)
+    relative.algorithm.class_name = relative_class(algo)
+    relative.experiment_name = sibling_name(cfg.experiment_name, algo)
+    return relative
+
+
+def _trudi_from_ppo(task: str, ppo: Any) -> RslRlTrudiRunnerCfg:
+    """Make a TruDi configuration; :func:`trudi_settings` defines what is kept of PPO's."""
     names = [f.name for f in dataclasses.fields(RslRlOnPolicyRunnerCfg) if f.name not in _PPO_FIELDS]
     values = {name: None if value is dataclasses.MISSING else value for name, value in ppo.to_dict().items()}
     settings = trudi_settings(task, values, "isaaclab")
@@ -80,54 +102,10 @@ def trudi_from_ppo(task: str, ppo: Any) -> Any:
         settings["policy"] = RslRlTrudiPolicyCfg()
         if groups := settings.get("obs_groups"):
             settings["obs_groups"] = {"policy" if name == "actor" else name: groups[name] for name in groups}
+    cfg = RslRlTrudiRunnerCfg()
     for name, value in ({name: getattr(ppo, name) for name in names} | settings).items():
         setattr(cfg, name, value)
     return cfg
-
-
-def sibling_of_trudi(trudi: Any, algo: LearnerAlgorithm) -> Any:
-    """Make a task's configuration for REPPO or DIME from that for TruDi or a set of alternatives, not modified."""
-    if choices := alternatives(trudi):
-        return _preset({name: sibling_of_trudi(choice, algo) for name, choice in choices.items()})
-    cfg = copy.deepcopy(trudi)
-    names = ("class_name", *fields_from_trudi(algo))
-    cfg.algorithm = ALGORITHM_CFGS[algo](**{name: getattr(cfg.algorithm, name) for name in names})
-    cfg.experiment_name = sibling_name(cfg.experiment_name, algo)
-    return cfg
-
-
-def relative_of_ppo(task: str, ppo: Any, algo: PolicyGradientAlgorithm) -> Any:
-    """Make a task's configuration for SPO, DPPO or FPO: its PPO configuration with another algorithm class.
-
-    ``ppo`` may be a set of alternatives. DPPO and FPO build their actor from PPO's actor section.
-
-    Raises:
-        ConfigError: ``ppo`` is not a configuration of RSL-RL's on-policy runner, or RSL-RL is older than 5.
-    """
-    if choices := alternatives(ppo):
-        return _preset({name: relative_of_ppo(task, choice, algo) for name, choice in choices.items()})
-    _require_on_policy(task, ppo, algo.upper())
-    if not PPO_MODELS:
-        raise ConfigError(f"{algo.upper()} needs rsl-rl-lib 5 (Isaac Lab 3.0); installed is {INSTALLED}.")
-    cfg = copy.deepcopy(ppo)
-    cfg.algorithm.class_name = relative_class(algo)
-    cfg.experiment_name = sibling_name(cfg.experiment_name, algo)
-    return cfg
-
-
-def _require_on_policy(task: str, cfg: Any, algorithm: str) -> None:
-    if not isinstance(cfg, RslRlOnPolicyRunnerCfg):
-        raise ConfigError(
-            f"The RSL-RL configuration of {task!r} is a {type(cfg).__name__}, but {algorithm} needs an "
-            "RslRlOnPolicyRunnerCfg to start from. Write your own configuration with algorithm = "
-            "RslRlTrudiAlgorithmCfg() (trudi_rsl.hosts.isaaclab.conversion)."
-        )
-
-
-def _preset(choices: dict[str, Any]) -> Any:
-    from isaaclab_tasks.utils import preset  # new in Isaac Lab 3.0  # pyright: ignore[reportMissingImports]
-
-    return preset(**choices)
 
 
 def alternatives(cfg: Any) -> dict[str, Any]:

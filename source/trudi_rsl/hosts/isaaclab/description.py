@@ -3,21 +3,13 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Sequence
 from typing import Any
 
 import torch
 from torch import Tensor
 
-from trudi_rsl.hosts.manager_terms import (
-    affine_action,
-    describe_managers,
-    first_row,
-    joint_action_kind,
-    numbers,
-    raw_bounds,
-)
+from trudi_rsl.hosts.manager_terms import describe_managers, joint_range, numbers, raw_bounds
 
 NO_LIMIT = 1.0e3
 """Joint limits of at least this magnitude (radians or metres) mean no limit."""
@@ -32,8 +24,7 @@ def term_bounds(term: Any) -> tuple[Tensor, Tensor] | None:
     if not any(cls.__name__ == "JointPositionAction" for cls in type(term).__mro__):
         return None
     limits = _as_tensor(term._asset.data.joint_pos_limits)[0][term._joint_ids]
-    turn = first_row(term._offset, limits)[:, None] + limits.new_tensor([-math.pi, math.pi])
-    low, high = torch.where(limits.abs() < NO_LIMIT, limits, turn).unbind(-1)
+    low, high = joint_range(limits, limits.abs() < NO_LIMIT, term._offset)
     return raw_bounds(low, high, term._offset, term._scale, None if term.cfg.clip is None else term._clip)
 
 
@@ -43,16 +34,12 @@ def _as_tensor(values: Any) -> Tensor:
 
 def describe(env: Any, groups: Sequence[str]) -> dict[str, Any]:
     """Return observation terms, actions, commands and the robot; see :func:`describe_managers`."""
-    return describe_managers(env, groups, _action, lambda term: _robot(term._asset))
+    return describe_managers(env, groups, _joints, term_bounds, lambda term: _robot(term._asset))
 
 
-def _action(name: str, term: Any) -> dict[str, Any] | None:
-    if joint_action_kind(term) is None:
-        return None
+def _joints(term: Any) -> tuple[Sequence[str], Sequence[int]]:
     ids = term._joint_ids
-    if isinstance(ids, slice):
-        ids = range(len(term._asset.joint_names))[ids]
-    return affine_action(name, term, term._joint_names, ids, term_bounds(term))
+    return term._joint_names, range(len(term._asset.joint_names))[ids] if isinstance(ids, slice) else ids
 
 
 def _robot(asset: Any) -> dict[str, Any]:

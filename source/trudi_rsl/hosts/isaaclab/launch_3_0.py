@@ -22,17 +22,19 @@ from trudi_rsl.evaluation.policies import load_into, policy_for
 from trudi_rsl.hosts.isaaclab.task import Task, task_to_play, task_to_train, use_trained_settings
 from trudi_rsl.runners import OnPolicyRunner
 
-PASSED_ON = ("num_envs", "seed", "max_iterations", "device", "experiment_name", "run_name", "logger")
-"""Flags with a value that Isaac Lab's command also has."""
+PASSED_ON = (
+    *("num_envs", "seed", "max_iterations", "device", "experiment_name", "run_name", "logger"),
+    *("video_length", "video_interval"),
+)
+"""Flags with a value that Isaac Lab's commands also have."""
 
 
 def train(args: argparse.Namespace, host_args: list[str]) -> None:
     """Train; see :func:`trudi_rsl.hosts.isaaclab.launch.train`."""
     load_external_tasks()
     task, checkpoint = task_to_train(args, host_args)
-    argv = _arguments(args, task, checkpoint, (*PASSED_ON, "video_length", "video_interval"), ("video", "distributed"))
     with _replaced(train_rsl_rl, create_rsl_rl_runner=_create_runner):
-        run_train_cli([*argv, *host_args])
+        run_train_cli([*_arguments(args, task, checkpoint), *host_args])
 
 
 def play(args: argparse.Namespace, host_args: list[str]) -> None:
@@ -74,22 +76,19 @@ def play(args: argparse.Namespace, host_args: list[str]) -> None:
         )
 
     stock_playback = play_rsl_rl.run_playback
-    names = tuple(name for name in PASSED_ON if name not in ("max_iterations", "run_name", "logger"))
-    argv = _arguments(args, task, checkpoint, (*names, "video_length"), ("video",))
     with _replaced(play_rsl_rl, create_rsl_rl_runner=create_runner, run_playback=run_playback):
-        run_play_cli([*argv, *host_args])
+        run_play_cli([*_arguments(args, task, checkpoint), *host_args])
 
 
-def _arguments(
-    args: argparse.Namespace, task: Task, checkpoint: Path | None, values: tuple[str, ...], switches: tuple[str, ...]
-) -> list[str]:
+def _arguments(args: argparse.Namespace, task: Task, checkpoint: Path | None) -> list[str]:
+    """Return the arguments of Isaac Lab's command; the flags of ``scripts/play.py`` are fewer."""
     argv = ["--rl_library", "rsl_rl", "--task", task.id, "--agent", task.agent_key]
     if args.num_threads:
         torch.set_num_threads(args.num_threads)
-    for name in values:
+    for name in PASSED_ON:
         if (value := getattr(args, name, None)) is not None:
             argv += [f"--{name}", str(value)]
-    argv += [f"--{name}" for name in switches if getattr(args, name, False)]
+    argv += [f"--{name}" for name in ("video", "distributed") if getattr(args, name, False)]
     if checkpoint is not None:
         argv += ["--checkpoint", str(checkpoint.resolve())]
     if args.device and not getattr(args, "distributed", False):

@@ -49,12 +49,9 @@ def __getattr__(name: str) -> Callable[[], Any]:
     def agent_cfg() -> Any:
         from isaaclab_tasks.utils.parse_cfg import load_cfg_from_registry  # pyright: ignore[reportMissingImports]
 
-        from trudi_rsl.hosts.isaaclab.conversion import relative_of_ppo, sibling_of_trudi, trudi_from_ppo
+        from trudi_rsl.hosts.isaaclab.conversion import convert
 
-        cfg, algorithm = load_cfg_from_registry(task, source), cast("Any", algo)
-        if algo == "trudi":
-            return trudi_from_ppo(task, cfg)
-        return sibling_of_trudi(cfg, algorithm) if source == TRUDI_KEY else relative_of_ppo(task, cfg, algorithm)
+        return convert(task, load_cfg_from_registry(task, source), cast("Any", algo))
 
     return agent_cfg
 

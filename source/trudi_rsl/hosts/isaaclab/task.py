@@ -92,12 +92,9 @@ def task_to_play(args: argparse.Namespace, overrides: Sequence[str]) -> tuple[Ta
 
 
 def find_task(name: str, algo: str, play: bool = False) -> Task:
-    """Return the task of the installed Isaac Lab that has this name or is the same task under another name.
+    """Return the installed Isaac Lab's task of a name in 2.3 or 3.0, or ``module:Name`` if ``module`` registers it.
 
-    Args:
-        name: Task name of Isaac Lab 2.3 or 3.0, or ``module:Name`` for a task that importing ``module`` registers.
-        algo: Name of an algorithm.
-        play: Prefer the task's variant for playing, if it has one.
+    With ``play``, its variant for playing, if it has one.
 
     Raises:
         ConfigError: The task or algorithm does not exist, or the task has no configuration for RSL-RL.

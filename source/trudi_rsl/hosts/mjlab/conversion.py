@@ -53,14 +53,9 @@ _PPO_SECTIONS = ("actor", "critic", "algorithm")
 
 
 def trudi_from_ppo(task: str, ppo: RslRlOnPolicyRunnerCfg) -> TruDiRunnerCfg:
-    """Make a TruDi configuration from a task's PPO configuration; :func:`trudi_settings` defines what is kept.
+    """Make a TruDi configuration from a task's PPO configuration, which is not modified.
 
-    Args:
-        task: Task name; selects the preset.
-        ppo: The task's runner configuration, not modified. Fields that a project has added to it are kept.
-
-    Raises:
-        ConfigError: ``ppo`` is for distillation.
+    :func:`trudi_settings` defines what is kept; so are fields that a project has added.
     """
     names = [f.name for f in dataclasses.fields(ppo) if f.name not in _PPO_SECTIONS]
     settings = trudi_settings(task, dataclasses.asdict(ppo), "mjlab")
@@ -78,10 +73,7 @@ def sibling_from_trudi(trudi: TruDiRunnerCfg, algo: LearnerAlgorithm) -> TruDiRu
 
 
 def relative_of_ppo(ppo: RslRlOnPolicyRunnerCfg, algo: PolicyGradientAlgorithm) -> RslRlOnPolicyRunnerCfg:
-    """Make a task's configuration for SPO, DPPO or FPO: its PPO configuration with another algorithm class.
-
-    DPPO and FPO build their actor from PPO's actor section.
-    """
+    """Make a task's configuration for SPO, DPPO or FPO: its PPO configuration with another algorithm class."""
     algorithm = dataclasses.replace(ppo.algorithm, class_name=relative_class(algo))
     return dataclasses.replace(ppo, algorithm=algorithm, experiment_name=sibling_name(ppo.experiment_name, algo))
 
@@ -93,9 +85,8 @@ def _runner_class(ppo: type) -> Any:
     if not own:
         return TruDiRunnerCfg
     hints = typing.get_type_hints(ppo)
-    return dataclasses.make_dataclass(
-        f"TruDi{ppo.__name__}", [(f.name, hints[f.name], f) for f in own], bases=(TruDiRunnerCfg,)
-    )
+    fields = [(f.name, hints[f.name], f) for f in own]
+    return dataclasses.make_dataclass(f"TruDi{ppo.__name__}", fields, bases=(TruDiRunnerCfg,))
 
 
 def why_not(rl_cfg: Any) -> str | None:

@@ -3,7 +3,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Sequence
 from typing import Any
 
@@ -13,14 +12,7 @@ from mjlab.envs.mdp.actions import JointPositionAction  # pyright: ignore[report
 from mjlab.rl.exporter_utils import get_base_metadata, list_to_csv_str  # pyright: ignore[reportMissingImports]
 from torch import Tensor
 
-from trudi_rsl.hosts.manager_terms import (
-    affine_action,
-    describe_managers,
-    first_row,
-    joint_action_kind,
-    numbers,
-    raw_bounds,
-)
+from trudi_rsl.hosts.manager_terms import describe_managers, joint_range, numbers, raw_bounds
 
 JOINT_TRANSMISSION = 0
 """MuJoCo's ``mjTRN_JOINT``: the actuator acts on a joint."""
@@ -37,19 +29,13 @@ def term_bounds(term: Any) -> tuple[Tensor, Tensor] | None:
     """
     kind = type(term).__name__
     if kind == "JointPositionAction":
-        limits = _joint_range(term)
+        ranges = term._entity.data.joint_pos_limits[0][term.target_ids]
+        limits = joint_range(ranges, ranges.isfinite(), term.offset)
     else:
         limits = _effort_range(term) if kind == "JointEffortAction" else None
     if limits is None:
         return None
     return raw_bounds(*limits, term.offset, term.scale, None if term.cfg.clip is None else term._clip)
-
-
-def _joint_range(term: Any) -> tuple[Tensor, Tensor]:
-    limits = term._entity.data.joint_pos_limits[0][term.target_ids]
-    turn = first_row(term.offset, limits)[:, None] + limits.new_tensor([-math.pi, math.pi])
-    low, high = torch.where(limits.isfinite(), limits, turn).unbind(-1)
-    return low, high
 
 
 def _effort_range(term: Any) -> tuple[Tensor, Tensor] | None:
@@ -71,13 +57,13 @@ def _effort_range(term: Any) -> tuple[Tensor, Tensor] | None:
 
 def describe(env: Any, groups: Sequence[str]) -> dict[str, Any]:
     """Return observation terms, actions, commands and the robot; see :func:`describe_managers`."""
-    return describe_managers(env, groups, _action, lambda term: _robot(term._entity, env.sim.mj_model))
-
-
-def _action(name: str, term: Any) -> dict[str, Any] | None:
-    if joint_action_kind(term) is None:
-        return None
-    return affine_action(name, term, term.target_names, term.target_ids.tolist(), term_bounds(term))
+    return describe_managers(
+        env,
+        groups,
+        lambda term: (term.target_names, term.target_ids.tolist()),
+        term_bounds,
+        lambda term: _robot(term._entity, env.sim.mj_model),
+    )
 
 
 def _robot(entity: Any, model: Any) -> dict[str, Any]:

@@ -53,11 +53,7 @@ class Task:
 
 
 def find_task(name: str, algo: str | None = None) -> Task:
-    """Return a registered task.
-
-    Args:
-        name: Task name, with or without :data:`SUFFIX`.
-        algo: Name of the algorithm; None means TruDi.
+    """Return the task registered as ``name``, with or without :data:`SUFFIX`, for an algorithm (default: TruDi).
 
     Raises:
         ConfigError: The task or the algorithm does not exist, or the algorithm cannot train the task.

@@ -7,7 +7,6 @@ dimensions of NVIDIA's, but are not the same: returns must not be compared with 
 
 from __future__ import annotations
 
-import argparse
 import importlib.util
 import subprocess
 import sys
@@ -15,10 +14,9 @@ import zipfile
 from pathlib import Path
 
 from tests.hosts.isaaclab_3_0.assets.allegro import write_allegro
-from tests.hosts.isaaclab_3_0.assets.classic import write_ant, write_cartpole
 from tests.hosts.isaaclab_3_0.assets.humanoids import write_g1, write_h1
-from tests.hosts.isaaclab_3_0.assets.scenery import write_cube, write_ground
 from tests.hosts.isaaclab_3_0.assets.shadow import write_shadow
+from tests.hosts.isaaclab_3_0.assets.simple import write_ant, write_cartpole, write_cube, write_ground
 
 # Source of the G1's MJCF file; the package is not installed.
 MJLAB = "mjlab==1.6.0"
@@ -57,8 +55,4 @@ def read_g1(cache: Path) -> Path:
 
 
 if __name__ == "__main__":
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("root", type=Path, help="folder to write")
-    parser.add_argument("--cache", type=Path, help="where downloads stay (default: the folder itself)")
-    args = parser.parse_args()
-    build_assets(args.root, args.cache or args.root)
+    build_assets(root := Path(sys.argv[1]), root)

@@ -1,11 +1,11 @@
 # SPDX-License-Identifier: BSD-3-Clause
-"""The classic control tasks' robots: the cartpole is written here, the ant comes from Newton's examples."""
+"""Ground, cube, cartpole and ant."""
 
 from __future__ import annotations
 
 from pathlib import Path
 
-from pxr import Usd, UsdGeom, UsdPhysics  # pyright: ignore[reportMissingImports]
+from pxr import Gf, Sdf, Usd, UsdGeom, UsdPhysics  # pyright: ignore[reportMissingImports]
 
 from tests.hosts.isaaclab_3_0.assets.usd import add_drive, connect, make_body, new_stage, place, vector
 
@@ -49,3 +49,34 @@ def _box(
     box.CreateSizeAttr(1.0)
     box.AddScaleOp().Set(vector(size))
     return prim
+
+
+def write_ground(path: Path) -> None:
+    """Write what ``spawn_ground_plane`` looks for: a plane that collides, and a mesh with texture coordinates."""
+    with new_stage(path, "World") as stage:
+        plane = UsdGeom.Plane.Define(stage, "/World/CollisionPlane")
+        plane.CreateAxisAttr("Z")
+        plane.CreateWidthAttr(200.0)
+        plane.CreateLengthAttr(200.0)
+        UsdPhysics.CollisionAPI.Apply(plane.GetPrim())
+        UsdGeom.Imageable(plane).CreatePurposeAttr("guide")
+        place(UsdGeom.Xform.Define(stage, "/World/Environment").GetPrim())
+        mesh = UsdGeom.Mesh.Define(stage, "/World/Environment/Geometry")
+        corners = [(-50, -50), (50, -50), (50, 50), (-50, 50)]
+        mesh.CreatePointsAttr([(x, y, 0) for x, y in corners])
+        mesh.CreateFaceVertexCountsAttr([4])
+        mesh.CreateFaceVertexIndicesAttr([0, 1, 2, 3])
+        texture = UsdGeom.PrimvarsAPI(mesh).CreatePrimvar("st", Sdf.ValueTypeNames.TexCoord2fArray, "vertex")
+        texture.Set([Gf.Vec2f(x / 2, y / 2) for x, y in corners])
+
+
+def write_cube(path: Path) -> None:
+    """Write the cube of 6.5 cm and 0.1 kg that hands turn."""
+    with new_stage(path, "dex_cube") as stage:
+        cube = stage.GetDefaultPrim()
+        place(cube)
+        UsdPhysics.RigidBodyAPI.Apply(cube)
+        UsdPhysics.MassAPI.Apply(cube).CreateMassAttr(0.1)
+        shape = UsdGeom.Cube.Define(stage, "/dex_cube/geom")
+        shape.CreateSizeAttr(0.065)
+        UsdPhysics.CollisionAPI.Apply(shape.GetPrim())
