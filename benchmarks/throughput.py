@@ -172,7 +172,7 @@ def evaluation_cost(quick: bool) -> Record:
             iteration = statistics.median(timeit.repeat(partial(runner.learn, 1), number=1, repeat=iterations))
             rating = RateCheckpoints(None, stopped=lambda: False)
             rating.make_env(runner, cfg.agent.evaluation_episodes)
-            evaluate = partial(rating.evaluate, runner)
+            evaluate = partial(rating.evaluate, runner, cfg.agent.evaluation_episodes)
             seconds = statistics.median(timeit.repeat(evaluate, number=1, repeat=evaluations))
             rating.on_end(runner)
         records[algo] = {

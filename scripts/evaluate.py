@@ -65,19 +65,20 @@ def parse() -> argparse.Namespace:
 
 def run(args: argparse.Namespace) -> None:
     """Check everything, run what is missing, compare, and write."""
+    from trudi_rsl.command_line import require_new
     from trudi_rsl.deploy.provenance import commit, versions
     from trudi_rsl.evaluation.comparison import compare, read_ranges, require_ranges
     from trudi_rsl.evaluation.identify import describe_mixtures, find_subjects
     from trudi_rsl.evaluation.measurement import Evaluation, EvaluationCfg, measure_all
     from trudi_rsl.evaluation.samplers import expand_samplers, supported_samplers
-    from trudi_rsl.evaluation.tables import as_markdown, require_free, write_comparison
+    from trudi_rsl.evaluation.tables import FILES, as_markdown, write_comparison
     from trudi_rsl.hosts.registry import GYMNASIUM
 
     samplers = expand_samplers(args.sampler, args.score_scale, args.num_candidates, args.initial_latent)
     cfg = EvaluationCfg(args.episodes, args.num_envs, args.seed, args.device, args.num_threads, tuple(args.overrides))
     ranges = read_ranges(args.normalize, args.reference)
     output = args.output or Path("logs", "evaluation", datetime.now().strftime("%Y-%m-%d_%H-%M-%S"))
-    require_free(output)
+    require_new(*(output / name for name in FILES))
     subjects = find_subjects(args.paths)
     if not args.by_task and args.metric == "return":
         require_ranges((subject.task for subject in subjects), ranges)

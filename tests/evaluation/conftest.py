@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -10,16 +11,12 @@ import pytest
 from tests.evaluation.tiny_runs import train_tiny
 
 
-@pytest.fixture(scope="session")
-def trudi_checkpoint(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return train_tiny("trudi", tmp_path_factory.mktemp("runs") / "trudi")
+def _checkpoint_of(algorithm: str) -> Callable[..., Path]:
+    @pytest.fixture(scope="session")
+    def checkpoint(tmp_path_factory: pytest.TempPathFactory) -> Path:
+        return train_tiny(algorithm, tmp_path_factory.mktemp("runs") / algorithm)
+
+    return checkpoint
 
 
-@pytest.fixture(scope="session")
-def reppo_checkpoint(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return train_tiny("reppo", tmp_path_factory.mktemp("runs") / "reppo")
-
-
-@pytest.fixture(scope="session")
-def ppo_checkpoint(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return train_tiny("ppo", tmp_path_factory.mktemp("runs") / "ppo")
+trudi_checkpoint, reppo_checkpoint, ppo_checkpoint = map(_checkpoint_of, ("trudi", "reppo", "ppo"))

@@ -114,9 +114,8 @@ def test_an_observation_can_come_from_a_file(tmp_path: Path, shape: tuple[int, .
     ("values", "message"),
     [
         (np.zeros(3), r"the 4 finite numbers .* float64 of shape \(3,\)"),
-        (np.zeros((2, 4)), r"shape \(2, 4\)"),
         (np.full(4, np.nan), "the 4 finite numbers"),
-        (np.array(["a"] * 4), "it holds <U1"),
+        (np.array(["a"] * 4), "not <U1"),
     ],
 )
 def test_files_of_other_content_are_refused(tmp_path: Path, values: np.ndarray, message: str) -> None:
@@ -125,13 +124,7 @@ def test_files_of_other_content_are_refused(tmp_path: Path, values: np.ndarray, 
         read_observation(tmp_path / "obs.npy", 4)
 
 
-def test_files_that_are_none_are_refused(tmp_path: Path) -> None:
+def test_a_file_that_holds_no_array_is_refused(tmp_path: Path) -> None:
     (tmp_path / "text.npy").write_text("not an array")
-    for name in ("text.npy", "none.npy"):
-        with pytest.raises(ConfigError, match=f"Cannot read an observation from .*{name}"):
-            read_observation(tmp_path / name, 4)
-
-
-def test_one_path_has_no_density(actor_critic: DiffusionActorCritic) -> None:
-    with pytest.raises(ConfigError, match="at least 2, got 1"):
-        chain_paths(actor_critic, OBS, 1)
+    with pytest.raises(ConfigError, match=r"Cannot read an observation from .*text\.npy"):
+        read_observation(tmp_path / "text.npy", 4)

@@ -3,7 +3,6 @@
 
 from __future__ import annotations
 
-import re
 import shutil
 from pathlib import Path
 
@@ -84,16 +83,13 @@ def test_an_argument_that_names_no_checkpoint_is_refused(runs: Path, named: list
         find_subjects(named)
 
 
-def test_the_algorithm_of_a_checkpoint_is_identified(
+def test_the_algorithm_of_a_checkpoint_is_identified_and_another_task_or_algorithm_refused(
     trudi_checkpoint: Path, reppo_checkpoint: Path, ppo_checkpoint: Path
 ) -> None:
     assert [identify(path, TASK) for path in (trudi_checkpoint, reppo_checkpoint)] == ["trudi", "reppo"]
     for path, algorithm in ((reppo_checkpoint, "reppo"), (ppo_checkpoint, "ppo")):
         with pytest.raises(CheckpointError, match=rf"{algorithm}, not of trudi\. Use --algo {algorithm}"):
             identify(path, TASK, "trudi")
-
-
-def test_checkpoints_of_another_task_are_refused(trudi_checkpoint: Path, ppo_checkpoint: Path) -> None:
     for path in (trudi_checkpoint, ppo_checkpoint):
         with pytest.raises(CheckpointError, match=r"trained on task 'InvertedPendulum-v5', not on 'Hopper-v5'"):
             identify(path, "Hopper-v5")
@@ -106,8 +102,6 @@ def test_versions_and_play_variants_of_a_task_count_as_the_same(trudi_checkpoint
 
 
 def test_other_files_are_refused(tmp_path: Path) -> None:
-    with pytest.raises(CheckpointError, match=re.escape(f"No checkpoint at {tmp_path / 'none.pt'}")):
-        identify(tmp_path / "none.pt", TASK)
     (tmp_path / "text.pt").write_text("hello")
     torch.save({"weights": 1}, tmp_path / "other.pt")
     for name in ("text.pt", "other.pt"):

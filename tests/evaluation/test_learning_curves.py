@@ -5,7 +5,6 @@ from __future__ import annotations
 
 from pathlib import Path
 
-import imageio.v3 as imageio
 import numpy as np
 import pytest
 
@@ -35,15 +34,9 @@ def test_long_runs_keep_every_point(tmp_path: Path) -> None:
 
 def test_panels_appear_where_logged_and_runs_overlay(tmp_path: Path) -> None:
     returns = {i: float(i) for i in range(5)}
-    trudi = write_run(tmp_path / "trudi", {RETURN_TAG: returns, **{tag: returns for tag in TAGS}})
-    ppo = write_run(tmp_path / "ppo", {RETURN_TAG: returns})
-    heights = {}
-    for name, folders in {"ppo": [ppo], "both": [trudi, ppo]}.items():
-        path = draw_learning_curves([read_run(f, TAGS) for f in folders], tmp_path / f"{name}.png")
-        picture = imageio.imread(path)
-        assert picture.min() < 128 < picture.max()
-        heights[name] = picture.shape[0]
-    assert heights["both"] > heights["ppo"]
+    trudi = read_run(write_run(tmp_path / "trudi", dict.fromkeys(TAGS, returns)), TAGS)
+    ppo = read_run(write_run(tmp_path / "ppo", {RETURN_TAG: returns}), TAGS)
+    assert [len(learning_curve_figure(runs).axes) for runs in ([ppo], [trudi, ppo])] == [1, 4]
 
 
 def test_curves_are_the_points_of_the_events(tmp_path: Path) -> None:
@@ -89,7 +82,7 @@ def test_settings_that_another_program_saved_do_not_stop_the_drawing(tmp_path: P
     assert read_run(folder, TAGS).steps_per_iteration is None
 
 
-def test_folders_with_nothing_to_draw_are_refused(tmp_path: Path) -> None:
+def test_folders_with_nothing_to_draw_and_pictures_of_an_unknown_kind_are_refused(tmp_path: Path) -> None:
     with pytest.raises(RunError, match="No run folder at"):
         read_run(tmp_path / "none", TAGS)
     with pytest.raises(RunError, match="holds no TensorBoard events"):
@@ -97,9 +90,5 @@ def test_folders_with_nothing_to_draw_are_refused(tmp_path: Path) -> None:
     young = read_run(write_run(tmp_path / "young", {"Loss/path_kl": {0: 0.1}}), TAGS)
     with pytest.raises(RunError, match="young: no Train/mean_reward logged"):
         draw_learning_curves([young], tmp_path / "x.png")
-
-
-def test_a_picture_of_unknown_kind_is_refused(tmp_path: Path) -> None:
-    run = read_run(write_run(tmp_path, {RETURN_TAG: {0: 1.0}}), TAGS)
     with pytest.raises(RunError, match=r"must end in .png, .pdf or .svg, not 'x.txt'"):
-        draw_learning_curves([run], tmp_path / "x.txt")
+        draw_learning_curves([young], tmp_path / "x.txt")

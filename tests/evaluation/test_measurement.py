@@ -11,7 +11,7 @@ import pytest
 import torch
 
 from tests.evaluation.tiny_runs import TASK, copy_run
-from trudi_rsl.deploy.provenance import commit, versions
+from trudi_rsl.deploy.provenance import versions
 from trudi_rsl.errors import ConfigError
 from trudi_rsl.evaluation.episodes import evaluate
 from trudi_rsl.evaluation.identify import Subject, read_subject
@@ -38,8 +38,7 @@ def test_an_evaluation_is_that_of_the_policy_in_environments_of_its_own(checkpoi
     policy = load_policy(checkpoint, "trudi", env, {}, SamplerCfg("sde"), "cpu", OnPolicyRunner)
     torch.manual_seed(77)
     expected = evaluate(env, policy, 3, progress=False)
-    assert found.returns == expected.returns.tolist()
-    assert found.lengths == expected.lengths.tolist()
+    assert (found.returns, found.lengths) == (expected.returns.tolist(), expected.lengths.tolist())
     assert (found.label, found.task, found.seed, found.sampler) == ("trudi", TASK, 3, "SDE")
 
 
@@ -51,9 +50,11 @@ def test_the_numbers_do_not_depend_on_what_ran_before(checkpoint: Path, ppo_chec
     assert (alone.returns, alone.lengths) == (again.returns, again.lengths)
 
 
-def test_results_are_cached_until_options_settings_or_the_checkpoint_change(checkpoint: Path) -> None:
+def test_results_are_cached_with_versions_until_options_settings_or_the_checkpoint_change(checkpoint: Path) -> None:
     first = evaluation(checkpoint).run()
     assert evaluation(checkpoint).cached() == first
+    stored = json.loads(evaluation(checkpoint).cache.read_text())["versions"]
+    assert stored == versions() and stored["torch"] == torch.__version__
     others = [{"episodes": 4}, {"seed": 1}, {"num_envs": 2}, {"overrides": ("env.max_episode_steps=3",)}]
     assert [evaluation(checkpoint, **other).cached() for other in others] == [None] * 4
     assert evaluation(checkpoint, "ode").cached() is None
@@ -85,16 +86,6 @@ def test_a_broken_cache_is_ignored(checkpoint: Path, content: str) -> None:
     one.run()
     one.cache.write_text(content)
     assert one.cached() is None
-
-
-def test_a_result_is_stored_with_the_versions_behind_it(checkpoint: Path) -> None:
-    one = evaluation(checkpoint)
-    one.run()
-    stored = json.loads(one.cache.read_text())
-    assert stored["versions"] == versions()
-    assert stored["versions"]["torch"] == torch.__version__
-    assert set(versions()) >= {"python", "trudi_rsl", "rsl-rl-lib", "gymnasium"}
-    assert commit() is None or len(str(commit()).rstrip("+")) == 40
 
 
 @pytest.mark.parametrize("task", ["Mjlab-Cartpole-Swingup", "CheetahRun"])

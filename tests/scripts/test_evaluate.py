@@ -11,7 +11,7 @@ import imageio.v3 as imageio
 import pytest
 
 from tests.evaluation.tiny_runs import TASK, copy_run, train_tiny
-from tests.scripts.running import ScriptHere, run_script
+from tests.scripts.running import ScriptHere
 
 FEW = ("--episodes", "2", "env.max_episode_steps=4")
 
@@ -67,8 +67,7 @@ def test_a_second_time_nothing_is_run_and_the_numbers_are_the_same(evaluate: Scr
     evaluate(*arguments, "--output", "two")
     assert {path: path.stat().st_mtime_ns for path in project.glob("runs/**/evaluations/*")} == cached
     one, two = (json.loads((project / name / "results.json").read_text()) for name in ("one", "two"))
-    assert one["runs"] == two["runs"]
-    assert one["panels"] == two["panels"]
+    assert (one["runs"], one["panels"]) == (two["runs"], two["panels"])
 
 
 def test_several_tasks_are_aggregated_by_ranges_or_kept_apart(evaluate: ScriptHere, project: Path) -> None:
@@ -88,9 +87,7 @@ def test_several_tasks_are_aggregated_by_ranges_or_kept_apart(evaluate: ScriptHe
 def test_results_that_exist_are_kept(evaluate: ScriptHere, project: Path) -> None:
     (project / "mine").mkdir()
     (project / "mine" / "results.md").write_text("mine")
-    assert "mine/results.md exists and was kept. Choose another --output" in evaluate.error(
-        "runs/ppo", "--output", "mine", *FEW
-    )
+    assert "mine/results.md exists and was kept" in evaluate.error("runs/ppo", "--output", "mine", *FEW)
     assert (project / "mine" / "results.md").read_text() == "mine"
 
 
@@ -98,13 +95,9 @@ def test_results_that_exist_are_kept(evaluate: ScriptHere, project: Path) -> Non
     ("arguments", "message"),
     [
         ((), "No checkpoint, run folder or pattern was given"),
-        (("runs/trudy",), "In runs there is no 'trudy'. Did you mean 'trudi'?"),
         (("runs/ppo", "--sampler"), "The list of samplers is empty"),
-        (("runs/ppo", "--sampler", "best_of_k"), "ppo has no sampler 'best of 20': best_of_k needs TruDi's Q critic"),
         (("runs/ppo", "--score_scale", "0.5"), "ppo has no sampler 'ODE c=0.5'"),
-        (("runs/ppo", "--episodes", "0"), "episodes must be an integer of at least 1, got 0"),
         (("runs/ppo", "--metric", "success", *FEW), f"{TASK} reports no success"),
-        (("runs/ppo", "--normalize", "x"), "write TASK=low,high"),
         (("runs/ppo", "--reference", "none.yaml"), "No such file or directory: 'none.yaml'"),
         (("runs/ppo", "env.num_env=3"), "Did you mean 'num_envs'"),
         (("runs/ppo", "--device", "abacus"), "'abacus'"),
@@ -112,14 +105,3 @@ def test_results_that_exist_are_kept(evaluate: ScriptHere, project: Path) -> Non
 )
 def test_mistakes_are_reported_in_one_line(evaluate: ScriptHere, arguments: tuple[str, ...], message: str) -> None:
     assert message in evaluate.error(*arguments)
-
-
-@pytest.mark.slow
-def test_a_process_leaves_with_status_0_and_with_1_after_a_mistake(project: Path) -> None:
-    done = run_script("evaluate.py", "runs/ppo/1", "--output", "process", *FEW, cwd=project)
-    assert done.returncode == 0, done.stderr
-    assert (project / "process" / "results.md").is_file()
-    wrong = run_script("evaluate.py", "runs/ppo/9", cwd=project)
-    assert wrong.returncode == 1
-    assert wrong.stderr.startswith("Error: Nothing at runs/ppo/9")
-    assert wrong.stderr.count("\n") == 1

@@ -35,7 +35,7 @@ def trained(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture
 def run(trained: Path, tmp_path: Path) -> Path:
-    """A copy of the run that ``best.pt`` names the newest of."""
+    """A copy of the run, in which ``best.pt`` names the newest checkpoint."""
     folder = shutil.copytree(trained, tmp_path / "run")
     (folder / "best.pt").symlink_to("model_20.pt")
     return folder

@@ -10,6 +10,7 @@ import subprocess
 import sys
 import time
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
@@ -26,15 +27,15 @@ FLAGS = (
 )
 
 
-def iterations_of(checkpoint: Path) -> int:
-    """Return the iterations that a checkpoint has behind it, over all processes."""
-    return read_checkpoint(checkpoint)["infos"]["logger"]["tot_timesteps"] // (ENVS * STEPS)
+def newest(folder: Path) -> dict[str, Any]:
+    """Return the content of the newest sound checkpoint in a folder."""
+    return read_checkpoint(find_checkpoint(folder / "logs" / "rsl_rl" / "hopper-v5"))
 
 
 def made_in(folder: Path) -> int:
-    """Return the iterations of the newest good checkpoint in a folder, 0 where there is none."""
+    """Return the iterations behind the newest checkpoint, over all processes; 0 if there is none."""
     try:
-        return iterations_of(find_checkpoint(folder / "logs" / "rsl_rl" / "hopper-v5"))
+        return newest(folder)["infos"]["logger"]["tot_timesteps"] // (ENVS * STEPS)
     except CheckpointError:
         return 0
 
@@ -63,9 +64,7 @@ def test_a_training_killed_at_random_moments_ends_like_one_that_was_not(tmp_path
             kills += 1
         process.wait()
     assert kills == 2
-    one, other = (
-        read_checkpoint(find_checkpoint(folder / "logs" / "rsl_rl" / "hopper-v5")) for folder in (straight, killed)
-    )
+    one, other = newest(straight), newest(killed)
     for part in ("actor_state_dict", "critic_state_dict"):
         assert one[part].keys() == other[part].keys()
         assert [name for name, value in one[part].items() if not torch.equal(value, other[part][name])] == []

@@ -3,7 +3,6 @@
 
 from __future__ import annotations
 
-import shutil
 from pathlib import Path
 
 import imageio.v3 as imageio
@@ -32,17 +31,6 @@ def ppo(project: Path) -> Path:
 
 
 @pytest.fixture
-def reppo(project: Path) -> Path:
-    """A REPPO checkpoint of HalfCheetah-v5, trained as a user does."""
-    flags = ["--algo", "reppo", "--num_envs", "4", "--max_iterations", "2", "--headless"]
-    small = ["agent.num_steps_per_env=8", "agent.algorithm.num_mini_batches=2"]
-    result = run_script("train.py", "--task", "HalfCheetah-v5", *flags, *small, cwd=project)
-    assert result.returncode == 0, result.stderr
-    (checkpoint,) = project.glob("logs/rsl_rl/halfcheetah-v5_reppo/*/model_1.pt")
-    return checkpoint
-
-
-@pytest.fixture
 def play(project: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> ScriptHere:
     return ScriptHere("play.py", project, monkeypatch, capsys)
 
@@ -59,8 +47,7 @@ def test_the_newest_run_is_played_and_its_statistics_printed(project: Path) -> N
     mean, _, iqm, episodes = numbers(result.stdout)
     assert "2026-01-02_00-00-00_second/model_1.pt" in result.stdout
     assert episodes == 6
-    assert mean >= 1.0
-    assert iqm >= 1.0
+    assert min(mean, iqm) >= 1.0
 
 
 def test_a_seed_makes_the_statistics_repeatable(play: ScriptHere) -> None:
@@ -74,22 +61,6 @@ def test_runs_and_checkpoints_are_named_as_in_isaac_lab(play: ScriptHere) -> Non
     assert "2026-01-01_00-00-00_first/model_0.pt" in output
 
 
-def test_the_algorithm_is_that_of_the_checkpoint(play: ScriptHere, ppo: Path) -> None:
-    output = play("--task", TASK, "--checkpoint", ppo, "--sampler", "sde", "--episodes", "2")
-    assert f"Returns on {TASK}, ppo, sampler sde" in output
-
-
-def test_reppo_trains_and_plays_halfcheetah(play: ScriptHere, reppo: Path) -> None:
-    limited = ("--episodes", "2", "env.max_episode_steps=5")
-    for arguments in (("--algo", "reppo"), ("--checkpoint", reppo), ("--checkpoint", reppo, "--sampler", "best_of_k")):
-        output = play("--task", "HalfCheetah-v5", *arguments, *limited)
-        assert str(reppo.name) in output
-        assert "Returns on HalfCheetah-v5, reppo, sampler" in output
-        assert numbers(output)[-1] == 2
-    refused = play.error("--task", "HalfCheetah-v5", "--checkpoint", reppo, "--score_scale", "2", *limited)
-    assert "a REPPO policy has no chain" in refused
-
-
 def test_the_simulator_is_set_up_as_in_the_run_unless_overridden(play: ScriptHere, ppo: Path) -> None:
     params = ppo.parent / "params" / "env.yaml"
     trained = params.read_text()
@@ -99,11 +70,6 @@ def test_the_simulator_is_set_up_as_in_the_run_unless_overridden(play: ScriptHer
     assert numbers(play("--task", TASK, "--checkpoint", ppo))[0] == 3.0
     assert numbers(play("--task", TASK, "--checkpoint", ppo, "env.max_episode_steps=2"))[0] == 2.0
     params.write_text(trained)
-
-
-def test_best_of_k_plays(play: ScriptHere) -> None:
-    output = play("--task", TASK, "--sampler", "best_of_k", "--num_candidates", "3", "--episodes", "2")
-    assert numbers(output)[-1] == 2
 
 
 @pytest.mark.slow
@@ -133,15 +99,12 @@ def test_without_opengl_a_video_gets_one_line_of_advice(project: Path, monkeypat
 @pytest.mark.parametrize(
     ("args", "message"),
     [
-        (["--sampler", "ddim"], "invalid choice: 'ddim' (choose from"),
         (["--score_scale", "0"], "Error: score_scale must be above 0, got 0.0."),
-        (["--sampler", "best_of_k", "--num_candidates", "0"], "Error: num_candidates must be at least 1, got 0."),
         (["--episodes", "0"], "Error: The number of episodes must be at least 1, got 0."),
         (["--num_envs", "0"], "Error: env.num_envs must be an integer of at least 1; got 0."),
         (["--checkpoint", "logs/none.pt"], "Error: No checkpoint at logs/none.pt."),
         (["--load_run", "none"], "matches 'none'"),
         (["--algo", "ppo", "--sampler", "best_of_k"], "Error: best_of_k needs TruDi's Q critic"),
-        (["--algo", "ppo", "--score_scale", "2"], "Error: score_scale: a PPO policy has no chain"),
         (["agent.algorithm.gamma=0.5"], "Error: Cannot override 'agent.algorithm.gamma=0.5' here"),
         (["env.max_steps=3"], "Did you mean 'max_episode_steps'"),
     ],
@@ -150,13 +113,6 @@ def test_mistakes_are_reported_in_one_line(play: ScriptHere, args: list[str], me
     assert message in play.error("--task", TASK, *args)
 
 
-def test_checkpoints_of_another_task_or_algorithm_are_refused(play: ScriptHere, ppo: Path) -> None:
-    elsewhere = play.error("--task", "Hopper-v5", "--checkpoint", ppo)
-    assert f"trained on task '{TASK}', not on 'Hopper-v5'" in elsewhere
-    other = play.error("--task", TASK, "--checkpoint", ppo, "--algo", "trudi")
-    assert "is a checkpoint of ppo, not of trudi" in other
-
-
-def test_a_ppo_checkpoint_without_its_settings_is_refused(play: ScriptHere, ppo: Path, tmp_path: Path) -> None:
-    alone = shutil.copy(ppo, tmp_path)
-    assert "params/agent.yaml" in play.error("--task", TASK, "--checkpoint", alone)
+def test_a_checkpoint_of_another_algorithm_than_the_named_one_is_refused(play: ScriptHere, ppo: Path) -> None:
+    error = play.error("--task", TASK, "--checkpoint", ppo, "--algo", "trudi")
+    assert "is a checkpoint of ppo, not of trudi" in error

@@ -17,6 +17,7 @@ TASK = "InvertedPendulum-v5"
 SHARED = ["agent.num_steps_per_env=16", "agent.algorithm.num_mini_batches=2"]
 SMALL_MODELS = ["agent.actor.hidden_dims=[16,16]", "agent.critic.hidden_dims=[16]"]
 SMALL = {
+    "reppo": ["agent.algorithm.actor_hidden_dims=[16,16]"],
     "dime": ["agent.algorithm.num_denoise_steps=3", "agent.algorithm.actor_hidden_dims=[16,16]"],
     "ppo": SMALL_MODELS,
     "spo": SMALL_MODELS,
@@ -78,10 +79,12 @@ def test_it_plays_with_its_samplers_and_exports_from_the_checkpoint_alone(
     algo, checkpoint = trained
     play = ScriptHere("play.py", checkpoint.parents[4], monkeypatch, capsys)
     limited = ("--task", TASK, "--episodes", "2", "env.max_episode_steps=20", "--checkpoint", checkpoint)
-    for sampler in (["ode"], ["sde"], *([["ode", "--initial_latent", "random"]] if algo in ("dppo", "fpo") else [])):
-        output = play(*limited, "--sampler", *sampler)
-        assert f"Returns on {TASK}, {algo}, sampler {sampler[0]}" in output
-    if algo != "dime":
+    has_critic = algo in ("reppo", "dime")
+    extra = ["best_of_k"] * has_critic + ["ode --initial_latent random"] * (algo in ("dppo", "fpo"))
+    for sampler in ("ode", "sde", *extra):
+        output = play(*limited, "--sampler", *sampler.split())
+        assert f"Returns on {TASK}, {algo}, sampler {sampler.partition(' ')[0]}" in output
+    if not has_critic:
         assert "best_of_k needs TruDi's Q critic" in play.error(*limited, "--sampler", "best_of_k")
         assert "score_scale" in play.error(*limited, "--score_scale", "0.5")
 

@@ -10,16 +10,14 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import torch
-from numpy.typing import NDArray
 from rich.table import Table
 from rsl_rl.env import VecEnv
 
 from trudi_rsl.errors import ConfigError
 from trudi_rsl.evaluation.episodes import Policy, progress_bar, start_episodes
 from trudi_rsl.evaluation.identify import Subject, load_run_settings
-from trudi_rsl.evaluation.modes import BehaviourModes
+from trudi_rsl.evaluation.modes import Array, BehaviourModes
 from trudi_rsl.evaluation.pictures import SUFFIXES, Figure, new_figure, save_pictures, style_axes
 from trudi_rsl.evaluation.policies import Simulation, load_policy
 from trudi_rsl.evaluation.samplers import GAUSSIAN_POLICIES, SamplerCfg
@@ -29,8 +27,7 @@ NUM_RUNS = 200
 """Number of runs in the paper."""
 FAILURE = "failure"
 """Name of the mode of failed runs."""
-FAILURE_COLOR = "0.55"
-OUTLINE_COLORS = ("0.85", "0.7")
+FAILURE_COLOR, OUTLINE_COLORS = "0.55", ("0.85", "0.7")
 
 
 def behaviour_entropy(counts: Sequence[int]) -> float:
@@ -39,26 +36,16 @@ def behaviour_entropy(counts: Sequence[int]) -> float:
     NaN if there are none. ``counts`` are the successful runs of each mode ``[M]``.
     """
     total = sum(counts)
-    if total == 0:
-        return math.nan
     shares = (count / total for count in counts if count)
-    return sum(share * math.log2(1.0 / share) for share in shares)
+    return sum(share * math.log2(1.0 / share) for share in shares) if total else math.nan
 
 
 @torch.no_grad()
-def record(
-    env: VecEnv, policy: Policy, group: str = "policy", progress: bool = True
-) -> tuple[list[NDArray[np.float64]], NDArray[np.float64]]:
-    """Run one whole episode in every environment.
+def record(env: VecEnv, policy: Policy, group: str = "policy", progress: bool = True) -> tuple[list[Array], Array]:
+    """Reset all E environments and run one whole episode in each.
 
-    Args:
-        env: E environments; all are reset.
-        policy: Maps observations to actions.
-        group: Observation group to record.
-        progress: Show a progress bar over the steps of the longest possible episode, with the time left.
-
-    Returns:
-        For each run of L steps its observations ``[L + 1, O]``, the initial one first, and the returns ``[E]``.
+    Return the observations ``[L + 1, O]`` of a group in each run of L steps, the initial one first, and the returns
+    ``[E]``. The progress bar counts the steps of the longest possible episode.
 
     Raises:
         ConfigError: If the environment does not provide the last observations of episodes, ``extras["final_obs"]``.
@@ -90,9 +77,9 @@ def record(
 class Behaviour:
     """R runs of a policy from a fixed start, classified."""
 
-    runs: Sequence[NDArray[np.float64]]
+    runs: Sequence[Array]
     """Observations of each run, ``[L + 1, O]``."""
-    returns: NDArray[np.float64]
+    returns: Array
     """``[R]``."""
     modes: Sequence[str | None]
     """Name of each run's mode, None for a failed run."""
@@ -100,16 +87,14 @@ class Behaviour:
     """The task's modes."""
 
     @classmethod
-    def classify(
-        cls, runs: Sequence[NDArray[np.float64]], returns: NDArray[np.float64], modes: BehaviourModes
-    ) -> Behaviour:
+    def classify(cls, runs: Sequence[Array], returns: Array, modes: BehaviourModes) -> Behaviour:
         """Classify runs by the task's modes."""
         indices = [modes.classify(run) for run in runs]
         return cls(runs, returns, [None if i is None else modes.names[i] for i in indices], modes.names)
 
     @property
     def counts(self) -> dict[str, int]:
-        """Runs of each mode."""
+        """Runs of each mode, without failed ones."""
         return {name: self.modes.count(name) for name in self.names}
 
     @property
@@ -124,12 +109,11 @@ class Behaviour:
 
     def to_dict(self) -> dict[str, Any]:
         """Return plain values: totals, and a row for each run. Without a success the entropy is None."""
-        entropy = self.entropy
         return {
             "num_runs": len(self.modes),
             "counts": self.counts,
             "failures": self.failures,
-            "behaviour_entropy_bits": None if math.isnan(entropy) else entropy,
+            "behaviour_entropy_bits": None if math.isnan(self.entropy) else self.entropy,
             "return_mean": float(self.returns.mean()),
             "return_std": float(self.returns.std(ddof=1)) if len(self.modes) > 1 else None,
             "runs": [
@@ -151,26 +135,25 @@ class PolicyBehaviour:
     behaviour: Behaviour
 
     def save(self, folder: Path) -> list[Path]:
-        """Write ``modes.json``, ``.png`` and ``.svg``, numbered if they exist, and return the three files."""
+        """Write ``modes.json``, ``.png`` and ``.svg``, numbered if they exist, and return the files."""
         folder.mkdir(parents=True, exist_ok=True)
         stem = folder / unused_stem(folder, "modes", (".json", *SUFFIXES))
-        about = {
+        numbers = {
             "task": self.subject.task,
             "checkpoint": str(self.subject.checkpoint),
             "algorithm": self.subject.algorithm,
             "sampler": {"name": self.sampler.sampler, **self.sampler.options()},
             "seed": self.seed,
+            **self.behaviour.to_dict(),
         }
         table = stem.with_name(f"{stem.name}.json")
-        text = json.dumps({**about, **self.behaviour.to_dict()}, indent=2, allow_nan=False)
-        table.write_text(f"{text}\n", encoding="utf-8")
+        table.write_text(f"{json.dumps(numbers, indent=2, allow_nan=False)}\n", encoding="utf-8")
         return [table, *save_pictures(self.figure(), stem)]
 
     def figure(self) -> Figure:
         """Return :func:`behaviour_figure` under a title."""
-        bits = _format_bits(self.behaviour.entropy)
-        title = f"{self.subject.task}, {self.subject.algorithm}, {self.sampler.sampler}: H = {bits} bits"
-        return behaviour_figure(self.behaviour, self.modes, title)
+        name = f"{self.subject.task}, {self.subject.algorithm}, {self.sampler.sampler}"
+        return behaviour_figure(self.behaviour, self.modes, f"{name}: H = {_format_bits(self.behaviour.entropy)} bits")
 
 
 def measure_behaviour(
@@ -183,27 +166,15 @@ def measure_behaviour(
     device: str = "cpu",
     progress: bool = True,
 ) -> PolicyBehaviour:
-    """Run a policy from its task's fixed start and classify the runs by mode.
+    """Run a policy of a Gymnasium task from the fixed start and classify the runs by mode.
 
-    Args:
-        subject: The trained policy, of a Gymnasium task.
-        modes: The task's modes.
-        simulation: Makes the environments.
-        num_runs: Runs, at least 1, each in an environment of its own.
-        sampler: How the policy acts; None takes the ODE. The ODE of a policy with a chain or flow starts at random
-            unless the sampler says otherwise: from zeros, all runs would be the same.
-        seed: Seed of simulator and sampler.
-        device: Where to compute.
-        progress: Show a progress bar.
-
-    Raises:
-        CheckpointError: If the checkpoint does not fit its task.
-        ConfigError: If a value is out of range.
+    Each run has an environment of its own. ``sampler`` None is the ODE, which starts at random if the policy has a
+    chain or flow, unless the sampler says otherwise: from zeros, all runs would be the same. ``seed`` is that of
+    simulator and sampler.
     """
     if num_runs < 1:
         raise ConfigError(f"The number of runs must be at least 1, got {num_runs}.")
-    checkpoint, task, algorithm = subject.checkpoint, subject.task, subject.algorithm
-    sampler = sampler or SamplerCfg()
+    checkpoint, task, algorithm, sampler = subject.checkpoint, subject.task, subject.algorithm, sampler or SamplerCfg()
     if sampler.sampler == "ode" and sampler.initial_latent is None and algorithm not in GAUSSIAN_POLICIES:
         sampler = replace(sampler, initial_latent="random")
     cfg = load_run_settings(checkpoint, task, algorithm, [f"env.num_envs={num_runs}"])

@@ -27,7 +27,6 @@ SCORE_SCALES = (0.5, 1.0)
 NUM_LINES = 60
 """Chains drawn as lines; the densities are those of all chains."""
 NUM_BINS = 80
-PATH_COLORS = "coolwarm"
 
 
 @dataclass(frozen=True)
@@ -44,12 +43,9 @@ class ChainPaths:
 
 @torch.no_grad()
 def chain_paths(actor_critic: DiffusionActorCritic, obs: Tensor, num_paths: int) -> list[ChainPaths]:
-    """Draw P chains at one observation with the SDE and the ODEs of :data:`SCORE_SCALES`, all from the same starts.
+    """Draw P chains with the SDE and the ODEs of :data:`SCORE_SCALES`, all from the same starts.
 
-    Args:
-        actor_critic: The policy.
-        obs: The actor's observation, not normalised, ``[O]``.
-        num_paths: P; raises ConfigError below 2.
+    ``obs`` ``[O]`` is the actor's observation, not normalised. Raises ConfigError if P is below 2.
     """
     if num_paths < 2:
         raise ConfigError(f"The number of paths must be at least 2, got {num_paths}.")
@@ -65,8 +61,7 @@ def chain_paths(actor_critic: DiffusionActorCritic, obs: Tensor, num_paths: int)
 def load_diffusion_policy(checkpoint: Path) -> tuple[DiffusionActorCritic, PolicySpec]:
     """Return the policy of a checkpoint, on the CPU, and the checkpoint's section about it.
 
-    Raises:
-        CheckpointError: If it is no checkpoint, or its policy has no denoising chain.
+    Raises CheckpointError if the policy has no denoising chain.
     """
     algorithm = algorithm_of(read_checkpoint(checkpoint))
     if algorithm in SETTINGS:
@@ -81,8 +76,7 @@ def load_diffusion_policy(checkpoint: Path) -> tuple[DiffusionActorCritic, Polic
 def read_observation(file: Path, size: int) -> Tensor:
     """Return the actor's observation, its groups concatenated to size O, that a ``.npy`` file holds as ``[(1,) O]``.
 
-    Raises:
-        ConfigError: If there is no such file, or it holds something else.
+    Raises ConfigError if there is no such file, or it holds something else.
     """
     try:
         values: NDArray[np.generic] = np.load(file, allow_pickle=False)
@@ -90,8 +84,7 @@ def read_observation(file: Path, size: int) -> Tensor:
         raise ConfigError(f"Cannot read an observation from {file}: {error}") from error
     if values.shape not in ((size,), (1, size)) or values.dtype.kind not in "fiu" or not np.isfinite(values).all():
         raise ConfigError(
-            f"{file} must hold the {size} finite numbers of one observation; it holds {values.dtype} of shape "
-            f"{values.shape}."
+            f"{file} must hold the {size} finite numbers of an observation, not {values.dtype} of shape {values.shape}."
         )
     return torch.from_numpy(values.reshape(-1).astype(np.float32))
 
@@ -106,17 +99,8 @@ def reset_observation(
 ) -> Tensor:
     """Return the actor's observation after a reset of its task, ``[O]``.
 
-    Args:
-        checkpoint: The settings of its run configure the simulator.
-        actor_critic: What :func:`load_diffusion_policy` returned for it.
-        spec: Likewise.
-        simulation: Makes the environment.
-        seed: Seed of the reset.
-        overrides: ``env.name=value``.
-
-    Raises:
-        CheckpointError: If the policy does not fit the task.
-        ConfigError: If the task cannot be simulated here, or an override is refused.
+    The settings of the checkpoint's run and the overrides ``env.name=value`` configure the simulator. Policy and
+    ``spec`` are those of :func:`load_diffusion_policy`. Raises ConfigError if the task cannot be simulated here.
     """
     task, algorithm = spec["task"], algorithm_of(read_checkpoint(checkpoint))
     if task is None:
@@ -136,9 +120,8 @@ def reset_observation(
 def chain_figure(paths: Sequence[ChainPaths], dims: Sequence[int], title: str) -> Figure:
     """Draw, for each action dimension and sampler, the chains over the denoising steps and the resulting actions.
 
-    Left panels show the latents ``x_0 .. x_N``: their density at each step in grey (the maximum of each step is black),
-    and some chains as lines colored by their start, which all samplers share. Right panels show the density of the
-    resulting actions.
+    Left panels show the latents ``x_0 .. x_N``: their density at each step in grey, scaled to its maximum, and some
+    chains as lines colored by their start, which all samplers share. Right panels show the density of the actions.
     """
     figure = new_figure(1.0 + 4.0 * len(paths), 0.8 + 2.8 * len(dims), title)
     grid = figure.add_gridspec(len(dims), 2 * len(paths), width_ratios=[3, 1] * len(paths))
@@ -172,13 +155,13 @@ def _draw_chain(axes: Axes, latents: NDArray[np.float64], bins: NDArray[np.float
     """Draw the chains ``[N + 1, P]`` of one dimension."""
     num_steps = len(latents) - 1
     density = np.stack([np.histogram(x, bins)[0] for x in latents], axis=1)
-    density = density / density.max(axis=0)
-    axes.pcolormesh(np.arange(num_steps + 2) - 0.5, bins, density, cmap="Greys", vmax=1.6, rasterized=True)
+    edges = np.arange(num_steps + 2) - 0.5
+    axes.pcolormesh(edges, bins, density / density.max(axis=0), cmap="Greys", vmax=1.6, rasterized=True)
     spread = float(np.abs(latents[0]).max())
-    colors = colormaps[PATH_COLORS](Normalize(-spread, spread)(latents[0, :NUM_LINES]))
+    colors = colormaps["coolwarm"](Normalize(-spread, spread)(latents[0, :NUM_LINES]))
     for path, color in zip(latents[:, :NUM_LINES].T, colors, strict=True):
         axes.plot(np.arange(num_steps + 1), path, color=color, linewidth=0.7, alpha=0.8)
-    axes.set_xlim(-0.5, num_steps + 0.5)
+    axes.set_xlim(edges[0], edges[-1])
     axes.tick_params(labelsize="x-small")
 
 

@@ -5,10 +5,10 @@ from __future__ import annotations
 
 import itertools
 import math
-import statistics
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
+from statistics import fmean, stdev
 from typing import Any, Literal
 
 from numpy import float64
@@ -16,17 +16,9 @@ from numpy.typing import NDArray
 
 from trudi_rsl.config.yaml_file import read_yaml
 from trudi_rsl.errors import ConfigError, nearest
+from trudi_rsl.evaluation import statistics
 from trudi_rsl.evaluation.measurement import Measurement
-from trudi_rsl.evaluation.statistics import (
-    Estimate,
-    Profile,
-    Scores,
-    improvement_estimate,
-    iqm_estimate,
-    profile_of,
-    score_matrix,
-    thresholds_of,
-)
+from trudi_rsl.evaluation.statistics import Estimate, Profile, Scores
 
 Metric = Literal["return", "success"]
 ALL_TASKS = "all tasks"
@@ -57,16 +49,14 @@ class Group:
 
 @dataclass(frozen=True)
 class Row:
-    """One group on one task, in the task's own units; means over seeds of each seed's mean over episodes."""
+    """One group on one task: statistics over seeds of the metric's mean over episodes, in the task's own units."""
 
     group: Group
     task: str
     iqm: Estimate
-    """Of the metric."""
     mean: float
-    """Of the metric."""
     std: float
-    """Standard deviation of the metric between seeds, NaN for one."""
+    """NaN for one seed."""
     success: float | None
     """Share of episodes; None if the task reports none."""
     length: float
@@ -84,7 +74,6 @@ class Panel:
     scale: str
     """Name of the numbers, for an axis."""
     scores: dict[Group, Scores]
-    """``[S, J]`` each."""
     iqm: dict[Group, Estimate]
     improvements: dict[tuple[Group, Group], Estimate]
     """The probability that a run of the first group is better than one of the second."""
@@ -112,11 +101,8 @@ def compare(
 ) -> Comparison:
     """Compare groups on each task and, if there are several tasks, on the normalised scale.
 
-    Args:
-        measurements: One per policy and sampler, at least one.
-        ranges: Ranges that normalise returns; all tasks need one unless ``by_task`` (:func:`require_ranges`).
-        by_task: Leave out the comparison over all tasks.
-        metric: What is compared: returns, or shares of success, which need no ranges.
+    There is one measurement per policy and sampler. Returns are normalised by ranges; all tasks need one unless
+    ``by_task`` leaves out the comparison over all tasks (:func:`require_ranges`).
 
     Raises:
         ConfigError: If there is nothing to compare, or the metric is success and a task reports none.
@@ -127,26 +113,27 @@ def compare(
     if metric == "success" and silent:
         raise ConfigError(f"{', '.join(silent)} reports no success (is_success or success in its info).")
     grouped: dict[tuple[Group, str], list[Measurement]] = {}
-    for measurement in sorted(measurements, key=lambda m: (m.seed is None, m.seed or 0)):
+    for measurement in measurements:
         grouped.setdefault((Group(measurement.label, measurement.sampler), measurement.task), []).append(measurement)
-    # groups in the order of the measurements, seeds in their own
-    keys = dict.fromkeys((Group(m.label, m.sampler), m.task) for m in measurements)
-    values = {key: [_score(run, metric) for run in grouped[key]] for key in keys}
+    for runs in grouped.values():
+        runs.sort(key=lambda run: (run.seed is None, run.seed or 0))
+    values = {key: [_score(run, metric) for run in runs] for key, runs in grouped.items()}
     tasks = list(dict.fromkeys(m.task for m in measurements))
     panels = [
-        _panel(task, metric, {group: score_matrix({task: v}) for (group, of), v in values.items() if of == task})
+        _panel(
+            task, metric, {group: statistics.score_matrix({task: v}) for (group, of), v in values.items() if of == task}
+        )
         for task in tasks
     ]
     iqm = {(group, panel.title): estimate for panel in panels for group, estimate in panel.iqm.items()}
-    rows = [_row(group, task, grouped[group, task], iqm[group, task], metric) for group, task in keys]
+    rows = [_row(group, task, runs, iqm[group, task], metric) for (group, task), runs in grouped.items()]
     notes = []
     if len(tasks) > 1 and not by_task:
         scale = {task: Range(0.0, 1.0) if metric == "success" else (ranges or {})[task] for task in tasks}
         scores, notes = _normalize(values, tasks, scale)
         if scores:
             panels.append(_panel(ALL_TASKS, metric if metric == "success" else "normalised return", scores))
-    lacking = {estimate.lack for panel in panels for estimate in panel.iqm.values()} - {""}
-    if lacking:
+    if lacking := {estimate.lack for panel in panels for estimate in panel.iqm.values()} - {""}:
         notes.append(
             f"Intervals are left out where there are too few seeds ({'; '.join(sorted(lacking))}): the bootstrap would "
             "return the range of the scores."
@@ -155,21 +142,21 @@ def compare(
 
 
 def _score(run: Measurement, metric: Metric) -> float:
-    return statistics.fmean((run.success or []) if metric == "success" else run.returns)
+    return fmean((run.success or []) if metric == "success" else run.returns)
 
 
 def _row(group: Group, task: str, runs: Sequence[Measurement], iqm: Estimate, metric: Metric) -> Row:
     scores = [_score(run, metric) for run in runs]
-    successes = [statistics.fmean(run.success) for run in runs if run.success is not None]
+    successes = [_score(run, "success") for run in runs if run.success is not None]
     names = [f"#{index}" if run.seed is None else str(run.seed) for index, run in enumerate(runs, 1)]
     return Row(
         group,
         task,
         iqm,
-        statistics.fmean(scores),
-        statistics.stdev(scores) if len(scores) > 1 else math.nan,
-        statistics.fmean(successes) if successes else None,
-        statistics.fmean(statistics.fmean(run.lengths) for run in runs),
+        fmean(scores),
+        stdev(scores) if len(scores) > 1 else math.nan,
+        fmean(successes) if successes else None,
+        fmean(fmean(run.lengths) for run in runs),
         dict(zip(names, scores, strict=True)),
     )
 
@@ -185,40 +172,30 @@ def _normalize(
             notes.append(f"{group} is left out over all tasks: it has no run on {', '.join(absent)}.")
             continue
         by_task = {task: [scale[task].score(value) for value in values[group, task]] for task in tasks}
-        counts = {task: len(entries) for task, entries in by_task.items()}
-        if len(set(counts.values())) > 1:
-            listed = ", ".join(f"{count} on {task}" for task, count in counts.items())
-            notes.append(
-                f"{group} has {listed} seeds; over all tasks the lowest {min(counts.values())} of each are used."
-            )
-        scores[group] = score_matrix(by_task)
+        counts = [len(entries) for entries in by_task.values()]
+        if len(set(counts)) > 1:
+            listed = ", ".join(f"{count} on {task}" for task, count in zip(tasks, counts, strict=True))
+            notes.append(f"{group} has {listed} seeds; over all tasks the lowest {min(counts)} of each are used.")
+        scores[group] = statistics.score_matrix(by_task)
     return scores, notes
 
 
 def _panel(title: str, scale: str, scores: dict[Group, Scores]) -> Panel:
-    thresholds = thresholds_of(list(scores.values()))
-    pairs = [
-        (first, second)
+    thresholds = statistics.thresholds_of(list(scores.values()))
+    iqm = {group: statistics.iqm_estimate(matrix) for group, matrix in scores.items()}
+    improvements = {
+        (first, second): statistics.improvement_estimate(scores[first], scores[second])
         for first, second in itertools.combinations(scores, 2)
         if first.label == second.label or first.sampler == second.sampler
-    ]
-    return Panel(
-        title,
-        scale,
-        scores,
-        {group: iqm_estimate(matrix) for group, matrix in scores.items()},
-        {(first, second): improvement_estimate(scores[first], scores[second]) for first, second in pairs},
-        thresholds,
-        {group: profile_of(matrix, thresholds) for group, matrix in scores.items()},
-    )
+    }
+    profiles = {group: statistics.profile_of(matrix, thresholds) for group, matrix in scores.items()}
+    return Panel(title, scale, scores, iqm, improvements, thresholds, profiles)
 
 
 def read_ranges(given: Sequence[str] = (), reference: Path | None = None) -> dict[str, Range]:
     """Return the ranges of a YAML or JSON file of ``TASK: [low, high]``, and of texts ``TASK=low,high``, which win.
 
-    Raises:
-        ConfigError: If one cannot be read, or is no range.
-        OSError: If the file cannot be opened.
+    Raises ConfigError if one is no range, and OSError if the file cannot be opened.
     """
     ranges = {}
     if reference is not None:
@@ -235,11 +212,7 @@ def read_ranges(given: Sequence[str] = (), reference: Path | None = None) -> dic
 
 
 def parse_ranges(bounds: Mapping[str, Any], source: str) -> dict[str, Range]:
-    """Return the ranges of a mapping of tasks to ``[low, high]``.
-
-    Raises:
-        ConfigError: If an entry is not two different finite numbers; names ``source``.
-    """
+    """Return the ranges of ``{task: [low, high]}``; raise ConfigError, naming ``source``, if one is no range."""
     ranges = {}
     for task, entry in bounds.items():
         try:

@@ -26,17 +26,12 @@ EVALUATION_SEED = 10_000
 """Default seed of evaluations, apart from the seeds of training."""
 STEPS_PER_CHECK = 8
 """Environment steps between two checks of how many episodes ended; each check forces a GPU sync."""
-SPEED_WINDOW = 3600.0
-"""Seconds over which progress bars estimate the time left; one step of a bar may take minutes."""
-
 SUCCESS_NAMES = frozenset({"success", "is_success", "success_rate"})
 """Last parts of the names under which tasks log their success."""
 COUNT_PREFIX = "Episode_Termination/"
 """Prefix under which Isaac Lab and mjlab log numbers of episodes instead of shares."""
-
 MEAN_RETURN = "Evaluation/mean_return"
 """Name of the scalar that decides which checkpoint is the best."""
-
 Policy = Callable[[TensorDict], Tensor]
 """Observation groups of batch ``[E]`` to actions ``[E, A]`` in the simulator's units."""
 
@@ -58,21 +53,15 @@ class EpisodeResults:
 
 
 def successes(extras: Mapping[str, Any], done: Tensor) -> Tensor | None:
-    """Return the success of each episode that ended in this step.
+    """Return the success of the episodes that ended in this step, where ``done`` ``[E]`` is true.
 
-    Args:
-        extras: Extras of an RSL-RL environment: ``success`` ``[E]``, or an entry of ``log`` (``episode`` in older
-            versions of RSL-RL) whose name ends in one of :data:`SUCCESS_NAMES`, a mean over the episodes that ended.
-        done: Where an episode ended, ``[E]`` bool.
-
-    Returns:
-        ``[E]`` float64 in [0, 1], NaN where no episode ended; None if the task reports no success.
+    It is ``extras["success"]`` ``[E]``, or the entry of ``log`` (``episode`` in older versions of RSL-RL) whose name
+    ends in one of :data:`SUCCESS_NAMES`, a mean over the episodes that ended: ``[E]`` float64 in [0, 1], NaN where no
+    episode ended; None if the task reports no success.
     """
-    value = extras.get("success")
-    if value is None:
-        log = extras.get("log") or extras.get("episode") or {}
-        named = (v for k, v in log.items() if k.rpartition("/")[2] in SUCCESS_NAMES and not k.startswith(COUNT_PREFIX))
-        value = next(named, None)
+    log = extras.get("log") or extras.get("episode") or {}
+    named = (v for k, v in log.items() if k.rpartition("/")[2] in SUCCESS_NAMES and not k.startswith(COUNT_PREFIX))
+    value = extras["success"] if extras.get("success") is not None else next(named, None)
     if value is None:
         return None
     return torch.where(done, torch.as_tensor(value, dtype=torch.float64, device=done.device), torch.nan)
@@ -87,16 +76,15 @@ def progress_bar(verb: str, unit: str, shown: bool = True) -> Progress:
         TimeElapsedColumn(),
         TextColumn("left"),
         TimeRemainingColumn(),
-        speed_estimate_period=SPEED_WINDOW,
+        speed_estimate_period=3600.0,  # seconds; one step of a bar may take minutes
         disable=not shown,
     )
 
 
 def start_episodes(env: VecEnv, policy: Policy, device: torch.device | str) -> tuple[TensorDict, Callable[..., Any]]:
-    """Reset all environments and the policy's memory, which lies on ``device``.
+    """Reset all environments and the memory of the policy, which lies on ``device``.
 
-    Returns:
-        The first observations, and the policy's ``reset(dones)``, a no-op for a policy without memory.
+    Return the first observations, and the policy's ``reset(dones)``, a no-op for a policy without memory.
     """
     # RSL-RL 3 returns a method of its recurrent model
     owner = getattr(policy, "__self__", policy) if getattr(policy, "__name__", None) == "act_inference" else policy
@@ -121,13 +109,13 @@ def evaluate(
     quota, M / E rounded up or down; episodes beyond the quota are not counted.
 
     Args:
-        env: The environments; all are reset.
-        policy: Maps observations to actions. If it has a ``reset(dones)``, like RSL-RL's recurrent models, that is
-            called at the start and whenever episodes end.
+        env: All environments are reset.
+        policy: If it has a ``reset(dones)``, like RSL-RL's recurrent models, that is called at the start and whenever
+            episodes end.
         num_episodes: M, at least 1.
         progress: Show a progress bar with the time left.
         on_progress: Called regularly with the share that is done, in [0, 1], for bars over several evaluations.
-        policy_device: Device of the policy; None is that of the environments.
+        policy_device: None is that of the environments.
 
     Returns:
         Results of exactly M episodes on the environments' device, grouped by environment.
@@ -137,10 +125,8 @@ def evaluate(
     """
     if num_episodes < 1:
         raise ConfigError(f"The number of episodes must be at least 1, got {num_episodes}.")
-    num_envs, device = env.num_envs, env.device
-    policy_device = policy_device or device
-    columns = torch.arange(-(-num_episodes // num_envs), device=device)
-    overflow = len(columns)
+    num_envs, device, policy_device = env.num_envs, env.device, policy_device or env.device
+    overflow = -(-num_episodes // num_envs)
     quota = num_episodes // num_envs + (torch.arange(num_envs, device=device) < num_episodes % num_envs).long()
     # an episode beyond its environment's quota, or still running, goes to a column that is not counted
     returns = torch.zeros(num_envs, overflow + 1, dtype=torch.float64, device=device)
@@ -174,7 +160,7 @@ def evaluate(
             if on_progress is not None:
                 on_progress((count + running) / num_episodes)
 
-    counted = columns < quota.unsqueeze(1)
+    counted = torch.arange(overflow, device=device) < quota.unsqueeze(1)
     success = succeeded[:, :overflow][counted]
     return EpisodeResults(
         returns[:, :overflow][counted],

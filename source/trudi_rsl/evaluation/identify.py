@@ -27,8 +27,6 @@ IGNORED_SETTINGS = (
 )
 """Settings of RSL-RL's runner in which the seeds of a group may differ."""
 MAX_LISTED = 4
-MAX_HINT = 300
-"""Characters; a longer list of names in a folder is left out."""
 
 
 @dataclass(frozen=True)
@@ -47,15 +45,8 @@ class Subject:
 
 
 def identify(path: Path, task: str, algorithm: Algorithm | None = None) -> Algorithm:
-    """Return the algorithm that wrote the checkpoint ``path``.
-
-    Raises:
-        CheckpointError: If there is no such file, or it is of another task, or of another algorithm than the given one.
-    """
-    return _identify(read_checkpoint(path), path, task, algorithm)
-
-
-def _identify(checkpoint: dict[str, Any], path: Path, task: str, algorithm: Algorithm | None) -> Algorithm:
+    """Return the algorithm that wrote a checkpoint; raise CheckpointError if it or the task is another one."""
+    checkpoint = read_checkpoint(path)
     # model_state_dict: PPO of RSL-RL 3
     if not {"actor_state_dict", "model_state_dict"} & checkpoint.keys():
         raise CheckpointError(f"{path} is not a checkpoint of RSL-RL or TruDi.")
@@ -74,13 +65,11 @@ def _identify(checkpoint: dict[str, Any], path: Path, task: str, algorithm: Algo
 def find_subjects(named: Sequence[str]) -> list[Subject]:
     """Return the policies that the arguments name, in their order and without duplicates.
 
-    Args:
-        named: Checkpoints, run folders (the newest checkpoint of each), folders above those, or patterns of these
-            (``*``, ``?``, ``**``); ``NAME=PATH`` also sets the group's name.
+    An argument is a checkpoint, a run folder (its newest checkpoint), a folder above those, or a pattern of these
+    (``*``, ``?``, ``**``); ``NAME=PATH`` also sets the group's name.
 
-    Raises:
-        CheckpointError: If nothing is named; a path does not exist (lists the nearest names), holds no checkpoint, or
-            one without its task's name; or two checkpoints are the same seed of one group.
+    Raises CheckpointError if nothing is named; if a path does not exist (with the nearest names), holds no checkpoint,
+    or one without its task's name; or if two checkpoints are the same seed of one group.
     """
     if not named:
         raise CheckpointError("No checkpoint, run folder or pattern was given.")
@@ -89,19 +78,23 @@ def find_subjects(named: Sequence[str]) -> list[Subject]:
         label, pattern = _split_label(text)
         for checkpoint in find_checkpoints(pattern):
             found.setdefault(checkpoint.resolve(), read_subject(checkpoint, label))
-    subjects = list(found.values())
-    _require_distinct(subjects)
-    return subjects
+    seeds: dict[tuple[str, str, int | None], Subject] = {}
+    for subject in found.values():
+        other = seeds.setdefault((subject.label, subject.task, subject.seed), subject)
+        if other is not subject and subject.seed is not None:
+            raise CheckpointError(
+                f"{other.checkpoint} and {subject.checkpoint} are both seed {subject.seed} of {subject.label!r} on "
+                f"{subject.task}, so they are not independent. Give one of them, or name their groups: NAME=PATH."
+            )
+    return list(found.values())
 
 
 def read_subject(checkpoint: Path, label: str | None = None) -> Subject:
     """Return what a checkpoint and the settings beside it say about a policy, whose default label is its algorithm.
 
-    Raises:
-        CheckpointError: If it is no checkpoint, or its task is unknown.
+    Raises CheckpointError if its task is unknown.
     """
-    content = read_checkpoint(checkpoint)
-    task, seed, settings = task_of(content), None, {}
+    task, seed, settings = task_of(read_checkpoint(checkpoint)), None, {}
     try:
         params = load_params(checkpoint.parent)
     except CheckpointError:  # outside of a run folder, or another program's settings
@@ -111,7 +104,7 @@ def read_subject(checkpoint: Path, label: str | None = None) -> Subject:
         settings = dict(_flatten({"agent": params.agent, "env": params.env}))
     if task is None:
         raise CheckpointError(f"{checkpoint} does not name the task it was trained on; play it with scripts/play.py.")
-    algorithm = _identify(content, checkpoint, task, None)
+    algorithm = identify(checkpoint, task)
     kept = {name: value for name, value in settings.items() if name.removeprefix("agent.") not in IGNORED_SETTINGS}
     return Subject(checkpoint, algorithm, task, label or algorithm, seed, kept)
 
@@ -124,10 +117,11 @@ def describe_mixtures(subjects: Iterable[Subject]) -> list[str]:
             groups.setdefault((subject.label, subject.task), []).append(subject)
     sentences = []
     for (label, task), members in groups.items():
-        values: dict[str, list[str]] = {}
+        mixed = []
         for name in dict.fromkeys(name for member in members for name in member.settings):
-            values[name] = list(dict.fromkeys(str(member.settings.get(name)) for member in members))
-        mixed = [f"{name} ({', '.join(found)})" for name, found in values.items() if len(found) > 1]
+            values = dict.fromkeys(str(member.settings.get(name)) for member in members)
+            if len(values) > 1:
+                mixed.append(f"{name} ({', '.join(values)})")
         if mixed:
             more = f" and {len(mixed) - MAX_LISTED} more" if len(mixed) > MAX_LISTED else ""
             sentences.append(
@@ -140,8 +134,7 @@ def describe_mixtures(subjects: Iterable[Subject]) -> list[str]:
 def find_checkpoints(pattern: str) -> list[Path]:
     """Return the checkpoints that one argument of :func:`find_subjects`, without a label, names.
 
-    Raises:
-        CheckpointError: If there are none; lists the nearest names.
+    Raises CheckpointError if there are none, with the nearest names.
     """
     path = Path(pattern)
     if path.is_file():
@@ -155,7 +148,7 @@ def find_checkpoints(pattern: str) -> list[Path]:
         raise CheckpointError(f"Nothing at {pattern}. {_nearest_paths(path)}")
     matches = [Path(match) for match in sorted(glob.glob(pattern, recursive=True))]
     folders = [newest_checkpoint(match) for match in matches if match.is_dir() and any(match.glob(CHECKPOINTS))]
-    found = folders + [match for match in matches if match.is_file() and match.match(CHECKPOINTS)]
+    found = [*folders, *(match for match in matches if match.is_file() and match.match(CHECKPOINTS))]
     if not found:
         what = f"{len(matches)} paths, of which none is a checkpoint or a run folder" if matches else "nothing"
         raise CheckpointError(f"The pattern {pattern!r} matches {what}.")
@@ -177,16 +170,10 @@ def find_played(
 ) -> Path:
     """Return the checkpoint to play, selected as by Isaac Lab's flags.
 
-    Args:
-        task: Task name.
-        algorithm: Whose runs to search if ``checkpoint`` is not a path.
-        experiment_name: Folder of the runs; None takes the task's.
-        load_run: Regular expression of the run folder's name; None takes the newest.
-        checkpoint: A file, a run folder, or a regular expression of file names; None takes the newest.
+    ``load_run`` is a regular expression of the run folder's name; ``checkpoint`` is a file, a run folder, or a regular
+    expression of file names. None takes the newest. If no path is named, runs of the algorithm are searched.
 
-    Raises:
-        CheckpointError: If there is none.
-        ConfigError: If a regular expression is malformed.
+    Raises CheckpointError if there is none, ConfigError if a regular expression is malformed.
     """
     named = {"resume": True, "experiment_name": experiment_name, "load_run": load_run, "load_checkpoint": checkpoint}
     settings = {f"agent.{name}": value for name, value in named.items()}
@@ -196,10 +183,9 @@ def find_played(
 
 
 def load_run_settings(checkpoint: Path, task: str, algorithm: Algorithm, overrides: Sequence[str] = ()) -> DictConfig:
-    """Return the ``agent`` and ``env`` settings of a checkpoint's run, with overrides applied.
+    """Return the ``agent`` and ``env`` settings of a checkpoint's run, with overrides ``env.name=value`` applied.
 
-    A checkpoint of TruDi's learner outside of a run folder gets the task's preset. Overrides are ``env.name=value``,
-    since the training fixes the agent's settings.
+    A checkpoint of TruDi's learner outside of a run folder gets the task's preset.
 
     Raises:
         CheckpointError: If a checkpoint of PPO or a relative lies outside of a run folder, or the run's settings cannot
@@ -215,11 +201,10 @@ def load_run_settings(checkpoint: Path, task: str, algorithm: Algorithm, overrid
     try:
         cfg = load_params(checkpoint.parent)
     except CheckpointError as error:
-        if algorithm not in SETTINGS:
-            raise CheckpointError(
-                f"{error} A {NAMES[algorithm]} policy can only be rebuilt with the settings of its run."
-            ) from error
-        raise CheckpointError(f"{error} Copy the checkpoint elsewhere to play it with the task's preset.") from error
+        advice = f"A {NAMES[algorithm]} policy can only be rebuilt with the settings of its run."
+        if algorithm in SETTINGS:
+            advice = "Copy the checkpoint elsewhere to play it with the task's preset."
+        raise CheckpointError(f"{error} {advice}") from error
     for text in overrides:
         key = text.lstrip("+").partition("=")[0]
         OmegaConf.update(cfg, key, OmegaConf.select(preset, key), force_add=True)
@@ -237,34 +222,18 @@ def _flatten(section: Any, prefix: str = "") -> Iterator[tuple[str, Any]]:
 
 def _split_label(text: str) -> tuple[str | None, str]:
     """Split ``NAME=PATH``; without a name the first part is None."""
-    label, equals, pattern = text.partition("=")
-    if not equals or os.path.lexists(text) or "/" in label or not label.strip():
-        return None, text
-    return label.strip(), pattern
+    label, _, pattern = text.partition("=")
+    is_path = "=" not in text or os.path.lexists(text) or "/" in label or not label.strip()
+    return (None, text) if is_path else (label.strip(), pattern)
 
 
 def _nearest_paths(path: Path) -> str:
     """Return the names nearest to the first part of the path that does not exist."""
-    parts = path.parts
-    for depth in range(len(parts)):
-        parent, name = Path(*parts[:depth]), parts[depth]
+    for depth, name in enumerate(path.parts):
+        parent = Path(*path.parts[:depth])
         if not (parent / name).exists():
             names = [entry.name for entry in parent.iterdir()] if parent.is_dir() else []
             where = "this folder" if parent == Path() else str(parent)
             hint = nearest(name, names) if names else "It is empty."
-            return f"In {where} there is no {name!r}." + (f" {hint}" if len(hint) < MAX_HINT else "")
+            return f"In {where} there is no {name!r}." + (f" {hint}" if len(hint) < 300 else "")
     return ""
-
-
-def _require_distinct(subjects: Iterable[Subject]) -> None:
-    """Refuse two checkpoints of one seed in one group, which would count as two independent runs."""
-    seen: dict[tuple[str, str, int], Subject] = {}
-    for subject in subjects:
-        if subject.seed is None:
-            continue
-        other = seen.setdefault((subject.label, subject.task, subject.seed), subject)
-        if other is not subject:
-            raise CheckpointError(
-                f"{other.checkpoint} and {subject.checkpoint} are both seed {subject.seed} of {subject.label!r} on "
-                f"{subject.task}, so they are not independent. Give one of them, or name their groups: NAME=PATH."
-            )

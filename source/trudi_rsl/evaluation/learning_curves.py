@@ -16,8 +16,6 @@ from trudi_rsl.evaluation.pictures import Axes, Figure, PercentFormatter, new_fi
 RETURN_TAG = "Train/mean_reward"
 FORMATS = (".png", ".pdf", ".svg")
 TARGET_COLOR = "0.45"
-MIN_SHARE_AXIS = 0.01
-"""Smallest upper limit of an axis of shares: less than 1 % is not worth a close look."""
 
 
 @dataclass(frozen=True)
@@ -40,11 +38,7 @@ TAGS = (RETURN_TAG, MEAN_RETURN, *(tag for shown in DIAGNOSTICS for tag in (show
 
 
 def draw_learning_curves(runs: Sequence[Run], output: Path) -> Path:
-    """Write :func:`learning_curve_figure` to a ``.png``, ``.pdf`` or ``.svg`` file, replacing it, and return the file.
-
-    Raises:
-        RunError: If no run has finished an episode, or the file has another suffix.
-    """
+    """Write :func:`learning_curve_figure` to a ``.png``, ``.pdf`` or ``.svg`` file, replacing it, and return that."""
     if output.suffix not in FORMATS:
         raise RunError(f"The picture must end in {', '.join(FORMATS[:-1])} or {FORMATS[-1]}, not {output.name!r}.")
     save_picture(learning_curve_figure(runs), output)
@@ -52,15 +46,10 @@ def draw_learning_curves(runs: Sequence[Run], output: Path) -> Path:
 
 
 def learning_curve_figure(runs: Sequence[Run]) -> Figure:
-    """Draw the training return of one or more runs, evaluations as points, and TruDi's constraints in panels below.
+    """Draw the training return of runs read with :data:`TAGS`, evaluations as points, and TruDi's constraints below.
 
-    The x axis counts environment steps, or iterations if a run's steps are unknown.
-
-    Args:
-        runs: Read with :data:`TAGS`.
-
-    Raises:
-        RunError: If no run has finished an episode.
+    The x axis counts environment steps, or iterations if a run's steps are unknown. Raises RunError if no run has
+    finished an episode.
     """
     if not any(RETURN_TAG in run.scalars for run in runs):
         raise RunError(
@@ -71,11 +60,9 @@ def learning_curve_figure(runs: Sequence[Run]) -> Figure:
     figure = new_figure(8.0, 6.2 if diagnostics else 4.2)
     heights = [2, 1] if diagnostics else [1]
     grid = figure.add_gridspec(len(heights), max(len(diagnostics), 1), height_ratios=heights)
-
     top = figure.add_subplot(grid[0, :])
     _draw_curves(top, runs, RETURN_TAG, in_steps)
-    evaluated = any(MEAN_RETURN in run.scalars for run in runs)
-    if evaluated:
+    if evaluated := any(MEAN_RETURN in run.scalars for run in runs):
         _draw_evaluations(top, runs, in_steps)
     if len(runs) > 1 or evaluated:
         top.legend(frameon=False, fontsize="small")
@@ -88,7 +75,7 @@ def learning_curve_figure(runs: Sequence[Run]) -> Figure:
         axes.set_title(shown.title, fontsize="small", loc="left")
         if shown.is_share:
             axes.yaxis.set_major_formatter(PercentFormatter(1.0))
-            axes.set_ylim(0.0, max(MIN_SHARE_AXIS, axes.get_ylim()[1]))
+            axes.set_ylim(0.0, max(0.01, axes.get_ylim()[1]))  # less than 1 % is not worth a close look
     for axes in figure.axes:
         style_axes(axes, "Environment steps" if in_steps else "Iteration", x_counts=True)
     top.set_ylabel("Training return (mean of last 100 episodes)", fontsize="small")
@@ -104,10 +91,11 @@ def _draw_curves(axes: Axes, runs: Sequence[Run], tag: str, in_steps: bool) -> N
 
 
 def _draw_evaluations(axes: Axes, runs: Sequence[Run], in_steps: bool) -> None:
+    style = {"marker": "o", "linestyle": "", "markersize": 4.0, "fillstyle": "none"}
     for index, run in enumerate(runs):
         if MEAN_RETURN in run.scalars:
-            axes.plot(*_points(run, MEAN_RETURN, in_steps), "o", color=f"C{index}", markersize=4.0, fillstyle="none")
-    axes.plot([], [], "o", color=TARGET_COLOR, markersize=4.0, fillstyle="none", label="without exploration")
+            axes.plot(*_points(run, MEAN_RETURN, in_steps), color=f"C{index}", **style)
+    axes.plot([], [], color=TARGET_COLOR, label="without exploration", **style)
 
 
 def _points(run: Run, tag: str, in_steps: bool) -> tuple[np.ndarray, np.ndarray]:

@@ -22,17 +22,10 @@ from trudi_rsl.evaluation.policies import Simulation, load_policy
 from trudi_rsl.evaluation.samplers import SamplerCfg
 from trudi_rsl.files import atomic_write, require_inside
 
-FORMAT = 1
-CACHE_FOLDER = "evaluations"
-
 
 @dataclass(frozen=True)
 class EvaluationCfg:
-    """Options that all compared policies share.
-
-    Raises:
-        ConfigError: If a value is out of range.
-    """
+    """Options that all compared policies share; raises ConfigError if a value is out of range."""
 
     episodes: int = 32
     """Episodes per checkpoint and sampler, at least 1."""
@@ -41,7 +34,6 @@ class EvaluationCfg:
     seed: int = EVALUATION_SEED
     """Seed of the simulators (environment i uses seed + i) and of the samplers, at least 0."""
     device: str = "cpu"
-    """Where to compute."""
     num_threads: int | None = None
     """CPU threads of torch; None takes the run's."""
     overrides: tuple[str, ...] = ()
@@ -53,11 +45,6 @@ class EvaluationCfg:
             value = getattr(self, name)
             if value is not None and value < least:
                 raise ConfigError(f"{name} must be an integer of at least {least}, got {value}.")
-
-    @property
-    def envs(self) -> int:
-        """Environments stepped together."""
-        return min(self.episodes, MOST_ENVS) if self.num_envs is None else self.num_envs
 
 
 @dataclass(frozen=True)
@@ -71,7 +58,6 @@ class Measurement:
     seed: int | None
     """Seed of the training, None if unknown."""
     sampler: str
-    """Name of the sampler."""
     checkpoint: str
     returns: list[float]
     """Undiscounted returns ``[M]``."""
@@ -82,13 +68,7 @@ class Measurement:
 
 
 class Evaluation:
-    """A checkpoint to be run with one sampler.
-
-    Args:
-        subject: The trained policy.
-        sampler: How it acts, checked with :meth:`~trudi_rsl.evaluation.samplers.SamplerCfg.require_for`.
-        cfg: Episodes, seed and device.
-        simulation: Makes the environments.
+    """A checkpoint to be run with one sampler, which must have passed ``sampler.require_for``.
 
     Raises:
         CheckpointError: If the settings of the run cannot be read.
@@ -101,10 +81,10 @@ class Evaluation:
         except ConfigError as error:
             raise ConfigError(f"Cannot evaluate {subject.checkpoint} here: {error}") from error
         self.subject, self.sampler, self.cfg, self._simulation = subject, sampler, cfg, simulation
-        overrides = (f"env.num_envs={cfg.envs}", *cfg.overrides)
+        overrides = (f"env.num_envs={cfg.num_envs or min(cfg.episodes, MOST_ENVS)}", *cfg.overrides)
         self._settings: DictConfig = load_run_settings(subject.checkpoint, subject.task, subject.algorithm, overrides)
         key = {
-            "format": FORMAT,
+            "format": 1,
             "checkpoint": hashlib.sha256(subject.checkpoint.read_bytes()).hexdigest(),
             "task": subject.task,
             "sampler": asdict(sampler),
@@ -115,9 +95,8 @@ class Evaluation:
         }
         text = json.dumps(key, sort_keys=True)
         self._key = json.loads(text)
-        digest = hashlib.sha256(text.encode()).hexdigest()[:16]
-        folder = subject.checkpoint.parent / CACHE_FOLDER
-        self.cache = folder / f"{subject.checkpoint.stem}_{sampler.sampler}_{digest}.json"
+        name = f"{subject.checkpoint.stem}_{sampler.sampler}_{hashlib.sha256(text.encode()).hexdigest()[:16]}.json"
+        self.cache = subject.checkpoint.parent / "evaluations" / name
 
     def cached(self) -> Measurement | None:
         """Return the stored result of the same checkpoint and options, None if there is none."""
@@ -129,12 +108,9 @@ class Evaluation:
             return None
 
     def run(self, on_progress: Callable[[float], None] | None = None) -> Measurement:
-        """Run the episodes in new environments and store their results.
+        """Run the episodes in new environments and store their results; report the share that is done.
 
         The same checkpoint, options and versions give the same numbers, regardless of earlier evaluations.
-
-        Args:
-            on_progress: Called with the share that is done.
 
         Raises:
             CheckpointError: If the checkpoint does not fit the task.
@@ -144,8 +120,8 @@ class Evaluation:
         if num_threads := cfg.num_threads or agent.get("num_threads"):
             torch.set_num_threads(num_threads)
         env = self._simulation.make_env(subject.task, self._settings.env, cfg.device, cfg.seed)
-        make_runner = self._simulation.make_runner
-        policy = load_policy(subject.checkpoint, subject.algorithm, env, agent, self.sampler, cfg.device, make_runner)
+        make_runner, sampler = self._simulation.make_runner, self.sampler
+        policy = load_policy(subject.checkpoint, subject.algorithm, env, agent, sampler, cfg.device, make_runner)
         torch.manual_seed(cfg.seed)
         results = evaluate(env, policy, cfg.episodes, progress=False, on_progress=on_progress)
         env.close()  # pyright: ignore[reportAttributeAccessIssue]
@@ -166,30 +142,22 @@ class Evaluation:
         return self._measurement(stored)
 
     def _measurement(self, stored: dict[str, Any]) -> Measurement:
-        subject = self.subject
-        return Measurement(
-            label=subject.label,
-            algorithm=subject.algorithm,
-            task=subject.task,
-            seed=subject.seed,
-            sampler=str(self.sampler),
-            checkpoint=str(subject.checkpoint),
-            **{name: stored[name] for name in ("returns", "lengths", "success")},
-        )
+        subject, names = self.subject, (str(self.sampler), str(self.subject.checkpoint))
+        results = stored["returns"], stored["lengths"], stored["success"]
+        return Measurement(subject.label, subject.algorithm, subject.task, subject.seed, *names, *results)
 
 
 def measure_all(evaluations: Sequence[Evaluation], progress: bool = True) -> list[Measurement]:
     """Return the results of all evaluations in their order, running those that are not cached with a progress bar.
 
-    Raises:
-        CheckpointError, NonFiniteError: Like :meth:`Evaluation.run`; results so far are stored.
+    Errors are those of :meth:`Evaluation.run`; results so far are stored.
     """
     measurements = [evaluation.cached() for evaluation in evaluations]
     missing = [index for index, found in enumerate(measurements) if found is None]
     with progress_bar("Evaluating", "evaluations", progress) as bar:
         task = bar.add_task("", total=len(missing), ended=0)
         for done, index in enumerate(missing):
-            run = evaluations[index].run(lambda share, done=done: bar.update(task, completed=done + share))
-            measurements[index] = run
+            run = evaluations[index].run
+            measurements[index] = run(lambda share, done=done: bar.update(task, completed=done + share))
             bar.update(task, completed=done + 1, ended=done + 1)
     return [measurement for measurement in measurements if measurement is not None]

@@ -21,8 +21,7 @@ Array = NDArray[np.float64]
 class BehaviourModes:
     """The behaviours that solve a task equally well.
 
-    The functions take the observations of one run, ``[L + 1, O]`` for L steps: the first one, and the one after each
-    step.
+    The functions take the observations of one run of L steps, ``[L + 1, O]``: the first, and the one after each step.
     """
 
     names: tuple[str, ...]
@@ -61,13 +60,12 @@ def find_modes(task: str) -> BehaviourModes:
             importlib.import_module(module)
         except ModuleNotFoundError as error:
             raise ConfigError(f"Cannot import {module!r} of task {task!r}: {error}.") from error
-    modes = _REGISTRY.get(_key(task))
-    if modes is None:
+    if _key(task) not in _REGISTRY:
         raise ConfigError(
             f"No behaviour modes are registered for task {task!r}, only for {', '.join(sorted(_REGISTRY))}. A project "
             "registers those of its own task with trudi_rsl.tasks.register_modes."
         )
-    return modes
+    return _REGISTRY[_key(task)]
 
 
 def circle(centre: tuple[float, float], radius: float, corners: int = 64) -> Array:

@@ -3,7 +3,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 
 from trudi_rsl.evaluation.comparison import Comparison, Group, Panel
@@ -21,8 +21,6 @@ except ImportError as error:
 
 __all__ = ["Axes", "Figure", "Normalize", "PercentFormatter", "colormaps"]  # for modules that draw
 SUFFIXES = (".png", ".svg")
-PANEL_WIDTH, ROW_HEIGHT = 4.2, 0.42
-"""Inches."""
 MAX_COLUMNS = 3
 GREY = "0.4"
 
@@ -67,9 +65,8 @@ def shared_legend(figure: Figure) -> None:
     """Draw one legend below all panels, each label once."""
     lines = {str(line.get_label()): line for axes in figure.axes for line in axes.get_lines()}
     shown = {label: line for label, line in lines.items() if not label.startswith("_")}
-    figure.legend(
-        list(shown.values()), list(shown), loc="outside lower center", ncols=3, frameon=False, fontsize="small"
-    )
+    where = "outside lower center"
+    figure.legend(list(shown.values()), list(shown), loc=where, ncols=3, frameon=False, fontsize="small")
 
 
 def save_picture(figure: Figure, path: Path) -> None:
@@ -96,76 +93,66 @@ def draw_comparison(comparison: Comparison, folder: Path) -> list[Path]:
 
 def interval_figure(comparison: Comparison) -> Figure:
     """Draw each group's IQM with its interval, one panel per task and one over all tasks."""
-
-    def draw(axes: Axes, panel: Panel) -> None:
+    colors, rows = _colors(comparison), max(len(panel.iqm) for panel in comparison.panels)
+    figure, panels = _panels(comparison, rows, "95 % bootstrap intervals")
+    for axes, panel in panels:
         names = display_names(list(panel.iqm))
-        _draw_bars(axes, [(names[group], _color(group, comparison), found) for group, found in panel.iqm.items()])
+        _draw_bars(axes, [(names[group], colors[group], found) for group, found in panel.iqm.items()])
         axes.set_xlabel(f"IQM of {panel.scale}", fontsize="small")
-
-    rows = max(len(panel.iqm) for panel in comparison.panels)
-    return _draw_panels(comparison, draw, rows, "95 % bootstrap intervals")
+    return figure
 
 
 def improvement_figure(comparison: Comparison) -> Figure:
     """Draw P(first > second) of each pair of groups with its interval, one panel per task and one over all tasks."""
-
-    def draw(axes: Axes, panel: Panel) -> None:
-        names = display_names(list(panel.iqm))
+    colors, rows = _colors(comparison), max(len(panel.improvements) for panel in comparison.panels)
+    figure, panels = _panels(comparison, rows, "Probability of improvement with 95 % bootstrap intervals")
+    for axes, panel in panels:
+        names, pairs = display_names(list(panel.iqm)), panel.improvements.items()
         axes.set_xlim(-0.03, 1.03)
         axes.axvline(0.5, color=GREY, linewidth=1.0, linestyle="--")
-        rows = [
-            (f"{names[first]} > {names[second]}", _color(first, comparison), estimate)
-            for (first, second), estimate in panel.improvements.items()
-        ]
-        _draw_bars(axes, rows)
+        _draw_bars(axes, [(f"{names[a]} > {names[b]}", colors[a], found) for (a, b), found in pairs])
         axes.set_xlabel("P(first > second)", fontsize="small")
-
-    rows = max(len(panel.improvements) for panel in comparison.panels)
-    return _draw_panels(comparison, draw, rows, "Probability of improvement with 95 % bootstrap intervals")
+    return figure
 
 
 def profile_figure(comparison: Comparison) -> Figure:
     """Draw each group's share of runs above each threshold, one panel per task and one over all tasks."""
-    names = display_names(_groups(comparison))
-
-    def draw(axes: Axes, panel: Panel) -> None:
+    colors = _colors(comparison)
+    names = display_names(list(colors))
+    figure, panels = _panels(comparison, 7, "Performance profiles with pointwise 95 % bootstrap intervals")
+    for axes, panel in panels:
         for group, profile in panel.profiles.items():
-            color = _color(group, comparison)
-            axes.step(panel.thresholds, profile.share, where="post", color=color, linewidth=1.6, label=names[group])
+            x, color = panel.thresholds, colors[group]
+            axes.step(x, profile.share, where="post", color=color, linewidth=1.6, label=names[group])
             if profile.interval is not None:
-                axes.fill_between(panel.thresholds, *profile.interval, step="post", color=color, alpha=0.18, lw=0)
+                axes.fill_between(x, *profile.interval, step="post", color=color, alpha=0.18, lw=0)
         lacking = [f"{names[group]}: {estimate.lack}" for group, estimate in panel.iqm.items() if estimate.lack]
         axes.yaxis.set_major_formatter(PercentFormatter(1.0))
         axes.set_ylim(-0.03, 1.03)
         axes.set_ylabel("runs above", fontsize="small")
         axes.set_xlabel("\n".join([panel.scale, *lacking]), fontsize="small")
-
-    figure = _draw_panels(comparison, draw, 7, "Performance profiles with pointwise 95 % bootstrap intervals")
     shared_legend(figure)
     return figure
 
 
 def display_names(groups: Sequence[Group]) -> dict[Group, str]:
     """Return the groups' names without the part that all of them share."""
-    if len({group.sampler for group in groups}) == 1:
-        return {group: group.label for group in groups}
-    if len({group.label for group in groups}) == 1:
-        return {group: group.sampler for group in groups}
-    return {group: str(group) for group in groups}
+    one_sampler = len({group.sampler for group in groups}) == 1
+    one_label = len({group.label for group in groups}) == 1
+    return {group: group.label if one_sampler else group.sampler if one_label else str(group) for group in groups}
 
 
-def _draw_panels(comparison: Comparison, draw: Callable[[Axes, Panel], None], rows: int, title: str) -> Figure:
+def _panels(comparison: Comparison, rows: int, title: str) -> tuple[Figure, list[tuple[Axes, Panel]]]:
+    """Return a figure with the axes of each panel, high enough for a number of rows."""
     panels = comparison.panels
     columns = min(len(panels), MAX_COLUMNS)
-    height = -(-len(panels) // columns) * (1.3 + ROW_HEIGHT * max(rows, 3))
-    figure = new_figure(max(PANEL_WIDTH * columns, 5.5), height, title)
-    for axes, panel in zip(panel_grid(figure, [panel.title for panel in panels]), panels, strict=True):
-        draw(axes, panel)
-    return figure
+    height = -(-len(panels) // columns) * (1.3 + 0.42 * max(rows, 3))
+    figure = new_figure(max(4.2 * columns, 5.5), height, title)
+    return figure, list(zip(panel_grid(figure, [panel.title for panel in panels]), panels, strict=True))
 
 
 def _draw_bars(axes: Axes, rows: Sequence[tuple[str, str, Estimate]]) -> None:
-    """Draw a row per name and color: the interval and the value, or the value and why it has no interval."""
+    """Draw a row per name and color: the value with its interval, or with why there is none."""
     axes.use_sticky_edges = False
     axes.margins(x=0.08)
     for row, (_, color, estimate) in enumerate(rows):
@@ -177,23 +164,13 @@ def _draw_bars(axes: Axes, rows: Sequence[tuple[str, str, Estimate]]) -> None:
             axes.plot([estimate.value], [row], marker="o", color=color, markersize=5.0)
     middle = sum(axes.get_xlim()) / 2.0
     for row, (_, _, estimate) in enumerate(rows):
-        right = estimate.value > middle
-        axes.annotate(
-            estimate.lack,
-            (estimate.value, row),
-            xytext=(4 if right else -4, 5),
-            textcoords="offset points",
-            ha="right" if right else "left",
-            color=GREY,
-            fontsize="x-small",
-        )
+        shift, side = (4, "right") if estimate.value > middle else (-4, "left")
+        at, unit, size = (estimate.value, row), "offset points", "x-small"
+        axes.annotate(estimate.lack, at, (shift, 5), textcoords=unit, ha=side, color=GREY, fontsize=size)
     axes.set_yticks(range(len(rows)), [name for name, _, _ in rows])
     axes.set_ylim(len(rows) - 0.4, -0.6)
 
 
-def _groups(comparison: Comparison) -> list[Group]:
-    return list(dict.fromkeys(group for panel in comparison.panels for group in panel.iqm))
-
-
-def _color(group: Group, comparison: Comparison) -> str:
-    return f"C{_groups(comparison).index(group)}"
+def _colors(comparison: Comparison) -> dict[Group, str]:
+    groups = dict.fromkeys(group for panel in comparison.panels for group in panel.iqm)
+    return {group: f"C{i}" for i, group in enumerate(groups)}

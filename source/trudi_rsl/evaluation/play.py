@@ -1,14 +1,15 @@
 # SPDX-License-Identifier: BSD-3-Clause
 """Play trained policies: whole episodes and their statistics, all checkpoints of a run, videos.
 
-Hosts with a simulator that starts itself build a :class:`Playback`, make the environments, and call
-:meth:`Playback.run`. :func:`play` does all of this for hosts that a function makes environments of.
+Hosts whose simulator starts itself build a :class:`Playback` and call :meth:`Playback.run` with their environments;
+:func:`play` does so for the others.
 """
 
 from __future__ import annotations
 
 import argparse
 import contextlib
+import functools
 import io
 import logging
 import math
@@ -25,15 +26,7 @@ from trudi_rsl.checkpoints.format import Algorithm
 from trudi_rsl.checkpoints.kept import BEST
 from trudi_rsl.config import check_startable, checkpoints_in
 from trudi_rsl.errors import CheckpointError, NonFiniteError
-from trudi_rsl.evaluation.episodes import (
-    MOST_ENVS,
-    PLAYED_EPISODES,
-    EpisodeResults,
-    Policy,
-    SameStart,
-    evaluate,
-    progress_bar,
-)
+from trudi_rsl.evaluation.episodes import MOST_ENVS, PLAYED_EPISODES, Policy, SameStart, evaluate, progress_bar
 from trudi_rsl.evaluation.identify import find_played, identify, load_run_settings
 from trudi_rsl.evaluation.policies import Simulation, load_policy
 from trudi_rsl.evaluation.samplers import SamplerCfg
@@ -42,6 +35,8 @@ from trudi_rsl.evaluation.video import MAX_STEPS, make_rendering_env, record_epi
 from trudi_rsl.files import point_link
 
 logger = logging.getLogger(__name__)
+Load = Callable[[Path], Policy]
+"""Returns the policy of a checkpoint."""
 
 
 @dataclass(frozen=True)
@@ -53,7 +48,7 @@ class Playback:
     algorithm: Algorithm
     sampler: SamplerCfg
     episodes: int
-    """Number of episodes, of each checkpoint if there are several."""
+    """Of each checkpoint."""
     checkpoints: Sequence[Path] = ()
     """All checkpoints of the run, with ``--every_checkpoint``."""
 
@@ -61,9 +56,7 @@ class Playback:
     def from_args(cls, args: argparse.Namespace, task: str, checkpoint: Path) -> Playback:
         """Return how the flags of ``scripts/play.py`` say to play a checkpoint.
 
-        Raises:
-            CheckpointError: If the checkpoint is of another task or algorithm.
-            ConfigError: If its algorithm does not have the sampler, or an option is out of range.
+        Raises CheckpointError if it is of another task or algorithm, and ConfigError if an option does not fit it.
         """
         sampler, algorithm = sampler_from_args(args), identify(checkpoint, task, args.algo)
         sampler.require_for(algorithm)
@@ -79,7 +72,7 @@ class Playback:
     def run(
         self,
         env: VecEnv,
-        load: Callable[[Path], Policy],
+        load: Load,
         seed: int,
         policy: Policy | None = None,
         export: Callable[[], Path] | None = None,
@@ -91,17 +84,13 @@ class Playback:
 
         Args:
             env: The environments.
-            load: Returns the policy of a checkpoint.
+            load: Loads the checkpoints.
             seed: Seed of simulator and sampler.
             policy: The checkpoint's policy if the host has loaded it already.
             export: Exports the policy and returns where to.
             view: Shows the policy until the user ends it, instead of counted episodes.
-            video: Video to write; must not exist.
-            max_video_steps: Longest video in steps; None takes :data:`~trudi_rsl.evaluation.video.MAX_STEPS`.
-
-        Raises:
-            CheckpointError: If the checkpoint does not fit, or none of several can be played.
-            VideoError: If the video cannot be rendered.
+            video: A file that must not exist.
+            max_video_steps: None takes :data:`~trudi_rsl.evaluation.video.MAX_STEPS`.
         """
         title = f"{self.task}, {self.algorithm}, sampler {self.sampler.sampler}, seed {seed}"
         if self.checkpoints:
@@ -114,9 +103,9 @@ class Playback:
         if export is not None:
             print(f"Exported: {export()}", flush=True)
         if view is None:
-            result = Score.of(self.checkpoint, evaluate(env, policy, self.episodes))
+            results = evaluate(env, policy, self.episodes)
             print(f"Returns on {title}:")
-            Console().print(results_table([result]))
+            Console().print(results_table([Score(self.checkpoint, summarize(results.returns.cpu()))]))
         if video is not None:
             record_episode(env, policy, video, max_video_steps or MAX_STEPS)
             print(f"Video: {video}", flush=True)
@@ -125,17 +114,14 @@ class Playback:
 
 
 def sampler_from_args(args: argparse.Namespace) -> SamplerCfg:
-    """Return the sampler that the flags of ``scripts/play.py`` select; raise ConfigError for impossible options."""
+    """Return the sampler that the flags of ``scripts/play.py`` select."""
     return SamplerCfg(args.sampler, args.score_scale, args.num_candidates, args.initial_latent)
 
 
 def play(args: argparse.Namespace, overrides: Sequence[str], simulation: Simulation) -> None:
     """Play as the flags of ``scripts/play.py`` and the overrides ``env.name=value`` say, with the run's settings.
 
-    Raises:
-        CheckpointError: If there is no such checkpoint, or it is of another task or algorithm.
-        ConfigError: If a task, setting or value does not exist or is out of range.
-        VideoError: If the video cannot be rendered.
+    A user's mistake raises CheckpointError, ConfigError or VideoError.
     """
     check_startable(args.task)
     checkpoint = find_played(args.task, args.algo or "trudi", args.experiment_name, args.load_run, args.checkpoint)
@@ -148,10 +134,8 @@ def play(args: argparse.Namespace, overrides: Sequence[str], simulation: Simulat
     device = args.device or (cfg.agent.device if torch.cuda.is_available() else "cpu")
     if num_threads := args.num_threads or cfg.agent.get("num_threads"):
         torch.set_num_threads(num_threads)
-    if video:
-        env = make_rendering_env(simulation.make_env, task, cfg.env, device, seed)
-    else:
-        env = simulation.make_env(task, cfg.env, device, seed)
+    make_env = functools.partial(make_rendering_env, simulation.make_env) if video else simulation.make_env
+    env = make_env(task, cfg.env, device, seed)
 
     def load(path: Path) -> Policy:
         found = identify(path, task, algorithm)
@@ -167,28 +151,15 @@ class Score:
 
     checkpoint: Path
     returns: Summary
-    success: float | None
+    success: float | None = None
     """Share of episodes that succeeded, in [0, 1]; None if the task reports none."""
 
-    @classmethod
-    def of(cls, checkpoint: Path, results: EpisodeResults) -> Score:
-        """Summarize the episodes of a checkpoint."""
-        success = None if results.success is None else float(results.success.mean())
-        return cls(checkpoint, summarize(results.returns.cpu()), success)
 
+def select_best(env: VecEnv, checkpoints: Sequence[Path], load: Load, episodes: int, seed: int, title: str) -> Path:
+    """Evaluate checkpoints of a run with :func:`score`, print a table, and point ``best.pt`` beside them to the best.
 
-def select_best(
-    env: VecEnv, checkpoints: Sequence[Path], load: Callable[[Path], Policy], episodes: int, seed: int, title: str
-) -> Path:
-    """Evaluate all checkpoints of a run, print a table, and point ``best.pt`` beside them to the best.
-
-    The best has the highest mean return; of equal ones, the earliest. A ``best.pt`` that is not a link is kept.
-
-    Arguments are those of :func:`score`, with checkpoints ``model_<iteration>.pt`` of one folder, at least one.
-
-    Raises:
-        CheckpointError: If none of them can be played, or none has a finite mean return.
-        ConfigError: If ``episodes`` is below 1.
+    The best has the highest mean return; of equal ones, the earliest. A ``best.pt`` that is not a link is kept. Raises
+    CheckpointError if none of them has a finite mean return.
     """
     folder = checkpoints[0].parent
     print(f"Checkpoints: {len(checkpoints)} in {folder}", flush=True)
@@ -204,31 +175,13 @@ def select_best(
 
 
 def score(
-    env: VecEnv,
-    checkpoints: Sequence[Path],
-    load: Callable[[Path], Policy],
-    episodes: int,
-    seed: int,
-    progress: bool = True,
+    env: VecEnv, checkpoints: Sequence[Path], load: Load, episodes: int, seed: int, progress: bool = True
 ) -> list[Score]:
     """Run the same number of new episodes of each checkpoint, with the same seed and curricula.
 
     If each environment has its own random numbers (Gymnasium), all episodes start alike for all checkpoints; if one
-    generator serves all environments and the policy, the first episode of each environment does.
-
-    Args:
-        env: The environments.
-        checkpoints: In the order of the result.
-        load: Returns the policy of a checkpoint.
-        episodes: Number of episodes of each, at least 1.
-        seed: Seed of simulator and sampler.
-        progress: Show a progress bar with the time left.
-
-    Returns:
-        The scores without those of checkpoints that ``load`` refuses or that lead to NaN; a message says why.
-
-    Raises:
-        ConfigError: If ``episodes`` is below 1.
+    generator serves all environments and the policy, the first episode of each environment does. Checkpoints whose
+    policy ``load`` refuses, or that lead to NaN, are left out, with a message why.
     """
     start, scores = SameStart(env), []
     with progress_bar("Evaluating", "checkpoints", progress) as bar:
@@ -242,7 +195,8 @@ def score(
                 results = evaluate(
                     env, policy, episodes, False, lambda share, done=done: bar.update(task, completed=done + share)
                 )
-                scores.append(Score.of(checkpoint, results))
+                success = None if results.success is None else results.success.mean().item()
+                scores.append(Score(checkpoint, summarize(results.returns.cpu()), success))
             except (CheckpointError, NonFiniteError) as error:
                 logger.warning("%s was skipped: %s", checkpoint.name, error)
             bar.update(task, completed=done + 1, ended=done + 1)
@@ -251,10 +205,10 @@ def score(
 
 def results_table(scores: Sequence[Score], best: Path | None = None) -> Table:
     """Return a table to print; with ``best``, it also has the iterations of the checkpoints and marks the best one."""
-    table, several = Table(), best is not None
-    with_success = several and any(entry.success is not None for entry in scores)
-    names = (*(["iteration"] if several else []), "mean", "std", "IQM", "episodes")
-    for name in (*names, *(["success"] if with_success else []), *([""] if several else [])):
+    with_success = best is not None and any(entry.success is not None for entry in scores)
+    names = ["mean", "std", "IQM", "episodes", *["success"] * with_success]
+    table = Table()
+    for name in names if best is None else ["iteration", *names, ""]:
         table.add_column(name, justify="right")
     for entry in scores:
         returns, marked = entry.returns, entry.checkpoint == best
@@ -262,7 +216,7 @@ def results_table(scores: Sequence[Score], best: Path | None = None) -> Table:
         cells = [_format(returns.mean), std, _format(returns.iqm), str(returns.count)]
         if with_success:
             cells.append("-" if entry.success is None else f"{100 * entry.success:.0f} %")
-        if several:
+        if best is not None:
             cells = [entry.checkpoint.stem.removeprefix("model_"), *cells, "best" if marked else ""]
         table.add_row(*cells, style="bold" if marked else None)
     return table

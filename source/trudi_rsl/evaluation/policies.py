@@ -10,7 +10,7 @@ import io
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from omegaconf import DictConfig, OmegaConf
 from rsl_rl.env import VecEnv
@@ -27,12 +27,6 @@ from trudi_rsl.policies import GenerativeModel
 from trudi_rsl.rsl_rl_compat.models import policy_of
 from trudi_rsl.settings import SETTINGS
 
-if TYPE_CHECKING:
-    from rsl_rl.models import MLPModel
-
-MakeRunner = Callable[..., Any]
-"""``make_runner(env, agent_cfg, log_dir, device)`` returns an RSL-RL runner, such as this package's."""
-
 
 @dataclass(frozen=True)
 class Simulation:
@@ -40,7 +34,8 @@ class Simulation:
 
     make_env: Callable[..., VecEnv]
     """``make_env(task, env_cfg, device, seed, render_mode)`` returns ``env_cfg["num_envs"]`` environments."""
-    make_runner: MakeRunner
+    make_runner: Callable[..., Any]
+    """``make_runner(env, agent_cfg, log_dir, device)`` returns an RSL-RL runner, such as this package's."""
     require: Callable[[str, str], None]
     """``require(task, device)`` raises ConfigError if the task or device does not exist here."""
 
@@ -52,21 +47,12 @@ def load_policy(
     agent_cfg: Mapping[str, Any],
     sampler: SamplerCfg,
     device: str,
-    make_runner: MakeRunner,
+    make_runner: Callable[..., Any],
 ) -> Policy:
-    """Return the policy of a checkpoint.
+    """Return the policy of a checkpoint of the algorithm, to act in ``env``.
 
     Policies of TruDi's learner are rebuilt from the checkpoint alone, those of PPO and its relatives by a runner with
     ``agent_cfg``, the configuration they were trained with.
-
-    Args:
-        path: A ``model_*.pt``.
-        algorithm: Its algorithm, from :func:`~trudi_rsl.evaluation.identify.identify`.
-        env: The environments it will act in.
-        agent_cfg: Ignored for TruDi's learner.
-        sampler: How it acts.
-        device: Where to compute.
-        make_runner: Builds the runner.
 
     Raises:
         CheckpointError: If the checkpoint does not fit the environment.
@@ -77,10 +63,13 @@ def load_policy(
         actor_critic, spec = load_actor_critic(path)
         require_fit(spec["obs_dims"], actor_critic.num_actions, env)
         return _bind(actor_critic.to(device).act, sampler)
-    cfg = with_known_classes(_without_training_extras(agent_cfg))
+    cfg: Any = OmegaConf.to_container(agent_cfg) if isinstance(agent_cfg, DictConfig) else copy.deepcopy(agent_cfg)
+    cfg = {**cfg, "logger": "tensorboard"}
+    for name in {"rnd_cfg", "symmetry_cfg"} & set(cfg.get("algorithm") or ()):  # only training uses them
+        cfg["algorithm"][name] = None
     # RSL-RL prints the networks; the settings may be as untrusted as the checkpoint
     with contextlib.redirect_stdout(io.StringIO()), as_checkpoint_error():
-        runner = make_runner(env, cfg, log_dir=None, device=device)
+        runner = make_runner(env, with_known_classes(cfg), log_dir=None, device=device)
     runner.load(str(path), load_cfg={"actor": True}, map_location=device)
     return policy_for(runner.alg, sampler)
 
@@ -88,10 +77,7 @@ def load_policy(
 def load_into(runner: Any, path: Path, sampler: SamplerCfg) -> Policy:
     """Load a checkpoint into a runner, but not its simulator's or random state, and return :func:`policy_for`.
 
-    Policies that the runner returned earlier change, too.
-
-    Raises:
-        CheckpointError: If the checkpoint does not fit the runner.
+    Policies that the runner returned earlier change, too. Raises CheckpointError if the checkpoint does not fit.
     """
     runner.load(str(path), load_cfg={"actor": True, "critic": True})  # best_of_k needs the critic
     return policy_for(runner.alg, sampler)
@@ -104,10 +90,8 @@ def policy_for(algorithm: Any, sampler: SamplerCfg) -> Policy:
     """
     model: Any = policy_of(algorithm)
     model.eval()
-    if isinstance(algorithm, TruDi):
-        return _bind(algorithm.actor_critic.act, sampler)
-    if isinstance(model, GenerativeModel):
-        return _bind(model.act, sampler)
+    if isinstance(algorithm, TruDi) or isinstance(model, GenerativeModel):
+        return _bind(algorithm.actor_critic.act if isinstance(algorithm, TruDi) else model.act, sampler)
     if hasattr(model, "act_inference"):  # RSL-RL 3
         return model.act if sampler.sampler == "sde" else model.act_inference
     return _GaussianSample(model) if sampler.sampler == "sde" else model
@@ -130,21 +114,11 @@ def _bind(act: Callable[..., Tensor], sampler: SamplerCfg) -> Policy:
     return functools.partial(act, sampler=sampler.sampler, **sampler.options())
 
 
-def _without_training_extras(agent_cfg: Mapping[str, Any]) -> dict[str, Any]:
-    """Return a copy of a runner's configuration without what only training uses."""
-    cfg: Any = OmegaConf.to_container(agent_cfg) if isinstance(agent_cfg, DictConfig) else copy.deepcopy(agent_cfg)
-    cfg = dict(cfg) | {"logger": "tensorboard"}
-    for name in {"rnd_cfg", "symmetry_cfg"} & set(cfg.get("algorithm") or ()):
-        cfg["algorithm"][name] = None
-    return cfg
-
-
 class _GaussianSample:
     """A PPO policy that acts by a sample of its Gaussian; the model itself returns the mean."""
 
-    def __init__(self, model: MLPModel) -> None:
-        self._model = model
-        self.reset = model.reset
+    def __init__(self, model: Any) -> None:
+        self._model, self.reset = model, model.reset
 
     def __call__(self, obs: TensorDict) -> Tensor:
         return self._model(obs, stochastic_output=True)

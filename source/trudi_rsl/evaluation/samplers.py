@@ -3,7 +3,6 @@
 
 from __future__ import annotations
 
-import itertools
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, get_args
@@ -82,33 +81,24 @@ def expand_samplers(
 ) -> list[SamplerCfg]:
     """Return every sampler with every combination of the options that it reads, without duplicates.
 
-    Options are those of :class:`SamplerCfg`. A score scale of 1 is left unset, which acts the same and is also valid
-    for a policy without a chain.
-
-    Raises:
-        ConfigError: If a list is empty, a name unknown or a value out of range.
+    A score scale of 1 is left unset, which acts the same and is also valid for a policy without a chain. Raises
+    ConfigError if a list is empty, a name unknown or a value out of range.
     """
     names = ("samplers", "score scales", "numbers of candidates", "initial latents")
-    for what, values in zip(names, (samplers, score_scales, num_candidates, initial_latents), strict=True):
+    for name, values in zip(names, (samplers, score_scales, num_candidates, initial_latents), strict=True):
         if not values:
-            raise ConfigError(f"The list of {what} is empty.")
-    starts = [start for start in initial_latents if start is not None]
-    for names, known in ((samplers, SAMPLERS), (starts, get_args(InitialLatent))):
+            raise ConfigError(f"The list of {name} is empty.")
+    for names, known in ((samplers, SAMPLERS), (initial_latents, (None, *get_args(InitialLatent)))):
         for name in names:
             if name not in known:
-                raise ConfigError(f"Unknown sampler option {name!r}. {nearest(name, known)}")
-    found: list[SamplerCfg] = []
-    for name in samplers:
-        if name == "ode":
-            scales = [None if scale == 1.0 else float(scale) for scale in score_scales]
-            found += [
-                SamplerCfg("ode", scale, None, start) for scale, start in itertools.product(scales, initial_latents)
-            ]
-        elif name == "best_of_k":
-            found += [SamplerCfg("best_of_k", num_candidates=count) for count in num_candidates]
-        else:
-            found.append(SamplerCfg(name))
-    return list(dict.fromkeys(found))
+                raise ConfigError(f"Unknown sampler option {name!r}. {nearest(str(name), filter(None, known))}")
+    scales = [None if scale == 1.0 else float(scale) for scale in score_scales]
+    variants = {
+        "ode": [SamplerCfg("ode", scale, None, start) for scale in scales for start in initial_latents],
+        "best_of_k": [SamplerCfg("best_of_k", num_candidates=count) for count in num_candidates],
+        "sde": [SamplerCfg("sde")],
+    }
+    return list(dict.fromkeys(sampler for name in samplers for sampler in variants[name]))
 
 
 def supported_samplers(samplers: Sequence[SamplerCfg], algorithm: Algorithm) -> tuple[list[SamplerCfg], list[str]]:

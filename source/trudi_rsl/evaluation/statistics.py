@@ -7,6 +7,7 @@ bootstrap draws the same resamples as the authors' library rliable does after ``
 
 from __future__ import annotations
 
+import itertools
 import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
@@ -18,8 +19,6 @@ Scores = NDArray[np.float64]
 """Scores ``[S, J]`` of S seeds on J tasks."""
 
 CONFIDENCE = 0.95
-RESAMPLES = 2000
-NUM_THRESHOLDS = 101
 
 
 @dataclass(frozen=True)
@@ -39,7 +38,7 @@ class Estimate:
 
     value: float
     interval: tuple[float, float] | None
-    """Lower and upper end; None with fewer seeds than the bootstrap needs."""
+    """Lower and upper end; None with too few seeds."""
     seeds: int
     """Seeds per task; the smaller number if two groups are compared."""
     needed: int
@@ -48,9 +47,8 @@ class Estimate:
     @property
     def lack(self) -> str:
         """Why there is no interval; empty if there is one."""
-        if self.interval is not None:
-            return ""
-        return f"no interval: {self.seeds} seed{'s' if self.seeds > 1 else ''}, needs {self.needed}"
+        missing = f"no interval: {self.seeds} seed{'s' if self.seeds > 1 else ''}, needs {self.needed}"
+        return missing if self.interval is None else ""
 
 
 @dataclass(frozen=True)
@@ -60,7 +58,7 @@ class Profile:
     share: NDArray[np.float64]
     """``[T]``, in [0, 1]."""
     interval: NDArray[np.float64] | None
-    """Pointwise lower and upper ends ``[2, T]``; None with fewer seeds than the bootstrap needs."""
+    """Pointwise lower and upper ends ``[2, T]``; None with too few seeds."""
 
 
 def iqm(values: ArrayLike) -> NDArray[np.float64]:
@@ -71,10 +69,8 @@ def iqm(values: ArrayLike) -> NDArray[np.float64]:
 
 
 def summarize(returns: ArrayLike) -> Summary:
-    """Return the statistics of the returns ``[M]``; raise ValueError if there are none."""
+    """Return the statistics of the returns ``[M]``, at least one."""
     values = np.asarray(returns, dtype=np.float64)
-    if values.size == 0:
-        raise ValueError("There are no returns to summarise.")
     std = float(values.std(ddof=1)) if values.size > 1 else math.nan
     return Summary(float(values.mean()), std, float(iqm(values)), values.size)
 
@@ -83,20 +79,13 @@ def bootstrap(
     statistic: Callable[..., NDArray[np.float64]],
     *samples: Scores,
     confidence: float = CONFIDENCE,
-    resamples: int = RESAMPLES,
+    resamples: int = 2000,
     seed: int = 0,
 ) -> NDArray[np.float64]:
     """Return the percentile interval ``[2, ...]`` of a statistic under resampling of seeds within each task.
 
-    Args:
-        statistic: Maps resamples ``[B, S, J]``, one array per sample, to ``[B, ...]``.
-        samples: Scores ``[S, J]``, resampled independently of each other; S may differ.
-        confidence: In (0, 1).
-        resamples: B, at least 1.
-        seed: Seed of the resamples.
-
-    Raises:
-        ValueError: If the confidence is out of range.
+    The statistic maps B resamples ``[B, S, J]`` of each sample to ``[B, ...]``. Samples are resampled independently of
+    each other; S may differ. Raises ValueError if the confidence is not in (0, 1).
     """
     if not 0.0 < confidence < 1.0:
         raise ValueError(f"The confidence must be in (0, 1), got {confidence}.")
@@ -116,16 +105,12 @@ def seeds_needed(num_tasks: int = 1, confidence: float = CONFIDENCE) -> int:
     trims, differ from their task's worst seed. If that is likelier than the interval's tail, the interval ends at the
     worst scores whatever the confidence, and is only the range of the scores.
     """
-    seeds = 2
-    while _chance_of_lowest(seeds, num_tasks) >= 0.5 * (1.0 - confidence):
-        seeds += 1
-    return seeds
 
+    def chance_of_lowest(seeds: int) -> float:  # P(X <= floor(SJ/4)) for X ~ Binomial(SJ, 1 - 1/S)
+        draws, other = seeds * num_tasks, 1.0 - 1.0 / seeds
+        return sum(math.comb(draws, x) * other**x * (1.0 - other) ** (draws - x) for x in range(draws // 4 + 1))
 
-def _chance_of_lowest(seeds: int, tasks: int) -> float:
-    """Return P(X <= floor(SJ/4)) for X ~ Binomial(SJ, 1 - 1/S)."""
-    draws, other = seeds * tasks, 1.0 - 1.0 / seeds
-    return sum(math.comb(draws, x) * other**x * (1.0 - other) ** (draws - x) for x in range(draws // 4 + 1))
+    return next(seeds for seeds in itertools.count(2) if chance_of_lowest(seeds) < 0.5 * (1.0 - confidence))
 
 
 def score_matrix(by_task: Mapping[str, Sequence[float]]) -> Scores:
@@ -143,14 +128,9 @@ def iqm_estimate(scores: Scores, confidence: float = CONFIDENCE) -> Estimate:
 
 
 def probability_of_improvement(first: Scores, second: Scores) -> NDArray[np.float64]:
-    """Return P(X > Y) + P(X = Y) / 2 for runs X and Y on one task, averaged over tasks.
+    """Return P(X > Y) + P(X = Y) / 2 for runs X and Y on one task, averaged over tasks: in [0, 1], ``[...]``.
 
-    Args:
-        first: Scores of X ``[..., S, J]``.
-        second: Scores of Y on the same tasks, ``[..., S', J]``.
-
-    Returns:
-        ``[...]``, in [0, 1].
+    Scores of X are ``[..., S, J]``, those of Y on the same tasks ``[..., S', J]``.
     """
     x, y, pairs = first[..., :, None, :], second[..., None, :, :], (-3, -2, -1)
     return (x > y).mean(pairs) + 0.5 * (x == y).mean(pairs)
@@ -162,16 +142,17 @@ def improvement_estimate(first: Scores, second: Scores, confidence: float = CONF
 
 
 def _estimate(statistic: Callable[..., NDArray[np.float64]], *samples: Scores, confidence: float) -> Estimate:
-    seeds, needed = min(map(len, samples)), seeds_needed(samples[0].shape[1], confidence)
-    low, high = bootstrap(statistic, *samples, confidence=confidence) if seeds >= needed else (math.nan, math.nan)
-    interval = (float(low), float(high)) if seeds >= needed else None
+    seeds, needed, interval = min(map(len, samples)), seeds_needed(samples[0].shape[1], confidence), None
+    if seeds >= needed:
+        low, high = bootstrap(statistic, *samples, confidence=confidence).tolist()
+        interval = low, high
     return Estimate(float(statistic(*samples)), interval, seeds, needed)
 
 
 def thresholds_of(scores: Sequence[Scores]) -> NDArray[np.float64]:
-    """Return :data:`NUM_THRESHOLDS` thresholds ``[T]``, evenly spaced over the range of all scores."""
+    """Return 101 thresholds, evenly spaced over the range of all scores."""
     everything = np.concatenate([matrix.ravel() for matrix in scores])
-    return np.linspace(everything.min(), everything.max(), NUM_THRESHOLDS)
+    return np.linspace(everything.min(), everything.max(), 101)
 
 
 def profile_of(scores: Scores, thresholds: NDArray[np.float64], confidence: float = CONFIDENCE) -> Profile:

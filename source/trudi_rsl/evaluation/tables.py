@@ -12,14 +12,15 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
-from trudi_rsl.errors import ConfigError
+import numpy as np
+
 from trudi_rsl.evaluation.comparison import ALL_TASKS, Comparison
 from trudi_rsl.evaluation.measurement import Measurement
 from trudi_rsl.evaluation.pictures import draw_comparison
 from trudi_rsl.evaluation.statistics import Estimate, summarize
 
-FILES = ("results.json", "results.csv", "results.md")
-PICTURES = ("intervals", "profiles", "improvement")
+FILES = ("results.json", "results.csv", "results.md", "intervals.png", "profiles.png", "improvement.png")
+"""What :func:`write_comparison` writes."""
 
 
 def write_comparison(
@@ -27,13 +28,10 @@ def write_comparison(
 ) -> None:
     """Write ``results.json``, ``results.csv``, ``results.md`` and the pictures into a folder, replacing them.
 
-    Args:
-        comparison: Of the measurements.
-        measurements: One per run and sampler.
-        folder: Exists.
-        about: Options and versions, stored with the numbers.
+    ``about``, options and versions, is stored with the numbers.
     """
-    (folder / "results.json").write_text(json.dumps(as_json(comparison, measurements, about), indent=1) + "\n")
+    numbers = {**about, **_numbers(comparison), "runs": [asdict(measurement) for measurement in measurements]}
+    (folder / "results.json").write_text(json.dumps(numbers, indent=1, default=np.ndarray.tolist) + "\n")
     with (folder / "results.csv").open("w", newline="") as file:
         rows = [_csv_row(measurement) for measurement in measurements]
         writer = csv.DictWriter(file, list(rows[0]))
@@ -44,17 +42,9 @@ def write_comparison(
     (folder / "results.md").write_text(f"# Evaluation\n\n{as_markdown(comparison)}\n\n{shown}\n")
 
 
-def require_free(folder: Path) -> None:
-    """Raise ConfigError if a folder holds results of an earlier comparison."""
-    for name in (*FILES, *(f"{stem}.png" for stem in PICTURES)):
-        if (folder / name).exists():
-            raise ConfigError(f"{folder / name} exists and was kept. Choose another --output, or delete it first.")
-
-
-def as_json(comparison: Comparison, measurements: Sequence[Measurement], about: Mapping[str, Any]) -> dict[str, Any]:
-    """Return all numbers as plain values, NaN as None."""
+def _numbers(comparison: Comparison) -> dict[str, Any]:
+    """Return all numbers of a comparison by name, NaN as None."""
     return {
-        **about,
         "metric": comparison.metric,
         "notes": comparison.notes,
         "groups": [
@@ -75,39 +65,27 @@ def as_json(comparison: Comparison, measurements: Sequence[Measurement], about: 
                     {"first": asdict(first), "second": asdict(second), **_plain(estimate)}
                     for (first, second), estimate in panel.improvements.items()
                 ],
-                "thresholds": panel.thresholds.tolist(),
-                "profiles": [
-                    {
-                        **asdict(group),
-                        "share": profile.share.tolist(),
-                        "interval": None if profile.interval is None else profile.interval.tolist(),
-                    }
-                    for group, profile in panel.profiles.items()
-                ],
+                "thresholds": panel.thresholds,
+                "profiles": [{**asdict(group), **vars(profile)} for group, profile in panel.profiles.items()],
             }
             for panel in comparison.panels
         ],
-        "runs": [asdict(measurement) for measurement in measurements],
     }
 
 
 def as_markdown(comparison: Comparison, improvements: bool = True) -> str:
-    """Return the tables, each group on each task and over all tasks, and the notes.
-
-    Args:
-        comparison: What to show.
-        improvements: Include the probabilities of improvement, a row per pair of groups.
-    """
+    """Return the tables, each group on each task and over all tasks, pairs of groups if wanted, and the notes."""
     what = "success" if comparison.metric == "success" else "return"
     with_success = any(row.success is not None for row in comparison.rows)
     header = ["task", "policy", "sampler", f"IQM of {what} [95 %]", "mean ± std over seeds"]
     header += ["success"] * with_success + ["length", "seeds", "by seed"]
     rows = []
     for row in comparison.rows:
-        cells = [row.task, row.group.label, row.group.sampler, estimate_text(row.iqm), _with_std(row.mean, row.std)]
+        mean = number(row.mean) if math.isnan(row.std) else f"{number(row.mean)} ± {number(row.std)}"
+        cells = [row.task, row.group.label, row.group.sampler, estimate_text(row.iqm), mean]
         if with_success:
             cells.append("-" if row.success is None else f"{100 * row.success:.0f} %")
-        cells += [f"{row.length:.0f}", ", ".join(row.by_seed), ", ".join(number(v) for v in row.by_seed.values())]
+        cells += [f"{row.length:.0f}", ", ".join(row.by_seed), ", ".join(map(number, row.by_seed.values()))]
         rows.append(cells)
     parts = [markdown_table(header, rows)]
     for panel in comparison.panels:
@@ -143,12 +121,7 @@ def estimate_text(estimate: Estimate) -> str:
 
 def number(value: float) -> str:
     """Return a number with at least three digits: 2854, 45.2, 0.934."""
-    size = abs(value)
-    return f"{value:.0f}" if size >= 100 else f"{value:.1f}" if size >= 10 else f"{value:.3g}"
-
-
-def _with_std(mean: float, std: float) -> str:
-    return number(mean) if math.isnan(std) else f"{number(mean)} ± {number(std)}"
+    return f"{value:.0f}" if abs(value) >= 100 else f"{value:.1f}" if abs(value) >= 10 else f"{value:.3g}"
 
 
 def _plain(estimate: Estimate) -> dict[str, Any]:

@@ -18,8 +18,8 @@ from trudi_rsl.errors import ConfigError
 from trudi_rsl.evaluation.episodes import Policy, start_episodes
 from trudi_rsl.files import require_inside, unused_stem
 
-DEFAULT_FPS = 30
 MAX_STEPS = 1000
+"""Default length of the longest video."""
 
 
 class VideoError(RuntimeError):
@@ -29,28 +29,20 @@ class VideoError(RuntimeError):
 def make_rendering_env(
     make_env: Callable[..., VecEnv], task: str, env_cfg: Mapping[str, Any], device: str, seed: int
 ) -> VecEnv:
-    """Make environments of which the first renders images.
-
-    Raises:
-        ConfigError: Like ``make_env``.
-        VideoError: If a package that rendering needs is missing; MuJoCo already fails when it is imported.
-    """
+    """Make environments of which the first renders images; raise VideoError if a package for that is missing."""
     try:
         return make_env(task, env_cfg, device, seed, "rgb_array")
     except ConfigError:
         raise
-    except Exception as error:
+    except Exception as error:  # MuJoCo already fails when it is imported
         raise VideoError(_advice(task, error)) from error
 
 
 def video_path(run: Path) -> Path:
     """Return a path in a run folder that does not exist yet: ``videos/play.mp4``, ``play_1.mp4``, ...
 
-    The suffix is ``.gif`` if imageio-ffmpeg is not installed.
-
-    Raises:
-        CheckpointError: If ``videos`` is a link that leads out of the run folder.
-        VideoError: If imageio is not installed.
+    The suffix is ``.gif`` if imageio-ffmpeg is not installed. Raises VideoError if imageio is not installed either, and
+    CheckpointError if ``videos`` is a link that leads out of the run folder.
     """
     folder = run / "videos"
     require_inside(folder, run)
@@ -64,17 +56,11 @@ def video_path(run: Path) -> Path:
 def record_episode(env: VecEnv, policy: Policy, path: Path, max_steps: int = MAX_STEPS) -> int:
     """Write one episode of environment 0 to ``path`` (mp4 or gif), frame by frame; an unfinished file is removed.
 
-    Args:
-        env: Made with ``render_mode="rgb_array"``; all its environments are reset and stepped.
-        policy: Maps observations to actions.
-        path: A file that does not exist; its folder is created if missing.
-        max_steps: Longest video in steps, at least 1.
-
-    Returns:
-        The number of frames, one per observation except the last.
+    Return the number of frames, one per observation except the last. The environments must have been made with
+    ``render_mode="rgb_array"``; all are reset and stepped.
 
     Raises:
-        VideoError: If the environment cannot render; says what to install or set.
+        VideoError: If the environment cannot render, or ``max_steps`` is below 1.
         FileExistsError: If ``path`` exists.
     """
     if max_steps < 1:
@@ -84,9 +70,9 @@ def record_episode(env: VecEnv, policy: Policy, path: Path, max_steps: int = MAX
     obs, _ = start_episodes(env, policy, env.device)
     frame = _render(env)
     path.parent.mkdir(parents=True, exist_ok=True)
-    frames = 0
     try:
         with contextlib.closing(_writer(path, _fps(env))) as writer:
+            frames = 0
             while True:
                 writer.append_data(frame)
                 frames += 1
@@ -122,7 +108,7 @@ def _fps(env: VecEnv) -> float:
     """Return the frames per second at which the task runs in real time."""
     step_dt = getattr(env.unwrapped, "step_dt", None)  # type: ignore[attr-defined]  # Isaac Lab
     metadata = getattr(env.unwrapped, "metadata", None) or {}  # type: ignore[attr-defined]  # Gymnasium
-    return 1.0 / step_dt if step_dt else metadata.get("render_fps") or DEFAULT_FPS
+    return 1.0 / step_dt if step_dt else metadata.get("render_fps") or 30
 
 
 def _writer(path: Path, fps: float) -> Any:

@@ -59,12 +59,12 @@ def write_report(
         measurements = [measurement for job in finished for measurement in job.measurements() or []]
         comparison = _comparison(experiment, measurements)
         tables.write_comparison(comparison, measurements, folder, {"command": list(command), **provenance()})
-        drawn = [name for name in tables.PICTURES if (folder / f"{name}.png").is_file()]
+        drawn = [folder / name for name in tables.FILES if name.endswith(".png") and (folder / name).is_file()]
         train_commands = "\n".join(shlex.join(["python", "scripts/train.py", *job.arguments]) for job in finished)
         axes: list[Axis] = ["steps", "seconds"] if experiment.seconds else ["steps"]
         parts += ["## Learning curves", _curves(groups, logs, axes, folder)]
         parts += ["## Evaluation", _evaluation(experiment.evaluation), tables.as_markdown(comparison)]
-        parts += [f"![{name}]({name}.png)" for name in drawn]
+        parts += [f"![{picture.stem}]({picture.name})" for picture in drawn]
         parts += ["## Time", _times(groups, logs, records), "## Software", _software(records.values())]
         parts += ["## Commands", f"```\n{train_commands}\n```"]
     path = folder / "report.md"

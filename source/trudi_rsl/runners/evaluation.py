@@ -66,10 +66,10 @@ class RateCheckpoints(Hook):
             )
         self._env = self._evaluated = None
         if episodes is not None and runner.logger.log_dir is not None and not runner.gpu_global_rank:
-            self._make_env(runner, episodes)
+            self.make_env(runner, episodes)
         self._evaluates = self._env is not None
 
-    def _make_env(self, runner: Any, episodes: int) -> None:
+    def make_env(self, runner: Any, episodes: int) -> None:
         """Make the environments for evaluations of a number of episodes; log it if there can be none."""
         try:
             # simulators that print a description at their start have done so for training
@@ -100,7 +100,7 @@ class RateCheckpoints(Hook):
         if self._evaluated == iteration:
             return
         self._evaluated = iteration
-        results = self._evaluate(runner, episodes)
+        results = self.evaluate(runner, episodes)
         is_best = self._kept.rate(path, results.get(MEAN_RETURN))
         for name, value in results.items():
             runner.logger.writer.add_scalar(name, value, iteration)
@@ -108,7 +108,7 @@ class RateCheckpoints(Hook):
             suffix = ", the best so far" if is_best else ""
             logger.info("%s: return %.4g in %d episodes%s.", path.name, results[MEAN_RETURN], episodes, suffix)
 
-    def _evaluate(self, runner: Any, episodes: int) -> dict[str, float]:
+    def evaluate(self, runner: Any, episodes: int) -> dict[str, float]:
         """Evaluate the policy as it would be exported; return scalars by name, none without a complete evaluation."""
         if self._env is None or self._stopped():
             return {}

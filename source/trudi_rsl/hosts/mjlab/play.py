@@ -49,8 +49,8 @@ def play(args: argparse.Namespace, overrides: Sequence[str] = ()) -> None:
 
     Episodes are those of the task's variant for playing (no noise on observations, no pushes), with the time limit of
     training. The policy of any algorithm but PPO is also exported, to ``exported/`` beside its checkpoint and with
-    mjlab's metadata. With ``--every_checkpoint`` all checkpoints of the run are evaluated, and nothing is exported.
-    Arguments and errors are those of :meth:`trudi_rsl.hosts.registry.Host.play`; VideoError if rendering fails.
+    mjlab's metadata, unless ``--every_checkpoint`` evaluates the whole run. See
+    :meth:`trudi_rsl.hosts.registry.Host.play`.
     """
     task = find_task(args.task, args.algo)
     experiment = LOG_ROOT / (args.experiment_name or task.agent_cfg().experiment_name)
