@@ -29,13 +29,17 @@ EXACT_UP_TO_ROUNDING: dict[str, Any] = {"rtol": 1e-4, "atol": 1e-6}
 Pair = tuple[Learner, Learner, Minibatch, Tensor]
 
 
-@pytest.fixture(scope="module")
-def pair() -> Pair:
-    """An eager and a compiled learner of equal weights, and a minibatch of which about half is gated."""
+def eager_and_compiled(**settings: Any) -> Pair:
+    """Return an eager and a compiled learner of equal weights, and a minibatch of which about half is gated."""
     torch.manual_seed(0)
-    eager, batch, old_steps = learner_and_batch(moved(actor_critic()), kl_bound=0.5)
+    eager, batch, old_steps = learner_and_batch(moved(actor_critic()), kl_bound=0.5, **settings)
     compiled = Learner(copy.deepcopy(eager.actor_critic), eager.cfg, 1, Accelerator("default", "cpu"))
     return eager, compiled, batch, old_steps
+
+
+@pytest.fixture(scope="module")
+def pair() -> Pair:
+    return eager_and_compiled()
 
 
 def assert_same_actor_gradients(eager: Learner, compiled: Learner, batch: Minibatch, old_steps: Tensor) -> None:
@@ -63,12 +67,7 @@ def test_losses_and_gradients_are_those_of_eager_code(pair: Pair) -> None:
 
 @pytest.mark.slow
 def test_adjoint_matching_is_that_of_eager_code() -> None:
-    torch.manual_seed(0)
-    eager, batch, old_steps = learner_and_batch(
-        moved(actor_critic()), kl_bound=0.5, actor_gradient="adjoint", num_adjoint_steps=2
-    )
-    compiled = Learner(copy.deepcopy(eager.actor_critic), eager.cfg, 1, Accelerator("default", "cpu"))
-    assert_same_actor_gradients(eager, compiled, batch, old_steps)
+    assert_same_actor_gradients(*eager_and_compiled(actor_gradient="adjoint", num_adjoint_steps=2))
 
 
 @pytest.mark.slow
@@ -120,8 +119,7 @@ def test_a_failing_compiler_is_reported_once_and_eager_code_runs(
     capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch, tmp_path: Any
 ) -> None:
     monkeypatch.setenv("TORCHINDUCTOR_CACHE_DIR", str(tmp_path))
-    eager, batch, old_steps = learner_and_batch(moved(actor_critic()), kl_bound=0.5)
-    learner = Learner(copy.deepcopy(eager.actor_critic), eager.cfg, 1, Accelerator("default", "cpu"))
+    eager, learner, batch, old_steps = eager_and_compiled()
     torch.compiler.reset()
     with inductor_config.patch({"cpp.cxx": ("/no/such/compiler",), "fx_graph_cache": False}):
         for each in (eager, learner):

@@ -75,65 +75,50 @@ def test_a_non_finite_observation_is_found_and_only_one_after_the_rollout_needs_
         assert found.lost.tolist() == ([ENV] if row == 4 else [])
 
 
-def test_a_non_finite_action_counts_only_for_a_finite_observation() -> None:
+def test_actions_count_only_for_finite_observations_and_the_first_of_several_is_named() -> None:
     buffer = rollout(actor_critic())
     buffer.actions[2, 1, 0] = float("nan")
     assert first_of(buffer)[:3] == ("action", 1, 2)
     drop_observations(buffer, 2, env=1)
     assert first_of(buffer).quantity == "observation"
-
-
-def test_the_first_of_several_is_named_and_all_environments_counted() -> None:
-    buffer = rollout(actor_critic())
-    buffer.rewarded[2, 1] = False
-    drop_observations(buffer, 3, env=0)
+    buffer.rewarded[1, 0] = False
     found = str(first_of(buffer))
-    assert "reward in environment 1 at step 2" in found and "2 environments" in found
+    assert "reward in environment 0 at step 1" in found and "2 environments" in found
 
 
-@pytest.mark.parametrize("ended", [True, False])
-def test_a_final_observation_counts_where_an_episode_ended(ended: bool) -> None:
+def test_a_final_observation_counts_where_an_episode_ended() -> None:
     buffer = rollout(actor_critic())
     final = torch.zeros_like(buffer.actor_obs[0])
     final[ENV] = float("nan")
     buffer.step = ROW
     buffer.add_final_obs(final, final)
-    buffer.truncated[ROW, ENV] = ended
-    if not ended:
-        assert find_nonfinite(buffer) is None
-        return
+    assert find_nonfinite(buffer) is None
+    buffer.truncated[ROW, ENV] = True
     assert first_of(buffer)[:3] == ("final observation", ENV, ROW)
     assert mask_nonfinite(buffer)
     compute_targets(actor_critic(), buffer, ALPHA, GAMMA, LAM)
     assert not buffer.target_valid[ROW, ENV] and torch.isfinite(buffer.targets).all()
 
 
-def test_rows_after_a_non_finite_one_change_no_earlier_target_and_no_other_environment() -> None:
+@pytest.mark.parametrize("has_final", [False, True])
+def test_rows_after_a_non_finite_one_change_no_earlier_target_and_no_other_environment(has_final: bool) -> None:
     model = actor_critic()
     buffer = rollout(model)
-    drop_observations(buffer, 2)
+    if has_final:
+        buffer.step = ROW
+        buffer.add_final_obs(buffer.actor_obs[0], buffer.critic_obs[0])
+        buffer.step = buffer.num_steps
+    drop_observations(buffer, ROW + 1)
     assert mask_nonfinite(buffer)
     before = targets(model, buffer)
     assert buffer.target_valid[:, ENV].tolist() == [True, False, False, True]
+    others = torch.arange(buffer.num_envs) != ENV
+    assert buffer.target_valid[:, others].all()
     buffer.rewards[1:3, ENV] = 1e6
     buffer.actions[2, ENV] = 0.9
     after = targets(model, buffer)
-    others = torch.arange(buffer.num_envs) != ENV
     torch.testing.assert_close(after[:, others], before[:, others], rtol=0, atol=0)
     torch.testing.assert_close(after[[0, 3], ENV], before[[0, 3], ENV], rtol=0, atol=0)
-
-
-def test_a_row_before_a_non_finite_one_has_no_target_even_if_other_rows_have_final_observations() -> None:
-    model = actor_critic()
-    buffer = rollout(model)
-    buffer.step = ROW
-    buffer.add_final_obs(buffer.actor_obs[0], buffer.critic_obs[0])
-    buffer.step = buffer.num_steps
-    drop_observations(buffer, ROW + 1)
-    assert mask_nonfinite(buffer)
-    targets(model, buffer)
-    assert buffer.target_valid[:, ENV].tolist() == [True, False, False, True]
-    assert buffer.target_valid.sum() == buffer.target_valid.numel() - 2
 
 
 def test_non_finite_rows_are_in_no_minibatch_and_minibatches_keep_their_size() -> None:
@@ -157,9 +142,6 @@ def test_a_mostly_non_finite_rollout_is_not_learned_from() -> None:
         for env in range(damaged_envs):
             drop_observations(buffer, slice(None), env=env)
         assert mask_nonfinite(buffer) == can_learn
-
-
-# -- updates -----------------------------------------------------------------------------------------------------------
 
 
 def content(learner: Any) -> dict[str, torch.Tensor]:
@@ -195,7 +177,6 @@ def test_a_minibatch_with_a_non_finite_gradient_changes_nothing_nor_does_the_nex
 
 
 def runner(env: GymnasiumVecEnv, folder: Path | None = None, **settings: Any) -> OnPolicyRunner:
-    """Return a runner on an environment."""
     return OnPolicyRunner(env, runner_cfg(**settings), folder and str(folder), "cpu")
 
 

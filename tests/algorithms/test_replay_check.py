@@ -1,30 +1,17 @@
 # SPDX-License-Identifier: BSD-3-Clause
 """A policy whose chains do not replay is refused before the trust region could act on rounding."""
 
-from collections.abc import Callable
 from typing import Any
 
 import pytest
 import torch
-from torch import Tensor
 
 from tests.algorithms.builders import actor_critic, gaussian_actor_critic
-from trudi_rsl.acceleration import network_precision
 from trudi_rsl.algorithms.trust_region import raise_if_replay_differs
-from trudi_rsl.policies.base import Decision
 from trudi_rsl.policies.diffusion import DiffusionPolicy
 
 OBS = torch.linspace(-2.0, 2.0, 48).reshape(16, 3)
-
-
-def rounded(decide: Callable[[Tensor, Tensor], Decision]) -> Callable[[Tensor, Tensor], Decision]:
-    """Return ``decide`` with bfloat16 networks."""
-
-    def decision(obs: Tensor, noise: Tensor) -> Decision:
-        with network_precision("bf16", "cpu"):
-            return decide(obs, noise)
-
-    return decision
+rounded = torch.autocast("cpu", torch.bfloat16, cache_enabled=False)
 
 
 @pytest.mark.parametrize("build", [lambda: actor_critic(perturbed=False), gaussian_actor_critic])

@@ -72,6 +72,7 @@ def test_truncation_bootstraps_from_q_and_entropy_at_the_final_observation(asymm
     torch.testing.assert_close(targets[RESET_ROW, ENV], expected.detach())
     torch.testing.assert_close(buffer.next_features[RESET_ROW, ENV], features[0].detach())
     assert buffer.target_valid.all() and buffer.features_valid.all()
+    assert not buffer.targets.requires_grad and not buffer.next_features.requires_grad
 
 
 @pytest.mark.parametrize("final", [False, True])
@@ -128,10 +129,3 @@ def test_the_next_episode_never_influences_rows_before_the_reset(seed: int, kind
     assert not torch.equal(after[RESET_ROW + 1 :, ENV], before[RESET_ROW + 1 :, ENV])
     others = torch.arange(buffer.num_envs) != ENV
     torch.testing.assert_close(after[:, others], before[:, others], rtol=0, atol=0)
-
-
-def test_targets_carry_no_gradient() -> None:
-    model = actor_critic()
-    buffer = ended(model, "truncated", final=True)
-    compute(model, buffer)
-    assert not buffer.targets.requires_grad and not buffer.next_features.requires_grad

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.attacks.hostile import MODULE, write_module
+from tests.attacks.hostile import MODULE
 from tests.deploy.drift import DriftEnv, make_trained, ppo_cfg
 from tests.evaluation.tiny_runs import train_tiny
 from trudi_rsl.runners import OnPolicyRunner
@@ -45,8 +45,11 @@ def trudi_run(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture
 def marker(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
-    """A folder that is made when code of somebody else runs, such as importing ``hostile_package``."""
-    write_module(tmp_path / "importable", tmp_path / "marker")
-    monkeypatch.syspath_prepend(tmp_path / "importable")
-    yield tmp_path / "marker"
+    """A folder that importing ``hostile_package``, whose class is ``Model``, or unpickling a ``Payload`` makes."""
+    folder, marker = tmp_path / "importable", tmp_path / "marker"
+    folder.mkdir()
+    text = f"import os\nos.mkdir({str(marker)!r})\nclass Model:\n    def __init__(self, *_, **__): pass\n"
+    (folder / f"{MODULE}.py").write_text(text)
+    monkeypatch.syspath_prepend(folder)
+    yield marker
     sys.modules.pop(MODULE, None)

@@ -7,7 +7,6 @@ import io
 import json
 import pickle
 import tarfile
-import zipfile
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -35,13 +34,6 @@ class Payload:
         return os.mkdir, (str(self.marker),)
 
 
-def write_module(folder: Path, marker: Path) -> None:
-    """Write :data:`MODULE` into ``folder``, with the class ``Model``."""
-    folder.mkdir(exist_ok=True)
-    text = f"import os\nos.mkdir({str(marker)!r})\nclass Model:\n    def __init__(self, *_, **__): pass\n"
-    (folder / f"{MODULE}.py").write_text(text)
-
-
 def rewritten(checkpoint: Path, path: Path, change: Callable[[dict[str, Any]], object]) -> Path:
     """Return a copy of a checkpoint at ``path`` whose content was changed."""
     content = torch.load(checkpoint, weights_only=True)
@@ -62,23 +54,8 @@ def replacing(name: str, value: object) -> Callable[[dict[str, Any]], None]:
     return change
 
 
-def as_zip(content: object, path: Path) -> None:
-    """Write an archive as torch writes it."""
-    torch.save(content, path)
-
-
-def as_pickle(content: object, path: Path) -> None:
-    """Write a bare pickle."""
-    path.write_bytes(pickle.dumps(content))
-
-
-def as_legacy(content: object, path: Path) -> None:
-    """Write what torch wrote before version 1.6."""
-    torch.save(content, path, _use_new_zipfile_serialization=False)
-
-
-def as_tar(content: object, path: Path) -> None:
-    """Write what torch wrote before version 0.1.10: pickles in a tar archive."""
+def write_tar(content: object, path: Path) -> None:
+    """Write pickles in a tar archive, as torch did before version 0.1.10."""
     with tarfile.open(path, "w") as archive:
         for name in ("storages", "tensors", "pickle"):
             data = pickle.dumps(content)
@@ -87,14 +64,12 @@ def as_tar(content: object, path: Path) -> None:
             archive.addfile(info, io.BytesIO(data))
 
 
-def repacked(checkpoint: Path, path: Path, compression: int = zipfile.ZIP_DEFLATED, extra: int = 0) -> Path:
-    """Return a copy of a checkpoint with compressed parts, and one more part of ``extra`` zeros."""
-    with zipfile.ZipFile(checkpoint) as source, zipfile.ZipFile(path, "w", compression) as target:
-        for part in source.infolist():
-            target.writestr(part.filename, source.read(part))
-        if extra:
-            target.writestr("archive/data/999", bytes(extra))
-    return path
+WRITERS: dict[str, Callable[[object, Path], object]] = {
+    "zip": torch.save,
+    "bare pickle": lambda content, path: path.write_bytes(pickle.dumps(content)),
+    "before torch 1.6": lambda content, path: torch.save(content, path, _use_new_zipfile_serialization=False),
+    "before torch 0.1.10": write_tar,
+}
 
 
 def write_onnx(path: Path, size: int = 3, location: str | None = None, **metadata: Any) -> Path:

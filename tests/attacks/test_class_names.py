@@ -23,33 +23,17 @@ from trudi_rsl.rsl_rl_compat.version import PPO_MODELS
 
 pytestmark = pytest.mark.skipif(not PPO_MODELS, reason="rebuilding PPO's policy needs rsl-rl-lib 5")
 
-NAMES = [
-    f"{MODULE}:Model",
-    f"{MODULE}.Model",
-    "os:system",
-    "subprocess.Popen",
-    "builtins:eval",
+NAMES: list[Any] = [
+    *(f"{MODULE}:Model", f"{MODULE}.Model", "os:system", "subprocess.Popen", "builtins:eval"),
     # looks like a class of this package or of RSL-RL, and reaches what that imported
-    "trudi_rsl.files:Path",
-    "trudi_rsl.experiments.launch.subprocess.Popen",
-    "rsl_rl.utils.os:system",
-    "rsl_rl.utils.utils.importlib.import_module",
-    "TensorDict",
+    *("trudi_rsl.files:Path", "trudi_rsl.experiments.launch.subprocess.Popen", "rsl_rl.utils.os:system"),
+    *("rsl_rl.utils.utils.importlib.import_module", "TensorDict"),
     # only looks like one
-    "trudi_rsl/../os:System",
-    "trudi_rsl_evil.module:Model",
-    f"{MODULE}.rsl_rl.models:MLPModel",
-    "rsl_rl\n.models:MLPModel",
-    "rsl_rl.models:MLPModel\n",
-    "rsl_rl.models:MLPModel.forward.__globals__",
-    "rsl_rl.models:MLPModel()",
-    "DiffusionActorCritic.for_env(self.env)",
+    *("trudi_rsl/../os:System", "trudi_rsl_evil.module:Model", f"{MODULE}.rsl_rl.models:MLPModel"),
+    *("rsl_rl\n.models:MLPModel", "rsl_rl.models:MLPModel\n", "rsl_rl.models:MLPModel.forward.__globals__"),
+    *("rsl_rl.models:MLPModel()", "DiffusionActorCritic.for_env(self.env)"),
     # is not a name
-    "",
-    None,
-    7,
-    ["os", "system"],
-    {"class_name": "os:system"},
+    *("", None, 7, ["os", "system"], {"class_name": "os:system"}),
 ]
 
 
@@ -64,17 +48,11 @@ def name_class(content: dict[str, Any], name: Any, place: str) -> None:
     content["infos"]["policy_gradient"] = spec | {"format": 1, "actor": actor}
 
 
-@pytest.mark.parametrize(
-    ("place", "reason"),
-    [
-        ("present format", "neither RSL-RL's nor"),
-        ("format 1", "neither RSL-RL's nor"),
-        ("model", "only a runner can build it"),
-    ],
-)
+@pytest.mark.parametrize("place", ["present format", "format 1", "model"])
 def test_other_classes_that_a_checkpoint_names_are_neither_imported_nor_called(
-    ppo_checkpoint: Path, tmp_path: Path, marker: Path, place: str, reason: str
+    ppo_checkpoint: Path, tmp_path: Path, marker: Path, place: str
 ) -> None:
+    reason = "only a runner can build it" if place == "model" else "neither RSL-RL's nor"
     for name in [*NAMES, *(["RNNModel", "rsl_rl.models:RNNModel"] if place == "model" else [])]:
         change = partial(name_class, name=name, place=place)
         with refused(CheckpointError, marker) as message:

@@ -86,17 +86,11 @@ def test_an_absurd_control_period_is_not_measured_against(tmp_path: Path, told: 
     assert "control" in message[0]
 
 
-@pytest.mark.parametrize(
-    ("name", "value"),
-    [
-        ("task", "x\nstiffness: [1e9, 1e9, 1e9, 1e9]\njoint_ids_map: [3, 2, 1]"),
-        ("algorithm", "x\nstiffness: [1e9, 1e9, 1e9, 1e9]\njoint_ids_map: [3, 2, 1]"),
-        ("obs_terms", [{"name": "x\njoint_ids_map: [3, 2, 1]\n#", "size": 14}]),
-    ],
-    ids=["task", "algorithm", "an unknown term"],
-)
-def test_names_cannot_inject_settings_into_deploy_yaml(name: str, value: Any) -> None:
-    text = deploy_yaml(METADATA | {name: value})
+@pytest.mark.parametrize("name", ["task", "algorithm", "obs_terms"])
+def test_names_cannot_inject_settings_into_deploy_yaml(name: str) -> None:
+    injected = "x\nstiffness: [1e9, 1e9, 1e9, 1e9]\njoint_ids_map: [3, 2, 1]\n"
+    unknown_term = {"name": f"{injected}#", "size": 14}
+    text = deploy_yaml(METADATA | {name: [unknown_term] if name == "obs_terms" else injected})
     assert text is not None
     assert "\nstiffness: [1e9" not in text and "\njoint_ids_map: [3" not in text
     read = yaml.safe_load(text)

@@ -39,8 +39,8 @@ TEXTS = {
     "no number": "x: !!int ''",
     "no truth": "x: !!bool maybe",
     "no time": "x: !!timestamp soon",
-    "secret": "x: ${{oc.env:HOME}}",
-    "other key": "x: ${{y}}",
+    "secret": "x: ${oc.env:HOME}",
+    "other key": "x: ${y}",
     "escape": "x: \x1b[2J",
     "zero bytes": "\0\0\0\0",
     "not a mapping": "- x",
@@ -50,14 +50,11 @@ TEXTS = {
 
 @pytest.fixture(params=TEXTS)
 def text(request: pytest.FixtureRequest, marker: Path) -> str:
-    return TEXTS[request.param].replace("{marker}", str(marker)).replace("{{", "{").replace("}}", "}")
+    return TEXTS[request.param].replace("{marker}", str(marker))
 
 
 @pytest.mark.parametrize("file", ["agent", "env"])
-def test_hostile_settings_of_a_run_are_refused(
-    text: str, file: str, trudi_run: Path, tmp_path: Path, marker: Path
-) -> None:
-    run = shutil.copytree(trudi_run, tmp_path / "run")
+def test_hostile_settings_of_a_run_are_refused(text: str, file: str, run: Path, marker: Path) -> None:
     with (run / "params" / f"{file}.yaml").open("a") as params:
         params.write(f"\n{text}\n")
     with refused(CheckpointError, marker) as message:
@@ -82,20 +79,19 @@ def test_hostile_launcher_options_are_refused(text: str) -> None:
     assert "x=" in message[0]
 
 
-WRONG_TYPES: dict[str, dict[str, list[Any]]] = {
-    "env": {
-        "task": [3, ["Pendulum-v1"]],
-        "num_envs": ["many", [1]],
-        "env_kwargs": ["none"],
-        "action_bounds": [{"low": 1}],
-    },
-    "agent": {
-        "seed": [[1], "???"],
-        "num_threads": ["all"],
-        "obs_groups": [{"actor": 3}],
-        "experiment_name": [{"a": 1}],
-    },
-}
+WRONG_TYPES: list[tuple[str, dict[str, Any]]] = [
+    *(("env", {"task": task}) for task in (3, ["Pendulum-v1"])),
+    *(("env", {"num_envs": number}) for number in ("many", [1])),
+    *(("env", changes) for changes in ({"env_kwargs": "none"}, {"action_bounds": {"low": 1}})),
+    *(("agent", {"seed": seed}) for seed in ([1], "???")),
+    *(("agent", changes) for changes in ({"num_threads": "all"}, {"experiment_name": {"a": 1}})),
+    ("agent", {"obs_groups": {"actor": 3}}),
+]
+
+
+@pytest.fixture
+def run(trudi_run: Path, tmp_path: Path) -> Path:
+    return shutil.copytree(trudi_run, tmp_path / "run")
 
 
 def edit(run: Path, file: str, changes: dict[str, Any]) -> None:
@@ -104,18 +100,15 @@ def edit(run: Path, file: str, changes: dict[str, Any]) -> None:
     path.write_text(yaml.safe_dump(yaml.safe_load(path.read_text()) | changes))
 
 
-@pytest.mark.parametrize(("file", "name"), [(file, name) for file, names in WRONG_TYPES.items() for name in names])
-def test_settings_of_another_type_are_refused(trudi_run: Path, tmp_path: Path, file: str, name: str) -> None:
-    run = shutil.copytree(trudi_run, tmp_path / "run")
-    for value in WRONG_TYPES[file][name]:
-        edit(run, file, {name: value})
-        with refused(CheckpointError) as message:
-            load_params(run)
-        assert f"{file}.yaml" in message[0], value
+@pytest.mark.parametrize(("file", "changes"), WRONG_TYPES, ids=str)
+def test_settings_of_another_type_are_refused(run: Path, file: str, changes: dict[str, Any]) -> None:
+    edit(run, file, changes)
+    with refused(CheckpointError) as message:
+        load_params(run)
+    assert f"{file}.yaml" in message[0]
 
 
-def test_numbers_written_as_text_are_converted_and_a_kl_bound_must_be_a_number(trudi_run: Path, tmp_path: Path) -> None:
-    run = shutil.copytree(trudi_run, tmp_path / "run")
+def test_numbers_written_as_text_are_converted_and_a_kl_bound_must_be_a_number(run: Path) -> None:
     edit(run, "agent", {"seed": "7"})
     assert load_params(run).agent.seed == 7
     for value in ({"kl_bound": "a" * 100}, 3):
@@ -124,8 +117,7 @@ def test_numbers_written_as_text_are_converted_and_a_kl_bound_must_be_a_number(t
 
 
 @pytest.mark.parametrize("damage", ["empty", "zeros", "ones", "half", "flipped"])
-def test_damaged_events_are_read_partially_or_refused(trudi_run: Path, tmp_path: Path, damage: str) -> None:
-    run = shutil.copytree(trudi_run, tmp_path / "run")
+def test_damaged_events_are_read_partially_or_refused(run: Path, damage: str) -> None:
     [file] = run.glob("events.out.tfevents.*")
     events = file.read_bytes()
     middle = len(events) // 2
@@ -143,20 +135,13 @@ def test_damaged_events_are_read_partially_or_refused(trudi_run: Path, tmp_path:
     "content",
     [
         *({"name": name} for name in ("..", ".", "../x", "/tmp/x", "a/b", "a\\b", "\x1b", "~")),
-        {"overrides": ["--resume"]},
-        {"overrides": ["agent.experiment_name=../../x"]},
-        {"overrides": ["++agent.run_name=../../x"]},
-        {"overrides": ["hydra.run.dir=/tmp/x"]},
-        {"overrides": ["+agent._target_=os.system"]},
-        {"overrides": ["env.env_kwargs._target_=os.system"]},
-        {"overrides": ["agent.algorithm={_target_: os.system}"]},
-        {"overrides": ["agent.seed=${oc.env:HOME}"]},
-        {"overrides": 3},
-        {"variants": {"v": {"overrides": 3}}},
+        *({"overrides": [f"{key}=../../x"]} for key in ("agent.experiment_name", "++agent.run_name", "hydra.run.dir")),
+        *({"overrides": [f"{name}._target_=os.system"]} for name in ("+agent", "env.env_kwargs")),
+        *({"overrides": [text]} for text in ("--resume", "agent.algorithm={_target_: os.system}")),
+        *({"overrides": value} for value in (["agent.seed=${oc.env:HOME}"], 3)),
+        *({"variants": {"v": {"overrides": value}}} for value in (3, "agent.seed=1")),
         {"variants": {"v": {"algorithms": "trudi"}}},
-        {"variants": {"v": {"overrides": "agent.seed=1"}}},
-        {"seeds": ["../x"]},
-        {"seeds": [2**70]},
+        *({"seeds": [seed]} for seed in ("../x", 2**70)),
         {"tasks": ["../../../tmp/x"]},
         {"seconds": {"trudi": "nan"}},
     ],
@@ -178,12 +163,10 @@ def test_a_record_of_another_form_or_of_another_attempts_checkpoint_is_no_finish
     job = Job("x", "run", "trudi", "T-v0", "trudi", "", 1, [], {"agent": {}}, root=str(tmp_path))
     (job.folder / "attempt").mkdir(parents=True)
     (tmp_path / "model_1.pt").touch()
-    foreign: list[Any] = [[], 3, {}, {"checkpoint": 3, "settings": {}}, {"checkpoint": "a.pt"}]
-    foreign += [{"checkpoint": "a.pt", "settings": []}]
-    foreign += [
-        {"checkpoint": path, "settings": job.settings} for path in ("../../../model_1.pt", str(tmp_path / "model_1.pt"))
-    ]
-    for record in foreign:
+    records: list[Any] = [[], 3, {}, {"checkpoint": 3, "settings": {}}, {"checkpoint": "a.pt"}]
+    records += [{"checkpoint": "a.pt", "settings": []}]
+    elsewhere = ("../../../model_1.pt", str(tmp_path / "model_1.pt"))
+    for record in [*records, *({"checkpoint": path, "settings": job.settings} for path in elsewhere)]:
         (job.folder / "attempt" / RECORD_FILE).write_text(json.dumps(record))
         assert job.record() is None, record
 

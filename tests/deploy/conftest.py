@@ -10,8 +10,7 @@ import torch
 from tensordict import TensorDict
 from torch import Tensor
 
-from tests.deploy.drift import OBS_MEAN, OBS_STD, make_trained
-from tests.deploy.exported import METADATA
+from tests.deploy.drift import METADATA, OBS_MEAN, OBS_STD, make_trained
 from trudi_rsl.deploy import export_policy
 from trudi_rsl.policies import DiffusionActorCritic
 from trudi_rsl.runners import OnPolicyRunner

@@ -1,11 +1,14 @@
 # SPDX-License-Identifier: BSD-3-Clause
-"""A simulator in a few lines, with observation groups and uneven action bounds, and policies trained on it."""
+"""A small simulator with observation groups and uneven action bounds, policies trained on it and their files."""
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+import onnx
 import onnxruntime
 import torch
 from rsl_rl.env import VecEnv
@@ -16,6 +19,9 @@ from trudi_rsl.policies.diffusion import DiffusionPolicy
 
 OBS_MEAN, OBS_STD = 30.0, 7.0
 LARGEST_ACTION = torch.tensor([1.0, 30.0, 0.5])
+METADATA = {"task": "Drift-v0", "algorithm": "TruDi", "obs_dims": {"joints": 5, "base": 4}}
+GOOD = np.full(9, 30.0, np.float32)
+BAD = np.where(np.arange(9) == 3, np.nan, GOOD)
 
 
 class DriftEnv(VecEnv):
@@ -89,3 +95,28 @@ def onnx_actions(path: Path, raw: Tensor) -> Tensor:
 def difference(actions: Tensor, expected: Tensor) -> float:
     """Return the largest difference in units of each dimension's largest action."""
     return ((actions - expected).abs() / LARGEST_ACTION).max().item()
+
+
+def scaled(unit: Tensor) -> Tensor:
+    """Return the simulator's actions for unit actions in [-1, 1]."""
+    return DriftEnv.action_low + (DriftEnv.action_high - DriftEnv.action_low) * (unit + 1.0) / 2.0
+
+
+def changed(file: Path, folder: Path, **entries: Any) -> Path:
+    """Return a copy of an exported policy with other metadata; None removes an entry."""
+    proto = onnx.load(file)
+    kept = {e.key: e.value for e in proto.metadata_props} | {k: json.dumps(v) for k, v in entries.items()}
+    onnx.helper.set_model_props(proto, {k: v for k, v in kept.items() if v != "null"})
+    onnx.save(proto, folder / "changed.onnx")
+    return folder / "changed.onnx"
+
+
+def damaged(file: Path, folder: Path) -> Path:
+    """Return a copy of an exported policy with NaN among its weights."""
+    proto = onnx.load(file)
+    (weights, *_) = [tensor for tensor in proto.graph.initializer if len(tensor.dims) == 2]
+    values = onnx.numpy_helper.to_array(weights).copy()
+    values[0, 0] = np.nan
+    weights.CopyFrom(onnx.numpy_helper.from_array(values, weights.name))
+    onnx.save(proto, folder / "damaged.onnx")
+    return folder / "damaged.onnx"

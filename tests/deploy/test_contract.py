@@ -12,8 +12,7 @@ import onnxruntime
 import pytest
 import yaml
 
-from tests.deploy.drift import DriftEnv, make_trained, ppo_cfg, runner_cfg
-from tests.deploy.exported import GOOD, changed
+from tests.deploy.drift import GOOD, DriftEnv, changed, make_trained, ppo_cfg, runner_cfg
 from trudi_rsl.deploy import Contract, ContractError, ObservationTerm, Policy, export_checkpoint
 from trudi_rsl.deploy.contract import as_numbers
 from trudi_rsl.deploy.deploy_yaml import deploy_yaml
@@ -206,20 +205,13 @@ def test_a_gymnasium_checkpoint_exports_its_control_period(tmp_path: Path) -> No
     assert contract.terms == (ObservationTerm("policy", 17),)
 
 
-def test_an_environment_without_description_trains_and_exports(tmp_path: Path) -> None:
-    assert describe_environment(DriftEnv(), ["joints"]) == {}
-    make_trained(OnPolicyRunner).save(str(tmp_path / "model_0.pt"))
-    report = export_checkpoint(tmp_path / "model_0.pt")
-    assert report.deploy_yaml is None
-    assert Policy(report.onnx).contract.control_period_s is None
-
-
 def test_unreadable_managers_give_a_warning_and_training_continues(capsys: pytest.CaptureFixture[str]) -> None:
     class ActionManager:
         active_terms = ("joint_pos",)
 
     ActionManager.__module__ = "isaaclab.managers.action_manager"
     env: Any = DriftEnv()
+    assert describe_environment(env, ["joints"]) == {}
     env.action_manager, env.step_dt = ActionManager(), 0.02
     assert describe_environment(env, ["joints"]) == {"control_period_s": 0.02}
     assert "get_term" in capsys.readouterr().out

@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from tests.deploy.exported import GOOD, changed
+from tests.deploy.drift import GOOD, changed
 from trudi_rsl.deploy import ContractError, LoopReport, Policy, control_loop
 
 

@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 from torch import Tensor
 
-from tests.deploy.exported import changed, damaged
+from tests.deploy.drift import changed, damaged
 from tests.deploy.onnxruntime_root import make_root
 from trudi_rsl.deploy import Policy
 
@@ -56,9 +56,14 @@ def test_an_unusable_observation_holds_the_last_action_and_too_many_stop_it(prog
     assert run(program, exported, [bad])[0] == 1
 
 
-def test_a_non_finite_action_never_reaches_the_robot(program: Path, exported: Path, tmp_path: Path) -> None:
+def test_non_finite_actions_and_observations_of_another_length_are_refused(
+    program: Path, exported: Path, tmp_path: Path
+) -> None:
     code, actions, _ = run(program, damaged(exported, tmp_path), [[30.0] * 9])
     assert (code, len(actions)) == (1, 0)
+    code, _, messages = run(program, exported, [[1.0, 2.0]])
+    assert code == 1
+    assert "The observation has 2 numbers instead of 9" in messages
 
 
 def test_actions_beyond_the_bounds_are_clipped_and_counted(program: Path, exported: Path, tmp_path: Path) -> None:
@@ -69,9 +74,3 @@ def test_actions_beyond_the_bounds_are_clipped_and_counted(program: Path, export
     _, (clipped,), messages = run(program, file, obs)
     np.testing.assert_allclose(clipped, action + np.array([0.0, 1.0, -0.1]), rtol=1e-6)
     assert "clipped 1" in messages
-
-
-def test_an_observation_of_another_length_is_refused(program: Path, exported: Path) -> None:
-    code, _, messages = run(program, exported, [[1.0, 2.0]])
-    assert code == 1
-    assert "The observation has 2 numbers instead of 9" in messages

@@ -16,7 +16,7 @@ from rsl_rl.modules import EmpiricalNormalization
 from tensordict import TensorDict
 from torch import Tensor
 
-from tests.deploy.drift import LARGEST_ACTION, DriftEnv, difference, make_trained, onnx_actions
+from tests.deploy.drift import LARGEST_ACTION, difference, make_trained, onnx_actions, scaled
 from trudi_rsl.deploy import ExportError, ExportOptions, ExportReport, export_checkpoint, export_policy, parity
 from trudi_rsl.policies import ActorCritic, ChainOptions, DiffusionActorCritic, GaussianActorCritic
 from trudi_rsl.runners import OnPolicyRunner
@@ -50,10 +50,6 @@ def assert_both_files_give(report: ExportReport, raw: Tensor, expected: Tensor) 
 
 def metadata_of(file: Path) -> dict[str, str]:
     return onnxruntime.InferenceSession(file).get_modelmeta().custom_metadata_map
-
-
-def scaled(unit: Tensor) -> Tensor:
-    return DriftEnv.action_low + (DriftEnv.action_high - DriftEnv.action_low) * (unit + 1.0) / 2.0
 
 
 @torch.no_grad()
@@ -149,40 +145,30 @@ def test_the_onnx_interface_is_obs_to_actions_with_batch_one_and_metadata_for_a_
     assert str(Path(parity.__file__).parents[1]).encode() not in report.onnx.read_bytes()
 
 
-def test_weights_are_stored_once_for_all_denoising_steps(
-    report: ExportReport, actor_critic: DiffusionActorCritic
+def test_weights_are_stored_once_for_all_steps_and_onnxruntime_fuses_every_gelu(
+    report: ExportReport, actor_critic: DiffusionActorCritic, tmp_path: Path
 ) -> None:
+    actor = actor_critic.actor
     values = sum(torch.Size(i.dims).numel() for i in onnx.load(report.onnx).graph.initializer)
-    assert values < 1.1 * sum(p.numel() for p in actor_critic.actor.parameters())
-
-
-def test_onnxruntime_fuses_every_gelu(report: ExportReport, actor_critic: DiffusionActorCritic, tmp_path: Path) -> None:
+    assert values < 1.1 * sum(p.numel() for p in actor.parameters())
     options = onnxruntime.SessionOptions()
     options.graph_optimization_level = onnxruntime.GraphOptimizationLevel.ORT_ENABLE_EXTENDED
     options.optimized_model_filepath = str(tmp_path / "optimized.onnx")
     onnxruntime.InferenceSession(report.onnx, options, providers=["CPUExecutionProvider"])
     kinds = [node.op_type for node in onnx.load(tmp_path / "optimized.onnx").graph.node]
     assert "Erf" not in kinds
-    actor = actor_critic.actor
     each_step = sum(isinstance(module, torch.nn.GELU) for module in actor.score_network.trunk.modules())
     assert sum("Gelu" in kind for kind in kinds) == actor.num_steps * each_step > 0
 
 
-def test_score_scale_changes_the_export_as_it_changes_the_policy(
+def test_score_scale_and_seed_change_the_export_as_they_change_the_policy(
     actor_critic: DiffusionActorCritic, obs: TensorDict, raw: Tensor, expected: Tensor, tmp_path: Path
 ) -> None:
     half = actor_critic.act(obs, "ode", score_scale=0.5, initial_latent="zeros").detach()
-    options = ExportOptions(ChainOptions(score_scale=0.5))
-    assert_both_files_give(export_policy(actor_critic, tmp_path, options), raw, half)
-    assert difference(half, expected) > 0.01
-
-
-def test_the_seed_fixes_the_initial_latent(
-    actor_critic: DiffusionActorCritic, raw: Tensor, expected: Tensor, tmp_path: Path
-) -> None:
     seeded = plain_actions(actor_critic, raw, 2.5 * torch.randn(1, 3, generator=torch.Generator().manual_seed(5)))
-    assert_both_files_give(export_policy(actor_critic, tmp_path, SEEDED), raw, seeded)
-    assert difference(seeded, expected) > 0.01
+    for options, changed in ((ExportOptions(ChainOptions(score_scale=0.5)), half), (SEEDED, seeded)):
+        assert_both_files_give(export_policy(actor_critic, tmp_path, options, overwrite=True), raw, changed)
+        assert difference(changed, expected) > 0.01
 
 
 def test_a_policy_without_normaliser_exports(actor_critic: DiffusionActorCritic, raw: Tensor, tmp_path: Path) -> None:
@@ -233,11 +219,8 @@ def test_a_damaged_policy_is_not_exported(
 ) -> None:
     damaged = copy.deepcopy(actor_critic if kind == "diffusion" else gaussian)
     damaged.actor.output_layer.bias.data[1] = float("nan")
+    with pytest.raises(ExportError, match="nan"):
+        parity.require_equal("policy.onnx", torch.tensor([0.0, float("nan"), 0.0]))
     with pytest.raises(ExportError, match="NaN"):
         export_policy(damaged, tmp_path / "new")
     assert not (tmp_path / "new").exists()
-
-
-def test_a_difference_of_nan_is_refused() -> None:
-    with pytest.raises(ExportError, match="nan"):
-        parity.require_equal("policy.onnx", torch.tensor([0.0, float("nan"), 0.0]))

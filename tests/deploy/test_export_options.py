@@ -16,8 +16,7 @@ import torch
 from tensordict import TensorDict
 from torch import Tensor
 
-from tests.deploy.drift import LARGEST_ACTION, DriftEnv, difference, make_trained, onnx_actions
-from tests.deploy.exported import METADATA
+from tests.deploy.drift import LARGEST_ACTION, METADATA, difference, make_trained, onnx_actions, scaled
 from trudi_rsl.deploy import ContractError, ExportError, ExportOptions, Policy, export_policy, parity
 from trudi_rsl.policies import ChainOptions, DiffusionActorCritic
 from trudi_rsl.runners import OnPolicyRunner
@@ -31,8 +30,7 @@ def merged_by_hand(policy: DiffusionActorCritic, obs: TensorDict, firsts: list[i
     for first, end in zip(firsts, [*firsts[1:], 8], strict=True):
         control = actor.controls(normalized, x[None], torch.tensor([first]))[0]
         x = x + sizes[first:end].sum(0) * (control - x / actor.prior_std**2)
-    low, high = DriftEnv.action_low, DriftEnv.action_high
-    return low + (high - low) * (x.tanh() + 1.0) / 2.0
+    return scaled(x.tanh())
 
 
 @pytest.mark.parametrize(

@@ -8,22 +8,21 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from tests.deploy.exported import changed
+from tests.deploy.drift import changed
 from tests.scripts.running import run_script
 from trudi_rsl.deploy import ExportError, Latency
 from trudi_rsl.deploy.latency import Timing, exported_files, measure
 
 
-def test_every_call_of_both_files_is_timed(exported: Path) -> None:
+def test_every_call_of_both_files_is_timed_against_the_files_period_or_the_given_one(
+    exported: Path, tmp_path: Path
+) -> None:
     files = [exported, exported.with_suffix(".pt")]
     timings = measure(files, 101)
     assert [timing.file for timing in timings] == files
     assert [timing.runtime for timing in timings] == ["ONNX Runtime", "TorchScript"]
     assert [len(timing.milliseconds) for timing in timings] == [200, 200], "whole turns"
     assert Latency.from_seconds(1e-3 * np.arange(1, 102)) == pytest.approx((51.0, 100.0, 101.0))
-
-
-def test_the_control_period_is_the_files_unless_given(exported: Path, tmp_path: Path) -> None:
     file = changed(exported, tmp_path, control_period_s=0.02)
     assert [timing.control_period_ms for timing in measure([file, exported], 100)] == [20.0, None]
     assert [timing.control_period_ms for timing in measure([file, exported], 100, 5.0)] == [5.0, 5.0]

@@ -142,7 +142,7 @@ def notes_of(monkeypatch: pytest.MonkeyPatch) -> Callable[[int], _ExitNotes]:
 
 
 def test_reasons_are_quoted_silent_ranks_named_and_ranks_that_leave_because_another_did_are_not_blamed(
-    notes_of: Callable[[int], _ExitNotes],
+    notes_of: Callable[[int], _ExitNotes], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     own = notes_of(0)
     own.leave("")
@@ -152,12 +152,7 @@ def test_reasons_are_quoted_silent_ranks_named_and_ranks_that_leave_because_anot
     assert "rank 1 ended (NonFiniteError: NaN in environment 3); rank 2 is gone" in message
     notes_of(1).leave("")
     assert "rank 2 is gone" in own.read() and "rank 1" not in own.read()
-
-
-def test_notes_from_before_a_restart_do_not_count(
-    notes_of: Callable[[int], _ExitNotes], monkeypatch: pytest.MonkeyPatch
-) -> None:
-    notes_of(1).leave("ValueError: long ago")
+    # notes from before a restart do not count
     monkeypatch.setenv("TORCHELASTIC_RESTART_COUNT", "1")
     assert "ranks 0, 1, 2 are gone" in notes_of(0).read()
 

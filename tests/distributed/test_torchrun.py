@@ -131,8 +131,6 @@ class Observer(trudi_rsl.runners.Hook):
 
 
 class ObservedRunner(trudi_rsl.runners.OnPolicyRunner):
-    """The runner with that hook."""
-
     def __init__(self, *args: Any) -> None:
         super().__init__(*args)
         self.hooks.append(Observer())

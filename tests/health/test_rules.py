@@ -125,17 +125,14 @@ def test_a_falling_temperature_violates_the_rule_as_a_growing_one(unhealthy: Unh
     assert "alpha grew" in grown.what and "alpha fell" in fallen.what
 
 
-def shifts(values: np.ndarray) -> np.ndarray:
-    """Return how far each value ``[n]`` lies from the mean of all up to it, in their standard deviations."""
+def drift_found_at(values: np.ndarray) -> list[int]:
+    """Return after how many iterations a rollout's mean observations ``[n]`` are called a drift."""
     counts = np.arange(1, len(values) + 1)
     means = values.cumsum() / counts
     variances = np.maximum((values**2).cumsum() / counts - means**2, 0.0)
-    return np.abs(values - means) / (np.sqrt(variances) + 1e-2)
-
-
-def drift_found_at(values: np.ndarray) -> list[int]:
-    """Return after how many iterations a rollout's mean observations ``[n]`` are called a drift."""
-    history = History(np.arange(len(values)), {"observation_shift": shifts(values)})
+    # how far each value lies from the mean of all up to it, in their standard deviations
+    shifts = np.abs(values - means) / (np.sqrt(variances) + 1e-2)
+    history = History(np.arange(len(values)), {"observation_shift": shifts})
     return [n + 1 for n in range(len(values)) if "normaliser drift" in examine(until(history, n))]
 
 

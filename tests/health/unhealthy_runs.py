@@ -26,7 +26,11 @@ TASK = "trudi-tests/Follow-v0"
 
 
 class Follow(gym.Env):
-    """Reward for an action like the observation."""
+    """Reward for an action like the observation, whose second entry grows by ``drift`` per step.
+
+    ``push`` is a reward per action that replaces the one for following, which ``scale`` scales; it is NaN every
+    ``nan_every`` steps, never in two environments at once. Each step is ``sleeps`` seconds slower than the one before.
+    """
 
     action_space = Box(-1.0, 1.0, (1,), np.float32)
     observation_space = Box(-np.inf, np.inf, (2,), np.float64)
@@ -34,12 +38,6 @@ class Follow(gym.Env):
     def __init__(
         self, drift: float = 0.0, push: float = 0.0, sleeps: float = 0.0, scale: float = 1.0, nan_every: int = 0
     ) -> None:
-        """Make the task.
-
-        The observation's second entry grows by ``drift`` per step. ``push`` is a reward per action that replaces the
-        one for following, which ``scale`` scales; it is NaN every ``nan_every`` steps, never in two environments at
-        once. Each step is ``sleeps`` seconds slower than the one before.
-        """
         self.drift, self.push, self.sleeps, self.scale, self.nan_every = drift, push, sleeps, scale, nan_every
         self.count = self.first_seed = 0
         self.goal = np.zeros(2)
@@ -81,13 +79,11 @@ class Clock:
 
 @dataclass(frozen=True)
 class Trained:
-    """A run, and the warnings and scalars of its training."""
+    """A run folder as scripts/train.py lays it out, and the warnings and each iteration's scalars of its training."""
 
     folder: Path
-    """Run folder, as scripts/train.py lays it out."""
     warnings: list[str]
     log: list[dict[str, float]]
-    """Scalars of each iteration."""
 
 
 def train(folder: Path, iterations: int, task: dict[str, Any] | None = None, **settings: Any) -> Trained:

@@ -19,7 +19,7 @@ from trudi_rsl.algorithms.objectives import (
     pathwise_objective,
 )
 from trudi_rsl.diffusion.adjoint import adjoints, matching_loss, terminal_cost
-from trudi_rsl.diffusion.chain import log_det_squash, log_prob_bound, prior_score
+from trudi_rsl.diffusion.chain import log_det_squash, log_prob_bound
 from trudi_rsl.policies.diffusion import DiffusionPolicy
 
 pytestmark = pytest.mark.usefixtures("float64")
@@ -143,21 +143,13 @@ def test_states_beyond_the_trust_region_get_the_path_kls_own_gradient(estimator:
     )
 
 
-def test_what_is_logged_is_what_the_pathwise_objective_logs() -> None:
+def test_random_steps_give_the_gradient_of_all_steps_on_average_and_the_pathwise_metrics() -> None:
     learner, terms = learner_and_terms()
     model = learner.actor_critic
     region = TrustRegion(0.5, "closed_form", model.old_actor)
     states = adjoint_states(model.actor, model.critic, terms, region)
-    pathwise = pathwise_objective(model.actor, model.critic, terms, region)
-    assert 0.0 < pathwise.metrics["gated_share"] < 1.0
-    torch.testing.assert_close(states.metrics, pathwise.metrics)
-
-
-def test_steps_drawn_at_random_give_the_gradient_of_all_steps_on_average() -> None:
-    learner, terms = learner_and_terms()
-    model = learner.actor_critic
-    states = adjoint_states(model.actor, model.critic, terms, TrustRegion(0.5, "closed_form", model.old_actor))
     assert 0.0 < states.metrics["gated_share"] < 1.0
+    torch.testing.assert_close(states.metrics, pathwise_objective(model.actor, model.critic, terms, region).metrics)
     parameters = list(model.actor.parameters())
 
     def gradient(chosen: list[int]) -> Tensor:
@@ -178,16 +170,3 @@ def test_more_steps_than_there_are_mean_all() -> None:
     every, more, fewer = gradient(0), gradient(9), gradient(1)
     torch.testing.assert_close(more, every)
     assert any(not torch.allclose(one, all_of_them) for one, all_of_them in zip(fewer, every, strict=True))
-
-
-def test_the_base_drift_of_the_adjoint_is_that_of_the_chain() -> None:
-    """With no control, ``A_k = (dx_N / dx_k)^T A_N``, by differentiating the chain itself."""
-    policy = state_independent_policy(6)
-    steps, end = policy.step_sizes().detach(), torch.randn(5, 2)
-    found = adjoints(end, steps, policy.prior_std)
-    for k in range(6):
-        x = start = torch.randn(5, 2).requires_grad_()
-        for e in steps[k + 1 :]:
-            x = x + e * prior_score(x, policy.prior_std)
-        (expected,) = torch.autograd.grad((x * end).sum(), start)
-        torch.testing.assert_close(found[k], expected)

@@ -8,7 +8,7 @@ from torch.distributions import Normal
 
 from tests.algorithms.builders import NUM_OBS, actor_critic, moved
 from trudi_rsl.algorithms.objectives import ActorTerms, TrustRegion, pathwise_objective
-from trudi_rsl.algorithms.trust_region import OldChains, fresh_chains
+from trudi_rsl.algorithms.trust_region import fresh_chains
 from trudi_rsl.policies import DiffusionActorCritic
 
 pytestmark = pytest.mark.usefixtures("float64")
@@ -32,25 +32,14 @@ def loss_by_hand(model: DiffusionActorCritic, obs: Tensor, noise: Tensor) -> Ten
     return (ALPHA * log_prob - model.critic.value(obs, x.tanh())).mean()
 
 
-def terms(model: DiffusionActorCritic, old: OldChains | None = None) -> ActorTerms:
-    obs = torch.randn(7, NUM_OBS)
-    return ActorTerms(obs, obs, model.actor.draw_noise(7), old, torch.tensor(ALPHA), torch.tensor(0.7))
-
-
-def test_the_loss_is_alpha_lp_minus_q_of_the_chains_own_kernels() -> None:
-    model = moved(actor_critic())
-    batch = terms(model)
-    loss = pathwise_objective(model.actor, model.critic, batch, None).loss
-    torch.testing.assert_close(loss, loss_by_hand(model, batch.obs, batch.noise), rtol=1e-12, atol=0)
-
-
-def test_the_gradient_is_trudis_within_an_infinite_trust_region() -> None:
-    model = moved(actor_critic())
-    batch = terms(model)
-    old = fresh_chains(model.old_actor, batch.obs, model.old_actor.draw_noise(7))
-    dime = pathwise_objective(model.actor, model.critic, batch, None)
+def test_the_loss_is_that_of_the_chains_own_kernels_with_trudis_gradient_within_an_infinite_trust_region() -> None:
+    model, obs = moved(actor_critic()), torch.randn(7, NUM_OBS)
+    old = fresh_chains(model.old_actor, obs, model.old_actor.draw_noise(7))
+    terms = ActorTerms(obs, obs, model.actor.draw_noise(7), None, torch.tensor(ALPHA), torch.tensor(0.7))
+    dime = pathwise_objective(model.actor, model.critic, terms, None)
+    torch.testing.assert_close(dime.loss, loss_by_hand(model, obs, terms.noise), rtol=1e-12, atol=0)
     region = TrustRegion(torch.inf, "closed_form", model.old_actor)
-    trudi = pathwise_objective(model.actor, model.critic, batch._replace(old=old), region)
+    trudi = pathwise_objective(model.actor, model.critic, terms._replace(old=old), region)
     assert trudi.metrics["path_kl"] > 0.1
     parameters = list(model.actor.parameters())
     gradients = (torch.autograd.grad(o.loss, parameters, materialize_grads=True) for o in (dime, trudi))

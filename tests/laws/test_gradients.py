@@ -59,19 +59,11 @@ def test_path_kl_gradient(estimator: str, num_chains: int) -> None:
     assert_autograd_is_right(lambda: path_kl(model.actor, obs, old, estimator).mean(), model.actor)
 
 
-def test_reverse_path_kl_gradient_flows_through_the_policys_own_latents() -> None:
+def test_gradients_of_reverse_path_kl_and_log_prob_bound_flow_through_the_policys_own_latents() -> None:
     model, obs = moved(actor_critic()), torch.randn(6, NUM_OBS)
-    noise = model.actor.draw_noise(6)
-    assert_autograd_is_right(
-        lambda: reverse_path_kl(model.actor, model.old_actor, obs, model.actor.decide(obs, noise).trace).mean(),
-        model.actor,
-    )
-
-
-def test_log_prob_bound_gradient() -> None:
-    model, obs = moved(actor_critic()), torch.randn(6, NUM_OBS)
-    noise = model.actor.draw_noise(6)
-    assert_autograd_is_right(lambda: model.actor.log_prob_bound(model.actor.sample(obs, noise)).mean(), model.actor)
+    actor, old, noise = model.actor, model.old_actor, model.actor.draw_noise(6)
+    assert_autograd_is_right(lambda: reverse_path_kl(actor, old, obs, actor.decide(obs, noise).trace).mean(), actor)
+    assert_autograd_is_right(lambda: actor.log_prob_bound(actor.sample(obs, noise)).mean(), actor)
 
 
 @pytest.mark.parametrize("share_gated", [0.0, 0.5, 1.0])

@@ -9,14 +9,12 @@ from torch import Tensor
 from torch.distributions import Normal
 from torch.distributions import kl_divergence as torchs_kl
 
-from tests.laws.linear_gaussian import assert_mean_is
 from trudi_rsl.algorithms.trust_region import OldChains, fresh_chains, path_kl, reverse_path_kl
 from trudi_rsl.diffusion import Chain
 from trudi_rsl.diffusion.chain import gaussian_kl
 from trudi_rsl.policies import DiffusionPolicy
 
 pytestmark = pytest.mark.usefixtures("float64")
-SAMPLES = 10_000
 
 
 def old_and_new(same_friction: bool = False) -> tuple[DiffusionPolicy, DiffusionPolicy]:
@@ -29,7 +27,7 @@ def old_and_new(same_friction: bool = False) -> tuple[DiffusionPolicy, Diffusion
     return old, new
 
 
-def rollout(old: DiffusionPolicy, samples: int = SAMPLES) -> tuple[Tensor, Chain, OldChains]:
+def rollout(old: DiffusionPolicy, samples: int) -> tuple[Tensor, Chain, OldChains]:
     """Return one state, repeated, and its chains, also as the trust region stores them."""
     obs = torch.tensor([[0.5, -1.0, 2.0]]).expand(samples, -1)
     chain = old.sample(obs, old.draw_noise(samples))
@@ -57,24 +55,6 @@ def test_the_estimators_are_those_of_torchs_gaussians() -> None:
     torch.testing.assert_close(path_kl(new, obs, stored), torchs_kl(p, q).sum((0, 2)))
     log_ratio = (p.log_prob(chain.latents[1:]) - q.log_prob(chain.latents[1:])).sum((0, 2))
     torch.testing.assert_close(path_kl(new, obs, stored, "log_ratio"), log_ratio)
-
-
-def test_log_ratio_agrees_with_closed_form_in_expectation() -> None:
-    old, new = old_and_new()
-    obs, _, stored = rollout(old)
-    # paired: both use the same chains
-    assert_mean_is(path_kl(new, obs, stored, "log_ratio") - path_kl(new, obs, stored), torch.zeros(()))
-
-
-@pytest.mark.parametrize("estimator", ["closed_form", "mean_only", "log_ratio"])
-def test_stored_and_fresh_chains_agree_in_expectation(estimator: str) -> None:
-    old, new = old_and_new()
-    obs, _, stored = rollout(old)
-    of_stored = path_kl(new, obs, stored, estimator)
-    of_fresh = path_kl(new, obs, fresh_chains(old, obs, old.draw_noise(len(obs))), estimator)
-    assert not torch.equal(of_stored, of_fresh)
-    # the two are independent, so their differences are independent samples
-    assert_mean_is(of_stored - of_fresh, torch.zeros(()))
 
 
 def test_more_fresh_chains_average_each_state_over_its_own_chains() -> None:

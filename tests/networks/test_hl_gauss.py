@@ -39,17 +39,13 @@ def test_decode_of_encode_is_the_identity_in_the_interior(
     assert (code.decode(code.encode(y)) - y).abs() < 5e-6 * w
 
 
-def test_values_near_the_ends_are_pulled_inwards_by_less_than_half_a_bin() -> None:
+def test_values_near_the_ends_are_pulled_inwards_by_less_than_half_a_bin_and_keep_their_order() -> None:
     """The Gaussian is cut half a bin beyond the outer centre, and the remaining mass is normalised."""
-    code = float64_code(-10.0, 10.0, 151)
+    code = float64_code(-10.0, 10.0, 21)
     ends = torch.stack([code.vmin, code.vmax])
     pull = (code.decode(code.encode(ends)) - ends) / bin_width(code)
     assert 0.2 < pull[0] < 0.5
     torch.testing.assert_close(pull[1], -pull[0])
-
-
-def test_decode_of_encode_keeps_the_order_of_values() -> None:
-    code = float64_code(-10.0, 10.0, 21)
     decoded = code.decode(code.encode(torch.linspace(-10.0, 10.0, 500, dtype=torch.float64)))
     assert (decoded.diff() > 0.0).all()
 

@@ -30,3 +30,9 @@ def run(tmp_path_factory: pytest.TempPathFactory) -> Path:
     OnPolicyRunner(DriftEnv(), ppo_cfg(), log_dir=None, device="cpu").save(str(folder / "ppo.pt"))
     save_params(folder, compose("Pendulum-v1"))
     return folder
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder that all examples of a module share."""
+    return tmp_path_factory.mktemp("examples")

@@ -26,9 +26,8 @@ WIDTHS = st.lists(st.integers(1, 12), min_size=1, max_size=3)
 NONSENSE: st.SearchStrategy[Any] = st.one_of(
     st.none(),
     st.booleans(),
-    st.sampled_from(
-        [-1, 0, 10**12, 2**80, -(2**80), 1e300, float("nan"), float("inf"), "", "x", "..", "1e3", "os:system"]
-    ),
+    st.sampled_from([-1, 0, 10**12, 2**80, -(2**80), 1e300, float("nan"), float("inf")]),
+    st.sampled_from(["", "x", "..", "1e3", "os:system"]),
     st.floats(),
     st.text(max_size=5),
     st.lists(st.integers(), max_size=2),
@@ -67,18 +66,16 @@ DIFFUSION: dict[str, st.SearchStrategy[Any]] = {
     "state_encoder_dims": st.one_of(st.just([]), WIDTHS),
 }
 REGION: dict[str, st.SearchStrategy[Any]] = {"kl_bound": between(1e-3, 50.0), "init_lambda": between(1e-4, 10.0)}
+TRUDI: dict[str, st.SearchStrategy[Any]] = {
+    "kl_estimator": st.sampled_from(["closed_form", "mean_only", "log_ratio", "reverse"]),
+    "kl_chains": st.sampled_from(["stored", "fresh"]),
+    "num_kl_chains": st.integers(1, 3),
+    "actor_gradient": st.sampled_from(["pathwise", "adjoint"]),
+    "num_adjoint_steps": st.integers(0, 8),
+    "residual": st.booleans(),
+}
 ALGORITHMS: dict[str, dict[str, st.SearchStrategy[Any]]] = {
-    "trudi": SHARED
-    | DIFFUSION
-    | REGION
-    | {
-        "kl_estimator": st.sampled_from(["closed_form", "mean_only", "log_ratio", "reverse"]),
-        "kl_chains": st.sampled_from(["stored", "fresh"]),
-        "num_kl_chains": st.integers(1, 3),
-        "actor_gradient": st.sampled_from(["pathwise", "adjoint"]),
-        "num_adjoint_steps": st.integers(0, 8),
-        "residual": st.booleans(),
-    },
+    "trudi": SHARED | DIFFUSION | REGION | TRUDI,
     "reppo": SHARED | REGION | {"actor": st.just("gaussian")},
     "dime": SHARED | DIFFUSION | {"constraint": st.just("none")},
 }

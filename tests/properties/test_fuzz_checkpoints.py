@@ -15,7 +15,7 @@ from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from tests.properties.conftest import tiny_runner
-from tests.properties.drawn import FIXED, NONSENSE, places, same
+from tests.properties.drawn import FIXED, NONSENSE, same, spoiled
 from trudi_rsl.checkpoints.file import read_checkpoint
 from trudi_rsl.checkpoints.format import algorithm_of
 from trudi_rsl.checkpoints.rebuild import load_deployable
@@ -108,7 +108,6 @@ def test_a_damaged_pickle_is_refused_or_holds_plain_values(run: Path, kind: str,
 def test_a_checkpoint_with_other_values_is_rebuilt_or_refused(run: Path, data: st.DataObject, name: str) -> None:
     content = torch.load(run / name, weights_only=True)
     spec = content["trudi_rsl"]
-    # what tells the policy, and everything else
     spoil(data, [content, spec, spec["settings"], content["actor_state_dict"]])
     torch.save(content, run / "other.pt")
     for function in (load_deployable, lambda path: algorithm_of(read_checkpoint(path))):
@@ -118,15 +117,12 @@ def test_a_checkpoint_with_other_values_is_rebuilt_or_refused(run: Path, data: s
             assert str(error).isprintable()
 
 
-def spoil(data: st.DataObject, parts: list[dict[Any, Any]]) -> None:
-    """Change a value or two of one of the parts of a checkpoint."""
-    part = data.draw(st.sampled_from(range(len(parts))))
-    for _ in range(data.draw(st.integers(1, 2))):
-        *parents, last = data.draw(st.sampled_from(places(parts[part])))
-        section = parts[part]
-        for name in parents:
-            section = section[name]
-        section[last] = data.draw(VALUES)
+def spoil(data: st.DataObject, sections: list[dict[Any, Any]]) -> None:
+    """Change or remove one to three values of one of the sections of a checkpoint."""
+    section = sections[data.draw(st.sampled_from(range(len(sections))))]
+    changed = data.draw(spoiled(section, VALUES))
+    section.clear()
+    section.update(changed)
 
 
 @pytest.fixture(scope="module")

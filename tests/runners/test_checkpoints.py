@@ -26,7 +26,7 @@ from trudi_rsl.runners import OnPolicyRunner, on_policy_runner
 
 @pytest.fixture(scope="module")
 def checkpoint(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    path = tmp_path_factory.mktemp("whole") / "model_2.pt"
+    path = tmp_path_factory.mktemp("whole") / "new" / "model_2.pt"
     make_trained(OnPolicyRunner).save(str(path))
     return path
 
@@ -39,7 +39,14 @@ def names(folder: Path, pattern: str = "*") -> set[str]:
     return {path.name for path in folder.glob(pattern)}
 
 
-def fail_writes(monkeypatch: pytest.MonkeyPatch, attempts: float = float("inf")) -> None:
+def keep_and_rate(kept: KeptCheckpoints, path: Path, mean_return: float | None) -> bool:
+    """Write a checkpoint that holds its own name, and return whether it is rated the best."""
+    path.write_text(path.stem)
+    kept.add(path)
+    return kept.rate(path, mean_return)
+
+
+def fail_writes(monkeypatch: pytest.MonkeyPatch, attempts: int) -> None:
     """Let the first attempts to write a file fail as on a full disk, and retry last checkpoints without a pause."""
     sync, left = os.fsync, [attempts]
 
@@ -51,9 +58,6 @@ def fail_writes(monkeypatch: pytest.MonkeyPatch, attempts: float = float("inf"))
 
     monkeypatch.setattr(on_policy_runner, "RETRY_SECONDS", (0.0, 0.0, 0.0, 0.0))
     monkeypatch.setattr(os, "fsync", fsync)
-
-
-# -- files ------------------------------------------------------------------------------------------------------------
 
 
 def test_a_file_appears_when_it_is_complete_and_an_error_keeps_the_earlier_one(tmp_path: Path) -> None:
@@ -109,38 +113,28 @@ def test_a_resume_skips_a_damaged_checkpoint(checkpoint: Path, tmp_path: Path) -
         find_checkpoint(tmp_path)
 
 
-# -- which are kept ---------------------------------------------------------------------------------------------------
-
-
 def test_the_newest_and_the_best_checkpoints_are_kept(tmp_path: Path) -> None:
     kept = KeptCheckpoints(2)
     (tmp_path / "model_99.pt").write_text("somebody else's")
     for number, mean_return in enumerate((None, 3.0, 9.0, 1.0, 2.0, 9.0)):
-        path = tmp_path / f"model_{number}.pt"
-        path.write_text(str(number))
-        kept.add(path)
-        assert kept.rate(path, mean_return) == (mean_return is not None and number in (1, 2))
+        best = keep_and_rate(kept, tmp_path / f"model_{number}.pt", mean_return)
+        assert best == (number in (1, 2))
     assert names(tmp_path) == {"best.pt", "latest.pt", "model_2.pt", "model_4.pt", "model_5.pt", "model_99.pt"}
-    assert (tmp_path / "best.pt").read_text() == "2"
-    assert (tmp_path / "latest.pt").read_text() == "5"
+    assert (tmp_path / "best.pt").read_text() == "model_2"
+    assert (tmp_path / "latest.pt").read_text() == "model_5"
 
 
 def test_an_old_best_checkpoint_is_removed_when_another_is_better(tmp_path: Path) -> None:
     kept = KeptCheckpoints(1)
     for number, remaining in ((1, {1}), (2, {2}), (0, {2, 0})):
-        path = tmp_path / f"model_{number}.pt"
-        path.touch()
-        kept.add(path)
-        kept.rate(path, float(number))
+        keep_and_rate(kept, tmp_path / f"model_{number}.pt", float(number))
         assert names(tmp_path, "model_*") == {f"model_{i}.pt" for i in remaining}
 
 
 def test_an_overwritten_best_checkpoint_without_a_rating_yields_to_the_second_best(tmp_path: Path) -> None:
     kept = KeptCheckpoints(None)
     for name, rating in {"model_0.pt": 1.0, "model_1.pt": 3.0, "model_2.pt": 2.0}.items():
-        (tmp_path / name).touch()
-        kept.add(tmp_path / name)
-        assert kept.rate(tmp_path / name, rating) == (name != "model_2.pt")
+        assert keep_and_rate(kept, tmp_path / name, rating) == (name != "model_2.pt")
     assert not kept.rate(tmp_path / "model_1.pt", None)
     assert (tmp_path / "best.pt").readlink() == Path("model_2.pt")
 
@@ -164,23 +158,6 @@ def test_files_that_the_run_did_not_write_are_kept(tmp_path: Path) -> None:
     assert (tmp_path / "mine" / "latest.pt").read_text() == "mine"
     runner.save(str(tmp_path / "run" / "latest.pt"))
     assert is_whole(tmp_path / "run" / "latest.pt")
-
-
-# -- full disks -------------------------------------------------------------------------------------------------------
-
-
-def test_training_continues_to_the_next_checkpoint_after_a_full_disk(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
-) -> None:
-    runner = make_runner(tmp_path, save_interval=1)
-    with monkeypatch.context() as disk:
-        fail_writes(disk)
-        runner.save(str(tmp_path / "model_0.pt"))
-    out = capsys.readouterr().out
-    assert "model_0.pt could not be written" in out and "No space left" in out
-    assert not {name for name in names(tmp_path) if "model" in name or name.endswith(".part")}
-    runner.learn(2)
-    assert is_whole(tmp_path / "latest.pt")
 
 
 def test_the_last_checkpoint_is_retried_until_there_is_room(
@@ -211,8 +188,3 @@ def test_a_log_writer_is_stopped_once_and_after_the_last_checkpoint_has_been_wri
     fail_writes(monkeypatch, 2)
     runner.learn(1)
     assert calls == ["iteration 0", "stop"]
-
-
-def test_a_run_folder_that_was_removed_is_made_again(tmp_path: Path) -> None:
-    make_trained(OnPolicyRunner).save(str(tmp_path / "gone" / "model_1.pt"))
-    assert is_whole(tmp_path / "gone" / "model_1.pt")

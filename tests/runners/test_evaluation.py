@@ -10,14 +10,11 @@ from typing import Any
 
 import pytest
 import torch
-from rsl_rl.env import VecEnv
-from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
-from tensordict import TensorDict
 
 from tests.deploy import drift
 from tests.properties.drawn import same
 from tests.rsl_rl.helpers import runner_cfg
-from tests.runners.test_stopping import At
+from tests.runners.test_stopping import At, logged
 from trudi_rsl.checkpoints.file import read_checkpoint
 from trudi_rsl.errors import ConfigError, NonFiniteError
 from trudi_rsl.evaluation.episodes import EVALUATION_SEED, evaluate
@@ -50,11 +47,9 @@ def train(folder: Path, **settings: Any) -> OnPolicyRunner:
     return runner
 
 
-def logged(folder: Path, name: str = "Evaluation/mean_return") -> dict[int, float]:
-    """Return what was logged under a name, by iteration."""
-    events = EventAccumulator(str(folder))
-    events.Reload()
-    return {e.step: e.value for e in events.Scalars(name)} if name in events.Tags()["scalars"] else {}
+def evaluated(folder: Path, name: str = "mean_return") -> dict[int, float]:
+    """Return what evaluations logged, by iteration."""
+    return dict(logged(folder, f"Evaluation/{name}"))
 
 
 def best(folder: Path) -> str:
@@ -72,33 +67,26 @@ def ppo_cfg(**model: Any) -> dict[str, Any]:
     return cfg | {name: cfg[name] | model for name in ("actor", "critic")}
 
 
-needs_ppo_models = pytest.mark.skipif(not PPO_MODELS, reason="rsl-rl-lib 5")
+# overrides of PPO's models, or None for TruDi
+MODELS = {"trudi": None, "ppo": {}, "recurrent ppo": {"class_name": "RNNModel", "rnn_hidden_dim": 8}}
 
 
-@pytest.mark.parametrize(
-    "cfg",
-    [
-        pytest.param(lambda: None, id="trudi"),
-        pytest.param(ppo_cfg, id="ppo", marks=needs_ppo_models),
-        pytest.param(
-            lambda: ppo_cfg(class_name="RNNModel", rnn_hidden_dim=8), id="recurrent ppo", marks=needs_ppo_models
-        ),
-    ],
-)
-def test_training_with_and_without_evaluations_ends_in_the_same_checkpoint(tmp_path: Path, cfg: Any) -> None:
-    last = {}
+@pytest.mark.parametrize("algo", MODELS if PPO_MODELS else ["trudi"])
+def test_training_with_and_without_evaluations_ends_in_the_same_checkpoint(tmp_path: Path, algo: str) -> None:
+    last, model = {}, MODELS[algo]
     for name, episodes in (("with", EPISODES), ("without", None)):
-        train(tmp_path / name, cfg=cfg(), evaluation_episodes=episodes)
+        cfg = None if model is None else ppo_cfg(**model)
+        train(tmp_path / name, cfg=cfg, evaluation_episodes=episodes)
         last[name] = read_checkpoint(tmp_path / name / "model_3.pt")
         del last[name]["infos"]["logger"]["tot_time"]  # as measured
     assert same(last["with"], last["without"])
-    assert len(logged(tmp_path / "with")) == 4
-    assert not logged(tmp_path / "without")
+    assert len(evaluated(tmp_path / "with")) == 4
+    assert not evaluated(tmp_path / "without")
 
 
 def test_the_logged_return_is_that_of_the_exported_policy_and_the_highest_is_best(tmp_path: Path) -> None:
     runner = train(tmp_path)
-    returns = logged(tmp_path)
+    returns = evaluated(tmp_path)
     assert sorted(returns) == [0, 1, 2, 3]
     for iteration, value in returns.items():
         env = cheetah(EPISODES, EVALUATION_SEED)
@@ -108,23 +96,23 @@ def test_the_logged_return_is_that_of_the_exported_policy_and_the_highest_is_bes
         results = evaluate(env, policy, EPISODES, progress=False)
         assert value == pytest.approx(results.returns.mean().item(), rel=1e-5)
     assert best(tmp_path) == highest(returns)
-    assert set(logged(tmp_path, "Evaluation/mean_episode_length").values()) == {STEPS}
+    assert set(evaluated(tmp_path, "mean_episode_length").values()) == {STEPS}
 
 
 def test_a_checkpoint_that_is_overwritten_is_evaluated_again(tmp_path: Path) -> None:
     runner = train(tmp_path)
-    first = logged(tmp_path)
+    first = evaluated(tmp_path)
     runner.current_learning_iteration = again = max(first, key=lambda iteration: first[iteration])
     with torch.no_grad():
         for parameter in runner.alg.get_policy().parameters():
             parameter.mul_(-5.0)
     runner.learn(1)
-    returns = first | {again: logged(tmp_path)[again]}
+    returns = first | {again: evaluated(tmp_path)[again]}
     assert returns[again] < first[again]
     assert best(tmp_path) == highest(returns)
 
 
-class Tenfold(VecEnv):
+class Tenfold:
     """A wrapper that multiplies rewards by ten and has no method ``alike``."""
 
     def __init__(self) -> None:
@@ -133,10 +121,7 @@ class Tenfold(VecEnv):
     def __getattr__(self, name: str) -> Any:
         return getattr(self.__dict__["wrapped"], name)
 
-    def get_observations(self) -> TensorDict:
-        return self.wrapped.get_observations()
-
-    def step(self, actions: torch.Tensor) -> tuple[TensorDict, torch.Tensor, torch.Tensor, dict[str, Any]]:
+    def step(self, actions: torch.Tensor) -> Any:
         obs, rewards, dones, extras = self.wrapped.step(actions)
         return obs, 10.0 * rewards, dones, extras
 
@@ -156,7 +141,7 @@ def test_where_checkpoints_cannot_be_evaluated_the_training_return_decides(
     made = env()
     train(tmp_path, env=made, cfg=drift.runner_cfg() if isinstance(made, drift.DriftEnv) else None)
     assert reason in capsys.readouterr().out
-    assert not logged(tmp_path)
+    assert not evaluated(tmp_path)
     # no episode of the endless task ends
     assert (tmp_path / "best.pt").exists() != isinstance(made, GymnasiumVecEnv)
 
@@ -169,9 +154,14 @@ def test_an_impossible_number_of_episodes_is_refused_before_training(tmp_path: P
 
 
 class Watched(GymnasiumVecEnv):
-    """Environments that know whether they are those of evaluations."""
+    """Environments that know whether they are those of evaluations, which are counted when they are closed."""
 
     evaluates = False
+    closed = 0
+
+    def close(self) -> None:
+        Watched.closed += self.evaluates
+        super().close()
 
     def alike(self, num_envs: int, seed: int) -> GymnasiumVecEnv:
         made = super().alike(num_envs, seed)
@@ -198,14 +188,14 @@ def test_a_failed_evaluation_is_reported_and_does_not_end_training(
     runner = train(tmp_path, env=cheetah(kind=FailsInEvaluations))
     assert runner.current_learning_iteration == 3
     assert capsys.readouterr().out.count("the simulator's reward is nan") == 3
-    assert list(logged(tmp_path)) == [0]
+    assert list(evaluated(tmp_path)) == [0]
     assert best(tmp_path) == "model_0.pt"
     assert (tmp_path / "latest.pt").resolve().name == "model_3.pt"
 
 
 def test_the_last_checkpoint_is_evaluated_after_a_time_limit(tmp_path: Path) -> None:
     make_runner(tmp_path, max_seconds=1e-9, save_interval=1000).learn(1000)
-    assert list(logged(tmp_path)) == [0]
+    assert list(evaluated(tmp_path)) == [0]
 
 
 def test_the_last_checkpoint_is_not_evaluated_after_a_signal(tmp_path: Path) -> None:
@@ -213,7 +203,7 @@ def test_the_last_checkpoint_is_not_evaluated_after_a_signal(tmp_path: Path) -> 
     runner.hooks.append(At(2, lambda: signal.raise_signal(signal.SIGTERM)))
     with pytest.raises(SystemExit):
         runner.learn(1000)
-    assert list(logged(tmp_path)) == [0]
+    assert list(evaluated(tmp_path)) == [0]
     assert (tmp_path / "latest.pt").resolve().name == "model_1.pt"
 
 
@@ -232,22 +222,12 @@ def test_a_signal_during_an_evaluation_ends_evaluation_and_training(
 ) -> None:
     with pytest.raises(SystemExit):
         train(tmp_path, env=cheetah(kind=SignalsInEvaluations))
-    assert not logged(tmp_path)
+    assert not evaluated(tmp_path)
     assert "SIGTERM: training ends" in capsys.readouterr().out
     assert [path.name for path in tmp_path.glob("model_*.pt")] == ["model_0.pt"]
 
 
-class Closing(Watched):
-    """Counts evaluation environments that are closed."""
-
-    closed = 0
-
-    def close(self) -> None:
-        Closing.closed += self.evaluates
-        super().close()
-
-
-class FailsInTraining(Closing):
+class FailsInTraining(Watched):
     """Fails in the third iteration."""
 
     def step(self, actions: torch.Tensor) -> Any:
@@ -256,16 +236,16 @@ class FailsInTraining(Closing):
         return super().step(actions)
 
 
-@pytest.mark.parametrize("kind", [Closing, FailsInTraining])
+@pytest.mark.parametrize("kind", [Watched, FailsInTraining])
 def test_evaluation_environments_are_closed_when_training_ends_or_fails(tmp_path: Path, kind: Any) -> None:
-    before = Closing.closed
+    before = Watched.closed
     with contextlib.suppress(NonFiniteError):
         train(tmp_path, env=cheetah(kind=kind))
-    assert Closing.closed == before + 1
+    assert Watched.closed == before + 1
 
 
 def test_a_rescued_checkpoint_is_not_evaluated(tmp_path: Path) -> None:
     with pytest.raises(NonFiniteError, match="model_1_rescued"):
         make_runner(tmp_path, env=cheetah(kind=FailsInTraining), save_interval=1000).learn(4)
-    assert list(logged(tmp_path)) == [0]
+    assert list(evaluated(tmp_path)) == [0]
     assert best(tmp_path) == "model_0.pt"

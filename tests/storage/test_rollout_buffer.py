@@ -5,7 +5,6 @@ import pytest
 import torch
 
 from tests.algorithms.builders import NUM_DENOISE_STEPS, actor_critic, decide, learner_and_batch, observations, rollout
-from trudi_rsl.storage import RolloutBuffer
 
 
 def test_each_epoch_visits_every_row_once_in_another_order() -> None:
@@ -74,15 +73,11 @@ def test_final_observations_lie_in_the_row_that_they_ended() -> None:
     assert not buffer.has_final.any() and buffer.step == 0
 
 
-def test_a_rollout_longer_than_the_buffer_is_refused() -> None:
+def test_a_rollout_longer_than_the_buffer_and_more_minibatches_than_rows_are_refused() -> None:
     model = actor_critic()
-    buffer = rollout(model, num_steps=2)
-    buffer.step = 3
-    with pytest.raises(OverflowError, match="holds 2 steps; call clear"):
-        decide(model, buffer, observations(5))
-
-
-def test_more_minibatches_than_rows_are_refused() -> None:
-    buffer: RolloutBuffer = rollout(actor_critic(), num_steps=2, num_envs=3)
+    buffer = rollout(model, num_steps=2, num_envs=3)
     with pytest.raises(ValueError, match="6 transitions can't make 7 minibatches; lower num_mini_batches"):
         next(buffer.minibatches(1, 7))
+    buffer.step = 3
+    with pytest.raises(OverflowError, match="holds 2 steps; call clear"):
+        decide(model, buffer, observations(3))

@@ -10,21 +10,8 @@ from gymnasium.utils.env_checker import check_env
 
 from tests.tasks.obstacle_paths import AROUND, MIRROR, STRAIGHT
 from trudi_rsl.tasks import find_modes
-from trudi_rsl.tasks.planar_obstacle import (
-    ARENA,
-    COLLISION_COST,
-    GOAL,
-    GOAL_RADIUS,
-    OBSTACLE_RADIUS,
-    START,
-    STEP_LENGTH,
-    TIME_COST,
-    PlanarObstacleEnv,
-    advance,
-    goal_distance,
-    in_obstacle,
-    reward,
-)
+from trudi_rsl.tasks import planar_obstacle as obstacle
+from trudi_rsl.tasks.planar_obstacle import GOAL, START, PlanarObstacleEnv, in_obstacle, reward
 
 TASK = "PlanarObstacle-v0"
 
@@ -44,14 +31,14 @@ def run(env: gym.Env, actions: np.ndarray) -> tuple[np.ndarray, np.ndarray, dict
 
 def test_mirrored_states_and_actions_lead_bit_by_bit_to_mirrored_states_with_the_same_reward() -> None:
     generator = np.random.default_rng(0)
-    positions = generator.uniform(np.negative(ARENA), ARENA, (100_000, 2))
+    positions = generator.uniform(np.negative(obstacle.ARENA), obstacle.ARENA, (100_000, 2))
     actions = generator.uniform(-1.5, 1.5, (100_000, 2))
-    reached, mirrored = advance(positions, actions), advance(positions * MIRROR, actions * MIRROR)
+    reached, mirrored = obstacle.advance(positions, actions), obstacle.advance(positions * MIRROR, actions * MIRROR)
     assert np.array_equal(mirrored, reached * MIRROR)
     assert np.array_equal(in_obstacle(mirrored), in_obstacle(reached))
     assert np.array_equal(reward(positions * MIRROR, mirrored), reward(positions, reached))
     assert in_obstacle(reached).any()
-    assert (goal_distance(reached) < GOAL_RADIUS).any()
+    assert (obstacle.goal_distance(reached) < obstacle.GOAL_RADIUS).any()
 
 
 def test_both_ways_round_the_disc_succeed_with_the_same_return_and_straight_on_lies_the_disc() -> None:
@@ -60,7 +47,7 @@ def test_both_ways_round_the_disc_succeed_with_the_same_return_and_straight_on_l
     assert [episode[2]["is_success"] for episode in (left, right, straight)] == [True, True, False]
     assert np.array_equal(left[0] * MIRROR, right[0]) and np.array_equal(left[1], right[1])
     assert len(straight[1]) == 1
-    assert straight[1].sum() < left[1].sum() - COLLISION_COST
+    assert straight[1].sum() < left[1].sum() - obstacle.COLLISION_COST
     modes = find_modes(TASK)
     assert [modes.classify(left[0]), modes.classify(right[0])] == [0, 1]
     assert np.array_equal(modes.coordinate(left[0]), -modes.coordinate(right[0]))
@@ -69,10 +56,11 @@ def test_both_ways_round_the_disc_succeed_with_the_same_return_and_straight_on_l
 def test_the_reward_is_the_progress_in_steps_less_the_costs() -> None:
     # 3-4-5 triangle: from 0.5 to 0.3 away from the goal
     before, after = np.array([GOAL[0] - 0.4, 0.3]), np.array([GOAL[0], 0.3])
-    assert reward(before, after) == pytest.approx(0.2 / STEP_LENGTH - TIME_COST, abs=1e-12)
+    assert reward(before, after) == pytest.approx(0.2 / obstacle.STEP_LENGTH - obstacle.TIME_COST, abs=1e-12)
     into = np.array([0.0, 0.4])
-    progress = (np.hypot(GOAL[0], 0.6) - np.hypot(GOAL[0], 0.4)) / STEP_LENGTH
-    assert reward(np.array([0.0, 0.6]), into) == pytest.approx(progress - TIME_COST - COLLISION_COST, abs=1e-12)
+    progress = (np.hypot(GOAL[0], 0.6) - np.hypot(GOAL[0], 0.4)) / obstacle.STEP_LENGTH
+    costs = obstacle.TIME_COST + obstacle.COLLISION_COST
+    assert reward(np.array([0.0, 0.6]), into) == pytest.approx(progress - costs, abs=1e-12)
 
 
 def test_an_episode_ends_at_the_goal_in_the_disc_and_at_the_time_limit() -> None:
@@ -119,7 +107,7 @@ def test_gymnasiums_own_checks_pass_and_a_picture_shows_disc_goal_and_point() ->
         ([(-0.1, -0.5), (0.5, 0.9), GOAL], 1),
         ([(-0.5, 0.9), (0.1, -0.4), GOAL], 1),
         ([(-0.6, 0.0), (-0.1, 0.6), (0.1, 0.6)], None),
-        ([(-0.6, 0.0), (-OBSTACLE_RADIUS + 0.1, 0.0)], None),
+        ([(-0.6, 0.0), (-obstacle.OBSTACLE_RADIUS + 0.1, 0.0)], None),
     ],
 )
 def test_a_run_is_of_the_side_on_which_it_passed_the_disc_and_of_none_if_it_failed(

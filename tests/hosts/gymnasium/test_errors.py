@@ -1,11 +1,12 @@
 # SPDX-License-Identifier: BSD-3-Clause
-"""Errors of the Gymnasium host name the wrong value and the way out."""
+"""Errors of the Gymnasium host name the wrong value and the way out; in training a NaN resets its environment."""
 
 from __future__ import annotations
 
 import re
 import subprocess
 import sys
+import warnings
 from typing import Any
 
 import numpy as np
@@ -13,8 +14,10 @@ import pytest
 import torch
 from gymnasium.spaces import Box, Dict, Discrete, MultiDiscrete, Space, Tuple
 
+from tests.rsl_rl.helpers import runner_cfg
 from trudi_rsl.errors import CheckpointError, ConfigError, NonFiniteError
 from trudi_rsl.hosts.gymnasium.env import GymnasiumVecEnv
+from trudi_rsl.runners import OnPolicyRunner
 
 CLOCK = "tests.hosts.gymnasium_tasks:trudi-tests/Clock-v0"
 BOX = Box(-1.0, 1.0, (2,), np.float32)
@@ -53,18 +56,15 @@ def test_action_bounds_must_be_finite_and_ordered(bound: float, bounds: tuple[fl
         GymnasiumVecEnv(CLOCK, 1, env_kwargs={"action_space": space}, action_bounds=bounds)
 
 
-@pytest.mark.parametrize(
-    ("task", "error", "named"),
-    [
-        ("HalfCheeta-v5", ConfigError, "HalfCheeta-v5.*'HalfCheetah-v5'"),
-        ("HalfCheetah-v9", ConfigError, "HalfCheetah-v9.*'HalfCheetah-v5'"),
-        ("halfcheetah", ConfigError, "halfcheetah.*'HalfCheetah-v5'"),
-        ("half cheetah", ConfigError, "half cheetah"),
-        ("no_such_module:Env-v0", ImportError, "no_such_module"),
-    ],
-)
-def test_an_unknown_task_is_named_with_the_nearest(task: str, error: type[Exception], named: str) -> None:
-    with pytest.raises(error, match=named):
+@pytest.mark.parametrize("task", ["HalfCheeta-v5", "HalfCheetah-v9", "halfcheetah"])
+def test_an_unknown_task_is_named_with_the_nearest(task: str) -> None:
+    with pytest.raises(ConfigError, match=f"{task}.*'HalfCheetah-v5'"):
+        GymnasiumVecEnv(task, 1)
+
+
+@pytest.mark.parametrize(("task", "error"), [("half cheetah", ConfigError), ("no_such_module:Env-v0", ImportError)])
+def test_a_malformed_task_is_named(task: str, error: type[Exception]) -> None:
+    with pytest.raises(error, match=task.partition(":")[0]):
         GymnasiumVecEnv(task, 1)
 
 
@@ -171,3 +171,87 @@ def test_the_state_of_another_task_or_model_is_refused() -> None:
     with pytest.raises(CheckpointError, match="another MuJoCo model"):
         hopper.load_state_dict(other_model)
     assert torch.equal(hopper.get_observations()["policy"], before)
+
+
+FAULTY, NUM_ENVS = 1, 3
+
+
+def faulty_clock(restarts_faulty: bool = True, **options: Any) -> GymnasiumVecEnv:
+    """Return environments of which one returns NaN at the third step of its first episode."""
+    kwargs = {"nan_at": 3, "nan_seed": 10 + FAULTY} | options
+    env = GymnasiumVecEnv(CLOCK, NUM_ENVS, seed=10, max_episode_steps=5, env_kwargs=kwargs)
+    env.restarts_faulty = restarts_faulty
+    return env
+
+
+def steps(env: GymnasiumVecEnv, number: int) -> list[Any]:
+    """Step with zero actions and return the results."""
+    return [env.step(torch.zeros(NUM_ENVS, 2)) for _ in range(number)]
+
+
+@pytest.mark.parametrize(
+    "options", [{}, {"nan_in": "reward"}, {"length": 3}, {"nan_in": "reward", "length": 3}], ids=str
+)
+def test_a_faulty_environment_is_truncated_with_reward_0_and_the_others_are_unchanged(options: dict[str, Any]) -> None:
+    never: dict[str, Any] = options | {"nan_at": None}
+    env, healthy = faulty_clock(**options), faulty_clock(**never)
+    with pytest.warns(UserWarning, match="in 1 of 3 .* environment 1, 3 steps into its episode and 3 since") as warned:
+        *_, (obs, rewards, dones, extras) = steps(env, 3)
+    assert warned[0].filename == __file__, "the line that stepped"
+    *_, (well, paid, ended, _) = steps(healthy, 3)
+    others = [i for i in range(NUM_ENVS) if i != FAULTY]
+    assert torch.equal(obs["policy"][others], well["policy"][others])
+    assert torch.equal(rewards[others], paid[others]) and torch.equal(dones[others], ended[others])
+    assert (dones[FAULTY], extras["time_outs"][FAULTY], rewards[FAULTY]) == (1, True, 0.0)
+    assert obs["policy"][FAULTY].tolist() == [0.0, 1.0]
+    assert not torch.isfinite(extras["final_obs"]["policy"][FAULTY]).any()
+    assert torch.isfinite(extras["final_obs"]["policy"][others]).all()
+    assert env.episode_length_buf[FAULTY] == 0
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        later = steps(env, 6)
+    assert all(torch.isfinite(answer[0]["policy"]).all() for answer in later)
+
+
+@pytest.mark.parametrize("nan_in", ["observation", "reward"])
+def test_a_number_beyond_float32_counts_as_infinite_and_is_an_error_outside_of_training(nan_in: str) -> None:
+    with pytest.warns(UserWarning, match="NaN or infinity in 1 of 3"):
+        *_, (obs, rewards, dones, _) = steps(faulty_clock(nan=1e300, nan_in=nan_in), 3)
+    assert torch.isfinite(obs["policy"]).all() and torch.isfinite(rewards).all() and dones[FAULTY] == 1
+    with pytest.raises(NonFiniteError, match="is inf in environment 1, 3 steps"):
+        steps(faulty_clock(restarts_faulty=False, nan=1e300, nan_in=nan_in), 3)
+
+
+def test_a_fault_in_all_environments_is_an_error() -> None:
+    with pytest.raises(NonFiniteError, match="is nan in environment 0, 3 steps"):
+        steps(faulty_clock(nan_seed=None), 3)
+
+
+@pytest.mark.filterwarnings("ignore:.*NaN or infinity in")
+def test_an_environment_that_is_faulty_again_right_after_its_restart_is_an_error(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    env = faulty_clock()
+    task = env.unwrapped.envs[FAULTY].unwrapped
+    answer = task.step
+    steps(env, 2)
+    monkeypatch.setattr(task, "step", lambda action: (answer(action)[0], np.nan, False, False, {}))
+    steps(env, 1)
+    with pytest.raises(NonFiniteError, match="reward is nan in environment 1, 1 steps into its episode"):
+        steps(env, 1)
+
+
+@pytest.mark.filterwarnings("ignore:.*NaN or infinity in")
+def test_training_masks_the_transition_of_a_restarted_environment() -> None:
+    runner: Any = OnPolicyRunner(faulty_clock(restarts_faulty=False), runner_cfg(), None, "cpu")
+    valid, update = [], runner.alg.learner.update
+
+    def counting_update(batch: Any, steps: int) -> Any:
+        valid.append(batch.target_valid.sum().item())
+        return update(batch, steps)
+
+    runner.alg.learner.update = counting_update
+    runner.learn(2)
+    rollout = runner_cfg()["num_steps_per_env"] * NUM_ENVS
+    # Two epochs of two rollouts; one transition of the first rollout has no target.
+    assert sum(valid) == 2 * 2 * rollout - 2

@@ -34,7 +34,6 @@ def test_every_output_equals_plain_gymnasium_with_the_same_seed_and_actions(task
     expected = np.stack([p.reset(seed=7 + i)[0] for i, p in enumerate(plain)])
     actions = actions_for(env, 70)
     ended = {"terminated": 0, "truncated": 0}
-
     torch.testing.assert_close(env.get_observations()["policy"], torch.tensor(expected, dtype=torch.float32))
     for action in actions:
         obs, rewards, dones, extras = env.step(action)
@@ -51,10 +50,7 @@ def test_every_output_equals_plain_gymnasium_with_the_same_seed_and_actions(task
                 assert torch.equal(extras["final_obs"]["policy"][i], obs["policy"][i])
             np.testing.assert_array_equal(obs["policy"][i], last.astype(np.float32))
         assert ("final_obs" in extras) == ("log" in extras) == bool(dones.any())
-    if task == "Hopper-v5":
-        assert ended["terminated"] > 0
-    else:
-        assert ended == {"terminated": 0, "truncated": 4}
+    assert ended["terminated"] > 0 if task == "Hopper-v5" else ended == {"terminated": 0, "truncated": 4}
 
 
 def test_rsl_rls_own_runner_trains_ppo_and_logs_the_episodes(tmp_path: Path) -> None:
@@ -72,8 +68,7 @@ def test_rsl_rls_own_runner_trains_ppo_and_logs_the_episodes(tmp_path: Path) -> 
 
 @pytest.mark.parametrize("one_buffer", [False, True])
 def test_a_termination_at_the_time_limit_is_no_time_out_and_has_a_final_obs(one_buffer: bool) -> None:
-    kwargs = {"length": 2, "one_buffer": one_buffer}
-    env = GymnasiumVecEnv(CLOCK, 2, max_episode_steps=2, env_kwargs=kwargs)
+    env = GymnasiumVecEnv(CLOCK, 2, max_episode_steps=2, env_kwargs={"length": 2, "one_buffer": one_buffer})
     env.step(torch.zeros(2, 2))
     obs, _, dones, extras = env.step(torch.zeros(2, 2))
     assert (dones.tolist(), extras["time_outs"].tolist()) == ([1, 1], [False, False])
@@ -111,20 +106,17 @@ def test_shapes_dtypes_and_cfg_are_those_that_rsl_rl_expects() -> None:
 
 def test_action_bounds_are_the_box_and_actions_outside_are_clipped_to_it() -> None:
     env, same = GymnasiumVecEnv("Humanoid-v5", 1), GymnasiumVecEnv("Humanoid-v5", 1)
-    torch.testing.assert_close(env.action_high, torch.full((17,), 0.4))
-    torch.testing.assert_close(env.action_low, torch.full((17,), -0.4))
+    torch.testing.assert_close((env.action_low, env.action_high), (torch.full((17,), -0.4), torch.full((17,), 0.4)))
     outside = 5.0 * torch.randn(1, 17)
     obs, reward, *_ = env.step(outside)
     clipped_obs, clipped_reward, *_ = same.step(outside.clamp(-0.4, 0.4))
-    assert torch.equal(obs["policy"], clipped_obs["policy"])
-    assert torch.equal(reward, clipped_reward)
+    assert torch.equal(obs["policy"], clipped_obs["policy"]) and torch.equal(reward, clipped_reward)
 
 
 def test_given_bounds_apply_only_where_the_box_has_none() -> None:
     space = gym.spaces.Box(np.array([-0.5, -np.inf], np.float32), np.array([0.5, np.inf], np.float32))
     env = GymnasiumVecEnv(CLOCK, 1, env_kwargs={"action_space": space}, action_bounds=(-2.0, 3.0))
-    assert env.action_low.tolist() == [-0.5, -2.0]
-    assert env.action_high.tolist() == [0.5, 3.0]
+    assert (env.action_low.tolist(), env.action_high.tolist()) == ([-0.5, -2.0], [0.5, 3.0])
     env.step(torch.tensor([[9.0, 9.0]]))
     np.testing.assert_array_equal(env.unwrapped.envs[0].unwrapped.actions[0], [0.5, 3.0])
 
@@ -200,8 +192,7 @@ def test_mujoco_renders_on_a_machine_without_display(monkeypatch: pytest.MonkeyP
         monkeypatch.delenv(name, raising=False)
     env = GymnasiumVecEnv("HalfCheetah-v5", 2, render_mode="rgb_array")
     frame = env.render()
-    assert frame.shape == (480, 480, 3)
-    assert frame.std() > 0
+    assert frame.shape == (480, 480, 3) and frame.std() > 0
 
 
 def test_mujocos_warnings_about_a_model_appear_once_not_per_environment() -> None:
