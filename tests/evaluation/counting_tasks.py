@@ -7,7 +7,10 @@ from typing import Any
 
 import gymnasium as gym
 import numpy as np
+import torch
 from gymnasium.spaces import Box
+from tensordict import TensorDict
+from torch import Tensor
 
 SHORT, LONG = 2, 15
 """Lengths of the two kinds of episodes, and their returns."""
@@ -16,15 +19,18 @@ SHORT, LONG = 2, 15
 class ShortOrLong(gym.Env):
     """Episodes are short and long in turn and give 1 per step; a copy with an even seed starts with a short one.
 
-    The observation is the step within the episode.
+    The observation is the step within the episode. With ``success_key``, the last step of an episode reports under this
+    name whether the episode was long; without ``report_failures``, only long episodes report.
     """
 
     metadata = {"render_modes": ["rgb_array"], "render_fps": 10}  # noqa: RUF012
     observation_space = Box(-np.inf, np.inf, (1,), np.float32)
     action_space = Box(-1.0, 1.0, (1,), np.float32)
 
-    def __init__(self, render_mode: str | None = None) -> None:
-        self.render_mode = render_mode
+    def __init__(
+        self, render_mode: str | None = None, success_key: str | None = None, report_failures: bool = True
+    ) -> None:
+        self.render_mode, self.success_key, self.report_failures = render_mode, success_key, report_failures
         self.number = 0
         self.steps = 0
 
@@ -40,29 +46,13 @@ class ShortOrLong(gym.Env):
     def step(self, action: np.ndarray) -> tuple[np.ndarray, float, bool, bool, dict]:
         self.steps += 1
         ended = self.steps == (SHORT if self.number % 2 == 0 else LONG)
-        return np.full(1, self.steps, np.float32), 1.0, ended, False, {}
+        success = self.steps == LONG
+        info = {self.success_key: success} if self.success_key and (success or self.report_failures) else {}
+        return np.full(1, self.steps, np.float32), 1.0, ended, False, info
 
     def render(self) -> np.ndarray:  # pyright: ignore[reportIncompatibleMethodOverride]
-        """Return a picture whose brightness tells the step."""
+        """Return a picture whose brightness is 10 times the step."""
         return np.full((32, 48, 3), 10 * self.steps, dtype=np.uint8)
-
-
-class Telling(ShortOrLong):
-    """A task of which long episodes succeed, and which says so at their last step under the name ``key``.
-
-    Without ``always`` it says nothing of short episodes.
-    """
-
-    def __init__(self, render_mode: str | None = None, key: str = "is_success", always: bool = True) -> None:
-        super().__init__(render_mode)
-        self.key, self.always = key, always
-
-    def step(self, action: np.ndarray) -> tuple[np.ndarray, float, bool, bool, dict]:
-        obs, reward, terminated, truncated, info = super().step(action)
-        success = self.steps == LONG
-        if success or self.always:
-            info[self.key] = success
-        return obs, reward, terminated, truncated, info
 
 
 class Aim(gym.Env):
@@ -93,7 +83,13 @@ class Unrenderable(ShortOrLong):
         raise RuntimeError("no OpenGL here")
 
 
-gym.register("trudi-tests/ShortOrLong-v0", f"{__name__}:ShortOrLong")
-gym.register("trudi-tests/Telling-v0", f"{__name__}:Telling")
-gym.register("trudi-tests/Aim-v0", f"{__name__}:Aim")
-gym.register("trudi-tests/Unrenderable-v0", f"{__name__}:Unrenderable")
+TASKS = (ShortOrLong, Aim, Unrenderable)
+for task in TASKS:
+    gym.register(f"trudi-tests/{task.__name__}-v0", f"{__name__}:{task.__name__}")
+
+SHORT_OR_LONG, AIM, UNRENDERABLE = (f"{__name__}:trudi-tests/{task.__name__}-v0" for task in TASKS)
+
+
+def idle(obs: TensorDict) -> Tensor:
+    """Return actions of 0, as a policy that does nothing."""
+    return torch.zeros(obs.batch_size[0], 1)

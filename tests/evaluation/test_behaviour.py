@@ -8,12 +8,9 @@ import math
 
 import numpy as np
 import pytest
-import torch
-from tensordict import TensorDict
 from torch import Tensor
 
-from tests.evaluation import counting_tasks
-from tests.evaluation.counting_tasks import LONG, SHORT
+from tests.evaluation.counting_tasks import LONG, SHORT, SHORT_OR_LONG, idle
 from tests.tasks.obstacle_paths import Scripted
 from trudi_rsl.errors import ConfigError
 from trudi_rsl.evaluation.behaviour import Behaviour, behaviour_entropy, behaviour_figure, record
@@ -21,11 +18,6 @@ from trudi_rsl.hosts.gymnasium.env import GymnasiumVecEnv
 from trudi_rsl.tasks import find_modes
 
 TASK = "PlanarObstacle-v0"
-COUNTING = f"{counting_tasks.__name__}:trudi-tests/ShortOrLong-v0"
-
-
-def idle(obs: TensorDict) -> Tensor:
-    return torch.zeros(obs.batch_size[0], 1)
 
 
 def behaviour(sides: list[int]) -> Behaviour:
@@ -48,15 +40,11 @@ def test_the_entropy_of_counts_equals_its_closed_form(counts: list[int], bits: f
     assert not math.copysign(1.0, behaviour_entropy(counts)) < 0.0
 
 
-def test_failures_are_counted_apart_and_leave_the_entropy_as_it_is() -> None:
+def test_failures_are_counted_apart_from_the_entropy() -> None:
     seen = behaviour([1, -1, 0, 0, 0, 1, -1])
     assert seen.modes == ["left", "right", None, None, None, "left", "right"]
-    assert seen.counts == {"left": 2, "right": 2}
-    assert seen.failures == 3
-    assert seen.entropy == 1.0
-
-
-def test_runs_that_all_fail_have_no_entropy_and_still_give_valid_json() -> None:
+    assert (seen.counts, seen.failures, seen.entropy) == ({"left": 2, "right": 2}, 3, 1.0)
+    # without a success there is no entropy, which JSON holds as null
     values = behaviour([0, 0]).to_dict()
     assert values["behaviour_entropy_bits"] is None
     assert [run["mode"] for run in values["runs"]] == ["failure"] * 2
@@ -64,7 +52,7 @@ def test_runs_that_all_fail_have_no_entropy_and_still_give_valid_json() -> None:
 
 
 def test_each_run_is_one_whole_episode_with_its_true_last_observation() -> None:
-    env = GymnasiumVecEnv(COUNTING, 2)
+    env = GymnasiumVecEnv(SHORT_OR_LONG, 2)
     runs, returns = record(env, idle, progress=False)
     # the observation is the step, so the last one is not the first of the next episode
     assert [run[:, 0].tolist() for run in runs] == [list(range(length + 1)) for length in (SHORT, LONG)]
@@ -78,7 +66,7 @@ def test_an_environment_that_hides_its_last_observations_is_refused() -> None:
             return obs, rewards, dones, {k: v for k, v in extras.items() if k != "final_obs"}
 
     with pytest.raises(ConfigError, match="last observations"):
-        record(Hiding(COUNTING, 1), idle, progress=False)
+        record(Hiding(SHORT_OR_LONG, 1), idle, progress=False)
 
 
 def test_the_picture_has_every_run_in_the_color_of_its_mode() -> None:

@@ -77,23 +77,18 @@ def test_the_picture_draws_the_paths_and_the_density_of_the_actions(actor_critic
         assert (heights * np.diff(edges)).sum() == pytest.approx(1.0)
         mean = (heights * np.diff(edges) * 0.5 * (edges[1:] + edges[:-1])).sum()
         assert mean == pytest.approx(sampler.actions.mean().item(), abs=np.diff(edges)[0])
-
-
-def test_actions_that_are_all_the_same_are_drawn(actor_critic: DiffusionActorCritic) -> None:
+    # actions that are all the same
     torch.nn.init.zeros_(actor_critic.actor.output_layer.weight)
     torch.nn.init.constant_(actor_critic.actor.output_layer.bias, 1e4)
     assert len(chain_figure(chain_paths(actor_critic, OBS, 10), [0], "title").axes) == 6
 
 
-def test_the_first_observation_is_that_of_the_tasks_reset(trudi_checkpoint: Path) -> None:
+def test_the_first_observation_is_that_of_the_tasks_reset_or_from_a_file(trudi_checkpoint: Path) -> None:
     actor_critic, spec = load_diffusion_policy(trudi_checkpoint)
     for seed in (0, 5):
         expected = make_env(TASK, {"num_envs": 1}, seed=seed).get_observations()["policy"][0]
         assert torch.equal(reset_observation(trudi_checkpoint, actor_critic, spec, GYMNASIUM, seed, []), expected)
-
-
-def test_a_task_with_a_simulator_that_starts_itself_needs_a_file(trudi_checkpoint: Path) -> None:
-    actor_critic, spec = load_diffusion_policy(trudi_checkpoint)
+    # a host that must start its simulator itself has none
     with pytest.raises(ConfigError, match=r"give an observation with --obs FILE\.npy"):
         reset_observation(trudi_checkpoint, actor_critic, {**spec, "task": "Isaac-Ant-v0"}, GYMNASIUM, 0, [])
 
@@ -104,27 +99,22 @@ def test_policies_without_a_chain_are_refused(reppo_checkpoint: Path, ppo_checkp
             load_diffusion_policy(checkpoint)
 
 
-@pytest.mark.parametrize("shape", [(4,), (1, 4)])
-def test_an_observation_can_come_from_a_file(tmp_path: Path, shape: tuple[int, ...]) -> None:
-    np.save(tmp_path / "obs.npy", OBS.double().numpy().reshape(shape))
-    assert torch.equal(read_observation(tmp_path / "obs.npy", 4), OBS)
+def test_an_observation_can_come_from_a_file(tmp_path: Path) -> None:
+    for shape in ((4,), (1, 4)):
+        np.save(tmp_path / "obs.npy", OBS.double().numpy().reshape(shape))
+        assert torch.equal(read_observation(tmp_path / "obs.npy", 4), OBS)
 
 
-@pytest.mark.parametrize(
-    ("values", "message"),
-    [
+def test_files_of_other_content_are_refused(tmp_path: Path) -> None:
+    file = tmp_path / "obs.npy"
+    for values, message in (
         (np.zeros(3), r"the 4 finite numbers .* float64 of shape \(3,\)"),
         (np.full(4, np.nan), "the 4 finite numbers"),
         (np.array(["a"] * 4), "not <U1"),
-    ],
-)
-def test_files_of_other_content_are_refused(tmp_path: Path, values: np.ndarray, message: str) -> None:
-    np.save(tmp_path / "obs.npy", values)
-    with pytest.raises(ConfigError, match=message):
-        read_observation(tmp_path / "obs.npy", 4)
-
-
-def test_a_file_that_holds_no_array_is_refused(tmp_path: Path) -> None:
-    (tmp_path / "text.npy").write_text("not an array")
-    with pytest.raises(ConfigError, match=r"Cannot read an observation from .*text\.npy"):
-        read_observation(tmp_path / "text.npy", 4)
+    ):
+        np.save(file, values)
+        with pytest.raises(ConfigError, match=message):
+            read_observation(file, 4)
+    file.write_text("not an array")
+    with pytest.raises(ConfigError, match=r"Cannot read an observation from .*obs\.npy"):
+        read_observation(file, 4)

@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -113,7 +114,7 @@ def test_returns_of_different_scale_are_not_aggregated_without_ranges() -> None:
     require_ranges(["A-v0", "A-v0"], {})
 
 
-def test_ranges_are_read_from_the_command_line_over_those_of_a_file(tmp_path: Any) -> None:
+def test_ranges_are_read_from_the_command_line_over_those_of_a_file(tmp_path: Path) -> None:
     file = tmp_path / "ranges.yaml"
     file.write_text("A-v0: [0, 10]\nB-v0: [1.0e2, 0]\n")
     expected = {"A-v0": Range(-5.0, 5.0), "B-v0": Range(100.0, 0.0), "m:C-v0": Range(0.0, 1.0)}
@@ -121,23 +122,19 @@ def test_ranges_are_read_from_the_command_line_over_those_of_a_file(tmp_path: An
 
 
 @pytest.mark.parametrize(
-    ("text", "message"),
+    ("texts", "content", "message"),
     [
-        ("A-v0", "write TASK=low,high"),
-        ("A-v0=1,x", "A-v0 needs two numbers"),
-        ("A-v0=1,1", "must be finite and differ"),
-        ("A-v0=0,inf", "must be finite and differ"),
+        (["A-v0"], "", "write TASK=low,high"),
+        (["A-v0=1,x"], "", "A-v0 needs two numbers"),
+        (["A-v0=1,1"], "", "must be finite and differ"),
+        (["A-v0=0,inf"], "", "must be finite and differ"),
+        ([], "a: [", "not YAML"),
+        ([], "- 1", "must hold lines"),
+        ([], "A: 3", "two numbers"),
     ],
 )
-def test_impossible_ranges_are_refused(text: str, message: str) -> None:
+def test_impossible_ranges_are_refused(tmp_path: Path, texts: list[str], content: str, message: str) -> None:
+    file = tmp_path / "x.yaml"
+    file.write_text(content)
     with pytest.raises(ConfigError, match=message):
-        read_ranges([text])
-
-
-@pytest.mark.parametrize(
-    ("content", "message"), [("a: [", "not YAML"), ("- 1", "must hold lines"), ("A: 3", "two numbers")]
-)
-def test_files_of_ranges_that_cannot_be_read_are_refused(tmp_path: Any, content: str, message: str) -> None:
-    (tmp_path / "x.yaml").write_text(content)
-    with pytest.raises(ConfigError, match=message):
-        read_ranges(reference=tmp_path / "x.yaml")
+        read_ranges(texts, file if content else None)

@@ -10,25 +10,19 @@ import torch
 from tensordict import TensorDict
 from torch import Tensor
 
-from tests.evaluation import counting_tasks
-from tests.evaluation.counting_tasks import LONG, SHORT
+from tests.evaluation.counting_tasks import LONG, SHORT, SHORT_OR_LONG, idle
 from trudi_rsl.evaluation.episodes import evaluate, successes
 from trudi_rsl.hosts.gymnasium.env import GymnasiumVecEnv
 
-TASK = f"{counting_tasks.__name__}:trudi-tests/ShortOrLong-v0"
-TELLING = f"{counting_tasks.__name__}:trudi-tests/Telling-v0"
+REPORTING = {"success_key": "is_success"}
 DONE = torch.tensor([True, False, True])
-
-
-def idle(obs: TensorDict) -> Tensor:
-    return torch.zeros(obs.batch_size[0], 1)
 
 
 @pytest.mark.parametrize(("num_envs", "num_episodes"), [(8, 4), (8, 8), (8, 12), (4, 20), (2, 6), (1, 6)])
 def test_the_mean_return_is_that_of_the_task_however_short_the_episodes_of_low_return(
     num_envs: int, num_episodes: int
 ) -> None:
-    env = GymnasiumVecEnv(TASK, num_envs)
+    env = GymnasiumVecEnv(SHORT_OR_LONG, num_envs)
     results = evaluate(env, idle, num_episodes, progress=False)
     assert results.returns.shape == results.lengths.shape == (num_episodes,)
     assert results.returns.mean().item() == (SHORT + LONG) / 2
@@ -36,13 +30,13 @@ def test_the_mean_return_is_that_of_the_task_however_short_the_episodes_of_low_r
 
 
 def test_each_environment_gives_as_many_episodes_as_any_other_or_one_more() -> None:
-    results = evaluate(GymnasiumVecEnv(TASK, 3), idle, 7, progress=False)
+    results = evaluate(GymnasiumVecEnv(SHORT_OR_LONG, 3), idle, 7, progress=False)
     # Environments 0 and 2 start with a short episode, environment 1 with a long one; quotas are 3, 2 and 2.
     assert results.lengths.tolist() == [SHORT, LONG, SHORT, LONG, SHORT, SHORT, LONG]
 
 
 def test_episodes_start_at_fresh_resets_whatever_ran_before() -> None:
-    env = GymnasiumVecEnv(TASK, 2)
+    env = GymnasiumVecEnv(SHORT_OR_LONG, 2)
     for _ in range(SHORT + 1):
         env.step(torch.zeros(2, 1))
     assert set(evaluate(env, idle, 4, progress=False).lengths.tolist()) == {SHORT, LONG}
@@ -66,25 +60,28 @@ def test_a_policy_with_memory_forgets_at_every_episode_start() -> None:
 
     # what a runner of RSL-RL 4 and newer hands out, and one of RSL-RL 3
     for policy in (StepCounter(4), StepCounter(4).act_inference):
-        assert len(evaluate(GymnasiumVecEnv(TASK, 4), policy, 10, progress=False).returns) == 10
+        assert len(evaluate(GymnasiumVecEnv(SHORT_OR_LONG, 4), policy, 10, progress=False).returns) == 10
 
 
 @pytest.mark.parametrize(
-    "options", [{}, {"key": "success"}, {"always": False}], ids=["is_success", "success", "only successes reported"]
+    "options",
+    [{}, {"success_key": "success"}, {"report_failures": False}],
+    ids=["is_success", "success", "only successes reported"],
 )
 def test_success_is_that_of_the_last_step(options: dict[str, Any]) -> None:
-    results = evaluate(GymnasiumVecEnv(TELLING, 3, env_kwargs=options), idle, 7, progress=False)
+    results = evaluate(GymnasiumVecEnv(SHORT_OR_LONG, 3, env_kwargs=REPORTING | options), idle, 7, progress=False)
     assert results.success is not None
     assert torch.equal(results.success, (results.lengths == LONG).double())
 
 
 def test_a_task_without_a_report_has_no_success() -> None:
-    assert evaluate(GymnasiumVecEnv(TASK, 2), idle, 3, progress=False).success is None
-    assert evaluate(GymnasiumVecEnv(TELLING, 2, env_kwargs={"key": "score"}), idle, 3, progress=False).success is None
+    for options in ({}, {"success_key": "score"}):
+        env = GymnasiumVecEnv(SHORT_OR_LONG, 2, env_kwargs=options)
+        assert evaluate(env, idle, 3, progress=False).success is None
 
 
 def test_the_environment_reports_success_at_episode_ends_and_logs_its_mean() -> None:
-    env = GymnasiumVecEnv(TELLING, 2)
+    env = GymnasiumVecEnv(SHORT_OR_LONG, 2, env_kwargs=REPORTING)
     steps = [env.step(torch.zeros(2, 1)) for _ in range(LONG)]
     short, long = steps[SHORT - 1][3], steps[LONG - 1][3]
     assert short["success"][0] == 0.0

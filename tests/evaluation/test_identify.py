@@ -83,8 +83,8 @@ def test_an_argument_that_names_no_checkpoint_is_refused(runs: Path, named: list
         find_subjects(named)
 
 
-def test_the_algorithm_of_a_checkpoint_is_identified_and_another_task_or_algorithm_refused(
-    trudi_checkpoint: Path, reppo_checkpoint: Path, ppo_checkpoint: Path
+def test_the_algorithm_of_a_checkpoint_is_identified_and_another_task_or_algorithm_or_content_refused(
+    trudi_checkpoint: Path, reppo_checkpoint: Path, ppo_checkpoint: Path, tmp_path: Path
 ) -> None:
     assert [identify(path, TASK) for path in (trudi_checkpoint, reppo_checkpoint)] == ["trudi", "reppo"]
     for path, algorithm in ((reppo_checkpoint, "reppo"), (ppo_checkpoint, "ppo")):
@@ -93,15 +93,10 @@ def test_the_algorithm_of_a_checkpoint_is_identified_and_another_task_or_algorit
     for path in (trudi_checkpoint, ppo_checkpoint):
         with pytest.raises(CheckpointError, match=r"trained on task 'InvertedPendulum-v5', not on 'Hopper-v5'"):
             identify(path, "Hopper-v5")
-
-
-def test_versions_and_play_variants_of_a_task_count_as_the_same(trudi_checkpoint: Path, ppo_checkpoint: Path) -> None:
+    # versions and play variants of a task count as the same
     for variant in ("InvertedPendulum-v4", "InvertedPendulum-Play-v5"):
         assert identify(trudi_checkpoint, variant) == "trudi"
         assert identify(ppo_checkpoint, variant) == "ppo"
-
-
-def test_other_files_are_refused(tmp_path: Path) -> None:
     (tmp_path / "text.pt").write_text("hello")
     torch.save({"weights": 1}, tmp_path / "other.pt")
     for name in ("text.pt", "other.pt"):

@@ -9,14 +9,18 @@ import numpy as np
 import pytest
 
 from tests.evaluation.tiny_runs import write_run
-from trudi_rsl.config.event_file import RunError, read_run
+from trudi_rsl.config.event_file import Run, RunError, read_run
 from trudi_rsl.evaluation.episodes import MEAN_RETURN
 from trudi_rsl.evaluation.learning_curves import RETURN_TAG, TAGS, draw_learning_curves, learning_curve_figure
 
 
+def read(folder: Path, points: dict[str, dict[int, float]], with_params: bool = True) -> Run:
+    return read_run(write_run(folder, points, with_params), TAGS)
+
+
 def test_a_run_reads_back_as_logged_with_steps_counted_at_the_end_of_each_iteration(tmp_path: Path) -> None:
     points = {RETURN_TAG: {2: -1.5, 3: 0.25, 10: 8.0}, "Loss/path_kl": {0: 0.5}, "Loss/other": {0: 1.0}}
-    run = read_run(write_run(tmp_path / "run", points), TAGS)
+    run = read(tmp_path / "run", points)
     iterations, values = run.scalars[RETURN_TAG]
     assert run.name == "run"
     assert iterations.tolist() == [2, 3, 10]
@@ -28,20 +32,19 @@ def test_a_run_reads_back_as_logged_with_steps_counted_at_the_end_of_each_iterat
 
 def test_long_runs_keep_every_point(tmp_path: Path) -> None:
     num_points = 12_000  # TensorBoard's own default keeps 10,000
-    run = read_run(write_run(tmp_path, {RETURN_TAG: dict.fromkeys(range(num_points), 0.0)}), TAGS)
+    run = read(tmp_path, {RETURN_TAG: dict.fromkeys(range(num_points), 0.0)})
     assert len(run.scalars[RETURN_TAG][0]) == num_points
 
 
 def test_panels_appear_where_logged_and_runs_overlay(tmp_path: Path) -> None:
     returns = {i: float(i) for i in range(5)}
-    trudi = read_run(write_run(tmp_path / "trudi", dict.fromkeys(TAGS, returns)), TAGS)
-    ppo = read_run(write_run(tmp_path / "ppo", {RETURN_TAG: returns}), TAGS)
+    trudi, ppo = read(tmp_path / "trudi", dict.fromkeys(TAGS, returns)), read(tmp_path / "ppo", {RETURN_TAG: returns})
     assert [len(learning_curve_figure(runs).axes) for runs in ([ppo], [trudi, ppo])] == [1, 4]
 
 
 def test_curves_are_the_points_of_the_events(tmp_path: Path) -> None:
     points = {RETURN_TAG: {1: 5.0, 4: 7.0}, "Loss/path_kl": {0: 0.1, 1: 0.2}}
-    runs = [read_run(write_run(tmp_path / name, points), TAGS) for name in ("a", "b")]
+    runs = [read(tmp_path / name, points) for name in ("a", "b")]
     top, kl = learning_curve_figure(runs).axes
     for line in top.get_lines():
         assert np.array_equal(line.get_xydata(), [[256.0, 5.0], [640.0, 7.0]])
@@ -54,10 +57,8 @@ def test_curves_are_the_points_of_the_events(tmp_path: Path) -> None:
 
 def test_evaluations_are_points_in_the_colour_of_their_run(tmp_path: Path) -> None:
     points = {RETURN_TAG: {1: 5.0, 4: 7.0}}
-    runs = [
-        read_run(write_run(tmp_path / "evaluated", points | {MEAN_RETURN: {0: 1.0, 4: 9.0}}), TAGS),
-        read_run(write_run(tmp_path / "not", points), TAGS),
-    ]
+    evaluated = points | {MEAN_RETURN: {0: 1.0, 4: 9.0}}
+    runs = [read(tmp_path / "evaluated", evaluated), read(tmp_path / "not", points)]
     curve, other, evaluations, key = learning_curve_figure(runs).axes[0].get_lines()
     assert np.array_equal(evaluations.get_xydata(), [[128.0, 1.0], [640.0, 9.0]])
     assert evaluations.get_linestyle() == "None"
@@ -66,8 +67,8 @@ def test_evaluations_are_points_in_the_colour_of_their_run(tmp_path: Path) -> No
 
 
 def test_runs_without_saved_settings_are_drawn_over_iterations(tmp_path: Path) -> None:
-    known = read_run(write_run(tmp_path / "known", {RETURN_TAG: {1: 5.0, 2: 6.0}}), TAGS)
-    stock = read_run(write_run(tmp_path / "stock", {RETURN_TAG: {1: 5.0, 2: 6.0}}, with_params=False), TAGS)
+    points = {RETURN_TAG: {1: 5.0, 2: 6.0}}
+    known, stock = read(tmp_path / "known", points), read(tmp_path / "stock", points, with_params=False)
     (top,) = learning_curve_figure([known, stock]).axes
     assert top.get_xlabel() == "Iteration"
     assert all(np.array_equal(line.get_xdata(), [1, 2]) for line in top.get_lines())
@@ -87,7 +88,7 @@ def test_folders_with_nothing_to_draw_and_pictures_of_an_unknown_kind_are_refuse
         read_run(tmp_path / "none", TAGS)
     with pytest.raises(RunError, match="holds no TensorBoard events"):
         read_run(tmp_path, TAGS)
-    young = read_run(write_run(tmp_path / "young", {"Loss/path_kl": {0: 0.1}}), TAGS)
+    young = read(tmp_path / "young", {"Loss/path_kl": {0: 0.1}})
     with pytest.raises(RunError, match="young: no Train/mean_reward logged"):
         draw_learning_curves([young], tmp_path / "x.png")
     with pytest.raises(RunError, match=r"must end in .png, .pdf or .svg, not 'x.txt'"):

@@ -80,12 +80,12 @@ def test_only_what_is_missing_is_run(checkpoint: Path, monkeypatch: pytest.Monke
     assert together[0] == first[0]
 
 
-@pytest.mark.parametrize("content", ["", "{", "[]", '{"key": {}}'])
-def test_a_broken_cache_is_ignored(checkpoint: Path, content: str) -> None:
+def test_a_broken_cache_is_ignored(checkpoint: Path) -> None:
     one = evaluation(checkpoint)
     one.run()
-    one.cache.write_text(content)
-    assert one.cached() is None
+    for content in ("", "{", "[]", '{"key": {}}'):
+        one.cache.write_text(content)
+        assert one.cached() is None
 
 
 @pytest.mark.parametrize("task", ["Mjlab-Cartpole-Swingup", "CheetahRun"])

@@ -16,7 +16,7 @@ from rich.console import Console
 from tensordict import TensorDict
 from torch import Tensor
 
-from tests.evaluation import counting_tasks
+from tests.evaluation.counting_tasks import AIM, SHORT_OR_LONG
 from tests.scripts.running import table_rows
 from trudi_rsl.errors import CheckpointError
 from trudi_rsl.evaluation.episodes import Policy, evaluate
@@ -24,7 +24,6 @@ from trudi_rsl.evaluation.play import Score, results_table, score, select_best
 from trudi_rsl.evaluation.statistics import Summary, summarize
 from trudi_rsl.hosts.gymnasium.env import GymnasiumVecEnv
 
-AIM = f"{counting_tasks.__name__}:trudi-tests/Aim-v0"
 TOO_LARGE = 0.9
 
 
@@ -50,12 +49,8 @@ def always(action: float) -> Policy:
     return lambda obs: torch.full((obs.batch_size[0], 1), action)
 
 
-def noisy(obs: TensorDict) -> Tensor:
-    return torch.randn(obs.batch_size[0], 1)
-
-
 def loader(actions: dict[int, float]) -> Callable[[Path], Policy]:
-    """Return what loads a policy that always does what ``actions`` has for the checkpoint's iteration."""
+    """Return a function that loads a policy of one constant action, ``actions[iteration]``."""
     return lambda path: always(actions[int(path.stem.removeprefix("model_"))])
 
 
@@ -80,12 +75,15 @@ def test_the_best_is_the_one_with_the_highest_mean_return_and_not_the_newest(
     assert "Returns on Aim, seed 3:" in output
     assert output.splitlines()[-1] == f"Best: {best}, which best.pt now names."
     table = table_rows(output)
-    assert [row[0] for row in table] == ["0", "50", "100"]
-    assert [row[-1] for row in table] == ["", "best", ""]
-    assert [row[-2] for row in table] == ["0 %", "100 %", "0 %"]
+    assert [[row[0], *row[-2:]] for row in table] == [["0", "0 %", ""], ["50", "100 %", "best"], ["100", "0 %", ""]]
+    # of equal ones the earliest
+    assert select_best(GymnasiumVecEnv(AIM, 2), checkpoints, loader({0: 0.0, 50: 0.5, 100: 0.5}), 2, 0, "") == best
 
 
 def test_every_checkpoint_gets_the_same_starts_and_the_same_noise(tmp_path: Path) -> None:
+    def noisy(obs: TensorDict) -> Tensor:
+        return torch.randn(obs.batch_size[0], 1)
+
     checkpoints = written(tmp_path, 0, 1, 2)
     policies: dict[Path, Policy] = dict(zip(checkpoints, (noisy, always(0.3), noisy), strict=True))
     scores = score(GymnasiumVecEnv(AIM, 3, seed=1), checkpoints, policies.__getitem__, 7, seed=5, progress=False)
@@ -105,15 +103,10 @@ def test_curricula_are_restored_for_every_checkpoint(tmp_path: Path) -> None:
 
 
 def test_a_task_without_success_has_no_column_of_it(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    env = GymnasiumVecEnv(AIM.replace("Aim", "ShortOrLong"), 2)
+    env = GymnasiumVecEnv(SHORT_OR_LONG, 2)
     select_best(env, written(tmp_path, 0), loader({0: 0.0}), 2, 0, "a silent task")
     (row,) = table_rows(capsys.readouterr().out)
     assert row == ["0", "8.50", "9.19", "8.50", "2", "best"]
-
-
-def test_of_equal_checkpoints_the_earliest_is_the_best(tmp_path: Path) -> None:
-    checkpoints, load = written(tmp_path, 0, 1, 2), loader({0: 0.0, 1: 0.5, 2: 0.5})
-    assert select_best(GymnasiumVecEnv(AIM, 2), checkpoints, load, 2, 0, "") == checkpoints[1]
 
 
 def test_checkpoints_that_cannot_be_played_are_skipped_with_a_reason(

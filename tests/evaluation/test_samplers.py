@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 import pytest
@@ -33,32 +34,22 @@ def test_samplers_that_an_algorithm_lacks_are_left_out_with_a_reason() -> None:
 
 
 @pytest.mark.parametrize(
-    ("lists", "message"),
+    ("make", "values", "message"),
     [
-        ({"score_scales": []}, "list of score scales is empty"),
-        ({"samplers": ["odee"]}, "'odee'. Did you mean 'ode'"),
-        ({"initial_latents": ["zero"]}, "'zero'. Did you mean 'zeros'"),
+        (expand_samplers, {"score_scales": []}, "list of score scales is empty"),
+        (expand_samplers, {"samplers": ["odee"]}, "'odee'. Did you mean 'ode'"),
+        (expand_samplers, {"initial_latents": ["zero"]}, "'zero'. Did you mean 'zeros'"),
+        (SamplerCfg, {"score_scale": 0.0}, "score_scale must be above 0, got 0.0"),
+        (SamplerCfg, {"score_scale": float("nan")}, "score_scale must be above 0, got nan"),
+        (SamplerCfg, {"sampler": "best_of_k", "num_candidates": 0}, "num_candidates must be at least 1, got 0"),
+        (SamplerCfg, {"sampler": "sde", "score_scale": 1.0}, "score_scale belongs to the sampler ode, not to sde"),
+        (SamplerCfg, {"sampler": "sde", "initial_latent": "zeros"}, "initial_latent belongs to the sampler ode"),
+        (SamplerCfg, {"sampler": "ode", "num_candidates": 3}, "num_candidates belongs to the sampler best_of_k"),
     ],
 )
-def test_impossible_lists_are_refused(lists: dict, message: str) -> None:
+def test_impossible_samplers_are_refused(make: Callable[..., Any], values: dict[str, Any], message: str) -> None:
     with pytest.raises(ConfigError, match=message):
-        expand_samplers(**lists)
-
-
-@pytest.mark.parametrize(
-    ("values", "message"),
-    [
-        ({"score_scale": 0.0}, "score_scale must be above 0, got 0.0"),
-        ({"score_scale": float("nan")}, "score_scale must be above 0, got nan"),
-        ({"sampler": "best_of_k", "num_candidates": 0}, "num_candidates must be at least 1, got 0"),
-        ({"sampler": "sde", "score_scale": 1.0}, "score_scale belongs to the sampler ode, not to sde"),
-        ({"sampler": "sde", "initial_latent": "zeros"}, "initial_latent belongs to the sampler ode"),
-        ({"sampler": "ode", "num_candidates": 3}, "num_candidates belongs to the sampler best_of_k"),
-    ],
-)
-def test_impossible_samplers_are_refused(values: dict[str, Any], message: str) -> None:
-    with pytest.raises(ConfigError, match=message):
-        SamplerCfg(**values)
+        make(**values)
 
 
 @pytest.mark.parametrize("values", [{"sampler": "best_of_k"}, {"score_scale": 1.5}, {"initial_latent": "zeros"}])

@@ -1,9 +1,8 @@
 # SPDX-License-Identifier: BSD-3-Clause
-"""Virtual environments of the host tests.
+"""Virtual environments of the host tests, built with the standard library only.
 
 Hosts pin versions of Python and RSL-RL that exclude each other, so each has an environment of its own, in the user's
-cache folder, named by a hash of its requirements and built if it is missing. Imports the standard library only: the
-session that builds them has none of the hosts.
+cache folder, named by a hash of its requirements and built if it is missing.
 """
 
 from __future__ import annotations
@@ -69,7 +68,7 @@ def find_python(version: str) -> Path:
     Raises:
         BuildError: There is none.
     """
-    on_path = [Path(folder) / f"python{version}" for folder in os.environ.get("PATH", "").split(os.pathsep) if folder]
+    on_path = [Path(folder) / f"python{version}" for folder in os.get_exec_path()]
     pyenv = Path(os.environ.get("PYENV_ROOT") or Path.home() / ".pyenv") / "versions"
     for candidate in filter(Path.is_file, [*on_path, *sorted(pyenv.glob(f"{version}.*/bin/python"), reverse=True)]):
         # pyenv's shims may stand for an inactive version, and Debian packages ensurepip separately.

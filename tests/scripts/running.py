@@ -9,17 +9,25 @@ import runpy
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
+import imageio.v3 as imageio
 import pytest
 
 SCRIPTS = Path(__file__).resolve().parents[2] / "scripts"
 
 
-def run_script(name: str, *args: str | Path, cwd: Path) -> subprocess.CompletedProcess[str]:
-    """Run ``scripts/<name>`` in the folder ``cwd`` in a process of its own."""
+def start_script(name: str, *args: str | Path, cwd: Path, **pipes: Any) -> subprocess.Popen[str]:
+    """Start ``scripts/<name>`` in the folder ``cwd`` in a process of its own."""
     environment = {**os.environ, "PYTHONPATH": os.pathsep.join(filter(None, sys.path))}
-    command = [sys.executable, str(SCRIPTS / name), *map(str, args)]
-    return subprocess.run(command, cwd=cwd, capture_output=True, text=True, env=environment)
+    return subprocess.Popen([sys.executable, SCRIPTS / name, *args], cwd=cwd, text=True, env=environment, **pipes)
+
+
+def run_script(name: str, *args: str | Path, cwd: Path) -> subprocess.CompletedProcess[str]:
+    """Run ``scripts/<name>`` in a process of its own until it ends."""
+    with start_script(name, *args, cwd=cwd, stdout=subprocess.PIPE, stderr=subprocess.PIPE) as process:
+        output = process.communicate()
+    return subprocess.CompletedProcess(process.args, process.returncode, *output)
 
 
 def table_rows(output: str) -> list[list[str]]:
@@ -27,15 +35,15 @@ def table_rows(output: str) -> list[list[str]]:
     return [[cell.strip() for cell in row.split("│")] for row in re.findall(r"^│(.*)│$", output, re.MULTILINE)]
 
 
-class ScriptHere:
-    """Runs a script in this process, which spares the seconds of importing torch.
+def assert_pictures(stem: Path) -> None:
+    """Check that ``stem`` + ``.png`` shows something light and dark, and that ``stem`` + ``.svg`` is one."""
+    picture = imageio.imread(f"{stem}.png")
+    assert picture.min() < 128 < picture.max()
+    assert Path(f"{stem}.svg").read_text().lstrip().startswith("<?xml")
 
-    Args:
-        name: File in ``scripts/``.
-        cwd: Folder to run it in.
-        monkeypatch: Restores the process.
-        capsys: Captures what it prints.
-    """
+
+class ScriptHere:
+    """Runs ``scripts/<name>`` in the folder ``cwd`` in this process, which spares the seconds of importing torch."""
 
     def __init__(
         self, name: str, cwd: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]

@@ -11,26 +11,19 @@ from tests.scripts.running import SCRIPTS, run_script
 from trudi_rsl.command_line import Parser
 
 
-def parser() -> Parser:
-    """Return one with a flag of each kind."""
-    made = Parser("About.")
-    made.add_argument("--seeds", nargs="+", type=int)
-    made.add_argument("--fast", action="store_true")
-    made.add_argument("paths", nargs="*")
-    return made
-
-
-@pytest.mark.parametrize("argv", [["a", "--seed", "3"], ["--seed=3", "a"], ["a", "--seeds", "1", "--seed", "b"]])
-def test_an_unknown_flag_is_refused_with_the_nearest(argv: list[str], capsys: pytest.CaptureFixture[str]) -> None:
-    with pytest.raises(SystemExit) as exit_info:
-        parser().parse_all(argv)
-    assert exit_info.value.code == 2
-    assert capsys.readouterr().err == "Error: Unknown flag --seed. Did you mean '--seeds'? --help lists them.\n"
-
-
-def test_what_is_no_flag_may_stand_before_between_and_behind_the_flags() -> None:
-    args = parser().parse_all(["a", "--seeds", "1", "2", "--fast", "b", "c"])
+def test_paths_may_stand_before_between_and_behind_the_flags_and_an_unknown_flag_gets_the_nearest(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    parser = Parser("About.")
+    parser.add_argument("--seeds", nargs="+", type=int)
+    parser.add_argument("--fast", action="store_true")
+    parser.add_argument("paths", nargs="*")
+    args = parser.parse_all(["a", "--seeds", "1", "2", "--fast", "b", "c"])
     assert (args.paths, args.seeds, args.fast) == (["a", "b", "c"], [1, 2], True)
+    for unknown in (["a", "--seed", "3"], ["--seed=3", "a"], ["a", "--seeds", "1", "--seed", "b"]):
+        with pytest.raises(SystemExit, match="2"):
+            parser.parse_all(unknown)
+        assert capsys.readouterr().err == "Error: Unknown flag --seed. Did you mean '--seeds'? --help lists them.\n"
 
 
 @pytest.mark.parametrize("script", sorted(SCRIPTS.glob("*.py")), ids=lambda script: script.name)

@@ -17,6 +17,7 @@ TASK = "InvertedPendulum-v5"
 SHARED = ["agent.num_steps_per_env=16", "agent.algorithm.num_mini_batches=2"]
 SMALL_MODELS = ["agent.actor.hidden_dims=[16,16]", "agent.critic.hidden_dims=[16]"]
 SMALL = {
+    "trudi": ["agent.algorithm.num_denoise_steps=3", "agent.algorithm.actor_hidden_dims=[16,16]"],
     "reppo": ["agent.algorithm.actor_hidden_dims=[16,16]"],
     "dime": ["agent.algorithm.num_denoise_steps=3", "agent.algorithm.actor_hidden_dims=[16,16]"],
     "ppo": SMALL_MODELS,
@@ -49,8 +50,6 @@ def test_stopping_and_resuming_trains_the_same_policy_as_not_stopping(
     trained: tuple[str, Path], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     algo, half = trained
-    if algo == "ppo":
-        pytest.skip("RSL-RL's PPO does not keep the simulator's state")
     monkeypatch.chdir(half.parents[4])
     straight = train(algo, "--max_iterations", "3", "--run_name", "straight")
     resumed = train(algo, "--max_iterations", "1", "--run_name", "resumed", "--checkpoint", str(half))
@@ -79,7 +78,7 @@ def test_it_plays_with_its_samplers_and_exports_from_the_checkpoint_alone(
     algo, checkpoint = trained
     play = ScriptHere("play.py", checkpoint.parents[4], monkeypatch, capsys)
     limited = ("--task", TASK, "--episodes", "2", "env.max_episode_steps=20", "--checkpoint", checkpoint)
-    has_critic = algo in ("reppo", "dime")
+    has_critic = algo in ("trudi", "reppo", "dime")
     extra = ["best_of_k"] * has_critic + ["ode --initial_latent random"] * (algo in ("dppo", "fpo"))
     for sampler in ("ode", "sde", *extra):
         output = play(*limited, "--sampler", *sampler.split())
@@ -93,5 +92,5 @@ def test_it_plays_with_its_samplers_and_exports_from_the_checkpoint_alone(
     exported = checkpoint.parent / "exported"
     assert sorted(p.name for p in exported.iterdir()) == ["policy.onnx", "policy.pt"]
     metadata = onnxruntime.InferenceSession(exported / "policy.onnx").get_modelmeta().custom_metadata_map
-    assert (metadata["algorithm"], metadata["task"]) == (algo.upper(), TASK)
-    assert metadata.get("num_denoise_steps") == ("3" if algo in ("dime", "dppo", "fpo") else None)
+    assert (metadata["algorithm"].upper(), metadata["task"]) == (algo.upper(), TASK)
+    assert metadata.get("num_denoise_steps") == ("3" if algo in ("trudi", "dime", "dppo", "fpo") else None)

@@ -1,11 +1,9 @@
 # SPDX-License-Identifier: BSD-3-Clause
 """scripts/train.py as a user runs it, on real simulators."""
 
-import os
 import re
 import signal
 import subprocess
-import sys
 from pathlib import Path
 
 import pytest
@@ -14,25 +12,11 @@ from omegaconf import OmegaConf
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
 from scripts.train import main
+from tests.scripts.running import run_script, start_script
 from trudi_rsl.checkpoints.file import read_checkpoint
 
-ROOT = Path(__file__).parents[2]
 TASK = "InvertedPendulum-v5"
 SMALL = ["agent.num_steps_per_env=16", "agent.algorithm.num_mini_batches=2"]
-
-
-def _command(*arguments: str) -> list[str]:
-    return [sys.executable, str(ROOT / "scripts" / "train.py"), "--task", TASK, "--headless", *arguments, *SMALL]
-
-
-def _environment() -> dict[str, str]:
-    return os.environ | {"PYTHONPATH": str(ROOT / "source")}
-
-
-def _train(*arguments: str) -> Path:
-    """Train in this process and return the run folder, the newest of its experiment."""
-    assert main(["--task", TASK, "--num_envs", "4", *arguments, *SMALL]) == 0
-    return max(Path("logs/rsl_rl").glob("*/*"), key=lambda p: p.stat().st_mtime_ns)
 
 
 @pytest.fixture(scope="module", params=["trudi", "reppo", "ppo"])
@@ -40,9 +24,8 @@ def run(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory
     """Algorithm, run folder and output of a training in a process of its own."""
     folder = tmp_path_factory.mktemp(request.param)
     flags = ["--algo", request.param, "--num_envs", "8", "--max_iterations", "2", "--run_name", "first", "--seed", "3"]
-    done = subprocess.run(
-        _command(*flags, "env.num_envs=4"), cwd=folder, env=_environment(), capture_output=True, text=True, check=True
-    )
+    done = run_script("train.py", "--task", TASK, "--headless", *flags, *SMALL, "env.num_envs=4", cwd=folder)
+    assert done.returncode == 0, done.stderr
     return request.param, folder / done.stdout.strip().splitlines()[-1].removeprefix("Run folder: "), done.stdout
 
 
@@ -80,31 +63,18 @@ def test_a_resumed_run_counts_on_in_a_new_folder(run: tuple[str, Path, str], mon
     algo, first, _ = run
     before = {p: p.read_bytes() for p in first.rglob("*") if p.is_file()}
     monkeypatch.chdir(first.parents[3])
-    second = _train("--algo", algo, "--resume", "--load_run", ".*_first", "--max_iterations", "2")
-    assert second.name != first.name
+    flags = ["--algo", algo, "--num_envs", "4", "--resume", "--load_run", ".*_first", "--max_iterations", "2"]
+    assert main(["--task", TASK, *flags, *SMALL]) == 0
     assert {p: p.read_bytes() for p in first.rglob("*") if p.is_file()} == before
+    (second,) = {*first.parent.iterdir()} - {first}
     assert torch.load(second / "model_2.pt", weights_only=False)["iter"] == 2
-
-
-@pytest.mark.parametrize("algo", ["trudi", "reppo", "ppo", "spo"])
-def test_stopping_and_resuming_trains_the_same_policy_as_not_stopping(
-    algo: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.chdir(tmp_path)
-    straight = _train("--algo", algo, "--max_iterations", "3", "--run_name", "straight")
-    half = _train("--algo", algo, "--max_iterations", "2", "--run_name", "half")
-    resumed = _train("--algo", algo, "--max_iterations", "1", "--run_name", "resumed", "--checkpoint", str(half))
-    one = torch.load(straight / "model_2.pt", weights_only=False)
-    other = torch.load(resumed / "model_1.pt", weights_only=False)
-    for part in ("actor_state_dict", "critic_state_dict"):
-        for name, value in one[part].items():
-            assert torch.equal(value, other[part][name]), name
 
 
 @pytest.mark.slow
 def test_an_interrupt_ends_training_after_its_iteration_with_a_checkpoint(tmp_path: Path) -> None:
-    command = _command("--num_envs", "4", "--max_iterations", "100000", "agent.algorithm.compile=off")
-    process = subprocess.Popen(command, cwd=tmp_path, env=_environment(), stdout=subprocess.PIPE, text=True)
+    flags = ["--task", TASK, "--headless", "--num_envs", "4", "--max_iterations", "100000", *SMALL]
+    compile_off = "agent.algorithm.compile=off"
+    process = start_script("train.py", *flags, compile_off, cwd=tmp_path, stdout=subprocess.PIPE)
     assert process.stdout is not None
     lines = []
     for line in process.stdout:

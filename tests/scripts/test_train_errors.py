@@ -10,8 +10,8 @@ import pytest
 import torch
 
 from scripts.train import main
+from tests.scripts.running import SCRIPTS
 
-ROOT = Path(__file__).parents[2]
 SMALL = ["--num_envs", "4", "--max_iterations", "1", "agent.num_steps_per_env=8", "agent.algorithm.num_mini_batches=2"]
 
 
@@ -127,8 +127,8 @@ def test_nan_from_the_simulator_names_environment_and_step_and_keeps_the_policy(
 def test_the_process_ends_with_the_exit_code_and_without_a_traceback(
     interpreter: list[str], code: int, word: str
 ) -> None:
-    script = [str(ROOT / "scripts" / "train.py"), "--task", "Ant-v5", "agent.algorithm.kl_bond=1"]
-    environ = os.environ | {"PYTHONPATH": str(ROOT / "source")}
+    script = [str(SCRIPTS / "train.py"), "--task", "Ant-v5", "agent.algorithm.kl_bond=1"]
+    environ = os.environ | {"PYTHONPATH": str(SCRIPTS.parent / "source")}
     done = subprocess.run([sys.executable, *interpreter, *script], env=environ, capture_output=True, text=True)
     assert done.returncode == code
     assert done.stderr.count("\n") == 1

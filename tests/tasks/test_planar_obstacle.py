@@ -63,16 +63,12 @@ def test_the_reward_is_the_progress_in_steps_less_the_costs() -> None:
     assert reward(np.array([0.0, 0.6]), into) == pytest.approx(progress - costs, abs=1e-12)
 
 
-def test_an_episode_ends_at_the_goal_in_the_disc_and_at_the_time_limit() -> None:
+def test_an_episode_ends_in_the_disc_and_at_the_time_limit() -> None:
     env = gym.make(TASK, fixed_start=True)
-    env.reset(seed=0)
-    ends = [env.step(np.zeros(2, np.float32))[2:4] for _ in range(25)]
-    assert ends == [(False, False)] * 24 + [(False, True)]
-    env.reset()
-    *_, terminated, truncated, info = env.step(np.array([1.0, 0.0], np.float32))
-    assert (terminated, truncated, info["is_success"]) == (True, False, False)
-    *_, last = run(env, AROUND)
-    assert last["is_success"]
+    for action, steps, end in (((0.0, 0.0), 25, (False, True)), ((1.0, 0.0), 1, (True, False))):
+        env.reset(seed=0)
+        ends = [env.step(np.array(action, np.float32))[2:4] for _ in range(steps)]
+        assert ends == [(False, False)] * (steps - 1) + [end]
 
 
 def test_a_fixed_start_is_the_mirror_line_and_random_starts_lie_evenly_around_it() -> None:
