@@ -205,6 +205,13 @@ def test_a_gymnasium_checkpoint_exports_its_control_period(tmp_path: Path) -> No
     assert contract.terms == (ObservationTerm("policy", 17),)
 
 
+def test_an_environment_without_description_trains_and_exports(tmp_path: Path) -> None:
+    make_trained(OnPolicyRunner).save(str(tmp_path / "model_0.pt"))
+    report = export_checkpoint(tmp_path / "model_0.pt")
+    assert report.deploy_yaml is None
+    assert Policy(report.onnx).contract.control_period_s is None
+
+
 def test_unreadable_managers_give_a_warning_and_training_continues(capsys: pytest.CaptureFixture[str]) -> None:
     class ActionManager:
         active_terms = ("joint_pos",)

@@ -36,3 +36,12 @@ def test_policys_bound_is_the_chains_minus_the_squashings_log_det() -> None:
     before = log_prob_bound(chain.latents, chain.noise, policy.step_sizes(), policy.prior_std)
     correction = torch.log1p(-chain.latents[-1].tanh().square()).sum(-1)
     torch.testing.assert_close(policy.log_prob_bound(chain), before - correction)
+
+
+def test_entropy_bound_of_a_near_uniform_action_stays_below_ln_2_per_dimension() -> None:
+    """``E[-lp]`` of any policy is at most the entropy of the uniform action, ``ln 2`` per dimension."""
+    for std in (0.5, 0.9, 1.5, 2.5):
+        policy = DiffusionPolicy(1, 1, prior_std=std, hidden_dims=[2])
+        chain = policy.sample(torch.zeros(20_000, 1), policy.draw_noise(20_000))
+        entropy_bound = -policy.log_prob_bound(chain)
+        assert entropy_bound.mean() < 0.6931 + 5.0 * entropy_bound.std() / 20_000**0.5

@@ -3,9 +3,30 @@
 
 import pytest
 import torch
+from torch import Tensor
 
 from trudi_rsl.algorithms.trust_region import OldChains, fresh_chains, path_kl, reverse_path_kl
 from trudi_rsl.policies.diffusion import DiffusionPolicy
+
+
+def variances(policy: DiffusionPolicy) -> Tensor:
+    """Return the exact variances ``v_{k+1} = (1 - e_k / s0^2)^2 v_k + 2 e_k`` of ``x_0 .. x_N``, ``[N+1, A]``."""
+    out = [torch.full((policy.num_actions,), policy.prior_std**2)]
+    for e in policy.step_sizes().detach():
+        out.append((1.0 - e / policy.prior_std**2).square() * out[-1] + 2.0 * e)
+    return torch.stack(out)
+
+
+@pytest.mark.usefixtures("float64")
+def test_marginals_follow_the_discrete_variance_recursion() -> None:
+    policy, samples = DiffusionPolicy(1, 1, init_friction=0.2, hidden_dims=[4]), 100_000
+    with torch.no_grad():
+        latents = policy.sample(torch.zeros(samples, 1), policy.draw_noise(samples)).latents
+    expected = variances(policy)[:, 0]
+    sampled = latents[..., 0].var(dim=1)
+    # the variance of n Gaussian samples has the relative standard error sqrt(2/n)
+    assert ((sampled / expected - 1.0).abs() < 5.0 * (2.0 / samples) ** 0.5).all()
+    assert (latents[..., 0].mean(dim=1).abs() < 5.0 * (expected / samples).sqrt()).all()
 
 
 @pytest.mark.usefixtures("float64")
