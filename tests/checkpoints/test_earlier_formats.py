@@ -74,7 +74,7 @@ def resumed(name: str) -> OnPolicyRunner:
     return runner
 
 
-def require_recorded(actions: torch.Tensor, name: str, which: str = "actions") -> None:
+def assert_recorded(actions: torch.Tensor, name: str, which: str = "actions") -> None:
     torch.testing.assert_close(actions.squeeze(-1), torch.tensor(RECORDED[name][which]), rtol=1e-4, atol=1e-5)
 
 
@@ -82,7 +82,7 @@ def require_recorded(actions: torch.Tensor, name: str, which: str = "actions") -
 def test_a_policy_is_rebuilt_from_the_file_alone(name: str) -> None:
     policy, metadata = load_deployable(DATA / f"{name}.pt")
     assert metadata["task"] == TASK and metadata["algorithm"].lower() == algo_of(name)
-    require_recorded(policy.deterministic_actions(policy.actor_obs({"policy": OBS})), name)
+    assert_recorded(policy.deterministic_actions(policy.actor_obs({"policy": OBS})), name)
 
 
 @pytest.mark.parametrize("name", FILES)
@@ -93,7 +93,7 @@ def test_training_resumes_as_it_did_when_the_file_was_written(name: str) -> None
     with torch.no_grad():
         actions = runner.get_inference_policy()(TensorDict({"policy": OBS}, batch_size=[3]))
     if name in LEARNERS or NORMALIZES_IN_UPDATE:  # PPO of another RSL-RL than the recorded one takes other steps
-        require_recorded(actions, name, "resumed")
+        assert_recorded(actions, name, "resumed")
 
 
 @pytest.mark.parametrize("name", FILES)
@@ -107,7 +107,7 @@ def test_the_file_plays(name: str) -> None:
     sampler = SamplerCfg(initial_latent="zeros" if algorithm in ("trudi", "dime") else None)
     policy = load_policy(path, algorithm, make_env(TASK, cfg.env, seed=0), agent, sampler, "cpu", OnPolicyRunner)
     with torch.no_grad():
-        require_recorded(policy(TensorDict({"policy": OBS}, batch_size=[3])), name)
+        assert_recorded(policy(TensorDict({"policy": OBS}, batch_size=[3])), name)
 
 
 @pytest.mark.slow
@@ -115,7 +115,7 @@ def test_the_file_plays(name: str) -> None:
 def test_the_file_exports(name: str, tmp_path: Path) -> None:
     report = export_checkpoint(DATA / f"{name}.pt", tmp_path)
     policy = Policy(report.onnx)
-    require_recorded(torch.stack([torch.as_tensor(policy({"policy": row.numpy()})) for row in OBS]), name)
+    assert_recorded(torch.stack([torch.as_tensor(policy({"policy": row.numpy()})) for row in OBS]), name)
 
 
 @pytest.mark.parametrize("name", FILES)

@@ -19,7 +19,7 @@ from trudi_rsl.deploy import Contract, ContractError, Policy, PolicyStoppedError
 from trudi_rsl.deploy.deploy_yaml import deploy_yaml
 
 MANY = settings(FIXED, max_examples=100)
-TOLD: dict[str, Any] = {
+METADATA: dict[str, Any] = {
     "task": "Leg-v0",
     "algorithm": "TruDi",
     "obs_dims": {"policy": 3},
@@ -59,19 +59,21 @@ def is_safe(given: np.ndarray | str) -> bool:
 
 
 @MANY
-@given(told=spoiled(TOLD, JSON))
-def test_other_metadata_acts_and_makes_a_deploy_yaml_or_is_refused(told: dict[str, Any], folder: Path) -> None:
-    assert is_safe(act(write_onnx(folder / "policy.onnx", **told)))
+@given(metadata=spoiled(METADATA, JSON))
+def test_other_metadata_acts_and_makes_a_deploy_yaml_or_is_refused(metadata: dict[str, Any], folder: Path) -> None:
+    assert is_safe(act(write_onnx(folder / "policy.onnx", **metadata)))
     with suppress(ContractError):
-        text = deploy_yaml(told)
+        text = deploy_yaml(metadata)
         assert text is None or text.startswith("# ")
 
 
 @MANY
-@given(name=st.sampled_from(sorted(TOLD)), text=st.one_of(st.text(), st.sampled_from(["[" * 9999, "1" * 9999, "NaN"])))
+@given(
+    name=st.sampled_from(sorted(METADATA)), text=st.one_of(st.text(), st.sampled_from(["[" * 9999, "1" * 9999, "NaN"]))
+)
 def test_metadata_that_is_any_text_is_read_or_refused(name: str, text: str) -> None:
     try:
-        assert Contract.from_metadata({k: json.dumps(v) for k, v in TOLD.items()} | {name: text}).num_obs >= 0
+        assert Contract.from_metadata({k: json.dumps(v) for k, v in METADATA.items()} | {name: text}).num_obs >= 0
     except ContractError as error:
         assert str(error).isprintable()
 
@@ -79,7 +81,7 @@ def test_metadata_that_is_any_text_is_read_or_refused(name: str, text: str) -> N
 @MANY
 @given(data=st.data())
 def test_a_damaged_file_acts_or_is_refused(data: st.DataObject, folder: Path) -> None:
-    content = bytearray(write_onnx(folder / "whole.onnx", **TOLD).read_bytes())
+    content = bytearray(write_onnx(folder / "whole.onnx", **METADATA).read_bytes())
     for position in data.draw(st.lists(st.integers(0, len(content) - 1), min_size=1, max_size=4)):
         content[position] ^= 1 << data.draw(st.integers(0, 7))
     cut = data.draw(st.one_of(st.just(len(content)), st.integers(0, len(content))))

@@ -184,7 +184,7 @@ class CheckpointReport:
     findings: dict[str, Finding]
     """By the rules' names."""
     shift: float | None
-    """Largest lasting shift of an observation, in standard deviations; None if the checkpoints are too few to tell."""
+    """Largest lasting shift of an observation, in standard deviations; None with too few checkpoints."""
     settings: Mapping[str, Any]
     """The ``algorithm`` section in the newest readable checkpoint of TruDi, REPPO or DIME; empty if there is none."""
     not_read: dict[str, str]
