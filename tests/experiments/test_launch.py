@@ -33,13 +33,13 @@ from trudi_rsl.experiments.launch import Command, run_jobs
 list(run_jobs([Command("x", [sys.executable, "-c", sys.argv[1]], Path("output.txt"))]))
 """
 SLURM = {
-    # runs the tasks of an array of two at once
+    # runs the tasks of an array of two at once, from a copy: submitit moves its file once sbatch has returned
     "sbatch": """
 cp "$1" submitted.sh
 export SLURM_JOB_ID=7 SLURM_ARRAY_JOB_ID=7 SLURM_NTASKS=1 SLURM_JOB_NUM_NODES=1 SLURM_NODEID=0 SLURM_PROCID=0
 export SLURM_LOCALID=0 SLURM_JOB_NODELIST=here
 for task in 0 1; do
-  (SLURM_ARRAY_TASK_ID=$task sh "$1"; touch done_$task) >/dev/null 2>&1 &
+  (SLURM_ARRAY_TASK_ID=$task sh submitted.sh; touch done_$task) >/dev/null 2>&1 &
 done
 echo "Submitted batch job 7"
 """,
