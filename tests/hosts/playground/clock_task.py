@@ -33,7 +33,9 @@ class Data:
 
 
 def default_config() -> config_dict.ConfigDict:
-    return config_dict.create(ctrl_dt=0.02, sim_dt=0.02, episode_length=10, action_repeat=1, length=1000, nested={"x": 1.0})
+    return config_dict.create(
+        ctrl_dt=0.02, sim_dt=0.02, episode_length=10, action_repeat=1, length=1000, nested={"x": 1.0}
+    )
 
 
 class Clock(mjx_env.MjxEnv):
