@@ -31,7 +31,13 @@ class PointMassEnv(VecEnv):
         self.num_envs, self.device, self.cfg, self._settings = cfg.num_envs, device, vars(cfg), cfg
         self.action_low, self.action_high = -torch.ones(2, device=device), torch.ones(2, device=device)
         self._generator = torch.Generator(device).manual_seed(seed)
-        self._state, self.episode_length_buf = self._starts(), torch.zeros(cfg.num_envs, dtype=torch.long, device=device)
+        self.reset()
+
+    def reset(self) -> tuple[TensorDict, dict[str, Any]]:
+        """Start new episodes in all environments."""
+        self._state = self._starts()
+        self.episode_length_buf = torch.zeros(self.num_envs, dtype=torch.long, device=self.device)
+        return self.get_observations(), {}
 
     def _starts(self) -> Tensor:
         position = 2.0 * torch.rand(self.num_envs, 2, generator=self._generator, device=self.device) - 1.0
