@@ -11,6 +11,7 @@ from __future__ import annotations
 import argparse
 import sys
 
+
 def parse(argv: list[str]) -> tuple[argparse.Namespace, list[str]]:
     """Return the flags and the remaining arguments: overrides, and flags of the task's simulator."""
     from trudi_rsl.command_line import Parser

@@ -33,6 +33,7 @@ from trudi_rsl.distributed import (
     join_gloo,
     quiet_unless_rank0,
 )
+from trudi_rsl.hosts.training import flag_settings
 
 ROOT = Path(__file__).resolve().parents[2]
 SBATCH = ROOT / "scripts" / "slurm" / "train_distributed.sbatch"

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: BSD-3-Clause
-"""What a host is: a simulator that tasks are simulated with, as an entry point of the group ``trudi_rsl.hosts`` names it.
+"""What a host is: a simulator of tasks, as an entry point of the group ``trudi_rsl.hosts`` names it.
 
 A host is described in a module that imports no simulator, because the descriptions of all hosts are read for any task;
 the functions of a description import it when they are called.

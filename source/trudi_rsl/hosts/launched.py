@@ -87,7 +87,7 @@ class LaunchedHost(Host):
         return [*flags, *(text for text in overrides if not text.startswith("agent.device="))]
 
     def play_arguments(self, overrides: Sequence[str]) -> list[str]:
-        """Return the flags and overrides with which ``scripts/play.py`` plays such a run: without those of the agent."""
+        """Return the flags and overrides with which ``scripts/play.py`` plays such a run, without the agent's."""
         return [text for text in self.train_arguments(overrides) if not text.startswith("agent.")]
 
     def _launcher(self, args: argparse.Namespace, rest: Sequence[str]) -> ModuleType:

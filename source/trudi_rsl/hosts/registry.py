@@ -67,7 +67,7 @@ def find_host(task: str) -> Host:
             its tasks, and this one cannot be imported.
     """
     named = {host.name: host for host in hosts()}
-    prefix, colon, name = task.partition(":")
+    prefix, colon, _ = task.partition(":")
     if colon and prefix in named:
         return named[prefix]
     claiming = [host for host in named.values() if host.claims(task)]

@@ -53,10 +53,10 @@ class PointMassEnv(VecEnv):
         force = actions.clamp(self.action_low, self.action_high)
         velocity = velocity + self.step_dt * (force - self._settings.drag * velocity)
         self._state = torch.cat([position + self.step_dt * velocity, velocity], dim=1)
-        reward, last, self.episode_length_buf = -self._state[:, :2].norm(dim=1), self._state, self.episode_length_buf + 1
-        time_outs = self.episode_length_buf >= self.max_episode_length
+        reward, last = -self._state[:, :2].norm(dim=1), self._state
+        time_outs = self.episode_length_buf + 1 >= self.max_episode_length
         self._state = torch.where(time_outs[:, None], self._starts(), self._state)
-        self.episode_length_buf = self.episode_length_buf.masked_fill(time_outs, 0)
+        self.episode_length_buf = (self.episode_length_buf + 1).masked_fill(time_outs, 0)
         extras = {"time_outs": time_outs, "final_obs": TensorDict({"policy": last}, [self.num_envs])}
         return self.get_observations(), reward, time_outs.long(), extras
 
