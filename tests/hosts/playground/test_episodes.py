@@ -150,7 +150,7 @@ def test_nan_is_a_masked_truncation_and_a_new_episode_while_others_go_on() -> No
 
 def test_without_restarts_nan_is_an_error() -> None:
     env = clock()
-    with pytest.raises(NonFiniteError, match="the simulator returned NaN or infinity in 2 of 3 .* environment 0"):
+    with pytest.raises(NonFiniteError, match=r"the simulator returned NaN or infinity in 2 of 3 .* environment 0"):
         env.step(actions_with_nan(0, 2))
 
 
@@ -170,7 +170,7 @@ def test_a_nan_action_is_reported_as_the_policys() -> None:
     env = clock()
     actions = torch.zeros(ENVS, 2)
     actions[1, 1] = torch.nan
-    with pytest.raises(NonFiniteError, match="the policy returned an action with NaN .* environment 1"):
+    with pytest.raises(NonFiniteError, match=r"the policy returned an action with NaN .* environment 1"):
         env.step(actions)
 
 

@@ -43,8 +43,8 @@ def jax_device(device: torch.device) -> jax.Device:
     except RuntimeError as error:
         raise ConfigError(
             f"PyTorch has {str(device)!r}, but the installed JAX {jax.__version__} has no GPU, and MuJoCo Playground "
-            f'simulates with JAX ({one_line(error)}). Install JAX for CUDA: pip install "jax[cuda13]=={jax.__version__}"'
-            " (cuda12 for older drivers); or train on the CPU: --device cpu."
+            f"simulates with JAX ({one_line(error)}). Install JAX for CUDA, pip install "
+            f'"jax[cuda13]=={jax.__version__}" (cuda12 for older drivers), or train on the CPU: --device cpu.'
         ) from error
     index = device.index or 0
     if index >= len(found):

@@ -24,12 +24,12 @@ DM_CONTROL = (
 )
 LOCOMOTION = (
     *("ApolloJoystickFlatTerrain", "BarkourJoystick", "BerkeleyHumanoidJoystick*Terrain", "G1Joystick*Terrain"),
-    *("Go1Backflip", "Go1Footstand", "Go1Getup", "Go1Handstand", "Go1Joystick*Terrain", "H1InplaceGaitTracking"),
+    *("Go1Footstand", "Go1Getup", "Go1Handstand", "Go1Joystick*Terrain", "H1InplaceGaitTracking"),
     *("H1JoystickGaitTracking", "Op3Joystick", "SpotFlatTerrainJoystick", "SpotGetup", "SpotJoystickGaitTracking"),
     "T1Joystick*Terrain",
 )
 MANIPULATION = (
-    *("AeroCubeRotateZAxis", "AlohaHandOver", "AlohaPick", "AlohaPegInsertion*", "AlohaSinglePegInsertion"),
+    *("AeroCubeRotateZAxis", "AlohaHandOver", "AlohaSinglePegInsertion"),
     *("LeapCubeReorient", "LeapCubeRotateZAxis", "PandaOpenCabinet", "PandaPickCube", "PandaPickCubeCartesian"),
     *("PandaPickCubeOrientation", "PandaRobotiqPushCube"),
 )

@@ -89,8 +89,8 @@ class Reports:
             return
         source = "the policy returned an action with" if caused else "the simulator returned"
         found = (
-            f"{self.task}: {source} NaN or infinity in {number} of {num_envs} environments, first in environment {env}, "
-            f"{step} steps into its episode."
+            f"{self.task}: {source} NaN or infinity in {number} of {num_envs} environments, first in environment "
+            f"{env}, {step} steps into its episode."
         )
         if is_error or fatal:
             raise NonFiniteError(found)

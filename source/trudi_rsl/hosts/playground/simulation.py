@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: BSD-3-Clause
 """Episodes of E environments as pure functions of their state, compiled by JAX.
 
-A step is two calls: :attr:`Simulation.advance` steps all environments, and :attr:`Simulation.refill` starts new episodes
-in those that ended. Neither is read by the host.
+A step is two calls: :attr:`Simulation.advance` steps all environments, and :attr:`Simulation.refill` starts new
+episodes in those that ended. Neither is read by the host.
 
 Playground's own wrapper returns to the first state of training at every reset and keeps the counters, commands and
 random keys of the ended episode; here each episode has a random key of its own,
