@@ -27,10 +27,8 @@ pytestmark = pytest.mark.skipif(POLICY_STYLE, reason="RSL-RL 3 passes its policy
 
 PAGE = Path(__file__).resolve().parents[2] / "docs" / "your_own_environment.md"
 EXAMPLE: dict[str, Any] = {"__name__": "example"}
-exec(
-    next(b for b in re.findall(r"```python\n(.*?)```", PAGE.read_text(encoding="utf-8"), re.S) if "class " in b),
-    EXAMPLE,
-)
+BLOCKS = re.findall(r"```python\n(.*?)```", PAGE.read_text(encoding="utf-8"), re.DOTALL)
+exec(next(block for block in BLOCKS if "class " in block), EXAMPLE)
 TRUDI = "trudi_rsl.algorithms:TruDi"
 
 
@@ -100,7 +98,7 @@ def test_a_section_with_all_settings_of_trudi_and_one_without_any_of_ppo_are_use
 
 
 def test_an_unknown_setting_and_a_recurrent_network_are_refused_in_the_words_of_a_dict() -> None:
-    with pytest.raises(ConfigError, match="no argument 'kl_bond'.*'kl_bound'"):
+    with pytest.raises(ConfigError, match=r"no argument 'kl_bond'.*'kl_bound'"):
         trudi_cfg(ppo_cfg(), point_mass(), kl_bond=0.1)
     cfg = swapped()
     cfg["actor"] |= {"class_name": "RNNModel", "rnn_type": "gru"}
