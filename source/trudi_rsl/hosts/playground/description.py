@@ -1,4 +1,5 @@
 # SPDX-License-Identifier: BSD-3-Clause
+# pyright: reportMissingImports=false
 """Metadata of a task for exported policies: observation names, joint commands and the robot."""
 
 from __future__ import annotations

@@ -1,4 +1,5 @@
 # SPDX-License-Identifier: BSD-3-Clause
+# pyright: reportMissingImports=false
 """MuJoCo Playground's tasks as RSL-RL environments."""
 
 from __future__ import annotations
