@@ -69,6 +69,8 @@ def test_the_export_describes_observations_commands_and_robot(env: PlaygroundVec
     np.testing.assert_allclose(action.scale, 0.5, atol=1e-5)
     np.testing.assert_allclose(action.offset, model.keyframe("knees_bent").qpos[7:], atol=1e-5)
     np.testing.assert_allclose(robot.stiffness, model.actuator_gainprm[:, 0], rtol=1e-5)
+    np.testing.assert_allclose(robot.damping, model.dof_damping[6:], rtol=1e-5)
+    assert robot.damping.min() > 0.0
 
 
 def test_plain_mujoco_walks_the_g1_with_the_exported_policy(
