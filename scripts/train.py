@@ -2,7 +2,8 @@
 """Train TruDi, one of its relatives or RSL-RL's PPO on a task of Isaac Lab, mjlab or Gymnasium.
 
 Settings are overridden as in Isaac Lab: agent.algorithm.kl_bound=0.2 env.scene.num_envs=128 (Gymnasium: env.num_envs).
-Presets are weaker than flags, flags weaker than overrides. The resolved settings are saved in the run folder's params/.
+Presets are weaker than flags, flags weaker than overrides. The resolved settings are saved in the run folder's params/
+and in every checkpoint, from which a resume takes them.
 Tasks of Isaac Lab also accept Isaac Lab's flags, such as --viz or --enable_cameras.
 """
 
@@ -10,7 +11,8 @@ from __future__ import annotations
 
 import argparse
 import sys
-from typing import TYPE_CHECKING
+from collections.abc import Collection
+from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from omegaconf import DictConfig
@@ -24,18 +26,27 @@ def parse(argv: list[str]) -> tuple[argparse.Namespace, list[str]]:
     parser.add_argument("--task", required=True, help="task name such as Isaac-Velocity-Rough-G1-v0 or HalfCheetah-v5")
     parser.add_argument("--algo", default="trudi", help="trudi, reppo, dime, ppo, spo, dppo or fpo (default: trudi)")
     parser.add_argument("--num_envs", type=int, help="parallel environments")
-    parser.add_argument("--max_iterations", type=int, help="iterations to train; after a resume, iterations to add")
+    parser.add_argument(
+        "--max_iterations", type=int, help="iterations to train in total, those before a resume included"
+    )
+    parser.add_argument("--more_iterations", type=int, help="with --resume: iterations to add to the checkpoint's")
     parser.add_argument("--seed", type=int, help="seed of the simulator and of all random generators")
     parser.add_argument("--device", help="training device such as cpu or cuda:0")
     parser.add_argument("--num_threads", type=int, help="CPU threads of torch")
     parser.add_argument("--experiment_name", help="folder of the task's runs (default: from the task)")
     parser.add_argument("--run_name", help="suffix of the run folder's name")
-    parser.add_argument("--resume", action="store_true", default=None, help="continue a run, in a new folder")
+    parser.add_argument(
+        "--resume",
+        action="store_true",
+        default=None,
+        help="continue a run in a new folder, with its settings unless others are given",
+    )
     parser.add_argument("--load_run", help="with --resume: regular expression of the run (default: the latest)")
     parser.add_argument(
         "--checkpoint", help="checkpoint or run folder to resume; with --resume also a regular expression of file names"
     )
     parser.add_argument("--logger", choices=["tensorboard", "wandb", "neptune"], help="log writer")
+    parser.add_argument("--verbose", action="store_true", default=None, help="print every logged value")
     parser.add_argument("--headless", action="store_true", help="open no window")
     parser.add_argument("--video", action="store_true", help="record videos while training (Isaac Lab, mjlab)")
     parser.add_argument("--video_length", type=int, help="length of a video in environment steps")
@@ -52,6 +63,7 @@ def parse(argv: list[str]) -> tuple[argparse.Namespace, list[str]]:
 def settings(args: argparse.Namespace) -> dict[str, object]:
     """Return the values of the flags by the full names of their settings."""
     same_name = ("max_iterations", "seed", "device", "num_threads", "experiment_name", "run_name", "logger", "load_run")
+    same_name = (*same_name, "verbose")
     return {
         "env.num_envs": args.num_envs,
         **{f"agent.{name}": getattr(args, name) for name in same_name},
@@ -64,6 +76,7 @@ def train(args: argparse.Namespace, rest: list[str]) -> None:
     """Train on the simulator that the task belongs to."""
     from trudi_rsl.command_line import refuse_flags
     from trudi_rsl.config import compose
+    from trudi_rsl.config.compose import names_of, preset_name
     from trudi_rsl.distributed import check_launch, quiet_unless_rank0
     from trudi_rsl.errors import ConfigError
     from trudi_rsl.hosts.registry import find_host
@@ -79,13 +92,18 @@ def train(args: argparse.Namespace, rest: list[str]) -> None:
         )
     check_launch(args.distributed)
     with quiet_unless_rank0():
-        train_gymnasium(compose(args.task, args.algo, rest, settings=settings(args)))
+        given = settings(args)
+        cfg = compose(args.task, args.algo, rest, settings=given)
+        train_gymnasium(cfg, names_of(given, rest), args.more_iterations, preset_name(args.task, args.algo, rest))
 
 
-def train_gymnasium(cfg: DictConfig) -> None:
+def train_gymnasium(
+    cfg: DictConfig, named: Collection[str] = (), more_iterations: int | None = None, preset: str | None = None
+) -> None:
     """Train with a composed configuration in a new run folder, which only rank 0 has.
 
-    Each rank simulates environments of its own; rank 0 chooses the checkpoint to resume.
+    Each rank simulates environments of its own; rank 0 chooses the checkpoint to resume. Its run's settings apply
+    except for those that the user has ``named``.
     """
     import contextlib
 
@@ -94,12 +112,25 @@ def train_gymnasium(cfg: DictConfig) -> None:
     from omegaconf import OmegaConf
 
     from trudi_rsl.config import check_startable, create_run_folder, experiment_folder, resume_path, save_params
+    from trudi_rsl.config.adoption import continue_run
     from trudi_rsl.distributed import broadcast_from_rank0, current_ranks
+    from trudi_rsl.errors import ConfigError
     from trudi_rsl.hosts.registry import make_env
     from trudi_rsl.rsl_rl_compat.contract import check_groups
     from trudi_rsl.runners import OnPolicyRunner
 
     check_startable(cfg.task)
+    checkpoint, left = resume_path(cfg), cfg.agent.max_iterations
+    if checkpoint is None and more_iterations is not None:
+        raise ConfigError("--more_iterations adds to a checkpoint; add --resume, or use --max_iterations.")
+    if checkpoint is not None:
+        continuation = continue_run(cfg, named, checkpoint, more_iterations)
+        cfg, left = continuation.cfg, continuation.left
+        if left == 0:
+            print(continuation.finished_message(checkpoint), flush=True)
+            return
+        if continuation.overridden:
+            print(continuation.overridden, flush=True)
     agent, ranks = cfg.agent, current_ranks()
     if ranks.world_size > 1 and agent.device.startswith("cuda"):
         agent.device = f"cuda:{ranks.local_rank}"
@@ -107,7 +138,6 @@ def train_gymnasium(cfg: DictConfig) -> None:
         torch.set_num_threads(agent.num_threads)
     torch.manual_seed(agent.seed + ranks.rank)
     np.random.seed(agent.seed + ranks.rank)
-    checkpoint = resume_path(cfg) if ranks.is_main else None
     # environment i has this seed plus i, which is unique over all ranks
     env = make_env(cfg.task, cfg.env, agent.device, agent.seed + ranks.rank * cfg.env.num_envs)
     check_groups(env.get_observations(), agent.obs_groups)
@@ -115,6 +145,8 @@ def train_gymnasium(cfg: DictConfig) -> None:
     with new_folder if ranks.is_main else contextlib.nullcontext() as run_dir:
         log_dir = None if run_dir is None else str(run_dir)
         runner = OnPolicyRunner(env, OmegaConf.to_container(agent), log_dir, agent.device)  # pyright: ignore
+        env_settings: Any = OmegaConf.to_container(cfg.env)
+        runner.record |= {"task": cfg.task, "env": env_settings, "preset": preset}
         if (resumed := broadcast_from_rank0(checkpoint and str(checkpoint))) is not None:
             print(f"Resuming from: {resumed}", flush=True)
             runner.load(resumed)
@@ -122,7 +154,7 @@ def train_gymnasium(cfg: DictConfig) -> None:
             save_params(run_dir, cfg)
         print(f"Run folder: {run_dir}", flush=True)
         try:
-            runner.learn(agent.max_iterations, agent.init_at_random_ep_len and not runner.episodes_continue)
+            runner.learn(left, agent.init_at_random_ep_len and not runner.episodes_continue)
         finally:
             print(f"Run folder: {run_dir}", flush=True)
 

@@ -8,17 +8,21 @@ Messages go through the logger ``trudi_rsl``, by default to standard output, whe
 """
 
 import logging
+import sys
 
 __version__ = "0.1.0"
 
 
 class _StandardOutput(logging.Handler):
-    """Writes to the current ``sys.stdout``, which callers may have redirected since the import."""
+    """Writes to the current ``sys.stdout``, which callers may have redirected since the import.
+
+    A stream that hides what libraries print has an attribute ``for_messages``: the stream that it replaces.
+    """
 
     def emit(self, record: logging.LogRecord) -> None:
         """Write a record; a full disk costs the message, not the training."""
         try:
-            print(self.format(record), flush=True)
+            print(self.format(record), file=getattr(sys.stdout, "for_messages", sys.stdout), flush=True)
         except OSError:
             pass
         except Exception:

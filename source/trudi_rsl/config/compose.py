@@ -106,7 +106,7 @@ def compose(
     if not cfg.agent.experiment_name:
         name = re.sub(r"[^a-z0-9._-]+", "_", task.lower())
         cfg.agent.experiment_name = name if algo == "trudi" else f"{name}_{algo}"
-    _check_values(cfg)
+    check_values(cfg)
     if algo not in SETTINGS:
         return cfg
     plain: Any = OmegaConf.to_container(cfg)
@@ -115,6 +115,18 @@ def compose(
     own = SETTINGS[algo].from_dict(section).to_dict()
     plain["agent"]["algorithm"] = {"class_name": section["class_name"], **own}
     return DictConfig(plain, flags={"struct": True})
+
+
+def names_of(settings: Mapping[str, Any], overrides: Sequence[str]) -> list[str]:
+    """Return the dotted names of what ``settings`` and ``overrides`` of :func:`compose` set, each once."""
+    named = [name for name, value in settings.items() if value is not None]
+    return list(dict.fromkeys([*named, *(override.key_or_group for override in parse_overrides(overrides))]))
+
+
+def preset_name(task: str, algo: str, overrides: Sequence[str] = ()) -> str:
+    """Return the name of the preset that :func:`compose` uses."""
+    chosen = [str(override.value()) for override in parse_overrides(overrides) if override.key_or_group == "preset"]
+    return chosen[-1] if chosen else preset_of(task, "trudi" if algo in SETTINGS else algo)
 
 
 # -- overrides --------------------------------------------------------------------------------------------------------
@@ -185,7 +197,8 @@ def check_seed(seed: int, name: str) -> None:
         raise ConfigError(f"{name} must be an integer of at least 0 and below 2^32; got {seed}.")
 
 
-def _check_values(cfg: DictConfig) -> None:
+def check_values(cfg: DictConfig) -> None:
+    """Raise a ConfigError for a configuration with a missing or impossible value."""
     if missing := sorted(OmegaConf.missing_keys(cfg)):
         raise ConfigError(f"No value for {', '.join(missing)}.")
     agent, num_envs = cfg.agent, cfg.env.num_envs
