@@ -64,21 +64,15 @@ def parse() -> tuple[argparse.Namespace, list[str]]:
 
 def play(args: argparse.Namespace, rest: list[str]) -> None:
     """Play in the simulator of the task."""
-    from trudi_rsl.command_line import refuse_flags
     from trudi_rsl.errors import ConfigError
     from trudi_rsl.evaluation.episodes import PLAYED_EPISODES
-    from trudi_rsl.evaluation.play import play as play_in
-    from trudi_rsl.hosts.registry import GYMNASIUM, find_host
+    from trudi_rsl.hosts import registry
 
     if args.every_checkpoint:
         if args.video:
             raise ConfigError("--every_checkpoint records no video. Leave out --video, and record best.pt afterwards.")
         args.episodes = PLAYED_EPISODES if args.episodes is None else args.episodes
-    if (host := find_host(args.task)) is not None:
-        host.play(args, rest)
-        return
-    refuse_flags(rest, args.flags)
-    play_in(args, rest, GYMNASIUM)
+    registry.play(args, rest)
 
 
 def main() -> None:

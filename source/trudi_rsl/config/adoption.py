@@ -15,6 +15,7 @@ from trudi_rsl.checkpoints.format import RunRecord, run_of
 from trudi_rsl.checkpoints.rebuild import with_known_classes
 from trudi_rsl.config.compose import check_values
 from trudi_rsl.config.run_folder import load_params
+from trudi_rsl.config.schema import EnvCfg
 from trudi_rsl.errors import CheckpointError, ConfigError, as_checkpoint_error, one_line
 from trudi_rsl.settings import SELECTORS
 
@@ -42,6 +43,8 @@ class Continuation:
     """Iterations in the checkpoint."""
     overridden: str
     """A sentence on the settings that differ from the run's; empty if none does."""
+    preset: str | None
+    """The preset of the run; None if it is not known."""
 
     @property
     def left(self) -> int:
@@ -72,13 +75,15 @@ def record_of(checkpoint: Path, content: Mapping[str, Any] | None = None) -> Run
         return record
 
 
-def record_beside(checkpoint: Path, record: RunRecord | None) -> RunRecord:
+def record_beside(checkpoint: Path, record: RunRecord | None, env_cfg: type[EnvCfg] = EnvCfg) -> RunRecord:
     """Return the record of a run with the settings in ``params/`` beside its checkpoint.
+
+    ``env_cfg`` is the schema of its ``env`` section.
 
     Raises:
         CheckpointError: If there are none, or another program's.
     """
-    params: Any = OmegaConf.to_container(load_params(checkpoint.parent))
+    params: Any = OmegaConf.to_container(load_params(checkpoint.parent, env_cfg))
     known: Any = record or {
         "id": checkpoint.resolve().parent.name,
         "ancestors": [],
@@ -118,7 +123,8 @@ def continue_run(
         cfg.agent.max_iterations = total if isinstance(total, int) else cfg.agent.max_iterations
     cfg.agent.load_checkpoint = str(checkpoint)
     check_values(cfg)
-    return Continuation(cfg, done, overridden)
+    preset = None if record is None or "preset" in named else record["preset"]
+    return Continuation(cfg, done, overridden, preset)
 
 
 def adopt(cfg: DictConfig, named: Collection[str], record: RunRecord | None) -> tuple[DictConfig, str]:
