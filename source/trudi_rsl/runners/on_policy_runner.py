@@ -189,7 +189,7 @@ class OnPolicyRunner(RslRlOnPolicyRunner):
             self.alg.broadcast_parameters()
         self._start_logging()
         start_it = self.next_iteration
-        total_it = start_it + num_iterations
+        total_it = self.record["agent"]["max_iterations"] = start_it + num_iterations
         if self._writer is not None:
             self._report.start(self, start_it, total_it)
         for it in range(start_it, total_it):

@@ -32,7 +32,7 @@ def new_record(env: VecEnv, cfg: Mapping[str, Any]) -> RunRecord:
         "preset": None,
         "agent": as_plain(cfg),
         "env": None,
-        "overrides": [],
+        "overrides": [str(text) for text in cfg.get("overrides") or ()],
         "versions": versions(),
     }
 
