@@ -33,7 +33,8 @@ from trudi_rsl.config.event_file import read_run
 from trudi_rsl.config.run_folder import find_checkpoint
 from trudi_rsl.errors import CheckpointError
 from trudi_rsl.evaluation.behaviour import measure_behaviour
-from trudi_rsl.evaluation.identify import newest_checkpoint, read_subject
+from trudi_rsl.config.run_folder import newest_checkpoint
+from trudi_rsl.evaluation.identify import read_subject
 from trudi_rsl.hosts.registry import GYMNASIUM
 from trudi_rsl.tasks import find_modes
 

@@ -3,9 +3,7 @@
 
 from __future__ import annotations
 
-import glob
 import os
-import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -15,11 +13,12 @@ from omegaconf import DictConfig, OmegaConf
 
 from trudi_rsl.checkpoints.file import read_checkpoint
 from trudi_rsl.checkpoints.format import NAMES, Algorithm, algorithm_of, check_task, learner_spec, task_of
-from trudi_rsl.config import compose, find_checkpoint, load_params, resume_path
-from trudi_rsl.errors import CheckpointError, ConfigError, nearest
+from trudi_rsl.config import compose, load_params, resume_path
+from trudi_rsl.config.run_folder import find_checkpoints
+from trudi_rsl.errors import CheckpointError, ConfigError
 from trudi_rsl.settings import SETTINGS
+from trudi_rsl.task_names import present_name
 
-CHECKPOINTS = "model_*.pt"
 IGNORED_SETTINGS = (
     *("seed", "device", "num_threads", "experiment_name", "run_name", "logger", "wandb_project", "neptune_project"),
     *("resume", "load_run", "load_checkpoint", "save_interval", "check_for_nan"),
@@ -103,7 +102,8 @@ def read_subject(checkpoint: Path, label: str | None = None) -> Subject:
         task, seed = task or params.task, OmegaConf.select(params, "agent.seed")
         settings = dict(_flatten({"agent": params.agent, "env": params.env}))
     if task is None:
-        raise CheckpointError(f"{checkpoint} does not name the task it was trained on; play it with scripts/play.py.")
+        raise CheckpointError(f"{checkpoint} does not name the task it was trained on; play it with trudi play.")
+    task = present_name(task)
     algorithm = identify(checkpoint, task)
     kept = {name: value for name, value in settings.items() if name.removeprefix("agent.") not in IGNORED_SETTINGS}
     return Subject(checkpoint, algorithm, task, label or algorithm, seed, kept)
@@ -129,36 +129,6 @@ def describe_mixtures(subjects: Iterable[Subject]) -> list[str]:
                 "keeps them apart."
             )
     return sentences
-
-
-def find_checkpoints(pattern: str) -> list[Path]:
-    """Return the checkpoints that one argument of :func:`find_subjects`, without a label, names.
-
-    Raises CheckpointError if there are none, with the nearest names.
-    """
-    path = Path(pattern)
-    if path.is_file():
-        return [path]
-    if path.is_dir():
-        runs = [path] if any(path.glob(CHECKPOINTS)) else sorted({file.parent for file in path.rglob(CHECKPOINTS)})
-        if not runs:
-            raise CheckpointError(f"No checkpoint ({CHECKPOINTS}) in {path} or below it.")
-        return [newest_checkpoint(run) for run in runs]
-    if not glob.has_magic(pattern):
-        raise CheckpointError(f"Nothing at {pattern}. {_nearest_paths(path)}")
-    matches = [Path(match) for match in sorted(glob.glob(pattern, recursive=True))]
-    folders = [newest_checkpoint(match) for match in matches if match.is_dir() and any(match.glob(CHECKPOINTS))]
-    found = [*folders, *(match for match in matches if match.is_file() and match.match(CHECKPOINTS))]
-    if not found:
-        what = f"{len(matches)} paths, of which none is a checkpoint or a run folder" if matches else "nothing"
-        raise CheckpointError(f"The pattern {pattern!r} matches {what}.")
-    return found
-
-
-def newest_checkpoint(run: Path) -> Path:
-    """Return the newest checkpoint of a run folder; raise CheckpointError if it has none."""
-    run = run.absolute()
-    return find_checkpoint(run.parent, f"{re.escape(run.name)}$")
 
 
 def find_played(
@@ -225,15 +195,3 @@ def _split_label(text: str) -> tuple[str | None, str]:
     label, _, pattern = text.partition("=")
     is_path = "=" not in text or os.path.lexists(text) or "/" in label or not label.strip()
     return (None, text) if is_path else (label.strip(), pattern)
-
-
-def _nearest_paths(path: Path) -> str:
-    """Return the names nearest to the first part of the path that does not exist."""
-    for depth, name in enumerate(path.parts):
-        parent = Path(*path.parts[:depth])
-        if not (parent / name).exists():
-            names = [entry.name for entry in parent.iterdir()] if parent.is_dir() else []
-            where = "this folder" if parent == Path() else str(parent)
-            hint = nearest(name, names) if names else "It is empty."
-            return f"In {where} there is no {name!r}." + (f" {hint}" if len(hint) < 300 else "")
-    return ""
