@@ -15,6 +15,7 @@ from scripts.sweep import launcher_options
 from tests.attacks.hostile import refused, snapshot
 from trudi_rsl.config import compose, load_params
 from trudi_rsl.config.event_file import RunError, read_run
+from trudi_rsl.config.schema import GymnasiumEnvCfg
 from trudi_rsl.errors import CheckpointError, ConfigError
 from trudi_rsl.evaluation.comparison import read_ranges
 from trudi_rsl.evaluation.identify import find_played
@@ -104,7 +105,7 @@ def edit(run: Path, file: str, changes: dict[str, Any]) -> None:
 def test_settings_of_another_type_are_refused(run: Path, file: str, changes: dict[str, Any]) -> None:
     edit(run, file, changes)
     with refused(CheckpointError) as message:
-        load_params(run)
+        load_params(run, GymnasiumEnvCfg)
     assert f"{file}.yaml" in message[0]
 
 

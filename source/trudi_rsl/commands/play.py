@@ -77,9 +77,9 @@ def main(argv: Sequence[str]) -> None:
     packages.require("Playing a policy", packages.CORE, packages.VIDEOS if args.video else {})
     if args.task is None:
         args.checkpoint, args.task = checkpoint_and_task(args.checkpoint)
-    from trudi_rsl.hosts.registry import find_host
+    from trudi_rsl.hosts import registry
 
-    find_host(args.task).play(args, rest)
+    registry.play(args, rest)
 
 
 def checkpoint_and_task(named: str | None) -> tuple[str, str]:

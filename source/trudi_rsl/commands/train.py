@@ -58,6 +58,6 @@ def main(argv: Sequence[str]) -> None:
     register_former_names(args.task_was, args.task)
     check_launch(args.distributed)
     packages.require("Training", packages.CORE)
-    from trudi_rsl.hosts.registry import find_host
+    from trudi_rsl.hosts import registry
 
-    find_host(args.task).train(args, rest)
+    registry.train(args, rest)

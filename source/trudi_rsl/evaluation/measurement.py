@@ -83,7 +83,10 @@ class Evaluation:
             raise ConfigError(f"Cannot evaluate {subject.checkpoint} here: {error}") from error
         self.subject, self.sampler, self.cfg, self._simulation = subject, sampler, cfg, simulation
         overrides = (f"env.num_envs={cfg.num_envs or min(cfg.episodes, MOST_ENVS)}", *cfg.overrides)
-        self._settings: DictConfig = load_run_settings(subject.checkpoint, subject.task, subject.algorithm, overrides)
+        host = simulation.find_host(subject.task)
+        self._settings: DictConfig = load_run_settings(
+            subject.checkpoint, subject.task, subject.algorithm, overrides, host
+        )
         key = {
             "format": 1,
             "checkpoint": hashlib.sha256(subject.checkpoint.read_bytes()).hexdigest(),

@@ -24,7 +24,7 @@ from rsl_rl.env import VecEnv
 
 from trudi_rsl.checkpoints.kept import BEST
 from trudi_rsl.choices import PLAYED_EPISODES, Algorithm
-from trudi_rsl.config import check_startable, checkpoints_in
+from trudi_rsl.config import checkpoints_in
 from trudi_rsl.errors import CheckpointError, NonFiniteError
 from trudi_rsl.evaluation.episodes import MOST_ENVS, Policy, SameStart, evaluate, progress_bar
 from trudi_rsl.evaluation.identify import find_played, identify, load_run_settings
@@ -123,12 +123,12 @@ def play(args: argparse.Namespace, overrides: Sequence[str], simulation: Simulat
 
     A user's mistake raises CheckpointError, ConfigError or VideoError.
     """
-    check_startable(args.task)
-    checkpoint = find_played(args.task, args.algo or "trudi", args.experiment_name, args.load_run, args.checkpoint)
+    host, algo = simulation.find_host(args.task), args.algo or "trudi"
+    checkpoint = find_played(args.task, algo, args.experiment_name, args.load_run, args.checkpoint, host)
     playback = Playback.from_args(args, args.task, checkpoint)
     task, algorithm, sampler = playback.task, playback.algorithm, playback.sampler
     num_envs = playback.num_envs if args.num_envs is None else args.num_envs
-    cfg = load_run_settings(checkpoint, task, algorithm, [f"env.num_envs={num_envs}", *overrides])
+    cfg = load_run_settings(checkpoint, task, algorithm, [f"env.num_envs={num_envs}", *overrides], host)
     video = video_path(checkpoint.parent) if args.video else None
     seed = cfg.agent.seed if args.seed is None else args.seed
     device = args.device or (cfg.agent.device if torch.cuda.is_available() else "cpu")

@@ -21,7 +21,7 @@ from trudi_rsl.evaluation.identify import read_subject
 from trudi_rsl.evaluation.measurement import Evaluation, EvaluationCfg, Measurement
 from trudi_rsl.evaluation.samplers import SamplerCfg
 from trudi_rsl.files import atomic_write
-from trudi_rsl.hosts.registry import GYMNASIUM
+from trudi_rsl.hosts.registry import SIMULATION
 
 JOB_FILE, RECORD_FILE, LOCK_FILE, OUTPUT_FILE = "job.json", "finished.json", ".lock", "output.txt"
 
@@ -104,7 +104,7 @@ class Job:
         samplers = [SamplerCfg(**fields) for fields in self.samplers]
         cfg = EvaluationCfg(self.episodes, seed=self.evaluation_seed)
         subject = read_subject(checkpoint, self.label)
-        return [Evaluation(subject, sampler, cfg, GYMNASIUM) for sampler in samplers]
+        return [Evaluation(subject, sampler, cfg, SIMULATION) for sampler in samplers]
 
 
 def carry_out(job: Job, train: Train) -> int:
