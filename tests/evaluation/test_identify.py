@@ -73,7 +73,7 @@ def test_a_group_of_runs_with_different_settings_is_named(runs: Path) -> None:
         (["trudi/1/model_2.pt"], r"In trudi/1 there is no 'model_2.pt'\. Did you mean 'model_1.pt'"),
         (["empty"], r"No checkpoint \(model_\*.pt\) in empty"),
         (["trudi/[89]"], r"The pattern 'trudi/\[89\]' matches nothing"),
-        (["trudi/1/params/*"], "matches 2 paths, of which none is a checkpoint or a run folder"),
+        (["trudi/1/params/*"], r"No checkpoint \(model_\*.pt\) in trudi/1/params/\*"),
         (["trudi/1/params/env.yaml"], "is not a checkpoint"),
     ],
 )

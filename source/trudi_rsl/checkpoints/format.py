@@ -24,10 +24,10 @@ from typing import TYPE_CHECKING, Any, Literal, TypedDict, cast
 from tensordict import TensorDict
 from torch import Tensor
 
+from trudi_rsl.choices import NAMES, Algorithm
 from trudi_rsl.environments.description import describe_environment, task_name
 from trudi_rsl.errors import CheckpointError, as_checkpoint_error
 from trudi_rsl.plain_values import is_count
-from trudi_rsl.settings import LearnerAlgorithm
 from trudi_rsl.task_names import family
 
 if TYPE_CHECKING:
@@ -36,18 +36,6 @@ if TYPE_CHECKING:
 SECTION = "trudi_rsl"
 RUN = "run"
 FORMAT = 2
-
-PolicyGradientAlgorithm = Literal["ppo", "spo", "dppo", "fpo"]
-"""``--algo`` names of PPO and its relatives."""
-
-Algorithm = LearnerAlgorithm | PolicyGradientAlgorithm
-"""``--algo`` names of all algorithms."""
-
-NAMES: dict[Algorithm, str] = {
-    "trudi": "TruDi",
-    **{name: name.upper() for name in ("reppo", "dime", "ppo", "spo", "dppo", "fpo")},
-}
-"""Display names of the algorithms."""
 
 PolicyKind = Literal["diffusion", "gaussian", "mlp", "denoising", "flow", "other"]
 """Kinds of policies. ``other`` is a model of PPO that only a runner can build, such as a recurrent one."""
@@ -213,7 +201,10 @@ def check_task(saved: str | None, task: str | None) -> None:
     if not isinstance(saved, str | None):
         raise CheckpointError("The checkpoint's task is not a name; use another checkpoint.")
     if saved is not None and task is not None and family(saved) != family(task):
-        raise CheckpointError(f"The checkpoint was trained on task {saved!r}, not on {task!r}.")
+        raise CheckpointError(
+            f"The checkpoint was trained on task {saved!r}, not on {task!r}. If that is what the task was called before "
+            f"it moved, add --task_was {saved}."
+        )
 
 
 @as_checkpoint_error()

@@ -22,25 +22,18 @@ from typing import Any
 from hydra import compose as hydra_compose
 from hydra import initialize_config_dir
 from hydra.core.config_store import ConfigStore
-from hydra.core.override_parser.overrides_parser import OverridesParser
-from hydra.core.override_parser.types import Override, Quote, QuotedString
 from hydra.errors import HydraException
 from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
-from rsl_rl.algorithms import PPO
 
+from trudi_rsl.choices import LOGGERS
+from trudi_rsl.config.overrides import OPEN_SECTIONS, allow_new_keys, check_names, parse_overrides, quoted
 from trudi_rsl.config.presets import CONFIG_DIR, available, preset_of
 from trudi_rsl.config.run_folder import LOG_ROOT
 from trudi_rsl.config.schema import GYMNASIUM, HostSettings, RunnerCfg, TrainCfg
 from trudi_rsl.errors import ConfigError, nearest
-from trudi_rsl.policies import DenoisingModel, FlowModel
-from trudi_rsl.rsl_rl_compat.contract import check_logger
-from trudi_rsl.rsl_rl_compat.models import MLPModel
 from trudi_rsl.rsl_rl_compat.version import INSTALLED, PPO_MODELS
 from trudi_rsl.settings import SETTINGS, DPPOCfg, TruDiCfg, family_overrides, schema_fields
-
-OPEN_SECTIONS = ("agent.obs_groups", "agent.actor.distribution_cfg", "agent.critic.distribution_cfg")
-"""Sections of an agent that accept keys beyond those of the schema."""
 
 LONGEST_NAME = 100
 """Characters of a folder's name; file systems allow 255 bytes."""
@@ -82,23 +75,25 @@ def compose(
         raise ConfigError(f"No configuration files in {config_dir}: trudi_rsl is incomplete, so install it again.")
     if algo not in (algos := {*available("agent", config_dir), *SETTINGS}):
         raise ConfigError(f"Unknown algorithm {algo!r}. {nearest(algo, algos)}")
-    if algo not in SETTINGS and not PPO_MODELS:
-        here = f"written for rsl-rl-lib 5; installed is {INSTALLED}, where only TruDi, REPPO and DIME train"
-        raise ConfigError(f"The settings of {algo.upper()} here are {here}.")
+    if algo not in SETTINGS:
+        if not PPO_MODELS:
+            here = f"written for rsl-rl-lib 5; installed is {INSTALLED}, where only TruDi, REPPO and DIME train"
+            raise ConfigError(f"The settings of {algo.upper()} here are {here}.")
+        _register_ppo_schemas()
     parsed = parse_overrides(overrides)
     agent = "trudi" if algo in SETTINGS else algo
     preset_dir = config_dir if host.config_dir == CONFIG_DIR else host.config_dir
     preset = preset_name(task, algo, overrides, host, preset_dir)
     _check_preset(preset, agent, (config_dir, preset_dir))
     ConfigStore.instance().store(group="env", name=host.name, node=host.env_cfg)
-    groups = [f"env={host.name}", f"agent={agent}", f"+preset/{agent}={preset}", f"task={_quoted(task)}"]
+    groups = [f"env={host.name}", f"agent={agent}", f"+preset/{agent}={preset}", f"task={quoted(task)}"]
     if preset_dir != config_dir:
-        groups.append(f"hydra.searchpath=[{_quoted(preset_dir.resolve().as_uri())}]")
+        groups.append(f"hydra.searchpath=[{quoted(preset_dir.resolve().as_uri())}]")
     if algo in SETTINGS:
-        groups += [f"agent.algorithm.{key}={_quoted(value)}" for key, value in family_overrides(algo).items()]
-    flags = [f"{key}={_quoted(value)}" for key, value in (settings or {}).items() if value is not None]
+        groups += [f"agent.algorithm.{key}={quoted(value)}" for key, value in family_overrides(algo).items()]
+    flags = [f"{key}={quoted(value)}" for key, value in (settings or {}).items() if value is not None]
     opened = (*OPEN_SECTIONS, *host.open_sections)
-    user = [_allow_new_keys(o, opened) for o in parsed if o.key_or_group != "preset"]
+    user = [allow_new_keys(o, opened) for o in parsed if o.key_or_group != "preset"]
     with initialize_config_dir(str(config_dir.resolve()), version_base="1.3"):
         try:
             if any((text.input_line or "").startswith(("+", "hydra")) for text in parsed):
@@ -140,59 +135,6 @@ def preset_name(
     chosen = [str(override.value()) for override in parse_overrides(overrides) if override.key_or_group == "preset"]
     agent = "trudi" if algo in SETTINGS else algo
     return chosen[-1] if chosen else preset_of(task, agent, host.name, preset_dir or host.config_dir)
-
-
-# -- overrides --------------------------------------------------------------------------------------------------------
-
-
-def parse_overrides(overrides: Sequence[str]) -> list[Override]:
-    """Parse overrides with Hydra's grammar; raise a ConfigError for one that is malformed or replaces a section."""
-    parsed = []
-    for text in overrides:
-        try:
-            override = OverridesParser.create().parse_override(text)
-        except HydraException:
-            override = None
-        if override is None or override.is_sweep_override() or override.is_delete():
-            raise ConfigError(f"Cannot read {text!r} as an override; write name=value, as env.num_envs=64.")
-        if override.key_or_group in ("agent", "task", "env"):
-            single = f"override single settings, as {override.key_or_group}.name=value"
-            raise ConfigError(f"{text!r} replaces a whole section; {single}, or use --algo and --task.")
-        parsed.append(override)
-    return parsed
-
-
-def check_names(cfg: DictConfig, overrides: Iterable[Override], opened: Sequence[str] = OPEN_SECTIONS) -> None:
-    """Raise a ConfigError for the first override of a setting that ``cfg`` does not have, with the nearest names.
-
-    Keys inside of the sections ``opened`` pass.
-    """
-    for override in overrides:
-        node: Any = cfg
-        walked: list[str] = []
-        if override.key_or_group == "preset":
-            continue
-        for part in override.key_or_group.split("."):
-            if ".".join(walked) in opened:
-                break
-            if not isinstance(node, DictConfig) or part not in node:
-                where = ".".join(walked) or "the configuration"
-                hint = nearest(part, (str(k) for k in node)) if isinstance(node, DictConfig) else "It has no parts."
-                raise ConfigError(f"Unknown setting {override.key_or_group!r}: no {part!r} in {where}. {hint}")
-            node = OmegaConf.select(node, part, throw_on_missing=False)
-            walked.append(part)
-
-
-def _quoted(value: Any) -> str:
-    return QuotedString(value, Quote.single).with_quotes() if isinstance(value, str) else str(value)
-
-
-def _allow_new_keys(override: Override, opened: Iterable[str]) -> str:
-    """Return the override's text, prefixed by ``++`` inside one of the open sections."""
-    text = override.input_line or ""
-    key = override.key_or_group
-    is_open = any(key == section or key.startswith(f"{section}.") for section in opened)
-    return "++" + text.lstrip("+") if is_open else text
 
 
 def _reason(error: Exception) -> str:
@@ -247,7 +189,10 @@ def check_values(cfg: DictConfig) -> None:
     if experiment.anchor or ".." in experiment.parts:
         allowed = f"a relative path without '..', as it is a folder inside {LOG_ROOT}"
         raise ConfigError(f"agent.experiment_name must be {allowed}; got {agent.experiment_name!r}.")
-    check_logger(agent.logger)
+    if agent.logger not in LOGGERS:
+        from trudi_rsl.rsl_rl_compat.contract import check_logger  # imports torch
+
+        check_logger(agent.logger)
     rows, minibatches = num_envs * agent.num_steps_per_env, agent.algorithm.num_mini_batches
     if rows < minibatches:
         raise ConfigError(
@@ -260,27 +205,37 @@ def check_values(cfg: DictConfig) -> None:
 
 
 def _register_schemas() -> None:
-    """Store the schemas under the names that the files in ``configs/`` use."""
+    """Store the schemas that need no torch under the names that the files in ``configs/`` use."""
+    ConfigStore.instance().store(name="train_schema", node=TrainCfg)
     trudi = _schema("TruDiAlgorithm", "trudi_rsl.algorithms:TruDi", schema_fields(TruDiCfg))
-    agents: dict[str, dict[str, type]] = {"trudi": {"algorithm": trudi}}
-    if PPO_MODELS:
-        models = {"ppo": MLPModel, "spo": MLPModel, "dppo": DenoisingModel, "fpo": FlowModel}
-        for name, model in models.items():
-            algorithm_class = "PPO" if name == "ppo" else f"trudi_rsl.algorithms:{name.upper()}"
-            model_class = "MLPModel" if model is MLPModel else f"trudi_rsl.policies:{model.__name__}"
-            own = schema_fields(DPPOCfg) if name == "dppo" else []
-            agents[name] = {
-                "algorithm": _schema(f"{name}_algorithm", algorithm_class, [*_keyword_arguments(PPO), *own]),
-                "actor": _schema(f"{name}_actor", model_class, _keyword_arguments(model)),
-                "critic": _schema(f"{name}_critic", "MLPModel", _keyword_arguments(MLPModel)),
-            }
-    store = ConfigStore.instance()
-    store.store(name="train_schema", node=TrainCfg)
-    store.store(group="env", name=GYMNASIUM.name, node=GYMNASIUM.env_cfg)  # train.yaml's default
-    for name, sections in agents.items():
-        fields = [(key, schema, field(default_factory=schema)) for key, schema in sections.items()]
-        runner = dataclasses.make_dataclass(f"{name}_runner", fields, bases=(RunnerCfg,))
-        store.store(group="agent", name=f"{name}_schema", node=runner)
+    _register_agent("trudi", {"algorithm": trudi})
+
+
+@functools.cache
+def _register_ppo_schemas() -> None:
+    """Store the schemas of PPO and its relatives, which follow the signatures of RSL-RL's classes."""
+    from rsl_rl.algorithms import PPO
+
+    from trudi_rsl.policies import DenoisingModel, FlowModel
+    from trudi_rsl.rsl_rl_compat.models import MLPModel
+
+    models = {"ppo": MLPModel, "spo": MLPModel, "dppo": DenoisingModel, "fpo": FlowModel}
+    for name, model in models.items():
+        algorithm_class = "PPO" if name == "ppo" else f"trudi_rsl.algorithms:{name.upper()}"
+        model_class = "MLPModel" if model is MLPModel else f"trudi_rsl.policies:{model.__name__}"
+        own = schema_fields(DPPOCfg) if name == "dppo" else []
+        sections = {
+            "algorithm": _schema(f"{name}_algorithm", algorithm_class, [*_keyword_arguments(PPO), *own]),
+            "actor": _schema(f"{name}_actor", model_class, _keyword_arguments(model)),
+            "critic": _schema(f"{name}_critic", "MLPModel", _keyword_arguments(MLPModel)),
+        }
+        _register_agent(name, sections)
+
+
+def _register_agent(name: str, sections: Mapping[str, type]) -> None:
+    fields = [(key, schema, field(default_factory=schema)) for key, schema in sections.items()]
+    runner = dataclasses.make_dataclass(f"{name}_runner", fields, bases=(RunnerCfg,))
+    ConfigStore.instance().store(group="agent", name=f"{name}_schema", node=runner)
 
 
 def _schema(name: str, class_name: str, fields: Iterable[tuple[str, Any, Any]]) -> type:

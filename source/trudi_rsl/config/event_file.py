@@ -11,16 +11,19 @@ from typing import Any, cast
 import numpy as np
 from omegaconf import DictConfig, OmegaConf
 
+from trudi_rsl.checkpoints.format import class_basename
+from trudi_rsl.choices import NAMES
 from trudi_rsl.config import load_params
-from trudi_rsl.errors import CheckpointError, one_line
+from trudi_rsl.errors import CheckpointError, UserError, one_line
 from trudi_rsl.metric_names import tags_of
 from trudi_rsl.plain_values import is_count, is_finite
+from trudi_rsl.settings import algorithm_of_settings
 
 SECONDS_TAGS = ("Perf/collection_time", "Perf/learning_time")
 """Seconds of each iteration."""
 
 
-class RunError(RuntimeError):
+class RunError(UserError, RuntimeError):
     """The folder is not a run, or its log has no usable content."""
 
 
@@ -37,6 +40,14 @@ class Run:
     """Trust region on the path KL per state, nats; None if there is none."""
     settings: Mapping[str, Any] = field(default_factory=dict)
     """The saved ``agent.algorithm`` section; empty if unknown."""
+    seed: int | None = None
+    """Seed of the training; None if unknown."""
+
+    @property
+    def algorithm(self) -> str | None:
+        """Display name of the algorithm; None if unknown."""
+        found = class_basename(self.settings.get("class_name"))
+        return NAMES[algorithm_of_settings(self.settings)] if found == NAMES["trudi"] else found
 
     def env_steps(self, iterations: np.ndarray) -> np.ndarray:
         """Return the environment steps taken by the end of each iteration ``[n]``; iteration 0 is the first.
@@ -100,4 +111,5 @@ def read_run(folder: str | Path, tags: Iterable[str]) -> Run:
     kl_bound = settings.get("kl_bound")
     steps, num_envs = OmegaConf.select(params, "agent.num_steps_per_env"), OmegaConf.select(params, "env.num_envs")
     per_iteration = steps * num_envs if is_count(steps) and is_count(num_envs) else None
-    return Run(name, scalars, per_iteration, kl_bound if is_finite(kl_bound) else None, settings)
+    seed = OmegaConf.select(params, "agent.seed")
+    return Run(name, scalars, per_iteration, kl_bound if is_finite(kl_bound) else None, settings, seed)

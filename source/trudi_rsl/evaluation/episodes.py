@@ -18,12 +18,8 @@ from torch import Tensor
 from trudi_rsl.environments.progress import host_progress, set_host_progress
 from trudi_rsl.errors import ConfigError
 
-PLAYED_EPISODES = 10
-"""Default number of episodes when a policy is played."""
 MOST_ENVS = 64
 """Default limit on environments stepped together; fewer episodes take fewer."""
-EVALUATION_SEED = 10_000
-"""Default seed of evaluations, apart from the seeds of training."""
 STEPS_PER_CHECK = 8
 """Environment steps between two checks of how many episodes ended; each check forces a GPU sync."""
 SUCCESS_NAMES = frozenset({"success", "is_success", "success_rate"})

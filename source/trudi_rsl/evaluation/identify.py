@@ -4,10 +4,8 @@
 from __future__ import annotations
 
 import functools
-import glob
 import logging
 import os
-import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -17,16 +15,17 @@ from omegaconf import DictConfig, OmegaConf
 
 from trudi_rsl.checkpoints.file import read_checkpoint
 from trudi_rsl.checkpoints.format import NAMES, Algorithm, algorithm_of, check_task, learner_spec, run_of, task_of
-from trudi_rsl.config import compose, find_checkpoint, resume_path
+from trudi_rsl.config import compose, resume_path
 from trudi_rsl.config.adoption import record_beside, record_of, replace_settings
-from trudi_rsl.config.compose import parse_overrides
+from trudi_rsl.config.overrides import parse_overrides
+from trudi_rsl.config.run_folder import find_checkpoints
 from trudi_rsl.config.schema import GYMNASIUM, HostSettings
-from trudi_rsl.errors import CheckpointError, ConfigError, nearest
+from trudi_rsl.errors import CheckpointError, ConfigError
 from trudi_rsl.settings import SETTINGS
+from trudi_rsl.task_names import present_name
 
 logger = logging.getLogger(__name__)
 
-CHECKPOINTS = "model_*.pt"
 IGNORED_SETTINGS = (
     *("seed", "device", "num_threads", "experiment_name", "run_name", "logger", "wandb_project", "neptune_project"),
     *("resume", "load_run", "load_checkpoint", "save_interval", "check_for_nan", "verbose"),
@@ -137,7 +136,8 @@ def read_subject(checkpoint: Path, label: str | None = None) -> Subject:
         runs = (*(ancestor["id"] for ancestor in ancestors), record["id"])
         settings = dict(_flatten({"agent": record["agent"], "env": record["env"] or {}}))
     if task is None:
-        raise CheckpointError(f"{checkpoint} does not name the task it was trained on; play it with scripts/play.py.")
+        raise CheckpointError(f"{checkpoint} does not name the task it was trained on; play it with trudi play.")
+    task = present_name(task)
     algorithm = identify(checkpoint, task)
     kept = {name: value for name, value in settings.items() if name.removeprefix("agent.") not in IGNORED_SETTINGS}
     return Subject(checkpoint, algorithm, task, label or algorithm, seed, kept, runs, content.get("iter", 0))
@@ -168,36 +168,6 @@ def describe_mixtures(subjects: Iterable[Subject]) -> list[str]:
                 "keeps them apart."
             )
     return sentences
-
-
-def find_checkpoints(pattern: str) -> list[Path]:
-    """Return the checkpoints that one argument of :func:`find_subjects`, without a label, names.
-
-    Raises CheckpointError if there are none, with the nearest names.
-    """
-    path = Path(pattern)
-    if path.is_file():
-        return [path]
-    if path.is_dir():
-        runs = [path] if any(path.glob(CHECKPOINTS)) else sorted({file.parent for file in path.rglob(CHECKPOINTS)})
-        if not runs:
-            raise CheckpointError(f"No checkpoint ({CHECKPOINTS}) in {path} or below it.")
-        return [newest_checkpoint(run) for run in runs]
-    if not glob.has_magic(pattern):
-        raise CheckpointError(f"Nothing at {pattern}. {_nearest_paths(path)}")
-    matches = [Path(match) for match in sorted(glob.glob(pattern, recursive=True))]
-    folders = [newest_checkpoint(match) for match in matches if match.is_dir() and any(match.glob(CHECKPOINTS))]
-    found = [*folders, *(match for match in matches if match.is_file() and match.match(CHECKPOINTS))]
-    if not found:
-        what = f"{len(matches)} paths, of which none is a checkpoint or a run folder" if matches else "nothing"
-        raise CheckpointError(f"The pattern {pattern!r} matches {what}.")
-    return found
-
-
-def newest_checkpoint(run: Path) -> Path:
-    """Return the newest checkpoint of a run folder; raise CheckpointError if it has none."""
-    run = run.absolute()
-    return find_checkpoint(run.parent, f"{re.escape(run.name)}$")
 
 
 def find_played(
@@ -283,15 +253,3 @@ def _split_label(text: str) -> tuple[str | None, str]:
     label, _, pattern = text.partition("=")
     is_path = "=" not in text or os.path.lexists(text) or "/" in label or not label.strip()
     return (None, text) if is_path else (label.strip(), pattern)
-
-
-def _nearest_paths(path: Path) -> str:
-    """Return the names nearest to the first part of the path that does not exist."""
-    for depth, name in enumerate(path.parts):
-        parent = Path(*path.parts[:depth])
-        if not (parent / name).exists():
-            names = [entry.name for entry in parent.iterdir()] if parent.is_dir() else []
-            where = "this folder" if parent == Path() else str(parent)
-            hint = nearest(name, names) if names else "It is empty."
-            return f"In {where} there is no {name!r}." + (f" {hint}" if len(hint) < 300 else "")
-    return ""

@@ -14,9 +14,10 @@ from typing import Any
 import torch
 from omegaconf import DictConfig, OmegaConf
 
+from trudi_rsl.choices import EVALUATION_SEED
 from trudi_rsl.deploy.provenance import versions
 from trudi_rsl.errors import CheckpointError, ConfigError
-from trudi_rsl.evaluation.episodes import EVALUATION_SEED, MOST_ENVS, evaluate, progress_bar
+from trudi_rsl.evaluation.episodes import MOST_ENVS, evaluate, progress_bar
 from trudi_rsl.evaluation.identify import Subject, load_run_settings
 from trudi_rsl.evaluation.policies import Simulation, load_policy
 from trudi_rsl.evaluation.samplers import SamplerCfg

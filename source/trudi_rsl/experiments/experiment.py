@@ -14,13 +14,13 @@ from typing import Any, TypeVar
 from omegaconf import OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
+from trudi_rsl.choices import EVALUATION_SEED
 from trudi_rsl.config import check_startable, compose
 from trudi_rsl.config.compose import check_seed
 from trudi_rsl.config.presets import CONFIG_DIR, available
 from trudi_rsl.config.yaml_file import read_yaml
 from trudi_rsl.errors import ConfigError, nearest, one_line
 from trudi_rsl.evaluation.comparison import parse_ranges
-from trudi_rsl.evaluation.episodes import EVALUATION_SEED
 from trudi_rsl.evaluation.measurement import EvaluationCfg
 from trudi_rsl.evaluation.samplers import SamplerCfg, expand_samplers, supported_samplers
 from trudi_rsl.experiments.job import Job
@@ -192,7 +192,7 @@ def plan(experiment: Experiment, overrides: Sequence[str] = ()) -> list[Job]:
         if find_host(task) is not None:
             raise ConfigError(
                 f"Task {task!r} belongs to a simulator that starts itself, once per process. Experiments need "
-                "Gymnasium tasks, which can be evaluated side by side. Train this one with scripts/train.py."
+                "Gymnasium tasks, which can be evaluated side by side. Train this one with trudi train."
             )
     jobs = [
         job

@@ -21,13 +21,11 @@ from collections import deque
 from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal, NamedTuple, get_args
+from typing import Any, NamedTuple
 
+from trudi_rsl import packages
+from trudi_rsl.choices import Launcher
 from trudi_rsl.errors import ConfigError, one_line
-
-Launcher = Literal["local", "slurm", "submitit"]
-"""``local`` is this machine; ``submitit`` is Slurm where it is installed and this machine elsewhere."""
-LAUNCHERS: tuple[str, ...] = get_args(Launcher)
 
 ENVIRONMENT = {"OMP_NUM_THREADS": "1", "MKL_NUM_THREADS": "1", "PYTHONUNBUFFERED": "1"}
 """Added to the environment of each command: one thread, and output that can be read while the command runs."""
@@ -114,7 +112,7 @@ def require_launcher(launcher: Launcher, workers: int = 1, options: Mapping[str,
     try:
         import submitit
     except ImportError as error:
-        raise ImportError('Running jobs needs submitit: pip install "trudi_rsl[sweep]"') from error
+        raise packages.missing("A sweep", packages.SWEEP) from error
     return submitit
 
 

@@ -18,8 +18,9 @@ from rsl_rl.env import VecEnv
 
 from trudi_rsl.checkpoints.kept import KeptCheckpoints
 from trudi_rsl.checkpoints.resume import rng_state, set_rng_state
+from trudi_rsl.choices import EVALUATION_SEED
 from trudi_rsl.errors import ConfigError, one_line
-from trudi_rsl.evaluation.episodes import EVALUATION_SEED, MEAN_RETURN, MOST_ENVS, SameStart, evaluate, scalars
+from trudi_rsl.evaluation.episodes import MEAN_RETURN, MOST_ENVS, SameStart, evaluate, scalars
 from trudi_rsl.plain_values import is_count
 from trudi_rsl.rsl_rl_compat.models import fresh_hidden_states, policy_of
 from trudi_rsl.runners.hooks import Hook
@@ -90,7 +91,7 @@ class RateCheckpoints(Hook):
             return
         logger.info(
             "Checkpoints are not evaluated during this training: %s. best.pt is chosen by the training return; "
-            "scripts/play.py --every_checkpoint evaluates all checkpoints afterwards.",
+            "trudi play --every_checkpoint evaluates all checkpoints afterwards.",
             reason,
         )
 

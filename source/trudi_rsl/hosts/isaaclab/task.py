@@ -21,7 +21,7 @@ from omegaconf import OmegaConf
 
 from trudi_rsl.checkpoints.file import read_checkpoint
 from trudi_rsl.checkpoints.format import LEARNER_KINDS, NAMES, algorithm_of, spec_of
-from trudi_rsl.config.compose import check_names, parse_overrides
+from trudi_rsl.config.overrides import check_names, parse_overrides
 from trudi_rsl.config.presets import task_preset
 from trudi_rsl.config.run_folder import LOG_ROOT, select_checkpoint
 from trudi_rsl.config.schema import ANY_CHECKPOINT

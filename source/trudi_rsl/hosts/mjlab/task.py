@@ -19,7 +19,7 @@ from hydra.core.override_parser.types import QuotedString
 from mjlab.tasks import registry  # pyright: ignore[reportMissingImports]
 
 from trudi_rsl.checkpoints.format import NAMES, Algorithm
-from trudi_rsl.config.compose import parse_overrides
+from trudi_rsl.config.overrides import parse_overrides
 from trudi_rsl.errors import ConfigError, nearest
 from trudi_rsl.hosts.mjlab.conversion import relative_of_ppo, sibling_from_trudi, why_not
 from trudi_rsl.settings import SETTINGS
