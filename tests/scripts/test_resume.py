@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import functools
 import shutil
 from pathlib import Path
 from typing import Any
@@ -11,9 +12,9 @@ import pytest
 import torch
 from omegaconf import OmegaConf
 
-from scripts.train import main
 from tests.scripts.running import ScriptHere
 from trudi_rsl.checkpoints.file import read_checkpoint
+from trudi_rsl.commands.program import run
 from trudi_rsl.evaluation.identify import describe_mixtures, find_subjects
 
 TASK = "InvertedPendulum-v5"
@@ -23,6 +24,7 @@ SMALL = [
 ]
 GIVEN = ["env.env_kwargs.frame_skip=3", "env.max_episode_steps=7", "agent.algorithm.kl_bound=0.2"]
 Capsys = pytest.CaptureFixture[str]
+main = functools.partial(run, "train")
 
 
 def train(*arguments: str) -> Path:
@@ -159,3 +161,11 @@ def test_settings_in_a_checkpoint_that_name_foreign_code_are_refused(here: Path,
     torch.save(content, here)
     assert main(["--task", TASK, "--resume", "--more_iterations", "1"]) == 1
     assert "os:system" in capsys.readouterr().err
+
+
+def test_settings_in_a_checkpoint_that_refer_to_others_are_refused(here: Path, capsys: Capsys) -> None:
+    content = torch.load(here, weights_only=False)
+    content["run"]["env"]["env_kwargs"] = {"xml_file": "${oc.env:HOME}"}
+    torch.save(content, here)
+    assert main(["--task", TASK, "--resume", "--more_iterations", "1"]) == 1
+    assert "${...}" in capsys.readouterr().err

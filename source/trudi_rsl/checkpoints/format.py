@@ -27,7 +27,7 @@ from torch import Tensor
 from trudi_rsl.choices import NAMES, Algorithm
 from trudi_rsl.environments.description import describe_environment, task_name
 from trudi_rsl.errors import CheckpointError, as_checkpoint_error
-from trudi_rsl.plain_values import is_count
+from trudi_rsl.plain_values import distinct_values, is_count
 from trudi_rsl.task_names import family
 
 if TYPE_CHECKING:
@@ -187,6 +187,8 @@ def run_of(checkpoint: Mapping[str, Any]) -> RunRecord | None:
         and isinstance(found["task"], str | None)
     ):
         raise ValueError("its record of the run has values of other kinds")
+    if any(isinstance(value, str) and "${" in value for value in distinct_values([found["agent"], found["env"]])):
+        raise ValueError("its settings refer to others (${...}), which a run's own do not")
     return found | {"ancestors": ancestors}
 
 
