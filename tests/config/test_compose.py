@@ -88,7 +88,9 @@ def test_a_host_of_another_package_brings_schema_open_sections_and_presets_that_
     (tmp_path / "preset" / "trudi").mkdir(parents=True)
     (tmp_path / "tasks.yaml").write_text("own: {trudi: {own_task: ['Own-*']}}")
     preset = tmp_path / "preset" / "trudi" / "own_task.yaml"
-    preset.write_text("# @package _global_\ndefaults: [gymnasium]\nenv: {gravity: 1.62}\nagent: {algorithm: {gamma: 0.9}}\n")
+    preset.write_text(
+        "# @package _global_\ndefaults: [gymnasium]\nenv: {gravity: 1.62}\nagent: {algorithm: {gamma: 0.9}}\n"
+    )
     host = HostSettings(name="own", env_cfg=OwnEnvCfg, config_dir=tmp_path)
 
     cfg = compose("Own-v0", overrides=["env.options.mass=2"], host=host)
@@ -145,13 +147,9 @@ def test_runs_of_different_algorithms_lie_apart() -> None:
     assert names == {"ns_task-v0", "ns_task-v0_reppo", "ns_task-v0_dime", "ns_task-v0_ppo"}
 
 
-@pytest.mark.parametrize(
-    ("host", "preset"), [(host, preset) for host, algo, preset in PRESETS if algo == "trudi"]
-)
+@pytest.mark.parametrize(("host", "preset"), [(host, preset) for host, algo, preset in PRESETS if algo == "trudi"])
 @pytest.mark.parametrize("algo", ["reppo", "dime"])
-def test_trudis_relatives_have_the_tasks_preset_but_for_actor_or_constraint(
-    algo: str, host: str, preset: str
-) -> None:
+def test_trudis_relatives_have_the_tasks_preset_but_for_actor_or_constraint(algo: str, host: str, preset: str) -> None:
     names, settings = ("trudi", algo), HOSTS.get(host, GYMNASIUM)
     trudi, relative = (compose("SomeTask-v0", name, [f"preset={preset}"], host=settings) for name in names)
     cls = SETTINGS[algo]  # type: ignore[index]

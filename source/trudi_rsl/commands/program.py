@@ -51,16 +51,18 @@ def main(argv: Sequence[str] | None = None) -> int:
 def usage() -> str:
     """Return the help text of the program."""
     lines = (f"  {name:10} {what}" for name, what in COMMANDS.items())
-    return "\n".join((
-        "usage: trudi COMMAND [flags]",
-        "",
-        "Trust-region diffusion policies for RSL-RL.",
-        "",
-        *lines,
-        "",
-        "trudi COMMAND --help describes a command. A run is named by its folder, by a checkpoint in",
-        "it, or by a folder above it.",
-    ))
+    return "\n".join(
+        (
+            "usage: trudi COMMAND [flags]",
+            "",
+            "Trust-region diffusion policies for RSL-RL.",
+            "",
+            *lines,
+            "",
+            "trudi COMMAND --help describes a command. A run is named by its folder, by a checkpoint in",
+            "it, or by a folder above it.",
+        )
+    )
 
 
 def run(name: str, argv: Sequence[str]) -> int:

@@ -180,6 +180,7 @@ def _matching(folder: Path, regex: str) -> list[Path]:
     entries = [p for p in entries if pattern.match(p.name)]
     return sorted(entries, key=lambda p: _natural(p.name))
 
+
 # -- what a user names ------------------------------------------------------------------------------------------------
 
 

@@ -18,6 +18,8 @@ from torch import Tensor
 from trudi_rsl.environments.progress import host_progress, set_host_progress
 from trudi_rsl.errors import ConfigError
 
+NO_TIME_LIMIT = 1_000_000
+"""``max_episode_length`` of a task without a time limit: finite, because RSL-RL draws integers below it."""
 MOST_ENVS = 64
 """Default limit on environments stepped together; fewer episodes take fewer."""
 STEPS_PER_CHECK = 8

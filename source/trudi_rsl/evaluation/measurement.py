@@ -123,7 +123,7 @@ class Evaluation:
         cfg, subject, agent, start = self.cfg, self.subject, self._settings.agent, time.time()
         if num_threads := cfg.num_threads or agent.get("num_threads"):
             torch.set_num_threads(num_threads)
-        env = self._simulation.make_env(subject.task, self._settings.env, cfg.device, cfg.seed)
+        env = self._simulation.make_ending(subject.task, self._settings.env, cfg.device, cfg.seed)
         make_runner, sampler = self._simulation.make_runner, self.sampler
         policy = load_policy(subject.checkpoint, subject.algorithm, env, agent, sampler, cfg.device, make_runner)
         torch.manual_seed(cfg.seed)

@@ -134,7 +134,7 @@ def play(args: argparse.Namespace, overrides: Sequence[str], simulation: Simulat
     device = args.device or (cfg.agent.device if torch.cuda.is_available() else "cpu")
     if num_threads := args.num_threads or cfg.agent.get("num_threads"):
         torch.set_num_threads(num_threads)
-    make_env = functools.partial(make_rendering_env, simulation.make_env) if video else simulation.make_env
+    make_env = functools.partial(make_rendering_env, simulation.make_ending) if video else simulation.make_ending
     env = make_env(task, cfg.env, device, seed)
 
     def load(path: Path) -> Policy:

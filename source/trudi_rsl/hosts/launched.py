@@ -44,13 +44,13 @@ class LaunchedHost(Host):
         render_mode: str | None = None,
     ) -> NoReturn:
         """Raise a ConfigError: this host makes environments only in its own commands."""
-        raise ConfigError(f"The simulator of task {task!r} starts itself; train it with scripts/train.py.")
+        raise ConfigError(f"The simulator of task {task!r} starts itself; train it with trudi train.")
 
     def require(self, task: str, device: str) -> None:
         """Raise a ConfigError: this host makes environments only in its own commands."""
         raise ConfigError(
             f"The simulator of task {task!r} starts itself, once per process, so it is not evaluated side by side with "
-            f"others. For one checkpoint: scripts/play.py --task {task} --checkpoint FILE --headless --episodes 32."
+            f"others. For one checkpoint: trudi play --task {task} --checkpoint FILE --headless --episodes 32."
         )
 
     def _launcher(self, args: argparse.Namespace, rest: Sequence[str]) -> ModuleType:
