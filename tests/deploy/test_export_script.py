@@ -41,7 +41,6 @@ def run_without(modules: list[str], *flags: str) -> subprocess.CompletedProcess[
     return subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, env=env, check=False)
 
 
-
 @pytest.mark.slow
 def test_the_checkpoint_alone_is_enough(checkpoint: Path, raw: Tensor, expected: Tensor, tmp_path: Path) -> None:
     copied = shutil.copy(checkpoint, tmp_path / "model_2.pt")

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: BSD-3-Clause
-"""What a host is: a simulator that tasks are simulated with, as an entry point of the group ``trudi_rsl.hosts`` names it.
+"""What a host is: a simulator of tasks, as an entry point of the group ``trudi_rsl.hosts`` names it.
 
 A host is described in a module that imports no simulator, because the descriptions of all hosts are read for any task;
 the functions of a description import it when they are called. Nor is torch imported here, so that commands refuse wrong
@@ -16,12 +16,14 @@ from dataclasses import dataclass
 from fnmatch import fnmatchcase
 from typing import TYPE_CHECKING, Any, Protocol
 
+from omegaconf import OmegaConf
+
 from trudi_rsl.command_line import refuse_flags
 from trudi_rsl.config import compose
 from trudi_rsl.config.compose import check_env_overrides
 from trudi_rsl.config.schema import HostSettings, read_env
 from trudi_rsl.distributed import check_launch, quiet_unless_rank0
-from trudi_rsl.errors import ConfigError
+from trudi_rsl.errors import ConfigError, nearest
 
 if TYPE_CHECKING:
     from rsl_rl.env import VecEnv
@@ -86,7 +88,7 @@ class Host(HostSettings, ABC):
 
     @abstractmethod
     def train(self, args: argparse.Namespace, rest: Sequence[str]) -> None:
-        """Train a task with the flags of ``scripts/train.py``; ``rest`` are overrides, and flags of the host.
+        """Train a task with the flags of ``trudi train``; ``rest`` are overrides, and flags of the host.
 
         Raises:
             ImportError: The host is not installed.
@@ -96,7 +98,7 @@ class Host(HostSettings, ABC):
 
     @abstractmethod
     def play(self, args: argparse.Namespace, rest: Sequence[str]) -> None:
-        """Play a policy; arguments and errors are those of :meth:`train`, the flags those of ``scripts/play.py``."""
+        """Play a policy; arguments and errors are those of :meth:`train`, the flags those of ``trudi play``."""
 
     @abstractmethod
     def make(
@@ -121,6 +123,23 @@ class Host(HostSettings, ABC):
         The task itself is not looked up.
         """
 
+    @abstractmethod
+    def run_settings(self, task: str, algo: str, overrides: Sequence[str]) -> dict[str, Any]:
+        """Return the settings of a training run with the sections ``agent`` and ``env``, as far as they are known here.
+
+        Runs with other settings are other runs. Raises ConfigError for an unknown or impossible override.
+        """
+
+    @abstractmethod
+    def try_task(self, task: str, settings: Mapping[str, Any], device: str | None = None) -> None:
+        """Raise a ConfigError or ImportError if a run cannot be started here, as far as that is known within seconds.
+
+        Args:
+            task: Its name.
+            settings: The result of :meth:`run_settings`.
+            device: Replaces that of the settings.
+        """
+
 
 @dataclass(frozen=True, kw_only=True)
 class EnvironmentHost(Host):
@@ -128,6 +147,9 @@ class EnvironmentHost(Host):
 
     make_env: MakeEnv
     """Makes the environments."""
+    starts_in_seconds: bool = True
+    """Whether one environment is made within seconds, so that a sweep tries each of its tasks before it starts; else
+    it looks them up in :attr:`tasks`."""
 
     @property
     def simulation(self) -> Simulation:
@@ -179,6 +201,21 @@ class EnvironmentHost(Host):
         """See :meth:`Host.require`."""
         self.require_installed(task)
         check_device(device)
+
+    def run_settings(self, task: str, algo: str, overrides: Sequence[str]) -> dict[str, Any]:
+        """See :meth:`Host.run_settings`."""
+        cfg: Any = OmegaConf.to_container(compose(task, algo, overrides, host=self))
+        return cfg
+
+    def try_task(self, task: str, settings: Mapping[str, Any], device: str | None = None) -> None:
+        """See :meth:`Host.try_task`."""
+        device = settings["agent"]["device"] if device is None else device
+        if self.starts_in_seconds:
+            self.make(task, settings["env"] | {"num_envs": 1}, device).close()  # pyright: ignore[reportAttributeAccessIssue]
+            return
+        self.require(task, device)
+        if (name := self.local_name(task)) not in (tasks := self.tasks()):
+            raise ConfigError(f"{self.title} has no task {name!r}. {nearest(name, tasks)}")
 
 
 def flag_settings(args: argparse.Namespace) -> dict[str, Any]:

@@ -69,7 +69,7 @@ def find_host(task: str) -> Host:
             its tasks, and this one cannot be imported.
     """
     named = {host.name: host for host in hosts()}
-    prefix, colon, name = task.partition(":")
+    prefix, colon, _ = task.partition(":")
     if colon and prefix in named:
         return named[prefix]
     claiming = [host for host in named.values() if host.claims(task)]
@@ -184,7 +184,7 @@ def _load(entry: EntryPoint) -> Host | None:
             raise ValueError(f"its entry point is named {entry.name!r}, but the host {host.name!r}")
     except Exception as error:  # any code of another package
         # An editable installation may be newer than the checkout, which then lacks some of its hosts.
-        level = logging.INFO if _package(entry) == "trudi_rsl" else logging.WARNING
+        level = logging.DEBUG if _package(entry) == "trudi_rsl" else logging.WARNING
         logger.log(level, "The host %s of %s cannot be used: %s", entry.name, _package(entry), one_line(error))
         return None
     return host
