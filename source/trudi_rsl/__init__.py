@@ -2,7 +2,7 @@
 """Trust-region diffusion policies (TruDi) for RSL-RL.
 
 Importing this imports nothing else: hosts load the package to find what it registers, before they start a simulator.
-The names in :data:`__all__` are imported on first use. Modules that use RSL-RL import ``trudi_rsl.rsl_rl_compat`` first,
+The names in ``__all__`` are imported on first use. Modules that use RSL-RL import ``trudi_rsl.rsl_rl_compat`` first,
 which refuses unsupported versions.
 
 Messages go through the logger ``trudi_rsl``, by default to standard output, where RSL-RL prints as well.

@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: BSD-3-Clause
 """Names of the scalars that algorithms log, and the headings under which TensorBoard shows them.
 
-An algorithm's ``update`` returns scalars by name. RSL-RL's logger puts all of them under ``Loss/``; this package's runner
-leaves only losses there. ``docs/log.md`` explains each scalar.
+An algorithm's ``update`` returns scalars by name. RSL-RL's logger puts all of them under ``Loss/``; this package's
+runner leaves only losses there. ``docs/log.md`` explains each scalar.
 """
 
 from __future__ import annotations

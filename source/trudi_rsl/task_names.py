@@ -1,7 +1,5 @@
 # SPDX-License-Identifier: BSD-3-Clause
-"""Matching the names of a task: versions, variants for playing, names changed between Isaac Lab 2.3 and 3.0, and former
-names of tasks that have moved.
-"""
+"""Matching the names of a task: versions, variants for playing, Isaac Lab 2.3's and 3.0's, those before it moved."""
 
 from __future__ import annotations
 

@@ -88,9 +88,8 @@ def test_a_host_of_another_package_brings_schema_open_sections_and_presets_that_
     (tmp_path / "preset" / "trudi").mkdir(parents=True)
     (tmp_path / "tasks.yaml").write_text("own: {trudi: {own_task: ['Own-*']}}")
     preset = tmp_path / "preset" / "trudi" / "own_task.yaml"
-    preset.write_text(
-        "# @package _global_\ndefaults: [gymnasium]\nenv: {gravity: 1.62}\nagent: {algorithm: {gamma: 0.9}}\n"
-    )
+    settings = "env: {gravity: 1.62}\nagent: {algorithm: {gamma: 0.9}}"
+    preset.write_text(f"# @package _global_\ndefaults: [gymnasium]\n{settings}\n")
     host = HostSettings(name="own", env_cfg=OwnEnvCfg, config_dir=tmp_path)
 
     cfg = compose("Own-v0", overrides=["env.options.mass=2"], host=host)

@@ -204,8 +204,8 @@ def check_task(saved: str | None, task: str | None) -> None:
         raise CheckpointError("The checkpoint's task is not a name; use another checkpoint.")
     if saved is not None and task is not None and family(saved) != family(task):
         raise CheckpointError(
-            f"The checkpoint was trained on task {saved!r}, not on {task!r}. If that is what the task was called before "
-            f"it moved, add --task_was {saved}."
+            f"The checkpoint was trained on task {saved!r}, not on {task!r}. If the task was called that before it "
+            f"moved, add --task_was {saved}."
         )
 
 

@@ -60,6 +60,7 @@ def parse(argv: Sequence[str]) -> tuple[argparse.Namespace, list[str]]:
     parser.add_argument("--video_length", type=int, help="longest video in steps (Gymnasium: 1000)")
     parser.add_argument("--headless", action="store_true", help="open no window; Gymnasium tasks never do")
     parser.add_argument("--num_threads", type=int, help="CPU threads of torch")
+    parser.add_argument("--results", type=Path, help="JSON file to write with return, length, success of each episode")
     parser.add_former_names()
     args, rest = parser.parse_known_args(argv)
     args.flags = parser.flags
@@ -73,6 +74,8 @@ def main(argv: Sequence[str]) -> None:
     if args.every_checkpoint:
         if args.video:
             raise ConfigError("--every_checkpoint records no video. Leave out --video, and record best.pt afterwards.")
+        if args.results:
+            raise ConfigError("--results is for the episodes of one checkpoint; leave out --every_checkpoint.")
         args.episodes = PLAYED_EPISODES if args.episodes is None else args.episodes
     packages.require("Playing a policy", packages.CORE, packages.VIDEOS if args.video else {})
     if args.task is None:

@@ -52,7 +52,7 @@ def describe(entry: HostTasks, texts: Sequence[str], width: int) -> str:
     host = entry.host
     if not entry.installed:
         claims = f" Its tasks: {', '.join(host.patterns)}." if host.patterns else ""
-        return textwrap.fill(f"{host.title} ({host.name}): not installed. {host.install}.{claims}", width)
+        return textwrap.fill(f"{host.title} ({host.name}): not installed. {host.install.rstrip('.')}.{claims}", width)
     if entry.problem is not None:
         return textwrap.fill(f"{host.title} ({host.name}): {entry.problem}", width)
     wanted = [text.lower() for text in texts]

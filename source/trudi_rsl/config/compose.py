@@ -27,7 +27,15 @@ from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
 from trudi_rsl.choices import LOGGERS
-from trudi_rsl.config.overrides import OPEN_SECTIONS, allow_new_keys, check_names, parse_overrides, quoted
+from trudi_rsl.config.overrides import (
+    OPEN_SECTIONS,
+    allow_new_keys,
+    check_names,
+    check_section_names,
+    parse_overrides,
+    quoted,
+)
+from trudi_rsl.config.ppo_names import section_names
 from trudi_rsl.config.presets import CONFIG_DIR, available, preset_of
 from trudi_rsl.config.run_folder import LOG_ROOT
 from trudi_rsl.config.schema import GYMNASIUM, HostSettings, RunnerCfg, TrainCfg
@@ -75,12 +83,13 @@ def compose(
         raise ConfigError(f"No configuration files in {config_dir}: trudi_rsl is incomplete, so install it again.")
     if algo not in (algos := {*available("agent", config_dir), *SETTINGS}):
         raise ConfigError(f"Unknown algorithm {algo!r}. {nearest(algo, algos)}")
+    parsed = parse_overrides(overrides)
     if algo not in SETTINGS:
         if not PPO_MODELS:
             here = f"written for rsl-rl-lib 5; installed is {INSTALLED}, where only TruDi, REPPO and DIME train"
             raise ConfigError(f"The settings of {algo.upper()} here are {here}.")
+        check_section_names(parsed, section_names(algo))
         _register_ppo_schemas()
-    parsed = parse_overrides(overrides)
     agent = "trudi" if algo in SETTINGS else algo
     preset_dir = config_dir if host.config_dir == CONFIG_DIR else host.config_dir
     preset = preset_name(task, algo, overrides, host, preset_dir)
@@ -113,7 +122,10 @@ def compose(
     plain: Any = OmegaConf.to_container(cfg)
     section = plain["agent"]["algorithm"]
     # REPPO and DIME have fewer fields than the schema that TruDi's presets fill
-    own = SETTINGS[algo].from_dict(section).to_dict()
+    try:
+        own = SETTINGS[algo].from_dict(section).to_dict()
+    except ConfigError as error:  # in the grammar of overrides
+        raise ConfigError(re.sub(r"^algorithm\.", "agent.algorithm.", str(error))) from error
     plain["agent"]["algorithm"] = {"class_name": section["class_name"], **own}
     return DictConfig(plain, flags={"struct": True})
 
@@ -144,6 +156,15 @@ def _reason(error: Exception) -> str:
         return " ".join(str(error).split())
     line = (cause.msg or str(cause)).strip().splitlines()[0]
     return f"{cause.full_key}: {line}" if cause.full_key else line
+
+
+def check_env_overrides(overrides: Sequence[str], host: HostSettings = GYMNASIUM) -> None:
+    """Raise a ConfigError for overrides other than of existing ``env`` settings, before anything heavy is imported."""
+    for text in overrides:
+        if not text.lstrip("+").startswith("env."):
+            raise ConfigError(f"Cannot override {text!r} here: the trained agent is fixed. Override env.* settings.")
+    schema = OmegaConf.structured(host.env_cfg)
+    check_names(OmegaConf.create({"env": schema}), parse_overrides(overrides), host.open_sections)
 
 
 # -- checks -----------------------------------------------------------------------------------------------------------

@@ -3,7 +3,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from typing import Any
 
 from hydra.core.override_parser.overrides_parser import OverridesParser
@@ -74,6 +74,15 @@ def check_names(cfg: DictConfig, overrides: Iterable[Override], opened: Sequence
                 raise ConfigError(f"{reason} {_hint(override.key_or_group, part, names)}")
             node = OmegaConf.select(node, part, throw_on_missing=False)
             walked.append(part)
+
+
+def check_section_names(overrides: Iterable[Override], known: Mapping[str, Collection[str]]) -> None:
+    """Raise a ConfigError as :func:`check_names` for a setting that is not among the ``known`` ones of its section."""
+    for override in overrides:
+        section, _, part = override.key_or_group.rpartition(".")
+        if section in known and part not in known[section]:
+            reason = f"Unknown setting {override.key_or_group!r}: no {part!r} in {section}."
+            raise ConfigError(f"{reason} {_hint(override.key_or_group, part, sorted(known[section]))}")
 
 
 def quoted(value: Any) -> str:

@@ -178,7 +178,7 @@ def measure_behaviour(
         sampler = replace(sampler, initial_latent="random")
     cfg = load_run_settings(checkpoint, task, algorithm, [f"env.num_envs={num_runs}"], simulation.find_host(task))
     cfg.env.env_kwargs = {**(cfg.env.env_kwargs or {}), **modes.fixed_start}
-    env = simulation.make_env(task, cfg.env, device, seed)
+    env = simulation.make_ending(task, cfg.env, device, seed)
     policy = load_policy(checkpoint, algorithm, env, cfg.agent, sampler, device, simulation.make_runner)
     torch.manual_seed(seed)
     behaviour = Behaviour.classify(*record(env, policy, progress=progress), modes)

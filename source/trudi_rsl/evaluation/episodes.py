@@ -18,6 +18,8 @@ from torch import Tensor
 from trudi_rsl.environments.progress import host_progress, set_host_progress
 from trudi_rsl.errors import ConfigError
 
+NO_TIME_LIMIT = 1_000_000
+"""``max_episode_length`` of a task without a time limit: finite, because RSL-RL draws integers below it."""
 MOST_ENVS = 64
 """Default limit on environments stepped together; fewer episodes take fewer."""
 STEPS_PER_CHECK = 8
@@ -46,6 +48,11 @@ class EpisodeResults:
     If the host reports only a mean over the episodes that ended in one step, each of them gets that mean. An episode
     without a report has failed if others have one.
     """
+
+    def plain(self) -> dict[str, Any]:
+        """Return the results as lists ``returns``, ``lengths`` and ``success`` (or None)."""
+        success = None if self.success is None else self.success.tolist()
+        return {"returns": self.returns.tolist(), "lengths": self.lengths.tolist(), "success": success}
 
 
 def successes(extras: Mapping[str, Any], done: Tensor) -> Tensor | None:

@@ -17,10 +17,11 @@ from trudi_rsl.checkpoints.file import read_checkpoint
 from trudi_rsl.checkpoints.format import NAMES, Algorithm, algorithm_of, check_task, learner_spec, run_of, task_of
 from trudi_rsl.config import compose, resume_path
 from trudi_rsl.config.adoption import record_beside, record_of, replace_settings
+from trudi_rsl.config.compose import check_env_overrides
 from trudi_rsl.config.overrides import parse_overrides
 from trudi_rsl.config.run_folder import find_checkpoints
 from trudi_rsl.config.schema import GYMNASIUM, HostSettings
-from trudi_rsl.errors import CheckpointError, ConfigError
+from trudi_rsl.errors import CheckpointError
 from trudi_rsl.settings import SETTINGS
 from trudi_rsl.task_names import present_name
 
@@ -210,9 +211,7 @@ def load_run_settings(
         CheckpointError: If a checkpoint of PPO or a relative has no settings, or they cannot be read.
         ConfigError: If an override is not one of ``env``, or the configuration refuses its name or value.
     """
-    for text in overrides:
-        if not text.lstrip("+").startswith("env."):
-            raise ConfigError(f"Cannot override {text!r} here: the trained agent is fixed. Override env.* settings.")
+    check_env_overrides(overrides, host)
     preset = compose(task, algorithm, overrides, host=host)
     record = run_of(read_checkpoint(checkpoint))
     if record is None or record["env"] is None:

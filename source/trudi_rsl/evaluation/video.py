@@ -42,8 +42,8 @@ def make_rendering_env(
 def video_path(run: Path) -> Path:
     """Return a path in a run folder that does not exist yet: ``videos/play.mp4``, ``play_1.mp4``, ...
 
-    The suffix is ``.gif`` if imageio-ffmpeg is not installed. Raises ImportError if imageio is not installed either, and
-    CheckpointError if ``videos`` is a link that leads out of the run folder.
+    The suffix is ``.gif`` if imageio-ffmpeg is not installed. Raises ImportError if imageio is not installed either,
+    and CheckpointError if ``videos`` is a link that leads out of the run folder.
     """
     folder = run / "videos"
     require_inside(folder, run)

@@ -6,9 +6,10 @@ from __future__ import annotations
 import contextlib
 import json
 import logging
+import subprocess
 import time
-from collections.abc import Callable, Mapping
-from dataclasses import asdict, dataclass, field
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -18,8 +19,9 @@ from trudi_rsl.choices import EVALUATION_SEED
 from trudi_rsl.config.run_folder import LOG_ROOT, newest_checkpoint
 from trudi_rsl.deploy.provenance import machine, provenance
 from trudi_rsl.evaluation.identify import read_subject
-from trudi_rsl.evaluation.measurement import Evaluation, EvaluationCfg, Measurement
+from trudi_rsl.evaluation.measurement import Evaluation, EvaluationCfg, Measurement, StoredEvaluation
 from trudi_rsl.evaluation.samplers import SamplerCfg
+from trudi_rsl.experiments.played import PROGRAM, PlayedEvaluation
 from trudi_rsl.files import atomic_write
 from trudi_rsl.hosts.registry import SIMULATION
 
@@ -51,12 +53,15 @@ class Job:
     arguments: list[str]
     """Arguments of ``trudi train``."""
     settings: dict[str, Any]
-    """The composed configuration."""
+    """What the run is trained with; see :meth:`~trudi_rsl.hosts.host.Host.run_settings`."""
     samplers: list[dict[str, Any]] = field(default_factory=list)
     """Fields of each :class:`~trudi_rsl.evaluation.samplers.SamplerCfg` to evaluate with."""
     episodes: int = 32
     """Episodes per sampler."""
     evaluation_seed: int = EVALUATION_SEED
+    play_arguments: list[str] | None = None
+    """Arguments of ``trudi play`` if the simulator starts itself, so that each step is a process of its own. None
+    if environments are made in the job's process."""
     root: str = field(default_factory=lambda: str(LOG_ROOT.absolute()))
     """Folder of all experiments."""
 
@@ -99,11 +104,14 @@ class Job:
         stored = [measurement for measurement in cached if measurement is not None]
         return stored if len(stored) == len(cached) else None
 
-    def evaluations(self, checkpoint: Path) -> list[Evaluation]:
+    def evaluations(self, checkpoint: Path) -> Sequence[StoredEvaluation]:
         """Return the evaluations to run on the last checkpoint, one per sampler."""
         samplers = [SamplerCfg(**fields) for fields in self.samplers]
         cfg = EvaluationCfg(self.episodes, seed=self.evaluation_seed)
         subject = read_subject(checkpoint, self.label)
+        if self.play_arguments is not None:
+            subject = replace(subject, task=self.task, seed=self.seed)
+            return [PlayedEvaluation(subject, sampler, cfg, self.play_arguments) for sampler in samplers]
         return [Evaluation(subject, sampler, cfg, SIMULATION) for sampler in samplers]
 
 
@@ -135,7 +143,10 @@ def _train(job: Job, train: Train) -> int:
     """Train as a user would and leave a record in the run's folder; return the exit status of the command."""
     before, begin = set(job.folder.iterdir()), time.time()
     with contextlib.chdir(Path(job.root).parents[1]):  # the folder whose logs/rsl_rl is the root
-        status = train(job.arguments)
+        if job.play_arguments is None:
+            status = train(job.arguments)
+        else:  # closing such a simulator may end its process
+            status = subprocess.run([*PROGRAM, "train", *job.arguments]).returncode
     if status != 0:
         return status
     (attempt,) = (path for path in set(job.folder.iterdir()) - before if path.is_dir())

@@ -14,9 +14,13 @@ from importlib.metadata import entry_points
 from types import ModuleType
 from typing import Any, NoReturn
 
+from trudi_rsl.choices import NAMES
 from trudi_rsl.command_line import refuse_flags
-from trudi_rsl.errors import ConfigError
+from trudi_rsl.config import task_preset
+from trudi_rsl.config.overrides import parse_overrides
+from trudi_rsl.errors import ConfigError, nearest
 from trudi_rsl.hosts.host import Host, check_device
+from trudi_rsl.settings import SETTINGS
 from trudi_rsl.task_names import counterpart
 
 
@@ -44,14 +48,47 @@ class LaunchedHost(Host):
         render_mode: str | None = None,
     ) -> NoReturn:
         """Raise a ConfigError: this host makes environments only in its own commands."""
-        raise ConfigError(f"The simulator of task {task!r} starts itself; train it with scripts/train.py.")
+        raise ConfigError(f"The simulator of task {task!r} starts itself; train it with trudi train.")
 
     def require(self, task: str, device: str) -> None:
         """Raise a ConfigError: this host makes environments only in its own commands."""
         raise ConfigError(
             f"The simulator of task {task!r} starts itself, once per process, so it is not evaluated side by side with "
-            f"others. For one checkpoint: scripts/play.py --task {task} --checkpoint FILE --headless --episodes 32."
+            f"others. For one checkpoint: trudi play --task {task} --checkpoint FILE --headless --episodes 32."
         )
+
+    def run_settings(self, task: str, algo: str, overrides: Sequence[str]) -> dict[str, Any]:
+        """See :meth:`Host.run_settings`. All other settings are those of the host's own configuration of the task."""
+        if algo not in NAMES:
+            raise ConfigError(f"Unknown algorithm {algo!r}. {nearest(algo, NAMES)}")
+        given = {override.key_or_group: override.value() for override in parse_overrides(overrides)}
+        if limited := [name for name in ("agent.max_seconds", "agent.evaluation_episodes") if name in given]:
+            raise ConfigError(f"{self.title}'s training commands have no setting {limited[0]}.")
+        preset = task_preset(task, self.name, self.config_dir) if algo in SETTINGS else {}
+        agent = {name: preset.get("agent", {}).get(name) for name in ("num_steps_per_env", "max_iterations")}
+        num_envs = given.get("env.scene.num_envs", preset.get("env", {}).get("num_envs"))
+        return {
+            "task": task,
+            "algorithm": algo,
+            "agent": {name: given.get(f"agent.{name}", value) for name, value in agent.items()},
+            "env": {"num_envs": num_envs},
+            "preset": preset,
+            "overrides": list(overrides),
+        }
+
+    def try_task(self, task: str, settings: Mapping[str, Any], device: str | None = None) -> None:
+        """See :meth:`Host.try_task`. Only the launched host itself knows more than that it is installed."""
+        self.require_installed(task)
+
+    def train_arguments(self, overrides: Sequence[str]) -> list[str]:
+        """Return the flags and overrides with which ``trudi train`` trains a run of an experiment."""
+        devices = [text.partition("=")[2] for text in overrides if text.startswith("agent.device=")]
+        flags = ["--headless", *(["--device", devices[-1]] if devices else [])]
+        return [*flags, *(text for text in overrides if not text.startswith("agent.device="))]
+
+    def play_arguments(self, overrides: Sequence[str]) -> list[str]:
+        """Return the flags and overrides with which ``trudi play`` plays such a run, without the agent's."""
+        return [text for text in self.train_arguments(overrides) if not text.startswith("agent.")]
 
     def _launcher(self, args: argparse.Namespace, rest: Sequence[str]) -> ModuleType:
         self.require_installed(args.task)

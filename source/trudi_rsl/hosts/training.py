@@ -3,7 +3,6 @@
 
 from __future__ import annotations
 
-import argparse
 import contextlib
 from collections.abc import Callable, Collection
 from typing import Any
@@ -19,18 +18,6 @@ from trudi_rsl.distributed import broadcast_from_rank0, current_ranks
 from trudi_rsl.errors import ConfigError
 from trudi_rsl.rsl_rl_compat.contract import check_groups
 from trudi_rsl.runners import OnPolicyRunner
-
-
-def flag_settings(args: argparse.Namespace) -> dict[str, Any]:
-    """Return the values of the flags of ``scripts/train.py`` by the full names of their settings."""
-    same_name = ("max_iterations", "seed", "device", "num_threads", "experiment_name", "run_name", "logger", "load_run")
-    same_name = (*same_name, "verbose")
-    return {
-        "env.num_envs": args.num_envs,
-        **{f"agent.{name}": getattr(args, name) for name in same_name},
-        "agent.resume": True if args.resume or args.load_run or args.checkpoint else None,
-        "agent.load_checkpoint": args.checkpoint,
-    }
 
 
 def train(

@@ -19,7 +19,7 @@ from trudi_rsl.rsl_rl_compat.version import POLICY_STYLE
 def check_logger(logger: object) -> None:
     """Refuse a log writer that the installed RSL-RL cannot make, before it makes a run folder.
 
-    Known are :data:`~trudi_rsl.choices.LOGGERS` and, from RSL-RL 5.5 on, mappings with ``class_name`` and constructor arguments.
+    Known are :data:`~trudi_rsl.choices.LOGGERS` and, from RSL-RL 5.5 on, mappings with ``class_name`` and arguments.
 
     Raises:
         ConfigError: Listing the known ones.

@@ -31,7 +31,13 @@ class PointMassEnv(VecEnv):
         self.num_envs, self.device, self.cfg, self._settings = cfg.num_envs, device, vars(cfg), cfg
         self.action_low, self.action_high = -torch.ones(2, device=device), torch.ones(2, device=device)
         self._generator = torch.Generator(device).manual_seed(seed)
-        self._state, self.episode_length_buf = self._starts(), torch.zeros(cfg.num_envs, dtype=torch.long, device=device)
+        self.reset()
+
+    def reset(self) -> tuple[TensorDict, dict[str, Any]]:
+        """Start new episodes in all environments."""
+        self._state = self._starts()
+        self.episode_length_buf = torch.zeros(self.num_envs, dtype=torch.long, device=self.device)
+        return self.get_observations(), {}
 
     def _starts(self) -> Tensor:
         position = 2.0 * torch.rand(self.num_envs, 2, generator=self._generator, device=self.device) - 1.0
@@ -47,10 +53,10 @@ class PointMassEnv(VecEnv):
         force = actions.clamp(self.action_low, self.action_high)
         velocity = velocity + self.step_dt * (force - self._settings.drag * velocity)
         self._state = torch.cat([position + self.step_dt * velocity, velocity], dim=1)
-        reward, last, self.episode_length_buf = -self._state[:, :2].norm(dim=1), self._state, self.episode_length_buf + 1
-        time_outs = self.episode_length_buf >= self.max_episode_length
+        reward, last = -self._state[:, :2].norm(dim=1), self._state
+        time_outs = self.episode_length_buf + 1 >= self.max_episode_length
         self._state = torch.where(time_outs[:, None], self._starts(), self._state)
-        self.episode_length_buf = self.episode_length_buf.masked_fill(time_outs, 0)
+        self.episode_length_buf = (self.episode_length_buf + 1).masked_fill(time_outs, 0)
         extras = {"time_outs": time_outs, "final_obs": TensorDict({"policy": last}, [self.num_envs])}
         return self.get_observations(), reward, time_outs.long(), extras
 

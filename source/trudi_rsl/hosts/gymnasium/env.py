@@ -19,12 +19,11 @@ except ImportError as error:
     raise ImportError('Gymnasium tasks need gymnasium 1.2 or newer: pip install "gymnasium[mujoco]>=1.2"') from error
 
 from trudi_rsl.errors import CheckpointError, ConfigError
+from trudi_rsl.evaluation.episodes import NO_TIME_LIMIT
 from trudi_rsl.hosts.gymnasium.faults import Faults, Step
 from trudi_rsl.hosts.gymnasium.make import action_limits, make_env, observation_size, try_options, vectorize
 from trudi_rsl.hosts.gymnasium.state import SimulatorStates, time_limits
 
-NO_TIME_LIMIT = 1_000_000
-"""``max_episode_length`` of a task without a time limit: finite, because RSL-RL draws integers below it."""
 SUCCESS_KEYS = ("is_success", "success")
 """Names of the success flag in ``info``: Gymnasium-Robotics and Stable-Baselines3; Meta-World and others."""
 
@@ -47,7 +46,7 @@ class GymnasiumVecEnv(VecEnv):
     Beside those of :class:`rsl_rl.env.VecEnv`:
 
     Attributes:
-        max_episode_length: The task's time limit in steps, or :data:`NO_TIME_LIMIT`.
+        max_episode_length: The task's time limit in steps, or :data:`~trudi_rsl.evaluation.episodes.NO_TIME_LIMIT`.
         cfg: Arguments the environment was made from, for RSL-RL's log writers.
         task: The id the environment was made with.
         action_low: Lower action bound ``[A]``, float32, in the environment's units.

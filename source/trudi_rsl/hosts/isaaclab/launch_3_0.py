@@ -87,7 +87,7 @@ def play(args: argparse.Namespace, host_args: list[str]) -> None:
 
 
 def _arguments(args: argparse.Namespace, task: Task, checkpoint: Path | None) -> list[str]:
-    """Return the arguments of Isaac Lab's command; the flags of ``scripts/play.py`` are fewer."""
+    """Return the arguments of Isaac Lab's command; the flags of ``trudi play`` are fewer."""
     argv = ["--rl_library", "rsl_rl", "--task", task.id, "--agent", task.agent_key]
     if args.num_threads:
         torch.set_num_threads(args.num_threads)

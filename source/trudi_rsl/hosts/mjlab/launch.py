@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: BSD-3-Clause
-"""Running mjlab with the flags of ``scripts/train.py`` and ``scripts/play.py``."""
+"""Running mjlab with the flags of ``trudi train`` and ``trudi play``."""
 
 from __future__ import annotations
 
