@@ -16,8 +16,9 @@ from tests.properties.drawn import same
 from tests.rsl_rl.helpers import runner_cfg
 from tests.runners.test_stopping import At, logged
 from trudi_rsl.checkpoints.file import read_checkpoint
+from trudi_rsl.choices import EVALUATION_SEED
 from trudi_rsl.errors import ConfigError, NonFiniteError
-from trudi_rsl.evaluation.episodes import EVALUATION_SEED, evaluate
+from trudi_rsl.evaluation.episodes import evaluate
 from trudi_rsl.evaluation.policies import load_policy
 from trudi_rsl.evaluation.samplers import SamplerCfg
 from trudi_rsl.hosts.gymnasium.env import GymnasiumVecEnv

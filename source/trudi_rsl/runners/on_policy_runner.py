@@ -156,8 +156,7 @@ class OnPolicyRunner(RslRlOnPolicyRunner):
             self._retry_last_checkpoint()
             self._stop_logging()
             if self._writer is not None:
-                with contextlib.suppress(OSError):
-                    self._report.end(self)
+                self._report.end(self)
         except NonFiniteError as error:
             raise NonFiniteError(f"{error} {self._rescue()}") from error
         except Exception as error:

@@ -6,6 +6,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import statistics
 import sys
 import textwrap
@@ -148,16 +149,16 @@ def _chosen(metrics: Mapping[str, float]) -> list[tuple[str, str]]:
 
 
 def _header(metrics: Mapping[str, float]) -> str:
-    titles = "".join(f"{title:>10}" for title, _ in _chosen(metrics))
-    return f"{'iteration':>11}{'steps':>11}{'steps/s':>9}{'return':>9}{'length':>8}{titles}{'left':>9}"
+    titles = "".join(f"{title:>9}" for title, _ in _chosen(metrics))
+    return f"{'iteration':>11}{'steps':>11}{'steps/s':>8}{'return':>8}{'length':>7}{titles}{'left':>8}"
 
 
 def _row(runner: Any, iteration: Iteration, left: str) -> str:
     log, steps_per_second = runner.logger, _steps_per_second(runner, iteration)
     returns, lengths = (number(statistics.fmean(b)) if b else "-" for b in (log.rewbuffer, log.lenbuffer))
-    values = "".join(f"{number(iteration.metrics[name]):>10}" for _, name in _chosen(iteration.metrics))
+    values = "".join(f"{number(iteration.metrics[name]):>9}" for _, name in _chosen(iteration.metrics))
     count = f"{iteration.number}/{iteration.total}"
-    return f"{count:>11}{log.tot_timesteps:>11,}{steps_per_second:>9,.0f}{returns:>9}{lengths:>8}{values}{left:>9}"
+    return f"{count:>11}{log.tot_timesteps:>11,}{steps_per_second:>8,.0f}{returns:>8}{lengths:>7}{values}{left:>8}"
 
 
 def _block(runner: Any, iteration: Iteration, left: str) -> str:
@@ -230,7 +231,7 @@ def _next_commands(program: str, task: str | None, folder: Path) -> list[str]:
     path = Path(program)
     if path.name == "train.py":
         command = f"python {path.parent / '{}.py'}"
-    elif path.stem in ("trudi", "__main__"):
+    elif path.stem == "trudi" or path.parts[-2:] == ("trudi_rsl", "__main__.py"):
         command = "trudi {}"
     else:
         return []
@@ -245,4 +246,6 @@ def _next_commands(program: str, task: str | None, folder: Path) -> list[str]:
 
 
 def _print(text: str) -> None:
-    print(text, flush=True)
+    """Print; a full disk costs the text, not the training."""
+    with contextlib.suppress(OSError):
+        print(text, flush=True)
