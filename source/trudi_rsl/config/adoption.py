@@ -6,18 +6,19 @@ from __future__ import annotations
 from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 from omegaconf import DictConfig, OmegaConf
 
 from trudi_rsl.checkpoints.file import read_checkpoint
-from trudi_rsl.checkpoints.format import RunRecord, run_of
+from trudi_rsl.checkpoints.format import RunRecord, check_algorithm, check_task, class_basename, run_of, task_of
 from trudi_rsl.checkpoints.rebuild import with_known_classes
+from trudi_rsl.choices import Algorithm
 from trudi_rsl.config.compose import check_values
 from trudi_rsl.config.run_folder import load_params
 from trudi_rsl.config.schema import EnvCfg
 from trudi_rsl.errors import CheckpointError, ConfigError, as_checkpoint_error, one_line
-from trudi_rsl.settings import SELECTORS
+from trudi_rsl.settings import algorithm_of_settings
 
 SECTIONS = ("agent.algorithm", "agent.actor", "agent.critic")
 """Sections of an agent whose settings are taken over one by one; everything else is taken over as a whole."""
@@ -106,10 +107,12 @@ def continue_run(
         more_iterations: Iterations to add to those in the checkpoint; None takes the total, the user's or the run's.
 
     Raises:
-        CheckpointError: If the settings in the checkpoint do not fit.
+        CheckpointError: If the checkpoint is of another algorithm or task, or the settings in it do not fit.
         ConfigError: If the iterations are set in two ways, or are below 1.
     """
     content = read_checkpoint(checkpoint)
+    check_algorithm(content, _algorithm(cfg.agent.algorithm))
+    check_task(task_of(content), cfg.task)
     record, done = record_of(checkpoint, content), content.get("iter", -1) + 1
     cfg, overridden = adopt(cfg, named, record)
     if more_iterations is not None:
@@ -127,11 +130,16 @@ def continue_run(
     return Continuation(cfg, done, overridden, preset)
 
 
+def _algorithm(section: Mapping[str, Any]) -> Algorithm:
+    """Return the ``--algo`` name of an ``algorithm`` section."""
+    name = str(class_basename(section["class_name"])).lower()
+    return algorithm_of_settings(section) if name == "trudi" else cast(Algorithm, name)
+
+
 def adopt(cfg: DictConfig, named: Collection[str], record: RunRecord | None) -> tuple[DictConfig, str]:
     """Return a configuration with the settings of a run, and a sentence on those that the user has set differently.
 
-    Settings that the run does not have, since it is of an earlier version, keep their values. Nothing is taken over
-    from a run of another algorithm, which cannot be loaded.
+    Settings that the run does not have, since it is of an earlier version, keep their values.
     """
     if record is None or record["env"] is None or "preset" in named:
         return cfg, ""
@@ -139,8 +147,6 @@ def adopt(cfg: DictConfig, named: Collection[str], record: RunRecord | None) -> 
     with as_checkpoint_error():
         shared = {name: value for name, value in record["agent"].items() if name not in OWN_SETTINGS}
         agent = with_known_classes(shared)
-        if any(agent["algorithm"].get(name) != cfg.agent.algorithm.get(name) for name in ("class_name", *SELECTORS)):
-            return cfg, ""
         _take_over(adopted.env, record["env"], "env")
         _take_over(adopted.agent, agent, "agent")
     return adopted, replace_settings(adopted, cfg, named, record["task"])

@@ -56,18 +56,26 @@ def _log_once(message: str) -> None:
 
 
 def import_advice(task: str, error: BaseException) -> str | None:
-    """Return why a task cannot import MuJoCo and what to do about it; None if the error is of something else."""
-    while (cause := error.__cause__ or error.__context__) is not None:
-        error = cause
-    name = str(getattr(error, "name", None) or "")
-    if not (name.partition(".")[0] == "mujoco" or "mujoco" in str(error).lower()):
+    """Return why a task cannot import MuJoCo and what to do about it; None if the error is of something else.
+
+    Gymnasium's error says that MuJoCo is not installed, whatever the reason. An upgrade from MuJoCo 3 to 4 by pip
+    deletes files of the new version, and MuJoCo's own error has the remedy for that.
+    """
+    chain = [error]
+    while (cause := chain[-1].__cause__ or chain[-1].__context__) is not None:
+        chain.append(cause)
+    innermost = chain[-1]
+    name = str(getattr(innermost, "name", None) or "")
+    if name.partition(".")[0] != "mujoco" and not any("mujoco" in str(link).lower() for link in chain):
         return None
     try:
         installed = version("mujoco")
     except PackageNotFoundError:
         return f'Task {task!r} needs MuJoCo: pip install "gymnasium[mujoco]"'
+    told = [link for link in chain[1:] if "pip install" in str(link)]
+    reason = told[-1] if told else innermost
+    remedy = "" if told else " An upgrade may have left parts of two versions: pip install --force-reinstall mujoco"
     return (
-        f"Task {task!r} needs MuJoCo, and the installed version {installed} cannot be used "
-        f"({type(error).__name__}: {one_line(error)}). An upgrade may have left parts of two versions: pip install "
-        "--force-reinstall mujoco"
+        f"Task {task!r} needs MuJoCo, and the installed version {installed} cannot be imported: "
+        f"{type(reason).__name__}: {one_line(reason, 500)}{remedy}"
     )
