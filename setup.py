@@ -12,7 +12,7 @@ EXTRAS = {
     # Starts the runs of a sweep, on one machine or on Slurm.
     "sweep": ["submitit"],
 }
-# Everything that a command can use, named in every hint; simulators other than Gymnasium have environments of their own.
+# Everything that a command can use, named in every hint; other simulators have environments of their own.
 EXTRAS["all"] = sorted({requirement for requirements in EXTRAS.values() for requirement in requirements})
 EXTRAS |= {
     # pyright is a Node program; its `nodejs` extra brings Node as a wheel, so linting needs nothing from the system.

@@ -67,7 +67,7 @@ def test_of_several_runs_a_command_that_takes_one_policy_uses_the_newest_and_say
 def test_a_run_is_loaded_by_its_name_as_printed_or_by_a_regular_expression(experiment: Path) -> None:
     assert find_checkpoint(experiment, ODD_NAME).parent.name == ODD_NAME
     assert find_checkpoint(experiment, ".*-02_").parent.name == NAMES[1]
-    with pytest.raises(CheckpointError, match=f"matches '2026-02'.*{NAMES[0]}"):
+    with pytest.raises(CheckpointError, match=f"matches '2026-02'.*{NAMES[1]}"):
         find_checkpoint(experiment, "2026-02")
 
 

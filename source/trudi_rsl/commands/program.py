@@ -59,8 +59,8 @@ def usage() -> str:
             "",
             *lines,
             "",
-            "trudi COMMAND --help describes a command. A run is named by its folder, by a checkpoint in",
-            "it, or by a folder above it.",
+            "trudi COMMAND --help describes a command. A run is named by its folder, by a",
+            "checkpoint in it, or by a folder above it.",
         )
     )
 

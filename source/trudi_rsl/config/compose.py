@@ -8,13 +8,14 @@ installed RSL-RL's PPO and models), so that no default is written twice.
 from __future__ import annotations
 
 import collections.abc
+import contextlib
 import dataclasses
 import functools
 import inspect
 import re
 import types
 import typing
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import field
 from pathlib import Path, PureWindowsPath
 from typing import Any
@@ -22,7 +23,9 @@ from typing import Any
 from hydra import compose as hydra_compose
 from hydra import initialize_config_dir
 from hydra.core.config_store import ConfigStore
+from hydra.core.global_hydra import GlobalHydra
 from hydra.errors import HydraException
+from hydra.version import VersionBase
 from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
@@ -103,7 +106,7 @@ def compose(
     flags = [f"{key}={quoted(value)}" for key, value in (settings or {}).items() if value is not None]
     opened = (*OPEN_SECTIONS, *host.open_sections)
     user = [allow_new_keys(o, opened) for o in parsed if o.key_or_group != "preset"]
-    with initialize_config_dir(str(config_dir.resolve()), version_base="1.3"):
+    with _hydra(config_dir):
         try:
             if any((text.input_line or "").startswith(("+", "hydra")) for text in parsed):
                 # Hydra would add such a name, or take it for one of its own
@@ -156,6 +159,19 @@ def _reason(error: Exception) -> str:
         return " ".join(str(error).split())
     line = (cause.msg or str(cause)).strip().splitlines()[0]
     return f"{cause.full_key}: {line}" if cause.full_key else line
+
+
+@contextlib.contextmanager
+def _hydra(config_dir: Path) -> Iterator[None]:
+    """Initialize Hydra inside the block, also in a program that uses Hydra itself, whose state is restored."""
+    outer, version = GlobalHydra.instance().hydra, VersionBase.instance().getbase()
+    GlobalHydra.instance().clear()
+    try:
+        with initialize_config_dir(str(config_dir.resolve()), version_base="1.3"):
+            yield
+    finally:
+        GlobalHydra.instance().hydra = outer
+        VersionBase.instance().version_base = version
 
 
 def check_env_overrides(overrides: Sequence[str], host: HostSettings = GYMNASIUM) -> None:

@@ -109,15 +109,19 @@ def as_markdown(comparison: Comparison, improvements: bool = True) -> str:
 def printed_tables(comparison: Comparison) -> list[Table]:
     """Return tables to print that fit 80 columns: those of :func:`as_markdown` without the results of single seeds."""
     what = "success" if comparison.metric == "success" else "return"
-    tasks = Table(title=f"IQM of {what} [95 %], and mean ± std over seeds")
-    for name in ("task", "policy", "sampler"):
+    names = list(dict.fromkeys(row.task for row in comparison.rows))
+    title = f"IQM of {what} [95 %], and mean ± std over seeds"
+    tasks = Table(title=f"{names[0]}: {title}" if len(names) == 1 else title)
+    if len(names) > 1:
+        tasks.add_column("task", overflow="fold", min_width=min(24, max(map(len, names))))
+    for name in ("policy", "sampler"):
         tasks.add_column(name, overflow="fold")
     for name in ("IQM", "mean ± std", "seeds"):
         tasks.add_column(name, justify="right")
     for row in comparison.rows:
         mean = number(row.mean) if math.isnan(row.std) else f"{number(row.mean)} ± {number(row.std)}"
-        group = row.group
-        tasks.add_row(row.task, group.label, group.sampler, estimate_text(row.iqm), mean, str(len(row.by_seed)))
+        cells = [row.group.label, row.group.sampler, estimate_text(row.iqm), mean, str(len(row.by_seed))]
+        tasks.add_row(*([row.task] if len(names) > 1 else []), *cells)
     tables = [tasks]
     for panel in comparison.panels:
         if panel.title == ALL_TASKS:
