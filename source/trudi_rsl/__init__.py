@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from trudi_rsl.algorithms import DIME, DPPO, FPO, REPPO, SPO, TruDi
     from trudi_rsl.checkpoints.rebuild import load_actor_critic
+    from trudi_rsl.config.swap import trudi_cfg
     from trudi_rsl.deploy import Policy, export_checkpoint
     from trudi_rsl.policies import DiffusionActorCritic, GaussianActorCritic
     from trudi_rsl.runners import OnPolicyRunner
@@ -29,6 +30,7 @@ _ROOMS = {
     **dict.fromkeys(("DIMECfg", "REPPOCfg", "TruDiCfg"), "settings"),
     **dict.fromkeys(("Policy", "export_checkpoint"), "deploy"),
     "OnPolicyRunner": "runners",
+    "trudi_cfg": "config.swap",
 }
 
 __all__ = [
@@ -47,6 +49,7 @@ __all__ = [
     "TruDiCfg",
     "export_checkpoint",
     "load_actor_critic",
+    "trudi_cfg",
 ]
 
 

@@ -42,7 +42,7 @@ from trudi_rsl.config.ppo_names import section_names
 from trudi_rsl.config.presets import CONFIG_DIR, available, preset_of
 from trudi_rsl.config.run_folder import LOG_ROOT
 from trudi_rsl.config.schema import GYMNASIUM, HostSettings, RunnerCfg, TrainCfg
-from trudi_rsl.errors import ConfigError, nearest
+from trudi_rsl.errors import ConfigError, name_settings_as_overrides, nearest
 from trudi_rsl.rsl_rl_compat.version import INSTALLED, PPO_MODELS
 from trudi_rsl.settings import SETTINGS, DPPOCfg, TruDiCfg, family_overrides, schema_fields
 
@@ -82,6 +82,7 @@ def compose(
     Raises:
         ConfigError: If a name is unknown (with the nearest ones), or a value impossible.
     """
+    name_settings_as_overrides()
     if not config_dir.is_dir():
         raise ConfigError(f"No configuration files in {config_dir}: trudi_rsl is incomplete, so install it again.")
     if algo not in (algos := {*available("agent", config_dir), *SETTINGS}):

@@ -110,7 +110,7 @@ def _with_quotes(text: str) -> str:
     name, equals, value = text.partition("=")
     # of the task's constructor, text is more likely than a list; elsewhere no setting is text with commas
     is_text = value and value[0] not in "[{('\"" and ("," not in value or name.lstrip("+").startswith("env."))
-    return f"{name}{equals}{quoted(value)}" if is_text and "(" not in value else text
+    return f"{name}{equals}{quoted(value)}" if is_text else text
 
 
 def _hint(name: str, part: str, known: list[str] | None) -> str:

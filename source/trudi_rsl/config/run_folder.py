@@ -64,7 +64,7 @@ def create_run_folder(experiment: Path, run_name: str = "") -> Iterator[Path]:
 def find_checkpoint(experiment: Path, run_regex: str = ".*", checkpoint_regex: str = ANY_CHECKPOINT) -> Path:
     """Return the newest checkpoint of the newest run that has one; damaged files are skipped with a warning.
 
-    The regular expressions match the starts of names.
+    The regular expressions match the starts of names; one that is itself a name means only that.
 
     Raises:
         CheckpointError: If nothing matches.
@@ -101,8 +101,13 @@ def checkpoints_in(folder: Path) -> list[Path]:
 
 
 def select_checkpoint(experiment: Path, run_regex: str, checkpoint: str) -> Path:
-    """Return a checkpoint given by a path or by regular expressions; see :func:`one_checkpoint`, `find_checkpoint`."""
-    path = Path(checkpoint)
+    """Return a checkpoint given by a path or by regular expressions; see :func:`one_checkpoint`, `find_checkpoint`.
+
+    A run may be given by its path, too, as it is printed.
+    """
+    path, run = Path(checkpoint), Path(run_regex)
+    if len(run.parts) > 1 and run.is_dir():
+        experiment, run_regex = run.resolve().parent, run.resolve().name
     if path.exists():
         return one_checkpoint(checkpoint)
     if len(path.parts) > 1:
@@ -169,9 +174,9 @@ def _whole(files: Iterable[Path]) -> Iterator[Path]:
 
 
 def _matching(folder: Path, regex: str) -> list[Path]:
-    """Return the entries whose names match, in natural order of their numbers."""
+    """Return the entry of that very name, else those whose names match, in natural order of their numbers."""
     entries = list(folder.iterdir()) if folder.is_dir() else []
-    if same := [p for p in entries if p.name == regex]:  # as it was printed, whatever it means as an expression
+    if same := [p for p in entries if p.name == regex]:
         return same
     try:
         pattern = re.compile(regex)

@@ -22,6 +22,7 @@ from trudi_rsl.algorithms import TruDi
 from trudi_rsl.checkpoints.format import Algorithm
 from trudi_rsl.checkpoints.rebuild import load_actor_critic, with_known_classes
 from trudi_rsl.config.schema import HostSettings
+from trudi_rsl.environments.progress import close_envs
 from trudi_rsl.errors import CheckpointError, as_checkpoint_error
 from trudi_rsl.evaluation.episodes import NO_TIME_LIMIT, Policy
 from trudi_rsl.evaluation.samplers import SamplerCfg
@@ -58,7 +59,7 @@ class Simulation:
         env: Any = self.make_env(task, env_cfg, device, seed, render_mode)
         if env.max_episode_length < NO_TIME_LIMIT or "max_episode_steps" not in env_cfg:
             return env
-        env.close()
+        close_envs(env)
         logger.info(
             "Task %s has no time limit: episodes are cut after %d steps. env.max_episode_steps=N sets another limit.",
             task,
