@@ -36,7 +36,7 @@ def table_rows(output: str) -> list[list[str]]:
 
 def assert_pictures(stem: Path) -> None:
     """Check that ``stem`` + ``.png`` shows something light and dark, and that ``stem`` + ``.svg`` is one."""
-    import imageio.v3 as imageio  # tests of hosts use the rest of this module without it
+    import imageio.v3 as imageio  # the hosts' environments, whose tests use this module, lack it
 
     picture = imageio.imread(f"{stem}.png")
     assert picture.min() < 128 < picture.max()

@@ -14,7 +14,7 @@ from pathlib import Path
 
 from omegaconf import DictConfig, OmegaConf
 
-from trudi_rsl.config.schema import ANY_CHECKPOINT, GymnasiumEnvCfg, RunnerCfg
+from trudi_rsl.config.schema import ANY_CHECKPOINT, EnvCfg, RunnerCfg
 from trudi_rsl.config.yaml_file import read_yaml
 from trudi_rsl.errors import CheckpointError, ConfigError, one_line
 from trudi_rsl.files import is_whole
@@ -57,8 +57,8 @@ def find_checkpoint(
 ) -> Path:
     """Return the newest checkpoint of the newest run that has one; damaged files are skipped with a warning.
 
-    The regular expressions match the starts of names. Runs whose checkpoint ``accepts`` refuses are skipped: tasks may
-    share the folder of an experiment.
+    The regular expressions match the starts of names; one that is itself a name means only that. Runs whose checkpoint
+    ``accepts`` refuses are skipped: tasks may share the folder of an experiment.
 
     Raises:
         CheckpointError: If nothing matches.
@@ -99,8 +99,13 @@ def checkpoints_in(folder: Path) -> list[Path]:
 def select_checkpoint(
     experiment: Path, run_regex: str, checkpoint: str, accepts: Callable[[Path], bool] | None = None
 ) -> Path:
-    """Return a checkpoint given as a file, as a run folder, or by regular expressions; see :func:`find_checkpoint`."""
-    path = Path(checkpoint)
+    """Return a checkpoint given as a file, as a run folder, or by regular expressions; see :func:`find_checkpoint`.
+
+    A run may be given by its path, too, as it is printed.
+    """
+    path, run = Path(checkpoint), Path(run_regex)
+    if len(run.parts) > 1 and run.is_dir():
+        experiment, run_regex = run.resolve().parent, run.resolve().name
     if path.is_file():
         return path
     if path.is_dir():
@@ -124,8 +129,8 @@ def save_params(run_dir: Path, cfg: DictConfig) -> None:
     OmegaConf.save({"task": cfg.task, **cfg.env}, params / "env.yaml")
 
 
-def load_params(run_dir: Path) -> DictConfig:
-    """Read the result of :func:`save_params`: ``task``, ``agent`` and ``env``.
+def load_params(run_dir: Path, env_cfg: type[EnvCfg] = EnvCfg) -> DictConfig:
+    """Read the result of :func:`save_params`: ``task``, ``agent`` and ``env``, whose schema is ``env_cfg``.
 
     Raises:
         CheckpointError: If the folder contains no parameters, or those of another program.
@@ -133,7 +138,7 @@ def load_params(run_dir: Path) -> DictConfig:
     params = Path(run_dir) / "params"
     if not (params / "agent.yaml").is_file() or not (params / "env.yaml").is_file():
         raise CheckpointError(f"{run_dir} is not a run folder: it has no params/agent.yaml and params/env.yaml.")
-    env = _read(params / "env.yaml", GymnasiumEnvCfg)
+    env = _read(params / "env.yaml", env_cfg)
     agent = _read(params / "agent.yaml", RunnerCfg)
     task = env.pop("task", None)
     if not isinstance(task, str):
@@ -169,7 +174,9 @@ def _whole(files: Iterable[Path]) -> Iterator[Path]:
 
 
 def _matching(folder: Path, regex: str) -> list[Path]:
-    """Return the entries whose names match, in natural order of their numbers."""
+    """Return the entry of that very name, else those whose names match, in natural order of their numbers."""
+    if Path(regex).name == regex and (folder / regex).exists():
+        return [folder / regex]
     try:
         pattern = re.compile(regex)
     except re.error as error:
