@@ -11,6 +11,7 @@ import torch
 from tensordict import TensorDict
 from torch import Tensor
 
+from trudi_rsl.environments import episode_ends as module
 from trudi_rsl.environments.episode_ends import episode_ends, last_observations
 
 FALLS, DUE = torch.tensor([1, 0, 1, 0]), torch.tensor([0, 1, 1, 0])
@@ -81,8 +82,9 @@ def groups(**values: Tensor) -> TensorDict:
     ids=["group", "shape", "tensor", "list"],
 )
 def test_last_observations_of_another_form_are_none_and_the_reason_is_logged_once(
-    final: Any, why: str, capsys: pytest.CaptureFixture[str]
+    final: Any, why: str, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    monkeypatch.setattr(module, "_warned", set())
     obs = groups(policy=torch.ones(4, 3))
     for _ in range(2):
         assert last_observations({"final_obs": final}, obs, ["policy"]) is None
