@@ -66,7 +66,7 @@ def test_what_a_host_cannot_read_is_named_with_the_reason(raises: bool, capsys: 
     found = describe_environment(make_env(), ["policy"])
     del description._hosts["somesim"]
     ((name, reason),) = found["unreadable"].items()
-    assert name == ("managers" if raises else "robot.stiffness") and "no_such" in reason
+    assert name == ("environment" if raises else "robot.stiffness") and "no_such" in reason
     assert found["control_period_s"] == 0.02
     assert f"Exports will lack what could not be read: {name} ({reason})" in capsys.readouterr().out
 
