@@ -92,7 +92,7 @@ def _gpu_ids(device: str | None, distributed: bool) -> Any:
 def _find_resumed(cfg: Any, task: Task) -> Path:
     """Return the checkpoint to resume; refuse that of another task before the simulator starts."""
     experiment = LOG_ROOT / cfg.agent.experiment_name
-    checkpoint = select_checkpoint(experiment, cfg.agent.load_run, cfg.agent.load_checkpoint)
+    checkpoint = select_checkpoint(experiment, cfg.agent.load_run, cfg.agent.load_checkpoint, task.may_have_trained)
     identify(checkpoint, task.name, task.algo)
     return checkpoint
 
