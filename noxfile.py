@@ -5,7 +5,7 @@
 of their own: they install rsl-rl-lib without its dependencies into a folder of the running environment and put that
 first on the import path; `tests/rsl_rl/test_compat.py` checks that it is used.
 
-`hosts`: real Isaac Lab and mjlab, each in an environment of its own (tests/hosts/environments.py), with this package
+`hosts`: real Isaac Lab, mjlab and ManiSkill, each in an environment of its own (tests/hosts/environments.py), with this package
 installed from a wheel.
 """
 
@@ -58,6 +58,7 @@ def hosts(session: nox.Session, host: Host) -> None:
         except BuildError as error:
             session.error(str(error))
         environment = python.parents[1]
+        variables = host.variables(environment) if host.variables else {}
         for rsl_rl in host.rsl_rl or (None,):
             path = [package] if rsl_rl is None else [_rsl_rl(session, python, environment, rsl_rl), package]
             # Replaces pyproject.toml's pythonpath, which would put the sources before the installed package.
@@ -73,6 +74,7 @@ def hosts(session: nox.Session, host: Host) -> None:
                     "WARP_CACHE_PATH": str(environment / "warp"),
                     "TRUDI_EXPECT_HOST": host.name,
                     "TRUDI_EXPECT_RSL_RL": rsl_rl,
+                    **variables,
                 },
                 external=True,
             )
