@@ -51,6 +51,11 @@ class EpisodeResults:
     without a report has failed if others have one.
     """
 
+    def plain(self) -> dict[str, Any]:
+        """Return the results as lists ``returns``, ``lengths`` and ``success`` (or None)."""
+        success = None if self.success is None else self.success.tolist()
+        return {"returns": self.returns.tolist(), "lengths": self.lengths.tolist(), "success": success}
+
 
 def successes(extras: Mapping[str, Any], done: Tensor) -> Tensor | None:
     """Return the success of the episodes that ended in this step, where ``done`` ``[E]`` is true.

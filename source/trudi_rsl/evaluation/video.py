@@ -106,9 +106,11 @@ def _advice(task: str | None, error: Exception) -> str:
 
 def _fps(env: VecEnv) -> float:
     """Return the frames per second at which the task runs in real time."""
-    step_dt = getattr(env.unwrapped, "step_dt", None)  # type: ignore[attr-defined]  # Isaac Lab
-    metadata = getattr(env.unwrapped, "metadata", None) or {}  # type: ignore[attr-defined]  # Gymnasium
-    return 1.0 / step_dt if step_dt else metadata.get("render_fps") or 30
+    base = getattr(env, "unwrapped", env)
+    metadata = getattr(base, "metadata", None) or {}  # Gymnasium
+    if step_dt := getattr(base, "step_dt", None) or (not metadata and getattr(env, "step_dt", None)):
+        return 1.0 / step_dt
+    return metadata.get("render_fps") or 30
 
 
 def _writer(path: Path, fps: float) -> Any:
