@@ -5,8 +5,8 @@
 of their own: they install rsl-rl-lib without its dependencies into a folder of the running environment and put that
 first on the import path; `tests/rsl_rl/test_compat.py` checks that it is used.
 
-`hosts`: real Isaac Lab, mjlab and ManiSkill, each in an environment of its own (tests/hosts/environments.py), with this package
-installed from a wheel.
+`hosts`: real Isaac Lab, mjlab and ManiSkill, each in an environment of its own (tests/hosts/environments.py), with this
+package installed from a wheel.
 """
 
 import os

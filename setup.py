@@ -52,6 +52,7 @@ setup(
         "trudi_rsl.hosts": [
             "gymnasium = trudi_rsl.hosts.gymnasium.host:HOST",
             "isaaclab = trudi_rsl.hosts.launched:ISAACLAB",
+            "maniskill = trudi_rsl.hosts.maniskill.host:HOST",
             "mjlab = trudi_rsl.hosts.launched:MJLAB",
         ],
     },

@@ -3,8 +3,9 @@
 
     python benchmarks/maniskill_workers.py
 
-Runs in an environment with ManiSkill, for example that of its tests. Both step the same environments with the same random
-actions, in turn, episode ends included. Run it on an otherwise idle machine; the record has its load before each pass.
+Runs in an environment with ManiSkill, for example that of its tests. Both step the same environments with the same
+random actions, in turn, episode ends included. Run it on an otherwise idle machine; the record has its load before each
+pass.
 """
 
 from __future__ import annotations

@@ -57,7 +57,12 @@ def test_the_last_observation_is_that_of_the_ended_episode_and_the_next_that_of_
             kept = ~dones.bool()
             assert torch.equal(extras["final_obs"]["policy"][kept], obs["policy"][kept])
             assert torch.equal(extras["final_obs"]["policy"][:, -1], rewards)
-    assert seen == [([0, 1], [2, 3], [2, 0]), ([1, 0], [3, 1], [0, 1]), ([0, 1], [2, 3], [2, 0]), ([1, 0], [3, 1], [0, 1])]
+    assert seen == [
+        ([0, 1], [2, 3], [2, 0]),
+        ([1, 0], [3, 1], [0, 1]),
+        ([0, 1], [2, 3], [2, 0]),
+        ([1, 0], [3, 1], [0, 1]),
+    ]
 
 
 def test_success_once_counts_earlier_success_where_it_does_not_end_the_episode() -> None:
@@ -74,7 +79,7 @@ def test_a_faulty_environment_restarts_alone_and_its_transition_is_masked() -> N
     env.restarts_faulty = True
     first, second = actions_for(env, 2)
     env.step(first)
-    with pytest.warns(UserWarning, match="NaN or infinity in 1 of 2 environments, first in environment 1, 2 steps"):
+    with pytest.warns(UserWarning, match=r"NaN or infinity in 1 of 2 environments, first in environment 1, 2 steps"):
         obs, rewards, dones, extras = env.step(second)
     assert (dones.tolist(), extras["time_outs"].tolist(), rewards.tolist()) == ([0, 1], [False, True], [2.0, 0.0])
     assert extras["final_obs"]["policy"].isnan().all(1).tolist() == [False, True]
@@ -89,9 +94,9 @@ def test_a_fault_is_an_error_in_an_evaluation_and_where_it_does_not_end() -> Non
         env.step(actions_for(env, 1)[0])
     always = scripted(1, nan_at=1, seed=seed_with_parities(0))
     always.restarts_faulty = True
-    with pytest.raises(NonFiniteError, match="environment 0"):
+    with pytest.raises(NonFiniteError, match=r"environment 0"):
         always.step(actions_for(always, 1)[0])
-    with pytest.raises(NonFiniteError, match="the policy's action"):
+    with pytest.raises(NonFiniteError, match=r"the policy's action"):
         env.step(torch.full((2, env.num_actions), torch.nan))
 
 

@@ -43,14 +43,14 @@ def test_a_state_that_cannot_be_continued_starts_new_episodes_with_one_warning()
     saved = env.state_dict()
     more = ManiSkillVecEnv(PUSH, 2)
     more.step(torch.zeros(2, 8))
-    with pytest.warns(UserWarning, match="starts new episodes: the state is of 1 environments, not 2") as caught:
+    with pytest.warns(UserWarning, match=r"starts new episodes: the state is of 1 environments, not 2") as caught:
         more.load_state_dict(saved)
     assert (len(caught), more.episode_length_buf.tolist()) == (1, [0, 0])
-    with pytest.warns(UserWarning, match="starts new episodes: .*GPU"):
+    with pytest.warns(UserWarning, match=r"starts new episodes: .*GPU"):
         env.load_state_dict(saved | {"exact": False})
-    with pytest.raises(CheckpointError, match="of task 'StackCube-v1'"):
+    with pytest.raises(CheckpointError, match=r"of task 'StackCube-v1'"):
         env.load_state_dict(saved | {"task": "StackCube-v1"})
-    with pytest.raises(CheckpointError, match="7 actions.*has 8"):
+    with pytest.raises(CheckpointError, match=r"7 actions.*has 8"):
         env.load_state_dict(saved | {"actions": saved["actions"][..., :7]})
 
 
@@ -60,6 +60,6 @@ def test_a_simulation_that_does_not_repeat_itself_is_reported() -> None:
         env.step(action)
     saved = through_a_file(env.state_dict())
     saved["actions"][0, 0, 0] += 0.5
-    with pytest.warns(UserWarning, match="does not continue exactly: .* 1 of 1 environments"):
+    with pytest.warns(UserWarning, match=r"does not continue exactly: .* 1 of 1 environments"):
         env.load_state_dict(saved)
     assert env.episode_length_buf.tolist() == [3]

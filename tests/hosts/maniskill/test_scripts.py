@@ -88,7 +88,9 @@ def test_evaluate_compares_checkpoints_and_reports_success(
     push_run: Path, monkeypatch: pytest.MonkeyPatch, capsys: Capsys, tmp_path: Path
 ) -> None:
     evaluate = ScriptHere("evaluate.py", tmp_path, monkeypatch, capsys)
-    evaluate("--checkpoints", push_run / "model_1.pt", push_run / "model_3.pt", "--episodes", "2", "--output", "results")
+    evaluate(
+        "--checkpoints", push_run / "model_1.pt", push_run / "model_3.pt", "--episodes", "2", "--output", "results"
+    )
     found = json.loads(next(tmp_path.glob("results/*.json")).read_text())
     assert "success" in json.dumps(found)
 

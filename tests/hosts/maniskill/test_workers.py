@@ -52,7 +52,7 @@ def test_a_lost_worker_is_reported_and_the_others_end() -> None:
     os.kill(min(workers), signal.SIGTERM)  # a stop of the whole process group is the training's to handle
     env.step(torch.zeros(2, 8))
     os.kill(min(workers), signal.SIGKILL)
-    with pytest.raises(ProcessLostError, match="signal 9"):
+    with pytest.raises(ProcessLostError, match=r"signal 9"):
         for _ in range(2):
             env.step(torch.zeros(2, 8))
     env.close()
@@ -60,7 +60,7 @@ def test_a_lost_worker_is_reported_and_the_others_end() -> None:
 
 
 def test_an_error_of_a_worker_is_raised_here() -> None:
-    with pytest.raises(ConfigError, match="no control mode 'pd_joint_poz'.*'pd_joint_pos'"):
+    with pytest.raises(ConfigError, match=r"no control mode 'pd_joint_poz'.*'pd_joint_pos'"):
         ManiSkillVecEnv(SCRIPTED, 2, workers=2, control_mode="pd_joint_poz")
 
 

@@ -5,8 +5,6 @@ from __future__ import annotations
 
 from typing import Any
 
-__all__ = ["ManiSkillVecEnv"]
-
 
 def __getattr__(name: str) -> Any:
     if name == "ManiSkillVecEnv":

@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Iterator, Mapping
 from dataclasses import replace
 from typing import Any
@@ -24,14 +25,15 @@ def describe(options: TaskOptions) -> dict[str, Any]:
         each, and ``command_low`` and ``command_high``, the commands of the lowest and highest action in the
         controller's units (radians, metres), changes of the target per action if ``is_delta``.
     """
-    with quiet(), make_simulation(replace(options, obs_mode="state_dict")) as env:
+    with quiet(), contextlib.closing(make_simulation(replace(options, obs_mode="state_dict"))) as env:
         obs, _ = env.reset(seed=0)
-        terms = [{"name": name, "size": size} for name, size in _sizes(obs)]
         agent: Any = env.get_wrapper_attr("agent")
         robots = getattr(agent, "agents_dict", None) or {"": agent}
-        names = sorted(robots)  # as Gymnasium orders a Dict space
-        controllers = [entry for name in names for entry in _controllers(name, robots[name])]
-    return {"obs_terms": terms, "controllers": controllers}
+        return {
+            "obs_terms": [{"name": name, "size": size} for name, size in _sizes(obs)],
+            # sorted as Gymnasium sorts the entries of a Dict space
+            "controllers": [entry for name in sorted(robots) for entry in _controllers(name, robots[name])],
+        }
 
 
 def _sizes(obs: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, int]]:

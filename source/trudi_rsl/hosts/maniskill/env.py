@@ -15,10 +15,10 @@ from tensordict import TensorDict
 from torch import Tensor
 
 from trudi_rsl.errors import CheckpointError, ConfigError, nearest
-from trudi_rsl.hosts.maniskill.faults import RestartedFaults, faulty_rows, require_finite
 from trudi_rsl.hosts.gymnasium.env import EnvCfg
 from trudi_rsl.hosts.maniskill.backends import choose_backend, choose_workers, simulate
 from trudi_rsl.hosts.maniskill.description import describe
+from trudi_rsl.hosts.maniskill.faults import RestartedFaults, faulty_rows, require_finite
 from trudi_rsl.hosts.maniskill.make import CPU, OBS_MODE, TaskOptions
 from trudi_rsl.hosts.maniskill.simulations import Step
 
@@ -228,7 +228,7 @@ class ManiSkillVecEnv(VecEnv):
         return self._simulations.render()
 
     def alike(self, num_envs: int, seed: int) -> ManiSkillVecEnv:
-        """Make further environments of the same task; a subclass with other constructor arguments must override this."""
+        """Make further environments of the same task; a subclass with another constructor must override this."""
         return self._make_alike(num_envs=num_envs, seed=seed)
 
     def describe(self, groups: Sequence[str]) -> dict[str, Any]:
@@ -345,8 +345,8 @@ class ManiSkillVecEnv(VecEnv):
         if past.shape[2] != self.num_actions or state["observations"].shape != self._obs.shape:
             raise CheckpointError(
                 f"The saved episodes have {past.shape[2]} actions and observations of {state['observations'].shape[1]} "
-                f"numbers, {self.task} has {self.num_actions} and {self._obs.shape[1]}. Resume with the env settings of "
-                "the saved run."
+                f"numbers, {self.task} has {self.num_actions} and {self._obs.shape[1]}. Resume with the env settings "
+                "of the saved run."
             )
         counts, offsets = state["episode_steps"].tolist(), state["offsets"].tolist()
         seeds = [episode_seed(self._seed + i, int(episode)) for i, episode in enumerate(self._episodes)]

@@ -52,7 +52,9 @@ def make_env(name: str, cfg: ManiSkillEnvCfg, device: str, seed: int, render_mod
     if bounds is not None and len(bounds) != 2:
         raise ConfigError(f"env.action_bounds must be [low, high]; got {list(bounds)}.")
     settings["action_bounds"] = None if bounds is None else (bounds[0], bounds[1])
-    return ManiSkillVecEnv(name, settings.pop("num_envs"), device=device, seed=seed, render_mode=render_mode, **settings)
+    return ManiSkillVecEnv(
+        name, settings.pop("num_envs"), device=device, seed=seed, render_mode=render_mode, **settings
+    )
 
 
 def tasks() -> Sequence[str]:
@@ -80,7 +82,7 @@ HOST = EnvironmentHost(
     name="maniskill",
     title="ManiSkill3",
     package="mani_skill",
-    install='pip install "mani-skill==3.0.1"',
+    install='Run: pip install "mani-skill==3.0.1"',
     patterns=(*PAPER_TASKS, *OTHER_TASKS),
     tasks=tasks,
     env_cfg=ManiSkillEnvCfg,

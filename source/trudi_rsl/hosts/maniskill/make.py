@@ -1,4 +1,5 @@
 # SPDX-License-Identifier: BSD-3-Clause
+# pyright: reportMissingImports=false
 """Making one simulation of a ManiSkill task, with errors that say what to change."""
 
 from __future__ import annotations
@@ -77,8 +78,8 @@ class TaskOptions:
         spec = _spec(self.task)
         if self.obs_mode != OBS_MODE:
             raise ConfigError(
-                f"env.obs_mode={self.obs_mode} is not supported. Supported is {OBS_MODE!r}, one vector with all numbers "
-                "of ManiSkill's 'state_dict'; images and point clouds are not."
+                f"env.obs_mode={self.obs_mode} is not supported. Supported is {OBS_MODE!r}, one vector with all "
+                "numbers of ManiSkill's 'state_dict'; images and point clouds are not."
             )
         if OBS_MODE not in spec.cls.SUPPORTED_OBS_MODES:
             modes = ", ".join(spec.cls.SUPPORTED_OBS_MODES)
@@ -196,9 +197,10 @@ def _explained(options: TaskOptions, error: Exception) -> ConfigError:
     if not has_vulkan_device():
         return ConfigError(f"{VULKAN} ({text}).")
     if options.control_mode is not None and options.control_mode in text:
-        with make_simulation(replace(options, control_mode=None)) as env:
-            agent: Any = env.unwrapped.agent  # type: ignore[attr-defined]
-            modes = getattr(agent, "agents", [agent])[0].supported_control_modes
+        env = make_simulation(replace(options, control_mode=None))
+        agent: Any = env.get_wrapper_attr("agent")
+        modes = getattr(agent, "agents", [agent])[0].supported_control_modes
+        env.close()
         where = f"Task {options.task!r} has no control mode {options.control_mode!r} (env.control_mode)."
         return ConfigError(f"{where} {nearest(options.control_mode, modes)}")
     chosen = f" with env_kwargs {dict(options.env_kwargs)}" if options.env_kwargs else ""

@@ -169,7 +169,7 @@ class GpuSimulation:
     def reset(self, indices: Sequence[int], seeds: Sequence[int]) -> torch.Tensor:
         """Start new episodes and return their observations ``[K, O]``; the seeds determine them together."""
         if len(indices) == self._num_envs:
-            obs, _ = self._env.reset(seed=list(seeds))
+            obs, _ = self._env.reset(seed=list(seeds))  # pyright: ignore[reportArgumentType]
             return obs.reshape(self._num_envs, -1)
         # Seeds in a partial reset would replace those of the running episodes. Without, a reset draws from torch's
         # global generator, from which the policy draws, too.

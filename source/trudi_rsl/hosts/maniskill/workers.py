@@ -67,15 +67,15 @@ class WorkerSimulations:
 
     def reset(self, indices: Sequence[int], seeds: Sequence[int]) -> np.ndarray:
         """Start new episodes, each determined by its seed, and return their observations ``[K, O]``."""
-        indices, seeds = np.asarray(indices), np.asarray(seeds)
-        homes = np.searchsorted(self._ends, indices, side="right")
+        rows, seed_of = np.asarray(indices), np.asarray(seeds)
+        homes = np.searchsorted(self._ends, rows, side="right")
         used = np.unique(homes).tolist()
         for w in used:
             mine = homes == w
-            self._workers[w].send("reset", (indices[mine] - self._starts[w]).tolist(), seeds[mine].tolist())
+            self._workers[w].send("reset", (rows[mine] - self._starts[w]).tolist(), seed_of[mine].tolist())
         obs = np.empty((len(indices), self.layout.num_obs), dtype=np.float32)
-        for w, rows in zip(used, _receive_all([self._workers[w] for w in used]), strict=True):
-            obs[homes == w] = rows
+        for w, first in zip(used, _receive_all([self._workers[w] for w in used]), strict=True):
+            obs[homes == w] = first
         return obs
 
     def step(self, actions: np.ndarray) -> Step:
@@ -183,7 +183,11 @@ def _serve(handle: int, first: bool) -> None:
     torch.set_num_threads(1)
     simulations: Any = None
     # all workers would warn alike
-    with contextlib.nullcontext() if first else quiet(), Connection(handle) as connection, contextlib.suppress(EOFError, ConnectionResetError, BrokenPipeError):
+    with (
+        contextlib.nullcontext() if first else quiet(),
+        Connection(handle) as connection,
+        contextlib.suppress(EOFError, ConnectionResetError, BrokenPipeError),
+    ):
         while True:
             method, args = connection.recv()
             result = error = None
