@@ -202,7 +202,7 @@ def test_each_algorithm_gets_the_samplers_that_it_supports() -> None:
         ({"evaluation": {"samplers": []}}, "list of samplers is empty"),
         ({"evaluation": {"episodes": 0}}, "episodes must be an integer of at least 1"),
         ({"normalize": {TASK: [0, 0]}}, "must be finite and differ"),
-        ({"seed": [1]}, "unknown entry 'seed'. Did you mean 'seeds'"),
+        ({"seed": [1]}, "unknown entry 'seed'. Did you mean .*'seeds'"),
         ({"seeds": ["one"]}, "seeds.*one"),
         ({"seeds": [[1]]}, "seeds must list single values"),
         ({"seconds": {"trudi": [3]}}, "seconds must list single values"),

@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
@@ -34,3 +35,6 @@ def installed(monkeypatch: pytest.MonkeyPatch, *folders: Path) -> Iterator[None]
     finally:
         monkeypatch.undo()
         registry.hosts.cache_clear()
+        for name, module in list(sys.modules.items()):
+            if any(Path(getattr(module, "__file__", None) or ".").is_relative_to(folder) for folder in folders):
+                del sys.modules[name]

@@ -138,7 +138,6 @@ def test_a_broken_host_of_another_package_is_left_out_with_a_warning(
     body: str, reason: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
     (tmp_path / "broken_module.py").write_text(body)
-    monkeypatch.delitem(sys.modules, "broken_module", raising=False)
     write_metadata(tmp_path, "broken_package", {"broken": "broken_module:HOST"})
     with installed(monkeypatch, tmp_path), caplog.at_level(logging.WARNING):
         assert {host.name for host in hosts()} == set(OWN_HOSTS)

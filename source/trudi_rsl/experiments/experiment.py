@@ -5,7 +5,6 @@ from __future__ import annotations
 
 import contextlib
 import dataclasses
-import math
 import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
@@ -27,6 +26,7 @@ from trudi_rsl.evaluation.samplers import SamplerCfg, expand_samplers, supported
 from trudi_rsl.experiments.job import Job
 from trudi_rsl.hosts.launched import LaunchedHost
 from trudi_rsl.hosts.registry import canonical_name, find_host
+from trudi_rsl.plain_values import is_finite
 
 Section = TypeVar("Section")
 RESERVED_SETTINGS = ("agent.seed", "agent.experiment_name", "agent.run_name", "agent.resume", "agent.logger")
@@ -92,7 +92,7 @@ class Experiment:
     normalize: dict[str, Any] = field(default_factory=dict)
     """Task to the returns that count as 0 and 1; if all tasks are listed, the report also aggregates over tasks."""
     evaluation: EvaluationSection = field(default_factory=EvaluationSection)
-    speed: dict[str, dict[str, float]] = field(default_factory=dict)
+    speed: dict[str, Any] = field(default_factory=dict)
     """Pattern of tasks to algorithm to environment steps per second of a run, for the hours that a dry run expects."""
     speed_source: str = ""
     """Where these numbers are from: machine, task, who measured."""
@@ -142,7 +142,10 @@ def from_mapping(content: Mapping[str, Any], source: str) -> Experiment:
     experiment = _parse(Experiment, content, source)
     # the file alone is checked: flags may leave listed algorithms out
     entries = {"algorithm_overrides": experiment.algorithm_overrides, "seconds": experiment.seconds}
-    entries |= {f"speed of {pattern}": speeds for pattern, speeds in experiment.speed.items()}
+    for pattern, speeds in experiment.speed.items():
+        if not isinstance(speeds, Mapping):
+            raise ConfigError(f"{source}: speed of {pattern} must be a section of algorithms, not {speeds!r:.80}.")
+        entries[f"speed of {pattern}"] = speeds
     entries |= {f"variant {name!r}": variant.algorithms or [] for name, variant in experiment.named_variants().items()}
     for entry, names in entries.items():
         for name in names:
@@ -151,8 +154,10 @@ def from_mapping(content: Mapping[str, Any], source: str) -> Experiment:
                 raise ConfigError(f"{entry} names {name!r}, which is not among the algorithms. {hint}")
     for pattern, speeds in experiment.speed.items():
         for algorithm, speed in speeds.items():
-            if not 0.0 < speed < math.inf:
-                raise ConfigError(f"speed of {algorithm} on {pattern} must be above 0 steps per second; got {speed}.")
+            if not is_finite(speed) or speed <= 0.0:
+                raise ConfigError(
+                    f"speed of {algorithm} on {pattern} must be above 0 steps per second; got {speed!r:.80}."
+                )
     return experiment
 
 
