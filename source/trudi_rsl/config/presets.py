@@ -35,8 +35,8 @@ def preset_of(task: str, algo: str, host: str = "gymnasium", config_dir: Path = 
     if algo not in tables:
         with_presets = ", ".join(sorted(tables)) or "none"
         raise ConfigError(
-            f"The host {host} has no presets for {algo!r}, only for: {with_presets}. Choose one with preset=NAME, or add "
-            f"a section {algo} to the host's part of {config_dir / 'tasks.yaml'}."
+            f"The host {host} has no presets for {algo!r}, only for: {with_presets}. Choose one with preset=NAME, or "
+            f"add a section {algo} to the host's part of {config_dir / 'tasks.yaml'}."
         )
     name = task.rpartition(":")[2]
     for preset, patterns in tables[algo].items():

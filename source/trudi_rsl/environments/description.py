@@ -7,6 +7,8 @@ Imports no torch: Isaac Lab loads the modules that register hosts in every one o
 from __future__ import annotations
 
 import logging
+import math
+import numbers
 from collections.abc import Callable, Sequence
 from importlib.metadata import entry_points
 from typing import TYPE_CHECKING, Any, NamedTuple
@@ -66,6 +68,21 @@ def task_name(env: VecEnv) -> str | None:
     return None
 
 
+def control_period(*holders: Any, name: str = "step_dt") -> float | None:
+    """Return the first attribute of this name that is a positive number, in seconds; None if there is none.
+
+    Projects use the name for anything else, too: text, functions, properties that fail.
+    """
+    for holder in holders:
+        try:
+            seconds = getattr(holder, name, None)
+        except Exception:  # a property of a project
+            continue
+        if isinstance(seconds, numbers.Real) and not isinstance(seconds, bool) and 0.0 < seconds < math.inf:
+            return float(seconds)
+    return None
+
+
 def describe_environment(env: VecEnv, groups: Sequence[str]) -> dict[str, Any]:
     """Return the metadata of an environment that a robot's software needs, for exported policies.
 
@@ -76,9 +93,8 @@ def describe_environment(env: VecEnv, groups: Sequence[str]) -> dict[str, Any]:
     """
     base: Any = getattr(env, "unwrapped", env)
     metadata: dict[str, Any] = {}
-    period = getattr(env, "step_dt", None) or getattr(base, "step_dt", None)
-    if period is not None:
-        metadata["control_period_s"] = float(period)
+    if (period := control_period(env, base)) is not None:
+        metadata["control_period_s"] = period
     manager = getattr(base, "action_manager", None)
     host = None if manager is None else host_functions(manager)
     if host is not None:
