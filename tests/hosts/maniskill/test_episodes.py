@@ -38,20 +38,20 @@ def test_every_output_equals_plain_maniskill_with_the_same_seeds_and_actions(
 ) -> None:
     env = ManiSkillVecEnv(task, 2, seed=7, max_episode_steps=4)
     assert env.get_observations()["policy"].shape == (2, num_obs)
-    assert (env.num_actions, env.cfg["reward_mode"], env.step_dt) == (num_actions, reward_mode, 0.05)
+    cfg: Any = env.cfg
+    assert (env.num_actions, cfg["reward_mode"], env.step_dt) == (num_actions, reward_mode, 0.05)
     plain: Any = gym.make(
         task, obs_mode="state", render_backend="cpu", sim_backend="physx_cpu", reward_mode=reward_mode
     )
     assert REGISTERED_ENVS[task].max_episode_steps == limit
     actions = actions_for(env, 6)
-    spaces = plain.action_space.spaces if isinstance(plain.action_space, gym.spaces.Dict) else {"": plain.action_space}
+    space = plain.action_space
+    spaces: dict[str, Any] = space.spaces if isinstance(space, gym.spaces.Dict) else {"": space}
     expected, _ = plain.reset(seed=episode_seed(8, 0))
     torch.testing.assert_close(env.get_observations()["policy"][1], expected[0], rtol=0.0, atol=0.0)
     for step, action in enumerate(actions, start=1):
         obs, rewards, dones, extras = env.step(action)
-        parts = torch.split(
-            action[1], [space.shape[-1] for space in spaces.values()]
-        )  # the robots in their names' order
+        parts = torch.split(action[1], [part.shape[-1] for part in spaces.values()])  # the robots in their names' order
         by_robot = {name: part.numpy() for name, part in zip(sorted(spaces), parts, strict=True)}
         last, reward, terminated, _, info = plain.step(by_robot.get("", by_robot))
         assert not terminated and not info["success"], "choose other actions"
