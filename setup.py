@@ -54,6 +54,7 @@ setup(
             "isaaclab = trudi_rsl.hosts.launched:ISAACLAB",
             "maniskill = trudi_rsl.hosts.maniskill.host:HOST",
             "mjlab = trudi_rsl.hosts.launched:MJLAB",
+            "playground = trudi_rsl.hosts.playground.host:HOST",
         ],
     },
     python_requires=">=3.11",

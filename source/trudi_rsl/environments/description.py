@@ -89,9 +89,9 @@ def describe_environment(env: VecEnv, groups: Sequence[str]) -> dict[str, Any]:
 
     This is ``control_period_s`` in seconds for environments with a ``step_dt``, and ``obs_terms``, ``commands``,
     ``actions`` and ``robot`` for those of Isaac Lab and mjlab with managers, and for environments that describe
-    themselves with a method ``describe(groups)``. What an environment does not provide is left out, and managers that
-    cannot be read are logged once: training does not need them. ``groups`` are the observation groups that the policy
-    reads.
+    themselves with a method ``describe(groups)``. What an environment does not provide is left out. So is what cannot
+    be read, since training does not need it; it is logged, and ``unreadable`` maps names to reasons. ``groups`` are the
+    observation groups that the policy reads.
     """
     base: Any = getattr(env, "unwrapped", env)
     metadata: dict[str, Any] = {}
@@ -104,6 +104,8 @@ def describe_environment(env: VecEnv, groups: Sequence[str]) -> dict[str, Any]:
         try:
             metadata |= describe(groups)
         except Exception as error:  # a project's own managers and terms may lack anything
-            message = "Exports will lack the robot's joints and observations, which could not be read: %s: %s"
-            logger.warning(message, type(error).__name__, error)
+            metadata["unreadable"] = {"environment": f"{type(error).__name__}: {error}"}
+    if unreadable := metadata.get("unreadable"):
+        parts = "; ".join(f"{name} ({reason})" for name, reason in unreadable.items())
+        logger.warning("Exports will lack what could not be read: %s.", parts)
     return metadata
