@@ -18,8 +18,9 @@ import torch
 from torch.distributed import TCPStore  # pyright: ignore[reportPrivateImportUsage]
 from torch.distributed.run import get_args_parser
 
-from scripts.train import main, parse, settings
+from scripts.train import main
 from trudi_rsl import distributed
+from trudi_rsl.commands.train import parse
 from trudi_rsl.config import compose
 from trudi_rsl.distributed import (
     TORCHRUN_VARIABLES,
@@ -33,6 +34,7 @@ from trudi_rsl.distributed import (
     join_gloo,
     quiet_unless_rank0,
 )
+from trudi_rsl.hosts.host import flag_settings
 
 ROOT = Path(__file__).resolve().parents[2]
 SBATCH = ROOT / "scripts" / "slurm" / "train_distributed.sbatch"
@@ -60,7 +62,7 @@ def test_torchrun_and_the_flag_are_refused_without_each_other(
         monkeypatch.setenv(name, value)
     assert main(["--task", "PlanarObstacle-v0", *flags]) == 2
     (line,) = capsys.readouterr().err.splitlines()
-    assert "torchrun --nproc_per_node=" in line and "scripts/train.py --distributed" in line
+    assert "torchrun --nproc_per_node=" in line and "-m trudi_rsl train --distributed" in line
 
 
 def test_the_launch_is_checked_without_importing_torch() -> None:
@@ -122,7 +124,7 @@ def test_the_slurm_example_is_accepted_by_torchrun_and_by_the_script(tmp_path: P
     assert (ROOT / launch.training_script).is_file()
     args, overrides = parse(launch.training_script_args)
     assert args.distributed and overrides == []
-    assert compose(args.task, args.algo, overrides, settings=settings(args)).agent.seed == 1
+    assert compose(args.task, args.algo, overrides, settings=flag_settings(args)).agent.seed == 1
 
 
 @pytest.fixture

@@ -55,7 +55,8 @@ def our_run(tmp_path_factory: pytest.TempPathFactory) -> Done:
 def check_settings(done: Done) -> None:
     """Check that the run folder and the checkpoint have the settings of the preset and the override."""
     assert done.returncode == 0, done.output
-    expected = TruDiCfg.from_dict(task_preset(TASK)["agent"]["algorithm"] | SMALL | {"kl_bound": KL_BOUND}).to_dict()
+    preset = task_preset(TASK, "isaaclab")["agent"]["algorithm"]
+    expected = TruDiCfg.from_dict(preset | SMALL | {"kl_bound": KL_BOUND}).to_dict()
     _policy, spec = load_actor_critic(done.checkpoint)
     for saved in (TruDiCfg.from_dict(spec["settings"]).to_dict(), done.agent["algorithm"]):
         assert {name: saved[name] for name in expected} == expected
@@ -121,7 +122,7 @@ def test_our_script_trains_under_the_old_name_with_the_same_settings_plays_and_e
 
 def test_our_script_resumes_the_newest_run(our_run: Done) -> None:
     before, run_folder = iterations(our_run), our_run.run_folder
-    done = ours("train.py", *TWO, "--resume", folder=our_run.folder)
+    done = ours("train.py", "--more_iterations", "2", "--resume", folder=our_run.folder)
     assert done.returncode == 0, done.output
     assert done.run_folder != run_folder
     assert iterations(done) > before

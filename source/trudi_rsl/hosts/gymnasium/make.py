@@ -17,6 +17,7 @@ from gymnasium.spaces import Box, Space
 
 import trudi_rsl.tasks  # noqa: F401  registers the built-in tasks
 from trudi_rsl.errors import ConfigError, nearest
+from trudi_rsl.hosts.gymnasium.mujoco_messages import import_advice, log_warnings_once
 
 _OPTION_ERRORS = (TypeError, ValueError, LookupError, AttributeError, OSError, AssertionError, ArithmeticError)
 """Exceptions that simulators raise for unusable option values."""
@@ -94,17 +95,18 @@ def make_env(
         options["render_mode"] = render_mode
         if sys.platform == "linux" and not (os.environ.get("DISPLAY") or os.environ.get("WAYLAND_DISPLAY")):
             os.environ.setdefault("MUJOCO_GL", "egl")  # MuJoCo's default needs a window system
+    log_warnings_once(task)
     try:
         return gym.make(task, **options)
     except (ImportError, gym.error.DependencyNotInstalled) as error:
-        if getattr(error, "name", None) == "mujoco" or "MuJoCo is not installed" in str(error):
-            raise ImportError(f'Task {task!r} needs MuJoCo: pip install "gymnasium[mujoco]"') from error
+        if (advice := import_advice(task, error)) is not None:
+            raise ImportError(advice) from error
         raise ImportError(
             f"Task {task!r} needs a package that is not installed or a newer version of the task: {error}"
         ) from error
     except gym.error.Error as error:
         raise ConfigError(
-            f"Gymnasium cannot make task {task!r}: {error} {nearest(task, _latest_ids())} "
+            f"Gymnasium cannot make task {task!r}: {error} {nearest(task, latest_ids())} "
             "A task of another package is named 'module:Env-v0'."
         ) from error
     except _OPTION_ERRORS as error:
@@ -153,7 +155,8 @@ def _unusable_options(task: str, env_kwargs: Mapping[str, Any], error: Exception
     return f"Task {task!r} cannot run with env_kwargs {dict(env_kwargs)}: {type(error).__name__}: {reason}"
 
 
-def _latest_ids() -> list[str]:
+def latest_ids() -> list[str]:
+    """Return the ids of all registered tasks, each in its newest version."""
     by_version = sorted(gym.registry.values(), key=lambda spec: spec.version or 0)
     return list({(spec.namespace, spec.name): spec.id for spec in by_version}.values())
 

@@ -50,11 +50,13 @@ def play(args: argparse.Namespace, overrides: Sequence[str] = ()) -> None:
     Episodes are those of the task's variant for playing (no noise on observations, no pushes), with the time limit of
     training. The policy of any algorithm but PPO is also exported, to ``exported/`` beside its checkpoint and with
     mjlab's metadata, unless ``--every_checkpoint`` evaluates the whole run. See
-    :meth:`trudi_rsl.hosts.registry.Host.play`.
+    :meth:`trudi_rsl.hosts.host.Host.play`.
     """
     task = find_task(args.task, args.algo)
     experiment = LOG_ROOT / (args.experiment_name or task.agent_cfg().experiment_name)
-    named = select_checkpoint(experiment, args.load_run or ".*", args.checkpoint or ANY_CHECKPOINT)
+    named = select_checkpoint(
+        experiment, args.load_run or ".*", args.checkpoint or ANY_CHECKPOINT, task.may_have_trained
+    )
     playback = Playback.from_args(args, task.name, named)
     checkpoint, task = playback.checkpoint, Task(task.name, playback.algorithm)
     device = args.device or ("cuda:0" if torch.cuda.is_available() else "cpu")
