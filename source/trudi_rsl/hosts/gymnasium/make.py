@@ -16,6 +16,7 @@ from gymnasium.envs.registration import load_env_creator
 from gymnasium.spaces import Box, Space
 
 import trudi_rsl.tasks  # noqa: F401  registers the built-in tasks
+from trudi_rsl import packages
 from trudi_rsl.errors import ConfigError, nearest
 
 _OPTION_ERRORS = (TypeError, ValueError, LookupError, AttributeError, OSError, AssertionError, ArithmeticError)
@@ -98,7 +99,7 @@ def make_env(
         return gym.make(task, **options)
     except (ImportError, gym.error.DependencyNotInstalled) as error:
         if getattr(error, "name", None) == "mujoco" or "MuJoCo is not installed" in str(error):
-            raise ImportError(f'Task {task!r} needs MuJoCo: pip install "gymnasium[mujoco]"') from error
+            raise packages.missing(f"Task {task!r}", {"mujoco": "mujoco"}) from error
         raise ImportError(
             f"Task {task!r} needs a package that is not installed or a newer version of the task: {error}"
         ) from error
