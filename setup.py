@@ -56,7 +56,9 @@ setup(
         "trudi_rsl.hosts": [
             "gymnasium = trudi_rsl.hosts.gymnasium.host:HOST",
             "isaaclab = trudi_rsl.hosts.launched:ISAACLAB",
+            "maniskill = trudi_rsl.hosts.maniskill.host:HOST",
             "mjlab = trudi_rsl.hosts.launched:MJLAB",
+            "playground = trudi_rsl.hosts.playground.host:HOST",
         ],
     },
     python_requires=">=3.11",

@@ -10,6 +10,7 @@ Messages go through the logger ``trudi_rsl``, by default to standard output, whe
 
 import importlib
 import logging
+import sys
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
@@ -59,12 +60,15 @@ def __getattr__(name: str) -> Any:
 
 
 class _StandardOutput(logging.Handler):
-    """Writes to the current ``sys.stdout``, which callers may have redirected since the import."""
+    """Writes to the current ``sys.stdout``, which callers may have redirected since the import.
+
+    A stream that hides what libraries print has an attribute ``for_messages``: the stream that it replaces.
+    """
 
     def emit(self, record: logging.LogRecord) -> None:
         """Write a record; a full disk costs the message, not the training."""
         try:
-            print(self.format(record), flush=True)
+            print(self.format(record), file=getattr(sys.stdout, "for_messages", sys.stdout), flush=True)
         except OSError:
             pass
         except Exception:

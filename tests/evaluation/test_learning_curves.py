@@ -19,7 +19,7 @@ def read(folder: Path, points: dict[str, dict[int, float]], with_params: bool = 
 
 
 def test_a_run_reads_back_as_logged_with_steps_counted_at_the_end_of_each_iteration(tmp_path: Path) -> None:
-    points = {RETURN_TAG: {2: -1.5, 3: 0.25, 10: 8.0}, "Loss/path_kl": {0: 0.5}, "Loss/other": {0: 1.0}}
+    points = {RETURN_TAG: {2: -1.5, 3: 0.25, 10: 8.0}, "TrustRegion/path_kl": {0: 0.5}, "Loss/other": {0: 1.0}}
     run = read(tmp_path / "run", points)
     iterations, values = run.scalars[RETURN_TAG]
     assert run.name == "run"
@@ -27,7 +27,15 @@ def test_a_run_reads_back_as_logged_with_steps_counted_at_the_end_of_each_iterat
     assert values.tolist() == [-1.5, 0.25, 8.0]
     assert run.env_steps(iterations).tolist() == [3 * 128, 4 * 128, 11 * 128]
     assert run.kl_bound == 0.25
-    assert set(run.scalars) == {RETURN_TAG, "Loss/path_kl"}
+    assert set(run.scalars) == {RETURN_TAG, "TrustRegion/path_kl"}
+
+
+def test_scalars_that_earlier_versions_and_rsl_rl_log_as_losses_are_found_under_their_present_names(
+    tmp_path: Path,
+) -> None:
+    run = read(tmp_path, {"Loss/path_kl": {0: 0.5}, "Loss/critic": {0: 2.0}})
+    assert run.scalars["TrustRegion/path_kl"][1].tolist() == [0.5]
+    assert read_run(tmp_path, ["Loss/path_kl", "Loss/critic"]).scalars.keys() == {"Loss/path_kl", "Loss/critic"}
 
 
 def test_long_runs_keep_every_point(tmp_path: Path) -> None:

@@ -96,8 +96,7 @@ def compose(
         _register_ppo_schemas()
     agent = "trudi" if algo in SETTINGS else algo
     preset_dir = config_dir if host.config_dir == CONFIG_DIR else host.config_dir
-    chosen = [str(override.value()) for override in parsed if override.key_or_group == "preset"]
-    preset = chosen[-1] if chosen else preset_of(task, agent, host.name, preset_dir)
+    preset = preset_name(task, algo, overrides, host, preset_dir)
     _check_preset(preset, agent, (config_dir, preset_dir))
     ConfigStore.instance().store(group="env", name=host.name, node=host.env_cfg)
     groups = [f"env={host.name}", f"agent={agent}", f"+preset/{agent}={preset}", f"task={quoted(task)}"]
@@ -121,7 +120,7 @@ def compose(
     if not cfg.agent.experiment_name:
         name = re.sub(r"[^a-z0-9._-]+", "_", task.lower())
         cfg.agent.experiment_name = name if algo == "trudi" else f"{name}_{algo}"
-    _check_values(cfg)
+    check_values(cfg)
     if algo not in SETTINGS:
         return cfg
     plain: Any = OmegaConf.to_container(cfg)
@@ -133,6 +132,25 @@ def compose(
         raise ConfigError(re.sub(r"^algorithm\.", "agent.algorithm.", str(error))) from error
     plain["agent"]["algorithm"] = {"class_name": section["class_name"], **own}
     return DictConfig(plain, flags={"struct": True})
+
+
+def names_of(settings: Mapping[str, Any], overrides: Sequence[str]) -> list[str]:
+    """Return the dotted names of what ``settings`` and ``overrides`` of :func:`compose` set, each once."""
+    named = [name for name, value in settings.items() if value is not None]
+    return list(dict.fromkeys([*named, *(override.key_or_group for override in parse_overrides(overrides))]))
+
+
+def preset_name(
+    task: str,
+    algo: str,
+    overrides: Sequence[str] = (),
+    host: HostSettings = GYMNASIUM,
+    preset_dir: Path | None = None,
+) -> str:
+    """Return the name of the preset that :func:`compose` uses; ``preset_dir`` replaces the host's folder."""
+    chosen = [str(override.value()) for override in parse_overrides(overrides) if override.key_or_group == "preset"]
+    agent = "trudi" if algo in SETTINGS else algo
+    return chosen[-1] if chosen else preset_of(task, agent, host.name, preset_dir or host.config_dir)
 
 
 def _reason(error: Exception) -> str:
@@ -185,7 +203,8 @@ def _check_preset(preset: str, agent: str, folders: tuple[Path, Path]) -> None:
         raise ConfigError(f"trudi_rsl has a preset {preset!r} of its own; rename {file} and its entry in tasks.yaml.")
 
 
-def _check_values(cfg: DictConfig) -> None:
+def check_values(cfg: DictConfig) -> None:
+    """Raise a ConfigError for a configuration with a missing or impossible value."""
     if missing := sorted(OmegaConf.missing_keys(cfg)):
         raise ConfigError(f"No value for {', '.join(missing)}.")
     agent, num_envs = cfg.agent, cfg.env.num_envs

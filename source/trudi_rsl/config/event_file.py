@@ -16,6 +16,7 @@ from trudi_rsl.choices import NAMES
 from trudi_rsl.config import load_params
 from trudi_rsl.config.yaml_file import read_foreign_yaml
 from trudi_rsl.errors import CheckpointError, ConfigError, UserError, one_line
+from trudi_rsl.metric_names import tags_of
 from trudi_rsl.plain_values import is_count, is_finite
 from trudi_rsl.settings import algorithm_of_settings
 
@@ -75,6 +76,8 @@ class Run:
 def read_run(folder: str | Path, tags: Iterable[str]) -> Run:
     """Read scalars from a folder with ``events.out.tfevents.*`` and, if trudi_rsl trained it, ``params/*.yaml``.
 
+    A scalar is found whatever heading a run logged it under; it gets the tag that was asked for.
+
     Raises:
         RunError: If the folder does not exist, or its events are missing or damaged.
     """
@@ -90,8 +93,12 @@ def read_run(folder: str | Path, tags: Iterable[str]) -> Run:
     try:
         events = EventAccumulator(str(folder), size_guidance={"scalars": 0})
         events.Reload()
-        for tag in {*tags} & {*events.Tags()["scalars"]}:
-            points = events.Scalars(tag)
+        logged = {*events.Tags()["scalars"]}
+        for tag in {*tags}:
+            found = next((name for name in tags_of(tag) if name in logged), None)
+            if found is None:
+                continue
+            points = events.Scalars(found)
             scalars[tag] = (np.array([p.step for p in points]), np.array([p.value for p in points]))
     except Exception as error:  # damaged files make TensorBoard raise any error
         raise RunError(f"The TensorBoard events in {folder} are damaged: {one_line(error)}") from error

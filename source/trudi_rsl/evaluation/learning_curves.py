@@ -12,6 +12,7 @@ import numpy as np
 from trudi_rsl.config.event_file import Run, RunError
 from trudi_rsl.evaluation.episodes import MEAN_RETURN
 from trudi_rsl.evaluation.pictures import Axes, Figure, PercentFormatter, new_figure, save_picture, style_axes
+from trudi_rsl.metric_names import tag_of
 
 RETURN_TAG = "Train/mean_reward"
 FORMATS = (".png", ".pdf", ".svg")
@@ -30,9 +31,9 @@ class Diagnostic:
 
 
 DIAGNOSTICS = (
-    Diagnostic("Loss/path_kl", "Path KL (nats per state)", bounded_by_kl=True),
-    Diagnostic("Loss/entropy_per_dim", "Entropy bound (nats per dim)", target_tag="Loss/entropy_target_per_dim"),
-    Diagnostic("Loss/clipped_targets", "Share of critic targets clipped", is_share=True),
+    Diagnostic(tag_of("path_kl"), "Path KL (nats per state)", bounded_by_kl=True),
+    Diagnostic(tag_of("entropy_per_dim"), "Entropy bound (nats per dim)", tag_of("entropy_target_per_dim")),
+    Diagnostic(tag_of("clipped_targets"), "Share of critic targets clipped", is_share=True),
 )
 TAGS = (RETURN_TAG, MEAN_RETURN, *(tag for shown in DIAGNOSTICS for tag in (shown.tag, shown.target_tag) if tag))
 

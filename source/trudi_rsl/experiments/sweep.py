@@ -16,7 +16,8 @@ from trudi_rsl.experiments.launch import Command, Launcher, require_launcher, ru
 
 TAIL = 8192
 """Bytes at the end of a run's output in which its iteration is searched."""
-ITERATION = re.compile(rb"Learning iteration (\d+)/(\d+)")
+ITERATION = re.compile(rb"^(?:\x1b\[1m)? *(?:(?:Learning i|I)teration )?(\d+)/(\d+)(?=[ ,\n\x1b])", re.MULTILINE)
+"""The row of an iteration, as this package's runner prints it or RSL-RL's."""
 STARTED = re.compile(rb"^--- ", re.MULTILINE)
 MAX_SHARE = 0.99
 """Largest share of a running job; the rest is its evaluation."""

@@ -20,7 +20,7 @@ from omegaconf import OmegaConf
 
 from trudi_rsl.command_line import refuse_flags
 from trudi_rsl.config import compose
-from trudi_rsl.config.compose import check_env_overrides
+from trudi_rsl.config.compose import check_env_overrides, names_of, preset_name
 from trudi_rsl.config.schema import HostSettings, read_env
 from trudi_rsl.distributed import check_launch, quiet_unless_rank0
 from trudi_rsl.errors import ConfigError, nearest
@@ -170,10 +170,12 @@ class EnvironmentHost(Host):
             )
         check_launch(args.distributed)
         with quiet_unless_rank0():
-            cfg = compose(args.task, args.algo, rest, settings=flag_settings(args), host=self)
+            flags = flag_settings(args)
+            cfg = compose(args.task, args.algo, rest, settings=flags, host=self)
+            preset = preset_name(args.task, args.algo, rest, self)
             from trudi_rsl.hosts.training import train
 
-            train(cfg, self.make)
+            train(cfg, self.make, names_of(flags, rest), args.more_iterations, preset)
 
     def play(self, args: argparse.Namespace, rest: Sequence[str]) -> None:
         """See :meth:`Host.play`."""
@@ -221,6 +223,7 @@ class EnvironmentHost(Host):
 def flag_settings(args: argparse.Namespace) -> dict[str, Any]:
     """Return the values of the flags of ``trudi train`` by the full names of their settings."""
     same_name = ("max_iterations", "seed", "device", "num_threads", "experiment_name", "run_name", "logger", "load_run")
+    same_name = (*same_name, "verbose")
     return {
         "env.num_envs": args.num_envs,
         **{f"agent.{name}": getattr(args, name) for name in same_name},

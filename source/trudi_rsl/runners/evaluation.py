@@ -53,6 +53,13 @@ class RateCheckpoints(Hook):
         self._env: VecEnv | None = None
         self._evaluated: int | None = None
         """Iteration of the last evaluation; the last iteration is saved twice if ``save_interval`` divides it."""
+        self.last: tuple[Path, float] | None = None
+        """The checkpoint that was evaluated last, and its mean return."""
+
+    @property
+    def best(self) -> tuple[Path, float] | None:
+        """The best checkpoint and its mean return, None without any rated one."""
+        return self._kept.best
 
     def on_start(self, runner: Any) -> None:
         """Make the environments for evaluations.
@@ -107,6 +114,7 @@ class RateCheckpoints(Hook):
         for name, value in results.items():
             runner.logger.writer.add_scalar(name, value, iteration)
         if results:
+            self.last = path, results[MEAN_RETURN]
             suffix = ", the best so far" if is_best else ""
             logger.info("%s: return %.4g in %d episodes%s.", path.name, results[MEAN_RETURN], episodes, suffix)
 

@@ -108,7 +108,7 @@ class GymnasiumVecEnv(VecEnv):
         self._vec = TaskVector(task, make_copies(first, make, num_envs), self._time)
         self._simulators = SimulatorStates(self._vec.envs)
         self._rehearsal = Rehearsal(
-            self._simulators, lambda: TaskVector(task, make_copies(make(), make, 1), lambda _: "in a copy")
+            self._simulators, lambda: TaskVector(task, make_copies(make(), make, 2), lambda _: "in a copy")
         )
         self._reported_inexact = False
         self._time_limits = [time_limits(env) for env in self._vec.envs]

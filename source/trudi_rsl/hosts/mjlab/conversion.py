@@ -43,6 +43,10 @@ class TruDiRunnerCfg(RslRlBaseRunnerCfg):
     beside those of training, at least 1; the highest mean return makes `best.pt`. None evaluates none."""
     keep_checkpoints: int | None = None
     """Newest checkpoints that stay in the run folder, beside the best, at least 1; None keeps all."""
+    verbose: bool = False
+    """Print every logged value in every iteration instead of one row."""
+    overrides: tuple[str, ...] = ()
+    """What the user has set, `name=value`, for the run's checkpoints; a resume sets it again."""
     class_name: str = "OnPolicyRunner"
     """The runner class name, as in PPO's configuration."""
     algorithm: LearnerCfg = field(default_factory=TruDiAlgorithmCfg)
