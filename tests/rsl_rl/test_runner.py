@@ -50,7 +50,7 @@ class Unchecked(Faults):
     def __init__(self) -> None:
         pass
 
-    def filter_nonfinite(self, envs: Any, step: Any, infos: Any, restart: bool) -> Any:
+    def filter_nonfinite(self, envs: Any, step: Any, restart: bool) -> Any:
         return step
 
     def require_finite(self, values: np.ndarray, what: str) -> None:
