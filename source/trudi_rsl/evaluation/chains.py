@@ -107,7 +107,7 @@ def reset_observation(
         raise CheckpointError(f"{checkpoint} does not name its task; give an observation with --obs FILE.npy.")
     try:
         simulation.require(task, "cpu")
-    except ConfigError as error:
+    except (ConfigError, ImportError) as error:
         raise ConfigError(f"{error} Or give an observation with --obs FILE.npy.") from error
     cfg = load_run_settings(checkpoint, task, algorithm, ["env.num_envs=1", *overrides], simulation.find_host(task))
     env = simulation.make_env(task, cfg.env, seed=seed)
