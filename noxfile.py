@@ -5,8 +5,8 @@
 of their own: they install rsl-rl-lib without its dependencies into a folder of the running environment and put that
 first on the import path; `tests/rsl_rl/test_compat.py` checks that it is used.
 
-`hosts`: real Isaac Lab and mjlab, each in an environment of its own (tests/hosts/environments.py), with this package
-installed from a wheel.
+`hosts`: real Isaac Lab, mjlab and MuJoCo Playground, each in an environment of its own (tests/hosts/environments.py),
+with this package installed from a wheel.
 """
 
 import os
@@ -71,6 +71,7 @@ def hosts(session: nox.Session, host: Host) -> None:
                     "PATH": os.pathsep.join((str(python.parent), os.environ["PATH"])),
                     "OMP_NUM_THREADS": "1",
                     "WARP_CACHE_PATH": str(environment / "warp"),
+                    "JAX_COMPILATION_CACHE_DIR": str(environment / "jax"),
                     "TRUDI_EXPECT_HOST": host.name,
                     "TRUDI_EXPECT_RSL_RL": rsl_rl,
                 },

@@ -53,6 +53,7 @@ setup(
             "gymnasium = trudi_rsl.hosts.gymnasium.host:HOST",
             "isaaclab = trudi_rsl.hosts.launched:ISAACLAB",
             "mjlab = trudi_rsl.hosts.launched:MJLAB",
+            "playground = trudi_rsl.hosts.playground.host:HOST",
         ],
     },
     python_requires=">=3.11",

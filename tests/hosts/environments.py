@@ -46,6 +46,7 @@ HOSTS = {
     for host in (
         Host("isaaclab_2_3", "3.11", "isaaclab", "2.3.", "isaaclab-2.3.txt", ("3.0.1", "3.1.2")),
         Host("mjlab", "3.11", "mjlab", "1.6.", "mjlab.txt"),
+        Host("playground", "3.11", "playground", "0.2.", "playground.txt"),
         Host("isaaclab_3_0", "3.12", "isaaclab", "3.0.", "isaaclab-3.0.txt"),
     )
 }

@@ -8,7 +8,7 @@ import dataclasses
 import itertools
 import logging
 import re
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from datetime import datetime
 from pathlib import Path
 
@@ -49,24 +49,38 @@ def create_run_folder(experiment: Path, run_name: str = "") -> Iterator[Path]:
         raise
 
 
-def find_checkpoint(experiment: Path, run_regex: str = ".*", checkpoint_regex: str = ANY_CHECKPOINT) -> Path:
+def find_checkpoint(
+    experiment: Path,
+    run_regex: str = ".*",
+    checkpoint_regex: str = ANY_CHECKPOINT,
+    accepts: Callable[[Path], bool] | None = None,
+) -> Path:
     """Return the newest checkpoint of the newest run that has one; damaged files are skipped with a warning.
 
-    The regular expressions match the starts of names; one that is itself a name means only that.
+    The regular expressions match the starts of names; one that is itself a name means only that. Runs whose checkpoint
+    ``accepts`` refuses are skipped: tasks may share the folder of an experiment.
 
     Raises:
         CheckpointError: If nothing matches.
         ConfigError: If a regular expression is malformed.
     """
     runs = [p for p in _matching(experiment, run_regex) if p.is_dir()]
+    refused = []
     for run in reversed(runs):
         files = [p for p in _matching(run, checkpoint_regex) if p.is_file()]
         if (newest := next(_whole(reversed(files)), None)) is not None:
-            return newest
+            if accepts is None or accepts(newest):
+                if refused:
+                    logger.info("Skipped newer runs of other tasks: %s.", ", ".join(refused))
+                return newest
+            refused.append(run.name)
+            continue
         if files and checkpoint_regex != ANY_CHECKPOINT:
             raise CheckpointError(f"{files[-1]} is damaged or incomplete. Choose another checkpoint or run.")
     if not runs:
         raise CheckpointError(f"No run in {experiment} matches {run_regex!r}.")
+    if refused:
+        raise CheckpointError(f"No run in {experiment} is of this task; {', '.join(refused)} are of others.")
     raise CheckpointError(f"No run in {experiment} matching {run_regex!r} has a file matching {checkpoint_regex!r}.")
 
 
@@ -82,7 +96,9 @@ def checkpoints_in(folder: Path) -> list[Path]:
     return found
 
 
-def select_checkpoint(experiment: Path, run_regex: str, checkpoint: str) -> Path:
+def select_checkpoint(
+    experiment: Path, run_regex: str, checkpoint: str, accepts: Callable[[Path], bool] | None = None
+) -> Path:
     """Return a checkpoint given as a file, as a run folder, or by regular expressions; see :func:`find_checkpoint`.
 
     A run may be given by its path, too, as it is printed.
@@ -96,7 +112,7 @@ def select_checkpoint(experiment: Path, run_regex: str, checkpoint: str) -> Path
         return find_checkpoint(path.resolve().parent, f"{re.escape(path.resolve().name)}$")
     if len(path.parts) > 1:
         raise CheckpointError(f"No checkpoint at {path}.")
-    return find_checkpoint(experiment, run_regex, checkpoint)
+    return find_checkpoint(experiment, run_regex, checkpoint, accepts)
 
 
 def resume_path(cfg: DictConfig) -> Path | None:

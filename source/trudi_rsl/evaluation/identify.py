@@ -63,6 +63,15 @@ def identify(path: Path, task: str, algorithm: Algorithm | None = None) -> Algor
     return found
 
 
+def is_of_task(path: Path, task: str) -> bool:
+    """Return whether a checkpoint may be of a task: it names that task or none."""
+    try:
+        check_task(task_of(read_checkpoint(path)), task)
+    except CheckpointError:
+        return False
+    return True
+
+
 def find_subjects(named: Sequence[str]) -> list[Subject]:
     """Return the policies that the arguments name, in their order and without duplicates.
 

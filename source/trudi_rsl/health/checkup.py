@@ -57,10 +57,12 @@ class Checkup:
     """Names of checkpoints and skipped updates that could not be read, and the reason."""
 
     def __str__(self) -> str:
-        lines = [
-            f"{self.name}: {len(self.findings) or 'nothing'} found in {self.num_iterations} iterations and "
-            f"{self.num_checkpoints} checkpoints."
-        ]
+        seen = f"{self.num_iterations} iterations and {self.num_checkpoints} checkpoints"
+        if self.findings or not self.too_little_data:
+            lines = [f"{self.name}: {len(self.findings) or 'nothing'} found in {seen}."]
+        else:
+            checks = f"{len(self.too_little_data)} of {len(self.judged) + len(self.too_little_data)} checks"
+            lines = [f"{self.name}: nothing found so far; {checks} need more than {seen}."]
         for name, finding in self.findings.items():
             since = "" if finding.since is None else f", since iteration {finding.since}"
             lines += [f"- {name}{since}: {finding.what}", f"  {finding.remedy}"]

@@ -26,7 +26,7 @@ from trudi_rsl.config.presets import task_preset
 from trudi_rsl.config.run_folder import LOG_ROOT, select_checkpoint
 from trudi_rsl.config.schema import ANY_CHECKPOINT
 from trudi_rsl.errors import ConfigError, nearest
-from trudi_rsl.evaluation.identify import identify
+from trudi_rsl.evaluation.identify import identify, is_of_task
 from trudi_rsl.evaluation.play import Playback
 from trudi_rsl.hosts.isaaclab.conversion import alternatives
 from trudi_rsl.hosts.isaaclab.registration import PPO_KEY, TRUDI_KEY, agent_key, register
@@ -140,4 +140,9 @@ def _find_resume(args: argparse.Namespace, task: Task, overrides: Sequence[str])
         return None
     values = {override.key_or_group: override.value() for override in parsed}
     experiment = values.get("agent.experiment_name") or args.experiment_name or cfg.experiment_name
-    return select_checkpoint(LOG_ROOT / str(experiment), args.load_run or ".*", args.checkpoint or ANY_CHECKPOINT)
+    return select_checkpoint(
+        LOG_ROOT / str(experiment),
+        args.load_run or ".*",
+        args.checkpoint or ANY_CHECKPOINT,
+        lambda path: is_of_task(path, task.id),
+    )

@@ -81,7 +81,7 @@ def _gpu_ids(device: str | None, distributed: bool) -> Any:
 def _select_resumed(cfg: Any, task: Task) -> None:
     """Let mjlab resume from exactly the chosen checkpoint; the new run folder is created beside that of the old run."""
     experiment = LOG_ROOT / cfg.agent.experiment_name
-    checkpoint = select_checkpoint(experiment, cfg.agent.load_run, cfg.agent.load_checkpoint)
+    checkpoint = select_checkpoint(experiment, cfg.agent.load_run, cfg.agent.load_checkpoint, task.may_have_trained)
     identify(checkpoint, task.name, task.algo)  # refuses that of another task before the simulator starts
     run = checkpoint.resolve().parent
     cfg.agent.experiment_name = run.parent.name
