@@ -90,7 +90,7 @@ def test_a_broken_cache_is_ignored(checkpoint: Path) -> None:
 
 def test_a_task_that_starts_its_simulator_itself_is_refused_with_what_to_do(checkpoint: Path) -> None:
     subject = Subject(checkpoint, "trudi", "Mjlab-Cartpole-Swingup", "trudi")
-    with pytest.raises(ConfigError, match=r"scripts/play.py --task Mjlab-Cartpole-Swingup"):
+    with pytest.raises(ConfigError, match=r"trudi play --task Mjlab-Cartpole-Swingup"):
         Evaluation(subject, SamplerCfg("sde"), EvaluationCfg(), SIMULATION)
 
 
