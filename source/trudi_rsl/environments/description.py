@@ -69,8 +69,9 @@ def task_name(env: VecEnv) -> str | None:
 def describe_environment(env: VecEnv, groups: Sequence[str]) -> dict[str, Any]:
     """Return the metadata of an environment that a robot's software needs, for exported policies.
 
-    This is ``control_period_s`` in seconds for environments with a ``step_dt``, and ``obs_terms``, ``commands``,
-    ``actions`` and ``robot`` for those of Isaac Lab and mjlab with managers. What an environment does not provide is
+    This is ``control_period_s`` in seconds for environments with a ``step_dt``, ``obs_terms`` for those with a method
+    ``observation_terms(groups)`` that returns the name and size of each part of the observation, and ``obs_terms``,
+    ``commands``, ``actions`` and ``robot`` for those of Isaac Lab and mjlab with managers. What an environment does not provide is
     left out, and managers that cannot be read are logged once: training does not need them. ``groups`` are the
     observation groups that the policy reads.
     """
@@ -79,6 +80,8 @@ def describe_environment(env: VecEnv, groups: Sequence[str]) -> dict[str, Any]:
     period = getattr(env, "step_dt", None) or getattr(base, "step_dt", None)
     if period is not None:
         metadata["control_period_s"] = float(period)
+    if callable(describe_terms := getattr(env, "observation_terms", None)) and (terms := describe_terms(groups)):
+        metadata["obs_terms"] = terms
     manager = getattr(base, "action_manager", None)
     host = None if manager is None else host_functions(manager)
     if host is not None:

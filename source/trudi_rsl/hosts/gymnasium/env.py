@@ -5,9 +5,10 @@ from __future__ import annotations
 
 import functools
 import warnings
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any, cast
 
+import gymnasium as gym
 import numpy as np
 import torch
 from rsl_rl.env import VecEnv
@@ -15,7 +16,8 @@ from tensordict import TensorDict
 
 from trudi_rsl.errors import CheckpointError, ConfigError
 from trudi_rsl.hosts.gymnasium.faults import Faults, Step
-from trudi_rsl.hosts.gymnasium.make import action_limits, make_env, observation_size, try_options, vectorize
+from trudi_rsl.hosts.gymnasium.make import action_limits, make_env, try_options, vectorize
+from trudi_rsl.hosts.gymnasium.observations import ObservationLayout, ObservationMode
 from trudi_rsl.hosts.gymnasium.state import SimulatorStates, time_limits
 
 NO_TIME_LIMIT = 1_000_000
@@ -35,9 +37,10 @@ class EnvCfg(dict):
 class GymnasiumVecEnv(VecEnv):
     """E copies of a Gymnasium task, stepped together, with observations ``[O]`` and actions ``[A]``.
 
-    Supports every registered id whose observation space is a 1-D Box and whose action space is a 1-D Box of floats.
-    Observations are a TensorDict ``{"policy": [E, O]}`` of float32. The step that ends an episode returns the first
-    observation of the next episode.
+    Supports every registered id whose observation space is a Box of any shape, or a Dict or Tuple of such spaces and
+    discrete ones, without images, and whose action space is a 1-D Box of floats. Observations are a TensorDict
+    ``{"policy": [E, O]}`` of float32 or, with ``obs="groups"``, have a group for each entry of the task's Dict or
+    Tuple. The step that ends an episode returns the first observation of the next episode.
 
     Beside those of :class:`rsl_rl.env.VecEnv`:
 
@@ -63,6 +66,7 @@ class GymnasiumVecEnv(VecEnv):
         env_kwargs: Mapping[str, Any] | None = None,
         render_mode: str | None = None,
         action_bounds: tuple[float, float] | None = None,
+        obs: ObservationMode = "flatten",
         cfg: Mapping[str, Any] | None = None,
     ) -> None:
         """Make the environments and start their first episodes.
@@ -76,6 +80,7 @@ class GymnasiumVecEnv(VecEnv):
             env_kwargs: Options of the task's constructor.
             render_mode: Gymnasium's render mode; applies to environment 0 only.
             action_bounds: ``(low, high)`` of the action entries that the task leaves unbounded.
+            obs: How the parts of a Dict or Tuple observation form groups.
             cfg: Further entries of :attr:`cfg`.
 
         Raises:
@@ -86,10 +91,15 @@ class GymnasiumVecEnv(VecEnv):
             if value is not None and (not isinstance(value, int) or value < 1):
                 raise ConfigError(f"{name} must be an integer of at least 1, not {value!r}.")
         options = {"max_episode_steps": max_episode_steps, "env_kwargs": env_kwargs}
-        make = functools.partial(make_env, task, **options)
-        self._make_alike = functools.partial(type(self), task, device=device, action_bounds=action_bounds, **options)
-        first = make(render_mode=render_mode)
-        size = observation_size(first.observation_space, task)
+        further: dict[str, Any] = {"action_bounds": action_bounds, "obs": obs}
+        self._make_alike = functools.partial(type(self), task, device=device, **further, **options)
+        first = self._make_env(task, render_mode=render_mode, **options)
+        self._layout = ObservationLayout(first.observation_space, task, obs)
+        first = self._layout.wrap(first)
+
+        def make() -> gym.Env:
+            return self._layout.wrap(self._make_env(task, **options))
+
         self._low, self._high = action_limits(first.action_space, task, action_bounds)
         if env_kwargs:
             try_options(task, env_kwargs, make)
@@ -108,10 +118,10 @@ class GymnasiumVecEnv(VecEnv):
         self._action_dtype = torch.from_numpy(self._low).dtype
         self.max_episode_length = (first.spec and first.spec.max_episode_steps) or NO_TIME_LIMIT
         options |= {"max_episode_steps": self.max_episode_length, "env_kwargs": dict(env_kwargs or {})}
-        self.cfg = EnvCfg(cfg or {}, task=task, num_envs=num_envs, seed=seed, action_bounds=action_bounds, **options)
+        self.cfg = EnvCfg(cfg or {}, task=task, num_envs=num_envs, seed=seed, **further, **options)
 
         # Per-environment state is NumPy: tensors created in RSL-RL's inference mode cannot be updated outside of it.
-        self._obs = np.zeros((num_envs, size), dtype=np.float32)
+        self._obs = np.zeros((num_envs, self._layout.size), dtype=np.float32)
         self._lengths = np.zeros(num_envs, dtype=np.int64)
         self._episode_steps = np.zeros(num_envs, dtype=np.int64)
         self._episode_returns = np.zeros(num_envs)
@@ -135,6 +145,18 @@ class GymnasiumVecEnv(VecEnv):
             found = f"shape {tuple(value.shape)}" + (f" with minimum {value.min()}" if value.numel() else "")
             raise ValueError(f"episode_length_buf must be {self.num_envs} numbers of at least 0, not {found}.")
         self._set_lengths(value.cpu().numpy())
+
+    @property
+    def default_obs_groups(self) -> dict[str, list[str]] | None:
+        """Observation sets of actor and critic for ``agent.obs_groups``; None for RSL-RL's default."""
+        return self._layout.default_sets
+
+    def observation_terms(self, groups: Sequence[str]) -> list[dict[str, Any]]:
+        """Return name and size of each part of observation groups, in the order in which a policy reads them.
+
+        Empty for a task without a Dict, Tuple or array of several axes.
+        """
+        return self._layout.terms(groups)
 
     @property
     def unwrapped(self) -> Any:
@@ -279,6 +301,10 @@ class GymnasiumVecEnv(VecEnv):
             self._obs[:] = state["observations"].cpu().numpy()
         self._total_steps = state["total_steps"]
 
+    def _make_env(self, task: str, **options: Any) -> gym.Env:
+        """Make one environment; a host over Gymnasium overrides it. Options and errors are those of ``make_env``."""
+        return make_env(task, **options)
+
     def _restart(self, seed: int | None) -> None:
         obs, _ = self._vec.reset(seed=seed)
         np.copyto(self._obs, obs, casting="same_kind")
@@ -313,6 +339,6 @@ class GymnasiumVecEnv(VecEnv):
         return f"{self._episode_steps[env]} steps into its episode and {self._total_steps} since the start"
 
     def _tensordict(self, obs: np.ndarray) -> TensorDict:
-        """Copy ``[E, O]`` to the device, so that later steps do not change a returned tensor."""
-        policy = torch.tensor(obs, device=self.device)
-        return TensorDict({"policy": policy}, batch_size=[self.num_envs], device=self.device)
+        """Copy ``[E, O]`` to the device as groups, so that later steps do not change a returned tensor."""
+        groups = {name: torch.tensor(part, device=self.device) for name, part in self._layout.split(obs).items()}
+        return TensorDict(groups, batch_size=[self.num_envs], device=self.device)
