@@ -96,7 +96,7 @@ def test_episodes_have_1000_steps_and_a_termination_at_the_limit_is_no_time_out(
 
 
 def test_wrong_names_options_and_missing_bounds_are_answered() -> None:
-    with pytest.raises(ConfigError, match="no task 'walker-rum'.*'walker-run'"):
+    with pytest.raises(ConfigError, match=r"no task 'walker-rum'.*'walker-run'"):
         DmControlVecEnv("walker-rum", 1)
     with pytest.raises(ConfigError, match="no option 'environment_kwarg'"):
         DmControlVecEnv("walker-run", 1, env_kwargs={"environment_kwarg": {}})

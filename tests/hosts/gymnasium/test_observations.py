@@ -85,9 +85,9 @@ def test_arrays_of_any_shape_and_discrete_observations_become_vectors(space: Spa
     ],
 )
 def test_images_are_refused_with_the_reason(image: Box) -> None:
-    with pytest.raises(ConfigError, match="an image.*without convolutions.*state observations"):
+    with pytest.raises(ConfigError, match=r"an image.*without convolutions.*state observations"):
         with_space(image)
-    with pytest.raises(ConfigError, match="'eyes/left'.*an image.*FilterObservation"):
+    with pytest.raises(ConfigError, match=r"'eyes/left'.*an image.*FilterObservation"):
         with_space(Dict({"state": VECTOR, "eyes": Dict({"left": image})}))
 
 

@@ -102,9 +102,8 @@ def make_env(
     except _OPTION_ERRORS as error:
         unknown = [key for key in options if f"unexpected keyword argument {key!r}" in str(error)]
         if unknown:
-            raise ConfigError(
-                f"Task {task!r} has no option {unknown[0]!r}. {nearest(unknown[0], _option_names(spec or _registered(task)))}"
-            ) from error
+            known = _option_names(spec or _registered(task))
+            raise ConfigError(f"Task {task!r} has no option {unknown[0]!r}. {nearest(unknown[0], known)}") from error
         if not env_kwargs or render_mode is not None:  # rendering may be what failed
             raise
         raise ConfigError(_unusable_options(task, env_kwargs, error)) from error
@@ -168,7 +167,7 @@ def _latest_ids() -> list[str]:
 
 
 def _registered(task: str) -> EnvSpec | None:
-    """Return what Gymnasium's registry, or a module that ``module:Env-v0`` names, has under a name; None for nothing."""
+    """Return the registered task of a name, which may be ``module:Env-v0``; None if there is none."""
     module, _, name = task.rpartition(":")
     if module:
         with contextlib.suppress(ImportError):  # gymnasium.make reports it

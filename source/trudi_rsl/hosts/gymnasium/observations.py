@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: BSD-3-Clause
 """Observation spaces of Gymnasium tasks as one vector of named parts, or as one vector for each of their groups.
 
-Gymnasium's ``FlattenObservation`` makes the vector: parts follow each other in the order of the space (a Dict made from a
-plain mapping is sorted by key, one made from a sequence of pairs keeps its order), arrays in row-major order, and
+Gymnasium's ``FlattenObservation`` makes the vector: parts follow each other in the order of the space (a Dict made from
+a plain mapping is sorted by key, one made from a sequence of pairs keeps its order), arrays in row-major order, and
 discrete parts are one-hot.
 """
 
@@ -85,7 +85,7 @@ class ObservationLayout:
 
     @property
     def default_sets(self) -> dict[str, list[str]] | None:
-        """Observation sets with which actor and critic read all groups; None if there is RSL-RL's default ``policy``."""
+        """Observation sets in which actor and critic read all groups; None if there is RSL-RL's default ``policy``."""
         return None if POLICY in self.groups else {name: list(self.groups) for name in ("actor", "critic")}
 
     def wrap(self, env: gym.Env) -> gym.Env:
@@ -135,7 +135,7 @@ def _parts(space: Space, path: tuple[str, ...], task: str) -> Iterator[Part]:
 
 
 def is_image(space: Space) -> bool:
-    """Return whether a space holds images: bytes in two or more axes, or three axes with color channels first or last."""
+    """Return whether a space holds images: bytes in two or more axes, or three axes with color channels at an end."""
     if not isinstance(space, Box) or len(space.shape) < 2:
         return False
     if space.dtype == np.uint8:

@@ -64,7 +64,7 @@ class HumanoidBenchVecEnv(GymnasiumVecEnv):
             except (ConfigError, ValueError) as error:
                 if (file := missing_file(error)) is not None:
                     raise ImportError(
-                        f"Task {task!r} needs {file}, which this copy of HumanoidBench lacks. Clone the repository again."
+                        f"Task {task!r} needs {file}, which this copy of HumanoidBench lacks. Clone it again."
                     ) from error
                 raise
 
@@ -72,8 +72,8 @@ class HumanoidBenchVecEnv(GymnasiumVecEnv):
 class Episodes(gym.Wrapper):
     """Runs the episodes of one HumanoidBench environment with random numbers of their own, and judges them.
 
-    HumanoidBench's tasks draw goals and objects from NumPy's global generator, at resets only. Here each environment has
-    a generator that takes the place of the global one during its resets.
+    HumanoidBench's tasks draw goals and objects from NumPy's global generator, at resets only. Here each environment
+    has a generator that takes the place of the global one during its resets.
 
     Args:
         env: An environment with HumanoidBench's ``HumanoidEnv`` at its core.

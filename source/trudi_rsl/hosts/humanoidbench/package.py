@@ -107,9 +107,8 @@ def require_supported(task: str) -> None:
     robot, activity = task.partition("-")[::2]
     others = [name for name in supported if name.partition("-")[2] == activity]
     advice = f"It has one for {', '.join(others)}." if others else f"Of {robot} it has others: trudi tasks lists them."
-    raise ConfigError(
-        f"HumanoidBench registers {task!r} but has no model of it ({assets() / _model_path(task)} does not exist). {advice}"
-    )
+    missing = assets() / _model_path(task)
+    raise ConfigError(f"HumanoidBench registers {task!r} but has no model of it ({missing} does not exist). {advice}")
 
 
 @contextlib.contextmanager
