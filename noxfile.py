@@ -94,7 +94,7 @@ def hosts(session: nox.Session, host: Host) -> None:
 
 @nox.session
 def dm_control(session: nox.Session) -> None:
-    """Run the tests of dm_control with the MuJoCo that it needs, both in a folder in front of the core's environment."""
+    """Run the tests of dm_control with the MuJoCo that it needs, both in a folder before the core's environment."""
     target = Path(sys.prefix) / "dm_control" / zlib.crc32(repr(DM_CONTROL).encode()).to_bytes(4).hex()
     _install(session, Path(sys.executable), target, *DM_CONTROL)
     session.run(

@@ -64,3 +64,28 @@ def nearest(name: str, known: Iterable[str], limit: int = 3, prefix: str = "") -
     if close:
         return f"Did you mean {', '.join(repr(c) for c in close)}?"
     return f"Known: {', '.join(names)}."
+
+
+_as_override = False
+
+
+def name_settings_as_overrides() -> None:
+    """Let :func:`setting` write overrides from now on, as a program does whose users set values in that way."""
+    global _as_override
+    _as_override = True
+
+
+def setting(name: str, value: str = "") -> str:
+    """Return how the user writes a setting of the runner's configuration, and a value for it if one is passed.
+
+    That is an override, ``agent.algorithm.kl_bound=0.2``, in programs that take those, and otherwise a key of the
+    dict that RSL-RL's runner takes, ``train_cfg["algorithm"]["kl_bound"] = 0.2``.
+
+    Args:
+        name: Path of the setting, ``algorithm.kl_bound``.
+        value: In Python's spelling.
+    """
+    if _as_override:
+        return f"agent.{name}" + (f"={value.replace(' ', '')}" if value else "")
+    keys = "".join(f'["{part}"]' for part in name.split("."))
+    return f"train_cfg{keys}" + (f" = {value}" if value else "")

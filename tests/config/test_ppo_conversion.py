@@ -5,7 +5,7 @@ import pytest
 
 from trudi_rsl.config import task_preset
 from trudi_rsl.errors import ConfigError
-from trudi_rsl.hosts.ppo_conversion import trudi_settings
+from trudi_rsl.config.ppo_conversion import trudi_settings
 
 PPO = {
     "num_steps_per_env": 24,

@@ -26,7 +26,7 @@ from torch import Tensor
 
 from trudi_rsl.checkpoints.file import write_checkpoint
 from trudi_rsl.environments.progress import reset_envs
-from trudi_rsl.errors import NonFiniteError
+from trudi_rsl.errors import NonFiniteError, setting
 from trudi_rsl.storage import RolloutBuffer
 
 logger = logging.getLogger(__name__)
@@ -41,7 +41,11 @@ MAX_FILES = 3
 """Largest number of files with skipped updates per training, each the size of a checkpoint and a minibatch."""
 
 INSPECT_TASK = "Look for a division by zero or an exploding contact in the task; the last checkpoint is sound."
-LOWER_LEARNING_RATE = "Resume from an earlier checkpoint with a lower agent.algorithm.learning_rate or max_grad_norm."
+
+
+def _lower_learning_rate() -> str:
+    lower = setting("algorithm.learning_rate")
+    return f"Resume from an earlier checkpoint with a lower {lower} or max_grad_norm."
 
 
 def filter_nonfinite(*tensors: Tensor) -> tuple[tuple[Tensor, ...], Tensor]:
@@ -151,7 +155,7 @@ class UpdateGuard:
         if found.quantity == "action":
             raise NonFiniteError(
                 f"The policy returned a non-finite action in environment {found.env} at step {found.step} of this "
-                f"rollout, for finite observations: its weights are damaged. {LOWER_LEARNING_RATE}"
+                f"rollout, for finite observations: its weights are damaged. {_lower_learning_rate()}"
             )
         if len(found.lost) and not reset_envs(env, found.lost):
             raise NonFiniteError(
@@ -180,14 +184,14 @@ class UpdateGuard:
         """
         skipped, norm = torch.stack([metrics[-1]["skipped_updates"], weights]).tolist()
         if not math.isfinite(norm):
-            raise NonFiniteError(f"An update made the weights non-finite. {LOWER_LEARNING_RATE}")
+            raise NonFiniteError(f"An update made the weights non-finite. {_lower_learning_rate()}")
         if not skipped:
             self.in_a_row = 0
             return
         first = next(i for i, values in enumerate(metrics) if values["skipped_updates"].item())
         bad = sorted(name for name, value in metrics[first].items() if not torch.isfinite(value))
         reason = f"Minibatch {first + 1} of {len(metrics)} gave a non-finite gradient ({', '.join(bad)})."
-        remedy = f"See which of the minibatch's values are out of proportion. {LOWER_LEARNING_RATE}"
+        remedy = f"See which of the minibatch's values are out of proportion. {_lower_learning_rate()}"
         self.record_skip(reason, remedy, {"minibatch": batch(first)._asdict(), "not_finite": bad}, content)
 
     def record_skip(self, reason: str, remedy: str, cause: Mapping[str, Any], content: Content) -> None:
@@ -204,7 +208,7 @@ class UpdateGuard:
         if self.in_a_row >= self.max_in_a_row:
             raise NonFiniteError(
                 f"{reason} Training stops, since {self.in_a_row} iterations in a row could not be learned from "
-                f"(agent.algorithm.max_skipped_updates). {remedy}{written}"
+                f"({setting('algorithm.max_skipped_updates')}). {remedy}{written}"
             )
         logger.warning("%s Nothing more is learned in this iteration.%s", reason, written)
 

@@ -30,6 +30,7 @@ from trudi_rsl.checkpoints.format import (
 )
 from trudi_rsl.checkpoints.rebuild import build_actor_critic, load_weights, select
 from trudi_rsl.checkpoints.resume import resume_state, set_resume_state
+from trudi_rsl.config.swap import replace_ppo_settings
 from trudi_rsl.distributed import all_gather, all_reduce_mean
 from trudi_rsl.environments.action_bounds import action_bounds
 from trudi_rsl.environments.progress import request_final_obs
@@ -101,12 +102,14 @@ class TruDi:
     def construct_algorithm(cls, obs: TensorDict, env: VecEnv, cfg: dict[str, Any], device: str) -> Self:
         """Build the algorithm from a runner configuration; called by RSL-RL's runners.
 
-        Reads its ``algorithm``, ``obs_groups``, ``num_steps_per_env``, ``max_iterations`` and ``multi_gpu``. The
-        ``actor`` and ``critic`` model sections of a PPO configuration are ignored.
+        Reads its ``algorithm``, ``obs_groups``, ``num_steps_per_env``, ``max_iterations`` and ``multi_gpu``. If it was
+        written for PPO, its settings are replaced in place, see :func:`~trudi_rsl.config.swap.trudi_cfg`.
 
         Raises:
-            ConfigError: If a setting is unknown or impossible, or the environment has no action bounds.
+            ConfigError: If a setting is unknown or impossible.
         """
+        selected = algorithm_of_settings(cfg["algorithm"]) if cls.algorithm is None else cls.algorithm
+        replace_ppo_settings(cfg, env, selected)
         return cls(**cls.arguments(obs, env, cfg, device))
 
     @classmethod
@@ -186,7 +189,7 @@ class TruDi:
         done = dones.reshape(-1) > 0
         time_outs = extras.get("time_outs")
         truncated = torch.zeros_like(done) if time_outs is None else done & (time_outs.to(self.device).reshape(-1) > 0)
-        final_obs, model = extras.get("final_obs"), self.actor_critic
+        final_obs, model = extras.get("final_obs") if self.cfg.final_observations else None, self.actor_critic
         if final_obs is not None and {*model.actor_obs.groups, *model.critic_obs.groups} <= {*final_obs.keys()}:
             raw = model.actor_obs.concatenate(final_obs).to(self.device)
             raw_critic = model.critic_obs.concatenate(final_obs).to(self.device) if model.asymmetric else raw

@@ -23,6 +23,9 @@ from trudi_rsl.plain_values import CONTAINERS, distinct_values, is_count, requir
 PLAIN_CLASSES = [deque, OrderedDict]
 """Classes of plain values in checkpoints of RSL-RL and of earlier versions of this package."""
 
+MOST_VALUES = 10_000_000
+"""Most values that an environment's state may stand for."""
+
 PLAIN_TYPES = (type(None), bool, int, float, complex, str, bytes, Tensor, torch.dtype, torch.device, *CONTAINERS)
 
 MAPPINGS = (
@@ -30,6 +33,13 @@ MAPPINGS = (
     *("trudi_rsl", "trudi", "policy_gradient", "env_state", "rng_state"),
 )
 """Keys of a checkpoint whose values map names to values."""
+
+
+_READABLE = (
+    *(type(None), bool, int, float, complex, str, bytes, torch.dtype, torch.device, torch.Size),
+    *(dict, OrderedDict, list, tuple, set),
+)
+"""Types, without their subclasses, that :func:`read_checkpoint` reads, besides tensors."""
 
 
 class _ForeignError(ValueError):
@@ -46,6 +56,23 @@ def write_checkpoint(content: Mapping[str, Any], path: str | os.PathLike[str]) -
     torch.save(content, buffer)
     with atomic_write(Path(path)) as part:
         part.write(buffer.getbuffer())
+
+
+def unreadable(content: Mapping[str, Any]) -> str | None:
+    """Return the name of a type in ``content`` that would make a checkpoint unreadable, None if there is none.
+
+    Subclasses count: an enum member or a NumPy number is written as a class that no checkpoint may name.
+    """
+    try:
+        require_bounded(content, MOST_VALUES)
+    except ValueError as error:
+        return str(error)
+    for value in distinct_values(content):
+        if type(value) not in _READABLE and type(value) is not Tensor:
+            return type(value).__name__
+        if isinstance(value, Mapping) and not all(type(key) in (str, int) for key in value):
+            return f"{type(value).__name__} with other keys than names and integers"
+    return None
 
 
 def read_checkpoint(path: str | os.PathLike[str]) -> dict[str, Any]:

@@ -23,7 +23,7 @@ from tensordict import TensorDict
 from torch import Tensor
 
 from trudi_rsl.environments.description import describe_environment, task_name
-from trudi_rsl.errors import CheckpointError, as_checkpoint_error
+from trudi_rsl.errors import CheckpointError, as_checkpoint_error, setting
 from trudi_rsl.settings import LearnerAlgorithm
 from trudi_rsl.task_names import family
 
@@ -183,13 +183,13 @@ def check_settings(saved: PolicySpec, here: PolicySpec) -> None:
     """
     own = here["settings"]
     changed = {k: v for k, v in saved["settings"].items() if k in own and own[k] != v}
-    remedies = [f"agent.algorithm.{k}={v}" for k, v in changed.items() if k in FUNCTION_SETTINGS]
+    remedies = [setting(f"algorithm.{k}", str(v)) for k, v in changed.items() if k in FUNCTION_SETTINGS]
     if saved["algorithm"] != here["algorithm"]:
         remedies.insert(0, f"--algo {saved['algorithm']}")
     if remedies:
         raise CheckpointError(
             "The checkpoint is of another algorithm, or its weights mean another policy under these settings; resume "
-            f"with {' '.join(remedies)}."
+            f"with {', '.join(remedies)}."
         )
     if changed:
         listed = ", ".join(f"{k} {v} -> {own[k]}" for k, v in changed.items())

@@ -11,12 +11,17 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import torch
 
+from trudi_rsl.checkpoints.file import unreadable
 from trudi_rsl.environments.progress import host_progress, set_host_progress
+from trudi_rsl.errors import one_line
 
 if TYPE_CHECKING:
     from rsl_rl.env import VecEnv
 
 logger = logging.getLogger(__name__)
+
+_reported: set[str] = set()
+"""Reasons, each logged once, why states of environments were left out."""
 
 
 def resume_state(env: VecEnv | None) -> dict[str, Any]:
@@ -25,16 +30,40 @@ def resume_state(env: VecEnv | None) -> dict[str, Any]:
     Args:
         env: The environment, with a ``state_dict`` or only counters and curricula. None in the middle of a rollout,
             where the policy is saved because something went wrong: a resume from there would be neither exact nor
-            wanted.
+            wanted. A ``state_dict()`` counts if it returns a mapping with ``exact``, ``num_envs`` and else plain values
+            and tensors, for which ``load_state_dict`` exists; a project may have one that means something else.
     """
     state = {"rng_state": rng_state()}
     if env is None:
         return state
-    if hasattr(env, "state_dict"):
-        state["env_state"] = env.state_dict()  # type: ignore[union-attr]
+    if (env_state := _env_state(env)) is not None:
+        state["env_state"] = env_state
     if (progress := host_progress(env)) is not None:
         state["env_progress"] = progress
     return state
+
+
+def _env_state(env: Any) -> Mapping[str, Any] | None:
+    """Return the state of the environments, None if they have none that a checkpoint can hold."""
+    if not callable(getattr(env, "state_dict", None)) or not callable(getattr(env, "load_state_dict", None)):
+        return None
+    try:
+        state = env.state_dict()
+    except Exception as error:  # a project's own code must not cost the checkpoint
+        _report_once(f"its state_dict() raised {type(error).__name__}: {one_line(error)}")
+        return None
+    if not isinstance(state, Mapping) or not {"exact", "num_envs"} <= state.keys():
+        return None
+    if (found := unreadable(state)) is not None:
+        _report_once(f"no checkpoint can hold its state, because of: {found}")
+        return None
+    return state
+
+
+def _report_once(reason: str) -> None:
+    if reason not in _reported:
+        _reported.add(reason)
+        logger.warning("The state of the environments is left out of checkpoints, and a resume not exact: %s.", reason)
 
 
 def set_resume_state(env: VecEnv | None, checkpoint: Mapping[str, Any], is_main_process: bool = True) -> None:

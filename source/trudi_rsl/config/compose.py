@@ -32,7 +32,7 @@ from rsl_rl.algorithms import PPO
 from trudi_rsl.config.presets import CONFIG_DIR, available, preset_of
 from trudi_rsl.config.run_folder import LOG_ROOT
 from trudi_rsl.config.schema import GymnasiumEnvCfg, RunnerCfg, TrainCfg
-from trudi_rsl.errors import ConfigError, nearest
+from trudi_rsl.errors import ConfigError, name_settings_as_overrides, nearest
 from trudi_rsl.policies import DenoisingModel, FlowModel
 from trudi_rsl.rsl_rl_compat.contract import check_logger
 from trudi_rsl.rsl_rl_compat.models import MLPModel
@@ -76,6 +76,7 @@ def compose(
     Raises:
         ConfigError: If a name is unknown (with the nearest ones), or a value impossible.
     """
+    name_settings_as_overrides()
     if not config_dir.is_dir():
         raise ConfigError(f"No configuration files in {config_dir}: trudi_rsl is incomplete, so install it again.")
     if algo not in (algos := {*available("agent", config_dir), *SETTINGS}):
@@ -121,20 +122,35 @@ def compose(
 
 
 def parse_overrides(overrides: Sequence[str]) -> list[Override]:
-    """Parse overrides with Hydra's grammar; raise a ConfigError for one that is malformed or replaces a section."""
+    """Parse overrides with Hydra's grammar; raise a ConfigError for one that is malformed or replaces a section.
+
+    A value that has another meaning in that grammar, or none, is taken as the text that it is: ``~/robot.xml``,
+    ``a,b``, ``a#b``, ``f(x``.
+    """
     parsed = []
     for text in overrides:
-        try:
-            override = OverridesParser.create().parse_override(text)
-        except HydraException:
-            override = None
-        if override is None or override.is_sweep_override() or override.is_delete():
+        override = _parse(text) or _parse(_value_as_text(text))
+        if override is None:
             raise ConfigError(f"Cannot read {text!r} as an override; write name=value, as env.num_envs=64.")
         if override.key_or_group in ("agent", "task", "env"):
             single = f"override single settings, as {override.key_or_group}.name=value"
             raise ConfigError(f"{text!r} replaces a whole section; {single}, or use --algo and --task.")
         parsed.append(override)
     return parsed
+
+
+def _parse(text: str) -> Override | None:
+    """Return one override that sets one value, None if the text is none."""
+    try:
+        override = OverridesParser.create().parse_override(text)
+    except HydraException:
+        return None
+    return None if override.is_sweep_override() or override.is_delete() else override
+
+
+def _value_as_text(text: str) -> str:
+    name, sign, value = text.partition("=")
+    return f"{name}{sign}{_quoted(value)}" if re.fullmatch(r"\+{0,2}[\w./@:-]+", name) and value else text
 
 
 def check_names(cfg: DictConfig, overrides: Iterable[Override]) -> None:

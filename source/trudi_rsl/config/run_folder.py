@@ -52,7 +52,7 @@ def create_run_folder(experiment: Path, run_name: str = "") -> Iterator[Path]:
 def find_checkpoint(experiment: Path, run_regex: str = ".*", checkpoint_regex: str = ANY_CHECKPOINT) -> Path:
     """Return the newest checkpoint of the newest run that has one; damaged files are skipped with a warning.
 
-    The regular expressions match the starts of names.
+    The regular expressions match the starts of names; one that is itself a name means only that.
 
     Raises:
         CheckpointError: If nothing matches.
@@ -83,8 +83,13 @@ def checkpoints_in(folder: Path) -> list[Path]:
 
 
 def select_checkpoint(experiment: Path, run_regex: str, checkpoint: str) -> Path:
-    """Return a checkpoint given as a file, as a run folder, or by regular expressions; see :func:`find_checkpoint`."""
-    path = Path(checkpoint)
+    """Return a checkpoint given as a file, as a run folder, or by regular expressions; see :func:`find_checkpoint`.
+
+    A run may be given by its path, too, as it is printed.
+    """
+    path, run = Path(checkpoint), Path(run_regex)
+    if len(run.parts) > 1 and run.is_dir():
+        experiment, run_regex = run.resolve().parent, run.resolve().name
     if path.is_file():
         return path
     if path.is_dir():
@@ -153,7 +158,9 @@ def _whole(files: Iterable[Path]) -> Iterator[Path]:
 
 
 def _matching(folder: Path, regex: str) -> list[Path]:
-    """Return the entries whose names match, in natural order of their numbers."""
+    """Return the entry of that very name, else those whose names match, in natural order of their numbers."""
+    if Path(regex).name == regex and (folder / regex).exists():
+        return [folder / regex]
     try:
         pattern = re.compile(regex)
     except re.error as error:

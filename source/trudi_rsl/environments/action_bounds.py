@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 
 from trudi_rsl.environments.description import host_functions
-from trudi_rsl.errors import ConfigError
+from trudi_rsl.errors import setting
 
 if TYPE_CHECKING:
     from rsl_rl.env import VecEnv
@@ -29,10 +29,8 @@ def action_bounds(env: VecEnv, configured: tuple[float, float] | None) -> tuple[
       wrapper makes one of ``clip_actions``;
     - the terms of an action manager (Isaac Lab, mjlab): a joint-position term reaches the joints' limits, any other
       term has [-1, 1];
-    - [-1, 1] for a direct task of Isaac Lab, which scales its actions itself.
-
-    Raises:
-        ConfigError: If none are configured and the environment has none, or infinite ones.
+    - [-1, 1]: for a direct task of Isaac Lab, which scales its actions itself, and, with a warning, for any other
+      environment.
     """
     if configured is not None:
         return torch.full((env.num_actions,), configured[0]), torch.full((env.num_actions,), configured[1])
@@ -40,12 +38,13 @@ def action_bounds(env: VecEnv, configured: tuple[float, float] | None) -> tuple[
     for low, high in _candidates(env, base):
         if torch.isfinite(low).all() and torch.isfinite(high).all():
             return low, high
-    if any(cls.__name__ == "DirectRLEnv" for cls in type(base).__mro__):
-        return -torch.ones(env.num_actions), torch.ones(env.num_actions)
-    raise ConfigError(
-        "The environment has no finite action bounds, and a diffusion policy needs them. Set them, for example "
-        "agent.algorithm.action_bounds=[-1.0,1.0]; tasks made for PPO often use actions of several units."
-    )
+    if not any(cls.__name__ == "DirectRLEnv" for cls in type(base).__mro__):
+        logger.warning(
+            "The environment has no finite action bounds, and a diffusion policy needs them: actions are taken to be "
+            "in [-1, 1]. Define env.action_low and env.action_high [A], or set %s, if the task uses others.",
+            setting("algorithm.action_bounds", "[-1.0, 1.0]"),
+        )
+    return -torch.ones(env.num_actions), torch.ones(env.num_actions)
 
 
 def _candidates(env: VecEnv, base: Any) -> Iterator[tuple[Tensor, Tensor]]:
@@ -54,14 +53,24 @@ def _candidates(env: VecEnv, base: Any) -> Iterator[tuple[Tensor, Tensor]]:
         spaces = [getattr(holder, name, None) for name in ("single_action_space", "action_space")]
         pairs = [(getattr(holder, "action_low", None), getattr(holder, "action_high", None))]
         pairs += [(getattr(space, "low", None), getattr(space, "high", None)) for space in spaces]
-        for pair in pairs:
-            if all(end is not None for end in pair):
-                # one number stands for all entries (mjlab); a space of all environments has them in its last axis
-                flat = (torch.as_tensor(end, dtype=torch.float32).reshape(-1)[-env.num_actions :] for end in pair)
-                low, high = (end.cpu().expand(env.num_actions) for end in flat)
-                yield low, high
+        for low, high in pairs:
+            bounds = _vector(low, env.num_actions), _vector(high, env.num_actions)
+            if bounds[0] is not None and bounds[1] is not None and bool((bounds[0] < bounds[1]).all()):
+                yield bounds[0], bounds[1]
     if hasattr(base, "action_manager"):
         yield _manager_bounds(base.action_manager)
+
+
+def _vector(end: Any, num_actions: int) -> Tensor | None:
+    """Return one end of bounds as ``[A]``; None for what is absent or, in a project, means something else.
+
+    One number stands for all entries (mjlab); a space of all environments has them in its last axis.
+    """
+    try:
+        flat = torch.as_tensor(end, dtype=torch.float32).reshape(-1)[-num_actions:].cpu()
+        return flat.expand(num_actions).clone()
+    except (TypeError, ValueError, RuntimeError):
+        return None
 
 
 def _manager_bounds(manager: Any) -> tuple[Tensor, Tensor]:
@@ -76,6 +85,6 @@ def _manager_bounds(manager: Any) -> tuple[Tensor, Tensor]:
         lows.append(low.float().cpu())
         highs.append(high.float().cpu())
     if without:
-        message = "Actions of %s are taken to be in [-1, 1]; agent.algorithm.action_bounds sets other bounds."
-        logger.info(message, ", ".join(without))
+        message = "Actions of %s are taken to be in [-1, 1]; %s sets other bounds."
+        logger.info(message, ", ".join(without), setting("algorithm.action_bounds"))
     return torch.cat(lows), torch.cat(highs)

@@ -7,6 +7,8 @@ Imports no torch: Isaac Lab loads the modules that register hosts in every one o
 from __future__ import annotations
 
 import logging
+import math
+import numbers
 from collections.abc import Callable, Sequence
 from importlib.metadata import entry_points
 from typing import TYPE_CHECKING, Any, NamedTuple
@@ -66,20 +68,34 @@ def task_name(env: VecEnv) -> str | None:
     return None
 
 
+def control_period(*holders: Any, name: str = "step_dt") -> float | None:
+    """Return the first attribute of this name that is a positive number, in seconds; None if there is none.
+
+    Projects use the name for anything else, too: text, functions, properties that fail.
+    """
+    for holder in holders:
+        try:
+            seconds = getattr(holder, name, None)
+        except Exception:  # a property of a project
+            continue
+        if isinstance(seconds, numbers.Real) and not isinstance(seconds, bool) and 0.0 < seconds < math.inf:
+            return float(seconds)
+    return None
+
+
 def describe_environment(env: VecEnv, groups: Sequence[str]) -> dict[str, Any]:
     """Return the metadata of an environment that a robot's software needs, for exported policies.
 
     This is ``control_period_s`` in seconds for environments with a ``step_dt``, ``obs_terms`` for those with a method
     ``observation_terms(groups)`` that returns the name and size of each part of the observation, and ``obs_terms``,
-    ``commands``, ``actions`` and ``robot`` for those of Isaac Lab and mjlab with managers. What an environment does not provide is
-    left out, and managers that cannot be read are logged once: training does not need them. ``groups`` are the
-    observation groups that the policy reads.
+    ``commands``, ``actions`` and ``robot`` for those of Isaac Lab and mjlab with managers. What an environment does not
+    provide is left out, and managers that cannot be read are logged once: training does not need them. ``groups`` are
+    the observation groups that the policy reads.
     """
     base: Any = getattr(env, "unwrapped", env)
     metadata: dict[str, Any] = {}
-    period = getattr(env, "step_dt", None) or getattr(base, "step_dt", None)
-    if period is not None:
-        metadata["control_period_s"] = float(period)
+    if (period := control_period(env, base)) is not None:
+        metadata["control_period_s"] = period
     if callable(describe_terms := getattr(env, "observation_terms", None)) and (terms := describe_terms(groups)):
         metadata["obs_terms"] = terms
     manager = getattr(base, "action_manager", None)

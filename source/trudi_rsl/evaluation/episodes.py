@@ -45,29 +45,72 @@ class EpisodeResults:
     lengths: Tensor
     """Steps ``[M]``, long."""
     success: Tensor | None = None
-    """Whether each episode succeeded at its last step, 0 or 1, ``[M]`` float64; None if no episode reports it.
+    """Whether each episode succeeded, 0 or 1, ``[M]`` float64; None if no episode reports it.
 
-    If the host reports only a mean over the episodes that ended in one step, each of them gets that mean. An episode
-    without a report has failed if others have one.
+    An episode for which success was reported at several steps has succeeded if it did at any. If the host reports only
+    a mean over the episodes that ended in one step, each of them gets that mean. An episode without a report has failed
+    if others have one.
     """
     metrics: Mapping[str, Tensor] = field(default_factory=dict)
     """Other numbers that the task reports at the last step of an episode, by name: ``[M]`` float64, NaN where it
     reported none."""
 
 
-def successes(extras: Mapping[str, Any], done: Tensor) -> Tensor | None:
-    """Return the success of the episodes that ended in this step, where ``done`` ``[E]`` is true.
+class Successes:
+    """Collects the success that environments report in ``extras``, of any form; what cannot be read is ignored.
 
-    It is ``extras["success"]`` ``[E]``, or the entry of ``log`` (``episode`` in older versions of RSL-RL) whose name
-    ends in one of :data:`SUCCESS_NAMES`, a mean over the episodes that ended: ``[E]`` float64 in [0, 1], NaN where no
-    episode ended; None if the task reports no success.
+    ``extras["success"]`` ``[E]`` counts at every step at which it is present, and the largest of an episode is its
+    success: hosts that define success by the last step report it then alone. Without it, the entry of ``log``
+    (``episode`` in older versions of RSL-RL) counts whose name ends in one of :data:`SUCCESS_NAMES`, a mean over the
+    episodes that ended.
+
+    Args:
+        num_envs: E.
+        device: That of the environments.
     """
+
+    def __init__(self, num_envs: int, device: torch.device | str) -> None:
+        self._so_far = torch.full((num_envs,), torch.nan, dtype=torch.float64, device=device)
+        self._single = False
+        """Whether there have been reports of single environments."""
+
+    def update(self, extras: Mapping[str, Any], done: Tensor) -> Tensor | None:
+        """Return the success of the episodes that ended in this step, where ``done`` ``[E]`` is true.
+
+        Float64 ``[E]`` in [0, 1], NaN where no episode ended or nothing is known; None if the task reports none.
+        """
+        reported = _readable(extras.get("success"), self._so_far)
+        self._single |= reported is not None and reported.ndim == 1
+        if not self._single:
+            mean = _logged_success(extras, self._so_far) if reported is None else reported
+            return None if mean is None else torch.where(done, mean, torch.nan)
+        if reported is not None:
+            self._so_far = torch.fmax(self._so_far, reported)
+        success = torch.where(done, self._so_far, torch.nan)
+        self._so_far = torch.where(done, torch.nan, self._so_far)
+        return success
+
+
+def _logged_success(extras: Mapping[str, Any], like: Tensor) -> Tensor | None:
     log = extras.get("log") or extras.get("episode") or {}
-    named = (v for k, v in log.items() if k.rpartition("/")[2] in SUCCESS_NAMES and not k.startswith(COUNT_PREFIX))
-    value = extras["success"] if extras.get("success") is not None else next(named, None)
-    if value is None:
+    if not isinstance(log, Mapping):
         return None
-    return torch.where(done, torch.as_tensor(value, dtype=torch.float64, device=done.device), torch.nan)
+    for name, value in log.items():
+        if str(name).rpartition("/")[2] in SUCCESS_NAMES and not str(name).startswith(COUNT_PREFIX):
+            mean = _readable(value, like)
+            return mean if mean is None or mean.ndim == 0 else mean.nanmean()
+    return None
+
+
+def _readable(value: Any, like: Tensor) -> Tensor | None:
+    """Return a report as a float64 scalar or ``[E]`` on the device of ``like`` ``[E]``; None if it is neither."""
+    try:
+        numbers = torch.as_tensor(value, dtype=torch.float64, device=like.device)
+    except (TypeError, ValueError, RuntimeError):  # None, text, dicts, ragged lists
+        return None
+    if numbers.numel() == 1 and len(like) != 1:
+        return numbers.reshape(())
+    return numbers.reshape(-1) if numbers.numel() == len(like) else None
 
 
 def progress_bar(verb: str, unit: str, shown: bool = True) -> Progress:
@@ -135,6 +178,7 @@ def evaluate(
     returns = torch.zeros(num_envs, overflow + 1, dtype=torch.float64, device=device)
     lengths = torch.zeros(num_envs, overflow + 1, dtype=torch.long, device=device)
     succeeded = torch.full_like(returns, torch.nan)
+    successes = Successes(num_envs, device)
     reported: dict[str, Tensor] = {}
     ended = torch.zeros_like(quota)
     running_return, running_length = torch.zeros_like(returns[:, 0]), torch.zeros_like(lengths[:, 0])
@@ -151,7 +195,7 @@ def evaluate(
                 column = torch.where(done, ended, overflow).unsqueeze(1)
                 returns.scatter_(1, column, running_return.unsqueeze(1))
                 lengths.scatter_(1, column, running_length.unsqueeze(1))
-                if (success := successes(extras, done)) is not None:
+                if (success := successes.update(extras, done)) is not None:
                     succeeded.scatter_(1, column, success.unsqueeze(1))
                 for name, value in extras.get("metrics", {}).items():
                     table = reported.setdefault(name, torch.full_like(returns, torch.nan))

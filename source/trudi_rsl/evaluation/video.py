@@ -13,13 +13,18 @@ import numpy as np
 import torch
 from rsl_rl.env import VecEnv
 
-from trudi_rsl.environments.description import task_name
+from trudi_rsl.environments.description import control_period, task_name
 from trudi_rsl.errors import ConfigError
 from trudi_rsl.evaluation.episodes import Policy, start_episodes
 from trudi_rsl.files import require_inside, unused_stem
+from trudi_rsl.plain_values import is_finite
 
 MAX_STEPS = 1000
 """Default length of the longest video."""
+DEFAULT_FPS = 30.0
+"""Frames per second of a task that states neither its control period nor ``render_fps``."""
+_CHANNELS = (1, 3, 4)
+"""Numbers of color channels: grey, RGB, RGB with opacity."""
 
 
 class VideoError(RuntimeError):
@@ -60,7 +65,8 @@ def record_episode(env: VecEnv, policy: Policy, path: Path, max_steps: int = MAX
     ``render_mode="rgb_array"``; all are reset and stepped.
 
     Raises:
-        VideoError: If the environment cannot render, or ``max_steps`` is below 1.
+        VideoError: If the environment cannot render, renders no images or images of several sizes, or ``max_steps`` is
+            below 1.
         FileExistsError: If ``path`` exists.
     """
     if max_steps < 1:
@@ -69,11 +75,16 @@ def record_episode(env: VecEnv, policy: Policy, path: Path, max_steps: int = MAX
         raise FileExistsError(f"{path} exists; a video never overwrites a file.")
     obs, _ = start_episodes(env, policy, env.device)
     frame = _render(env)
+    size = frame.shape
     path.parent.mkdir(parents=True, exist_ok=True)
     try:
         with contextlib.closing(_writer(path, _fps(env))) as writer:
             frames = 0
             while True:
+                if frame.shape != size:
+                    raise VideoError(
+                        f"{task_name(env)} renders images of {size[:2]} and then of {frame.shape[:2]} pixels."
+                    )
                 writer.append_data(frame)
                 frames += 1
                 obs, _, dones, _ = env.step(policy(obs))
@@ -91,9 +102,37 @@ def _render(env: VecEnv) -> np.ndarray:
         frame = env.render()  # type: ignore[attr-defined]
     except Exception as error:
         raise VideoError(_advice(task_name(env), error)) from error
-    if not isinstance(frame, np.ndarray) or frame.ndim != 3:
-        raise VideoError(f"{task_name(env)} renders no images in its rgb_array mode.")
-    return frame
+    image = _image(frame)
+    if image is None:
+        found = f"{type(frame).__name__} of shape {tuple(getattr(frame, 'shape', ()))}"
+        raise VideoError(f"{task_name(env)} renders no images in its rgb_array mode, but a {found}.")
+    return image
+
+
+def _image(frame: Any) -> np.ndarray | None:
+    """Return a frame as ``[height, width, 3]`` of uint8; None if it is no image.
+
+    Frames may be lists, of which the last counts, or have a leading axis of environments, of which the first counts;
+    have color channels first or last, one, three or four of them, or none; and be bytes, flags, or floats in [0, 1] or
+    [0, 255].
+    """
+    if isinstance(frame, list | tuple):
+        return _image(frame[-1]) if frame else None
+    if isinstance(frame, torch.Tensor):
+        frame = frame.detach().cpu().numpy()
+    if not isinstance(frame, np.ndarray) or frame.dtype.kind not in "biuf":
+        return None
+    image = frame[0] if frame.ndim == 4 else frame
+    if image.ndim == 2:
+        image = image[..., None]
+    if image.ndim == 3 and image.shape[-1] not in _CHANNELS and image.shape[0] in _CHANNELS:
+        image = np.moveaxis(image, 0, -1)
+    if image.ndim != 3 or image.shape[-1] not in _CHANNELS or not image.size:
+        return None
+    if image.dtype == bool or (image.dtype.kind == "f" and np.nanmax(image, initial=0.0) <= 1.0):
+        image = image * 255.0
+    image = np.clip(np.nan_to_num(image), 0, 255).astype(np.uint8)
+    return np.repeat(image, 3, axis=-1) if image.shape[-1] == 1 else np.ascontiguousarray(image[..., :3])
 
 
 def _advice(task: str | None, error: Exception) -> str:
@@ -106,9 +145,13 @@ def _advice(task: str | None, error: Exception) -> str:
 
 def _fps(env: VecEnv) -> float:
     """Return the frames per second at which the task runs in real time."""
-    step_dt = getattr(env.unwrapped, "step_dt", None)  # type: ignore[attr-defined]  # Isaac Lab
-    metadata = getattr(env.unwrapped, "metadata", None) or {}  # type: ignore[attr-defined]  # Gymnasium
-    return 1.0 / step_dt if step_dt else metadata.get("render_fps") or 30
+    base: Any = getattr(env, "unwrapped", env)
+    metadata = getattr(base, "metadata", None)
+    declared = metadata.get("render_fps") if isinstance(metadata, Mapping) else None  # Gymnasium
+    if (step_dt := control_period(base)) is None and is_finite(declared) and declared > 0:
+        return float(declared)
+    step_dt = step_dt or control_period(env)
+    return 1.0 / step_dt if step_dt else DEFAULT_FPS
 
 
 def _writer(path: Path, fps: float) -> Any:

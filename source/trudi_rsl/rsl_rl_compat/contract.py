@@ -8,7 +8,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 import rsl_rl.utils
-from tensordict import TensorDict
+from tensordict import TensorDict, TensorDictBase
 
 from trudi_rsl.errors import ConfigError, nearest
 from trudi_rsl.rsl_rl_compat.models import resolve_callable
@@ -42,6 +42,19 @@ def check_logger(logger: object) -> None:
         raise ConfigError(f"No log writer {logger['class_name']!r}: {error}") from error
 
 
+def require_groups(obs: object) -> None:
+    """Refuse observations that are not a TensorDict of groups, as environments for RSL-RL 2 have them.
+
+    Raises:
+        ConfigError: Naming the type and how to write it.
+    """
+    if not isinstance(obs, TensorDictBase):
+        raise ConfigError(
+            f"env.get_observations() returned a {type(obs).__name__}; RSL-RL since 3.0 takes groups in a TensorDict: "
+            'return TensorDict({"policy": obs}, batch_size=[num_envs]), from step() as well.'
+        )
+
+
 def check_groups(obs: TensorDict, groups: Mapping[str, Sequence[str]]) -> None:
     """Refuse observation sets that are empty or name groups that the environment, with ``obs``, does not have.
 
@@ -62,6 +75,7 @@ def resolve_groups(obs: TensorDict, cfg: dict[str, Any]) -> dict[str, list[str]]
     Raises:
         ConfigError: If the environment lacks a group, or one holds anything but vectors.
     """
+    require_groups(obs)
     configured = cfg.get("obs_groups") or {}
     check_groups(obs, configured)
     sets = {name: list(groups) for name, groups in configured.items()}

@@ -4,9 +4,10 @@
 from __future__ import annotations
 
 import functools
+import logging
 import warnings
 from collections.abc import Mapping, Sequence
-from typing import Any, cast
+from typing import Any
 
 import gymnasium as gym
 import numpy as np
@@ -14,16 +15,21 @@ import torch
 from rsl_rl.env import VecEnv
 from tensordict import TensorDict
 
+from trudi_rsl.environments.description import control_period
 from trudi_rsl.errors import CheckpointError, ConfigError
-from trudi_rsl.hosts.gymnasium.faults import Faults, Step
-from trudi_rsl.hosts.gymnasium.make import action_limits, make_env, try_options, vectorize
+from trudi_rsl.hosts.gymnasium.faults import Faults
+from trudi_rsl.hosts.gymnasium.make import action_limits, make_copies, make_env, try_options
 from trudi_rsl.hosts.gymnasium.observations import ObservationLayout, ObservationMode
-from trudi_rsl.hosts.gymnasium.state import SimulatorStates, time_limits
+from trudi_rsl.hosts.gymnasium.plain import generator_state, set_generator
+from trudi_rsl.hosts.gymnasium.rehearsal import Rehearsal
+from trudi_rsl.hosts.gymnasium.state import SimulatorStates, episode_limit, refuse_learned_statistics, time_limits
+from trudi_rsl.hosts.gymnasium.success import EpisodeSuccess, last_numbers
+from trudi_rsl.hosts.gymnasium.vector import TaskVector
+
+logger = logging.getLogger(__name__)
 
 NO_TIME_LIMIT = 1_000_000
 """``max_episode_length`` of a task without a time limit: finite, because RSL-RL draws integers below it."""
-SUCCESS_KEYS = ("is_success", "success")
-"""Names of the success flag in ``info``: Gymnasium-Robotics and Stable-Baselines3; Meta-World and others."""
 
 
 class EnvCfg(dict):
@@ -54,6 +60,9 @@ class GymnasiumVecEnv(VecEnv):
         restarts_faulty: Whether an environment that produces NaN or infinity is reset while the others go on. If
             False, the default, that is an error: a training run sets it, an evaluation must not hide such a fault.
     """
+
+    metrics: tuple[str, ...] = ()
+    """Names of numbers in the last ``info`` of an episode that are logged and evaluated; hosts over Gymnasium set it."""
 
     def __init__(
         self,
@@ -101,22 +110,27 @@ class GymnasiumVecEnv(VecEnv):
             return self._layout.wrap(self._make_env(task, **options))
 
         self._low, self._high = action_limits(first.action_space, task, action_bounds)
+        refuse_learned_statistics(first, task)
         if env_kwargs:
             try_options(task, env_kwargs, make)
-        self._vec = vectorize(first, make, num_envs)
+        self._vec = TaskVector(task, make_copies(first, make, num_envs), self._time)
         self._simulators = SimulatorStates(self._vec.envs)
-        self._time_limits = time_limits(self._vec.envs)
+        self._rehearsal = Rehearsal(
+            self._simulators, lambda: TaskVector(task, make_copies(make(), make, 1), lambda _: "in a copy")
+        )
+        self._reported_inexact = False
+        self._time_limits = [time_limits(env) for env in self._vec.envs]
         self._render_mode = render_mode
 
         self.task = task
-        self.step_dt: float | None = getattr(first.unwrapped, "dt", None)
+        self.step_dt = control_period(first.unwrapped, name="dt")
         self.num_envs = num_envs
         self.num_actions = len(self._low)
         self.device = torch.device(device)
         self.action_low = torch.tensor(self._low, dtype=torch.float32, device=self.device)
         self.action_high = torch.tensor(self._high, dtype=torch.float32, device=self.device)
         self._action_dtype = torch.from_numpy(self._low).dtype
-        self.max_episode_length = (first.spec and first.spec.max_episode_steps) or NO_TIME_LIMIT
+        self.max_episode_length = episode_limit(first) or NO_TIME_LIMIT
         options |= {"max_episode_steps": self.max_episode_length, "env_kwargs": dict(env_kwargs or {})}
         self.cfg = EnvCfg(cfg or {}, task=task, num_envs=num_envs, seed=seed, **further, **options)
 
@@ -127,6 +141,7 @@ class GymnasiumVecEnv(VecEnv):
         self._episode_returns = np.zeros(num_envs)
         self.restarts_faulty = False
         self._faults = Faults(task, num_envs, self._time)
+        self._success = EpisodeSuccess(task, num_envs)
         self.seed(seed)
 
     @property
@@ -190,46 +205,52 @@ class GymnasiumVecEnv(VecEnv):
 
             - ``"time_outs"``: ``[E]`` bool, truncated and not terminated.
             - ``"final_obs"``: ``{"policy": [E, O]}``, the last observation of ended episodes, else the current one.
-            - ``"success"``: ``[E]`` float32, only if the ``info`` of an ended episode has one of :data:`SUCCESS_KEYS`;
-              NaN for all others.
+            - ``"success"``: ``[E]`` float32, only if the task reports it in ``info``, see
+              :class:`~trudi_rsl.hosts.gymnasium.success.EpisodeSuccess`; NaN where no episode ended.
+            - ``"metrics"``: those of :attr:`metrics` that the task reports, by name, ``[E]`` float32; NaN where no
+              episode ended.
             - ``"log"``: means over the ended episodes of ``"Episode/return"``, ``"Episode/length"`` (steps actually
-              taken) and, if reported, ``"Episode/success"``.
+              taken) and, if reported, ``"Episode/success"`` and those of :attr:`metrics`.
 
         Raises:
             NonFiniteError: The actions contain NaN or infinity, or the simulator returned them (see
                 :attr:`restarts_faulty`).
+            ConfigError: The task does not follow Gymnasium's interface.
             ValueError: ``actions`` has another shape.
         """
-        *step, infos = self._vec.step(self._clip(actions))
+        clipped = self._clip(actions)
+        self._rehearsal.before_step(self._lengths)
+        step = self._vec.advance(clipped)
         self._total_steps += 1
         self._lengths += 1
         self._episode_steps += 1
-        obs, rewards, terminated, truncated = self._faults.filter_nonfinite(
-            self._vec, cast(Step, tuple(step)), infos, self.restarts_faulty
-        )
-        self._episode_returns += rewards
+        step = self._faults.filter_nonfinite(self._vec, step, self.restarts_faulty)
+        self._rehearsal.after_step(clipped, step)
+        self._episode_returns += step.rewards
+        self._obs[:] = step.obs
 
-        extras: dict[str, Any] = {"time_outs": torch.tensor(truncated & ~terminated, device=self.device)}
-        dones = terminated | truncated
-        np.copyto(self._obs, obs, casting="same_kind")
-        ended = np.flatnonzero(dones)
-        if len(ended):
-            final = self._obs.copy()
-            final[ended] = np.stack(infos["final_obs"][ended])
-            extras["final_obs"] = self._tensordict(final)
+        time_outs, dones = step.truncated & ~step.terminated, step.ended
+        extras: dict[str, Any] = {"time_outs": torch.tensor(time_outs, device=self.device)}
+        success = self._success.update(step.infos, dones)
+        if dones.any():
+            ended = np.flatnonzero(dones)
+            extras["final_obs"] = self._tensordict(step.final_obs)
             extras["log"] = {
                 "Episode/return": float(self._episode_returns[ended].mean()),
                 "Episode/length": float(self._episode_steps[ended].mean()),
             }
-            success = self._success(infos)
             if success is not None:
                 extras["success"] = torch.tensor(success, device=self.device)
                 extras["log"]["Episode/success"] = float(np.nanmean(success))
+            if found := {name: last_numbers(step.infos, dones, name) for name in self.metrics}:
+                reported = {name: numbers for name, numbers in found.items() if numbers is not None}
+                extras["metrics"] = {n: torch.tensor(numbers, device=self.device) for n, numbers in reported.items()}
+                extras["log"] |= {f"Episode/{n}": float(np.nanmean(numbers)) for n, numbers in reported.items()}
             for counts in (self._lengths, self._episode_steps, self._episode_returns):
                 counts[ended] = 0
         return (
             self._tensordict(self._obs),
-            torch.tensor(rewards, dtype=torch.float32, device=self.device),
+            torch.tensor(step.rewards, dtype=torch.float32, device=self.device),
             torch.tensor(dones, dtype=torch.long, device=self.device),
             extras,
         )
@@ -262,20 +283,35 @@ class GymnasiumVecEnv(VecEnv):
         """Return the state of the running episodes, so that a resumed run continues them exactly.
 
         For MuJoCo tasks, ``load_state_dict`` in another process followed by the same actions produces bitwise the same
-        observations, rewards and dones as an uninterrupted run (see :class:`SimulatorStates` for the exceptions). For
-        other simulators ``"exact"`` is False and loading starts new episodes. All values are tensors or plain Python.
+        observations, rewards and dones as an uninterrupted run, and ``"exact"`` is True; :class:`Rehearsal` has tried
+        it. For other simulators, and where a task keeps what cannot be stored (logged once), ``"exact"`` is False and
+        loading starts new episodes. All values are tensors or plain Python.
         """
+        content, left_out = self._simulators.save()
+        why = None
+        if left_out:
+            listed = ", ".join(f"{name} ({kind})" for name, kind in list(left_out.items())[:3])
+            why = f"no checkpoint can hold {listed}{' and more' if len(left_out) > 3 else ''}"
+        elif self._simulators.readable:
+            why = self._rehearsal.failure()
+        if why is not None:
+            if not self._reported_inexact:
+                self._reported_inexact = True
+                logger.warning("%s: a resume will not be exact, and starts new episodes: %s.", self.task, why)
+            content["simulators"] = None
         return {
             "task": self.task,
             "num_envs": self.num_envs,
-            "exact": self._simulators.readable,
+            "exact": content["simulators"] is not None,
+            "inexact_because": why,
             "total_steps": self._total_steps,
             "lengths": torch.tensor(self._lengths),
             "episode_steps": torch.tensor(self._episode_steps),
             "episode_returns": torch.tensor(self._episode_returns),
             "observations": torch.tensor(self._obs),
-            "vector_generator": dict(self._vec.action_space.np_random.bit_generator.state),
-            **self._simulators.save(),
+            "success": torch.tensor(self._success.so_far),
+            "vector_generator": generator_state(self._vec.action_space.np_random),
+            **content,
         }
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
@@ -289,8 +325,9 @@ class GymnasiumVecEnv(VecEnv):
         if state["num_envs"] != self.num_envs:
             why = f"the state is of {state['num_envs']} environments, not {self.num_envs}"
         else:
-            self._vec.action_space.np_random.bit_generator.state = state["vector_generator"]
-            why = None if self._simulators.load(state) else "the state of its simulator cannot be saved"
+            set_generator(self._vec.action_space.np_random, state["vector_generator"])
+            why = self._simulators.load(state)
+            why = why and (state.get("inexact_because") or why)
         if why is not None:
             warnings.warn(f"{self.task} starts new episodes: {why}.", stacklevel=2)
             self._restart(None)
@@ -299,6 +336,9 @@ class GymnasiumVecEnv(VecEnv):
             self._episode_steps[:] = state["episode_steps"].cpu().numpy()
             self._episode_returns[:] = state["episode_returns"].cpu().numpy()
             self._obs[:] = state["observations"].cpu().numpy()
+            self._success.forget()
+            if "success" in state:  # not in states of earlier versions
+                self._success.so_far[:] = state["success"].cpu().numpy()
         self._total_steps = state["total_steps"]
 
     def _make_env(self, task: str, **options: Any) -> gym.Env:
@@ -306,16 +346,19 @@ class GymnasiumVecEnv(VecEnv):
         return make_env(task, **options)
 
     def _restart(self, seed: int | None) -> None:
-        obs, _ = self._vec.reset(seed=seed)
-        np.copyto(self._obs, obs, casting="same_kind")
+        self._rehearsal.interrupt()
+        self._obs[:] = self._vec.start(seed)
         for counts in (self._lengths, self._episode_steps, self._episode_returns):
             counts[:] = 0
+        self._success.forget()
         self._faults.require_finite(self._obs, "the simulator's observation")
 
     def _set_lengths(self, lengths: np.ndarray) -> None:
+        self._rehearsal.interrupt()
         self._lengths[:] = lengths
-        for limit, length in zip(self._time_limits, self._lengths.tolist(), strict=bool(self._time_limits)):
-            limit._elapsed_steps = length
+        for limits, length in zip(self._time_limits, self._lengths.tolist(), strict=True):
+            for limit in limits:
+                limit._elapsed_steps = length
 
     def _clip(self, actions: torch.Tensor) -> np.ndarray:
         expected = (self.num_envs, self.num_actions)
@@ -324,16 +367,6 @@ class GymnasiumVecEnv(VecEnv):
         values = actions.detach().to("cpu", self._action_dtype).numpy()
         self._faults.require_finite(values, "the policy's action")
         return np.clip(values, self._low, self._high)
-
-    def _success(self, infos: Mapping[str, Any]) -> np.ndarray | None:
-        """Return success of the episodes that ended, float32 ``[E]``, NaN elsewhere; None if no task reports it."""
-        final = infos.get("final_info", {})
-        key = next((key for key in SUCCESS_KEYS if key in final), None)
-        if key is None:
-            return None
-        reported, success = final[f"_{key}"], np.full(self.num_envs, np.nan, dtype=np.float32)
-        success[reported] = np.asarray(final[key])[reported].astype(np.float32)
-        return success
 
     def _time(self, env: int) -> str:
         return f"{self._episode_steps[env]} steps into its episode and {self._total_steps} since the start"

@@ -4,16 +4,12 @@
 from __future__ import annotations
 
 import warnings
-from collections.abc import Callable, Mapping
-from typing import Any
+from collections.abc import Callable
 
 import numpy as np
-from gymnasium.vector import SyncVectorEnv
 
 from trudi_rsl.errors import NonFiniteError
-
-Step = tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]
-"""Observations ``[E, O]``, rewards, terminations and truncations ``[E]``."""
+from trudi_rsl.hosts.gymnasium.vector import Step, TaskVector
 
 
 class Faults:
@@ -30,28 +26,23 @@ class Faults:
         self._restarted = np.zeros(num_envs, dtype=bool)
         self._warned = False
 
-    def filter_nonfinite(self, envs: SyncVectorEnv, step: Step, infos: dict[str, Any], restart: bool) -> Step:
+    def filter_nonfinite(self, envs: TaskVector, step: Step, restart: bool) -> Step:
         """Return a step without NaN and infinity.
 
-        With ``restart``, faulty environments are reset while the others go on; ``infos`` receives their last
-        observations.
+        With ``restart``, faulty environments are reset while the others go on.
 
         Raises:
             NonFiniteError: Some environment is faulty and ``restart`` is False, all environments are, or one is faulty
                 again in the first step after its restart.
         """
-        faulty = _find_faulty(step, infos)
+        faulty = _find_faulty(step)
         if not faulty.any():
             self._restarted[:] = False
             return step
         if not restart or faulty.all() or (faulty & self._restarted).any():
-            obs, rewards, terminated, truncated = step
-            self.require_finite(_as_float32(rewards), "the simulator's reward")
-            last = obs.copy()
-            for env in np.flatnonzero(terminated | truncated):
-                last[env] = infos["final_obs"][env]
-            self.require_finite(_as_float32(last), "the simulator's observation")
-            self.require_finite(_as_float32(obs), "the simulator's observation")
+            self.require_finite(_as_float32(step.rewards), "the simulator's reward")
+            self.require_finite(step.final_obs, "the simulator's observation")
+            self.require_finite(step.obs, "the simulator's observation")
         if not self._warned:
             self._warned = True
             first = int(np.flatnonzero(faulty)[0])
@@ -62,7 +53,7 @@ class Faults:
                 stacklevel=3,
             )
         self._restarted[:] = faulty
-        return _restart(envs, step, infos, faulty)
+        return _restart(envs, step, faulty)
 
     def require_finite(self, values: np.ndarray, what: str) -> None:
         """Raise a NonFiniteError that locates the first entry of ``values`` ``[E, ...]`` that is not finite."""
@@ -81,26 +72,23 @@ def _as_float32(values: np.ndarray) -> np.ndarray:
         return values.astype(np.float32)
 
 
-def _find_faulty(step: Step, infos: Mapping[str, Any]) -> np.ndarray:
+def _find_faulty(step: Step) -> np.ndarray:
     """Return the environments whose step has a non-finite reward or (last) observation, bool ``[E]``."""
-    obs, rewards, terminated, truncated = step
-    faulty = ~(np.isfinite(_as_float32(rewards)) & np.isfinite(_as_float32(obs)).all(-1))
-    ended = np.flatnonzero(terminated | truncated)
-    if len(ended):
-        faulty[ended] |= ~np.isfinite(_as_float32(np.stack(infos["final_obs"][ended]))).all(-1)
-    return faulty
+    finite = np.isfinite(_as_float32(step.rewards))
+    return ~(finite & np.isfinite(step.obs).all(-1) & np.isfinite(step.final_obs).all(-1))
 
 
-def _restart(envs: SyncVectorEnv, step: Step, infos: dict[str, Any], faulty: np.ndarray) -> Step:
+def _restart(envs: TaskVector, step: Step, faulty: np.ndarray) -> Step:
     """Reset the faulty environments and return the step with those truncated and their reward 0.
 
     Their last observation becomes NaN, so that training masks the transition.
     """
-    obs, rewards, terminated, truncated = step
-    running = faulty & ~(terminated | truncated)
-    if running.any():
-        obs, _ = envs.reset(options={"reset_mask": running})
-    final = infos.setdefault("final_obs", np.full(len(faulty), None, dtype=object))
-    for env in np.flatnonzero(faulty):
-        final[env] = np.full(obs.shape[1:], np.nan)
-    return obs, np.where(faulty, 0.0, rewards), terminated & ~faulty, truncated | faulty
+    running = np.flatnonzero(faulty & ~step.ended)
+    if len(running):
+        step.obs[running] = envs.start(envs=running.tolist())
+    step.final_obs[faulty] = np.nan
+    return step._replace(
+        rewards=np.where(faulty, 0.0, step.rewards),
+        terminated=step.terminated & ~faulty,
+        truncated=step.truncated | faulty,
+    )

@@ -15,11 +15,10 @@ import gymnasium as gym
 import numpy as np
 from gymnasium.envs.registration import EnvSpec, load_env_creator
 from gymnasium.spaces import Box, Space
-from gymnasium.vector import AutoresetMode, SyncVectorEnv
-from gymnasium.wrappers import TransformObservation
 
 import trudi_rsl.tasks  # noqa: F401  registers the built-in tasks
 from trudi_rsl.errors import ConfigError, nearest
+from trudi_rsl.task_names import make_importable
 
 _OPTION_ERRORS = (TypeError, ValueError, LookupError, AttributeError, OSError, AssertionError, ArithmeticError)
 """Exceptions that simulators raise for unusable option values."""
@@ -78,6 +77,7 @@ def make_env(
         ConfigError: The task or an option is unknown, or the task cannot use an option's value.
         ImportError: A package that the task needs is missing.
     """
+    make_importable(task)
     options = dict(env_kwargs or {})
     if max_episode_steps is not None:
         options["max_episode_steps"] = max_episode_steps
@@ -111,33 +111,22 @@ def make_env(
 
 def try_options(task: str, env_kwargs: Mapping[str, Any], make: Callable[[], gym.Env]) -> None:
     """Raise ConfigError if one step of a throw-away environment fails: some options are read only then."""
-    with _mujoco_warnings_off(), contextlib.closing(make()) as env:
-        try:
-            env.reset()
-            env.step(env.action_space.sample())
-        except _OPTION_ERRORS as error:
-            raise ConfigError(_unusable_options(task, env_kwargs, error)) from error
-
-
-def vectorize(first: gym.Env, make: Callable[[], gym.Env], num_envs: int) -> SyncVectorEnv:
-    """Combine ``first`` and ``num_envs - 1`` more environments in Gymnasium's synchronous vector environment.
-
-    Environments are reset in the step that ends their episode; ``infos["final_obs"]`` holds the true last observation.
-    """
-    before, _ = first.reset()
-    after, _ = first.reset()
-    # A task that returns the same buffer each time would overwrite the last observation of an episode when it resets.
-    shares_buffer = np.may_share_memory(before, after)
-
-    def wrap(env: gym.Env) -> gym.Env:
-        return TransformObservation(env, np.copy, env.observation_space) if shares_buffer else env
-
     with _mujoco_warnings_off():
-        return SyncVectorEnv(
-            [lambda: wrap(first), *[lambda: wrap(make())] * (num_envs - 1)],
-            copy=False,
-            autoreset_mode=AutoresetMode.SAME_STEP,
-        )
+        env = make()
+    try:
+        env.reset()
+        env.step(env.action_space.sample())
+    except _OPTION_ERRORS as error:
+        raise ConfigError(_unusable_options(task, env_kwargs, error)) from error
+    finally:
+        with contextlib.suppress(Exception):  # a task that cannot be closed can still be trained
+            env.close()
+
+
+def make_copies(first: gym.Env, make: Callable[[], gym.Env], num_envs: int) -> list[gym.Env]:
+    """Return ``first`` and ``num_envs - 1`` more environments."""
+    with _mujoco_warnings_off():
+        return [first, *(make() for _ in range(num_envs - 1))]
 
 
 def use_headless_rendering() -> None:

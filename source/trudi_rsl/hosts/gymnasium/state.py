@@ -5,39 +5,36 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Mapping, Sequence
-from typing import Any, cast
+from typing import Any, NamedTuple
 
 import gymnasium as gym
-import numpy as np
-import torch
 from gymnasium.wrappers import OrderEnforcing, PassiveEnvChecker, TimeLimit
 
-from trudi_rsl.errors import CheckpointError
+from trudi_rsl.errors import ConfigError
+from trudi_rsl.hosts.gymnasium.attributes import Attributes, learned_statistics
+from trudi_rsl.hosts.gymnasium.mujoco_state import MujocoState
+from trudi_rsl.hosts.gymnasium.plain import DoesNotFitError, NotPlainError, generator_state, set_generator
 
-_DERIVED = (
-    *("xpos", "xquat", "xmat", "xipos", "ximat", "xanchor", "xaxis"),
-    *("geom_xpos", "geom_xmat", "site_xpos", "site_xmat", "sensordata"),
-    *("subtree_com", "subtree_linvel", "subtree_angmom", "cinert", "cvel", "cacc", "cfrc_int", "cfrc_ext"),
-    *("actuator_length", "actuator_velocity", "actuator_force", "ten_length", "ten_velocity"),
-    *("qacc", "qfrc_actuator", "qfrc_bias", "qfrc_passive", "qfrc_constraint"),
-)
-"""Fields of MjData that tasks read in addition to its integration state.
 
-MuJoCo computes them before it integrates, so they lag the state by one substep and cannot be recomputed from it; the
-rewards of Ant and Humanoid use the lagging ``xpos`` and ``xipos``. A pickled MjData contains them as well, but also the
-model and scratch memory, and is about fifty times larger.
-"""
+class Saved(NamedTuple):
+    """A saved state of environments."""
+
+    content: dict[str, Any]
+    """``generators`` and ``simulators``, of tensors and plain Python values; ``simulators`` is None where the state of
+    the simulators cannot be saved."""
+    left_out: dict[str, str]
+    """Names and types of what has changed and cannot be stored: without it a resume is not exact."""
 
 
 class SimulatorStates:
     """Saves and restores the state of MuJoCo environments, and the random generators of all environments.
 
-    Saved are the physics and those attributes of an environment and its wrappers that are numbers or numeric arrays
-    and have changed since it was made (counters, targets, previous actions). Other Python objects, such as a wrapper's
-    running statistics, and contacts between steps are not saved.
+    Saved are the physics, what has changed in the model, and those attributes of an environment, its wrappers and the
+    objects that these hold that are plain values or random generators and have changed since they were made (counters,
+    goals, stacked frames, previous actions).
 
     Args:
-        envs: The environments, just made: their attributes are the reference for what has changed.
+        envs: The environments, just made: they are the reference for what has changed.
 
     Attributes:
         readable: Whether the state of the simulators can be saved; if not, only the random generators are.
@@ -46,50 +43,90 @@ class SimulatorStates:
     def __init__(self, envs: Sequence[gym.Env]) -> None:
         self._envs = envs
         self.readable = all(_is_mujoco(env) for env in envs)
-        self._made = [[_numbers(layer) for layer in _task_layers(env)] for env in envs if self.readable]
+        self._physics = MujocoState(envs[0]) if self.readable else None
+        self._attributes = [_attributes(env) for env in envs if self.readable]
 
-    def save(self) -> dict[str, Any]:
-        """Return a dict of tensors and plain Python values; ``"simulators"`` is None if not :attr:`readable`."""
-        simulators = [
-            _physics(env) | {"attributes": list(map(_changed, _task_layers(env), made))}
-            for env, made in zip(self._envs, self._made, strict=self.readable)
-        ]
-        generators = [_generators(env) for env in self._envs]
-        return {"generators": generators, "simulators": simulators if self.readable else None}
+    def save(self, envs: Sequence[int] | None = None) -> Saved:
+        """Return the state of the environments with these indices, all for None."""
+        chosen = range(len(self._envs)) if envs is None else envs
+        left_out: dict[str, str] = {}
+        generators, simulators = [], []
+        for i in chosen:
+            env = self._envs[i]
+            pair = {"np_random": env.unwrapped.np_random, "action_space.np_random": env.action_space.np_random}
+            states: list[Any] = []
+            for name, generator in pair.items():
+                try:
+                    states.append(generator_state(generator))
+                except NotPlainError as error:
+                    states.append(None)
+                    left_out[name] = str(error)
+            generators.append(tuple(states))
+            if self._physics is not None:
+                attributes = []
+                for layer in self._attributes[i]:
+                    changed, rest = layer.save()
+                    attributes.append(changed)
+                    left_out |= rest
+                simulators.append(self._physics.save(env) | {"attributes": attributes})
+        return Saved({"generators": generators, "simulators": simulators if self.readable else None}, left_out)
 
-    def load(self, saved: Mapping[str, Any]) -> bool:
-        """Restore what :meth:`save` returned, for the same number of environments.
+    def load(self, saved: Mapping[str, Any]) -> str | None:
+        """Restore the content of :meth:`save`, for the same number of environments.
 
         Returns:
-            Whether the simulators were restored too; if not, the caller must reset them.
+            Why the simulators were not restored too, in which case the caller must reset them; None if they were.
 
         Raises:
-            CheckpointError: The state belongs to another MuJoCo model, or names an attribute that is no number.
+            CheckpointError: The state belongs to another MuJoCo model, or names an attribute that is no value.
         """
-        physics = saved["simulators"] if self.readable else None
-        for env, simulator in zip(self._envs, physics or [], strict=physics is not None):
-            if any(simulator[name].shape != own.shape for name, own in _physics(env).items()):
-                raise CheckpointError(
-                    "The saved simulator state belongs to another MuJoCo model. Resume with the env options of the "
-                    "saved run."
-                )
-        for env, (task, space) in zip(self._envs, saved["generators"], strict=True):
-            env.unwrapped.np_random.bit_generator.state = task
-            env.action_space.np_random.bit_generator.state = space
-        if physics is None:
-            return False
-        for env, made, simulator in zip(self._envs, self._made, physics, strict=True):
-            # Not strict: a render mode can add an outermost wrapper.
-            for layer, was, now in zip(_task_layers(env), made, simulator["attributes"], strict=False):
-                _set_numbers(layer, was | {name: _from_torch(value) for name, value in now.items()})
-            # After the attributes, which may be views of the physics.
-            _set_physics(env, simulator)
-        return True
+        simulators = saved["simulators"] if self._physics is not None else None
+        if self._physics is not None:
+            for env, simulator in zip(self._envs, simulators or [], strict=simulators is not None):
+                self._physics.require_same_model(env, simulator)
+        try:
+            for env, (task, space) in zip(self._envs, saved["generators"], strict=True):
+                if task is not None:
+                    set_generator(env.unwrapped.np_random, task)
+                if space is not None:
+                    set_generator(env.action_space.np_random, space)
+            if self._physics is None or simulators is None:
+                return "the state of its simulator cannot be saved"
+            for env, layers, simulator in zip(self._envs, self._attributes, simulators, strict=True):
+                # not strict: a render mode can add an outermost wrapper
+                for layer, values in zip(layers, simulator["attributes"], strict=False):
+                    layer.load(values)
+                # after the attributes, which may be views of the physics
+                self._physics.load(env, simulator)
+        except DoesNotFitError as error:
+            return f"the saved state does not fit the task: {error}"
+        return None
 
 
-def time_limits(envs: Sequence[gym.Env]) -> list[TimeLimit]:
-    """Return each environment's ``TimeLimit`` wrapper; an empty list for a task without time limit."""
-    return [layer for env in envs for layer in _layers(env) if isinstance(layer, TimeLimit)]
+def refuse_learned_statistics(env: gym.Env, task: str) -> None:
+    """Raise a ConfigError that names a wrapper with running statistics of observations or rewards.
+
+    Each copy of the environment has its own, an evaluation starts without any, and an exported policy never has them.
+    """
+    for layer in _layers(env):
+        if (name := learned_statistics(layer)) is not None:
+            raise ConfigError(
+                f"Task {task!r} is wrapped in {type(layer).__name__}, whose running statistics ({name}) are in no "
+                "exported policy and start anew in every copy and evaluation. Register the task without it: the policy "
+                "normalises observations itself (agent.algorithm.obs_normalization), and the critic adapts to the size "
+                "of rewards (value_range auto). A wrapper with update_running_mean=False is accepted."
+            )
+
+
+def time_limits(env: gym.Env) -> list[TimeLimit]:
+    """Return an environment's ``TimeLimit`` wrappers, innermost first; a task that wraps another may have several."""
+    return [layer for layer in _layers(env) if isinstance(layer, TimeLimit)]
+
+
+def episode_limit(env: gym.Env) -> int | None:
+    """Return the number of steps after which an environment truncates its episodes, None if it has no limit."""
+    limits = [limit._max_episode_steps for limit in time_limits(env)]
+    return min(limits) if limits else (env.spec and env.spec.max_episode_steps) or None
 
 
 def _layers(env: gym.Env) -> list[gym.Env]:
@@ -97,71 +134,15 @@ def _layers(env: gym.Env) -> list[gym.Env]:
     return [*_layers(env.env), env] if isinstance(env, gym.Wrapper) else [env]
 
 
-def _task_layers(env: gym.Env) -> list[gym.Env]:
-    """Return the layers other than the bookkeeping wrappers that ``gymnasium.make`` adds."""
-    return [layer for layer in _layers(env) if not isinstance(layer, PassiveEnvChecker | OrderEnforcing | TimeLimit)]
-
-
-def _generators(env: gym.Env) -> tuple[dict[str, Any], dict[str, Any]]:
-    return dict(env.unwrapped.np_random.bit_generator.state), dict(env.action_space.np_random.bit_generator.state)
+def _attributes(env: gym.Env) -> list[Attributes]:
+    """Return those of all layers but the bookkeeping wrappers that ``gymnasium.make`` adds."""
+    layers = _layers(env)
+    physics = (getattr(env.unwrapped, "model", None), getattr(env.unwrapped, "data", None))
+    kept = [layer for layer in layers if not isinstance(layer, PassiveEnvChecker | OrderEnforcing | TimeLimit)]
+    return [Attributes(layer, (*layers, *physics)) for layer in kept]
 
 
 def _is_mujoco(env: gym.Env) -> bool:
     mujoco = sys.modules.get("mujoco")
     model, data = getattr(env.unwrapped, "model", None), getattr(env.unwrapped, "data", None)
     return mujoco is not None and isinstance(model, mujoco.MjModel) and isinstance(data, mujoco.MjData)
-
-
-def _physics(env: gym.Env) -> dict[str, Any]:
-    mujoco, simulator = sys.modules["mujoco"], cast("Any", env.unwrapped)
-    kind = mujoco.mjtState.mjSTATE_INTEGRATION
-    integration = np.empty(mujoco.mj_stateSize(simulator.model, kind))
-    mujoco.mj_getState(simulator.model, simulator.data, integration, kind)
-    derived = np.concatenate([getattr(simulator.data, name).ravel() for name in _DERIVED])
-    return {"integration": torch.from_numpy(integration), "derived": torch.from_numpy(derived)}
-
-
-def _set_physics(env: gym.Env, saved: Mapping[str, Any]) -> None:
-    mujoco, simulator = sys.modules["mujoco"], cast("Any", env.unwrapped)
-    integration = saved["integration"].cpu().numpy()
-    mujoco.mj_setState(simulator.model, simulator.data, integration, mujoco.mjtState.mjSTATE_INTEGRATION)
-    arrays = [getattr(simulator.data, name) for name in _DERIVED]
-    ends = np.cumsum([array.size for array in arrays])
-    for array, values in zip(arrays, np.split(saved["derived"].cpu().numpy(), ends[:-1]), strict=True):
-        array[...] = values.reshape(array.shape)
-
-
-def _numbers(layer: gym.Env) -> dict[str, Any]:
-    """Return copies of the layer's attributes that are numbers or numeric arrays."""
-    return {
-        name: value.copy() if isinstance(value, np.ndarray) else value
-        for name, value in vars(layer).items()
-        if isinstance(value, int | float) or (isinstance(value, np.ndarray | np.generic) and value.dtype.kind in "biuf")
-    }
-
-
-def _changed(layer: gym.Env, made: dict[str, Any]) -> dict[str, Any]:
-    """Return the layer's numbers that differ from those it was made with, so that options are not saved."""
-    return {
-        name: torch.from_numpy(np.array(value)) if isinstance(value, np.ndarray | np.generic) else value
-        for name, value in _numbers(layer).items()
-        if name not in made or not np.array_equal(value, made[name])
-    }
-
-
-def _from_torch(value: Any) -> Any:
-    return value.cpu().numpy()[()] if isinstance(value, torch.Tensor) else value
-
-
-def _set_numbers(layer: gym.Env, values: dict[str, Any]) -> None:
-    for name, value in values.items():
-        current = getattr(layer, name, None)
-        numeric = int | float | np.ndarray | np.generic
-        # A manipulated file could name a method.
-        if not isinstance(current, numeric | None) or not isinstance(value, numeric):
-            raise CheckpointError(f"The saved simulator state sets {name!r:.80}, which is not a number of the task.")
-        if isinstance(current, np.ndarray) and current.shape == np.shape(value) and current.flags.writeable:
-            # In place, because the array may be a view of another one.
-            current[...] = value
-        else:
-            setattr(layer, name, value.copy() if isinstance(value, np.ndarray) else value)

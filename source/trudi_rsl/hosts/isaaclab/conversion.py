@@ -11,8 +11,8 @@ from isaaclab.utils import configclass  # pyright: ignore[reportMissingImports]
 from isaaclab_rl.rsl_rl import RslRlOnPolicyRunnerCfg  # pyright: ignore[reportMissingImports]
 
 from trudi_rsl.checkpoints.format import NAMES, Algorithm
+from trudi_rsl.config.ppo_conversion import relative_class, sibling_name, trudi_settings
 from trudi_rsl.errors import ConfigError
-from trudi_rsl.hosts.ppo_conversion import relative_class, sibling_name, trudi_settings
 from trudi_rsl.rsl_rl_compat.version import ALGORITHM_CLASS_NAME, INSTALLED, POLICY_CLASS_NAME, POLICY_STYLE, PPO_MODELS
 from trudi_rsl.settings import SETTINGS, LearnerAlgorithm, fields_from_trudi, schema_fields
 

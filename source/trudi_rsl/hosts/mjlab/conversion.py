@@ -12,7 +12,7 @@ from typing import Any
 from mjlab.rl import RslRlBaseRunnerCfg, RslRlOnPolicyRunnerCfg  # pyright: ignore[reportMissingImports]
 
 from trudi_rsl.checkpoints.format import PolicyGradientAlgorithm
-from trudi_rsl.hosts.ppo_conversion import relative_class, sibling_name, trudi_settings
+from trudi_rsl.config.ppo_conversion import relative_class, sibling_name, trudi_settings
 from trudi_rsl.rsl_rl_compat.version import ALGORITHM_CLASS_NAME
 from trudi_rsl.settings import SELECTORS, SETTINGS, LearnerAlgorithm, LearnerCfg, fields_from_trudi, schema_fields
 

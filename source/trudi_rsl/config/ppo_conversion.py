@@ -29,8 +29,8 @@ def trudi_settings(task: str, ppo: Mapping[str, Any], host: str) -> dict[str, An
 
     Args:
         task: Task name.
-        ppo: RSL-RL's runner configuration as plain values; settings other than ``num_steps_per_env``,
-            ``max_iterations`` and ``experiment_name`` may be absent, None or empty.
+        ppo: RSL-RL's runner configuration as plain values; settings other than ``num_steps_per_env`` may be absent,
+            None or empty.
         host: Name of the host and of its preset for tasks that no preset names.
 
     Returns:
@@ -46,11 +46,11 @@ def trudi_settings(task: str, ppo: Mapping[str, Any], host: str) -> dict[str, An
     preset = task_preset(task, host)["agent"]
     kept = {"gamma": own["gamma"]} if "gamma" in own else {}
     steps = max(ppo["num_steps_per_env"], preset.get("num_steps_per_env", 1))
-    iterations = math.ceil(ppo["max_iterations"] * ppo["num_steps_per_env"] / steps)
+    iterations = math.ceil((ppo.get("max_iterations") or 0) * ppo["num_steps_per_env"] / steps)
     settings: dict[str, Any] = {
         "num_steps_per_env": steps,
         "max_iterations": preset.get("max_iterations", iterations),
-        "experiment_name": f"{ppo['experiment_name']}_trudi",
+        "experiment_name": f"{ppo.get('experiment_name') or task}_trudi",
         "algorithm": TruDiCfg.from_dict(kept | preset["algorithm"]).to_dict(),
     }
     if groups := ppo.get("obs_groups"):
@@ -79,7 +79,7 @@ def _report(task: str, settings: Mapping[str, Any], ppo: Mapping[str, Any], own:
     if task in _reported:
         return
     _reported.add(task)
-    changed = {name: (settings[name], ppo[name]) for name in ("num_steps_per_env", "max_iterations")}
+    changed = {name: (settings[name], ppo[name]) for name in ("num_steps_per_env", "max_iterations") if name in ppo}
     changed["gamma"] = (settings["algorithm"]["gamma"], own.get("gamma"))
     listed = ", ".join(f"{name} {ours} (PPO: {theirs})" for name, (ours, theirs) in changed.items() if ours != theirs)
     ignored = ", ".join(["the network sections", *sorted(PPO_ONLY_FIELDS & own.keys())])
