@@ -62,7 +62,7 @@ class GymnasiumVecEnv(VecEnv):
     """
 
     metrics: tuple[str, ...] = ()
-    """Names of numbers in the last ``info`` of an episode that are logged and evaluated; hosts over Gymnasium set it."""
+    """Names of numbers in the last ``info`` of an episode to log and evaluate; hosts over Gymnasium set it."""
 
     def __init__(
         self,

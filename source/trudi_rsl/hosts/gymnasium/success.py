@@ -78,8 +78,7 @@ class EpisodeSuccess:
 def last_numbers(infos: Sequence[Mapping[str, Any]], ended: np.ndarray, name: str) -> np.ndarray | None:
     """Return a number that tasks report in the last ``info`` of an episode, float32 ``[E]``.
 
-    NaN where no episode ended (``ended`` ``[E]`` is false) or nothing is reported that is one number; None if nothing is
-    anywhere.
+    NaN where no episode ended (``ended`` ``[E]`` is false) or what is reported is not one number; None if all are NaN.
     """
     numbers = np.full(len(infos), np.nan, dtype=np.float32)
     for env in np.flatnonzero(ended):
