@@ -7,9 +7,22 @@ Modules that use RSL-RL import ``trudi_rsl.rsl_rl_compat`` first, which refuses 
 Messages go through the logger ``trudi_rsl``, by default to standard output, where RSL-RL prints as well.
 """
 
+import importlib
 import logging
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from trudi_rsl.config.swap import trudi_cfg
+
+__all__ = ["trudi_cfg"]
 
 __version__ = "0.1.0"
+
+
+def __getattr__(name: str) -> Any:
+    if name == "trudi_cfg":
+        return importlib.import_module("trudi_rsl.config.swap").trudi_cfg
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
 
 
 class _StandardOutput(logging.Handler):

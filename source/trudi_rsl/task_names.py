@@ -3,10 +3,7 @@
 
 from __future__ import annotations
 
-import importlib.util
-import os
 import re
-import sys
 from collections.abc import Iterable
 
 _SUFFIXES = re.compile(r"(-Play)?(-v\d+)?$")
@@ -41,13 +38,3 @@ def counterpart(task: str, registered: Iterable[str], play: bool = False) -> str
         return task
     for_training = [name for name in preferred if name not in for_play]
     return (for_training or preferred or [None])[-1]
-
-
-def make_importable(task: str) -> None:
-    """Let Python find the module of ``module:Task`` in the working folder if it is nowhere else."""
-    package = task.rpartition(":")[0].partition(".")[0]
-    if not package.isidentifier() or os.getcwd() in sys.path:
-        return
-    in_folder = os.path.isfile(f"{package}.py") or os.path.isfile(os.path.join(package, "__init__.py"))
-    if in_folder and importlib.util.find_spec(package) is None:
-        sys.path.append(os.getcwd())

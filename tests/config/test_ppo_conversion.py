@@ -4,8 +4,8 @@
 import pytest
 
 from trudi_rsl.config import task_preset
-from trudi_rsl.errors import ConfigError
 from trudi_rsl.config.ppo_conversion import trudi_settings
+from trudi_rsl.errors import ConfigError
 
 PPO = {
     "num_steps_per_env": 24,

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: BSD-3-Clause
-"""Whole episodes are run without bias towards short ones, and their success is that of the last step."""
+"""Whole episodes are run without bias towards short ones, and their success is what the task reports."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from tensordict import TensorDict
 from torch import Tensor
 
 from tests.evaluation.counting_tasks import LONG, SHORT, SHORT_OR_LONG, idle
-from trudi_rsl.evaluation.episodes import evaluate, successes
+from trudi_rsl.evaluation.episodes import Successes, evaluate
 from trudi_rsl.hosts.gymnasium.env import GymnasiumVecEnv
 
 REPORTING = {"success_key": "is_success"}
@@ -94,12 +94,27 @@ def test_the_environment_reports_success_at_episode_ends_and_logs_its_mean() -> 
 @pytest.mark.parametrize("name", ["Metrics/success_rate", "success", "Episode/is_success"])
 @pytest.mark.parametrize("section", ["log", "episode"])
 def test_a_mean_that_a_host_logs_counts_for_each_episode_that_ended(section: str, name: str) -> None:
-    found = successes({section: {"Episode_Reward/speed": 3.0, name: torch.tensor(0.25)}}, DONE)
+    found = Successes(3, "cpu").update({section: {"Episode_Reward/speed": 3.0, name: torch.tensor(0.25)}}, DONE)
     assert found is not None
     assert found[DONE].tolist() == [0.25, 0.25]
     assert found[~DONE].isnan().all()
 
 
 def test_numbers_of_terminations_are_not_shares_of_successes() -> None:
-    assert successes({"log": {"Episode_Termination/success": 2.0}}, DONE) is None
-    assert successes({}, DONE) is None
+    assert Successes(3, "cpu").update({"log": {"Episode_Termination/success": 2.0}}, DONE) is None
+    assert Successes(3, "cpu").update({}, DONE) is None
+
+
+def test_success_that_an_environment_reports_at_every_step_counts_at_any() -> None:
+    collected = Successes(3, "cpu")
+    first = collected.update({"success": torch.tensor([1.0, 0.0, 0.0])}, ~DONE)
+    assert first is not None and first[DONE].isnan().all()
+    found = collected.update({"success": torch.tensor([False, True, False])}, DONE)
+    assert found is not None and found[DONE].tolist() == [1.0, 0.0]
+    again = collected.update({}, torch.ones(3, dtype=torch.bool))
+    assert again is not None and again.isnan().tolist() == [True, False, True]
+
+
+@pytest.mark.parametrize("report", ["yes", {"left": True}, [1.0, [2.0]], torch.zeros(2, 3), None])
+def test_a_success_of_another_form_is_ignored(report: Any) -> None:
+    assert Successes(3, "cpu").update({"success": report, "log": {"success": report}}, DONE) is None

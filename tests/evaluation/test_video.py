@@ -4,11 +4,14 @@
 from __future__ import annotations
 
 import sys
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import imageio.v3 as imageio
 import numpy as np
 import pytest
+import torch
 
 from tests.evaluation.counting_tasks import LONG, SHORT, SHORT_OR_LONG, UNRENDERABLE, idle
 from trudi_rsl.evaluation.video import VideoError, record_episode, video_path
@@ -62,3 +65,49 @@ def test_without_a_writer_there_is_an_install_command_and_without_ffmpeg_a_gif(
     monkeypatch.setitem(sys.modules, "imageio", None)
     with pytest.raises(VideoError, match=r'pip install "trudi_rsl\[eval\]"'):
         video_path(tmp_path)
+
+
+FRAMES = {
+    "list of frames": lambda frame: [np.zeros_like(frame), frame],
+    "grey": lambda frame: frame[..., 0],
+    "one channel": lambda frame: frame[..., :1],
+    "opacity": lambda frame: np.concatenate([frame, frame[..., :1]], axis=-1),
+    "channels first": lambda frame: np.moveaxis(frame, -1, 0),
+    "batch": lambda frame: frame[None],
+    "floats in [0, 1]": lambda frame: frame / 255.0,
+    "floats in [0, 255]": lambda frame: frame.astype(np.float32),
+    "tensor": torch.from_numpy,
+}
+
+
+@pytest.mark.parametrize("layout", FRAMES.values(), ids=FRAMES)
+def test_frames_of_any_layout_make_the_same_video(
+    layout: Callable[[np.ndarray], Any], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    env = env_of(seed=1)
+    monkeypatch.setattr(type(env), "render", lambda self: layout(self.unwrapped.envs[0].render()))
+    frames = record_episode(env, idle, tmp_path / "play.gif", max_steps=4)
+    pictures = np.stack(list(imageio.imiter(tmp_path / "play.gif")))[..., :3]
+    assert pictures.shape == (frames, 32, 48, 3)
+    assert np.abs(pictures.mean(axis=(1, 2, 3)) - 10 * np.arange(4)).max() < 5
+
+
+@pytest.mark.parametrize(
+    "layout",
+    [
+        lambda _: "text",
+        lambda _: [],
+        lambda frame: frame[:, 0, 0],
+        lambda frame: np.concatenate([frame, frame], axis=-1),
+        lambda frame: frame[: 32 - int(frame.mean() > 5)],
+    ],
+    ids=["text", "empty", "one axis", "six channels", "two sizes"],
+)
+def test_what_is_no_image_or_changes_its_size_is_named_and_leaves_no_file(
+    layout: Callable[[np.ndarray], Any], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    env = env_of(seed=1)
+    monkeypatch.setattr(type(env), "render", lambda self: layout(self.unwrapped.envs[0].render()))
+    with pytest.raises(VideoError, match="renders"):
+        record_episode(env, idle, tmp_path / "play.gif")
+    assert list(tmp_path.iterdir()) == []

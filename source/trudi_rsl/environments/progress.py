@@ -8,13 +8,18 @@ environment in ``scene.terrain``. Neither exposes the whole state of its simulat
 from __future__ import annotations
 
 import inspect
+import logging
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
 from torch import Tensor
 
+from trudi_rsl.errors import one_line
+
 if TYPE_CHECKING:
     from rsl_rl.env import VecEnv
+
+logger = logging.getLogger(__name__)
 
 COUNTERS = ("common_step_counter", "_sim_step_counter")
 """Attributes of the environment that count its steps since it was made, over all episodes."""
@@ -106,6 +111,15 @@ def reset_envs(env: VecEnv | None, ids: Tensor) -> bool:
         reset(ids)
         return True
     return False
+
+
+def close_envs(env: VecEnv) -> None:
+    """Close environments if they can be closed; a failure is logged, since nothing that was trained depends on it."""
+    if callable(close := getattr(env, "close", None)):
+        try:
+            close()
+        except Exception as error:  # a project's own code
+            logger.warning("Closing the environments failed: %s: %s", type(error).__name__, one_line(error))
 
 
 def request_final_obs(env: VecEnv) -> None:

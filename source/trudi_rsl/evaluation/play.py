@@ -25,6 +25,7 @@ from rsl_rl.env import VecEnv
 from trudi_rsl.checkpoints.format import Algorithm
 from trudi_rsl.checkpoints.kept import BEST
 from trudi_rsl.config import check_startable, checkpoints_in
+from trudi_rsl.environments.progress import close_envs
 from trudi_rsl.errors import CheckpointError, NonFiniteError
 from trudi_rsl.evaluation.episodes import MOST_ENVS, PLAYED_EPISODES, Policy, SameStart, evaluate, progress_bar
 from trudi_rsl.evaluation.identify import find_played, identify, load_run_settings
@@ -142,7 +143,7 @@ def play(args: argparse.Namespace, overrides: Sequence[str], simulation: Simulat
         return load_policy(path, found, env, cfg.agent, sampler, device, simulation.make_runner)
 
     playback.run(env, load, seed, video=video, max_video_steps=args.video_length)
-    env.close()  # pyright: ignore[reportAttributeAccessIssue]
+    close_envs(env)
 
 
 @dataclass(frozen=True)

@@ -13,10 +13,9 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from importlib.metadata import entry_points
 from types import ModuleType
-from typing import Any, cast
+from typing import Any
 
 import torch
-from omegaconf import OmegaConf
 from rsl_rl.env import VecEnv
 
 from trudi_rsl.command_line import refuse_flags
@@ -24,7 +23,7 @@ from trudi_rsl.config import check_startable
 from trudi_rsl.errors import ConfigError
 from trudi_rsl.evaluation.policies import Simulation
 from trudi_rsl.runners import OnPolicyRunner
-from trudi_rsl.task_names import counterpart, make_importable
+from trudi_rsl.task_names import counterpart
 
 
 @dataclass(frozen=True)
@@ -105,7 +104,6 @@ def find_host(task: str) -> Host | None:
     A name without a host's prefix belongs to a host if a project has registered it there, for ``module:Name`` by
     importing ``module``; ConfigError if that cannot be imported.
     """
-    make_importable(task)
     module, _, name = task.rpartition(":")
     for host in HOSTS:
         if name.startswith(host.prefixes):
@@ -138,8 +136,6 @@ def make_env(
     check_device(device)
     from trudi_rsl.hosts.gymnasium.env import GymnasiumVecEnv
 
-    # the task's constructor gets plain Python, not OmegaConf's containers
-    env_cfg = cast("dict[str, Any]", OmegaConf.to_container(OmegaConf.create(dict(env_cfg))))
     bounds = env_cfg.get("action_bounds")
     if bounds is not None and len(bounds) != 2:
         raise ConfigError(f"env.action_bounds must be [low, high]; got {list(bounds)}.")

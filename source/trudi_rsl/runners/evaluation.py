@@ -18,6 +18,7 @@ from rsl_rl.env import VecEnv
 
 from trudi_rsl.checkpoints.kept import KeptCheckpoints
 from trudi_rsl.checkpoints.resume import rng_state, set_rng_state
+from trudi_rsl.environments.progress import close_envs
 from trudi_rsl.errors import ConfigError, one_line
 from trudi_rsl.evaluation.episodes import EVALUATION_SEED, MEAN_RETURN, MOST_ENVS, SameStart, evaluate, scalars
 from trudi_rsl.plain_values import is_count
@@ -133,8 +134,8 @@ class RateCheckpoints(Hook):
     def on_end(self, runner: Any) -> None:
         """Close the environments; checkpoints that follow are not evaluated."""
         env, self._env = self._env, None
-        if env is not None and hasattr(env, "close"):
-            env.close()  # type: ignore[attr-defined]
+        if env is not None:
+            close_envs(env)
 
 
 @contextlib.contextmanager

@@ -18,7 +18,6 @@ from gymnasium.spaces import Box, Space
 
 import trudi_rsl.tasks  # noqa: F401  registers the built-in tasks
 from trudi_rsl.errors import ConfigError, nearest
-from trudi_rsl.task_names import make_importable
 
 _OPTION_ERRORS = (TypeError, ValueError, LookupError, AttributeError, OSError, AssertionError, ArithmeticError)
 """Exceptions that simulators raise for unusable option values."""
@@ -77,7 +76,6 @@ def make_env(
         ConfigError: The task or an option is unknown, or the task cannot use an option's value.
         ImportError: A package that the task needs is missing.
     """
-    make_importable(task)
     options = dict(env_kwargs or {})
     if max_episode_steps is not None:
         options["max_episode_steps"] = max_episode_steps

@@ -1,0 +1,180 @@
+# SPDX-License-Identifier: BSD-3-Clause
+"""One line turns a PPO configuration of plain RSL-RL into TruDi's, for environments that have only what PPO needs."""
+
+from __future__ import annotations
+
+import copy
+import re
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+import torch
+from rsl_rl.runners import OnPolicyRunner as StockRunner
+from tensordict import TensorDict
+
+import trudi_rsl
+from trudi_rsl import errors
+from trudi_rsl.checkpoints.file import read_checkpoint
+from trudi_rsl.config.swap import replace_ppo_settings, trudi_cfg
+from trudi_rsl.environments.action_bounds import action_bounds
+from trudi_rsl.errors import ConfigError
+from trudi_rsl.rsl_rl_compat.version import POLICY_STYLE
+from trudi_rsl.settings import TruDiCfg
+
+pytestmark = pytest.mark.skipif(POLICY_STYLE, reason="RSL-RL 3 passes its policy section to the algorithm")
+
+PAGE = Path(__file__).resolve().parents[2] / "docs" / "your_own_environment.md"
+EXAMPLE: dict[str, Any] = {"__name__": "example"}
+BLOCKS = re.findall(r"```python\n(.*?)```", PAGE.read_text(encoding="utf-8"), re.DOTALL)
+exec(next(block for block in BLOCKS if "class " in block), EXAMPLE)
+TRUDI = "trudi_rsl.algorithms:TruDi"
+
+
+def ppo_cfg(**algorithm: Any) -> dict[str, Any]:
+    """Return the page's configuration for PPO with small networks."""
+    cfg = copy.deepcopy(EXAMPLE["train_cfg"])
+    cfg["actor"]["hidden_dims"], cfg["critic"]["hidden_dims"] = [24, 16], [32, 16]
+    cfg["algorithm"] |= {"class_name": "PPO", **algorithm}
+    return cfg
+
+
+def swapped(**algorithm: Any) -> dict[str, Any]:
+    return ppo_cfg(class_name=TRUDI, compile="off", num_denoise_steps=2, **algorithm)
+
+
+def point_mass(num_envs: int = 4, **attributes: Any) -> Any:
+    """Return the page's environment with attributes of another meaning than they have here."""
+    own = type("Project", (EXAMPLE["PointMass"],), attributes)
+    return own(num_envs)
+
+
+def trained(env: Any, cfg: dict[str, Any], folder: Path | None = None) -> StockRunner:
+    torch.manual_seed(0)
+    runner = StockRunner(env, cfg, None if folder is None else str(folder), "cpu")
+    runner.learn(1)
+    return runner
+
+
+@pytest.mark.filterwarnings("ignore:TruDi has no use for")
+def test_the_class_name_alone_and_trudi_cfg_train_the_same_parameters() -> None:
+    original = ppo_cfg()
+    torch.manual_seed(1)
+    made = trudi_rsl.trudi_cfg(original, point_mass(), compile="off", num_denoise_steps=2)
+    assert original == ppo_cfg()
+    policies = []
+    for cfg in (made, swapped()):
+        torch.manual_seed(1)
+        policies.append(trained(point_mass(), cfg).alg.get_policy().state_dict())
+        assert cfg["num_steps_per_env"] == 32
+    assert policies[0].keys() == policies[1].keys()
+    assert all(torch.equal(value, policies[1][name]) for name, value in policies[0].items())
+
+
+def test_a_configuration_keeps_gamma_widths_and_budget_and_gets_the_preset_of_its_size() -> None:
+    cfg = ppo_cfg(gamma=0.97) | {"max_iterations": 400}
+    made = trudi_cfg(cfg, point_mass(64), learning_rate=2e-3)
+    section = made["algorithm"]
+    assert (made["num_steps_per_env"], made["max_iterations"], section["num_mini_batches"]) == (32, 300, 16)
+    assert (section["gamma"], section["learning_rate"], section["actor_gradient"]) == (0.97, 2e-3, "adjoint")
+    assert (section["actor_hidden_dims"], section["critic_hidden_dim"]) == ([24, 16], 32)
+    assert not {"actor", "critic"} & made.keys() and "clip_param" not in section
+    TruDiCfg.from_dict(section)
+    many = trudi_cfg(cfg, SimpleNamespace(num_envs=4096, num_actions=2))  # pyright: ignore[reportArgumentType]
+    assert (many["num_steps_per_env"], many["max_iterations"], many["algorithm"]["num_mini_batches"]) == (64, 150, 32)
+    assert many["algorithm"]["learning_rate"] == 3e-4
+
+
+def test_a_section_with_all_settings_of_trudi_and_one_without_any_of_ppo_are_used_as_they_are() -> None:
+    env = point_mass(64)
+    for cfg in (
+        trudi_cfg(ppo_cfg(), env, num_mini_batches=3) | {"actor": {"hidden_dims": [8]}, "num_steps_per_env": 5},
+        {"num_steps_per_env": 5, "algorithm": {"class_name": TRUDI, "num_mini_batches": 3}},
+    ):
+        before = copy.deepcopy(cfg)
+        replace_ppo_settings(cfg, env, "trudi")
+        assert cfg == before
+
+
+def test_an_unknown_setting_and_a_recurrent_network_are_refused_in_the_words_of_a_dict() -> None:
+    with pytest.raises(ConfigError, match=r"no argument 'kl_bond'.*'kl_bound'"):
+        trudi_cfg(ppo_cfg(), point_mass(), kl_bond=0.1)
+    cfg = swapped()
+    cfg["actor"] |= {"class_name": "RNNModel", "rnn_type": "gru"}
+    with pytest.raises(ConfigError, match=r"RNNModel.*train_cfg\['actor'\]"):
+        StockRunner(point_mass(), cfg, None, "cpu")
+
+
+def test_observations_without_groups_are_refused_with_the_line_to_write() -> None:
+    env = point_mass(get_observations=lambda self: torch.zeros(4, 4))
+    with pytest.raises(ConfigError, match=r"a Tensor; .*TensorDict\(\{\"policy\": obs\}"):
+        StockRunner(env, swapped(), None, "cpu")
+
+
+def step_with(change: Any) -> Any:
+    def step(self: Any, actions: torch.Tensor) -> Any:
+        obs, rewards, dones, extras = EXAMPLE["PointMass"].step(self, actions)
+        return change(self, obs, rewards, dones, extras)
+
+    return step
+
+
+def fails(self: Any) -> Any:
+    raise RuntimeError("of another meaning")
+
+
+ODD: dict[str, dict[str, Any]] = {
+    "state_dict with arguments": {"state_dict": lambda self, path: None, "load_state_dict": lambda self, path: None},
+    "state_dict of networks": {"state_dict": lambda self: {"exact": object(), "num_envs": 4}, "load_state_dict": fails},
+    "step_dt is text": {"step_dt": "20 ms"},
+    "step_dt fails": {"step_dt": property(fails)},
+    "task is an object": {"task": object()},
+    "expanded rewards": {"step": step_with(lambda s, o, r, d, e: (o, r[:1].expand(4), d, e))},
+    "no time_outs": {"step": step_with(lambda s, o, r, d, e: (o, r, d, {}))},
+    "final_obs is a tensor": {"step": step_with(lambda s, o, r, d, e: (o, r, d, e | {"final_obs": torch.zeros(4, 4)}))},
+    "final_obs of ended ones": {
+        "step": step_with(
+            lambda s, o, r, d, e: (o, r, d, e | {"final_obs": TensorDict({"policy": torch.zeros(1, 4)}, [1])})
+        )
+    },
+    "success is text": {"step": step_with(lambda s, o, r, d, e: (o, r, d, e | {"success": ["yes"] * 4}))},
+}
+
+
+@pytest.mark.parametrize("attributes", ODD.values(), ids=ODD)
+@pytest.mark.filterwarnings("ignore:TruDi has no use for")
+def test_what_an_environment_has_in_another_meaning_is_no_obstacle(attributes: dict[str, Any], tmp_path: Path) -> None:
+    env = point_mass(max_episode_length=9, **attributes)
+    env.max_episode_length = 9
+    cfg = swapped() | {"num_steps_per_env": 32}
+    trained(env, cfg, tmp_path)
+    assert "env_state" not in read_checkpoint(tmp_path / "model_0.pt")
+
+
+@pytest.mark.parametrize(
+    ("attributes", "low"),
+    [
+        ({"action_low": -2.0 * torch.ones(3), "action_high": torch.ones(3)}, -2.0),
+        ({"single_action_space": SimpleNamespace(low=[-3.0] * 3, high=[1.0] * 3)}, -3.0),
+        ({"action_low": "of another meaning", "action_high": None, "action_space": 7}, -1.0),
+        ({"action_space": SimpleNamespace(low=[-float("inf")] * 3, high=[float("inf")] * 3)}, -1.0),
+    ],
+    ids=["own", "Box", "another meaning", "infinite"],
+)
+def test_bounds_are_the_environments_or_else_one_with_a_warning(
+    attributes: dict[str, Any], low: float, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(errors, "_as_override", False)
+    env: Any = SimpleNamespace(num_actions=3, **attributes)
+    assert action_bounds(env, None)[0].tolist() == [low] * 3
+    said = capsys.readouterr().out
+    assert ('train_cfg["algorithm"]["action_bounds"] = [-1.0, 1.0]' in said) == (low == -1.0)
+    assert action_bounds(env, (-5.0, 5.0))[0].tolist() == [-5.0] * 3
+
+
+def test_a_setting_is_named_as_its_user_writes_it(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(errors, "_as_override", False)
+    assert errors.setting("algorithm.kl_bound", "0.2") == 'train_cfg["algorithm"]["kl_bound"] = 0.2'
+    errors.name_settings_as_overrides()
+    assert errors.setting("algorithm.action_bounds", "[-1.0, 1.0]") == "agent.algorithm.action_bounds=[-1.0,1.0]"
