@@ -7,6 +7,8 @@ from setuptools import find_packages, setup
 
 EXTRAS = {
     "gymnasium": ["gymnasium[mujoco]>=1.2"],
+    # Not part of "all": it needs another MuJoCo than the newest, and these two are a pair.
+    "dm_control": ["dm_control==1.0.50", "mujoco==3.17.0"],
     "export": ["onnx", "onnxruntime", "onnxscript>=0.5.4"],
     "eval": ["matplotlib", "imageio", "imageio-ffmpeg"],
     # Starts the runs of a sweep, on one machine or on Slurm.
@@ -24,7 +26,7 @@ EXTRAS = {
         "scipy",
     ],
 }
-EXTRAS["all"] = sorted({requirement for requirements in EXTRAS.values() for requirement in requirements})
+EXTRAS["all"] = sorted({package for name, packages in EXTRAS.items() if name != "dm_control" for package in packages})
 
 setup(
     name="trudi_rsl",

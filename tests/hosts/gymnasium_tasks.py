@@ -112,7 +112,7 @@ class Parts(gym.Env):
     def _observe(self) -> dict[str, Any]:
         numbers = 100.0 * self.steps + np.arange(7.0)
         return {
-            "joints": {"velocity": numbers[:2], "angle": numbers[2]},
+            "joints": {"velocity": numbers[:2], "angle": np.asarray(numbers[2])},
             "grid": numbers[3:].reshape(2, 2).astype(np.float32),
             "goal": (np.float32([-self.steps]), self.steps % 3),
         }

@@ -4,6 +4,8 @@
 from __future__ import annotations
 
 import importlib.metadata
+import warnings
+from collections.abc import Mapping
 from typing import Any
 
 import gymnasium as gym
@@ -30,7 +32,9 @@ def import_suite() -> Any:
         ImportError: It does not work with the installed MuJoCo, or a package is missing.
     """
     try:
-        from dm_control import suite  # pyright: ignore[reportMissingImports]
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # GLFW's, on a machine without display
+            from dm_control import suite  # pyright: ignore[reportMissingImports]
     except Exception as error:  # an AttributeError where MuJoCo lacks a field
         raise ImportError(_version_advice(error)) from error
     return suite
@@ -137,13 +141,13 @@ class SuiteTask(gym.Env):
         super().reset(seed=seed, options=options)
         if seed is not None:
             self._env.task.random.seed(seed % 2**32)
-        return dict(self._env.reset().observation), {}
+        return _arrays(self._env.reset().observation), {}
 
     def step(self, action: np.ndarray) -> tuple[dict[str, np.ndarray], float, bool, bool, dict[str, Any]]:
         """Step; a discount of 0 at the end of an episode is a termination, any other a truncation."""
         result = self._env.step(action)
         terminated = result.last() and result.discount == 0.0
-        return dict(result.observation), float(result.reward), terminated, result.last() and not terminated, {}
+        return _arrays(result.observation), float(result.reward), terminated, result.last() and not terminated, {}
 
     def render(self) -> np.ndarray:  # pyright: ignore[reportIncompatibleMethodOverride]
         """Return an image ``[height, width, 3]`` of uint8."""
@@ -153,3 +157,8 @@ class SuiteTask(gym.Env):
     def close(self) -> None:
         """Free the model."""
         self._env.close()
+
+
+def _arrays(observation: Mapping[str, Any]) -> dict[str, np.ndarray]:
+    """Return an observation with arrays in place of single numbers."""
+    return {name: np.asarray(value) for name, value in observation.items()}
