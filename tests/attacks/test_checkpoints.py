@@ -147,7 +147,7 @@ def test_a_simulators_state_replaces_no_method_of_the_task(name: str, value: Any
     except CheckpointError as error:
         assert repr(name) in str(error)
     else:
-        assert name == "new" and isinstance(value, float | torch.Tensor)
+        assert name == "new"
     env.step(torch.zeros(1, 1))
 
 

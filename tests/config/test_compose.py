@@ -183,7 +183,7 @@ def test_settings_and_an_algorithm_that_do_not_fit_are_refused(algo: str, overri
         (["env.num_envs=1", "agent.num_steps_per_env=2"], ["2 transitions", "16 minibatches"]),
         (["preset=dcm"], ["'dcm'", "Did you mean 'dmc'"]),
         (["agent=ppo"], ["--algo"]),
-        (["env.num_envs=1,2"], ["env.num_envs=1,2", "name=value"]),
+        (["env.num_envs=1,2"], ["env.num_envs", "'1,2'", "Integer"]),
         (["~agent.seed"], ["~agent.seed", "name=value"]),
         (["kl_bound"], ["'kl_bound'", "name=value"]),
     ],

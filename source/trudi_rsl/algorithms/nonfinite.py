@@ -43,7 +43,8 @@ MAX_FILES = 3
 INSPECT_TASK = "Look for a division by zero or an exploding contact in the task; the last checkpoint is sound."
 
 
-def _lower_learning_rate() -> str:
+def lower_learning_rate() -> str:
+    """Return a sentence that advises to train with a smaller step size."""
     lower = setting("algorithm.learning_rate")
     return f"Resume from an earlier checkpoint with a lower {lower} or max_grad_norm."
 
@@ -155,7 +156,7 @@ class UpdateGuard:
         if found.quantity == "action":
             raise NonFiniteError(
                 f"The policy returned a non-finite action in environment {found.env} at step {found.step} of this "
-                f"rollout, for finite observations: its weights are damaged. {_lower_learning_rate()}"
+                f"rollout, for finite observations: its weights are damaged. {lower_learning_rate()}"
             )
         if len(found.lost) and not reset_envs(env, found.lost):
             raise NonFiniteError(
@@ -184,14 +185,14 @@ class UpdateGuard:
         """
         skipped, norm = torch.stack([metrics[-1]["skipped_updates"], weights]).tolist()
         if not math.isfinite(norm):
-            raise NonFiniteError(f"An update made the weights non-finite. {_lower_learning_rate()}")
+            raise NonFiniteError(f"An update made the weights non-finite. {lower_learning_rate()}")
         if not skipped:
             self.in_a_row = 0
             return
         first = next(i for i, values in enumerate(metrics) if values["skipped_updates"].item())
         bad = sorted(name for name, value in metrics[first].items() if not torch.isfinite(value))
         reason = f"Minibatch {first + 1} of {len(metrics)} gave a non-finite gradient ({', '.join(bad)})."
-        remedy = f"See which of the minibatch's values are out of proportion. {_lower_learning_rate()}"
+        remedy = f"See which of the minibatch's values are out of proportion. {lower_learning_rate()}"
         self.record_skip(reason, remedy, {"minibatch": batch(first)._asdict(), "not_finite": bad}, content)
 
     def record_skip(self, reason: str, remedy: str, cause: Mapping[str, Any], content: Content) -> None:

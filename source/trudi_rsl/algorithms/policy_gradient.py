@@ -17,7 +17,7 @@ from rsl_rl.storage import RolloutStorage
 from tensordict import TensorDict
 from torch import Tensor, nn
 
-from trudi_rsl.algorithms.nonfinite import LOWER_LEARNING_RATE, UpdateGuard
+from trudi_rsl.algorithms.nonfinite import UpdateGuard, lower_learning_rate
 from trudi_rsl.checkpoints.format import (
     SECTION,
     PolicyGradientAlgorithm,
@@ -189,7 +189,7 @@ class PolicyGradient(PPO):
         minibatch = {name: getattr(batch, name) for name in names}
         minibatch["observations"] = cast(TensorDict, batch.observations).to_dict()
         reason = f"Minibatch {len(logged)} gave a non-finite gradient ({', '.join(bad) or 'of finite losses'})."
-        self.guard.record_skip(reason, LOWER_LEARNING_RATE, {"minibatch": minibatch, "not_finite": bad}, self.save)
+        self.guard.record_skip(reason, lower_learning_rate(), {"minibatch": minibatch, "not_finite": bad}, self.save)
 
     @torch.no_grad()
     def _adapt_learning_rate(self, batch: RolloutStorage.Batch) -> None:

@@ -190,7 +190,9 @@ class TruDi:
         time_outs = extras.get("time_outs")
         truncated = torch.zeros_like(done) if time_outs is None else done & (time_outs.to(self.device).reshape(-1) > 0)
         final_obs, model = extras.get("final_obs") if self.cfg.final_observations else None, self.actor_critic
-        if final_obs is not None and {*model.actor_obs.groups, *model.critic_obs.groups} <= {*final_obs.keys()}:
+        groups = {*model.actor_obs.groups, *model.critic_obs.groups}
+        known = groups <= {*final_obs.keys()} if hasattr(final_obs, "keys") else False
+        if final_obs is not None and known and all(final_obs[name].shape == obs[name].shape for name in groups):
             raw = model.actor_obs.concatenate(final_obs).to(self.device)
             raw_critic = model.critic_obs.concatenate(final_obs).to(self.device) if model.asymmetric else raw
             self.storage.add_final_obs(raw, raw_critic)

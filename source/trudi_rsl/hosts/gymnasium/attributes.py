@@ -22,7 +22,16 @@ from gymnasium.envs.registration import EnvSpec
 from torch import nn
 
 from trudi_rsl.errors import CheckpointError
-from trudi_rsl.hosts.gymnasium.plain import LONGEST, DoesNotFitError, Generator, NotPlainError, decode, encode, equal
+from trudi_rsl.hosts.gymnasium.plain import (
+    LONGEST,
+    DoesNotFitError,
+    Generator,
+    NotPlainError,
+    decode,
+    encode,
+    equal,
+    fits,
+)
 
 MOST_OBJECTS = 20_000
 """Objects that are looked through for the state of one layer."""
@@ -83,14 +92,16 @@ class Attributes:
                 if not _is_container(holder):
                     raise KeyError(path)
                 current = _get(holder, name, None)
-                if current is None and name == "_np_random":  # Gymnasium makes it on first use
+                if current is None and value is not None and name == "_np_random":  # Gymnasium makes it on first use
                     current = holder.np_random
             except (LookupError, TypeError, ValueError, SyntaxError) as error:
                 if path not in saved:  # an object of the constructor that a reset has replaced
                     continue
                 raise DoesNotFitError(f"it has {path!r:.80}, which the task lacks") from error
-            # a manipulated file could name a method
-            if not _is_plain(current) or (current is None and _is_of_class(holder, name)):
+            # a manipulated file could name a method or a property, or put a number in the place of a generator
+            if not _is_value(holder, name, current) or not fits(value, current):
+                if path not in saved:
+                    continue
                 raise CheckpointError(f"The saved simulator state sets {path!r:.80}, which is no value of the task.")
             _set(holder, name, decode(value, current), current)
 
@@ -187,10 +198,12 @@ def _set(holder: Any, part: str, value: Any, current: Any) -> None:
         object.__setattr__(holder, part, value)
 
 
-def _is_of_class(holder: Any, name: str) -> bool:
-    """Return whether a name that an object lacks is one of its class, as a method is."""
+def _is_value(holder: Any, name: str, current: Any) -> bool:
+    """Return whether a part of a container is a plain value, or a new one that hides at most a value of the class."""
+    if isinstance(holder, list | dict) or current is not None:
+        return _is_plain(current)
     own = getattr(holder, "__dict__", {})
-    return not isinstance(holder, list | dict) and name not in own and callable(getattr(type(holder), name, None))
+    return name in own or name in _slots(holder) or _is_plain(getattr(type(holder), name, None))
 
 
 def _fingerprint(value: Any) -> Any:

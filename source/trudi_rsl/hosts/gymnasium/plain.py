@@ -102,6 +102,20 @@ def decode(saved: Any, current: Any) -> Any:
     return saved
 
 
+def fits(saved: Any, current: Any) -> bool:
+    """Return whether a result of :func:`encode` is of the kind of the value that it would replace."""
+    tag = next(iter(saved)) if isinstance(saved, dict) and len(saved) == 1 else None
+    for key, kind in ((_GENERATOR, Generator), (_ENUM, Enum)):
+        if isinstance(current, kind) or tag == key:
+            return isinstance(current, kind) and tag == key
+    if saved is None or current is None:
+        return True
+    if isinstance(current, set | frozenset) or tag == _SET:
+        return isinstance(current, set | frozenset) and tag == _SET
+    kinds = ((list, tuple, deque), (dict,), (str, bytes))
+    return all(isinstance(current, kind) == isinstance(saved, kind) for kind in kinds)
+
+
 def _decode_array(saved: torch.Tensor, current: Any) -> Any:
     if isinstance(current, torch.Tensor):
         return saved.to(current.device)
