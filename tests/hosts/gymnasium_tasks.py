@@ -114,7 +114,7 @@ class Parts(gym.Env):
         return {
             "joints": {"velocity": numbers[:2], "angle": np.asarray(numbers[2])},
             "grid": numbers[3:].reshape(2, 2).astype(np.float32),
-            "goal": (np.float32([-self.steps]), self.steps % 3),
+            "goal": (np.array([-self.steps], np.float32), self.steps % 3),
         }
 
     def reset(self, *, seed: int | None = None, options: dict[str, Any] | None = None) -> tuple[dict[str, Any], dict]:

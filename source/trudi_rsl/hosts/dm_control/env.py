@@ -34,7 +34,7 @@ def import_suite() -> Any:
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # GLFW's, on a machine without display
-            from dm_control import suite  # pyright: ignore[reportMissingImports]
+            from dm_control import suite  # pyright: ignore[reportMissingImports, reportAttributeAccessIssue]
     except Exception as error:  # an AttributeError where MuJoCo lacks a field
         raise ImportError(_version_advice(error)) from error
     return suite

@@ -81,7 +81,7 @@ def last_numbers(infos: Sequence[Mapping[str, Any]], ended: np.ndarray, name: st
     NaN where no episode ended (``ended`` ``[E]`` is false) or what is reported is not one number; None if all are NaN.
     """
     numbers = np.full(len(infos), np.nan, dtype=np.float32)
-    for env in np.flatnonzero(ended):
+    for env in np.flatnonzero(ended).tolist():
         number = _as_number(infos[env].get(name))
         numbers[env] = np.nan if number is None else number
     return None if np.isnan(numbers).all() else numbers

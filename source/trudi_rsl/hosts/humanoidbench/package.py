@@ -20,6 +20,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from types import ModuleType
+from typing import Any
 from xml.etree import ElementTree
 
 import gymnasium as gym
@@ -67,8 +68,7 @@ def _jax_optional() -> Iterator[None]:
 
 def _drop_missing_fields() -> None:
     """Take fields that the installed MuJoCo does not have out of HumanoidBench's lists of array sizes."""
-    import mujoco
-
+    mujoco: Any = importlib.import_module("mujoco")  # whose stubs leave the structs out
     sizes = importlib.import_module(f"{PACKAGE}.dmc_deps.dmc_sizes").array_sizes
     for struct, cls in (("mjmodel", mujoco.MjModel), ("mjdata", mujoco.MjData)):
         for field in [field for field in sizes.get(struct, {}) if not hasattr(cls, field)]:

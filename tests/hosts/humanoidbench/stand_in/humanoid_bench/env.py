@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: BSD-3-Clause
-# pyright: reportMissingImports=false
+# pyright: reportMissingImports=false, reportAttributeAccessIssue=false
 """The environment of the stand-in and its tasks."""
 
 from __future__ import annotations
