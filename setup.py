@@ -50,6 +50,12 @@ setup(
         "isaaclab.tasks": ["trudi_rsl = trudi_rsl.hosts.isaaclab.registration"],
         # Loaded by `import mjlab`.
         "mjlab.tasks": ["trudi_rsl = trudi_rsl.hosts.mjlab.registration"],
+        # docs/your_own_simulator.md; other packages add theirs.
+        "trudi_rsl.hosts": [
+            "gymnasium = trudi_rsl.hosts.gymnasium.host:HOST",
+            "isaaclab = trudi_rsl.hosts.launched:ISAACLAB",
+            "mjlab = trudi_rsl.hosts.launched:MJLAB",
+        ],
     },
     python_requires=">=3.11",
     # Floors of torch and tensordict are rsl-rl-lib's own.

@@ -38,7 +38,7 @@ from trudi_rsl.evaluation.episodes import evaluate
 from trudi_rsl.evaluation.identify import load_run_settings, newest_checkpoint, read_subject
 from trudi_rsl.evaluation.measurement import Evaluation, EvaluationCfg
 from trudi_rsl.evaluation.samplers import SamplerCfg
-from trudi_rsl.hosts.registry import GYMNASIUM, make_env
+from trudi_rsl.hosts.registry import SIMULATION, make_env
 from trudi_rsl.policies import ActorCritic, ChainOptions, DiffusionActorCritic, GaussianActorCritic
 from trudi_rsl.tasks import find_modes
 
@@ -177,7 +177,7 @@ def measure_sim_to_sim(job: runs.Job) -> Record:
         run, _ = runs.train(job.command(), Path(folder))
         checkpoint = newest_checkpoint(run)
         sampler, cfg = SamplerCfg("ode", initial_latent="zeros"), EvaluationCfg(EPISODES, seed=SEED)
-        trained = Evaluation(read_subject(checkpoint), sampler, cfg, GYMNASIUM).run().returns
+        trained = Evaluation(read_subject(checkpoint), sampler, cfg, SIMULATION).run().returns
         policy = Policy(export_checkpoint(checkpoint).onnx)
         generator = np.random.default_rng(SEED)
         plain = [plain_return(policy, generator) for _ in range(EPISODES)]

@@ -33,7 +33,7 @@ from trudi_rsl.evaluation.identify import newest_checkpoint, read_subject
 from trudi_rsl.evaluation.measurement import Evaluation, EvaluationCfg
 from trudi_rsl.evaluation.policies import load_policy
 from trudi_rsl.evaluation.samplers import GAUSSIAN_POLICIES, SamplerCfg
-from trudi_rsl.hosts.registry import GYMNASIUM
+from trudi_rsl.hosts.registry import SIMULATION
 from trudi_rsl.runners import OnPolicyRunner
 from trudi_rsl.tasks import find_modes
 
@@ -69,7 +69,7 @@ def evaluate_run(run: Path) -> dict[str, list[float]]:
     """Return the episode returns of the trained policy with each of its samplers."""
     subject, cfg = read_subject(newest_checkpoint(run)), EvaluationCfg(EPISODES, seed=EVALUATION_SEED)
     samplers = GAUSSIAN_SAMPLERS if subject.algorithm in GAUSSIAN_POLICIES else SAMPLERS
-    return {name: Evaluation(subject, sampler, cfg, GYMNASIUM).run().returns for name, sampler in samplers.items()}
+    return {name: Evaluation(subject, sampler, cfg, SIMULATION).run().returns for name, sampler in samplers.items()}
 
 
 def measure(job: Job) -> Record:
@@ -153,7 +153,7 @@ def measure_multimodality(job: Job) -> Record:
         subject, modes = read_subject(checkpoint), find_modes(job.task)
         samplers = GAUSSIAN_BEHAVIOUR_SAMPLERS if job.algo in GAUSSIAN_POLICIES else BEHAVIOUR_SAMPLERS
         found = {
-            name: measure_behaviour(subject, modes, GYMNASIUM, sampler=cfg, progress=False)
+            name: measure_behaviour(subject, modes, SIMULATION, sampler=cfg, progress=False)
             for name, cfg in samplers.items()
             if cfg.score_scale is None or job.algo in ("trudi", "dime")
         }
@@ -178,7 +178,7 @@ def measure_multimodality(job: Job) -> Record:
 def draw_chain(checkpoint: Path, task: str, picture: Path) -> None:
     """Draw the denoising chains at the fixed start."""
     actor_critic, spec = load_diffusion_policy(checkpoint)
-    obs = reset_observation(checkpoint, actor_critic, spec, GYMNASIUM, 0, ["env.env_kwargs.fixed_start=true"])
+    obs = reset_observation(checkpoint, actor_critic, spec, SIMULATION, 0, ["env.env_kwargs.fixed_start=true"])
     torch.manual_seed(0)
     chain_figure(chain_paths(actor_critic, obs, NUM_CHAINS), [0, 1], f"{task}, fixed start").savefig(picture, dpi=130)
 

@@ -34,7 +34,7 @@ from trudi_rsl.config.run_folder import find_checkpoint
 from trudi_rsl.errors import CheckpointError
 from trudi_rsl.evaluation.behaviour import measure_behaviour
 from trudi_rsl.evaluation.identify import newest_checkpoint, read_subject
-from trudi_rsl.hosts.registry import GYMNASIUM
+from trudi_rsl.hosts.registry import SIMULATION
 from trudi_rsl.tasks import find_modes
 
 TASK, EXPERIMENT = "HalfCheetah-v5", "halfcheetah-v5"
@@ -172,7 +172,7 @@ def long_run(job: Job) -> Record:
         run = run_folder(Path(name))
         curve = learning_curve(read_run(run, LOGGED))
         subject = read_subject(newest_checkpoint(run))
-        behaviour = measure_behaviour(subject, find_modes(job.task), GYMNASIUM, progress=False).behaviour
+        behaviour = measure_behaviour(subject, find_modes(job.task), SIMULATION, progress=False).behaviour
     del curve["seconds"]
     returns = curve["returns"]
     means = [statistics.mean(returns[i : i + WINDOW]) for i in range(0, len(returns), WINDOW)]

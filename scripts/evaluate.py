@@ -72,7 +72,7 @@ def run(args: argparse.Namespace) -> None:
     from trudi_rsl.evaluation.measurement import Evaluation, EvaluationCfg, measure_all
     from trudi_rsl.evaluation.samplers import expand_samplers, supported_samplers
     from trudi_rsl.evaluation.tables import FILES, as_markdown, write_comparison
-    from trudi_rsl.hosts.registry import GYMNASIUM
+    from trudi_rsl.hosts.registry import SIMULATION
 
     samplers = expand_samplers(args.sampler, args.score_scale, args.num_candidates, args.initial_latent)
     cfg = EvaluationCfg(args.episodes, args.num_envs, args.seed, args.device, args.num_threads, tuple(args.overrides))
@@ -84,7 +84,7 @@ def run(args: argparse.Namespace) -> None:
         require_ranges((subject.task for subject in subjects), ranges)
     chosen = [supported_samplers(samplers, subject.algorithm) for subject in subjects]
     evaluations = [
-        Evaluation(subject, sampler, cfg, GYMNASIUM)
+        Evaluation(subject, sampler, cfg, SIMULATION)
         for subject, (supported, _) in zip(subjects, chosen, strict=True)
         for sampler in supported
     ]

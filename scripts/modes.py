@@ -36,7 +36,7 @@ def measure_all(args: argparse.Namespace) -> None:
     from trudi_rsl.evaluation.behaviour import behaviour_table, measure_behaviour
     from trudi_rsl.evaluation.identify import find_checkpoints, read_subject
     from trudi_rsl.evaluation.samplers import SamplerCfg
-    from trudi_rsl.hosts.registry import GYMNASIUM
+    from trudi_rsl.hosts.registry import SIMULATION
     from trudi_rsl.tasks import find_modes
 
     if args.num_threads:
@@ -46,7 +46,7 @@ def measure_all(args: argparse.Namespace) -> None:
     results = []
     for subject in subjects:
         modes = find_modes(subject.task)
-        result = measure_behaviour(subject, modes, GYMNASIUM, args.runs, sampler, args.seed, args.device)
+        result = measure_behaviour(subject, modes, SIMULATION, args.runs, sampler, args.seed, args.device)
         for file in result.save(args.output or subject.checkpoint.parent):
             print(file)
         results.append(result)

@@ -9,6 +9,7 @@ all checkpoints of the run are evaluated, and nothing is exported.
 from __future__ import annotations
 
 import argparse
+from pathlib import Path
 from typing import get_args
 
 
@@ -57,6 +58,7 @@ def parse() -> tuple[argparse.Namespace, list[str]]:
     parser.add_argument("--video_length", type=int, help="longest video in steps (Gymnasium: 1000)")
     parser.add_argument("--headless", action="store_true", help="open no window; Gymnasium tasks never do")
     parser.add_argument("--num_threads", type=int, help="CPU threads of torch")
+    parser.add_argument("--results", type=Path, help="JSON file to write with return, length, success of each episode")
     args, rest = parser.parse_known_args()
     args.flags = parser.flags
     return args, rest
@@ -64,21 +66,17 @@ def parse() -> tuple[argparse.Namespace, list[str]]:
 
 def play(args: argparse.Namespace, rest: list[str]) -> None:
     """Play in the simulator of the task."""
-    from trudi_rsl.command_line import refuse_flags
     from trudi_rsl.errors import ConfigError
     from trudi_rsl.evaluation.episodes import PLAYED_EPISODES
-    from trudi_rsl.evaluation.play import play as play_in
-    from trudi_rsl.hosts.registry import GYMNASIUM, find_host
+    from trudi_rsl.hosts import registry
 
     if args.every_checkpoint:
         if args.video:
             raise ConfigError("--every_checkpoint records no video. Leave out --video, and record best.pt afterwards.")
+        if args.results:
+            raise ConfigError("--results is for the episodes of one checkpoint; leave out --every_checkpoint.")
         args.episodes = PLAYED_EPISODES if args.episodes is None else args.episodes
-    if (host := find_host(args.task)) is not None:
-        host.play(args, rest)
-        return
-    refuse_flags(rest, args.flags)
-    play_in(args, rest, GYMNASIUM)
+    registry.play(args, rest)
 
 
 def main() -> None:

@@ -48,7 +48,7 @@ def draw(args: argparse.Namespace) -> list[Path]:
     )
     from trudi_rsl.evaluation.identify import find_checkpoints
     from trudi_rsl.evaluation.pictures import SUFFIXES, save_pictures
-    from trudi_rsl.hosts.registry import GYMNASIUM
+    from trudi_rsl.hosts.registry import SIMULATION
 
     checkpoint, *others = find_checkpoints(args.checkpoint)
     if others:
@@ -61,7 +61,7 @@ def draw(args: argparse.Namespace) -> list[Path]:
     if args.output:
         require_new(*(stem.with_name(f"{stem.name}{suffix}") for suffix in SUFFIXES))
     if args.obs is None:
-        obs = reset_observation(checkpoint, actor_critic, spec, GYMNASIUM, args.seed, args.overrides)
+        obs = reset_observation(checkpoint, actor_critic, spec, SIMULATION, args.seed, args.overrides)
         where = f"first observation of seed {args.seed}"
     elif args.overrides:
         raise ConfigError("With --obs there is no simulator whose settings could be overridden.")

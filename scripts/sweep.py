@@ -67,7 +67,8 @@ def launcher_options(texts: list[str]) -> dict[str, Any]:
 
 def sweep(args: argparse.Namespace, argv: list[str]) -> int:
     """Check, run and report; return 1 if a run is broken."""
-    from trudi_rsl.experiments.experiment import plan
+    from trudi_rsl.experiments.experiment import plan, try_tasks
+    from trudi_rsl.experiments.hours import describe, expectations
     from trudi_rsl.experiments.report import write_report
     from trudi_rsl.experiments.sweep import missing, run
 
@@ -75,11 +76,23 @@ def sweep(args: argparse.Namespace, argv: list[str]) -> int:
     options = launcher_options(args.launcher_options)
     jobs = plan(experiment, args.overrides)
     print(f"{experiment.name}: {len(jobs)} runs in {jobs[0].folder.parent}", flush=True)
+    # the nodes of a cluster may have a GPU that this machine does not have
+    device = None if args.launcher == "local" and not args.dry_run else "cpu"
+    problem = None
+    try:
+        try_tasks(jobs, device)
+    except ImportError as error:
+        if not args.dry_run:
+            raise
+        problem = error
     if args.dry_run:
-        to_run = missing(jobs)
+        to_run = jobs if problem else missing(jobs)
         for job in jobs:
             state = "to run" if job in to_run else "finished"
             print(f"[{state}] {shlex.join(['python', 'scripts/train.py', *job.arguments])}")
+        print("\n".join(describe(experiment, expectations(experiment, jobs, to_run))))
+        if problem:
+            print(f"Not here: {problem}")
         return 0
     begin = time.time()
     outcome = run(jobs, Path(__file__).with_name("train.py"), args.launcher, args.workers, options)

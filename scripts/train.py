@@ -10,10 +10,6 @@ from __future__ import annotations
 
 import argparse
 import sys
-from typing import TYPE_CHECKING
-
-if TYPE_CHECKING:
-    from omegaconf import DictConfig
 
 
 def parse(argv: list[str]) -> tuple[argparse.Namespace, list[str]]:
@@ -49,84 +45,6 @@ def parse(argv: list[str]) -> tuple[argparse.Namespace, list[str]]:
     return args, rest
 
 
-def settings(args: argparse.Namespace) -> dict[str, object]:
-    """Return the values of the flags by the full names of their settings."""
-    same_name = ("max_iterations", "seed", "device", "num_threads", "experiment_name", "run_name", "logger", "load_run")
-    return {
-        "env.num_envs": args.num_envs,
-        **{f"agent.{name}": getattr(args, name) for name in same_name},
-        "agent.resume": True if args.resume or args.load_run or args.checkpoint else None,
-        "agent.load_checkpoint": args.checkpoint,
-    }
-
-
-def train(args: argparse.Namespace, rest: list[str]) -> None:
-    """Train on the simulator that the task belongs to."""
-    from trudi_rsl.command_line import refuse_flags
-    from trudi_rsl.config import compose
-    from trudi_rsl.distributed import check_launch, quiet_unless_rank0
-    from trudi_rsl.errors import ConfigError
-    from trudi_rsl.hosts.registry import find_host
-
-    if (host := find_host(args.task)) is not None:
-        host.train(args, rest)
-        return
-    refuse_flags(rest, args.flags)
-    if args.video:
-        raise ConfigError(
-            "--video is for tasks of Isaac Lab and mjlab, not for Gymnasium's. scripts/play.py --video records a "
-            "trained policy."
-        )
-    check_launch(args.distributed)
-    with quiet_unless_rank0():
-        train_gymnasium(compose(args.task, args.algo, rest, settings=settings(args)))
-
-
-def train_gymnasium(cfg: DictConfig) -> None:
-    """Train with a composed configuration in a new run folder, which only rank 0 has.
-
-    Each rank simulates environments of its own; rank 0 chooses the checkpoint to resume.
-    """
-    import contextlib
-
-    import numpy as np
-    import torch
-    from omegaconf import OmegaConf
-
-    from trudi_rsl.config import check_startable, create_run_folder, experiment_folder, resume_path, save_params
-    from trudi_rsl.distributed import broadcast_from_rank0, current_ranks
-    from trudi_rsl.hosts.registry import make_env
-    from trudi_rsl.rsl_rl_compat.contract import check_groups
-    from trudi_rsl.runners import OnPolicyRunner
-
-    check_startable(cfg.task)
-    agent, ranks = cfg.agent, current_ranks()
-    if ranks.world_size > 1 and agent.device.startswith("cuda"):
-        agent.device = f"cuda:{ranks.local_rank}"
-    if agent.num_threads:
-        torch.set_num_threads(agent.num_threads)
-    torch.manual_seed(agent.seed + ranks.rank)
-    np.random.seed(agent.seed + ranks.rank)
-    checkpoint = resume_path(cfg) if ranks.is_main else None
-    # environment i has this seed plus i, which is unique over all ranks
-    env = make_env(cfg.task, cfg.env, agent.device, agent.seed + ranks.rank * cfg.env.num_envs)
-    check_groups(env.get_observations(), agent.obs_groups)
-    new_folder = create_run_folder(experiment_folder(cfg), agent.run_name)
-    with new_folder if ranks.is_main else contextlib.nullcontext() as run_dir:
-        log_dir = None if run_dir is None else str(run_dir)
-        runner = OnPolicyRunner(env, OmegaConf.to_container(agent), log_dir, agent.device)  # pyright: ignore
-        if (resumed := broadcast_from_rank0(checkpoint and str(checkpoint))) is not None:
-            print(f"Resuming from: {resumed}", flush=True)
-            runner.load(resumed)
-        if run_dir is not None:
-            save_params(run_dir, cfg)
-        print(f"Run folder: {run_dir}", flush=True)
-        try:
-            runner.learn(agent.max_iterations, agent.init_at_random_ep_len and not runner.episodes_continue)
-        finally:
-            print(f"Run folder: {run_dir}", flush=True)
-
-
 def main(argv: list[str]) -> int:
     """Train and return 0; 2 for impossible flags and settings, 1 for other errors, 130 after an interrupt."""
     try:
@@ -141,7 +59,9 @@ def main(argv: list[str]) -> int:
         print(f"Error: {error}{advice}", file=sys.stderr)
         return 1
     try:
-        train(args, rest)
+        from trudi_rsl.hosts import registry
+
+        registry.train(args, rest)
     except (ConfigError, CheckpointError, NonFiniteError, ProcessLostError, ImportError) as error:
         print(f"Error: {error}", file=sys.stderr)
         return 2 if isinstance(error, ConfigError) else 1

@@ -42,11 +42,14 @@ class Parser(argparse.ArgumentParser):
         self.exit(2, f"Error: {message}{advice}\n")
 
 
-def require_new(*files: Path) -> None:
-    """Raise a ConfigError that names the first of the files that exists, so that nothing is overwritten."""
+def require_new(*files: Path, flag: str = "--output") -> None:
+    """Raise a ConfigError that names the first of the files that exists, so that nothing is overwritten.
+
+    ``flag`` is the one that sets their place.
+    """
     for file in files:
         if os.path.lexists(file):
-            raise ConfigError(f"{file} exists and was kept. Choose another --output, or delete it first.")
+            raise ConfigError(f"{file} exists and was kept. Choose another {flag}, or delete it first.")
 
 
 def refuse_flags(rest: Iterable[str], known: Iterable[str]) -> None:

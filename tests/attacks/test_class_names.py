@@ -18,7 +18,7 @@ from trudi_rsl.errors import CheckpointError
 from trudi_rsl.evaluation.identify import find_subjects
 from trudi_rsl.evaluation.measurement import Evaluation, EvaluationCfg
 from trudi_rsl.evaluation.samplers import SamplerCfg
-from trudi_rsl.hosts.registry import GYMNASIUM
+from trudi_rsl.hosts.registry import SIMULATION
 from trudi_rsl.rsl_rl_compat.version import PPO_MODELS
 
 pytestmark = pytest.mark.skipif(not PPO_MODELS, reason="rebuilding PPO's policy needs rsl-rl-lib 5")
@@ -92,7 +92,7 @@ def evaluation_with(run: Path, folder: Path, settings: dict[str, Any]) -> Evalua
         OmegaConf.update(agent, name, value, force_add=True)
     OmegaConf.save(agent, run / "params" / "agent.yaml")
     [subject] = find_subjects([str(run)])
-    return Evaluation(subject, SamplerCfg(), EvaluationCfg(1), GYMNASIUM)
+    return Evaluation(subject, SamplerCfg(), EvaluationCfg(1), SIMULATION)
 
 
 @pytest.mark.slow

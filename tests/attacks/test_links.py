@@ -22,7 +22,7 @@ from trudi_rsl.evaluation.learning_curves import draw_learning_curves
 from trudi_rsl.evaluation.measurement import Evaluation, EvaluationCfg
 from trudi_rsl.evaluation.samplers import SamplerCfg
 from trudi_rsl.files import atomic_write, is_whole, point_link, unused_stem
-from trudi_rsl.hosts.registry import GYMNASIUM
+from trudi_rsl.hosts.registry import SIMULATION
 
 Script = Callable[[str], ScriptHere]
 
@@ -85,7 +85,7 @@ def test_no_evaluation_or_video_is_written_through_a_linked_folder(
     for name in ("evaluations", "videos"):
         (run / name).symlink_to(outside)
     [subject] = find_subjects([str(run)])
-    evaluation = Evaluation(subject, SamplerCfg(), EvaluationCfg(1), GYMNASIUM)
+    evaluation = Evaluation(subject, SamplerCfg(), EvaluationCfg(1), SIMULATION)
     with pytest.warns(UserWarning, match="leads out of the run folder"):
         assert len(evaluation.run().returns) == 1
     task = ["--task", "InvertedPendulum-v5", "--checkpoint", str(run), "--video", "--episodes", "1"]
@@ -96,7 +96,7 @@ def test_a_run_folder_may_be_reached_by_a_link(trudi_run: Path, tmp_path: Path) 
     run = shutil.copytree(trudi_run, tmp_path / "run")
     (tmp_path / "link").symlink_to(run)
     [subject] = find_subjects([str(tmp_path / "link")])
-    evaluation = Evaluation(subject, SamplerCfg(), EvaluationCfg(1), GYMNASIUM)
+    evaluation = Evaluation(subject, SamplerCfg(), EvaluationCfg(1), SIMULATION)
     with warnings.catch_warnings():
         warnings.simplefilter("error")
         evaluation.run()

@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import json
 import shutil
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -15,10 +16,12 @@ from scripts.sweep import launcher_options
 from tests.attacks.hostile import refused, snapshot
 from trudi_rsl.config import compose, load_params
 from trudi_rsl.config.event_file import RunError, read_run
+from trudi_rsl.config.schema import GymnasiumEnvCfg
+from trudi_rsl.config.yaml_file import read_foreign_yaml
 from trudi_rsl.errors import CheckpointError, ConfigError
 from trudi_rsl.evaluation.comparison import read_ranges
 from trudi_rsl.evaluation.identify import find_played
-from trudi_rsl.experiments.experiment import load_experiment, plan
+from trudi_rsl.experiments.experiment import load_experiment, plan, try_tasks
 from trudi_rsl.experiments.job import RECORD_FILE, Job
 from trudi_rsl.hosts.registry import make_env
 from trudi_rsl.rsl_rl_compat.version import PPO_MODELS
@@ -63,6 +66,17 @@ def test_hostile_settings_of_a_run_are_refused(text: str, file: str, run: Path, 
     assert read_run(run, ()).steps_per_iteration is None
 
 
+def test_settings_of_another_host_become_plain_values_or_are_refused(text: str, tmp_path: Path, marker: Path) -> None:
+    (tmp_path / "x.yaml").write_text(text)
+    try:
+        content = read_foreign_yaml(tmp_path / "x.yaml")
+    except ConfigError as error:
+        assert str(error).isprintable()
+    else:
+        json.dumps(content, default=str)
+    assert not marker.exists() and "antigravity" not in sys.modules
+
+
 def test_hostile_experiment_and_reference_files_are_refused(text: str, tmp_path: Path, marker: Path) -> None:
     (tmp_path / "x.yaml").write_text(text)
     with refused(ConfigError, marker) as of_experiment:
@@ -104,7 +118,7 @@ def edit(run: Path, file: str, changes: dict[str, Any]) -> None:
 def test_settings_of_another_type_are_refused(run: Path, file: str, changes: dict[str, Any]) -> None:
     edit(run, file, changes)
     with refused(CheckpointError) as message:
-        load_params(run)
+        load_params(run, GymnasiumEnvCfg)
     assert f"{file}.yaml" in message[0]
 
 
@@ -155,7 +169,7 @@ def test_an_experiment_sets_nothing_but_settings_and_writes_below_the_logs(
     (tmp_path / "x.yaml").write_text(yaml.safe_dump(base | content))
     before = snapshot(tmp_path)
     with refused(ConfigError):
-        plan(load_experiment("x.yaml"))
+        try_tasks(plan(load_experiment("x.yaml")))
     assert snapshot(tmp_path) == before
 
 

@@ -4,74 +4,111 @@
 import dataclasses
 import shutil
 from pathlib import Path
+from typing import Any
 
 import pytest
 from omegaconf import OmegaConf
 
-from trudi_rsl.config import check_startable, compose, task_preset
+from trudi_rsl.config import compose, task_preset
 from trudi_rsl.config.presets import CONFIG_DIR, available, preset_of
+from trudi_rsl.config.schema import GYMNASIUM, EnvCfg, HostSettings
 from trudi_rsl.errors import ConfigError
+from trudi_rsl.hosts.registry import hosts
 from trudi_rsl.rsl_rl_compat.version import PPO_MODELS
 from trudi_rsl.settings import SELECTORS, SETTINGS, TruDiCfg
 
-PRESETS = [(algo, preset) for algo in available("agent") for preset in available(f"preset/{algo}")]
-needs_ppo = pytest.mark.skipif(not PPO_MODELS, reason="the settings of PPO are written for RSL-RL 5")
-OF_GYMNASIUM = ("halfcheetah", "planar_obstacle", "planar_push_t", "gymnasium")
+TABLE = OmegaConf.load(CONFIG_DIR / "tasks.yaml")
 LAID_OVER_A_HOSTS_OWN = ("isaaclab", "mjlab")
-"""How presets begin that are no whole configurations: the host's configuration of the task comes below them."""
+"""Hosts whose presets are no whole configurations: the host's configuration of the task comes below them."""
+HOSTS = {host.name: host for host in hosts()}
+PRESETS = [
+    (host, algo, preset)
+    for host, tables in TABLE.items()
+    for algo, presets in tables.items()
+    for preset in presets
+    if host not in LAID_OVER_A_HOSTS_OWN
+]
+needs_ppo = pytest.mark.skipif(not PPO_MODELS, reason="the settings of PPO are written for RSL-RL 5")
 
 
-@pytest.mark.parametrize(("algo", "preset"), [p for p in PRESETS if not p[1].startswith(LAID_OVER_A_HOSTS_OWN)])
-def test_every_preset_composes_and_holds_possible_values(algo: str, preset: str) -> None:
+@pytest.mark.parametrize(("host", "algo", "preset"), PRESETS)
+def test_every_preset_composes_and_holds_possible_values(host: str, algo: str, preset: str) -> None:
     if algo != "trudi" and not PPO_MODELS:
         with pytest.raises(ConfigError, match=rf"{algo.upper()} here are written for rsl-rl-lib 5; installed is [34]"):
-            compose("SomeTask-v0", algo, [f"preset={preset}"])
+            compose("SomeTask-v0", algo, [f"preset={preset}"], host=HOSTS.get(host, GYMNASIUM))
         return
-    cfg = compose("SomeTask-v0", algo, [f"preset={preset}"])
+    cfg = compose("SomeTask-v0", algo, [f"preset={preset}"], host=HOSTS.get(host, GYMNASIUM))
     assert not OmegaConf.missing_keys(cfg)
     batch = cfg.env.num_envs * cfg.agent.num_steps_per_env / cfg.agent.algorithm.num_mini_batches
     assert batch == int(batch), "transitions are dropped"
 
 
-@pytest.mark.parametrize("preset", [name for _, name in PRESETS if name.startswith(LAID_OVER_A_HOSTS_OWN)])
-def test_every_preset_for_a_hosts_configuration_holds_possible_values(preset: str, tmp_path: Path) -> None:
+@pytest.mark.parametrize(
+    ("host", "preset"), [(host, preset) for host in LAID_OVER_A_HOSTS_OWN for preset in TABLE[host].trudi]
+)
+def test_every_preset_for_a_hosts_configuration_holds_possible_values(host: str, preset: str, tmp_path: Path) -> None:
     shutil.copytree(CONFIG_DIR / "preset", tmp_path / "preset")
-    (tmp_path / "tasks.yaml").write_text(f"trudi: {{{preset}: ['*']}}")
-    agent = task_preset("any", config_dir=tmp_path)["agent"]
+    (tmp_path / "tasks.yaml").write_text(f"{host}: {{trudi: {{{preset}: ['*']}}}}")
+    agent = task_preset("any", host, tmp_path)["agent"]
     assert TruDiCfg.from_dict(agent["algorithm"]).num_mini_batches <= agent["num_steps_per_env"]
 
 
 @pytest.mark.parametrize("algo", available("agent"))
 def test_every_preset_in_the_task_table_exists_and_every_preset_is_in_it(algo: str) -> None:
-    assert set(OmegaConf.select(OmegaConf.load(CONFIG_DIR / "tasks.yaml"), algo)) == set(available(f"preset/{algo}"))
+    listed = {preset for tables in TABLE.values() for preset in tables.get(algo, {})}
+    assert listed == set(available(f"preset/{algo}"))
 
 
 @pytest.mark.parametrize(
-    ("task", "preset"),
+    ("task", "host", "preset"),
     [
-        ("HalfCheetah-v5", "halfcheetah"),
-        ("Hopper-v5", "gymnasium"),
-        ("my_package:MyTask-v0", "gymnasium"),
-        ("CheetahRun", "dmc"),
-        ("G1JoystickRoughTerrain", "playground_humanoids"),
-        ("Isaac-Velocity-Rough-G1-v0", "isaaclab_locomotion"),
-        ("Isaac-Velocity-Flat-H1", "isaaclab_locomotion"),
-        ("Isaac-Velocity-Flat-H1-Play-v0", "isaaclab_locomotion"),
-        ("Isaac-Velocity-Flat-Anymal-D-v0", "isaaclab"),
-        ("Isaac-Reorient-Cube-Shadow-Direct", "isaaclab_in_hand"),
-        ("Isaac-Reorient-Cube-Allegro", "isaaclab"),
-        ("IsaacContrib-Velocity-Flat-Spot", "isaaclab"),
-        ("Isaac-Repose-Cube-Allegro-Direct-v0", "isaaclab_in_hand"),
-        ("Isaac-Ant", "isaaclab"),
-        ("PickCube-v1", "maniskill3"),
-        ("humanoid_bench:h1hand-walk-v0", "humanoidbench"),
-        ("h1hand-basketball-v0", "humanoidbench_reach"),
-        ("h1hand-push-v0", "humanoidbench_truck"),
-        ("h1hand-package-v0", "humanoidbench_package"),
+        ("HalfCheetah-v5", "gymnasium", "halfcheetah"),
+        ("Hopper-v5", "gymnasium", "gymnasium"),
+        ("my_package:MyTask-v0", "gymnasium", "gymnasium"),
+        ("gymnasium:HalfCheetah-v5", "gymnasium", "halfcheetah"),
+        ("Isaac-Velocity-Flat-H1-Play-v0", "isaaclab", "isaaclab_locomotion"),
+        ("Isaac-Velocity-Flat-Anymal-D-v0", "isaaclab", "isaaclab"),
+        ("Isaac-Reorient-Cube-Shadow-Direct", "isaaclab", "isaaclab_in_hand"),
+        ("Isaac-Reorient-Cube-Allegro", "isaaclab", "isaaclab"),
+        ("IsaacContrib-Velocity-Flat-Spot", "isaaclab", "isaaclab"),
+        ("my_project:Robot-Walk", "isaaclab", "isaaclab"),
+        ("my_project:Robot-Walk", "mjlab", "mjlab"),
     ],
 )
-def test_a_task_finds_its_benchmarks_preset(task: str, preset: str) -> None:
-    assert preset_of(task, "trudi") == preset
+def test_a_task_finds_its_preset_among_those_of_its_host(task: str, host: str, preset: str) -> None:
+    assert preset_of(task, "trudi", host) == preset
+
+
+def test_a_host_of_another_package_brings_schema_open_sections_and_presets_that_build_on_ours(tmp_path: Path) -> None:
+    @dataclasses.dataclass
+    class OwnEnvCfg(EnvCfg):
+        gravity: float = 9.81
+        options: dict[str, Any] = dataclasses.field(default_factory=dict)
+
+    (tmp_path / "preset" / "trudi").mkdir(parents=True)
+    (tmp_path / "tasks.yaml").write_text("own: {trudi: {own_task: ['Own-*']}}")
+    preset = tmp_path / "preset" / "trudi" / "own_task.yaml"
+    settings = "env: {gravity: 1.62}\nagent: {algorithm: {gamma: 0.9}}"
+    preset.write_text(f"# @package _global_\ndefaults: [gymnasium]\n{settings}\n")
+    host = HostSettings(name="own", env_cfg=OwnEnvCfg, config_dir=tmp_path)
+
+    cfg = compose("Own-v0", overrides=["env.options.mass=2"], host=host)
+    assert cfg.env == {"num_envs": 64, "gravity": 1.62, "options": {"mass": 2}}
+    assert cfg.agent.algorithm.gamma == 0.9
+    assert cfg.agent.max_iterations == compose("Hopper-v5").agent.max_iterations
+    assert compose("Own-v0", overrides=["preset=halfcheetah"], host=host).env.gravity == 9.81
+    for task, algo, overrides, words in (
+        ("Own-v0", "trudi", ["env.gravty=1"], "Did you mean 'gravity'"),
+        ("Own-v0", "trudi", ["env.gravity=low"], "env.gravity.*'low'"),
+        ("Own-v0", "trudi", ["preset=own_tusk"], "Did you mean 'own_task'"),
+        ("Else-v0", "trudi", [], "No preset of the host own for 'trudi' lists task 'Else-v0'"),
+        *([("Own-v0", "ppo", [], "own has no presets for 'ppo', only for: trudi")] if PPO_MODELS else []),
+    ):
+        with pytest.raises(ConfigError, match=words):
+            compose(task, algo, overrides, host=host)
+    preset.rename(preset.with_name("gymnasium.yaml"))
+    with pytest.raises(ConfigError, match=r"preset 'gymnasium' of its own; rename"):
+        compose("Own-v0", overrides=["preset=gymnasium"], host=host)
 
 
 def test_every_field_of_the_algorithm_can_be_overridden_and_keeps_its_default() -> None:
@@ -109,12 +146,11 @@ def test_runs_of_different_algorithms_lie_apart() -> None:
     assert names == {"ns_task-v0", "ns_task-v0_reppo", "ns_task-v0_dime", "ns_task-v0_ppo"}
 
 
-@pytest.mark.parametrize(
-    "preset", [p for algo, p in PRESETS if algo == "trudi" and not p.startswith(LAID_OVER_A_HOSTS_OWN)]
-)
+@pytest.mark.parametrize(("host", "preset"), [(host, preset) for host, algo, preset in PRESETS if algo == "trudi"])
 @pytest.mark.parametrize("algo", ["reppo", "dime"])
-def test_trudis_relatives_have_the_tasks_preset_but_for_actor_or_constraint(algo: str, preset: str) -> None:
-    trudi, relative = (compose("SomeTask-v0", name, [f"preset={preset}"]) for name in ("trudi", algo))
+def test_trudis_relatives_have_the_tasks_preset_but_for_actor_or_constraint(algo: str, host: str, preset: str) -> None:
+    names, settings = ("trudi", algo), HOSTS.get(host, GYMNASIUM)
+    trudi, relative = (compose("SomeTask-v0", name, [f"preset={preset}"], host=settings) for name in names)
     cls = SETTINGS[algo]  # type: ignore[index]
     own = cls().to_dict()
     assert set(relative.agent.algorithm) == {"class_name", *own}
@@ -202,18 +238,6 @@ def test_an_experiment_may_be_a_folder_in_a_folder() -> None:
     assert compose("SomeTask-v0", overrides=["agent.experiment_name=a/b..c"]).agent.experiment_name == "a/b..c"
 
 
-def test_every_benchmark_of_another_simulator_is_refused_by_its_name_and_no_gymnasium_task_is() -> None:
-    patterns = OmegaConf.select(OmegaConf.load(CONFIG_DIR / "tasks.yaml"), "trudi")
-    for preset, names in patterns.items():
-        for task in (name.replace("*", "x") for name in names):
-            if preset in OF_GYMNASIUM or preset.startswith(LAID_OVER_A_HOSTS_OWN):
-                check_startable(task)
-                continue
-            with pytest.raises(ConfigError, match=rf"^Task '{task}' belongs to (MuJoCo P|ManiSkill3|HumanoidB)"):
-                check_startable(task)
-            check_startable(f"some_package:{task}")
-
-
 @needs_ppo
 def test_settings_of_the_other_algorithm_are_unknown() -> None:
     with pytest.raises(ConfigError, match="kl_bound"):
@@ -234,7 +258,7 @@ def test_an_installation_without_configuration_files_says_so(tmp_path: Path) -> 
 
 def test_a_task_preset_holds_what_its_files_say_and_the_nearer_file_wins() -> None:
     tasks = ("Isaac-Velocity-Rough-G1", "Isaac-Repose-Cube-Shadow-Direct-v0", "Isaac-Ant")
-    walk, repose, ant = (task_preset(task)["agent"] for task in tasks)
+    walk, repose, ant = (task_preset(task, "isaaclab")["agent"] for task in tasks)
     assert walk["algorithm"]["value_range"] == [-10.0, 10.0]
     assert walk["algorithm"]["gamma"] == repose["algorithm"]["gamma"]
     assert walk["num_steps_per_env"] == ant["num_steps_per_env"] and "gamma" not in ant["algorithm"]

@@ -20,7 +20,7 @@ PPO = {
 def test_a_task_without_a_preset_keeps_its_gamma_its_groups_and_its_budget(task: str) -> None:
     settings = trudi_settings(task, PPO, "isaaclab")
     steps = settings["num_steps_per_env"]
-    assert steps == task_preset("Isaac-Ant")["agent"]["num_steps_per_env"] > 24
+    assert steps == task_preset("Isaac-Ant", "isaaclab")["agent"]["num_steps_per_env"] > 24
     assert 0 <= settings["max_iterations"] * steps - 3000 * 24 < steps
     assert settings["algorithm"]["gamma"] == 0.995
     assert settings["algorithm"]["value_range"] == "auto"
@@ -35,7 +35,7 @@ def test_longer_rollouts_of_the_task_stay() -> None:
 
 def test_a_task_of_the_paper_gets_the_papers_settings() -> None:
     settings = trudi_settings("Isaac-Velocity-Rough-G1", PPO, "isaaclab")
-    preset = task_preset("Isaac-Velocity-Rough-G1")["agent"]
+    preset = task_preset("Isaac-Velocity-Rough-G1", "isaaclab")["agent"]
     assert settings["max_iterations"] == preset["max_iterations"]
     assert {k: settings["algorithm"][k] for k in preset["algorithm"]} == preset["algorithm"]
 

@@ -18,7 +18,7 @@ import torch
 from torch.distributed import TCPStore  # pyright: ignore[reportPrivateImportUsage]
 from torch.distributed.run import get_args_parser
 
-from scripts.train import main, parse, settings
+from scripts.train import main, parse
 from trudi_rsl import distributed
 from trudi_rsl.config import compose
 from trudi_rsl.distributed import (
@@ -33,6 +33,7 @@ from trudi_rsl.distributed import (
     join_gloo,
     quiet_unless_rank0,
 )
+from trudi_rsl.hosts.training import flag_settings
 
 ROOT = Path(__file__).resolve().parents[2]
 SBATCH = ROOT / "scripts" / "slurm" / "train_distributed.sbatch"
@@ -122,7 +123,7 @@ def test_the_slurm_example_is_accepted_by_torchrun_and_by_the_script(tmp_path: P
     assert (ROOT / launch.training_script).is_file()
     args, overrides = parse(launch.training_script_args)
     assert args.distributed and overrides == []
-    assert compose(args.task, args.algo, overrides, settings=settings(args)).agent.seed == 1
+    assert compose(args.task, args.algo, overrides, settings=flag_settings(args)).agent.seed == 1
 
 
 @pytest.fixture

@@ -20,7 +20,7 @@ from trudi_rsl.evaluation.chains import (
     read_observation,
     reset_observation,
 )
-from trudi_rsl.hosts.registry import GYMNASIUM, make_env
+from trudi_rsl.hosts.registry import SIMULATION, make_env
 from trudi_rsl.policies import ChainOptions, DiffusionActorCritic
 
 OBS = torch.tensor([0.1, -0.2, 0.3, 0.0])
@@ -87,10 +87,10 @@ def test_the_first_observation_is_that_of_the_tasks_reset_or_from_a_file(trudi_c
     actor_critic, spec = load_diffusion_policy(trudi_checkpoint)
     for seed in (0, 5):
         expected = make_env(TASK, {"num_envs": 1}, seed=seed).get_observations()["policy"][0]
-        assert torch.equal(reset_observation(trudi_checkpoint, actor_critic, spec, GYMNASIUM, seed, []), expected)
+        assert torch.equal(reset_observation(trudi_checkpoint, actor_critic, spec, SIMULATION, seed, []), expected)
     # a host that must start its simulator itself has none
     with pytest.raises(ConfigError, match=r"give an observation with --obs FILE\.npy"):
-        reset_observation(trudi_checkpoint, actor_critic, {**spec, "task": "Isaac-Ant-v0"}, GYMNASIUM, 0, [])
+        reset_observation(trudi_checkpoint, actor_critic, {**spec, "task": "Isaac-Ant-v0"}, SIMULATION, 0, [])
 
 
 def test_policies_without_a_chain_are_refused(reppo_checkpoint: Path, ppo_checkpoint: Path) -> None:

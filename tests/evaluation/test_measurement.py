@@ -18,7 +18,7 @@ from trudi_rsl.evaluation.identify import Subject, read_subject
 from trudi_rsl.evaluation.measurement import Evaluation, EvaluationCfg, Measurement, measure_all
 from trudi_rsl.evaluation.policies import load_policy
 from trudi_rsl.evaluation.samplers import SamplerCfg
-from trudi_rsl.hosts.registry import GYMNASIUM, make_env
+from trudi_rsl.hosts.registry import SIMULATION, make_env
 from trudi_rsl.runners import OnPolicyRunner
 
 
@@ -29,7 +29,7 @@ def checkpoint(trudi_checkpoint: Path, tmp_path: Path) -> Path:
 
 def evaluation(checkpoint: Path, sampler: str = "sde", **options: Any) -> Evaluation:
     cfg = EvaluationCfg(**{"episodes": 3, **options})
-    return Evaluation(read_subject(checkpoint), SamplerCfg(sampler), cfg, GYMNASIUM)  # pyright: ignore[reportArgumentType]
+    return Evaluation(read_subject(checkpoint), SamplerCfg(sampler), cfg, SIMULATION)  # pyright: ignore[reportArgumentType]
 
 
 def test_an_evaluation_is_that_of_the_policy_in_environments_of_its_own(checkpoint: Path) -> None:
@@ -92,7 +92,7 @@ def test_a_broken_cache_is_ignored(checkpoint: Path) -> None:
 def test_a_task_that_does_not_run_here_is_refused_with_what_to_do(checkpoint: Path, task: str) -> None:
     subject = Subject(checkpoint, "trudi", task, "trudi")
     with pytest.raises(ConfigError, match=r"scripts/play.py --task Mjlab-Cartpole-Swingup|cannot start"):
-        Evaluation(subject, SamplerCfg("sde"), EvaluationCfg(), GYMNASIUM)
+        Evaluation(subject, SamplerCfg("sde"), EvaluationCfg(), SIMULATION)
 
 
 @pytest.mark.parametrize("options", [{"episodes": 0}, {"num_envs": 0}, {"seed": -1}, {"num_threads": 0}])

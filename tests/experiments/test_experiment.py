@@ -11,8 +11,9 @@ import pytest
 from trudi_rsl.config import compose
 from trudi_rsl.config.presets import available
 from trudi_rsl.errors import ConfigError
-from trudi_rsl.experiments.experiment import from_mapping, load_experiment, plan
-from trudi_rsl.experiments.job import Job
+from trudi_rsl.experiments.experiment import from_mapping, load_experiment, plan, try_tasks
+from trudi_rsl.experiments.hours import describe, env_steps, expectations
+from trudi_rsl.experiments.job import RECORD_FILE, Job, write_json
 from trudi_rsl.rsl_rl_compat.version import PPO_MODELS
 
 pytestmark = pytest.mark.skipif(not PPO_MODELS, reason="the settings of PPO are written for RSL-RL 5")
@@ -22,7 +23,9 @@ BASE = {"name": "x", "algorithms": ["trudi", "ppo"], "tasks": [TASK], "seeds": [
 
 
 def planned(content: dict[str, Any], overrides: tuple[str, ...] = ()) -> list[Job]:
-    return plan(from_mapping(BASE | content, "x.yaml"), overrides)
+    jobs = plan(from_mapping(BASE | content, "x.yaml"), overrides)
+    try_tasks(jobs)
+    return jobs
 
 
 def names(jobs: list[Job]) -> list[tuple[str, str, int]]:
@@ -33,6 +36,8 @@ def names(jobs: list[Job]) -> list[tuple[str, str, int]]:
 def test_every_experiment_of_the_package_passes_all_checks(name: str) -> None:
     experiment = load_experiment(name)
     jobs = plan(experiment)
+    if not name.startswith("paper_"):
+        try_tasks(jobs)
     variants = max(len(experiment.variants), 1)
     assert len(jobs) == len(experiment.algorithms) * len(experiment.tasks) * len(experiment.seeds) * variants
 
@@ -64,7 +69,7 @@ def test_runs_are_all_combinations_seed_by_seed_named_by_what_differs() -> None:
     assert {job.label for job in planned({"algorithms": ["ppo"], "variants": {"a": [], "b": []}})} == {"a", "b"}
 
 
-def test_precedence_is_variant_then_algorithm_overrides_then_command_line_then_file() -> None:
+def test_precedence_is_variant_then_algorithm_then_task_overrides_then_command_line_then_file() -> None:
     def gamma(content: dict[str, Any], *overrides: str) -> list[float]:
         jobs = planned(content | {"seeds": [1]}, overrides)
         return [job.settings["agent"]["algorithm"]["gamma"] for job in jobs]
@@ -75,8 +80,10 @@ def test_precedence_is_variant_then_algorithm_overrides_then_command_line_then_f
     file = {"overrides": override(0.1)}
     assert gamma(file) == [0.1, 0.1]
     assert gamma(file, *override(0.2)) == [0.2, 0.2]
+    file |= {"task_overrides": {"Pend*": override(0.25), "Ant-*": override(0.26)}}
+    assert gamma(file, *override(0.2)) == [0.25, 0.25]
     file |= {"algorithm_overrides": {"ppo": override(0.3)}}
-    assert gamma(file, *override(0.2)) == [0.2, 0.3]
+    assert gamma(file, *override(0.2)) == [0.25, 0.3]
     assert gamma(file | {"variants": {"v": override(0.4)}}, *override(0.2)) == [0.4, 0.4]
 
 
@@ -96,6 +103,52 @@ def test_seconds_replace_the_iterations_of_their_algorithm() -> None:
     trudi, ppo = (job.settings["agent"] for job in planned({"seconds": {"ppo": 30}, "seeds": [1]}))
     assert (ppo["max_seconds"], trudi["max_seconds"]) == (30.0, None)
     assert ppo["max_iterations"] > 1000 * trudi["max_iterations"]
+
+
+def test_a_run_of_a_host_that_starts_itself_is_trained_and_played_by_the_scripts() -> None:
+    overrides = ["env.scene.num_envs=8", "agent.device=cpu", "agent.max_iterations=2", "physics=newton_mjwarp"]
+    content = {"tasks": ["Isaac-Velocity-Flat-G1"], "algorithms": ["trudi"], "seeds": [3], "overrides": overrides}
+    [job] = plan(from_mapping(BASE | content, "x.yaml"))
+    ours = ["--headless", "--device", "cpu", "env.scene.num_envs=8"]
+    folder = "x/Isaac-Velocity-Flat-G1_trudi_seed3"
+    assert job.arguments == [
+        *("--task", "Isaac-Velocity-Flat-G1", "--algo", "trudi", "--seed", "3", "--experiment_name", folder),
+        *(*ours, "agent.max_iterations=2", "physics=newton_mjwarp"),
+    ]
+    assert job.play_arguments == [*ours, "physics=newton_mjwarp"]
+    assert (env_steps(job), planned({})[0].play_arguments) == (8 * 64 * 2, None)
+    [other] = plan(from_mapping(BASE | content | {"overrides": overrides[:-1]}, "x.yaml"))
+    assert other.settings != job.settings
+
+
+def test_expected_hours_are_those_of_finished_runs_then_of_the_stored_speed(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    speed = {"Ant-*": {"trudi": 1e9}, "*": {"trudi": 100.0}}
+    overrides = ["env.num_envs=100", "agent.num_steps_per_env=36", "agent.max_iterations=10"]
+    experiment = from_mapping(BASE | {"overrides": overrides, "speed": speed, "speed_source": "a guess"}, "x.yaml")
+    jobs = plan(experiment)
+    trudi, ppo = expectations(experiment, jobs, jobs)
+    assert (trudi.runs, trudi.hours, trudi.measured) == (2, pytest.approx(2 * 100 * 36 * 10 / 100 / 3600), 0)
+    assert ppo.hours is None
+    lines = "\n".join(describe(experiment, [trudi, ppo]))
+    assert "a guess" in lines and "ppo: 2 runs, hours unknown" in lines and "whose hours are known" in lines
+
+    finished = next(job for job in jobs if job.algorithm == "ppo")
+    attempt = finished.folder / "attempt"
+    attempt.mkdir(parents=True)
+    (attempt / "model_1.pt").touch()
+    record = {"checkpoint": "model_1.pt", "settings": finished.settings, "wall_clock_s": 7200.0}
+    write_json(attempt / RECORD_FILE, record)
+    left = [job for job in jobs if job is not finished]
+    assert [(entry.hours, entry.measured) for entry in expectations(experiment, jobs, left)][1] == (2.0, 1)
+
+
+def test_the_hours_of_a_run_that_a_time_limit_ends_are_that_limit() -> None:
+    experiment = from_mapping(BASE | {"seconds": {"ppo": 1800}}, "x.yaml")
+    jobs = [job for job in plan(experiment) if job.algorithm == "ppo"]
+    assert [entry.hours for entry in expectations(experiment, jobs, jobs)] == [1.0]
 
 
 def test_an_algorithm_with_entries_in_the_file_can_be_left_out_by_a_flag() -> None:
@@ -118,8 +171,9 @@ def test_each_algorithm_gets_the_samplers_that_it_supports() -> None:
         ({"variants": {"v": {"algorithms": []}}}, "no variant is for its algorithms"),
         ({"algorithms": ["trudy"]}, "trudy, Pendulum-v1: Unknown algorithm 'trudy'. Did you mean 'trudi'"),
         ({"tasks": ["Pendulun-v1"]}, "Pendulun-v1: .* Did you mean 'Pendulum-v1'"),
-        ({"tasks": ["Mjlab-Cartpole-Swingup"]}, "simulator that starts itself"),
-        ({"tasks": ["CheetahRun"]}, "MuJoCo Playground"),
+        ({"tasks": ["Mjlab-Cartpole-Swingup"], "algorithms": ["sac"]}, "Unknown algorithm 'sac'"),
+        ({"tasks": ["Mjlab-Cartpole-Swingup"], "seconds": {"ppo": 3}}, "mjlab's .* no setting agent.max_seconds"),
+        ({"tasks": ["Isaac-Ant"], "overrides": ["agent.seed"]}, "Cannot read 'agent.seed' as an override"),
         ({"tasks": ["CartPole-v1"]}, "Discrete"),
         ({"overrides": ["agent.algorithm.gama=1"]}, "trudi, Pendulum-v1: Unknown setting .* Did you mean 'gamma'"),
         ({"variants": {"v": ["agent.algorithm.gamma=2"]}}, "trudi, v, Pendulum-v1: .*gamma"),
@@ -135,6 +189,11 @@ def test_each_algorithm_gets_the_samplers_that_it_supports() -> None:
         ({"name": "../x"}, "name .* got '../x'"),
         ({"seconds": {"reppo": 3}}, "seconds names 'reppo', which is not among the algorithms"),
         ({"seconds": {"ppo": 0}}, "agent.max_seconds must be above 0"),
+        ({"speed": {"*": {"reppo": 3}}}, r"speed of \* names 'reppo', which is not among the algorithms"),
+        ({"speed": {"*": {"ppo": 0}}}, r"speed of ppo on \* must be a number of steps per second above 0"),
+        ({"speed": {"*": 3}}, "speed"),
+        ({"task_overrides": {"*": [["a"]]}}, "task_overrides"),
+        ({"task_overrides": {"Pend*": ["agent.algorithm.gama=1"]}}, "Unknown setting .* Did you mean 'gamma'"),
         ({"variants": {"v": "agent.algorithm.gamma=0.5"}}, "Variant 'v' must be a section of overrides"),
         ({"variants": {"v": {"override": []}}}, r"Variant 'v': unknown entry 'override'\. Did you mean 'overrides'"),
         ({"variants": {"v": {"algorithms": ["pp"]}}}, "variant 'v' names 'pp'.*Did you mean 'ppo'"),
@@ -143,7 +202,7 @@ def test_each_algorithm_gets_the_samplers_that_it_supports() -> None:
         ({"evaluation": {"samplers": []}}, "list of samplers is empty"),
         ({"evaluation": {"episodes": 0}}, "episodes must be an integer of at least 1"),
         ({"normalize": {TASK: [0, 0]}}, "must be finite and differ"),
-        ({"seed": [1]}, "unknown entry 'seed'. Did you mean 'seeds'"),
+        ({"seed": [1]}, "unknown entry 'seed'. Did you mean .*'seeds'"),
         ({"seeds": ["one"]}, "seeds.*one"),
         ({"seeds": [[1]]}, "seeds must list single values"),
         ({"seconds": {"trudi": [3]}}, "seconds must list single values"),

@@ -28,7 +28,7 @@ from trudi_rsl.evaluation.samplers import SamplerCfg
 from trudi_rsl.experiments.experiment import load_experiment, plan
 from trudi_rsl.experiments.job import LOCK_FILE, Job, carry_out
 from trudi_rsl.experiments.sweep import missing
-from trudi_rsl.hosts.registry import GYMNASIUM
+from trudi_rsl.hosts.registry import SIMULATION
 from trudi_rsl.rsl_rl_compat.version import PPO_MODELS
 
 pytestmark = pytest.mark.skipif(not PPO_MODELS, reason="the settings of PPO are written for RSL-RL 5")
@@ -121,7 +121,7 @@ def test_every_run_is_trained_evaluated_and_reported_once(project: Path) -> None
 def test_an_evaluation_of_a_run_is_that_of_the_evaluation_script(project: Path) -> None:
     (run,) = {path for path in attempts(project) if "slow_seed1" in path.parent.name}
     subject = read_subject(run / "model_1.pt")
-    alone = Evaluation(subject, SamplerCfg("sde"), EvaluationCfg(episodes=2), GYMNASIUM)
+    alone = Evaluation(subject, SamplerCfg("sde"), EvaluationCfg(episodes=2), SIMULATION)
     stored = alone.cached()
     assert stored is not None
     assert alone.run().returns == stored.returns

@@ -48,8 +48,6 @@ def _fails(capsys: pytest.CaptureFixture[str], code: int, *arguments: str) -> st
         (["--task", "HalfCheetah-v5", "--agent", "rsl_rl_cfg_entry_point"], ["--agent", "--algo chooses"]),
         (["--task", "InvertedPendulum-v5", "env.env_kwargs.frame_skop=3"], ["'frame_skop'", "'frame_skip'"]),
         (["--task", "InvertedPendulum-v5", "--device", "abacus"], ["'abacus'", "cpu"]),
-        (["--task", "CheetahRun"], ["'CheetahRun'", "MuJoCo Playground", "VecEnv"]),
-        (["--task", "PickCube-v1"], ["ManiSkill3", "module:PickCube-v1"]),
         (["--task", "InvertedPendulum-v5", "agent.obs_groups.actor=[nothing]"], ["'nothing'", "groups policy"]),
         (["--task", "InvertedPendulum-v5", "--algo", "ppo", "agent.obs_groups.actor=[nothing]"], ["'nothing'"]),
         (["--task", "InvertedPendulum-v5", "agent.logger=tensorbord"], ["'tensorbord'", "'tensorboard'"]),

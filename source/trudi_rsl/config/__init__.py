@@ -3,7 +3,7 @@
 
 import trudi_rsl.rsl_rl_compat  # noqa: F401  refuses unsupported versions of RSL-RL before they are used
 from trudi_rsl.config.compose import compose
-from trudi_rsl.config.presets import check_startable, task_preset
+from trudi_rsl.config.presets import task_preset
 from trudi_rsl.config.run_folder import (
     checkpoints_in,
     create_run_folder,
@@ -15,7 +15,6 @@ from trudi_rsl.config.run_folder import (
 )
 
 __all__ = [
-    "check_startable",
     "checkpoints_in",
     "compose",
     "create_run_folder",

@@ -31,7 +31,7 @@ from rsl_rl.algorithms import PPO
 
 from trudi_rsl.config.presets import CONFIG_DIR, available, preset_of
 from trudi_rsl.config.run_folder import LOG_ROOT
-from trudi_rsl.config.schema import GymnasiumEnvCfg, RunnerCfg, TrainCfg
+from trudi_rsl.config.schema import GYMNASIUM, HostSettings, RunnerCfg, TrainCfg
 from trudi_rsl.errors import ConfigError, name_settings_as_overrides, nearest
 from trudi_rsl.policies import DenoisingModel, FlowModel
 from trudi_rsl.rsl_rl_compat.contract import check_logger
@@ -39,8 +39,8 @@ from trudi_rsl.rsl_rl_compat.models import MLPModel
 from trudi_rsl.rsl_rl_compat.version import INSTALLED, PPO_MODELS
 from trudi_rsl.settings import SETTINGS, DPPOCfg, TruDiCfg, family_overrides, schema_fields
 
-OPEN_SECTIONS = ("env.env_kwargs", "agent.obs_groups", "agent.actor.distribution_cfg", "agent.critic.distribution_cfg")
-"""Sections that accept keys beyond those of the schema."""
+OPEN_SECTIONS = ("agent.obs_groups", "agent.actor.distribution_cfg", "agent.critic.distribution_cfg")
+"""Sections of an agent that accept keys beyond those of the schema."""
 
 LONGEST_NAME = 100
 """Characters of a folder's name; file systems allow 255 bytes."""
@@ -58,6 +58,7 @@ def compose(
     overrides: Sequence[str] = (),
     *,
     settings: Mapping[str, Any] | None = None,
+    host: HostSettings = GYMNASIUM,
     config_dir: Path = CONFIG_DIR,
 ) -> DictConfig:
     """Compose the configuration of a run; later sources win: schema, agent, env, preset, ``settings``, ``overrides``.
@@ -66,12 +67,13 @@ def compose(
     interpolations or missing values.
 
     Args:
-        task: Selects the preset (``configs/tasks.yaml``).
+        task: Selects the preset (``tasks.yaml``).
         algo: Name of a file in ``configs/agent``, or ``reppo`` or ``dime``, which use TruDi's file and presets with
             another actor or constraint.
         overrides: In Hydra's grammar, ``agent.algorithm.kl_bound=0.2``; ``preset=NAME`` replaces the task's preset.
         settings: Dotted names to values; entries of None are ignored.
-        config_dir: The folder of configuration files.
+        host: Has the schema of ``env`` and the presets; :func:`trudi_rsl.hosts.registry.compose` looks it up.
+        config_dir: The folder of this package's configuration files.
 
     Raises:
         ConfigError: If a name is unknown (with the nearest ones), or a value impossible.
@@ -86,23 +88,28 @@ def compose(
         raise ConfigError(f"The settings of {algo.upper()} here are {here}.")
     parsed = parse_overrides(overrides)
     agent = "trudi" if algo in SETTINGS else algo
-    preset = next((str(o.value()) for o in parsed if o.key_or_group == "preset"), preset_of(task, agent, config_dir))
-    if preset not in (presets := available(f"preset/{agent}", config_dir)):
-        raise ConfigError(f"Unknown preset {preset!r} for {algo}. {nearest(preset, presets)}")
-    groups = [f"agent={agent}", f"+preset/{agent}={preset}", f"task={_quoted(task)}"]
+    preset_dir = config_dir if host.config_dir == CONFIG_DIR else host.config_dir
+    chosen = [str(override.value()) for override in parsed if override.key_or_group == "preset"]
+    preset = chosen[-1] if chosen else preset_of(task, agent, host.name, preset_dir)
+    _check_preset(preset, agent, (config_dir, preset_dir))
+    ConfigStore.instance().store(group="env", name=host.name, node=host.env_cfg)
+    groups = [f"env={host.name}", f"agent={agent}", f"+preset/{agent}={preset}", f"task={_quoted(task)}"]
+    if preset_dir != config_dir:
+        groups.append(f"hydra.searchpath=[{_quoted(preset_dir.resolve().as_uri())}]")
     if algo in SETTINGS:
         groups += [f"agent.algorithm.{key}={_quoted(value)}" for key, value in family_overrides(algo).items()]
     flags = [f"{key}={_quoted(value)}" for key, value in (settings or {}).items() if value is not None]
-    user = [_allow_new_keys(o) for o in parsed if o.key_or_group != "preset"]
+    opened = (*OPEN_SECTIONS, *host.open_sections)
+    user = [_allow_new_keys(o, opened) for o in parsed if o.key_or_group != "preset"]
     with initialize_config_dir(str(config_dir.resolve()), version_base="1.3"):
         try:
             if any((text.input_line or "").startswith(("+", "hydra")) for text in parsed):
                 # Hydra would add such a name, or take it for one of its own
-                check_names(hydra_compose("train", groups), parsed)
+                check_names(hydra_compose("train", groups), parsed, opened)
             cfg = hydra_compose("train", groups + flags + user)
             OmegaConf.resolve(cfg)
         except (HydraException, OmegaConfBaseException, ValueError) as error:  # int() fails for a name in a list
-            check_names(hydra_compose("train", groups), parsed)
+            check_names(hydra_compose("train", groups), parsed, opened)
             raise ConfigError(_reason(error)) from error
     if not cfg.agent.experiment_name:
         name = re.sub(r"[^a-z0-9._-]+", "_", task.lower())
@@ -153,15 +160,18 @@ def _value_as_text(text: str) -> str:
     return f"{name}{sign}{_quoted(value)}" if re.fullmatch(r"\+{0,2}[\w./@:-]+", name) and value else text
 
 
-def check_names(cfg: DictConfig, overrides: Iterable[Override]) -> None:
-    """Raise a ConfigError for the first override of a setting that ``cfg`` does not have, with the nearest names."""
+def check_names(cfg: DictConfig, overrides: Iterable[Override], opened: Sequence[str] = OPEN_SECTIONS) -> None:
+    """Raise a ConfigError for the first override of a setting that ``cfg`` does not have, with the nearest names.
+
+    Keys inside of the sections ``opened`` pass.
+    """
     for override in overrides:
         node: Any = cfg
         walked: list[str] = []
         if override.key_or_group == "preset":
             continue
         for part in override.key_or_group.split("."):
-            if ".".join(walked) in OPEN_SECTIONS:
+            if ".".join(walked) in opened:
                 break
             if not isinstance(node, DictConfig) or part not in node:
                 where = ".".join(walked) or "the configuration"
@@ -175,11 +185,11 @@ def _quoted(value: Any) -> str:
     return QuotedString(value, Quote.single).with_quotes() if isinstance(value, str) else str(value)
 
 
-def _allow_new_keys(override: Override) -> str:
-    """Return the override's text, prefixed by ``++`` inside an open section."""
+def _allow_new_keys(override: Override, opened: Iterable[str]) -> str:
+    """Return the override's text, prefixed by ``++`` inside one of the open sections."""
     text = override.input_line or ""
     key = override.key_or_group
-    is_open = any(key == section or key.startswith(f"{section}.") for section in OPEN_SECTIONS)
+    is_open = any(key == section or key.startswith(f"{section}.") for section in opened)
     return "++" + text.lstrip("+") if is_open else text
 
 
@@ -199,6 +209,16 @@ def check_seed(seed: int, name: str) -> None:
     """Raise a ConfigError that names the setting if a seed is outside the range of NumPy's and torch's generators."""
     if not 0 <= seed < 2**32:
         raise ConfigError(f"{name} must be an integer of at least 0 and below 2^32; got {seed}.")
+
+
+def _check_preset(preset: str, agent: str, folders: tuple[Path, Path]) -> None:
+    """Raise a ConfigError if no folder, or each of two folders, has a preset for an agent."""
+    own, hosts = (set(available(f"preset/{agent}", folder)) for folder in folders)
+    if preset not in own | hosts:
+        raise ConfigError(f"Unknown preset {preset!r} for {agent}. {nearest(preset, own | hosts)}")
+    if preset in own & hosts and folders[0] != folders[1]:
+        file = folders[1] / "preset" / agent / f"{preset}.yaml"
+        raise ConfigError(f"trudi_rsl has a preset {preset!r} of its own; rename {file} and its entry in tasks.yaml.")
 
 
 def _check_values(cfg: DictConfig) -> None:
@@ -253,7 +273,7 @@ def _register_schemas() -> None:
             }
     store = ConfigStore.instance()
     store.store(name="train_schema", node=TrainCfg)
-    store.store(group="env", name="gymnasium_schema", node=GymnasiumEnvCfg)
+    store.store(group="env", name=GYMNASIUM.name, node=GYMNASIUM.env_cfg)  # train.yaml's default
     for name, sections in agents.items():
         fields = [(key, schema, field(default_factory=schema)) for key, schema in sections.items()]
         runner = dataclasses.make_dataclass(f"{name}_runner", fields, bases=(RunnerCfg,))

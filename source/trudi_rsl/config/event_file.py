@@ -12,7 +12,8 @@ import numpy as np
 from omegaconf import DictConfig, OmegaConf
 
 from trudi_rsl.config import load_params
-from trudi_rsl.errors import CheckpointError, one_line
+from trudi_rsl.config.yaml_file import read_foreign_yaml
+from trudi_rsl.errors import CheckpointError, ConfigError, one_line
 from trudi_rsl.plain_values import is_count, is_finite
 
 SECONDS_TAGS = ("Perf/collection_time", "Perf/learning_time")
@@ -87,10 +88,20 @@ def read_run(folder: str | Path, tags: Iterable[str]) -> Run:
     try:
         params = load_params(folder)
     except CheckpointError:  # settings of another program, or none
-        return Run(name, scalars, None, None)
+        return Run(name, scalars, _host_steps_per_iteration(folder), None)
     algorithm = params.agent.get("algorithm")
     settings = cast("dict[str, Any]", OmegaConf.to_container(algorithm)) if isinstance(algorithm, DictConfig) else {}
     kl_bound = settings.get("kl_bound")
     steps, num_envs = OmegaConf.select(params, "agent.num_steps_per_env"), OmegaConf.select(params, "env.num_envs")
     per_iteration = steps * num_envs if is_count(steps) and is_count(num_envs) else None
     return Run(name, scalars, per_iteration, kl_bound if is_finite(kl_bound) else None, settings)
+
+
+def _host_steps_per_iteration(folder: Path) -> int | None:
+    """Return the environment steps per iteration of a run whose settings Isaac Lab or mjlab wrote, None if unknown."""
+    try:
+        agent, env = (read_foreign_yaml(folder / "params" / f"{name}.yaml") for name in ("agent", "env"))
+        steps, num_envs = agent["num_steps_per_env"], env["scene"]["num_envs"]
+    except (OSError, ConfigError, LookupError, TypeError):
+        return None
+    return steps * num_envs if is_count(steps) and is_count(num_envs) else None

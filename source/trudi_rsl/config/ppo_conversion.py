@@ -31,7 +31,7 @@ def trudi_settings(task: str, ppo: Mapping[str, Any], host: str) -> dict[str, An
         task: Task name.
         ppo: RSL-RL's runner configuration as plain values; settings other than ``num_steps_per_env`` may be absent,
             None or empty.
-        host: Name of the host and of its preset for tasks that no preset names.
+        host: Name of the host, whose presets ``configs/tasks.yaml`` lists.
 
     Returns:
         These three, ``algorithm`` (all fields of :class:`~trudi_rsl.settings.TruDiCfg`) and, if the task sets them,

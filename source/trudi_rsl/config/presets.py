@@ -23,43 +23,45 @@ def available(group: str, config_dir: Path = CONFIG_DIR) -> list[str]:
     return sorted(path.stem for path in (config_dir / group).glob("*.yaml"))
 
 
-def preset_of(task: str, algo: str, config_dir: Path = CONFIG_DIR) -> str:
-    """Return a task's preset in a section of ``configs/tasks.yaml``: the first with a pattern that matches its name.
+def preset_of(task: str, algo: str, host: str = "gymnasium", config_dir: Path = CONFIG_DIR) -> str:
+    """Return a task's preset for an algorithm: the first of the host that lists a pattern of the task's name.
 
-    A leading ``module:`` is no part of the name.
+    A leading ``module:`` or ``host:`` is no part of the name. ``config_dir`` is the host's folder of presets.
+
+    Raises:
+        ConfigError: The host has no presets for the algorithm, or none for this task.
     """
-    table = _task_table(algo, config_dir)
+    tables = _host_table(host, config_dir)
+    if algo not in tables:
+        with_presets = ", ".join(sorted(tables)) or "none"
+        raise ConfigError(
+            f"The host {host} has no presets for {algo!r}, only for: {with_presets}. Choose one with preset=NAME, or "
+            f"add a section {algo} to the host's part of {config_dir / 'tasks.yaml'}."
+        )
     name = task.rpartition(":")[2]
-    return next(str(preset) for preset, patterns in table.items() if any(fnmatchcase(name, p) for p in patterns))
+    for preset, patterns in tables[algo].items():
+        if any(fnmatchcase(name, pattern) for pattern in patterns):
+            return str(preset)
+    raise ConfigError(f"No preset of the host {host} for {algo!r} lists task {name!r}. Choose one with preset=NAME.")
 
 
-def task_preset(task: str, host: str = "", config_dir: Path = CONFIG_DIR) -> dict[str, Any]:
+def task_preset(task: str, host: str, config_dir: Path = CONFIG_DIR) -> dict[str, Any]:
     """Return only the settings of a task's TruDi preset: ``{"env": {...}, "agent": {...}}``.
 
     For hosts that merge it into configurations of their own; :func:`~trudi_rsl.config.compose` composes whole ones.
-    Names of a host's presets start with ``host``, which itself names the preset of tasks that match no pattern.
     """
-    name = preset_of(task, "trudi", config_dir)
-    merged = _read(config_dir / "preset" / "trudi" / f"{name if name.startswith(host) else host}.yaml")
+    merged = _read(config_dir / "preset" / "trudi" / f"{preset_of(task, 'trudi', host, config_dir)}.yaml")
     return cast("dict[str, Any]", OmegaConf.to_container(merged))
 
 
-def check_startable(task: str, config_dir: Path = CONFIG_DIR) -> None:
-    """Raise a ConfigError for a task of an unsupported simulator, even if it has a preset; ``module:Name`` passes."""
-    if ":" in task:
-        return
-    preset = preset_of(task, "trudi", config_dir)
-    for simulator, presets in _task_table("without_host", config_dir).items():
-        if preset in presets:
-            raise ConfigError(
-                f"Task {task!r} belongs to {simulator}, which this version of trudi_rsl cannot start. Wrap it as an "
-                "RSL-RL VecEnv and train it with trudi_rsl.runners.OnPolicyRunner, or, if a package registers it with "
-                f"Gymnasium, name it module:{task}."
-            )
-
-
-def _task_table(section: str, config_dir: Path) -> DictConfig:
-    return OmegaConf.select(OmegaConf.load(config_dir / "tasks.yaml"), section)
+def _host_table(host: str, config_dir: Path) -> DictConfig:
+    path = config_dir / "tasks.yaml"
+    if not path.is_file():
+        raise ConfigError(f"The host {host} has no file of presets {path}; install its package again.")
+    table = cast("DictConfig", OmegaConf.load(path)).get(host)
+    if not isinstance(table, DictConfig):
+        raise ConfigError(f"{path} has no section {host!r}, which lists the presets of that host's tasks.")
+    return table
 
 
 def _read(path: Path) -> DictConfig:

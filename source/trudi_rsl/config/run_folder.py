@@ -14,7 +14,7 @@ from pathlib import Path
 
 from omegaconf import DictConfig, OmegaConf
 
-from trudi_rsl.config.schema import ANY_CHECKPOINT, GymnasiumEnvCfg, RunnerCfg
+from trudi_rsl.config.schema import ANY_CHECKPOINT, EnvCfg, RunnerCfg
 from trudi_rsl.config.yaml_file import read_yaml
 from trudi_rsl.errors import CheckpointError, ConfigError, one_line
 from trudi_rsl.files import is_whole
@@ -113,8 +113,8 @@ def save_params(run_dir: Path, cfg: DictConfig) -> None:
     OmegaConf.save({"task": cfg.task, **cfg.env}, params / "env.yaml")
 
 
-def load_params(run_dir: Path) -> DictConfig:
-    """Read the result of :func:`save_params`: ``task``, ``agent`` and ``env``.
+def load_params(run_dir: Path, env_cfg: type[EnvCfg] = EnvCfg) -> DictConfig:
+    """Read the result of :func:`save_params`: ``task``, ``agent`` and ``env``, whose schema is ``env_cfg``.
 
     Raises:
         CheckpointError: If the folder contains no parameters, or those of another program.
@@ -122,7 +122,7 @@ def load_params(run_dir: Path) -> DictConfig:
     params = Path(run_dir) / "params"
     if not (params / "agent.yaml").is_file() or not (params / "env.yaml").is_file():
         raise CheckpointError(f"{run_dir} is not a run folder: it has no params/agent.yaml and params/env.yaml.")
-    env = _read(params / "env.yaml", GymnasiumEnvCfg)
+    env = _read(params / "env.yaml", env_cfg)
     agent = _read(params / "agent.yaml", RunnerCfg)
     task = env.pop("task", None)
     if not isinstance(task, str):

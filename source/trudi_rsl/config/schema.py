@@ -3,10 +3,17 @@
 
 from __future__ import annotations
 
+import dataclasses
+import typing
+from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Any
+from pathlib import Path
+from typing import Any, TypeVar
 
-from omegaconf import MISSING
+from omegaconf import MISSING, DictConfig, OmegaConf
+
+from trudi_rsl.config.presets import CONFIG_DIR
+from trudi_rsl.errors import ConfigError, nearest
 
 ANY_CHECKPOINT = "model_.*.pt"
 """Regular expression of RSL-RL's checkpoint names."""
@@ -63,11 +70,20 @@ class RunnerCfg:
 
 
 @dataclass
-class GymnasiumEnvCfg:
-    """The ``env`` section of Gymnasium tasks."""
+class EnvCfg:
+    """The ``env`` section of a host's tasks; each host derives its own.
+
+    Fields of type ``dict[str, Any]`` are open: overrides may add keys to them.
+    """
 
     num_envs: int = 64
     """Environments stepped together, at least 1."""
+
+
+@dataclass
+class GymnasiumEnvCfg(EnvCfg):
+    """The ``env`` section of Gymnasium tasks."""
+
     max_episode_steps: int | None = None
     """Time limit in steps, at least 1; None keeps the task's own."""
     env_kwargs: dict[str, Any] = field(default_factory=dict)
@@ -75,6 +91,43 @@ class GymnasiumEnvCfg:
     action_bounds: list[float] | None = None
     """Lower and upper bound for action entries that the task leaves unbounded. `agent.algorithm.action_bounds` instead
     overrides the policy's bounds for all entries; the host still clips actions to the task's."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class HostSettings:
+    """What a configuration needs to know of the host of its task."""
+
+    name: str
+    """Section of ``tasks.yaml``."""
+    env_cfg: type[EnvCfg] = EnvCfg
+    """Schema of the ``env`` section."""
+    config_dir: Path = CONFIG_DIR
+    """Folder with ``tasks.yaml`` and ``preset/<algorithm>/<name>.yaml``."""
+
+    @property
+    def open_sections(self) -> list[str]:
+        """The sections of ``env`` that accept keys beyond those of the schema."""
+        hints = typing.get_type_hints(self.env_cfg)
+        return [f"env.{name}" for name, hint in hints.items() if typing.get_origin(hint) is dict]
+
+
+GYMNASIUM = HostSettings(name="gymnasium", env_cfg=GymnasiumEnvCfg)
+"""The host of tasks that no other host claims."""
+
+Env = TypeVar("Env", bound=EnvCfg)
+
+
+def read_env(schema: type[Env], values: Mapping[str, Any]) -> Env:
+    """Return an ``env`` section as an instance of its schema, with plain Python values in it.
+
+    Types are those of ``values``, which composing or loading has checked. Raises ConfigError for an unknown setting,
+    with the nearest names.
+    """
+    plain: Any = OmegaConf.to_container(values, resolve=True) if isinstance(values, DictConfig) else dict(values)
+    known = [entry.name for entry in dataclasses.fields(schema)]
+    if unknown := [name for name in plain if name not in known]:
+        raise ConfigError(f"Unknown setting 'env.{unknown[0]}'. {nearest(unknown[0], known)}")
+    return schema(**plain)
 
 
 @dataclass

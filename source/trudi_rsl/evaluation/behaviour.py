@@ -177,7 +177,7 @@ def measure_behaviour(
     checkpoint, task, algorithm, sampler = subject.checkpoint, subject.task, subject.algorithm, sampler or SamplerCfg()
     if sampler.sampler == "ode" and sampler.initial_latent is None and algorithm not in GAUSSIAN_POLICIES:
         sampler = replace(sampler, initial_latent="random")
-    cfg = load_run_settings(checkpoint, task, algorithm, [f"env.num_envs={num_runs}"])
+    cfg = load_run_settings(checkpoint, task, algorithm, [f"env.num_envs={num_runs}"], simulation.find_host(task))
     cfg.env.env_kwargs = {**(cfg.env.env_kwargs or {}), **modes.fixed_start}
     env = simulation.make_env(task, cfg.env, device, seed)
     policy = load_policy(checkpoint, algorithm, env, cfg.agent, sampler, device, simulation.make_runner)

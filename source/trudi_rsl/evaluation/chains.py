@@ -109,7 +109,7 @@ def reset_observation(
         simulation.require(task, "cpu")
     except ConfigError as error:
         raise ConfigError(f"{error} Or give an observation with --obs FILE.npy.") from error
-    cfg = load_run_settings(checkpoint, task, algorithm, ["env.num_envs=1", *overrides])
+    cfg = load_run_settings(checkpoint, task, algorithm, ["env.num_envs=1", *overrides], simulation.find_host(task))
     env = simulation.make_env(task, cfg.env, seed=seed)
     require_fit(spec["obs_dims"], actor_critic.num_actions, env)
     obs = actor_critic.actor_obs.concatenate(env.get_observations())[0]

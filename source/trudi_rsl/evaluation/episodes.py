@@ -55,6 +55,11 @@ class EpisodeResults:
     """Other numbers that the task reports at the last step of an episode, by name: ``[M]`` float64, NaN where it
     reported none."""
 
+    def plain(self) -> dict[str, Any]:
+        """Return the results as lists ``returns``, ``lengths`` and ``success`` (or None)."""
+        success = None if self.success is None else self.success.tolist()
+        return {"returns": self.returns.tolist(), "lengths": self.lengths.tolist(), "success": success}
+
 
 class Successes:
     """Collects the success that environments report in ``extras``, of any form; what cannot be read is ignored.

@@ -16,6 +16,7 @@ from omegaconf import DictConfig, OmegaConf
 from trudi_rsl.checkpoints.file import read_checkpoint
 from trudi_rsl.checkpoints.format import NAMES, Algorithm, algorithm_of, check_task, learner_spec, task_of
 from trudi_rsl.config import compose, find_checkpoint, load_params, resume_path
+from trudi_rsl.config.schema import GYMNASIUM, HostSettings
 from trudi_rsl.errors import CheckpointError, ConfigError, nearest
 from trudi_rsl.settings import SETTINGS
 
@@ -167,25 +168,33 @@ def find_played(
     experiment_name: str | None = None,
     load_run: str | None = None,
     checkpoint: str | None = None,
+    host: HostSettings = GYMNASIUM,
 ) -> Path:
     """Return the checkpoint to play, selected as by Isaac Lab's flags.
 
     ``load_run`` is a regular expression of the run folder's name; ``checkpoint`` is a file, a run folder, or a regular
-    expression of file names. None takes the newest. If no path is named, runs of the algorithm are searched.
+    expression of file names. None takes the newest. If no path is named, runs of the algorithm are searched. ``host``
+    is the task's.
 
     Raises CheckpointError if there is none, ConfigError if a regular expression is malformed.
     """
     named = {"resume": True, "experiment_name": experiment_name, "load_run": load_run, "load_checkpoint": checkpoint}
     settings = {f"agent.{name}": value for name, value in named.items()}
-    path = resume_path(compose(task, algorithm, settings=settings))
+    path = resume_path(compose(task, algorithm, settings=settings, host=host))
     assert path is not None, "resume is set"
     return path
 
 
-def load_run_settings(checkpoint: Path, task: str, algorithm: Algorithm, overrides: Sequence[str] = ()) -> DictConfig:
+def load_run_settings(
+    checkpoint: Path,
+    task: str,
+    algorithm: Algorithm,
+    overrides: Sequence[str] = (),
+    host: HostSettings = GYMNASIUM,
+) -> DictConfig:
     """Return the ``agent`` and ``env`` settings of a checkpoint's run, with overrides ``env.name=value`` applied.
 
-    A checkpoint of TruDi's learner outside of a run folder gets the task's preset.
+    A checkpoint of TruDi's learner outside of a run folder gets the task's preset. ``host`` is the task's.
 
     Raises:
         CheckpointError: If a checkpoint of PPO or a relative lies outside of a run folder, or the run's settings cannot
@@ -195,11 +204,11 @@ def load_run_settings(checkpoint: Path, task: str, algorithm: Algorithm, overrid
     for text in overrides:
         if not text.lstrip("+").startswith("env."):
             raise ConfigError(f"Cannot override {text!r} here: the trained agent is fixed. Override env.* settings.")
-    preset = compose(task, algorithm, overrides)
+    preset = compose(task, algorithm, overrides, host=host)
     if algorithm in SETTINGS and not (checkpoint.parent / "params").exists():
         return preset
     try:
-        cfg = load_params(checkpoint.parent)
+        cfg = load_params(checkpoint.parent, host.env_cfg)
     except CheckpointError as error:
         advice = f"A {NAMES[algorithm]} policy can only be rebuilt with the settings of its run."
         if algorithm in SETTINGS:

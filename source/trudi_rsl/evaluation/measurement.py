@@ -7,7 +7,8 @@ import hashlib
 import json
 import time
 import warnings
-from collections.abc import Callable, Sequence
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
 
@@ -67,22 +68,14 @@ class Measurement:
     """0 or 1 per episode ``[M]``; None if the task reports none."""
 
 
-class Evaluation:
-    """A checkpoint to be run with one sampler, which must have passed ``sampler.require_for``.
+class StoredEvaluation(ABC):
+    """A checkpoint to be run with one sampler, and the file beside it that keeps the result.
 
-    Raises:
-        CheckpointError: If the settings of the run cannot be read.
-        ConfigError: If the task cannot be evaluated here, or an override is refused.
+    ``env`` are the settings of the simulator: with others, the stored result does not count.
     """
 
-    def __init__(self, subject: Subject, sampler: SamplerCfg, cfg: EvaluationCfg, simulation: Simulation) -> None:
-        try:
-            simulation.require(subject.task, cfg.device)
-        except ConfigError as error:
-            raise ConfigError(f"Cannot evaluate {subject.checkpoint} here: {error}") from error
-        self.subject, self.sampler, self.cfg, self._simulation = subject, sampler, cfg, simulation
-        overrides = (f"env.num_envs={cfg.num_envs or min(cfg.episodes, MOST_ENVS)}", *cfg.overrides)
-        self._settings: DictConfig = load_run_settings(subject.checkpoint, subject.task, subject.algorithm, overrides)
+    def __init__(self, subject: Subject, sampler: SamplerCfg, cfg: EvaluationCfg, env: Any) -> None:
+        self.subject, self.sampler, self.cfg = subject, sampler, cfg
         key = {
             "format": 1,
             "checkpoint": hashlib.sha256(subject.checkpoint.read_bytes()).hexdigest(),
@@ -91,7 +84,7 @@ class Evaluation:
             "episodes": cfg.episodes,
             "seed": cfg.seed,
             "device": torch.device(cfg.device).type,
-            "env": OmegaConf.to_container(self._settings.env),
+            "env": env,
         }
         text = json.dumps(key, sort_keys=True)
         self._key = json.loads(text)
@@ -106,6 +99,46 @@ class Evaluation:
         # missing, truncated, or written by another version
         except (OSError, ValueError, KeyError, TypeError, RecursionError):
             return None
+
+    @abstractmethod
+    def run(self, on_progress: Callable[[float], None] | None = None) -> Measurement:
+        """Run the episodes in new environments and store their results; report the share that is done."""
+
+    def _store(self, results: Mapping[str, Any], start: float) -> Measurement:
+        """Store ``returns``, ``lengths`` and ``success`` of an evaluation that began at a Unix time in seconds."""
+        stored = {"key": self._key, **results, "seconds": round(time.time() - start, 2), "versions": versions()}
+        try:
+            require_inside(self.cache.parent, self.subject.checkpoint.parent)
+            with atomic_write(self.cache) as file:
+                file.write(f"{json.dumps(stored)}\n".encode())
+        except (OSError, CheckpointError) as error:  # another user's run folder, for example
+            warnings.warn(f"{self.cache} could not be written, so it will be repeated: {error}.", stacklevel=3)
+        return self._measurement(stored)
+
+    def _measurement(self, stored: Mapping[str, Any]) -> Measurement:
+        subject, names = self.subject, (str(self.sampler), str(self.subject.checkpoint))
+        results = stored["returns"], stored["lengths"], stored["success"]
+        return Measurement(subject.label, subject.algorithm, subject.task, subject.seed, *names, *results)
+
+
+class Evaluation(StoredEvaluation):
+    """An evaluation in this process, with a sampler that must have passed ``sampler.require_for``.
+
+    Raises:
+        CheckpointError: If the settings of the run cannot be read.
+        ConfigError: If the task cannot be evaluated here, or an override is refused.
+    """
+
+    def __init__(self, subject: Subject, sampler: SamplerCfg, cfg: EvaluationCfg, simulation: Simulation) -> None:
+        try:
+            simulation.require(subject.task, cfg.device)
+        except ConfigError as error:
+            raise ConfigError(f"Cannot evaluate {subject.checkpoint} here: {error}") from error
+        self._simulation, host = simulation, simulation.find_host(subject.task)
+        overrides = (f"env.num_envs={cfg.num_envs or min(cfg.episodes, MOST_ENVS)}", *cfg.overrides)
+        settings = load_run_settings(subject.checkpoint, subject.task, subject.algorithm, overrides, host)
+        self._settings: DictConfig = settings
+        super().__init__(subject, sampler, cfg, OmegaConf.to_container(settings.env))
 
     def run(self, on_progress: Callable[[float], None] | None = None) -> Measurement:
         """Run the episodes in new environments and store their results; report the share that is done.
@@ -125,29 +158,10 @@ class Evaluation:
         torch.manual_seed(cfg.seed)
         results = evaluate(env, policy, cfg.episodes, progress=False, on_progress=on_progress)
         env.close()  # pyright: ignore[reportAttributeAccessIssue]
-        stored = {
-            "key": self._key,
-            "returns": results.returns.tolist(),
-            "lengths": results.lengths.tolist(),
-            "success": None if results.success is None else results.success.tolist(),
-            "seconds": round(time.time() - start, 2),
-            "versions": versions(),
-        }
-        try:
-            require_inside(self.cache.parent, subject.checkpoint.parent)
-            with atomic_write(self.cache) as file:
-                file.write(f"{json.dumps(stored)}\n".encode())
-        except (OSError, CheckpointError) as error:  # another user's run folder, for example
-            warnings.warn(f"{self.cache} could not be written, so it will be repeated: {error}.", stacklevel=2)
-        return self._measurement(stored)
-
-    def _measurement(self, stored: dict[str, Any]) -> Measurement:
-        subject, names = self.subject, (str(self.sampler), str(self.subject.checkpoint))
-        results = stored["returns"], stored["lengths"], stored["success"]
-        return Measurement(subject.label, subject.algorithm, subject.task, subject.seed, *names, *results)
+        return self._store(results.plain(), start)
 
 
-def measure_all(evaluations: Sequence[Evaluation], progress: bool = True) -> list[Measurement]:
+def measure_all(evaluations: Sequence[StoredEvaluation], progress: bool = True) -> list[Measurement]:
     """Return the results of all evaluations in their order, running those that are not cached with a progress bar.
 
     Errors are those of :meth:`Evaluation.run`; results so far are stored.

@@ -11,6 +11,7 @@ import argparse
 import contextlib
 import functools
 import io
+import json
 import logging
 import math
 from collections.abc import Callable, Sequence
@@ -24,7 +25,8 @@ from rsl_rl.env import VecEnv
 
 from trudi_rsl.checkpoints.format import Algorithm
 from trudi_rsl.checkpoints.kept import BEST
-from trudi_rsl.config import check_startable, checkpoints_in
+from trudi_rsl.command_line import require_new
+from trudi_rsl.config import checkpoints_in
 from trudi_rsl.environments.progress import close_envs
 from trudi_rsl.errors import CheckpointError, NonFiniteError
 from trudi_rsl.evaluation.episodes import MOST_ENVS, PLAYED_EPISODES, Policy, SameStart, evaluate, progress_bar
@@ -33,7 +35,7 @@ from trudi_rsl.evaluation.policies import Simulation, load_policy
 from trudi_rsl.evaluation.samplers import SamplerCfg
 from trudi_rsl.evaluation.statistics import Summary, summarize
 from trudi_rsl.evaluation.video import MAX_STEPS, make_rendering_env, record_episode, video_path
-from trudi_rsl.files import point_link
+from trudi_rsl.files import atomic_write, point_link
 
 logger = logging.getLogger(__name__)
 Load = Callable[[Path], Policy]
@@ -52,6 +54,8 @@ class Playback:
     """Of each checkpoint."""
     checkpoints: Sequence[Path] = ()
     """All checkpoints of the run, with ``--every_checkpoint``."""
+    results: Path | None = None
+    """File of the episodes' results, which must not exist."""
 
     @classmethod
     def from_args(cls, args: argparse.Namespace, task: str, checkpoint: Path) -> Playback:
@@ -59,11 +63,13 @@ class Playback:
 
         Raises CheckpointError if it is of another task or algorithm, and ConfigError if an option does not fit it.
         """
+        if args.results is not None:
+            require_new(args.results, flag="--results")
         sampler, algorithm = sampler_from_args(args), identify(checkpoint, task, args.algo)
         sampler.require_for(algorithm)
         episodes = PLAYED_EPISODES if args.episodes is None else args.episodes
         checkpoints = checkpoints_in(checkpoint.parent) if args.every_checkpoint else ()
-        return cls(task, checkpoint, algorithm, sampler, episodes, checkpoints)
+        return cls(task, checkpoint, algorithm, sampler, episodes, checkpoints, args.results)
 
     @property
     def num_envs(self) -> int:
@@ -105,6 +111,9 @@ class Playback:
             print(f"Exported: {export()}", flush=True)
         if view is None:
             results = evaluate(env, policy, self.episodes)
+            if self.results is not None:
+                with atomic_write(self.results) as file:
+                    file.write(f"{json.dumps(results.plain())}\n".encode())
             print(f"Returns on {title}:")
             Console().print(results_table([Score(self.checkpoint, summarize(results.returns.cpu()))]))
         if video is not None:
@@ -124,12 +133,12 @@ def play(args: argparse.Namespace, overrides: Sequence[str], simulation: Simulat
 
     A user's mistake raises CheckpointError, ConfigError or VideoError.
     """
-    check_startable(args.task)
-    checkpoint = find_played(args.task, args.algo or "trudi", args.experiment_name, args.load_run, args.checkpoint)
+    host, algo = simulation.find_host(args.task), args.algo or "trudi"
+    checkpoint = find_played(args.task, algo, args.experiment_name, args.load_run, args.checkpoint, host)
     playback = Playback.from_args(args, args.task, checkpoint)
     task, algorithm, sampler = playback.task, playback.algorithm, playback.sampler
     num_envs = playback.num_envs if args.num_envs is None else args.num_envs
-    cfg = load_run_settings(checkpoint, task, algorithm, [f"env.num_envs={num_envs}", *overrides])
+    cfg = load_run_settings(checkpoint, task, algorithm, [f"env.num_envs={num_envs}", *overrides], host)
     video = video_path(checkpoint.parent) if args.video else None
     seed = cfg.agent.seed if args.seed is None else args.seed
     device = args.device or (cfg.agent.device if torch.cuda.is_available() else "cpu")

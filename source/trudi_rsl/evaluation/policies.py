@@ -20,6 +20,7 @@ from torch import Tensor
 from trudi_rsl.algorithms import TruDi
 from trudi_rsl.checkpoints.format import Algorithm
 from trudi_rsl.checkpoints.rebuild import load_actor_critic, with_known_classes
+from trudi_rsl.config.schema import HostSettings
 from trudi_rsl.errors import CheckpointError, as_checkpoint_error
 from trudi_rsl.evaluation.episodes import Policy
 from trudi_rsl.evaluation.samplers import SamplerCfg
@@ -37,7 +38,9 @@ class Simulation:
     make_runner: Callable[..., Any]
     """``make_runner(env, agent_cfg, log_dir, device)`` returns an RSL-RL runner, such as this package's."""
     require: Callable[[str, str], None]
-    """``require(task, device)`` raises ConfigError if the task or device does not exist here."""
+    """``require(task, device)`` raises ConfigError or ImportError if the task or device cannot be used here."""
+    find_host: Callable[[str], HostSettings]
+    """Returns the schema and presets of a task."""
 
 
 def load_policy(

@@ -8,13 +8,13 @@ import dataclasses
 import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
+from fnmatch import fnmatchcase
 from pathlib import Path
 from typing import Any, TypeVar
 
 from omegaconf import OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
-from trudi_rsl.config import check_startable, compose
 from trudi_rsl.config.compose import check_seed
 from trudi_rsl.config.presets import CONFIG_DIR, available
 from trudi_rsl.config.yaml_file import read_yaml
@@ -24,7 +24,9 @@ from trudi_rsl.evaluation.episodes import EVALUATION_SEED
 from trudi_rsl.evaluation.measurement import EvaluationCfg
 from trudi_rsl.evaluation.samplers import SamplerCfg, expand_samplers, supported_samplers
 from trudi_rsl.experiments.job import Job
-from trudi_rsl.hosts.registry import find_host, make_env
+from trudi_rsl.hosts.launched import LaunchedHost
+from trudi_rsl.hosts.registry import canonical_name, find_host
+from trudi_rsl.plain_values import is_finite
 
 Section = TypeVar("Section")
 RESERVED_SETTINGS = ("agent.seed", "agent.experiment_name", "agent.run_name", "agent.resume", "agent.logger")
@@ -79,8 +81,10 @@ class Experiment:
     seeds: list[int] = field(default_factory=list)
     overrides: list[str] = field(default_factory=list)
     """``name=value`` for all runs."""
+    task_overrides: dict[str, list[str]] = field(default_factory=dict)
+    """Pattern of tasks (``*``, ``?``) to ``name=value`` for their runs; takes precedence over ``overrides``."""
     algorithm_overrides: dict[str, list[str]] = field(default_factory=dict)
-    """Algorithm to ``name=value`` for its runs; takes precedence over ``overrides``."""
+    """Algorithm to ``name=value`` for its runs; takes precedence over both."""
     variants: dict[str, Any] = field(default_factory=dict)
     """Name to a list of ``name=value`` or a :class:`Variant`; takes precedence over all other overrides."""
     seconds: dict[str, float] = field(default_factory=dict)
@@ -88,6 +92,10 @@ class Experiment:
     normalize: dict[str, Any] = field(default_factory=dict)
     """Task to the returns that count as 0 and 1; if all tasks are listed, the report also aggregates over tasks."""
     evaluation: EvaluationSection = field(default_factory=EvaluationSection)
+    speed: dict[str, Any] = field(default_factory=dict)
+    """Pattern of tasks to algorithm to environment steps per second of a run, for the hours that a dry run expects."""
+    speed_source: str = ""
+    """Where these numbers are from: machine, task, who measured."""
 
     def named_variants(self) -> dict[str, Variant]:
         """Return the variants by name; a single one named "" if the file lists none.
@@ -134,12 +142,22 @@ def from_mapping(content: Mapping[str, Any], source: str) -> Experiment:
     experiment = _parse(Experiment, content, source)
     # the file alone is checked: flags may leave listed algorithms out
     entries = {"algorithm_overrides": experiment.algorithm_overrides, "seconds": experiment.seconds}
+    for pattern, speeds in experiment.speed.items():
+        if not isinstance(speeds, Mapping):
+            raise ConfigError(f"{source}: speed of {pattern} must be a section of algorithms, not {speeds!r:.80}.")
+        entries[f"speed of {pattern}"] = speeds
     entries |= {f"variant {name!r}": variant.algorithms or [] for name, variant in experiment.named_variants().items()}
     for entry, names in entries.items():
         for name in names:
             if name not in experiment.algorithms:
                 hint = nearest(name, experiment.algorithms)
                 raise ConfigError(f"{entry} names {name!r}, which is not among the algorithms. {hint}")
+    for pattern, speeds in experiment.speed.items():
+        for algorithm, speed in speeds.items():
+            if not is_finite(speed) or speed <= 0.0:
+                raise ConfigError(
+                    f"speed of {algorithm} on {pattern} must be above 0 steps per second; got {speed!r:.80}."
+                )
     return experiment
 
 
@@ -187,16 +205,10 @@ def plan(experiment: Experiment, overrides: Sequence[str] = ()) -> list[Job]:
         raise ConfigError(f"An experiment's name may contain letters, digits and . _ - =; got {experiment.name!r}.")
     parse_ranges(experiment.normalize, f"{experiment.name}: normalize")
     EvaluationCfg(experiment.evaluation.episodes, seed=experiment.evaluation.seed)
-    for task in experiment.tasks:
-        check_startable(task)
-        if find_host(task) is not None:
-            raise ConfigError(
-                f"Task {task!r} belongs to a simulator that starts itself, once per process. Experiments need "
-                "Gymnasium tasks, which can be evaluated side by side. Train this one with scripts/train.py."
-            )
+    tasks = [canonical_name(task) for task in experiment.tasks]
     jobs = [
         job
-        for task in experiment.tasks
+        for task in tasks
         for algorithm in experiment.algorithms
         for name, variant in experiment.named_variants().items()
         if variant.algorithms is None or algorithm in variant.algorithms
@@ -209,25 +221,44 @@ def plan(experiment: Experiment, overrides: Sequence[str] = ()) -> list[Job]:
         raise ConfigError(
             f"{jobs[0].folder.parent} holds training runs that belong to no experiment. Choose another name (--name)."
         )
-    _try_environments(jobs)
     return sorted(jobs, key=lambda job: experiment.seeds.index(job.seed))
+
+
+def try_tasks(jobs: Iterable[Job], device: str | None = None) -> None:
+    """Try each distinct task and setting of its simulator, as far as that takes seconds; ``device`` replaces theirs.
+
+    Raises:
+        ConfigError: If a task, setting or device cannot be used here.
+        ImportError: If a host or a package that a task needs is not installed.
+    """
+    tried = []
+    for job in jobs:
+        arguments = (job.task, job.settings["env"], device or job.settings["agent"].get("device"))
+        if arguments not in tried:
+            tried.append(arguments)
+            with _errors_naming(job.task, job.algorithm, job.variant):
+                find_host(job.task).try_task(job.task, job.settings, device)
 
 
 def _plan_group(
     experiment: Experiment, task: str, algorithm: str, variant: str, overrides: Sequence[str]
 ) -> Iterator[Job]:
     """Yield the runs of one algorithm and variant on one task, one per seed."""
-    limit = experiment.seconds.get(algorithm)
+    limit, host = experiment.seconds.get(algorithm), find_host(task)
+    launched = host if isinstance(host, LaunchedHost) else None
+    of_task = [o for pattern, listed in experiment.task_overrides.items() if fnmatchcase(task, pattern) for o in listed]
     overrides = [
-        "agent.evaluation_episodes=null",  # runs are evaluated after training, without using up its seconds
+        # runs are evaluated after training, without using up its seconds
+        *([] if launched else ["agent.evaluation_episodes=null"]),
         *([] if limit is None else [f"agent.max_seconds={limit:g}", f"agent.max_iterations={UNLIMITED_ITERATIONS}"]),
         *experiment.overrides,
         *overrides,
+        *of_task,
         *experiment.algorithm_overrides.get(algorithm, []),
         *experiment.named_variants()[variant].overrides,
     ]
     with _errors_naming(task, algorithm, variant):
-        cfg = compose(task, algorithm, overrides)
+        run_settings = host.run_settings(task, algorithm, overrides)
         samplers, _ = supported_samplers(experiment.evaluation.sampler_cfgs(), algorithm)  # pyright: ignore[reportArgumentType]
         for key in (text.lstrip("+").partition("=")[0] for text in overrides):
             if key in RESERVED_SETTINGS:
@@ -235,8 +266,7 @@ def _plan_group(
     for seed in experiment.seeds:
         name = "_".join(_folder_name(part) for part in (task, algorithm, variant, f"seed{seed}") if part)
         folder = f"{experiment.name}/{name}"
-        settings: Any = OmegaConf.to_container(cfg)
-        settings["agent"] |= {"seed": seed, "experiment_name": folder}
+        settings = run_settings | {"agent": run_settings["agent"] | {"seed": seed, "experiment_name": folder}}
         flags = ["--task", task, "--algo", algorithm, "--seed", str(seed), "--experiment_name", folder]
         yield Job(
             experiment=experiment.name,
@@ -246,11 +276,12 @@ def _plan_group(
             algorithm=algorithm,
             variant=variant,
             seed=seed,
-            arguments=[*flags, *overrides],
+            arguments=[*flags, *(launched.train_arguments(overrides) if launched else overrides)],
             settings=settings,
             samplers=[asdict(sampler) for sampler in samplers],
             episodes=experiment.evaluation.episodes,
             evaluation_seed=experiment.evaluation.seed,
+            play_arguments=launched.play_arguments(overrides) if launched else None,
         )
 
 
@@ -277,14 +308,3 @@ def _require_distinct_folders(jobs: Iterable[Job]) -> None:
             raise ConfigError(
                 f"Two runs would write to one folder, {job.name}: the experiment lists {clash}. Rename or remove one."
             )
-
-
-def _try_environments(jobs: Iterable[Job]) -> None:
-    """Create one environment for each distinct task, device and environment settings, and close it."""
-    tried = []
-    for job in jobs:
-        arguments = (job.task, job.settings["env"] | {"num_envs": 1}, job.settings["agent"]["device"])
-        if arguments not in tried:
-            tried.append(arguments)
-            with _errors_naming(job.task, job.algorithm, job.variant):
-                make_env(*arguments).close()  # pyright: ignore[reportAttributeAccessIssue]

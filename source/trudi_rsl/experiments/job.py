@@ -11,10 +11,11 @@ import json
 import logging
 import runpy
 import signal
+import subprocess
 import sys
 import time
-from collections.abc import Mapping
-from dataclasses import asdict, dataclass, field
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -25,10 +26,11 @@ from trudi_rsl.deploy.provenance import machine, provenance
 from trudi_rsl.errors import CheckpointError, ConfigError, NonFiniteError
 from trudi_rsl.evaluation.episodes import EVALUATION_SEED
 from trudi_rsl.evaluation.identify import newest_checkpoint, read_subject
-from trudi_rsl.evaluation.measurement import Evaluation, EvaluationCfg, Measurement
+from trudi_rsl.evaluation.measurement import Evaluation, EvaluationCfg, Measurement, StoredEvaluation
 from trudi_rsl.evaluation.samplers import SamplerCfg
+from trudi_rsl.experiments.played import PlayedEvaluation
 from trudi_rsl.files import atomic_write
-from trudi_rsl.hosts.registry import GYMNASIUM
+from trudi_rsl.hosts.registry import SIMULATION
 
 JOB_FILE, RECORD_FILE, LOCK_FILE, OUTPUT_FILE = "job.json", "finished.json", ".lock", "output.txt"
 
@@ -55,12 +57,15 @@ class Job:
     arguments: list[str]
     """Arguments of ``scripts/train.py``."""
     settings: dict[str, Any]
-    """The composed configuration."""
+    """What the run is trained with; see :meth:`~trudi_rsl.hosts.host.Host.run_settings`."""
     samplers: list[dict[str, Any]] = field(default_factory=list)
     """Fields of each :class:`~trudi_rsl.evaluation.samplers.SamplerCfg` to evaluate with."""
     episodes: int = 32
     """Episodes per sampler."""
     evaluation_seed: int = EVALUATION_SEED
+    play_arguments: list[str] | None = None
+    """Arguments of ``scripts/play.py`` if the simulator starts itself, so that each step is a process of its own. None
+    if environments are made in the job's process."""
     root: str = field(default_factory=lambda: str(LOG_ROOT.absolute()))
     """Folder of all experiments."""
 
@@ -103,12 +108,15 @@ class Job:
         stored = [measurement for measurement in cached if measurement is not None]
         return stored if len(stored) == len(cached) else None
 
-    def evaluations(self, checkpoint: Path) -> list[Evaluation]:
+    def evaluations(self, checkpoint: Path) -> Sequence[StoredEvaluation]:
         """Return the evaluations to run on the last checkpoint, one per sampler."""
         samplers = [SamplerCfg(**fields) for fields in self.samplers]
         cfg = EvaluationCfg(self.episodes, seed=self.evaluation_seed)
         subject = read_subject(checkpoint, self.label)
-        return [Evaluation(subject, sampler, cfg, GYMNASIUM) for sampler in samplers]
+        if self.play_arguments is not None:
+            subject = replace(subject, task=self.task, seed=self.seed)
+            return [PlayedEvaluation(subject, sampler, cfg, self.play_arguments) for sampler in samplers]
+        return [Evaluation(subject, sampler, cfg, SIMULATION) for sampler in samplers]
 
 
 def carry_out(job: Job, train_script: str) -> int:
@@ -139,7 +147,10 @@ def _train(job: Job, train_script: str) -> int:
     """Train as a user would and leave a record in the run's folder; return the exit status of the script."""
     before, begin = set(job.folder.iterdir()), time.time()
     with contextlib.chdir(Path(job.root).parents[1]):  # the folder whose logs/rsl_rl is the root
-        status = runpy.run_path(train_script)["main"](job.arguments)
+        if job.play_arguments is None:
+            status = runpy.run_path(train_script)["main"](job.arguments)
+        else:  # closing such a simulator may end its process
+            status = subprocess.run([sys.executable, train_script, *job.arguments]).returncode
     if status != 0:
         return status
     (attempt,) = (path for path in set(job.folder.iterdir()) - before if path.is_dir())

@@ -1,178 +1,175 @@
 # SPDX-License-Identifier: BSD-3-Clause
-"""Which host simulates a task: Isaac Lab and mjlab start their simulators themselves; all other tasks are Gymnasium's.
+"""Which host simulates a task. Hosts are the entry points of the group ``trudi_rsl.hosts``, of this and other packages.
 
-Hosts are imported inside functions: each needs its own simulator, and a task must not import that of another.
+A task belongs to the host with a pattern that matches its name; then to the installed host that knows it otherwise;
+then to Gymnasium. ``host:Task`` names the host, and Gymnasium's own ``module:Task`` a module to import.
 """
 
 from __future__ import annotations
 
 import argparse
-import importlib
-import importlib.util
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
-from importlib.metadata import entry_points
-from types import ModuleType
+import functools
+import logging
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from importlib.metadata import EntryPoint, entry_points
 from typing import Any
 
-import torch
+from omegaconf import DictConfig
 from rsl_rl.env import VecEnv
 
-from trudi_rsl.command_line import refuse_flags
-from trudi_rsl.config import check_startable
-from trudi_rsl.errors import ConfigError
+from trudi_rsl import config
+from trudi_rsl.errors import ConfigError, one_line
 from trudi_rsl.evaluation.policies import Simulation
+from trudi_rsl.hosts.host import Host
 from trudi_rsl.runners import OnPolicyRunner
-from trudi_rsl.task_names import counterpart
+
+logger = logging.getLogger(__name__)
+
+GROUP = "trudi_rsl.hosts"
+"""Entry-point group of hosts; the name of an entry is that of its host, its value a :class:`Host`."""
+OWN_HOSTS = ("gymnasium", "isaaclab", "mjlab")
+"""Hosts that this package brings."""
+FALLBACK = "gymnasium"
 
 
-@dataclass(frozen=True)
-class Host:
-    """A framework that starts its simulator itself, once per process, and has training commands of its own."""
+@functools.cache
+def hosts() -> tuple[Host, ...]:
+    """Return all hosts in the order of their names, installed or not.
 
-    name: str
-    """Name in messages."""
-    package: str
-    """Its Python package, our package for it, and the first part of its entry-point group ``<package>.tasks``."""
-    prefixes: tuple[str, ...]
-    """Prefixes of the names of its own tasks."""
-    install: str
-    """How to install it."""
-    checks_arguments: bool
-    """Whether its launcher checks flags and device, because its commands have flags of their own."""
-    has_task: Callable[[str], bool]
-    """Whether a task of this name is registered; the host must be installed."""
+    A host of another package that cannot be loaded is left out, with a warning.
 
-    def is_installed(self) -> bool:
-        """Return whether the package can be imported."""
-        return importlib.util.find_spec(self.package) is not None
-
-    def train(self, args: argparse.Namespace, rest: Sequence[str]) -> None:
-        """Train a task with the flags of ``scripts/train.py``; ``rest`` are overrides, and flags of the host.
-
-        Raises:
-            ImportError: The host is not installed.
-            ConfigError: A flag, task or setting does not exist or cannot be used.
-            CheckpointError: The checkpoint to resume does not exist or belongs to another task or algorithm.
-        """
-        self._launcher(args, rest).train(args, rest)
-
-    def play(self, args: argparse.Namespace, rest: Sequence[str]) -> None:
-        """Play a policy; arguments and errors are those of :meth:`train`, the flags those of ``scripts/play.py``."""
-        self._launcher(args, rest).play(args, rest)
-
-    def _launcher(self, args: argparse.Namespace, rest: Sequence[str]) -> ModuleType:
-        if not self.is_installed():
-            raise ImportError(f"{self.name} is not installed, and task {args.task!r} needs it. {self.install}")
-        if not self.checks_arguments:
-            refuse_flags(rest, args.flags)
-            if args.device is not None:
-                check_device(args.device)
-        return importlib.import_module(f"trudi_rsl.hosts.{self.package}.launch")
-
-
-def _is_in_isaaclab(name: str) -> bool:
-    import gymnasium
-
-    tasks = [task for task, spec in gymnasium.registry.items() if "env_cfg_entry_point" in spec.kwargs]
-    return counterpart(name, tasks) is not None
-
-
-def _is_in_mjlab(name: str) -> bool:
-    from mjlab.tasks import registry  # pyright: ignore[reportMissingImports]
-
-    return name in registry.list_tasks()
-
-
-ISAACLAB = Host(
-    "Isaac Lab",
-    "isaaclab",
-    ("Isaac-", "IsaacContrib-"),
-    "Isaac Lab 3.0 (Python 3.12): pip install isaaclab. If Isaac Lab is a checkout, run this script as "
-    "./isaaclab.sh -p scripts/train.py ...",
-    True,
-    _is_in_isaaclab,
-)
-MJLAB = Host("mjlab", "mjlab", ("Mjlab-",), 'Run: pip install "mjlab==1.6.0"', False, _is_in_mjlab)
-HOSTS = (MJLAB, ISAACLAB)
-"""All hosts but Gymnasium."""
-
-
-def find_host(task: str) -> Host | None:
-    """Return the host of a task, None for Gymnasium, whose environments :func:`make_env` makes.
-
-    A name without a host's prefix belongs to a host if a project has registered it there, for ``module:Name`` by
-    importing ``module``; ConfigError if that cannot be imported.
+    Raises:
+        ConfigError: Two packages have a host of the same name.
+        ImportError: This package's own hosts are not among the entry points, because its installation is older.
     """
-    module, _, name = task.rpartition(":")
-    for host in HOSTS:
-        if name.startswith(host.prefixes):
+    found: dict[str, tuple[Host, str]] = {}
+    for entry in sorted(entry_points(group=GROUP), key=lambda entry: entry.name):
+        if (host := _load(entry)) is None:
+            continue
+        if host.name in found:
+            packages = f"{found[host.name][1]} and {_package(entry)}"
+            raise ConfigError(f"The packages {packages} both have a host {host.name!r}. Uninstall one of them.")
+        found[host.name] = host, _package(entry)
+    if missing := [name for name in OWN_HOSTS if name not in found]:
+        raise ImportError(
+            f"trudi_rsl is installed without its hosts {', '.join(missing)}: the installation is older than the code. "
+            "Install this package again: pip install -e ."
+        )
+    return tuple(host for host, _ in found.values())
+
+
+def find_host(task: str) -> Host:
+    """Return the host of a task.
+
+    Raises:
+        ConfigError: Two hosts claim the name; or it is ``module:Name``, an installed host imports such modules to find
+            its tasks, and this one cannot be imported.
+    """
+    named = {host.name: host for host in hosts()}
+    prefix, colon, _ = task.partition(":")
+    if colon and prefix in named:
+        return named[prefix]
+    claiming = [host for host in named.values() if host.claims(task)]
+    if len(claiming) > 1:
+        titles = " and ".join(host.title for host in claiming)
+        choices = " or ".join(f"{host.name}:{task}" for host in claiming)
+        raise ConfigError(f"Task {task!r} is claimed by {titles}. Choose one: {choices}.")
+    if claiming:
+        return claiming[0]
+    for host in named.values():
+        if host.has_task is not None and host.is_installed() and host.has_task(task):
             return host
-    installed = [host for host in HOSTS if host.is_installed()]
-    for host in installed:
-        for entry_point in entry_points(group=f"{host.package}.tasks"):
-            entry_point.load()
-    if module and installed:
-        try:
-            importlib.import_module(module)
-        except ModuleNotFoundError as error:
-            # A task package of Isaac Lab 2.3 can only be imported after the simulator has started.
-            if error.name == module or ISAACLAB not in installed:
-                raise ConfigError(f"Cannot import {module!r} of task {task!r}: {error}.") from error
-            return ISAACLAB
-    return next((host for host in installed if host.has_task(name)), None)
+    return named[FALLBACK]
+
+
+def canonical_name(task: str) -> str:
+    """Return a task's name without the prefix of its host if the host is found without it, too."""
+    host = find_host(task)
+    bare = host.local_name(task)
+    if bare == task:
+        return task
+    try:
+        return bare if find_host(bare) is host else task
+    except ConfigError:  # another host claims it as well
+        return task
+
+
+def train(args: argparse.Namespace, rest: Sequence[str]) -> None:
+    """Train on the host of ``args.task``; see :meth:`Host.train`."""
+    args.task = canonical_name(args.task)
+    find_host(args.task).train(args, rest)
+
+
+def play(args: argparse.Namespace, rest: Sequence[str]) -> None:
+    """Play on the host of ``args.task``; see :meth:`Host.play`."""
+    args.task = canonical_name(args.task)
+    find_host(args.task).play(args, rest)
+
+
+def compose(
+    task: str, algo: str = "trudi", overrides: Sequence[str] = (), *, settings: Mapping[str, Any] | None = None
+) -> DictConfig:
+    """Compose the configuration of a run with the schema and presets of its host; see :func:`trudi_rsl.config.compose`.
+
+    The configuration of a task whose host has training commands of its own is not complete without those.
+    """
+    task = canonical_name(task)
+    return config.compose(task, algo, overrides, settings=settings, host=find_host(task))
 
 
 def make_env(
     task: str, env_cfg: Mapping[str, Any], device: str = "cpu", seed: int = 0, render_mode: str | None = None
 ) -> VecEnv:
-    """Make the environments of a Gymnasium task from the ``env`` section of a configuration.
-
-    Arguments and errors are those of :class:`~trudi_rsl.hosts.gymnasium.env.GymnasiumVecEnv`; ConfigError also if the
-    task belongs to another host or this machine does not have the device.
-    """
-    if any(task.startswith(host.prefixes) for host in HOSTS):
-        raise ConfigError(f"The simulator of task {task!r} starts itself; train it with scripts/train.py.")
-    check_device(device)
-    from trudi_rsl.hosts.gymnasium.env import GymnasiumVecEnv
-
-    bounds = env_cfg.get("action_bounds")
-    if bounds is not None and len(bounds) != 2:
-        raise ConfigError(f"env.action_bounds must be [low, high]; got {list(bounds)}.")
-    return GymnasiumVecEnv(
-        task,
-        env_cfg["num_envs"],
-        seed=seed,
-        device=device,
-        max_episode_steps=env_cfg.get("max_episode_steps"),
-        env_kwargs=dict(env_cfg.get("env_kwargs") or {}),
-        render_mode=render_mode,
-        action_bounds=None if bounds is None else (bounds[0], bounds[1]),
-    )
+    """Make the environments of a task from the ``env`` section of a configuration; see :meth:`Host.make`."""
+    return find_host(task).make(task, env_cfg, device, seed, render_mode)
 
 
-def check_device(device: str) -> None:
-    """Raise a ConfigError that lists this machine's devices if ``device`` is none of them."""
+SIMULATION = Simulation(make_env, OnPolicyRunner, lambda task, device: find_host(task).require(task, device), find_host)
+"""The environments of all hosts, for evaluations."""
+
+
+@dataclass(frozen=True)
+class HostTasks:
+    """What a host can train."""
+
+    host: Host
+    installed: bool
+    tasks: Sequence[str] = field(default_factory=list)
+    """Names of its tasks; empty if it is not installed (``host.patterns`` has what it claims) or cannot list them."""
+    problem: str | None = None
+    """Why an installed host cannot list its tasks."""
+
+
+def list_tasks() -> list[HostTasks]:
+    """Return all hosts with their tasks; imports the simulators that are installed."""
+    listed = []
+    for host in hosts():
+        if not host.is_installed():
+            listed.append(HostTasks(host, False))
+            continue
+        try:
+            listed.append(HostTasks(host, True, list(host.tasks())))
+        except Exception as error:  # a simulator that is installed may still not start here
+            listed.append(HostTasks(host, True, problem=f"{type(error).__name__}: {one_line(error)}"))
+    return listed
+
+
+def _load(entry: EntryPoint) -> Host | None:
+    """Return the host of an entry point; None, with a warning, if it cannot be loaded."""
     try:
-        torch.empty(0, device=device)
-    except (RuntimeError, AssertionError) as error:
-        have = ["cpu", *(f"cuda:{i}" for i in range(torch.cuda.device_count()))]
-        raise ConfigError(
-            f"Cannot use device {device!r}; this machine has: {', '.join(have)}. Choose one with --device."
-        ) from error
+        host = entry.load()
+        if not isinstance(host, Host):
+            raise TypeError(f"{entry.value} is not a trudi_rsl.hosts.host.Host")
+        if host.name != entry.name:
+            raise ValueError(f"its entry point is named {entry.name!r}, but the host {host.name!r}")
+    except Exception as error:  # any code of another package
+        # An editable installation may be newer than the checkout, which then lacks some of its hosts.
+        level = logging.DEBUG if _package(entry) == "trudi_rsl" else logging.WARNING
+        logger.log(level, "The host %s of %s cannot be used: %s", entry.name, _package(entry), one_line(error))
+        return None
+    return host
 
 
-def require_gymnasium(task: str, device: str) -> None:
-    """Raise a ConfigError if :func:`make_env` cannot make a task's environments on a device."""
-    check_startable(task)
-    if find_host(task) is not None:
-        raise ConfigError(
-            f"The simulator of task {task!r} starts itself, once per process; only Gymnasium's tasks are evaluated "
-            f"side by side. For one checkpoint: scripts/play.py --task {task} --checkpoint FILE --headless "
-            "--episodes 32."
-        )
-    check_device(device)
-
-
-GYMNASIUM = Simulation(make_env, OnPolicyRunner, require_gymnasium)
-"""Gymnasium's environments, for evaluations."""
+def _package(entry: EntryPoint) -> str:
+    return entry.dist.name if entry.dist is not None else entry.value.partition(":")[0]

@@ -33,7 +33,7 @@ def test_the_tasks_configuration_is_one_that_trudi_and_rsl_rl_take(task: str) ->
     ppo, trudi = (load_cfg_from_registry(task, key) for key in (PPO_KEY, TRUDI_KEY))
     values = trudi.to_dict()
     settings = TruDiCfg.from_dict(values["algorithm"])
-    assert settings.gamma == task_preset(task)["agent"]["algorithm"].get("gamma", ppo.algorithm.gamma)
+    assert settings.gamma == task_preset(task, "isaaclab")["agent"]["algorithm"].get("gamma", ppo.algorithm.gamma)
     assert values["algorithm"]["class_name"] == "TruDi"
     assert values["policy"] == {"class_name": "DiffusionActorCritic.for_env(self.env)"}
     # If not set, RSL-RL uses the environment's groups named like the sets.

@@ -30,7 +30,7 @@ def test_a_task_of_the_paper_trains_with_its_preset(
     done = script("train.py", "--task", task, "--max_iterations", "1", *arguments, folder=tmp_path)
     assert done.returncode == 0, done.output
     policy, spec = load_actor_critic(done.checkpoint)
-    preset = task_preset(task)["agent"]["algorithm"]
+    preset = task_preset(task, "isaaclab")["agent"]["algorithm"]
     assert preset["value_range"] != "auto"
     assert TruDiCfg.from_dict(spec["settings"]) == TruDiCfg.from_dict(preset | SMALL)
     assert (policy.actor.num_obs, policy.actor.num_actions) == sizes

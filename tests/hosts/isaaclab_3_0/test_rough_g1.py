@@ -55,7 +55,8 @@ def our_run(tmp_path_factory: pytest.TempPathFactory) -> Done:
 def check_settings(done: Done) -> None:
     """Check that the run folder and the checkpoint have the settings of the preset and the override."""
     assert done.returncode == 0, done.output
-    expected = TruDiCfg.from_dict(task_preset(TASK)["agent"]["algorithm"] | SMALL | {"kl_bound": KL_BOUND}).to_dict()
+    preset = task_preset(TASK, "isaaclab")["agent"]["algorithm"]
+    expected = TruDiCfg.from_dict(preset | SMALL | {"kl_bound": KL_BOUND}).to_dict()
     _policy, spec = load_actor_critic(done.checkpoint)
     for saved in (TruDiCfg.from_dict(spec["settings"]).to_dict(), done.agent["algorithm"]):
         assert {name: saved[name] for name in expected} == expected

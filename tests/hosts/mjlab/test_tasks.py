@@ -41,7 +41,7 @@ def test_the_configuration_keeps_the_tasks_settings_and_the_number_of_env_steps(
     for field in dataclasses.fields(ppo):
         if field.name not in changed:
             assert getattr(trudi, field.name) == getattr(ppo, field.name), field.name
-    preset = task_preset(task)["agent"]
+    preset = task_preset(task, "mjlab")["agent"]
     assert trudi.experiment_name == f"{ppo.experiment_name}_trudi"
     assert trudi.num_steps_per_env == max(ppo.num_steps_per_env, preset["num_steps_per_env"])
     budget = ppo.max_iterations * ppo.num_steps_per_env

@@ -15,6 +15,11 @@ import torch
 from rsl_rl.env import VecEnv
 from tensordict import TensorDict
 
+try:
+    from gymnasium.vector import AutoresetMode  # noqa: F401  new in gymnasium 1.1
+except ImportError as error:
+    raise ImportError('Gymnasium tasks need gymnasium 1.2 or newer: pip install "gymnasium[mujoco]>=1.2"') from error
+
 from trudi_rsl.environments.description import control_period
 from trudi_rsl.errors import CheckpointError, ConfigError
 from trudi_rsl.hosts.gymnasium.faults import Faults

@@ -94,7 +94,7 @@ def make_env(
         ) from error
     except gym.error.Error as error:
         raise ConfigError(
-            f"Gymnasium cannot make task {task!r}: {error} {nearest(task, _latest_ids())} "
+            f"Gymnasium cannot make task {task!r}: {error} {nearest(task, latest_ids())} "
             "A task of another package is named 'module:Env-v0'."
         ) from error
     except _OPTION_ERRORS as error:
@@ -148,7 +148,8 @@ def _unusable_options(task: str, env_kwargs: Mapping[str, Any], error: Exception
     return f"Task {task!r} cannot run with env_kwargs {dict(env_kwargs)}: {type(error).__name__}: {reason}"
 
 
-def _latest_ids() -> list[str]:
+def latest_ids() -> list[str]:
+    """Return the ids of all registered tasks, each in its newest version."""
     by_version = sorted(gym.registry.values(), key=lambda spec: spec.version or 0)
     return list({(spec.namespace, spec.name): spec.id for spec in by_version}.values())
 

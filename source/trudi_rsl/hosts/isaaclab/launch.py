@@ -17,7 +17,7 @@ from trudi_rsl.errors import ConfigError
 
 
 def train(args: argparse.Namespace, host_args: Sequence[str]) -> None:
-    """Train a task as Isaac Lab's own RSL-RL script does; see :meth:`trudi_rsl.hosts.registry.Host.train`."""
+    """Train a task as Isaac Lab's own RSL-RL script does; see :meth:`trudi_rsl.hosts.host.Host.train`."""
     launcher = _launcher()
     _check_gpu(args, host_args)
     check_launch(args.distributed)
@@ -25,7 +25,7 @@ def train(args: argparse.Namespace, host_args: Sequence[str]) -> None:
 
 
 def play(args: argparse.Namespace, host_args: Sequence[str]) -> None:
-    """Play a checkpoint and export it, as Isaac Lab's own script does; see :meth:`trudi_rsl.hosts.registry.Host.play`.
+    """Play a checkpoint and export it, as Isaac Lab's own script does; see :meth:`trudi_rsl.hosts.host.Host.play`.
 
     Writes ``exported/policy.onnx`` and ``exported/policy.pt`` beside the checkpoint. With ``args.episodes``, runs that
     many episodes, prints their statistics and stops. With ``args.every_checkpoint``, does so with all checkpoints of

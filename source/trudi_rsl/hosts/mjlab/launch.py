@@ -23,7 +23,7 @@ logger = logging.getLogger(__name__)
 
 
 def train(args: argparse.Namespace, rest: Sequence[str] = ()) -> None:
-    """Train a task with mjlab's own ``train`` command; see :meth:`trudi_rsl.hosts.registry.Host.train`.
+    """Train a task with mjlab's own ``train`` command; see :meth:`trudi_rsl.hosts.host.Host.train`.
 
     Defaults differ from mjlab's in three points: the log writer is TensorBoard, a machine without a GPU trains on its
     CPU, and the number of environments is the preset's (mjlab's configurations have 1). With ``--distributed``, mjlab

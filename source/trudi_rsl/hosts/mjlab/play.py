@@ -50,7 +50,7 @@ def play(args: argparse.Namespace, overrides: Sequence[str] = ()) -> None:
     Episodes are those of the task's variant for playing (no noise on observations, no pushes), with the time limit of
     training. The policy of any algorithm but PPO is also exported, to ``exported/`` beside its checkpoint and with
     mjlab's metadata, unless ``--every_checkpoint`` evaluates the whole run. See
-    :meth:`trudi_rsl.hosts.registry.Host.play`.
+    :meth:`trudi_rsl.hosts.host.Host.play`.
     """
     task = find_task(args.task, args.algo)
     experiment = LOG_ROOT / (args.experiment_name or task.agent_cfg().experiment_name)

@@ -1,0 +1,48 @@
+# SPDX-License-Identifier: BSD-3-Clause
+"""The description of Gymnasium as a host: of every task that no other host claims."""
+
+from __future__ import annotations
+
+from dataclasses import fields
+
+from rsl_rl.env import VecEnv
+
+from trudi_rsl.config.schema import GYMNASIUM, GymnasiumEnvCfg
+from trudi_rsl.errors import ConfigError
+from trudi_rsl.hosts.host import EnvironmentHost
+
+
+def make_env(name: str, cfg: GymnasiumEnvCfg, device: str, seed: int, render_mode: str | None) -> VecEnv:
+    """Make environments; arguments and errors are those of :class:`~trudi_rsl.hosts.gymnasium.env.GymnasiumVecEnv`."""
+    from trudi_rsl.hosts.gymnasium.env import GymnasiumVecEnv
+
+    bounds = cfg.action_bounds
+    if bounds is not None and len(bounds) != 2:
+        raise ConfigError(f"env.action_bounds must be [low, high]; got {bounds}.")
+    return GymnasiumVecEnv(
+        name,
+        cfg.num_envs,
+        seed=seed,
+        device=device,
+        max_episode_steps=cfg.max_episode_steps,
+        env_kwargs=cfg.env_kwargs,
+        render_mode=render_mode,
+        action_bounds=None if bounds is None else (bounds[0], bounds[1]),
+    )
+
+
+def list_tasks() -> list[str]:
+    """Return the newest version of each registered task, and this package's own."""
+    from trudi_rsl.hosts.gymnasium.make import latest_ids
+
+    return sorted(latest_ids())
+
+
+HOST = EnvironmentHost(
+    **{entry.name: getattr(GYMNASIUM, entry.name) for entry in fields(GYMNASIUM)},
+    title="Gymnasium",
+    package="gymnasium",
+    install='Run: pip install "gymnasium[mujoco]>=1.2"',
+    tasks=list_tasks,
+    make_env=make_env,
+)

@@ -1,0 +1,220 @@
+# SPDX-License-Identifier: BSD-3-Clause
+"""What a host is: a simulator of tasks, as an entry point of the group ``trudi_rsl.hosts`` names it.
+
+A host is described in a module that imports no simulator, because the descriptions of all hosts are read for any task;
+the functions of a description import it when they are called.
+"""
+
+from __future__ import annotations
+
+import argparse
+import importlib.util
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from fnmatch import fnmatchcase
+from typing import Any, Protocol
+
+import torch
+from omegaconf import OmegaConf
+from rsl_rl.env import VecEnv
+
+from trudi_rsl.command_line import refuse_flags
+from trudi_rsl.config import compose
+from trudi_rsl.config.schema import HostSettings, read_env
+from trudi_rsl.distributed import check_launch, quiet_unless_rank0
+from trudi_rsl.errors import ConfigError, nearest
+from trudi_rsl.evaluation.play import play
+from trudi_rsl.evaluation.policies import Simulation
+from trudi_rsl.hosts.training import flag_settings, train
+from trudi_rsl.runners import OnPolicyRunner
+
+
+class MakeEnv(Protocol):
+    """Makes the environments of a task."""
+
+    def __call__(self, name: str, cfg: Any, device: str, seed: int, render_mode: str | None, /) -> VecEnv:
+        """Return ``cfg.num_envs`` environments.
+
+        Args:
+            name: The task, without the prefix of its host.
+            cfg: An instance of the host's :attr:`EnvironmentHost.env_cfg`, of plain Python values.
+            device: Device of observations, rewards and flags; it exists.
+            seed: Environment i is seeded with ``seed + i``.
+            render_mode: ``rgb_array`` if ``env.render()`` must return images, else None.
+
+        Raises:
+            ConfigError: The task does not exist, or a setting is impossible.
+            ImportError: A package that the task needs is missing.
+        """
+        ...
+
+
+@dataclass(frozen=True, kw_only=True)
+class Host(HostSettings, ABC):
+    """A simulator with tasks; its :attr:`name` is that of its entry point, and the prefix of ``name:Task``."""
+
+    title: str
+    """Name in messages."""
+    package: str
+    """The Python package that is importable if the host is installed."""
+    install: str
+    """A sentence on how to install it."""
+    tasks: Callable[[], Sequence[str]]
+    """Returns the names of its tasks; called only if it is installed."""
+    patterns: tuple[str, ...] = ()
+    """Patterns (``*``, ``?``, ``[...]``) of the names of tasks that it claims, matched with all of ``--task``."""
+    has_task: Callable[[str], bool] | None = None
+    """Returns whether a name that no pattern claims is a task of this host, asked only if it is installed. None if its
+    patterns and prefix name all of them."""
+
+    def claims(self, task: str) -> bool:
+        """Return whether one of the patterns matches a task's name."""
+        return any(fnmatchcase(task, pattern) for pattern in self.patterns)
+
+    def local_name(self, task: str) -> str:
+        """Return a task's name without the prefix of this host."""
+        return task.removeprefix(f"{self.name}:")
+
+    def is_installed(self) -> bool:
+        """Return whether the package can be imported."""
+        return importlib.util.find_spec(self.package) is not None
+
+    def require_installed(self, task: str) -> None:
+        """Raise an ImportError that says how to install the host if it is not."""
+        if not self.is_installed():
+            raise ImportError(f"{self.title} is not installed, and task {task!r} needs it. {self.install}")
+
+    @abstractmethod
+    def train(self, args: argparse.Namespace, rest: Sequence[str]) -> None:
+        """Train a task with the flags of ``scripts/train.py``; ``rest`` are overrides, and flags of the host.
+
+        Raises:
+            ImportError: The host is not installed.
+            ConfigError: A flag, task or setting does not exist or cannot be used.
+            CheckpointError: The checkpoint to resume does not exist or belongs to another task or algorithm.
+        """
+
+    @abstractmethod
+    def play(self, args: argparse.Namespace, rest: Sequence[str]) -> None:
+        """Play a policy; arguments and errors are those of :meth:`train`, the flags those of ``scripts/play.py``."""
+
+    @abstractmethod
+    def make(
+        self,
+        task: str,
+        env_cfg: Mapping[str, Any],
+        device: str = "cpu",
+        seed: int = 0,
+        render_mode: str | None = None,
+    ) -> VecEnv:
+        """Make the environments of a task from the ``env`` section of a configuration; see :class:`MakeEnv`.
+
+        Raises:
+            ConfigError: As :meth:`require`, or the task does not exist, or a setting is unknown or impossible.
+            ImportError: The host or a package that the task needs is not installed.
+        """
+
+    @abstractmethod
+    def require(self, task: str, device: str) -> None:
+        """Raise a ConfigError or ImportError if :meth:`make` cannot make environments in this process, or on a device.
+
+        The task itself is not looked up.
+        """
+
+    @abstractmethod
+    def run_settings(self, task: str, algo: str, overrides: Sequence[str]) -> dict[str, Any]:
+        """Return the settings of a training run with the sections ``agent`` and ``env``, as far as they are known here.
+
+        Runs with other settings are other runs. Raises ConfigError for an unknown or impossible override.
+        """
+
+    @abstractmethod
+    def try_task(self, task: str, settings: Mapping[str, Any], device: str | None = None) -> None:
+        """Raise a ConfigError or ImportError if a run cannot be started here, as far as that is known within seconds.
+
+        Args:
+            task: Its name.
+            settings: The result of :meth:`run_settings`.
+            device: Replaces that of the settings.
+        """
+
+
+@dataclass(frozen=True, kw_only=True)
+class EnvironmentHost(Host):
+    """A host whose environments are made in this process, any number of times, from an ``env`` section."""
+
+    make_env: MakeEnv
+    """Makes the environments."""
+    starts_in_seconds: bool = True
+    """Whether one environment is made within seconds, so that a sweep tries each of its tasks before it starts; else
+    it looks them up in :attr:`tasks`."""
+
+    @property
+    def simulation(self) -> Simulation:
+        """This host's environments, for evaluations."""
+        return Simulation(self.make, OnPolicyRunner, self.require, lambda _task: self)
+
+    def train(self, args: argparse.Namespace, rest: Sequence[str]) -> None:
+        """See :meth:`Host.train`."""
+        self.require_installed(args.task)
+        refuse_flags(rest, args.flags)
+        if args.video:
+            raise ConfigError(
+                f"--video is for tasks of Isaac Lab and mjlab, not for those of {self.title}. scripts/play.py --video "
+                "records a trained policy."
+            )
+        check_launch(args.distributed)
+        with quiet_unless_rank0():
+            cfg = compose(args.task, args.algo, rest, settings=flag_settings(args), host=self)
+            train(cfg, self.make)
+
+    def play(self, args: argparse.Namespace, rest: Sequence[str]) -> None:
+        """See :meth:`Host.play`."""
+        refuse_flags(rest, args.flags)
+        play(args, rest, self.simulation)
+
+    def make(
+        self,
+        task: str,
+        env_cfg: Mapping[str, Any],
+        device: str = "cpu",
+        seed: int = 0,
+        render_mode: str | None = None,
+    ) -> VecEnv:
+        """See :meth:`Host.make`. The environments' ``task`` is the full name, which checkpoints store."""
+        self.require(task, device)
+        env = self.make_env(self.local_name(task), read_env(self.env_cfg, env_cfg), device, seed, render_mode)
+        env.task = task  # pyright: ignore[reportAttributeAccessIssue]
+        return env
+
+    def require(self, task: str, device: str) -> None:
+        """See :meth:`Host.require`."""
+        self.require_installed(task)
+        check_device(device)
+
+    def run_settings(self, task: str, algo: str, overrides: Sequence[str]) -> dict[str, Any]:
+        """See :meth:`Host.run_settings`."""
+        cfg: Any = OmegaConf.to_container(compose(task, algo, overrides, host=self))
+        return cfg
+
+    def try_task(self, task: str, settings: Mapping[str, Any], device: str | None = None) -> None:
+        """See :meth:`Host.try_task`."""
+        device = settings["agent"]["device"] if device is None else device
+        if self.starts_in_seconds:
+            self.make(task, settings["env"] | {"num_envs": 1}, device).close()  # pyright: ignore[reportAttributeAccessIssue]
+            return
+        self.require(task, device)
+        if (name := self.local_name(task)) not in (tasks := self.tasks()):
+            raise ConfigError(f"{self.title} has no task {name!r}. {nearest(name, tasks)}")
+
+
+def check_device(device: str) -> None:
+    """Raise a ConfigError that lists this machine's devices if ``device`` is none of them."""
+    try:
+        torch.empty(0, device=device)
+    except (RuntimeError, AssertionError) as error:
+        have = ["cpu", *(f"cuda:{i}" for i in range(torch.cuda.device_count()))]
+        raise ConfigError(
+            f"Cannot use device {device!r}; this machine has: {', '.join(have)}. Choose one with --device."
+        ) from error

@@ -1,0 +1,63 @@
+# SPDX-License-Identifier: BSD-3-Clause
+"""Training with environments that are made in this process."""
+
+from __future__ import annotations
+
+import argparse
+import contextlib
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+import torch
+from omegaconf import DictConfig, OmegaConf
+from rsl_rl.env import VecEnv
+
+from trudi_rsl.config import create_run_folder, experiment_folder, resume_path, save_params
+from trudi_rsl.distributed import broadcast_from_rank0, current_ranks
+from trudi_rsl.rsl_rl_compat.contract import check_groups
+from trudi_rsl.runners import OnPolicyRunner
+
+
+def flag_settings(args: argparse.Namespace) -> dict[str, Any]:
+    """Return the values of the flags of ``scripts/train.py`` by the full names of their settings."""
+    same_name = ("max_iterations", "seed", "device", "num_threads", "experiment_name", "run_name", "logger", "load_run")
+    return {
+        "env.num_envs": args.num_envs,
+        **{f"agent.{name}": getattr(args, name) for name in same_name},
+        "agent.resume": True if args.resume or args.load_run or args.checkpoint else None,
+        "agent.load_checkpoint": args.checkpoint,
+    }
+
+
+def train(cfg: DictConfig, make_env: Callable[..., VecEnv]) -> None:
+    """Train with a composed configuration in a new run folder, which only rank 0 has.
+
+    Each rank simulates environments of its own, which ``make_env(task, env_cfg, device, seed)`` makes; rank 0 chooses
+    the checkpoint to resume.
+    """
+    agent, ranks = cfg.agent, current_ranks()
+    if ranks.world_size > 1 and agent.device.startswith("cuda"):
+        agent.device = f"cuda:{ranks.local_rank}"
+    if agent.num_threads:
+        torch.set_num_threads(agent.num_threads)
+    torch.manual_seed(agent.seed + ranks.rank)
+    np.random.seed(agent.seed + ranks.rank)
+    checkpoint = resume_path(cfg) if ranks.is_main else None
+    # environment i has this seed plus i, which is unique over all ranks
+    env = make_env(cfg.task, cfg.env, agent.device, agent.seed + ranks.rank * cfg.env.num_envs)
+    check_groups(env.get_observations(), agent.obs_groups)
+    new_folder = create_run_folder(experiment_folder(cfg), agent.run_name)
+    with new_folder if ranks.is_main else contextlib.nullcontext() as run_dir:
+        log_dir = None if run_dir is None else str(run_dir)
+        runner = OnPolicyRunner(env, OmegaConf.to_container(agent), log_dir, agent.device)  # pyright: ignore
+        if (resumed := broadcast_from_rank0(checkpoint and str(checkpoint))) is not None:
+            print(f"Resuming from: {resumed}", flush=True)
+            runner.load(resumed)
+        if run_dir is not None:
+            save_params(run_dir, cfg)
+        print(f"Run folder: {run_dir}", flush=True)
+        try:
+            runner.learn(agent.max_iterations, agent.init_at_random_ep_len and not runner.episodes_continue)
+        finally:
+            print(f"Run folder: {run_dir}", flush=True)
