@@ -53,6 +53,8 @@ setup(
         # docs/your_own_simulator.md; other packages add theirs.
         "trudi_rsl.hosts": [
             "gymnasium = trudi_rsl.hosts.gymnasium.host:HOST",
+            "humanoidbench = trudi_rsl.hosts.humanoidbench.host:HOST",
+            "dm_control = trudi_rsl.hosts.dm_control.host:HOST",
             "isaaclab = trudi_rsl.hosts.launched:ISAACLAB",
             "mjlab = trudi_rsl.hosts.launched:MJLAB",
         ],

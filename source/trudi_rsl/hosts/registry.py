@@ -28,7 +28,7 @@ logger = logging.getLogger(__name__)
 
 GROUP = "trudi_rsl.hosts"
 """Entry-point group of hosts; the name of an entry is that of its host, its value a :class:`Host`."""
-OWN_HOSTS = ("gymnasium", "isaaclab", "mjlab")
+OWN_HOSTS = ("gymnasium", "isaaclab", "mjlab", "humanoidbench", "dm_control")
 """Hosts that this package brings."""
 FALLBACK = "gymnasium"
 

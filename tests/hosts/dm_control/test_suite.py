@@ -4,17 +4,24 @@
 
 from __future__ import annotations
 
+import json
+import re
+import subprocess
 import warnings
+from pathlib import Path
 from typing import Any
 
 import numpy as np
+import onnx
 import pytest
 import torch
 from dm_control import suite
 
 from tests.hosts.gymnasium.test_resume import record, through_a_file
+from tests.scripts.running import run_script
 from trudi_rsl.errors import ConfigError
 from trudi_rsl.hosts.dm_control.env import DmControlVecEnv, SuiteTask
+from trudi_rsl.hosts.registry import find_host
 
 PAPER = (
     *("acrobot-swingup", "acrobot-swingup_sparse", "ball_in_cup-catch", "cartpole-balance", "cartpole-balance_sparse"),
@@ -102,3 +109,42 @@ def test_a_task_can_be_made_by_its_own_seed_of_any_size() -> None:
     first, _ = env.reset(seed=2**32 + 3)
     same, _ = env.reset(seed=3)
     assert all(np.array_equal(first[name], same[name]) for name in first)
+
+
+@pytest.mark.parametrize("algorithm", ["trudi", "ppo"])
+def test_training_play_export_and_resume_work_by_the_tasks_name(algorithm: str, tmp_path: Path) -> None:
+    task = ("--task", "dm_control:cartpole-balance", "--algo", algorithm, "--num_envs", "4")
+    small = (
+        "--max_iterations",
+        "1",
+        "env.max_episode_steps=20",
+        "agent.evaluation_episodes=2",
+        "agent.num_steps_per_env=16",
+    )
+    few = "agent.algorithm.num_mini_batches=2"
+    run = run_folder(run_script("train.py", *task, *small, few, cwd=tmp_path))
+    resumed = run_script("train.py", *task, *small, few, "--resume", cwd=tmp_path)
+    assert run_folder(resumed) != run and "starts new episodes" not in resumed.stdout + resumed.stderr
+    assert_done(run_script("play.py", *task, "--episodes", "2", cwd=tmp_path))
+    (checkpoint,) = (tmp_path / run).glob("model_*.pt")
+    assert_done(run_script("export.py", "--checkpoint", checkpoint, cwd=tmp_path))
+    metadata = {
+        entry.key: entry.value for entry in onnx.load(tmp_path / run / "exported" / "policy.onnx").metadata_props
+    }
+    assert [term["name"] for term in json.loads(metadata["obs_terms"])] == ["position", "velocity"]
+    assert float(metadata["control_period_s"]) == pytest.approx(0.01)
+
+
+def assert_done(done: subprocess.CompletedProcess[str]) -> str:
+    """Check that a script succeeded and return what it printed."""
+    assert done.returncode == 0, done.stdout[-2000:] + done.stderr[-2000:]
+    return done.stdout
+
+
+def run_folder(done: subprocess.CompletedProcess[str]) -> Path:
+    """Return the run folder that a training printed."""
+    return Path(re.findall(r"^Run folder: (.+)$", assert_done(done), re.MULTILINE)[-1].strip())
+
+
+def test_all_tasks_are_listed_with_the_hosts_prefix() -> None:
+    assert set(find_host("dm_control:walker-run").tasks()) >= {f"dm_control:{task}" for task in PAPER}

@@ -17,6 +17,7 @@ from tests.hosts.gymnasium.test_resume import record, through_a_file
 from tests.rsl_rl.helpers import runner_cfg
 from trudi_rsl.errors import ConfigError
 from trudi_rsl.hosts.humanoidbench.env import HumanoidBenchVecEnv
+from trudi_rsl.hosts.registry import find_host
 from trudi_rsl.runners import OnPolicyRunner
 
 pytestmark = pytest.mark.usefixtures("stand_in")
@@ -30,6 +31,11 @@ def first_goals(env: HumanoidBenchVecEnv, episodes: int) -> list[Any]:
         if dones.any():
             goals.append(obs["policy"][:, -2:].tolist())
     return goals
+
+
+@pytest.mark.parametrize("name", ["h1hand-walk-v0", "h1-reach-v0", "g1-push-v0", "humanoid_bench:h1hand-walk-v0"])
+def test_names_of_humanoidbench_need_no_prefix(name: str) -> None:
+    assert find_host(name).name == "humanoidbench"
 
 
 def test_a_seed_determines_episodes_whatever_numpys_global_generator_is() -> None:
