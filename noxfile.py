@@ -7,8 +7,8 @@ first on the import path; `tests/rsl_rl/test_compat.py` checks that it is used.
 
 `dm_control`: its suite, in the same manner, because it works with one version of MuJoCo only.
 
-`hosts`: real Isaac Lab and mjlab, each in an environment of its own (tests/hosts/environments.py), with this package
-installed from a wheel.
+`hosts`: real Isaac Lab, mjlab, MuJoCo Playground and ManiSkill, each in an environment of its own
+(tests/hosts/environments.py), with this package installed from a wheel.
 """
 
 import os
@@ -72,6 +72,7 @@ def hosts(session: nox.Session, host: Host) -> None:
         except BuildError as error:
             session.error(str(error))
         environment = python.parents[1]
+        variables = host.variables(environment) if host.variables else {}
         for rsl_rl in host.rsl_rl or (None,):
             path = [package] if rsl_rl is None else [_rsl_rl(session, python, environment, rsl_rl), package]
             # Replaces pyproject.toml's pythonpath, which would put the sources before the installed package.
@@ -85,8 +86,10 @@ def hosts(session: nox.Session, host: Host) -> None:
                     "PATH": os.pathsep.join((str(python.parent), os.environ["PATH"])),
                     "OMP_NUM_THREADS": "1",
                     "WARP_CACHE_PATH": str(environment / "warp"),
+                    "JAX_COMPILATION_CACHE_DIR": str(environment / "jax"),
                     "TRUDI_EXPECT_HOST": host.name,
                     "TRUDI_EXPECT_RSL_RL": rsl_rl,
+                    **variables,
                 },
                 external=True,
             )

@@ -91,7 +91,7 @@ def test_a_broken_cache_is_ignored(checkpoint: Path) -> None:
 @pytest.mark.parametrize("task", ["Mjlab-Cartpole-Swingup", "CheetahRun"])
 def test_a_task_that_does_not_run_here_is_refused_with_what_to_do(checkpoint: Path, task: str) -> None:
     subject = Subject(checkpoint, "trudi", task, "trudi")
-    with pytest.raises(ConfigError, match=r"scripts/play.py --task Mjlab-Cartpole-Swingup|cannot start"):
+    with pytest.raises(ConfigError, match=r"trudi play --task Mjlab-Cartpole-Swingup|cannot start"):
         Evaluation(subject, SamplerCfg("sde"), EvaluationCfg(), SIMULATION)
 
 

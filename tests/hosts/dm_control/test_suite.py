@@ -78,7 +78,7 @@ def test_a_resumed_task_continues_bitwise(task: str) -> None:
 
 def test_observations_keep_dm_controls_names_and_order() -> None:
     walker = DmControlVecEnv("walker-run", 1)
-    terms = [(term["name"], term["size"]) for term in walker.observation_terms(["policy"])]
+    terms = [(term["name"], term["size"]) for term in walker.describe(["policy"])["obs_terms"]]
     assert terms == [("orientations", 14), ("height", 1), ("velocity", 9)]
     groups = DmControlVecEnv("walker-run", 1, obs="groups").get_observations()
     assert {name: group.shape[1] for name, group in groups.items()} == dict(terms)

@@ -34,7 +34,7 @@ def test_parts_follow_each_other_in_the_order_of_the_space_under_their_names() -
     env = GymnasiumVecEnv(PARTS, 2)
     obs, *_ = env.step(torch.zeros(2, 2))
     assert obs["policy"].tolist() == [[100.0, 101.0, 102.0, 103.0, 104.0, 105.0, 106.0, -1.0, 0.0, 1.0, 0.0]] * 2
-    assert [(term["name"], term["size"]) for term in env.observation_terms(["policy"])] == NAMES
+    assert [(term["name"], term["size"]) for term in env.describe(["policy"])["obs_terms"]] == NAMES
     assert env.default_obs_groups is None
 
 
@@ -52,7 +52,8 @@ def test_groups_are_the_entries_of_the_dictionary() -> None:
             assert torch.equal(last, extras["final_obs"]["policy"])
             assert grouped["final_obs"]["joints"][:, 0].tolist() == [400.0, 400.0]
     assert env.default_obs_groups == {"actor": names, "critic": names}
-    assert [term["name"] for term in env.observation_terms(["goal", "joints"])] == [n for n, _ in NAMES[3:] + NAMES[:2]]
+    terms = env.describe(["goal", "joints"])["obs_terms"]
+    assert [term["name"] for term in terms] == [name for name, _ in NAMES[3:] + NAMES[:2]]
 
 
 def test_the_vector_is_gymnasiums_own_flattening() -> None:

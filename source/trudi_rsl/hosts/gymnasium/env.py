@@ -22,6 +22,7 @@ except ImportError as error:
 
 from trudi_rsl.environments.description import control_period
 from trudi_rsl.errors import CheckpointError, ConfigError
+from trudi_rsl.evaluation.episodes import NO_TIME_LIMIT
 from trudi_rsl.hosts.gymnasium.faults import Faults
 from trudi_rsl.hosts.gymnasium.make import action_limits, make_copies, make_env, try_options
 from trudi_rsl.hosts.gymnasium.observations import ObservationLayout, ObservationMode
@@ -32,9 +33,6 @@ from trudi_rsl.hosts.gymnasium.success import EpisodeSuccess, last_numbers
 from trudi_rsl.hosts.gymnasium.vector import TaskVector
 
 logger = logging.getLogger(__name__)
-
-NO_TIME_LIMIT = 1_000_000
-"""``max_episode_length`` of a task without a time limit: finite, because RSL-RL draws integers below it."""
 
 
 class EnvCfg(dict):
@@ -56,7 +54,7 @@ class GymnasiumVecEnv(VecEnv):
     Beside those of :class:`rsl_rl.env.VecEnv`:
 
     Attributes:
-        max_episode_length: The task's time limit in steps, or :data:`NO_TIME_LIMIT`.
+        max_episode_length: The task's time limit in steps, or :data:`~trudi_rsl.evaluation.episodes.NO_TIME_LIMIT`.
         cfg: Arguments the environment was made from, for RSL-RL's log writers.
         task: The id the environment was made with.
         action_low: Lower action bound ``[A]``, float32, in the environment's units.
@@ -121,7 +119,7 @@ class GymnasiumVecEnv(VecEnv):
         self._vec = TaskVector(task, make_copies(first, make, num_envs), self._time)
         self._simulators = SimulatorStates(self._vec.envs)
         self._rehearsal = Rehearsal(
-            self._simulators, lambda: TaskVector(task, make_copies(make(), make, 1), lambda _: "in a copy")
+            self._simulators, lambda: TaskVector(task, make_copies(make(), make, 2), lambda _: "in a copy")
         )
         self._reported_inexact = False
         self._time_limits = [time_limits(env) for env in self._vec.envs]
@@ -171,12 +169,13 @@ class GymnasiumVecEnv(VecEnv):
         """Observation sets of actor and critic for ``agent.obs_groups``; None for RSL-RL's default."""
         return self._layout.default_sets
 
-    def observation_terms(self, groups: Sequence[str]) -> list[dict[str, Any]]:
-        """Return name and size of each part of observation groups, in the order in which a policy reads them.
+    def describe(self, groups: Sequence[str]) -> dict[str, Any]:
+        """Return metadata of exports: ``obs_terms``, name and size of each part of the observation, in order.
 
-        Empty for a task without a Dict, Tuple or array of several axes.
+        Empty for a task without a Dict, Tuple or array of several axes, of whose entries nothing is known.
         """
-        return self._layout.terms(groups)
+        terms = self._layout.terms(groups)
+        return {"obs_terms": terms} if terms else {}
 
     @property
     def unwrapped(self) -> Any:
