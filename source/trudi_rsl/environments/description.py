@@ -79,7 +79,7 @@ def control_period(*holders: Any, name: str = "step_dt") -> float | None:
             seconds = getattr(holder, name, None)
         except Exception:  # a property of a project
             continue
-        if isinstance(seconds, numbers.Real) and not isinstance(seconds, bool) and 0.0 < seconds < math.inf:
+        if isinstance(seconds, numbers.Real) and not isinstance(seconds, bool) and 0.0 < float(seconds) < math.inf:
             return float(seconds)
     return None
 

@@ -108,7 +108,7 @@ def reset_observation(
     task, algorithm = present_name(spec["task"]), algorithm_of(read_checkpoint(checkpoint))
     try:
         simulation.require(task, "cpu")
-    except ConfigError as error:
+    except (ConfigError, ImportError) as error:
         raise ConfigError(f"{error} Or give an observation with --obs FILE.npy.") from error
     cfg = load_run_settings(checkpoint, task, algorithm, ["env.num_envs=1", *overrides], simulation.find_host(task))
     env = simulation.make_env(task, cfg.env, seed=seed)

@@ -233,7 +233,8 @@ def try_tasks(jobs: Iterable[Job], device: str | None = None) -> None:
     """
     tried = []
     for job in jobs:
-        arguments = (job.task, job.settings["env"], device or job.settings["agent"].get("device"))
+        one_env = {**job.settings["env"], "num_envs": 1}
+        arguments = (job.task, one_env, device or job.settings["agent"].get("device"))
         if arguments not in tried:
             tried.append(arguments)
             with _errors_naming(job.task, job.algorithm, job.variant):

@@ -211,7 +211,7 @@ class EnvironmentHost(Host):
 
     def try_task(self, task: str, settings: Mapping[str, Any], device: str | None = None) -> None:
         """See :meth:`Host.try_task`."""
-        device = settings["agent"]["device"] if device is None else device
+        device = str(settings["agent"]["device"]) if device is None else device
         if self.starts_in_seconds:
             self.make(task, settings["env"] | {"num_envs": 1}, device).close()  # pyright: ignore[reportAttributeAccessIssue]
             return

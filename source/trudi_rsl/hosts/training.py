@@ -68,7 +68,7 @@ def train(
         log_dir = None if run_dir is None else str(run_dir)
         runner = OnPolicyRunner(env, OmegaConf.to_container(agent), log_dir, agent.device)  # pyright: ignore
         env_settings: Any = OmegaConf.to_container(cfg.env)
-        runner.record |= {"task": cfg.task, "env": env_settings, "preset": preset}
+        runner.record.update({"task": cfg.task, "env": env_settings, "preset": preset})
         if (resumed := broadcast_from_rank0(checkpoint and str(checkpoint))) is not None:
             print(f"Resuming from: {resumed}", flush=True)
             runner.load(resumed)

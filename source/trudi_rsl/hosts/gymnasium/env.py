@@ -15,10 +15,12 @@ import torch
 from rsl_rl.env import VecEnv
 from tensordict import TensorDict
 
+from trudi_rsl.packages import how_to_install
+
 try:
     from gymnasium.vector import AutoresetMode  # noqa: F401  new in gymnasium 1.1
 except ImportError as error:
-    raise ImportError('Gymnasium tasks need gymnasium 1.2 or newer: pip install "gymnasium[mujoco]>=1.2"') from error
+    raise ImportError(f"Gymnasium's tasks need gymnasium 1.2 or newer. {how_to_install()}") from error
 
 from trudi_rsl.environments.description import control_period
 from trudi_rsl.errors import CheckpointError, ConfigError

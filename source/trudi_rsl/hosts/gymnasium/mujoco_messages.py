@@ -12,6 +12,7 @@ from importlib.metadata import PackageNotFoundError, version
 import gymnasium as gym
 
 from trudi_rsl.errors import one_line
+from trudi_rsl.packages import how_to_install
 
 logger = logging.getLogger(__name__)
 
@@ -71,7 +72,7 @@ def import_advice(task: str, error: BaseException) -> str | None:
     try:
         installed = version("mujoco")
     except PackageNotFoundError:
-        return f'Task {task!r} needs MuJoCo: pip install "gymnasium[mujoco]"'
+        return f"Task {task!r} needs MuJoCo. {how_to_install()}"
     told = [link for link in chain[1:] if "pip install" in str(link)]
     reason = told[-1] if told else innermost
     remedy = "" if told else " An upgrade may have left parts of two versions: pip install --force-reinstall mujoco"

@@ -52,7 +52,7 @@ class EpisodeSuccess:
         if not ended.any():
             return None
         success = np.where(ended, self.so_far, np.float32(np.nan))
-        for env in np.flatnonzero(ended):
+        for env in np.flatnonzero(ended).tolist():
             if AT_THE_END in infos[env]:
                 success[env] = self._read(infos[env], AT_THE_END)
         self.so_far[ended] = np.nan
