@@ -67,7 +67,7 @@ def test_a_dry_run_lists_all_runs_and_their_hours_where_the_host_is_not_installe
     monkeypatch.chdir(tmp_path)
     assert main(["paper_isaaclab", "--dry_run", "--seeds", "1", "--algorithms", "trudi"]) == 0
     output = capsys.readouterr().out
-    assert output.count("[to run] python scripts/train.py --task Isaac-") == 6
+    assert output.count("[to run] trudi train --task Isaac-") == 6
     assert "trudi: 6 runs, hours unknown" in output
     assert "Not here: Isaac Lab is not installed" in output
     assert not Path("logs").exists()
