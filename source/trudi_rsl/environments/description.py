@@ -6,6 +6,7 @@ Imports no torch: Isaac Lab loads the modules that register hosts in every one o
 
 from __future__ import annotations
 
+import functools
 import logging
 import math
 import numbers
@@ -78,7 +79,7 @@ def control_period(*holders: Any, name: str = "step_dt") -> float | None:
             seconds = getattr(holder, name, None)
         except Exception:  # a property of a project
             continue
-        if isinstance(seconds, numbers.Real) and not isinstance(seconds, bool) and 0.0 < seconds < math.inf:
+        if isinstance(seconds, numbers.Real) and not isinstance(seconds, bool) and 0.0 < float(seconds) < math.inf:
             return float(seconds)
     return None
 
@@ -87,8 +88,9 @@ def describe_environment(env: VecEnv, groups: Sequence[str]) -> dict[str, Any]:
     """Return the metadata of an environment that a robot's software needs, for exported policies.
 
     This is ``control_period_s`` in seconds for environments with a ``step_dt``, and ``obs_terms``, ``commands``,
-    ``actions`` and ``robot`` for those of Isaac Lab and mjlab with managers. What an environment does not provide is
-    left out, and managers that cannot be read are logged once: training does not need them. ``groups`` are the
+    ``actions`` and ``robot`` for those of Isaac Lab and mjlab with managers, and for environments that describe
+    themselves with a method ``describe(groups)``. What an environment does not provide is left out. So is what cannot
+    be read, since training does not need it; it is logged, and ``unreadable`` maps names to reasons. ``groups`` are the
     observation groups that the policy reads.
     """
     base: Any = getattr(env, "unwrapped", env)
@@ -97,10 +99,14 @@ def describe_environment(env: VecEnv, groups: Sequence[str]) -> dict[str, Any]:
         metadata["control_period_s"] = period
     manager = getattr(base, "action_manager", None)
     host = None if manager is None else host_functions(manager)
-    if host is not None:
+    own = getattr(env, "describe", None) or getattr(base, "describe", None)
+    describe = own if host is None else functools.partial(host.describe, base)
+    if describe is not None:
         try:
-            metadata |= host.describe(base, groups)
+            metadata |= describe(groups)
         except Exception as error:  # a project's own managers and terms may lack anything
-            message = "Exports will lack the robot's joints and observations, which could not be read: %s: %s"
-            logger.warning(message, type(error).__name__, error)
+            metadata["unreadable"] = {"environment": f"{type(error).__name__}: {error}"}
+    if unreadable := metadata.get("unreadable"):
+        parts = "; ".join(f"{name} ({reason})" for name, reason in unreadable.items())
+        logger.warning("Exports will lack what could not be read: %s.", parts)
     return metadata

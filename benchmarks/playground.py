@@ -1,0 +1,150 @@
+# SPDX-License-Identifier: BSD-3-Clause
+"""What the host of MuJoCo Playground costs: steps per second beside Playground's own step, and the start of a training.
+
+    python benchmarks/playground.py
+    python benchmarks/playground.py --tables start --output /tmp/start
+
+Needs the packages of ``tests/hosts/requirements/playground.txt``. ``overhead`` steps both loops in turn, so that both
+meet the same load of the machine, which is stored.
+"""
+
+from __future__ import annotations
+
+import os
+import resource
+import statistics
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import torch
+from results import ROOT, Record, argument_parser, chosen_results, versions
+
+from trudi_rsl.deploy.provenance import machine
+
+PACKAGES = ("jax", "mujoco", "mujoco-mjx", "playground", "rsl-rl-lib", "torch")
+TASKS = {"CartpoleBalance": 100, "CheetahRun": 8}
+"""Tasks and the steps of a round."""
+ENVS, ROUNDS = 1024, 15
+FIRST_ITERATION = "Learning iteration 0/"
+"""RSL-RL prints it after the first iteration."""
+
+
+def rate(step: Callable[[], object], steps: int, wait: Callable[[], object]) -> float:
+    """Return calls of ``step`` per second; ``wait`` returns when their work is done."""
+    wait()
+    start = time.perf_counter()
+    for _ in range(steps):
+        step()
+    wait()
+    return steps / (time.perf_counter() - start)
+
+
+def measure_task(task: str, num_envs: int, steps: int, rounds: int) -> Record:
+    """Return the rates of both loops by round, and the seconds that the first states of all environments take."""
+    import jax
+
+    from trudi_rsl.hosts.playground import PlaygroundVecEnv
+
+    env = PlaygroundVecEnv(task, num_envs)
+    env.restarts_faulty = True
+    actions = 2.0 * torch.rand(num_envs, env.num_actions, generator=torch.Generator().manual_seed(0)) - 1.0
+    bare_actions = jax.numpy.asarray(actions.numpy())
+    playground = env.loaded.env
+    bare_step = jax.jit(jax.vmap(playground.step), donate_argnums=0)
+    keys = jax.random.split(jax.random.PRNGKey(0), num_envs)
+    state = bare_step(jax.jit(jax.vmap(playground.reset))(keys), bare_actions)
+
+    def bare() -> None:
+        nonlocal state
+        state = bare_step(state, bare_actions)
+
+    def wait() -> None:
+        jax.block_until_ready((state, env._carry))
+
+    def ours() -> None:
+        env.step(actions)
+
+    rounds_of: dict[str, list[float]] = {"bare": [], "ours": [], "ours, one episode ends per step": []}
+    for _ in range(rounds + 1):
+        rounds_of["bare"].append(num_envs * rate(bare, steps, wait))
+        env.episode_length_buf = torch.zeros(num_envs, dtype=torch.long)
+        rounds_of["ours"].append(num_envs * rate(ours, steps, wait))
+        lengths = torch.zeros(num_envs, dtype=torch.long)
+        lengths[0] = env.max_episode_length - 1
+        env.seed(0)
+        env.episode_length_buf = lengths
+        ours()  # prepares the next first states of all environments
+        lengths[0], lengths[1 : steps + 1] = 0, env.max_episode_length - 1 - torch.arange(steps)
+        env.episode_length_buf = lengths
+        rounds_of["ours, one episode ends per step"].append(num_envs * rate(ours, steps, wait))
+    first = [time_of(lambda: env.seed(0), wait) for _ in range(3)]
+    medians = {name: statistics.median(rates[1:]) for name, rates in rounds_of.items()}
+    return {
+        "env_steps_per_second": medians,
+        "ratio": statistics.median(a / b for a, b in zip(rounds_of["ours"][1:], rounds_of["bare"][1:], strict=True)),
+        "first_states_s": statistics.median(first),
+        "share_of_first_states": statistics.median(first) / (env.max_episode_length * num_envs / medians["ours"]),
+        "rounds": {name: rates[1:] for name, rates in rounds_of.items()},
+    }
+
+
+def time_of(call: Callable[[], object], wait: Callable[[], object]) -> float:
+    """Return the seconds of a call."""
+    return 1.0 / rate(call, 1, wait)
+
+
+def overhead(quick: bool) -> Record:
+    """Measure both tasks."""
+    torch.set_num_threads(1)
+    load = os.getloadavg()
+    envs, rounds = (16, 2) if quick else (ENVS, ROUNDS)
+    runs = {task: measure_task(task, envs, 2 if quick else steps, rounds) for task, steps in TASKS.items()}
+    about = {"num_envs": envs, "processor": machine(), "load_before_and_after": [load[0], os.getloadavg()[0]]}
+    return about | {"versions": versions(*PACKAGES), "runs": runs}
+
+
+def first_iteration(task: str, cache: Path, num_envs: int) -> Record:
+    """Return the seconds from the start of the process to the end of the first iteration, as users see it."""
+    command = [sys.executable, str(ROOT / "scripts" / "train.py"), "--task", task, "--device", "cpu"]
+    command += ["--num_envs", str(num_envs), "--max_iterations", "1", "agent.num_steps_per_env=8"]
+    before, start, first = resource.getrusage(resource.RUSAGE_CHILDREN), time.perf_counter(), None
+    with tempfile.TemporaryDirectory() as folder:
+        environment = {**os.environ, "JAX_COMPILATION_CACHE_DIR": str(cache)}
+        process = subprocess.Popen(command, cwd=folder, stdout=subprocess.PIPE, text=True, env=environment)
+        assert process.stdout is not None
+        for line in process.stdout:
+            if FIRST_ITERATION in line and first is None:
+                first = time.perf_counter() - start
+                process.terminate()
+        process.wait()
+    after = resource.getrusage(resource.RUSAGE_CHILDREN)
+    cpu = after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime
+    if first is None:
+        raise RuntimeError(f"{' '.join(command)} ended before its first iteration")
+    return {"wall_clock_s": first, "cpu_s": cpu}
+
+
+def start(quick: bool) -> Record:
+    """Measure the start of trainings without and with the results of earlier compilations."""
+    load, runs = os.getloadavg(), {}
+    for task in TASKS:
+        with tempfile.TemporaryDirectory() as folder:
+            for name in ("cold", "warm"):
+                runs[f"{task}, {name}"] = first_iteration(task, Path(folder), 16 if quick else ENVS)
+    about = {"num_envs": 16 if quick else ENVS, "processor": machine(), "load_before_and_after": [load[0]]}
+    about["load_before_and_after"].append(os.getloadavg()[0])
+    return about | {"versions": versions(*PACKAGES), "runs": runs}
+
+
+if __name__ == "__main__":
+    tables: dict[str, Callable[[bool], Record]] = {"overhead": overhead, "start": start}
+    parser = argument_parser(__doc__)
+    parser.add_argument("--tables", nargs="+", choices=list(tables), default=list(tables))
+    args = parser.parse_args()
+    results = chosen_results(args)
+    for table in args.tables:
+        results.write(f"playground_{table}", tables[table](args.quick))

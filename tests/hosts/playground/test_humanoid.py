@@ -1,0 +1,65 @@
+# SPDX-License-Identifier: BSD-3-Clause
+# pyright: reportMissingImports=false
+"""Unitree's G1 on stand-in meshes: training with an asymmetric critic, its description, and the exported policy."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from tests.hosts.mjlab.running import assert_acts_as
+from tests.hosts.playground.running import ENVS, G1, LENGTH, train
+from trudi_rsl.checkpoints.file import read_checkpoint
+from trudi_rsl.deploy import export_checkpoint
+from trudi_rsl.deploy.contract import Contract
+from trudi_rsl.hosts.playground import PlaygroundVecEnv
+
+pytestmark = pytest.mark.slow
+
+
+@pytest.fixture(scope="module")
+def env(menagerie: Path) -> PlaygroundVecEnv:
+    return PlaygroundVecEnv(G1, ENVS, episode_length=LENGTH, menagerie=str(menagerie))
+
+
+@pytest.fixture(scope="module", params=["trudi", "ppo"])
+def run(
+    request: pytest.FixtureRequest, menagerie: Path, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[tuple[str, Path]]:
+    """The algorithm and the run folder of two iterations."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.chdir(tmp_path_factory.mktemp(request.param))
+        yield request.param, train(G1, request.param, f"env.menagerie={menagerie}")
+
+
+def test_both_algorithms_train_with_a_privileged_critic(run: tuple[str, Path]) -> None:
+    algo, folder = run
+    spec = read_checkpoint(folder / "model_1.pt")["trudi_rsl"]
+    assert spec["obs_dims"]["policy"] == 103
+    if algo == "trudi":
+        assert spec["obs_groups"] == {"actor": ["policy"], "critic": ["privileged"]}
+
+
+def test_the_export_describes_observations_commands_and_robot(env: PlaygroundVecEnv, run: tuple[str, Path]) -> None:
+    algo, folder = run
+    if algo != "trudi":
+        pytest.skip("one algorithm is enough")
+    exported = export_checkpoint(folder / "model_1.pt").onnx
+    assert_acts_as(exported, folder / "model_1.pt")
+    described = env.describe(["policy"])
+    contract = Contract.from_metadata({"obs_dims": {"policy": 103}, **described})
+    assert [(term.name, term.size) for term in contract.terms] == [
+        *(("linvel", 3), ("gyro", 3), ("gravity", 3), ("command", 3)),
+        *(("joint_angles - default_pose", 29), ("joint_vel", 29), ("last_act", 29), ("phase", 4)),
+    ]
+    model = env.loaded.env.mj_model
+    (action,), robot = contract.actions, contract.robot
+    assert robot is not None
+    joints = [model.joint(i).name for i in range(1, model.njnt)]
+    assert list(action.joint_names) == list(robot.joint_names) == joints
+    np.testing.assert_allclose(action.scale, 0.5, atol=1e-5)
+    np.testing.assert_allclose(action.offset, model.keyframe("knees_bent").qpos[7:], atol=1e-5)
+    np.testing.assert_allclose(robot.stiffness, model.actuator_gainprm[:, 0], rtol=1e-5)
