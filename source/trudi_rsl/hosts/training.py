@@ -15,6 +15,7 @@ from rsl_rl.env import VecEnv
 
 from trudi_rsl.config import create_run_folder, experiment_folder, resume_path, save_params
 from trudi_rsl.config.adoption import continue_run
+from trudi_rsl.config.schema import RunnerCfg
 from trudi_rsl.distributed import broadcast_from_rank0, current_ranks
 from trudi_rsl.errors import ConfigError
 from trudi_rsl.rsl_rl_compat.contract import check_groups
@@ -62,6 +63,8 @@ def train(
     np.random.seed(agent.seed + ranks.rank)
     # environment i has this seed plus i, which is unique over all ranks
     env = make_env(cfg.task, cfg.env, agent.device, agent.seed + ranks.rank * cfg.env.num_envs)
+    if (sets := getattr(env, "default_obs_groups", None)) and agent.obs_groups == RunnerCfg().obs_groups:
+        agent.obs_groups = sets
     check_groups(env.get_observations(), agent.obs_groups)
     new_folder = create_run_folder(experiment_folder(cfg), agent.run_name)
     with new_folder if ranks.is_main else contextlib.nullcontext() as run_dir:
