@@ -94,8 +94,9 @@ def test_sizes_must_be_positive_integers(sizes: dict[str, Any]) -> None:
         GymnasiumVecEnv("HalfCheetah-v5", **sizes)
 
 
-def test_without_gymnasium_the_answer_is_the_install_command() -> None:
-    imports = "import sys; sys.modules['gymnasium'] = None; from trudi_rsl.hosts.gymnasium.env import GymnasiumVecEnv"
+@pytest.mark.parametrize("missing", ["mujoco", "gymnasium"])
+def test_a_missing_package_is_answered_with_the_install_command(missing: str) -> None:
+    imports = f"import sys; sys.modules[{missing!r}] = None; from trudi_rsl.hosts.gymnasium.env import GymnasiumVecEnv"
     program = [sys.executable, "-c", f"{imports}; GymnasiumVecEnv('HalfCheetah-v5', 1)"]
     done = subprocess.run(program, capture_output=True, text=True, env={"PYTHONPATH": ":".join(sys.path)})
     last_line = done.stderr.strip().splitlines()[-1]
