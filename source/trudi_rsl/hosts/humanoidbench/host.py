@@ -4,11 +4,13 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-
-from rsl_rl.env import VecEnv
+from typing import TYPE_CHECKING
 
 from trudi_rsl.config.schema import GymnasiumEnvCfg
 from trudi_rsl.hosts.host import EnvironmentHost
+
+if TYPE_CHECKING:
+    from rsl_rl.env import VecEnv
 
 ROBOTS = ("h1", "h1hand", "h1simplehand", "h1strong", "h1touch", "g1")
 INSTALL = (
