@@ -11,6 +11,12 @@ EXTRAS = {
     "eval": ["matplotlib", "imageio", "imageio-ffmpeg"],
     # Starts the runs of a sweep, on one machine or on Slurm.
     "sweep": ["submitit"],
+}
+# Everything that a command can use, named in every hint; other simulators have environments of their own.
+EXTRAS["all"] = sorted({requirement for requirements in EXTRAS.values() for requirement in requirements})
+EXTRAS |= {
+    # They work together, and neither with the newest of the other.
+    "dm_control": ["dm_control==1.0.50", "mujoco==3.17.0"],
     # pyright is a Node program; its `nodejs` extra brings Node as a wheel, so linting needs nothing from the system.
     "dev": [
         "pytest>=8.1",
@@ -24,7 +30,6 @@ EXTRAS = {
         "scipy",
     ],
 }
-EXTRAS["all"] = sorted({requirement for requirements in EXTRAS.values() for requirement in requirements})
 
 setup(
     name="trudi_rsl",
@@ -44,6 +49,7 @@ setup(
         "trudi_rsl.configs": ["**/*.yaml"],
     },
     entry_points={
+        "console_scripts": ["trudi = trudi_rsl.commands.program:main"],
         # Loaded by `isaaclab train` and its siblings before they look up a task.
         "isaaclab.tasks": ["trudi_rsl = trudi_rsl.hosts.isaaclab.registration"],
         # Loaded by `import mjlab`.
@@ -51,7 +57,10 @@ setup(
         # docs/your_own_simulator.md; other packages add theirs.
         "trudi_rsl.hosts": [
             "gymnasium = trudi_rsl.hosts.gymnasium.host:HOST",
+            "humanoidbench = trudi_rsl.hosts.humanoidbench.host:HOST",
+            "dm_control = trudi_rsl.hosts.dm_control.host:HOST",
             "isaaclab = trudi_rsl.hosts.launched:ISAACLAB",
+            "maniskill = trudi_rsl.hosts.maniskill.host:HOST",
             "mjlab = trudi_rsl.hosts.launched:MJLAB",
             "playground = trudi_rsl.hosts.playground.host:HOST",
         ],

@@ -47,6 +47,19 @@ def test_the_newest_checkpoint_of_the_newest_run_is_found_by_number(tmp_path: Pa
     assert find_checkpoint(tmp_path, ".*_b", "model_9").name == "model_9.pt"
 
 
+def test_runs_that_are_not_accepted_are_skipped_and_named(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    older = _run(tmp_path, "2026-01-01_00-00-00_flat", "model_0.pt")
+    _run(tmp_path, "2026-01-02_00-00-00_rough", "model_5.pt")
+
+    def is_flat(file: Path) -> bool:
+        return file.parent.name.endswith("flat")
+
+    assert find_checkpoint(tmp_path, accepts=is_flat) == older / "model_0.pt"
+    assert "Skipped newer runs of other tasks: 2026-01-02_00-00-00_rough" in capsys.readouterr().out
+    with pytest.raises(CheckpointError, match=r"is of this task; .*_rough are of others"):
+        find_checkpoint(tmp_path, ".*_rough", accepts=is_flat)
+
+
 def test_what_is_not_found_is_named(tmp_path: Path) -> None:
     _run(tmp_path, "2026-01-01_00-00-00", "model_0.pt")
     with pytest.raises(CheckpointError, match="'nope'"):

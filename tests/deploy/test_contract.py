@@ -98,6 +98,17 @@ def test_actions_of_some_joints_name_them() -> None:
     assert "heights, JointEffortAction" in text
 
 
+@pytest.mark.parametrize("missing", ["stiffness", "default_joint_pos"])
+def test_what_could_not_be_read_of_a_robot_is_left_out_of_deploy_yaml_and_named_at_its_top(missing: str) -> None:
+    robot = {name: value for name, value in ROBOT.items() if name != missing}
+    content, text = read_yaml(robot=robot, unreadable={f"robot.{missing}": "a network computes\nthe torques"})
+    complete, _ = read_yaml()
+    assert content == {name: value for name, value in complete.items() if name != missing}
+    head = text.splitlines()[1:3]
+    assert f"needed by unitree_rl_lab's runner: {missing}" in head[0]
+    assert head[1] == f"# robot.{missing} could not be read: a network computes the torques"
+
+
 @pytest.mark.parametrize("missing", ["robot", "actions", "control_period_s", "obs_dims"])
 def test_without_robot_or_period_there_is_no_deploy_yaml(missing: str) -> None:
     assert deploy_yaml({name: value for name, value in METADATA.items() if name != missing}) is None
@@ -220,5 +231,8 @@ def test_unreadable_managers_give_a_warning_and_training_continues(capsys: pytes
     env: Any = DriftEnv()
     assert describe_environment(env, ["joints"]) == {}
     env.action_manager, env.step_dt = ActionManager(), 0.02
-    assert describe_environment(env, ["joints"]) == {"control_period_s": 0.02}
-    assert "get_term" in capsys.readouterr().out
+    described = describe_environment(env, ["joints"])
+    assert set(described) == {"control_period_s", "unreadable"}
+    assert set(described["unreadable"]) == {"obs_terms", "commands", "actions", "robot"}
+    (warning,) = capsys.readouterr().out.splitlines()
+    assert "get_term" in warning

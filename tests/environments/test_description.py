@@ -57,6 +57,20 @@ def test_a_registered_host_gives_description_and_bounds(capsys: pytest.CaptureFi
     assert "Actions of gripper are taken to be in [-1, 1]" in capsys.readouterr().out
 
 
+@pytest.mark.parametrize("raises", [False, True])
+def test_what_a_host_cannot_read_is_named_with_the_reason(raises: bool, capsys: pytest.CaptureFixture[str]) -> None:
+    def describe(env: Any, groups: Any) -> dict[str, Any]:
+        return env.no_such_manager if raises else {"robot": {}, "unreadable": {"robot.stiffness": "no_such_gain"}}
+
+    register_host("somesim", lambda: HostFunctions(describe, bounds))
+    found = describe_environment(make_env(), ["policy"])
+    del description._hosts["somesim"]
+    ((name, reason),) = found["unreadable"].items()
+    assert name == ("environment" if raises else "robot.stiffness") and "no_such" in reason
+    assert found["control_period_s"] == 0.02
+    assert f"Exports will lack what could not be read: {name} ({reason})" in capsys.readouterr().out
+
+
 def test_an_unknown_simulator_has_neither(capsys: pytest.CaptureFixture[str]) -> None:
     assert host_functions(ProjectManager()) is None
     assert describe_environment(make_env(), ["policy"]) == {"control_period_s": 0.02}

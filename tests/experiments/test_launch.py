@@ -152,3 +152,11 @@ def test_impossible_options_are_refused(tmp_path: Path) -> None:
     for options in ({"timeout": 3}, {"timeout_min": "long"}):
         with pytest.raises(ConfigError, match="timeout"):
             next(run_jobs([python("", tmp_path)], launcher="submitit", options=options))
+
+
+@pytest.mark.slow
+def test_a_job_ended_by_its_time_limit_says_so_and_could_save(tmp_path: Path) -> None:
+    job = python(SLOW_TO_END, tmp_path)
+    (end,) = run_jobs([job], launcher="submitit", options={"timeout_min": 1})  # submitit ends it 30 s before
+    assert end.status == 1 and "time limit of 1 minutes" in end.failure and "timeout_min=2" in end.failure
+    assert (tmp_path / "ended").exists(), "it was interrupted first"

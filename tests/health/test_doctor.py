@@ -107,7 +107,7 @@ def test_settings_are_read_from_checkpoints_if_the_run_has_no_params(unhealthy: 
 
 def test_dime_is_judged_by_all_rules_but_that_of_the_trust_region(tmp_path: Path) -> None:
     run = train(tmp_path / "run", 2, constraint="none")
-    assert examine_run(run.folder).not_logged == ["KL above eps"]
+    assert examine_run(run.folder).not_logged == ["KL above eps", "KL far above eps"]
 
 
 @pytest.mark.skipif(not PPO_MODELS, reason="this package's PPO configuration is that of RSL-RL 5")
@@ -122,17 +122,18 @@ def test_ppo_is_judged_by_the_rules_that_its_log_allows(tmp_path: Path) -> None:
 
 def test_rules_without_enough_data_are_listed_with_the_data_they_need(tmp_path: Path) -> None:
     checkup = examine_run(train(tmp_path / "run", 4).folder)
-    assert checkup.judged == ["skipped updates", "faulty environments", "checkpoints"]
+    assert checkup.judged == ["skipped updates", "faulty environments", "KL far above eps", "checkpoints"]
     # 4.6 / (learning rate 0.003 * 2 epochs * 4 minibatches) = 192
     needed = {"clipped targets": 5, "dead critic": 20, "KL above eps": 192, "entropy target": 192}
     needed |= {"saturated actions": 20, "normaliser drift": 30, "throughput": 45}
     assert checkup.too_little_data == {rule: f"4 of {iterations} iterations" for rule, iterations in needed.items()}
     assert "dead critic (4 of 20 iterations)" in str(checkup)
+    assert str(checkup).startswith("run: nothing found so far; 7 of 11 checks need more than 4 iterations and ")
 
 
 def test_rules_whose_settings_are_unknown_and_missing_checkpoints_are_listed(healthy: Trained, tmp_path: Path) -> None:
     (events,) = healthy.folder.glob("events.out.tfevents.*")
     shutil.copy(events, tmp_path)
     missing = examine_run(tmp_path).too_little_data
-    assert [*missing] == ["dead critic", "KL above eps", "checkpoints"]
+    assert [*missing] == ["dead critic", "KL above eps", "KL far above eps", "checkpoints"]
     assert "num_bins" in missing["dead critic"] and "kl_bound" in missing["KL above eps"]

@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 
 from tests.health.unhealthy_runs import HEALTHY_ITERATIONS, PROBLEMS, Trained, Unhealthy
 from trudi_rsl.algorithms import TruDiCfg
-from trudi_rsl.health import RULES, History, Watch, examine
+from trudi_rsl.health import RULES, Finding, History, Watch, examine
 from trudi_rsl.health.checkup import examine_run
 from trudi_rsl.health.rules import MIN_KEPT
 from trudi_rsl.health.simulator_rules import DRIFT_ITERATIONS
@@ -112,6 +112,27 @@ def test_a_kl_that_returns_to_its_bound_violates_nothing_however_fast_lambda_can
     assert history.scalars["path_kl"].max() > 2.0 * fast["kl_bound"]
     assert "KL above eps" not in found_on_the_way(replaced(history, fast))
     assert "KL above eps" in found_on_the_way(replaced(history, fast | {"kl_bound": 0.001}))
+
+
+def test_a_kl_far_above_its_bound_is_found_in_five_iterations_and_a_falling_one_is_not() -> None:
+    settings = {"kl_bound": 0.1, "learning_rate": 3e-4, "num_learning_epochs": 4, "num_mini_batches": 16}
+
+    def found(*path_kl: float) -> dict[str, Finding]:
+        return examine(History(np.arange(len(path_kl)), {"path_kl": np.array(path_kl)}, settings))
+
+    finding = found(0.11, 0.44, 0.83, 1.05, 1.27)["KL far above eps"]
+    assert "1.27 nats, 13 times eps = 0.1" in finding.what and finding.since == 3
+    assert "agent.algorithm.learning_rate=0.0001" in finding.remedy
+    assert found(0.12, 1.27, 1.05, 0.83, 0.75) == {}
+    assert found(1.27, 1.27) == {}
+
+
+def test_a_kl_far_above_its_bound_is_one_finding_however_long_it_lasts() -> None:
+    settings = {"kl_bound": 0.1, "learning_rate": 3e-4, "num_learning_epochs": 4, "num_mini_batches": 16}
+    far = History(np.arange(400), {"path_kl": np.full(400, 1.27)}, settings)
+    names = [[*examine(until(far, n))] for n in range(len(far))]
+    assert all(len(found) == (n >= 2) for n, found in enumerate(names))
+    assert names[5] == ["KL far above eps"] and names[-1] == ["KL above eps"]
 
 
 @pytest.mark.slow

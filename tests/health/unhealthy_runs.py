@@ -131,6 +131,7 @@ PROBLEMS = {
     "clipped targets": Problem("and are clipped", 8, settings={"value_range": [-0.5, 0.5]}),
     "dead critic": Problem("of the critic's gradient", 45, settings={"value_range": [-1e6, 1e6]}),
     "KL above eps": Problem("trust region eps", 40, settings={"kl_bound": 1e-4, "learning_rate": 2e-2}),
+    "KL far above eps": Problem("far out of the trust region", 5, settings={"kl_bound": 1e-4, "learning_rate": 2e-2}),
     "entropy target": Problem(
         "off its target", HEALTHY_ITERATIONS, settings={"entropy_target_per_dim": 0.69, "learning_rate": 1e-2}
     ),

@@ -22,9 +22,9 @@ class RandomTask:
     num_envs, num_actions, task = NUM_ENVS, NUM_ACTIONS, "Random-v0"
 
 
-def observations() -> TensorDict:
+def observations(num_envs: int = NUM_ENVS) -> TensorDict:
     """Return random observations of all environments."""
-    return TensorDict({"policy": 3.0 + torch.randn(NUM_ENVS, NUM_OBS)}, batch_size=[NUM_ENVS])
+    return TensorDict({"policy": 3.0 + torch.randn(num_envs, NUM_OBS)}, batch_size=[num_envs])
 
 
 def runner_cfg(algorithm: type[PPO], actor: dict[str, Any] | None = None, **settings: Any) -> dict[str, Any]:
@@ -43,11 +43,13 @@ def runner_cfg(algorithm: type[PPO], actor: dict[str, Any] | None = None, **sett
     }
 
 
-def built(algorithm: type[AlgorithmT], actor: dict[str, Any] | None = None, **settings: Any) -> AlgorithmT:
+def built(
+    algorithm: type[AlgorithmT], actor: dict[str, Any] | None = None, env: Any = None, **settings: Any
+) -> AlgorithmT:
     """Return an algorithm with the same initial parameters at each call."""
     torch.manual_seed(1)
-    cfg = runner_cfg(algorithm, actor, **settings)
-    return algorithm.construct_algorithm(observations(), RandomTask(), cfg, "cpu")  # type: ignore[arg-type, return-value]
+    cfg, env = runner_cfg(algorithm, actor, **settings), env or RandomTask()
+    return algorithm.construct_algorithm(observations(env.num_envs), env, cfg, "cpu")  # type: ignore[arg-type, return-value]
 
 
 def collect(algorithm: PPO) -> None:

@@ -50,7 +50,7 @@ class Unchecked(Faults):
     def __init__(self) -> None:
         pass
 
-    def filter_nonfinite(self, envs: Any, step: Any, infos: Any, restart: bool) -> Any:
+    def filter_nonfinite(self, envs: Any, step: Any, restart: bool) -> Any:
         return step
 
     def require_finite(self, values: np.ndarray, what: str) -> None:
@@ -201,7 +201,7 @@ def test_the_last_scalars_are_on_disk_when_training_ends(tmp_path: Path) -> None
     runner.learn(3)
     events = EventAccumulator(str(tmp_path))
     events.Reload()
-    assert [event.step for event in events.Scalars("Loss/path_kl")] == [0, 1, 2]
+    assert [event.step for event in events.Scalars("TrustRegion/path_kl")] == [0, 1, 2]
     # an open writer may still hold some back, which only the end of the process would show
     assert runner.logger.writer.file_writer is None  # pyright: ignore[reportOptionalMemberAccess, reportAttributeAccessIssue]
 
@@ -226,3 +226,9 @@ def test_the_log_of_an_exact_resume_goes_on_as_if_not_stopped(tmp_path: Path) ->
     assert len(rewards("resumed")) == 3
     assert rewards("resumed") == rewards("straight")[-3:]
     assert resumed.logger.tot_timesteps == straight.logger.tot_timesteps
+
+
+@pytest.mark.parametrize("name", ["TruDi", "REPPO", "DIME"])
+def test_an_algorithm_is_found_by_its_bare_name_as_rsl_rls_own_are(name: str) -> None:
+    runner = OnPolicyRunner(GymnasiumVecEnv(TASK, 2), runner_cfg(class_name=name), None, "cpu")
+    assert type(runner.alg).__name__ == name

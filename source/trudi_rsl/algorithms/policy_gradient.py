@@ -20,7 +20,6 @@ from torch import Tensor, nn
 from trudi_rsl.algorithms.nonfinite import UpdateGuard, lower_learning_rate
 from trudi_rsl.checkpoints.format import (
     SECTION,
-    PolicyGradientAlgorithm,
     PolicySpec,
     check_algorithm,
     check_task,
@@ -28,7 +27,9 @@ from trudi_rsl.checkpoints.format import (
 )
 from trudi_rsl.checkpoints.rebuild import model_spec
 from trudi_rsl.checkpoints.resume import resume_state, set_resume_state
+from trudi_rsl.choices import PolicyGradientAlgorithm
 from trudi_rsl.distributed import all_reduce_mean
+from trudi_rsl.environments.episode_ends import episode_ends
 from trudi_rsl.errors import ConfigError, nearest
 from trudi_rsl.policies import DenoisingModel, FlowModel, GenerativeModel
 from trudi_rsl.rsl_rl_compat.models import resolve_callable
@@ -126,6 +127,17 @@ class PolicyGradient(PPO):
         return clipped_surrogate(ratio, advantages, self.clip_param)
 
     # -- learning -------------------------------------------------------------------------------------------------
+
+    def process_env_step(self, obs: TensorDict, rewards: Tensor, dones: Tensor, extras: dict[str, Any]) -> None:
+        """Store the outcome of a step as RSL-RL's PPO does, which adds ``gamma V(s)`` where a time limit ended it.
+
+        ``s`` is the observation *before* the step, in place of the last one. Unlike in PPO, an episode that terminates
+        in the very step of its time limit is not bootstrapped; see
+        :func:`~trudi_rsl.environments.episode_ends.episode_ends`.
+        """
+        if "time_outs" in extras:
+            extras = {**extras, "time_outs": episode_ends(self.env, dones, extras).truncated}
+        super().process_env_step(obs, rewards, dones, extras)
 
     def update(self) -> dict[str, float]:
         """Learn from the stored rollout and return the mean metrics.

@@ -33,6 +33,7 @@ from trudi_rsl.checkpoints.resume import resume_state, set_resume_state
 from trudi_rsl.config.swap import replace_ppo_settings
 from trudi_rsl.distributed import all_gather, all_reduce_mean
 from trudi_rsl.environments.action_bounds import action_bounds
+from trudi_rsl.environments.episode_ends import episode_ends, last_observations
 from trudi_rsl.environments.progress import request_final_obs
 from trudi_rsl.health import Watch
 from trudi_rsl.policies import ActorCritic
@@ -117,8 +118,8 @@ class TruDi:
         """Return the constructor's arguments; see :meth:`construct_algorithm`."""
         section = cfg["algorithm"]
         settings = settings_from_dict(section) if cls.algorithm is None else SETTINGS[cls.algorithm].from_dict(section)
-        # runners up to 5.4 index this key
-        section.setdefault("rnd_cfg", None)
+        # RSL-RL's runner reads the weight of intrinsic rewards, which there are none of, if this is set
+        section["rnd_cfg"] = None
         groups = resolve_groups(obs, cfg)
         set_matmul_precision(settings.precision, device)
         low, high = action_bounds(env, settings.action_bounds)
@@ -180,24 +181,25 @@ class TruDi:
         """Store the outcome of a step.
 
         Args:
-            obs: Next observations; unused, since :meth:`act` receives them again.
+            obs: Next observations; :meth:`act` receives them again.
             rewards: ``[E]``; not changed.
             dones: Nonzero where an episode ended, ``[E]``.
-            extras: ``time_outs`` ``[E]`` marks the truncations among them; ``final_obs`` (observation groups
-                ``[E, ...]``) are the true last observations, used if they contain all groups of actor and critic.
+            extras: ``time_outs`` ``[E]`` marks the truncations among them, see
+                :func:`~trudi_rsl.environments.episode_ends.episode_ends`; ``final_obs`` (observation groups
+                ``[E, ...]``) are the true last observations, see
+                :func:`~trudi_rsl.environments.episode_ends.last_observations`.
         """
-        done = dones.reshape(-1) > 0
-        time_outs = extras.get("time_outs")
-        truncated = torch.zeros_like(done) if time_outs is None else done & (time_outs.to(self.device).reshape(-1) > 0)
-        final_obs, model = extras.get("final_obs") if self.cfg.final_observations else None, self.actor_critic
-        groups = {*model.actor_obs.groups, *model.critic_obs.groups}
-        known = groups <= {*final_obs.keys()} if hasattr(final_obs, "keys") else False
-        if final_obs is not None and known and all(final_obs[name].shape == obs[name].shape for name in groups):
+        terminated, truncated = episode_ends(self.env, dones, extras)
+        model = self.actor_critic
+        final_obs = None
+        if self.cfg.final_observations:
+            final_obs = last_observations(extras, obs, {*model.actor_obs.groups, *model.critic_obs.groups})
+        if final_obs is not None:
             raw = model.actor_obs.concatenate(final_obs).to(self.device)
             raw_critic = model.critic_obs.concatenate(final_obs).to(self.device) if model.asymmetric else raw
             self.storage.add_final_obs(raw, raw_critic)
         (finite_rewards,), rewarded = filter_nonfinite(rewards.reshape(-1))
-        self.storage.add_outcome(finite_rewards, done & ~truncated, truncated, rewarded)
+        self.storage.add_outcome(finite_rewards, terminated, truncated, rewarded)
 
     def compute_returns(self, obs: TensorDict) -> None:
         """Compute the targets of the rollout; ``obs`` are the observations after its last step.

@@ -20,7 +20,6 @@ from trudi_rsl.checkpoints.format import (
     CRITIC_PARTS,
     LEARNER_KINDS,
     NAMES,
-    PolicyGradientAlgorithm,
     PolicyKind,
     PolicySpec,
     check_task,
@@ -29,6 +28,7 @@ from trudi_rsl.checkpoints.format import (
     policy_spec,
     spec_of,
 )
+from trudi_rsl.choices import PolicyGradientAlgorithm
 from trudi_rsl.errors import CheckpointError, as_checkpoint_error, one_line
 from trudi_rsl.plain_values import is_count
 from trudi_rsl.policies import ActorCritic, DeployablePolicy
@@ -248,6 +248,11 @@ def require_fit(saved: Mapping[str, Any], module: nn.Module, prefixes: tuple[str
 
 
 # -- settings that come with a checkpoint -----------------------------------------------------------------------------
+
+
+def full_class_name(name: Any) -> Any:
+    """Return the full name of a class of this package that a configuration names alone, others as they are."""
+    return OWN_CLASSES.get(name, name) if isinstance(name, str) else name
 
 
 def with_known_classes(section: Any, name: object = None) -> Any:

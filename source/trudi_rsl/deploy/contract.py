@@ -81,12 +81,12 @@ class Robot:
     """The robot that a policy was trained on; values are in the order of the simulator's joints."""
 
     joint_names: tuple[str, ...]
-    default_joint_pos: Array
-    """Radians or metres."""
-    stiffness: Array
-    """Gains of the joints' position controllers, zero for joints without one; N m/rad or N/m."""
-    damping: Array
-    """N m s/rad or N s/m."""
+    default_joint_pos: Array | None = None
+    """Radians or metres; None if unknown."""
+    stiffness: Array | None = None
+    """Gains of the joints' position controllers, zero for joints without one; N m/rad or N/m; None if unknown."""
+    damping: Array | None = None
+    """N m s/rad or N s/m; None if unknown."""
     motor_names: tuple[str, ...] | None = None
     """Names of the joints in the order of the robot's interface; None if unknown."""
 
@@ -113,6 +113,8 @@ class Contract:
     """None if unknown."""
     commands: Mapping[str, Any]
     """Ranges of the commands that the policy was trained on, by name."""
+    unreadable: Mapping[str, str] = field(default_factory=dict)
+    """Names of what could not be read from the simulator, such as ``robot.stiffness``, and the reasons."""
 
     @property
     def num_obs(self) -> int:
@@ -129,7 +131,7 @@ class Contract:
         try:
             values = {name: _parse(entry) for name, entry in metadata.items()}
             if "obs_dims" not in values:
-                raise ValueError("obs_dims is missing; export the checkpoint again with scripts/export.py")
+                raise ValueError("obs_dims is missing; export the checkpoint again with trudi export")
             terms = values.get("obs_terms") or [{"name": n, "size": s} for n, s in values["obs_dims"].items()]
             actions = tuple(_action(**action) for action in values.get("actions") or ())
             low, high = (_array(values.get(name), name, infinite=True) for name in ("action_low", "action_high"))
@@ -159,6 +161,7 @@ class Contract:
                 control_period_s=period,
                 robot=_robot(**values["robot"]) if values.get("robot") else None,
                 commands=commands,
+                unreadable={str(name): str(reason) for name, reason in (values.get("unreadable") or {}).items()},
             )
         except (ArithmeticError, AttributeError, LookupError, RecursionError, TypeError, ValueError) as error:
             raise ContractError(f"The file's metadata cannot be read: {one_line(error)}.") from error

@@ -33,8 +33,8 @@ COMMAND = "base_velocity"
 def deploy_yaml(metadata: Mapping[str, Any]) -> str | None:
     """Return the text of ``deploy.yaml``, None for a policy whose robot or control period is not known.
 
-    A comment at the top lists the observations and actions that the runner does not provide. The metadata are the
-    entries of an ONNX file, as values or as text.
+    A comment at the top lists the observations and actions that the runner does not provide, and what could not be read
+    from the simulator and is missing. The metadata are the entries of an ONNX file, as values or as text.
 
     Raises:
         ContractError: If the format cannot express the contract: two terms of one kind, or a joint without a motor.
@@ -52,14 +52,19 @@ def deploy_yaml(metadata: Mapping[str, Any]) -> str | None:
     content = {
         "joint_ids_map": motors,
         "step_dt": contract.control_period_s,
-        "stiffness": _in_motor_order(robot.stiffness, motors),
-        "damping": _in_motor_order(robot.damping, motors),
-        "default_joint_pos": as_numbers(robot.default_joint_pos),
+        "stiffness": None if robot.stiffness is None else _in_motor_order(robot.stiffness, motors),
+        "damping": None if robot.damping is None else _in_motor_order(robot.damping, motors),
+        "default_joint_pos": None if robot.default_joint_pos is None else as_numbers(robot.default_joint_pos),
         "commands": {} if velocity is None else {COMMAND: {"ranges": velocity}},
         "actions": actions,
         "observations": observations,
     }
+    missing = [name for name in ("stiffness", "damping", "default_joint_pos") if content[name] is None]
+    content = {name: value for name, value in content.items() if name not in missing}
     notes = [f"# {contract.algorithm} on {contract.task}"]
+    if missing:
+        notes.append(f"# Missing, and needed by unitree_rl_lab's runner: {', '.join(missing)}. Add it.")
+    notes += [f"# {name} could not be read: {reason}" for name, reason in contract.unreadable.items()]
     unknown = [name for name in (*observations, *actions) if name not in OBSERVATIONS + ACTIONS]
     if unknown:
         notes.append(f"# unitree_rl_lab's runner does not have: {', '.join(unknown)}. Add it there.")

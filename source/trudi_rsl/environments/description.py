@@ -79,7 +79,7 @@ def control_period(*holders: Any, name: str = "step_dt") -> float | None:
             seconds = getattr(holder, name, None)
         except Exception:  # a property of a project
             continue
-        if isinstance(seconds, numbers.Real) and not isinstance(seconds, bool) and 0.0 < seconds < math.inf:
+        if isinstance(seconds, numbers.Real) and not isinstance(seconds, bool) and 0.0 < float(seconds) < math.inf:
             return float(seconds)
     return None
 
@@ -89,9 +89,9 @@ def describe_environment(env: VecEnv, groups: Sequence[str]) -> dict[str, Any]:
 
     This is ``control_period_s`` in seconds for environments with a ``step_dt``, and ``obs_terms``, ``commands``,
     ``actions`` and ``robot`` for those of Isaac Lab and mjlab with managers, and for environments that describe
-    themselves with a method ``describe(groups)``. What an environment does not provide is left out, and managers that
-    cannot be read are logged once: training does not need them. ``groups`` are the observation groups that the policy
-    reads.
+    themselves with a method ``describe(groups)``. What an environment does not provide is left out. So is what cannot
+    be read, since training does not need it; it is logged, and ``unreadable`` maps names to reasons. ``groups`` are the
+    observation groups that the policy reads.
     """
     base: Any = getattr(env, "unwrapped", env)
     metadata: dict[str, Any] = {}
@@ -99,11 +99,14 @@ def describe_environment(env: VecEnv, groups: Sequence[str]) -> dict[str, Any]:
         metadata["control_period_s"] = period
     manager = getattr(base, "action_manager", None)
     host = None if manager is None else host_functions(manager)
-    describe = getattr(base, "describe", None) if host is None else functools.partial(host.describe, base)
+    own = getattr(env, "describe", None) or getattr(base, "describe", None)
+    describe = own if host is None else functools.partial(host.describe, base)
     if describe is not None:
         try:
             metadata |= describe(groups)
         except Exception as error:  # a project's own managers and terms may lack anything
-            message = "Exports will lack the robot's joints and observations, which could not be read: %s: %s"
-            logger.warning(message, type(error).__name__, error)
+            metadata["unreadable"] = {"environment": f"{type(error).__name__}: {error}"}
+    if unreadable := metadata.get("unreadable"):
+        parts = "; ".join(f"{name} ({reason})" for name, reason in unreadable.items())
+        logger.warning("Exports will lack what could not be read: %s.", parts)
     return metadata

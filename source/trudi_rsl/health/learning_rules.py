@@ -36,6 +36,10 @@ KL_EXCESS = 2.0
 """Path KL in units of eps above which the trust region fails; in steady state the mean is within 10 % of eps."""
 KL_PATIENCE = 20
 """Iterations for which the KL must stay too high, at least."""
+FAR = 10.0
+"""Path KL in units of eps that needs no patience. Healthy runs reach 4 to 8 eps before lambda has grown."""
+FAR_FOR = 3
+"""Iterations before that is judged: the first ones measure little more than the initial policy."""
 USUAL_KL_BOUND = 0.1
 """Smallest of the best bounds in the paper, nats."""
 KL_SETTINGS = ("kl_bound", "learning_rate", "num_learning_epochs", "num_mini_batches")
@@ -93,21 +97,50 @@ def dead_critic(history: History) -> Finding | None:
 
 def kl_above_bound(history: History) -> Finding | None:
     """Find a path KL above the trust region that the multiplier lambda does not reduce."""
-    bound, rate, epochs, _ = (history.settings[name] for name in KL_SETTINGS)
-    path_kl = history.scalars["path_kl"]
+    bound, path_kl = history.settings["kl_bound"], history.scalars["path_kl"]
     violated = _running_median(path_kl) > KL_EXCESS * bound
     since = history.start_of(violated)
     window = path_kl[history.iterations >= since]
     if not violated[-1] or len(window) < kl_iterations(history):
         return None
     level = float(np.median(window))
-    wider = f"agent.algorithm.kl_bound={USUAL_KL_BOUND} or " if bound < USUAL_KL_BOUND else ""
     return Finding(
         f"The path KL stays at {level:.2g} nats, {level / bound:.0f} times the trust region eps = {bound:g}: most "
         "updates only lead back into it.",
-        f"Each iteration changes the policy too much: {wider}agent.algorithm.learning_rate={override_value(rate / 3)}, "
-        f"or fewer agent.algorithm.num_learning_epochs, currently {epochs:g}.",
+        _smaller_steps(history),
         since,
+    )
+
+
+def kl_far_above_bound(history: History) -> Finding | None:
+    """Find a path KL so far above the trust region that it is reported at once.
+
+    :func:`kl_above_bound` takes over when it has lasted long enough.
+    """
+    bound, path_kl = history.settings["kl_bound"], history.scalars["path_kl"]
+    violated = path_kl > FAR * bound
+    since = history.start_of(violated)
+    lasts_for = (history.iterations >= since).sum()
+    lasts = all(map(history.setting, KL_SETTINGS)) and lasts_for >= kl_iterations(history)
+    if not violated[-1] or lasts:
+        return None
+    return Finding(
+        f"The path KL is {path_kl[-1]:.3g} nats, {path_kl[-1] / bound:.0f} times eps = {bound:g}: updates lead far out "
+        "of the trust region.",
+        f"{_smaller_steps(history)} If the multiplier lambda is still growing, watch whether path_kl falls.",
+        since,
+    )
+
+
+def _smaller_steps(history: History) -> str:
+    """Return how to change the policy less in each iteration, as a sentence."""
+    bound, rate, epochs = (history.setting(name) for name in KL_SETTINGS[:3])
+    wider = f"agent.algorithm.kl_bound={USUAL_KL_BOUND} or " if bound is not None and bound < USUAL_KL_BOUND else ""
+    lower = f"agent.algorithm.learning_rate={override_value(rate / 3)}" if rate else "a lower learning_rate"
+    current = f", currently {epochs:g}" if epochs else ""
+    return (
+        f"Each iteration changes the policy too much: {wider}{lower}, or fewer "
+        f"agent.algorithm.num_learning_epochs{current}."
     )
 
 

@@ -61,6 +61,7 @@ RULES = (
     Rule("clipped targets", _RANGE, learning.clipped_targets, learning.CLIPPED_FOR),
     Rule("dead critic", _CRITIC, learning.dead_critic, learning.DEAD_FOR, ("num_bins",)),
     Rule("KL above eps", ("path_kl",), learning.kl_above_bound, learning.kl_iterations, learning.KL_SETTINGS),
+    Rule("KL far above eps", ("path_kl",), learning.kl_far_above_bound, learning.FAR_FOR, ("kl_bound",)),
     Rule("entropy target", _ENTROPY, learning.entropy_target_missed, learning.growth_iterations),
     Rule("saturated actions", ("action_saturation",), learning.saturated_actions, learning.SATURATED_FOR),
     Rule("normaliser drift", ("observation_shift",), simulator.normaliser_drift, simulator.drift_iterations),

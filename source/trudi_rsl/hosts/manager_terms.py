@@ -5,7 +5,7 @@ from __future__ import annotations
 
 import dataclasses
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -13,6 +13,7 @@ import torch
 from torch import Tensor
 
 from trudi_rsl.deploy.contract import as_numbers
+from trudi_rsl.errors import one_line
 
 JOINT_ACTIONS = ("JointPositionAction", "JointVelocityAction", "JointEffortAction")
 """Action terms of both hosts that command ``offset + scale * action`` of joints. In other terms, such as relative joint
@@ -51,12 +52,34 @@ def numbers(values: Tensor) -> Any:
     return as_numbers(values.detach().cpu().numpy().astype(np.float32))
 
 
+def readable(parts: Mapping[str, Callable[[], Any]], unreadable: dict[str, str], prefix: str = "") -> dict[str, Any]:
+    """Return the parts of a description that can be read, None values left out.
+
+    Managers, terms and actuators of projects and later versions may lack anything, and training needs none of it.
+
+    Args:
+        parts: Name of each part to the function that reads it.
+        unreadable: Receives the names of the others and the reasons.
+        prefix: Put before these names.
+    """
+    found = {}
+    for name, read in parts.items():
+        try:
+            value = read()
+        except Exception as error:
+            unreadable[prefix + name] = one_line(f"{type(error).__name__}: {error}")
+        else:
+            if value is not None:
+                found[name] = value
+    return found
+
+
 def describe_managers(
     env: Any,
     groups: Sequence[str],
     term_joints: Callable[[Any], tuple[Sequence[str], Sequence[int]]],
     term_bounds: Callable[[Any], tuple[Tensor, Tensor] | None],
-    describe_robot: Callable[[Any], dict[str, Any]],
+    robot_parts: Callable[[Any], Mapping[str, Callable[[], Any]]],
 ) -> dict[str, Any]:
     """Return the metadata of a manager-based environment for an exported policy.
 
@@ -65,22 +88,38 @@ def describe_managers(
         groups: Observation groups of the policy.
         term_joints: Maps an action term to the names of its joints and their indices among the robot's.
         term_bounds: Maps an action term to the lowest and highest action ``[A]`` that its joints can follow.
-        describe_robot: Maps an action term to the description of its robot.
+        robot_parts: Maps an action term to the functions that read the parts of its robot.
 
     Returns:
-        ``obs_terms``, ``commands`` and, if all action terms command joints, ``actions`` and ``robot``.
+        ``obs_terms``, ``commands`` and, if all action terms command joints, ``actions`` and ``robot``; and
+        ``unreadable``, the names of parts that could not be read (``robot.stiffness``) and the reasons, if there are
+        any.
     """
-    manager = env.action_manager
-    terms = [(name, manager.get_term(name)) for name in manager.active_terms]
-    joints: dict[str, Any] = {}
-    if terms and all(joint_action_kind(term) for _, term in terms):
-        actions = [_affine_action(name, term, *term_joints(term), term_bounds(term)) for name, term in terms]
-        joints = {"actions": actions, "robot": describe_robot(terms[0][1])}
-    return {
-        "obs_terms": _observation_terms(env.observation_manager, groups),
-        "commands": _command_ranges(env.command_manager),
-        **joints,
+    unreadable: dict[str, str] = {}
+
+    def joint_terms() -> list[tuple[str, Any]]:
+        manager = env.action_manager
+        terms = [(name, manager.get_term(name)) for name in manager.active_terms]
+        return terms if all(joint_action_kind(term) for _, term in terms) else []
+
+    def actions() -> list[dict[str, Any]] | None:
+        terms = joint_terms()
+        return [_affine_action(name, term, *term_joints(term), term_bounds(term)) for name, term in terms] or None
+
+    def robot() -> dict[str, Any] | None:
+        terms = joint_terms()
+        parts = readable(robot_parts(terms[0][1]), unreadable, "robot.") if terms else {}
+        # the others are in the order of the joints
+        return parts if "joint_names" in parts else None
+
+    parts = {
+        "obs_terms": lambda: _observation_terms(env.observation_manager, groups),
+        "commands": lambda: _command_ranges(env.command_manager),
+        "actions": actions,
+        "robot": robot,
     }
+    found = readable(parts, unreadable)
+    return found | ({"unreadable": unreadable} if unreadable else {})
 
 
 def _observation_terms(manager: Any, groups: Sequence[str]) -> list[dict[str, Any]]:

@@ -17,28 +17,24 @@ from gymnasium.spaces import Box, Dict, Discrete, MultiDiscrete, Space, Tuple
 from tests.rsl_rl.helpers import runner_cfg
 from trudi_rsl.errors import CheckpointError, ConfigError, NonFiniteError
 from trudi_rsl.hosts.gymnasium.env import GymnasiumVecEnv
+from trudi_rsl.packages import how_to_install
 from trudi_rsl.runners import OnPolicyRunner
 
 CLOCK = "tests.hosts.gymnasium_tasks:trudi-tests/Clock-v0"
 BOX = Box(-1.0, 1.0, (2,), np.float32)
+GRID = Box(-1.0, 1.0, (2, 2), np.float32)
 
 
 def clock(num_envs: int = 3, **env_kwargs: Any) -> GymnasiumVecEnv:
     return GymnasiumVecEnv(CLOCK, num_envs, env_kwargs=env_kwargs)
 
 
-@pytest.mark.parametrize("space", [Discrete(4), MultiDiscrete([2, 3]), Dict({"a": BOX}), Tuple([BOX, BOX])])
 @pytest.mark.parametrize(
-    ("role", "own", "advice"),
-    [
-        ("action_space", Box(0, 5, (2,), np.int64), "1-D Box"),
-        ("observation_space", Box(0, 255, (8, 8, 3), np.uint8), "FlattenObservation"),
-    ],
+    "space", [Discrete(4), MultiDiscrete([2, 3]), Dict({"a": BOX}), Tuple([BOX, BOX]), Box(0, 5, (2,), np.int64), GRID]
 )
-def test_other_spaces_than_vectors_are_refused(role: str, own: Space, advice: str, space: Space) -> None:
-    for refused in (space, own, Box(-1.0, 1.0, (2, 2), np.float32)):
-        with pytest.raises(ConfigError, match=re.escape(str(refused)) + f".*{advice}"):
-            clock(2, **{role: refused})
+def test_other_actions_than_vectors_of_floats_are_refused(space: Space) -> None:
+    with pytest.raises(ConfigError, match=re.escape(str(space)) + r".*1-D Box"):
+        clock(2, action_space=space)
 
 
 @pytest.mark.parametrize(
@@ -98,16 +94,15 @@ def test_sizes_must_be_positive_integers(sizes: dict[str, Any]) -> None:
         GymnasiumVecEnv("HalfCheetah-v5", **sizes)
 
 
-@pytest.mark.parametrize(
-    ("missing", "command"),
-    [("mujoco", 'pip install "gymnasium[mujoco]"'), ("gymnasium", 'pip install "gymnasium[mujoco]>=1.2"')],
-)
-def test_a_missing_package_is_answered_with_the_install_command(missing: str, command: str) -> None:
+@pytest.mark.parametrize("missing", ["mujoco", "gymnasium"])
+def test_a_missing_package_is_answered_with_the_install_command(missing: str) -> None:
     imports = f"import sys; sys.modules[{missing!r}] = None; from trudi_rsl.hosts.gymnasium.env import GymnasiumVecEnv"
     program = [sys.executable, "-c", f"{imports}; GymnasiumVecEnv('HalfCheetah-v5', 1)"]
     done = subprocess.run(program, capture_output=True, text=True, env={"PYTHONPATH": ":".join(sys.path)})
     last_line = done.stderr.strip().splitlines()[-1]
-    assert last_line.startswith("ImportError") and command in last_line
+    # MuJoCo is installed here, so that its failing import has another cause and remedy
+    command = "pip install --force-reinstall mujoco" if missing == "mujoco" else how_to_install()
+    assert last_line.startswith("ImportError") and last_line.endswith(command)
 
 
 @pytest.mark.parametrize(

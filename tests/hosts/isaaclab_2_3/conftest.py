@@ -44,14 +44,20 @@ def make_runner() -> Callable[..., Any]:
 
     from tests.hosts.isaaclab_2_3.point_task import TASK
 
-    def make(log_dir: Path, agent: str = "rsl_rl_trudi_cfg_entry_point", clip_actions: float | None = None) -> Any:
-        env_cfg = load_cfg_from_registry(TASK, "env_cfg_entry_point")
-        agent_cfg = load_cfg_from_registry(TASK, agent)
-        env_cfg.seed, agent_cfg.device = 1, "cpu"
+    def make(
+        log_dir: Path,
+        agent: str = "rsl_rl_trudi_cfg_entry_point",
+        clip_actions: float | None = None,
+        task: str = TASK,
+        num_envs: int = 8,
+    ) -> Any:
+        env_cfg = load_cfg_from_registry(task, "env_cfg_entry_point")
+        agent_cfg = load_cfg_from_registry(task, agent)
+        env_cfg.seed, agent_cfg.device, env_cfg.scene.num_envs = 1, "cpu", num_envs
         if agent != "rsl_rl_cfg_entry_point":
             agent_cfg.num_steps_per_env = 8
             agent_cfg.algorithm.from_dict({k: v for k, v in SMALL.items() if hasattr(agent_cfg.algorithm, k)})
-        env = RslRlVecEnvWrapper(gymnasium.make(TASK, cfg=env_cfg), clip_actions=clip_actions)
+        env = RslRlVecEnvWrapper(gymnasium.make(task, cfg=env_cfg), clip_actions=clip_actions)
         return OnPolicyRunner(env, agent_cfg.to_dict(), log_dir=str(log_dir), device=agent_cfg.device)
 
     return make

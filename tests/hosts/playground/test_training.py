@@ -72,10 +72,9 @@ def test_a_run_resumed_in_another_process_is_bitwise_the_uninterrupted_one(
     with pytest.MonkeyPatch.context() as patch:
         patch.chdir(other)
         train(CARTPOLE, "trudi", "--seed", "3", iterations=2)
-    done = run_script("train.py", *arguments(CARTPOLE, "trudi", "--seed", "3", "--resume", iterations=1), cwd=other)
+    done = run_script("train.py", *arguments(CARTPOLE, "trudi", "--seed", "3", "--resume", iterations=3), cwd=other)
     assert done.returncode == 0, done.stderr
-    # RSL-RL repeats the number of the iteration after which it resumes
-    expected, resumed = read_checkpoint(whole / "model_2.pt"), read_checkpoint(newest_run(other) / "model_1.pt")
+    expected, resumed = (read_checkpoint(run / "model_2.pt") for run in (whole, newest_run(other)))
     for part in ("actor_state_dict", "critic_state_dict"):
         assert all(torch.equal(value, resumed[part][name]) for name, value in expected[part].items())
     leaves = expected["env_state"]["leaves"], resumed["env_state"]["leaves"]

@@ -3,7 +3,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import torch
@@ -62,31 +62,37 @@ def describe(env: Any, groups: Sequence[str]) -> dict[str, Any]:
         groups,
         lambda term: (term.target_names, term.target_ids.tolist()),
         term_bounds,
-        lambda term: _robot(term._entity, env.sim.mj_model),
+        lambda term: _robot_parts(term._entity, env.sim.mj_model),
     )
 
 
-def _robot(entity: Any, model: Any) -> dict[str, Any]:
-    """Return the joints, their default positions and the gains of their position controllers, 0 where there is none.
+def _robot_parts(entity: Any, model: Any) -> dict[str, Callable[[], Any]]:
+    return {
+        "joint_names": lambda: list(entity.joint_names),
+        "default_joint_pos": lambda: numbers(entity.data.default_joint_pos[0]),
+        "stiffness": lambda: numbers(_gains(entity, model, "stiffness", 1)),
+        "damping": lambda: numbers(_gains(entity, model, "damping", 2)),
+    }
 
-    Gains are those of the model or, for actuators whose torques mjlab computes, those of the configuration.
+
+def _gains(entity: Any, model: Any, name: str, bias: int) -> Tensor:
+    """Return gains ``[J]`` of the joints' position controllers, 0 where there is none.
+
+    They are those of the model, in an entry of its actuators' biases, or of the configuration for actuators whose
+    torques mjlab computes.
     """
     names = list(entity.joint_names)
-    gains = {"stiffness": torch.zeros(len(names)), "damping": torch.zeros(len(names))}
+    gains = torch.zeros(len(names))
     for actuator in entity.spec.actuators:
         joint = actuator.target.split("/")[-1]
         # force = gain * ctrl + bias_0 + bias_1 * position + bias_2 * velocity
         if joint in names and model.actuator_biastype[actuator.id] == AFFINE_BIAS:
-            _, bias_1, bias_2 = model.actuator_biasprm[actuator.id, :3]
-            gains["stiffness"][names.index(joint)] -= bias_1
-            gains["damping"][names.index(joint)] -= bias_2
+            gains[names.index(joint)] -= model.actuator_biasprm[actuator.id, bias]
     for actuator in entity.actuators:
-        joints = [names.index(name) for name in actuator.target_names if name in names]
-        for name, gain in gains.items():
-            own = float(getattr(actuator.cfg, name, 0.0))
-            gain[joints] = torch.where(gain[joints] == 0.0, own, gain[joints])
-    values = {"default_joint_pos": entity.data.default_joint_pos[0], **gains}
-    return {"joint_names": names, **{name: numbers(value) for name, value in values.items()}}
+        joints = [names.index(target) for target in actuator.target_names if target in names]
+        own = float(getattr(actuator.cfg, name, 0.0))
+        gains[joints] = torch.where(gains[joints] == 0.0, own, gains[joints])
+    return gains
 
 
 def robot_metadata(env: ManagerBasedRlEnv, run: str) -> dict[str, Any] | None:

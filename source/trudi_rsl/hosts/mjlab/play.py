@@ -54,7 +54,9 @@ def play(args: argparse.Namespace, overrides: Sequence[str] = ()) -> None:
     """
     task = find_task(args.task, args.algo)
     experiment = LOG_ROOT / (args.experiment_name or task.agent_cfg().experiment_name)
-    named = select_checkpoint(experiment, args.load_run or ".*", args.checkpoint or ANY_CHECKPOINT)
+    named = select_checkpoint(
+        experiment, args.load_run or ".*", args.checkpoint or ANY_CHECKPOINT, task.may_have_trained
+    )
     playback = Playback.from_args(args, task.name, named)
     checkpoint, task = playback.checkpoint, Task(task.name, playback.algorithm)
     device = args.device or ("cuda:0" if torch.cuda.is_available() else "cpu")

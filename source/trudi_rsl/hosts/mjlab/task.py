@@ -11,16 +11,21 @@ import re
 import typing
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any, cast
 
 import mjlab  # pyright: ignore[reportMissingImports]
 import tyro  # pyright: ignore[reportMissingImports]
+import yaml
 from hydra.core.override_parser.types import QuotedString
 from mjlab.tasks import registry  # pyright: ignore[reportMissingImports]
 
-from trudi_rsl.checkpoints.format import NAMES, Algorithm
-from trudi_rsl.config.compose import parse_overrides
+from trudi_rsl.checkpoints.file import read_checkpoint
+from trudi_rsl.checkpoints.format import task_of
+from trudi_rsl.choices import NAMES, Algorithm
+from trudi_rsl.config.overrides import parse_overrides
 from trudi_rsl.errors import ConfigError, nearest
+from trudi_rsl.evaluation.identify import is_of_task
 from trudi_rsl.hosts.mjlab.conversion import relative_of_ppo, sibling_from_trudi, why_not
 from trudi_rsl.settings import SETTINGS
 
@@ -50,6 +55,32 @@ class Task:
         if self.algo in ("spo", "dppo", "fpo"):
             return relative_of_ppo(cfg, self.algo)
         return sibling_from_trudi(cfg, self.algo)
+
+    def may_have_trained(self, checkpoint: Path) -> bool:
+        """Return whether a checkpoint is of this task as far as is known; tasks of a robot share a folder of runs.
+
+        PPO's checkpoints do not name their task. The settings of their run tell it apart if it has other observations
+        or another kind of terrain.
+        """
+        if not is_of_task(checkpoint, self.name):
+            return False
+        settings = checkpoint.resolve().parent / "params" / "env.yaml"
+        if task_of(read_checkpoint(checkpoint)) is not None or not settings.is_file():
+            return True
+        cfg = registry.load_env_cfg(self.id)
+        terms = {name: sorted(group.terms) for name, group in cfg.observations.items()}
+        terrain = cfg.scene.terrain and cfg.scene.terrain.terrain_type
+        saved = yaml.load(settings.read_text(), _PlainLoader)
+        saved_terms = {name: sorted(group["terms"]) for name, group in saved["observations"].items()}
+        saved_terrain = saved["scene"]["terrain"] and saved["scene"]["terrain"]["terrain_type"]
+        return (terms, terrain) == (saved_terms, saved_terrain)
+
+
+class _PlainLoader(yaml.SafeLoader):
+    """Reads the plain values of settings that mjlab wrote; Python's objects among them become None."""
+
+
+_PlainLoader.add_multi_constructor("tag:yaml.org,2002:python/", lambda *_: None)
 
 
 def find_task(name: str, algo: str | None = None) -> Task:
