@@ -19,7 +19,7 @@ from trudi_rsl.deploy import Policy, export_checkpoint
 from trudi_rsl.deploy.contract import Contract
 from trudi_rsl.hosts.playground import PlaygroundVecEnv
 
-pytestmark = pytest.mark.slow
+pytestmark = [pytest.mark.slow, pytest.mark.nightly]
 
 QUIET = {"noise_config.level": 0.0, "push_config.enable": False}
 """Neither noise nor pushes, which only the training simulator has."""
