@@ -6,20 +6,16 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
-import gymnasium as gym
 import pytest
 import torch
 from isaaclab.actuators import ActuatorNetLSTMCfg, DCMotorCfg  # pyright: ignore[reportMissingImports]
-from isaaclab.app import launch_simulation  # pyright: ignore[reportMissingImports]
-from isaaclab_rl.rsl_rl import RslRlVecEnvWrapper  # pyright: ignore[reportMissingImports]
-from isaaclab_tasks.utils.parse_cfg import load_cfg_from_registry  # pyright: ignore[reportMissingImports]
 
+from tests.hosts.isaaclab_3_0.in_process import make
 from trudi_rsl.deploy import Contract
 from trudi_rsl.environments.description import describe_environment
 
 pytestmark = pytest.mark.slow
 
-TASK = "Isaac-Cartpole"
 LIMITS = {"saturation_effort": 100.0, "actuator_effort_limit": 100.0, "actuator_velocity_limit": 100.0}
 
 
@@ -39,17 +35,14 @@ class Torques(torch.nn.Module):
 
 def describe(cart: Any) -> dict[str, Any]:
     """Return the metadata of cartpoles, Newton's actuators for the cart made from ``cart``."""
-    import isaaclab_tasks  # noqa: F401  # pyright: ignore[reportMissingImports]
 
-    cfg: Any = load_cfg_from_registry(TASK, "env_cfg_entry_point")
-    cfg.scene.num_envs, cfg.sim.device, cfg.seed = 2, "cpu", 0
-    names = [name for name in cfg.scene.robot.actuators if "cart" in name]
-    cfg.scene.robot.actuators = {**cfg.scene.robot.actuators, **dict.fromkeys(names, cart)}
-    with launch_simulation(cfg):
-        env = RslRlVecEnvWrapper(gym.make(TASK, cfg=cfg))
+    def change(cfg: Any) -> None:
+        others = {name: pole for name, pole in cfg.scene.robot.actuators.items() if "cart" not in name}
+        cfg.scene.robot.actuators = {"cart": cart, **others}
+
+    with make("Isaac-Cartpole", 2, change) as env:
         metadata = describe_environment(env, ["policy"])
         size = env.get_observations()["policy"].shape[-1]
-        env.close()
     contract = Contract.from_metadata({"obs_dims": {"policy": size}, **metadata})
     assert contract.num_obs == size and contract.robot is not None and contract.actions
     return metadata
