@@ -7,6 +7,7 @@ TASK := HalfCheetah-v5
 RUNS := logs/rsl_rl/halfcheetah-v5
 
 PY := $(VENV)/bin/python
+TRUDI := $(PY) -m trudi_rsl
 # The environment is fresh while the files that say what to install are the ones it was made from.
 ENV_KEY := $(shell cat setup.py constraints.txt | cksum | cut -d ' ' -f 1)
 STAMP := $(VENV)/.installed-$(ENV_KEY)
@@ -24,22 +25,25 @@ help:  ## List the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-10s %s\n", $$1, $$2 }' Makefile
 
 install: $(STAMP)  ## Make .venv and install the package with everything it can use
+	@echo 'Installed. Next: source $(VENV)/bin/activate'
+	@echo '                 trudi tasks    (what can be trained here)'
 
 train: $(STAMP)  ## Train HalfCheetah-v5 with TruDi on the CPU, then evaluate, export and plot it
 	@set -eu; \
-	$(PY) scripts/train.py --task $(TASK) --algo trudi --seed 1 --device cpu --run_name quickstart --headless; \
+	$(TRUDI) train --task $(TASK) --algo trudi --seed 1 --device cpu --run_name quickstart; \
 	run=$$(ls -dt $(RUNS)/*_quickstart | head -n 1); \
-	checkpoint=$$(ls "$$run"/model_*.pt | sort -V | tail -n 1); \
-	test -f "$$checkpoint" || { echo "Training left no checkpoint in $$run." >&2; exit 1; }; \
-	$(PY) scripts/play.py --task $(TASK) --checkpoint "$$checkpoint" --sampler ode --episodes 10; \
-	$(PY) scripts/export.py --checkpoint "$$checkpoint"; \
-	$(PY) scripts/plot.py "$$run"; \
+	$(TRUDI) play --checkpoint "$$run" --sampler ode --episodes 10; \
+	$(TRUDI) export --checkpoint "$$run"; \
+	$(TRUDI) plot "$$run"; \
 	echo; \
 	echo "Run folder: $$run"; \
-	echo "Newest checkpoint: $$checkpoint"; \
 	echo "All files:"; \
 	find "$$run" -type f | sort -V | sed 's/^/  /'; \
-	echo "Watch the curves: $(VENV)/bin/tensorboard --logdir $(RUNS)"
+	echo; \
+	echo "Next: source $(VENV)/bin/activate"; \
+	echo "      trudi tasks"; \
+	echo "      trudi doctor $$run"; \
+	echo "      tensorboard --logdir $(RUNS)"
 
 benchmark: $(STAMP)  ## Measure what docs/results.md shows (hours; continues where it was interrupted)
 	$(PY) benchmarks/throughput.py
@@ -96,6 +100,6 @@ $(STAMP): | $(PY)
 	@echo "Installing torch (1 to 5 minutes: the CPU build is 0.2 GB, the CUDA build several GB)."
 	@$(PIP_INSTALL) torch
 	@echo "Installing trudi_rsl, RSL-RL, Gymnasium with MuJoCo, and the tools (1 to 2 minutes)."
-	@$(PIP_INSTALL) --editable '.[all]'
+	@$(PIP_INSTALL) --editable '.[all,dev]'
 	@rm -f $(VENV)/.installed-*
 	@touch $@

@@ -5,8 +5,8 @@
 of their own: they install rsl-rl-lib without its dependencies into a folder of the running environment and put that
 first on the import path; `tests/rsl_rl/test_compat.py` checks that it is used.
 
-`hosts`: real Isaac Lab, mjlab and MuJoCo Playground, each in an environment of its own (tests/hosts/environments.py),
-with this package installed from a wheel.
+`hosts`: real Isaac Lab, mjlab, MuJoCo Playground and ManiSkill, each in an environment of its own
+(tests/hosts/environments.py), with this package installed from a wheel.
 """
 
 import os
@@ -58,6 +58,7 @@ def hosts(session: nox.Session, host: Host) -> None:
         except BuildError as error:
             session.error(str(error))
         environment = python.parents[1]
+        variables = host.variables(environment) if host.variables else {}
         for rsl_rl in host.rsl_rl or (None,):
             path = [package] if rsl_rl is None else [_rsl_rl(session, python, environment, rsl_rl), package]
             # Replaces pyproject.toml's pythonpath, which would put the sources before the installed package.
@@ -74,6 +75,7 @@ def hosts(session: nox.Session, host: Host) -> None:
                     "JAX_COMPILATION_CACHE_DIR": str(environment / "jax"),
                     "TRUDI_EXPECT_HOST": host.name,
                     "TRUDI_EXPECT_RSL_RL": rsl_rl,
+                    **variables,
                 },
                 external=True,
             )

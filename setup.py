@@ -11,6 +11,10 @@ EXTRAS = {
     "eval": ["matplotlib", "imageio", "imageio-ffmpeg"],
     # Starts the runs of a sweep, on one machine or on Slurm.
     "sweep": ["submitit"],
+}
+# Everything that a command can use, named in every hint; other simulators have environments of their own.
+EXTRAS["all"] = sorted({requirement for requirements in EXTRAS.values() for requirement in requirements})
+EXTRAS |= {
     # pyright is a Node program; its `nodejs` extra brings Node as a wheel, so linting needs nothing from the system.
     "dev": [
         "pytest>=8.1",
@@ -24,7 +28,6 @@ EXTRAS = {
         "scipy",
     ],
 }
-EXTRAS["all"] = sorted({requirement for requirements in EXTRAS.values() for requirement in requirements})
 
 setup(
     name="trudi_rsl",
@@ -44,6 +47,7 @@ setup(
         "trudi_rsl.configs": ["**/*.yaml"],
     },
     entry_points={
+        "console_scripts": ["trudi = trudi_rsl.commands.program:main"],
         # Loaded by `isaaclab train` and its siblings before they look up a task.
         "isaaclab.tasks": ["trudi_rsl = trudi_rsl.hosts.isaaclab.registration"],
         # Loaded by `import mjlab`.
@@ -52,6 +56,7 @@ setup(
         "trudi_rsl.hosts": [
             "gymnasium = trudi_rsl.hosts.gymnasium.host:HOST",
             "isaaclab = trudi_rsl.hosts.launched:ISAACLAB",
+            "maniskill = trudi_rsl.hosts.maniskill.host:HOST",
             "mjlab = trudi_rsl.hosts.launched:MJLAB",
             "playground = trudi_rsl.hosts.playground.host:HOST",
         ],

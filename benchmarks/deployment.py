@@ -27,15 +27,16 @@ from rsl_rl.env import VecEnv
 from tensordict import TensorDict
 from torch import Tensor
 
+from trudi_rsl.choices import MODE_RUNS, TIMED_CALLS, Precision
+from trudi_rsl.config.run_folder import newest_checkpoint
 from trudi_rsl.deploy import ExportOptions, ExportReport, Policy, export_checkpoint, export_policy
-from trudi_rsl.deploy.latency import CALLS_PER_TURN, NUM_CALLS, RUNTIMES
+from trudi_rsl.deploy.latency import CALLS_PER_TURN, RUNTIMES
 from trudi_rsl.deploy.latency import measure as time_files
-from trudi_rsl.deploy.onnx_file import Precision
 from trudi_rsl.deploy.provenance import machine
 from trudi_rsl.deploy.runtime import open_session
-from trudi_rsl.evaluation.behaviour import NUM_RUNS, Behaviour, record
+from trudi_rsl.evaluation.behaviour import Behaviour, record
 from trudi_rsl.evaluation.episodes import evaluate
-from trudi_rsl.evaluation.identify import load_run_settings, newest_checkpoint, read_subject
+from trudi_rsl.evaluation.identify import load_run_settings, read_subject
 from trudi_rsl.evaluation.measurement import Evaluation, EvaluationCfg
 from trudi_rsl.evaluation.samplers import SamplerCfg
 from trudi_rsl.hosts.registry import SIMULATION, make_env
@@ -64,7 +65,7 @@ CHEETAH_SKIP, CHEETAH_STEPS = 5, 1000
 
 def latency(quick: bool) -> Record:
     """Export policies with random weights, which take as long as trained ones, and time one action at a time."""
-    num_calls = CALLS_PER_TURN if quick else NUM_CALLS
+    num_calls = CALLS_PER_TURN if quick else TIMED_CALLS
     torch.set_num_threads(1)
     torch.manual_seed(0)
     obs, bound = TensorDict({"policy": torch.randn(1, NUM_OBS)}, batch_size=[1]), torch.ones(NUM_ACTIONS)
@@ -146,10 +147,10 @@ def drive(task: str, checkpoint: Path, options: dict[str, Any]) -> Record:
 
 def behaviour(checkpoint: Path, folder: Path, options: dict[str, Any]) -> Record:
     """Return the behaviours of a variant of the multimodal task's policy."""
-    many = ExportOptions(batch_size=NUM_RUNS, latent_input=True, **options)
+    many = ExportOptions(batch_size=MODE_RUNS, latent_input=True, **options)
     file = export_checkpoint(checkpoint, folder, many).latent_onnx
     assert file is not None
-    env = environments(MULTIMODAL, checkpoint, NUM_RUNS, fixed_start=True)
+    env = environments(MULTIMODAL, checkpoint, MODE_RUNS, fixed_start=True)
     torch.manual_seed(SEED)
     found = Behaviour.classify(*record(env, ExportedPolicy(file), progress=False), find_modes(MULTIMODAL)).to_dict()
     del found["runs"]

@@ -26,10 +26,11 @@ from runs import LOGGED, QUICK_ITERATIONS, Job, learning_curve, main, settings_o
 
 from trudi_rsl.config import load_params
 from trudi_rsl.config.event_file import read_run
+from trudi_rsl.config.run_folder import newest_checkpoint
 from trudi_rsl.evaluation.behaviour import measure_behaviour
 from trudi_rsl.evaluation.chains import chain_figure, chain_paths, load_diffusion_policy, reset_observation
 from trudi_rsl.evaluation.episodes import evaluate
-from trudi_rsl.evaluation.identify import newest_checkpoint, read_subject
+from trudi_rsl.evaluation.identify import read_subject
 from trudi_rsl.evaluation.measurement import Evaluation, EvaluationCfg
 from trudi_rsl.evaluation.policies import load_policy
 from trudi_rsl.evaluation.samplers import GAUSSIAN_POLICIES, SamplerCfg

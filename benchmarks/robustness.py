@@ -30,10 +30,10 @@ from runs import LOGGED, Job, learning_curve, main, one_thread, run_folder
 
 from trudi_rsl.checkpoints.file import read_checkpoint
 from trudi_rsl.config.event_file import read_run
-from trudi_rsl.config.run_folder import find_checkpoint
+from trudi_rsl.config.run_folder import find_checkpoint, newest_checkpoint
 from trudi_rsl.errors import CheckpointError
 from trudi_rsl.evaluation.behaviour import measure_behaviour
-from trudi_rsl.evaluation.identify import newest_checkpoint, read_subject
+from trudi_rsl.evaluation.identify import read_subject
 from trudi_rsl.hosts.registry import SIMULATION
 from trudi_rsl.tasks import find_modes
 

@@ -8,9 +8,9 @@ WORKDIR /opt/trudi_rsl
 COPY constraints.txt .
 RUN pip install --no-cache-dir -c constraints.txt ${TORCH_INDEX:+--index-url "${TORCH_INDEX}"} torch
 COPY . .
-RUN pip install --no-cache-dir -c constraints.txt '.[gymnasium,export,eval]'
+RUN pip install --no-cache-dir -c constraints.txt '.[all]'
 
 # Runs are written below the working directory: mount a folder there to keep them.
 WORKDIR /runs
-ENTRYPOINT ["python", "/opt/trudi_rsl/scripts/train.py"]
+ENTRYPOINT ["trudi", "train"]
 CMD ["--task", "HalfCheetah-v5", "--algo", "trudi", "--device", "cpu"]

@@ -1,119 +1,15 @@
 # SPDX-License-Identifier: BSD-3-Clause
-"""Evaluate many checkpoints side by side: fresh episodes, and statistics over seeds and tasks with intervals.
+"""``trudi evaluate`` from a checkout, which need not be installed."""
 
-PATH is a checkpoint, a run folder (its newest checkpoint), a folder above run folders, or a pattern of those in quotes.
-Runs of one algorithm are the seeds of one group; NAME=PATH names a group. env.name=value overrides a setting of the
-simulator. Evaluations with the same options are stored and not repeated.
-"""
-
-from __future__ import annotations
-
-import argparse
-from datetime import datetime
+import sys
+from functools import partial
 from pathlib import Path
-from typing import get_args
 
+sys.path.append(str(Path(__file__).resolve().parents[1] / "source"))
 
-def parse() -> argparse.Namespace:
-    """Return the flags; ``overrides`` are those of the simulator."""
-    from trudi_rsl.command_line import Parser
-    from trudi_rsl.evaluation.episodes import EVALUATION_SEED
-    from trudi_rsl.policies.actor_critic import SAMPLERS, InitialLatent
+from trudi_rsl.commands.program import run
 
-    parser = Parser(__doc__)
-    parser.add_argument("paths", nargs="*", metavar="[NAME=]PATH", help="what to evaluate, and env.name=value")
-    parser.add_argument("--sampler", nargs="*", choices=SAMPLERS, default=["ode"], help="how to act (default: ode)")
-    parser.add_argument(
-        "--score_scale", nargs="*", type=float, default=[1.0], help="score scales c of ode, above 0 (default: 1)"
-    )
-    parser.add_argument(
-        "--num_candidates",
-        nargs="*",
-        type=int,
-        default=[20],
-        help="candidates K of best_of_k, at least 1 (default: 20)",
-    )
-    parser.add_argument(
-        "--initial_latent",
-        nargs="*",
-        choices=get_args(InitialLatent),
-        default=[None],
-        help="starts of ode (default: the policy's own)",
-    )
-    parser.add_argument("--episodes", type=int, default=32, help="episodes per checkpoint and sampler (default: 32)")
-    parser.add_argument("--num_envs", type=int, help="environments stepped together (default: episodes, at most 64)")
-    parser.add_argument(
-        "--seed",
-        type=int,
-        default=EVALUATION_SEED,
-        help=f"seed of simulators and samplers (default: {EVALUATION_SEED})",
-    )
-    parser.add_argument("--device", default="cpu", help="device to compute on (default: cpu)")
-    parser.add_argument("--num_threads", type=int, help="CPU threads of torch (default: the run's)")
-    parser.add_argument("--metric", choices=["return", "success"], default="return", help="what to compare")
-    parser.add_argument(
-        "--normalize", nargs="*", default=[], metavar="TASK=low,high", help="returns of a task that count as 0 and 1"
-    )
-    parser.add_argument("--reference", type=Path, help="YAML or JSON file of TASK: [low, high]")
-    parser.add_argument("--by_task", "--by-task", action="store_true", help="statistics of each task alone")
-    parser.add_argument("--output", type=Path, help="folder of the results (default: logs/evaluation/<timestamp>)")
-    args = parser.parse_all()
-    args.overrides = [text for text in args.paths if text.lstrip("+").startswith("env.") and "=" in text]
-    args.paths = [text for text in args.paths if text not in args.overrides]
-    return args
-
-
-def run(args: argparse.Namespace) -> None:
-    """Check everything, run what is missing, compare, and write."""
-    from trudi_rsl.command_line import require_new
-    from trudi_rsl.deploy.provenance import commit, versions
-    from trudi_rsl.evaluation.comparison import compare, read_ranges, require_ranges
-    from trudi_rsl.evaluation.identify import describe_mixtures, find_subjects
-    from trudi_rsl.evaluation.measurement import Evaluation, EvaluationCfg, measure_all
-    from trudi_rsl.evaluation.samplers import expand_samplers, supported_samplers
-    from trudi_rsl.evaluation.tables import FILES, as_markdown, write_comparison
-    from trudi_rsl.hosts.registry import SIMULATION
-
-    samplers = expand_samplers(args.sampler, args.score_scale, args.num_candidates, args.initial_latent)
-    cfg = EvaluationCfg(args.episodes, args.num_envs, args.seed, args.device, args.num_threads, tuple(args.overrides))
-    ranges = read_ranges(args.normalize, args.reference)
-    output = args.output or Path("logs", "evaluation", datetime.now().strftime("%Y-%m-%d_%H-%M-%S"))
-    require_new(*(output / name for name in FILES))
-    subjects = find_subjects(args.paths)
-    if not args.by_task and args.metric == "return":
-        require_ranges((subject.task for subject in subjects), ranges)
-    chosen = [supported_samplers(samplers, subject.algorithm) for subject in subjects]
-    evaluations = [
-        Evaluation(subject, sampler, cfg, SIMULATION)
-        for subject, (supported, _) in zip(subjects, chosen, strict=True)
-        for sampler in supported
-    ]
-
-    measurements = measure_all(evaluations)
-    comparison = compare(measurements, ranges, args.by_task, args.metric)
-    comparison.notes.extend(describe_mixtures(subjects))
-    comparison.notes.extend(dict.fromkeys(reason for _, reasons in chosen for reason in reasons))
-    about = {
-        "options": {name: str(value) if isinstance(value, Path) else value for name, value in vars(args).items()},
-        "versions": versions(),
-        "commit": commit(),
-    }
-    output.mkdir(parents=True, exist_ok=True)
-    write_comparison(comparison, measurements, output, about)
-    print(f"\n{as_markdown(comparison, improvements=False)}\n\nResults: {output}")
-
-
-def main() -> None:
-    """Evaluate; report a user's mistake in one line."""
-    try:
-        from trudi_rsl.errors import CheckpointError, ConfigError, NonFiniteError
-    except ImportError as error:
-        raise SystemExit(f"Error: {error}") from None
-    try:
-        run(parse())
-    except (CheckpointError, ConfigError, NonFiniteError, ImportError, OSError) as error:
-        raise SystemExit(f"Error: {error}") from None
-
+main = partial(run, "evaluate")
 
 if __name__ == "__main__":
-    main()
+    sys.exit(main(sys.argv[1:]))

@@ -1,96 +1,15 @@
 # SPDX-License-Identifier: BSD-3-Clause
-"""Play a trained policy: whole episodes, their statistics, and a video if asked for.
+"""``trudi play`` from a checkout, which need not be installed."""
 
-Settings of the simulator are those of the run, for Isaac Lab and mjlab those of the task; env.name=value overrides one.
-A task of Isaac Lab or mjlab also exports the policy, and without --episodes plays until Ctrl-C. With --every_checkpoint
-all checkpoints of the run are evaluated, and nothing is exported.
-"""
-
-from __future__ import annotations
-
-import argparse
+import sys
+from functools import partial
 from pathlib import Path
-from typing import get_args
 
+sys.path.append(str(Path(__file__).resolve().parents[1] / "source"))
 
-def parse() -> tuple[argparse.Namespace, list[str]]:
-    """Return the flags, and what is left: overrides, and flags of the task's simulator."""
-    from trudi_rsl.checkpoints.format import NAMES
-    from trudi_rsl.command_line import Parser
-    from trudi_rsl.policies.actor_critic import SAMPLERS, InitialLatent
+from trudi_rsl.commands.program import run
 
-    parser = Parser(__doc__)
-    parser.add_argument("--task", required=True, help="task the policy was trained on")
-    parser.add_argument("--algo", choices=list(NAMES), help="expected algorithm of the checkpoint (default: any)")
-    parser.add_argument(
-        "--checkpoint",
-        help="a file, a run folder, or a regular expression of file names in the run (default: the newest of the "
-        "newest run of --task and --algo)",
-    )
-    parser.add_argument(
-        "--every_checkpoint",
-        action="store_true",
-        help="evaluate all model_<iteration>.pt of the checkpoint's folder alike, and let best.pt there name the one "
-        "with the highest mean return",
-    )
-    parser.add_argument("--experiment_name", help="folder of the runs to look in (default: from the task)")
-    parser.add_argument("--load_run", help="regular expression of the run folder's name (default: the newest run)")
-    parser.add_argument(
-        "--sampler",
-        choices=SAMPLERS,
-        default="ode",
-        help="how to act (default: ode); a Gaussian policy takes its mean with ode and samples with sde",
-    )
-    parser.add_argument("--score_scale", type=float, help="score scale c of ode, above 0 (default: 1)")
-    parser.add_argument(
-        "--initial_latent",
-        choices=get_args(InitialLatent),
-        help="start of ode (default: random; zeros for dppo and fpo)",
-    )
-    parser.add_argument("--num_candidates", type=int, help="candidates K of best_of_k, at least 1 (default: 20)")
-    parser.add_argument(
-        "--episodes", type=int, help="episodes to run (Gymnasium and --every_checkpoint: 10 unless given)"
-    )
-    parser.add_argument("--num_envs", type=int, help="environments stepped together (default: episodes, at most 64)")
-    parser.add_argument("--seed", type=int, help="seed of simulator and sampler (default: the run's)")
-    parser.add_argument("--device", help="device to compute on (default: the run's if there is one, else cpu)")
-    parser.add_argument("--video", action="store_true", help="also write videos/play.mp4 (or .gif) into the run folder")
-    parser.add_argument("--video_length", type=int, help="longest video in steps (Gymnasium: 1000)")
-    parser.add_argument("--headless", action="store_true", help="open no window; Gymnasium tasks never do")
-    parser.add_argument("--num_threads", type=int, help="CPU threads of torch")
-    parser.add_argument("--results", type=Path, help="JSON file to write with return, length, success of each episode")
-    args, rest = parser.parse_known_args()
-    args.flags = parser.flags
-    return args, rest
-
-
-def play(args: argparse.Namespace, rest: list[str]) -> None:
-    """Play in the simulator of the task."""
-    from trudi_rsl.errors import ConfigError
-    from trudi_rsl.evaluation.episodes import PLAYED_EPISODES
-    from trudi_rsl.hosts import registry
-
-    if args.every_checkpoint:
-        if args.video:
-            raise ConfigError("--every_checkpoint records no video. Leave out --video, and record best.pt afterwards.")
-        if args.results:
-            raise ConfigError("--results is for the episodes of one checkpoint; leave out --every_checkpoint.")
-        args.episodes = PLAYED_EPISODES if args.episodes is None else args.episodes
-    registry.play(args, rest)
-
-
-def main() -> None:
-    """Play; report a user's mistake in one line."""
-    try:
-        from trudi_rsl.errors import CheckpointError, ConfigError, NonFiniteError
-        from trudi_rsl.evaluation.video import VideoError
-    except ImportError as error:
-        raise SystemExit(f"Error: {error}") from None
-    try:
-        play(*parse())
-    except (CheckpointError, ConfigError, NonFiniteError, VideoError, ImportError, OSError) as error:
-        raise SystemExit(f"Error: {error}") from None
-
+main = partial(run, "play")
 
 if __name__ == "__main__":
-    main()
+    sys.exit(main(sys.argv[1:]))

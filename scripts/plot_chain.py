@@ -1,90 +1,15 @@
 # SPDX-License-Identifier: BSD-3-Clause
-"""Draw the denoising chains of a TruDi checkpoint at one observation, by the SDE and by the ODE with c = 0.5 and c = 1.
+"""``trudi chains`` from a checkout, which need not be installed."""
 
-The observation is the first one of an episode of the checkpoint's task, or that of a file. env.name=value overrides a
-setting of the simulator, as env.env_kwargs.fixed_start=true. Writes a PNG and an SVG.
-"""
-
-from __future__ import annotations
-
-import argparse
+import sys
+from functools import partial
 from pathlib import Path
 
+sys.path.append(str(Path(__file__).resolve().parents[1] / "source"))
 
-def parse() -> argparse.Namespace:
-    """Return the flags and overrides."""
-    from trudi_rsl.command_line import Parser
+from trudi_rsl.commands.program import run
 
-    parser = Parser(__doc__)
-    parser.add_argument("--checkpoint", required=True, help="a file, or a run folder for its newest")
-    parser.add_argument(
-        "--obs", type=Path, help="a .npy file with all numbers that the actor sees (default: those of the task's reset)"
-    )
-    parser.add_argument("--seed", type=int, default=0, help="seed of the reset and of the chains (default: 0)")
-    parser.add_argument("--dims", type=int, nargs="+", help="action dimensions to draw (default: the first two)")
-    parser.add_argument("--num_paths", type=int, default=4000, help="chains per sampler, at least 2 (default: 4000)")
-    parser.add_argument(
-        "--output",
-        type=Path,
-        help="pictures to write, without suffix, which must not exist (default: chain beside the checkpoint, replaced "
-        "if it exists)",
-    )
-    parser.add_argument("overrides", nargs="*", metavar="env.name=value", help="settings of the simulator")
-    return parser.parse_all()
-
-
-def draw(args: argparse.Namespace) -> list[Path]:
-    """Draw the chains and return the pictures."""
-    import torch
-
-    from trudi_rsl.command_line import require_new
-    from trudi_rsl.errors import ConfigError
-    from trudi_rsl.evaluation.chains import (
-        chain_figure,
-        chain_paths,
-        load_diffusion_policy,
-        read_observation,
-        reset_observation,
-    )
-    from trudi_rsl.evaluation.identify import find_checkpoints
-    from trudi_rsl.evaluation.pictures import SUFFIXES, save_pictures
-    from trudi_rsl.hosts.registry import SIMULATION
-
-    checkpoint, *others = find_checkpoints(args.checkpoint)
-    if others:
-        raise ConfigError(f"{args.checkpoint} names {1 + len(others)} checkpoints; the chains of one are drawn.")
-    actor_critic, spec = load_diffusion_policy(checkpoint)
-    dims = list(range(min(2, actor_critic.num_actions))) if args.dims is None else args.dims
-    if not all(0 <= dim < actor_critic.num_actions for dim in dims):
-        raise ConfigError(f"--dims must be among 0 .. {actor_critic.num_actions - 1}; got {dims}.")
-    stem = args.output or checkpoint.with_name("chain")
-    if args.output:
-        require_new(*(stem.with_name(f"{stem.name}{suffix}") for suffix in SUFFIXES))
-    if args.obs is None:
-        obs = reset_observation(checkpoint, actor_critic, spec, SIMULATION, args.seed, args.overrides)
-        where = f"first observation of seed {args.seed}"
-    elif args.overrides:
-        raise ConfigError("With --obs there is no simulator whose settings could be overridden.")
-    else:
-        obs, where = read_observation(args.obs, actor_critic.actor.num_obs), args.obs.name
-    torch.manual_seed(args.seed)
-    figure = chain_figure(chain_paths(actor_critic, obs, args.num_paths), dims, f"{spec['task']}, {where}")
-    return save_pictures(figure, stem)
-
-
-def main() -> None:
-    """Draw; report a user's mistake in one line."""
-    try:
-        from trudi_rsl.errors import CheckpointError, ConfigError, NonFiniteError
-    except ImportError as error:
-        raise SystemExit(f"Error: {error}") from None
-    try:
-        files = draw(parse())
-    except (CheckpointError, ConfigError, NonFiniteError, ImportError, OSError) as error:
-        raise SystemExit(f"Error: {error}") from None
-    for file in files:
-        print(f"Denoising chains: {file}")
-
+main = partial(run, "chains")
 
 if __name__ == "__main__":
-    main()
+    sys.exit(main(sys.argv[1:]))

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: BSD-3-Clause
-"""Command-line parsing of all scripts. Imports no torch, so that --help and errors are immediate."""
+"""Command-line parsing of all commands. Imports no torch, so that --help and errors are immediate."""
 
 from __future__ import annotations
 
@@ -15,12 +15,28 @@ from trudi_rsl.errors import ConfigError, nearest
 class Parser(argparse.ArgumentParser):
     """An argument parser without abbreviations, with one-line errors that name the flags nearest to an unknown one.
 
-    ``--help`` shows the description unchanged. Arguments are those of :class:`argparse.ArgumentParser`.
+    ``--help`` shows the description unchanged.
+
+    Args:
+        description: What the command does.
+        command: Its name, after ``trudi``.
+        **kwargs: Further arguments of :class:`argparse.ArgumentParser`.
     """
 
-    def __init__(self, description: str | None, **kwargs: Any) -> None:
+    def __init__(self, description: str | None, command: str, **kwargs: Any) -> None:
         formatter = argparse.RawDescriptionHelpFormatter
-        super().__init__(description=description, allow_abbrev=False, formatter_class=formatter, **kwargs)
+        names = {"prog": f"trudi {command}", "description": description}
+        super().__init__(**names, allow_abbrev=False, formatter_class=formatter, **kwargs)
+
+    def add_former_names(self) -> None:
+        """Add the flag of :func:`~trudi_rsl.task_names.register_former_names`."""
+        self.add_argument(
+            "--task_was",
+            action="append",
+            default=[],
+            metavar="OLD=NEW",
+            help="a task that has moved to another module: its name in checkpoints, and now (default: --task)",
+        )
 
     @property
     def flags(self) -> list[str]:
@@ -53,7 +69,7 @@ def require_new(*files: Path, flag: str = "--output") -> None:
 
 
 def refuse_flags(rest: Iterable[str], known: Iterable[str]) -> None:
-    """Raise a ConfigError with the nearest ``known`` flags if one of a script's unparsed arguments is a flag."""
+    """Raise a ConfigError with the nearest ``known`` flags if one of a command's unparsed arguments is a flag."""
     flags = [flag for flag in known if flag.startswith("--")]
     for text in rest:
         if text.startswith("-"):

@@ -57,7 +57,7 @@ def check_launch(distributed: bool) -> None:
     Raises:
         ConfigError: With the command to use.
     """
-    command = "torchrun --nproc_per_node=PROCESSES scripts/train.py --distributed ..."
+    command = "torchrun --nproc_per_node=PROCESSES -m trudi_rsl train --distributed ..."
     if distributed and not all(name in os.environ for name in TORCHRUN_VARIABLES):
         raise ConfigError(f"--distributed trains in several processes, which torchrun starts: {command}")
     if not distributed and (world_size := current_ranks().world_size) > 1:

@@ -7,21 +7,31 @@ import contextlib
 import difflib
 from collections.abc import Iterable, Iterator
 from pathlib import Path
+from typing import ClassVar
 
 
-class ConfigError(ValueError):
+class UserError(Exception):
+    """A problem that the user can solve: its message is one line that says how, and needs no traceback."""
+
+    exit_status: ClassVar[int] = 1
+    """Exit status of a command that it ends."""
+
+
+class ConfigError(UserError, ValueError):
     """A configuration value or override that cannot work."""
 
+    exit_status = 2
 
-class CheckpointError(RuntimeError):
+
+class CheckpointError(UserError, RuntimeError):
     """A checkpoint of another task, algorithm, shape or format than the one it is loaded into."""
 
 
-class NonFiniteError(RuntimeError):
+class NonFiniteError(UserError, RuntimeError):
     """NaN or infinity in the simulator's observations or rewards, or in the policy's actions."""
 
 
-class ProcessLostError(RuntimeError):
+class ProcessLostError(UserError, RuntimeError):
     """Another process of the same training is gone, so this one cannot go on."""
 
 

@@ -1,11 +1,13 @@
 # SPDX-License-Identifier: BSD-3-Clause
-"""Checks of plain values that come from somebody else's file."""
+"""Plain values: checks of those from somebody else's file, and a copy of settings that holds nothing else."""
 
 from __future__ import annotations
 
 import math
+import numbers
 from collections import deque
 from collections.abc import Iterator, Mapping
+from pathlib import PurePath
 from typing import Any, TypeGuard
 
 MOST_LEVELS = 32
@@ -65,3 +67,25 @@ def is_count(value: object, lowest: int = 1) -> bool:
 def is_finite(value: object) -> TypeGuard[float]:
     """Return whether a value is a number other than NaN and infinity."""
     return isinstance(value, (int, float)) and not isinstance(value, bool) and abs(value) < math.inf
+
+
+def as_plain(value: object) -> Any:
+    """Return a copy of settings that holds only what a checkpoint may: mappings, lists, text, numbers and None.
+
+    Tuples become lists, paths text, and NumPy's numbers Python's; keys whose values are anything else are left out.
+    """
+    if isinstance(value, Mapping):
+        return {str(name): as_plain(part) for name, part in value.items() if not _is_foreign(part)}
+    if isinstance(value, (list, tuple, set, frozenset)):
+        return [as_plain(part) for part in value if not _is_foreign(part)]
+    if isinstance(value, numbers.Number) and not isinstance(value, (bool, int, float)):
+        return value.item()  # type: ignore[attr-defined]
+    return str(value) if isinstance(value, PurePath) else value
+
+
+def _is_foreign(value: object) -> bool:
+    return not (
+        value is None
+        or isinstance(value, (str, bool, int, float, Mapping, list, tuple, set, frozenset, PurePath))
+        or (isinstance(value, numbers.Number) and hasattr(value, "item"))
+    )

@@ -366,9 +366,8 @@ def fields_from_trudi(algo: LearnerAlgorithm) -> list[str]:
 
 def family_overrides(algo: LearnerAlgorithm) -> dict[str, Any]:
     """Return the values that turn a section of TruDi into one of another algorithm in the same schema."""
-    kept = fields_from_trudi(algo)
     values = TruDiCfg().to_dict() | SETTINGS[algo]().to_dict()
-    return {name: value for name, value in values.items() if name not in kept}
+    return {name: value for name, value in values.items() if name not in fields_from_trudi(algo)}
 
 
 def schema_fields(cls: type) -> list[tuple[str, Any, Any]]:
@@ -397,4 +396,5 @@ def _plain(value: Any) -> Any:
 
 
 def _yaml_hint(value: object) -> str:
-    return " YAML reads 1.0e4 as text; write 10000.0 or 1.0e+4." if isinstance(value, str) else ""
+    digits = str(value).lower().replace("e", "", 1).replace(".", "", 1).lstrip("+-")
+    return " YAML reads 1.0e4 as text; write 10000.0 or 1.0e+4." if isinstance(value, str) and digits.isdigit() else ""

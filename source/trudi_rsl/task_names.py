@@ -1,12 +1,38 @@
 # SPDX-License-Identifier: BSD-3-Clause
-"""Matching the names of a task: versions, variants for playing, and names changed between Isaac Lab 2.3 and 3.0."""
+"""Matching the names of a task: versions, variants for playing, Isaac Lab 2.3's and 3.0's, those before it moved."""
 
 from __future__ import annotations
 
 import re
 from collections.abc import Iterable
 
+from trudi_rsl.errors import ConfigError
+
 _SUFFIXES = re.compile(r"(-Play)?(-v\d+)?$")
+_present_names: dict[str, str] = {}
+
+
+def register_former_name(former: str, task: str) -> None:
+    """Let checkpoints that name a task ``former``, as when it was in another module, be those of ``task``."""
+    _present_names[former] = task
+
+
+def register_former_names(texts: Iterable[str], task: str | None = None) -> None:
+    """Register former names given as ``OLD=NEW``, or as ``OLD`` for the name ``task``.
+
+    Raises:
+        ConfigError: If one has no new name.
+    """
+    for text in texts:
+        former, _, present = text.partition("=")
+        if not (present := present or task or ""):
+            raise ConfigError(f"--task_was {text} does not say what the task is called now; write {text}=NEW.")
+        register_former_name(former, present)
+
+
+def present_name(task: str) -> str:
+    """Return the name that a task has now, the same one unless a former name was registered."""
+    return _present_names.get(task, task)
 
 
 def family(task: str) -> str:
@@ -16,7 +42,7 @@ def family(task: str) -> str:
     and ``-Play``, renamed Repose to Reorient, writes robots' names as one word (``AnymalD`` for ``Anymal-D``) and moved
     some tasks from ``Isaac-`` to ``IsaacContrib-``. A leading ``namespace:`` names another package, so it is kept.
     """
-    base = _SUFFIXES.sub("", task)
+    base = _SUFFIXES.sub("", present_name(task))
     if not base.startswith(("Isaac-", "IsaacContrib-")):
         return base
     words = base.split("-")[1:]

@@ -12,8 +12,8 @@ from typing import Any
 import pytest
 import yaml
 
-from scripts.sweep import launcher_options
 from tests.attacks.hostile import refused, snapshot
+from trudi_rsl.commands.sweep import launcher_options
 from trudi_rsl.config import compose, load_params
 from trudi_rsl.config.event_file import RunError, read_run
 from trudi_rsl.config.schema import GymnasiumEnvCfg

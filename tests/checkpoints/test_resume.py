@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import random
+from importlib.metadata import version
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -12,7 +13,7 @@ import numpy as np
 import pytest
 import torch
 
-from trudi_rsl.checkpoints.resume import resume_state, rng_state, set_resume_state, set_rng_state
+from trudi_rsl.checkpoints.resume import reseeded, resume_state, rng_state, set_resume_state, set_rng_state
 
 
 def draws() -> list[float]:
@@ -92,3 +93,45 @@ def test_other_processes_take_over_counters_but_no_random_numbers(capsys: pytest
     set_resume_state(fresh, state, is_main_process=False)  # type: ignore[arg-type]
     assert fresh.common_step_counter == 9 and torch.equal(torch.get_rng_state(), before)
     assert capsys.readouterr().out == ""
+
+
+class Cart:
+    """A simulator with a state, whose episodes continue from it."""
+
+    def __init__(self) -> None:
+        self.loaded: dict[str, Any] = {}
+
+    def state_dict(self) -> dict[str, Any]:
+        return {"exact": True, "num_envs": 1, "x": 3.0}
+
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        self.loaded = state
+
+
+def test_under_another_version_of_the_simulator_its_episodes_start_over_and_that_is_said(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    pytest.importorskip("mujoco")  # imports it
+    saved: Any = resume_state(Cart())  # type: ignore[arg-type]
+    assert saved["simulators"]["mujoco"] == version("mujoco")
+    same, other = Cart(), Cart()
+    set_resume_state(same, saved)  # type: ignore[arg-type]
+    assert same.loaded["x"] == 3.0 and capsys.readouterr().out == ""
+    saved["simulators"]["mujoco"] = "3.12.0"
+    set_resume_state(other, saved)  # type: ignore[arg-type]
+    out = capsys.readouterr().out
+    assert not other.loaded
+    assert f"mujoco 3.12.0 -> {version('mujoco')}" in out and "not exact" in out and "mujoco==3.12.0" in out
+
+
+def test_reseeding_replaces_the_random_numbers_and_drops_the_episodes() -> None:
+    before = torch.get_rng_state()
+    saved = resume_state(Cart())  # type: ignore[arg-type]
+    five, again, six = (reseeded(saved, seed) for seed in (5, 5, 6))
+    assert torch.equal(torch.get_rng_state(), before), "reading a checkpoint draws nothing"
+    assert "env_state" not in five
+    drawn = []
+    for checkpoint in (five, again, six):
+        set_rng_state(checkpoint["rng_state"])
+        drawn.append(draws())
+    assert drawn[0] == drawn[1] != drawn[2]

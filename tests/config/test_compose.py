@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import yaml
 from omegaconf import OmegaConf
 
 from trudi_rsl.config import compose, task_preset
@@ -17,7 +18,7 @@ from trudi_rsl.hosts.registry import hosts
 from trudi_rsl.rsl_rl_compat.version import PPO_MODELS
 from trudi_rsl.settings import SELECTORS, SETTINGS, TruDiCfg
 
-TABLE = OmegaConf.load(CONFIG_DIR / "tasks.yaml")
+TABLE = yaml.safe_load((CONFIG_DIR / "tasks.yaml").read_text())
 LAID_OVER_A_HOSTS_OWN = ("isaaclab", "mjlab")
 """Hosts whose presets are no whole configurations: the host's configuration of the task comes below them."""
 HOSTS = {host.name: host for host in hosts()}
@@ -44,7 +45,7 @@ def test_every_preset_composes_and_holds_possible_values(host: str, algo: str, p
 
 
 @pytest.mark.parametrize(
-    ("host", "preset"), [(host, preset) for host in LAID_OVER_A_HOSTS_OWN for preset in TABLE[host].trudi]
+    ("host", "preset"), [(host, preset) for host in LAID_OVER_A_HOSTS_OWN for preset in TABLE[host]["trudi"]]
 )
 def test_every_preset_for_a_hosts_configuration_holds_possible_values(host: str, preset: str, tmp_path: Path) -> None:
     shutil.copytree(CONFIG_DIR / "preset", tmp_path / "preset")

@@ -1,11 +1,10 @@
 # SPDX-License-Identifier: BSD-3-Clause
-"""`scripts/export.py` needs only a checkpoint, and passes its flags on."""
+"""`trudi export` needs only a checkpoint, and passes its flags on."""
 
 from __future__ import annotations
 
 import os
 import re
-import runpy
 import shutil
 import subprocess
 import sys
@@ -19,31 +18,27 @@ from tensordict import TensorDict
 from torch import Tensor
 
 from tests.deploy.drift import DriftEnv, difference, onnx_actions, ppo_cfg
+from trudi_rsl import packages
 from trudi_rsl.algorithms import TruDi
+from trudi_rsl.commands.program import run
 from trudi_rsl.deploy import export_checkpoint, parity
 from trudi_rsl.errors import CheckpointError
 from trudi_rsl.policies import DiffusionActorCritic
 from trudi_rsl.runners import OnPolicyRunner
 
 ROOT = Path(__file__).parents[2]
-SCRIPT = ROOT / "scripts" / "export.py"
 
 
 def run_without(modules: list[str], *flags: str) -> subprocess.CompletedProcess[str]:
-    """Run the script in a Python where importing the named modules fails."""
+    """Run the command in a Python where importing the named modules fails."""
     code = (
-        "import runpy, sys\n"
+        "import sys\n"
         f"sys.modules.update(dict.fromkeys({modules!r}))\n"
-        f"sys.argv = ['export.py', *{list(flags)!r}]\n"
-        f"runpy.run_path({str(SCRIPT)!r}, run_name='__main__')"
+        "from trudi_rsl.commands.program import main\n"
+        f"sys.exit(main(['export', *{list(flags)!r}]))"
     )
     env = os.environ | {"PYTHONPATH": os.pathsep.join([str(ROOT / "source"), os.environ.get("PYTHONPATH", "")])}
     return subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, env=env, check=False)
-
-
-def run_here(monkeypatch: pytest.MonkeyPatch, *flags: str) -> None:
-    monkeypatch.setattr(sys, "argv", ["export.py", *flags])
-    runpy.run_path(str(SCRIPT), run_name="__main__")
 
 
 @pytest.mark.slow
@@ -61,28 +56,27 @@ def test_the_checkpoint_alone_is_enough(checkpoint: Path, raw: Tensor, expected:
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("missing", ["onnx", "onnxruntime", "onnxscript"])
-def test_a_missing_package_gives_the_install_command(checkpoint: Path, missing: str) -> None:
-    done = run_without([missing], "--checkpoint", str(checkpoint))
+def test_all_missing_packages_and_the_command_that_installs_them_are_named_in_one_line(checkpoint: Path) -> None:
+    done = run_without(["onnx", "onnxscript", "rich"], "--checkpoint", str(checkpoint))
     assert done.returncode == 1
-    assert 'pip install "trudi_rsl[export]"' in done.stderr
-    assert "Traceback" not in done.stderr
+    (line,) = done.stderr.splitlines()
+    assert "needs rich, onnx, onnxscript, not installed" in line and line.endswith(packages.how_to_install())
 
 
 def test_flags_reach_the_export(
     checkpoint: Path, actor_critic: DiffusionActorCritic, obs: TensorDict, raw: Tensor, tmp_path: Path,
-    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
 ) -> None:  # fmt: skip
     flags = ("--checkpoint", str(checkpoint), "--output", str(tmp_path))
-    run_here(monkeypatch, *flags, "--score_scale", "0.5")
+    assert run("export", [*flags, "--score_scale", "0.5"]) == 0
     expected = actor_critic.act(obs, "ode", score_scale=0.5, initial_latent="zeros").detach()
     assert difference(torch.jit.load(tmp_path / "policy.pt")(raw).detach(), expected) < parity.TOLERANCE
     before = (tmp_path / "policy.onnx").read_bytes()
-    with pytest.raises(SystemExit, match=r"Error: .*--overwrite"):
-        run_here(monkeypatch, *flags)
+    assert run("export", flags) == 1
+    assert re.match(r"Error: .*--overwrite", capsys.readouterr().err)
     assert (tmp_path / "policy.onnx").read_bytes() == before
     options = ("--steps", "2", "--precision", "fp16", "--batch_size", "3", "--latent_input", "--latent_seed", "3")
-    run_here(monkeypatch, *flags, "--overwrite", *options)
+    assert run("export", [*flags, "--overwrite", *options]) == 0
     session = onnxruntime.InferenceSession(tmp_path / "policy_latent.onnx")
     assert [node.shape for node in session.get_inputs()] == [[3, 9], [3, 3]]
     meta = onnxruntime.InferenceSession(tmp_path / "policy.onnx").get_modelmeta().custom_metadata_map
@@ -97,19 +91,19 @@ def test_a_policy_slower_than_its_control_period_gives_a_warning(
     assert isinstance(runner.alg, TruDi)
     monkeypatch.setitem(runner.alg.spec, "environment", {"control_period_s": 1e-9})
     runner.save(str(tmp_path / "model_0.pt"))
-    run_here(monkeypatch, "--checkpoint", str(tmp_path / "model_0.pt"))
+    assert run("export", ["--checkpoint", str(tmp_path / "model_0.pt")]) == 0
     warning = capsys.readouterr().err
     assert "0.00 ms" in warning and "--steps" in warning
 
 
 @pytest.mark.parametrize("wrong", ["checkpoint", "output"])
 def test_paths_that_cannot_be_used_are_named(
-    checkpoint: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, wrong: str
+    checkpoint: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str], wrong: str
 ) -> None:
     (tmp_path / "file").touch()
     paths = {"checkpoint": checkpoint, "output": tmp_path / "new"} | {wrong: tmp_path / "file" / "wrong"}
-    with pytest.raises(SystemExit, match=r"Error: .*wrong"):
-        run_here(monkeypatch, *(word for name, path in paths.items() for word in (f"--{name}", str(path))))
+    assert run("export", [word for name, path in paths.items() for word in (f"--{name}", str(path))]) == 1
+    assert re.match(r"Error: .*wrong", capsys.readouterr().err)
 
 
 def test_a_ppo_checkpoint_of_rsl_rl_names_rsl_rls_exporter(tmp_path: Path) -> None:

@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import shutil
 from pathlib import Path
 
 import numpy as np
@@ -37,8 +38,14 @@ def test_a_policy_too_slow_for_its_period_gives_a_warning() -> None:
     assert "3.00 ms" in warning and "2.90 ms" in warning
 
 
-def test_a_folder_stands_for_its_onnx_files_and_programs_must_be_named(exported: Path, tmp_path: Path) -> None:
+def test_a_folder_or_run_stands_for_its_onnx_files_and_programs_must_be_named(exported: Path, tmp_path: Path) -> None:
     program = exported.with_suffix(".pt")
+    run = tmp_path / "experiment" / "run"
+    shutil.copytree(exported.parent, run / "exported")
+    (run / "model_3.pt").touch()
+    for named in (run.parent, run, run / "model_3.pt"):
+        assert exported_files([named]) == [run / "exported" / exported.name]
+    shutil.rmtree(run.parent)
     assert exported_files([exported.parent, program, exported]) == [exported, program, exported]
     (tmp_path / "notes.txt").touch()
     for path in (tmp_path, tmp_path / "notes.txt", tmp_path / "none"):
@@ -67,4 +74,4 @@ def test_the_script_prints_and_draws_every_file_and_warns(exported: Path, tmp_pa
     assert done.stderr.count("longer than the control period of 0.00 ms") == 2
     assert (tmp_path / "latency.png").stat().st_size > 0
     again = run_script("latency.py", *files, *arguments, cwd=tmp_path)
-    assert (again.returncode, again.stderr[:25]) == (1, "Error: latency.png exists")
+    assert (again.returncode, again.stderr[:25]) == (2, "Error: latency.png exists")

@@ -18,8 +18,9 @@ import torch
 from torch.distributed import TCPStore  # pyright: ignore[reportPrivateImportUsage]
 from torch.distributed.run import get_args_parser
 
-from scripts.train import main, parse
+from scripts.train import main
 from trudi_rsl import distributed
+from trudi_rsl.commands.train import parse
 from trudi_rsl.config import compose
 from trudi_rsl.distributed import (
     TORCHRUN_VARIABLES,
@@ -33,7 +34,7 @@ from trudi_rsl.distributed import (
     join_gloo,
     quiet_unless_rank0,
 )
-from trudi_rsl.hosts.training import flag_settings
+from trudi_rsl.hosts.host import flag_settings
 
 ROOT = Path(__file__).resolve().parents[2]
 SBATCH = ROOT / "scripts" / "slurm" / "train_distributed.sbatch"
@@ -61,7 +62,7 @@ def test_torchrun_and_the_flag_are_refused_without_each_other(
         monkeypatch.setenv(name, value)
     assert main(["--task", "PlanarObstacle-v0", *flags]) == 2
     (line,) = capsys.readouterr().err.splitlines()
-    assert "torchrun --nproc_per_node=" in line and "scripts/train.py --distributed" in line
+    assert "torchrun --nproc_per_node=" in line and "-m trudi_rsl train --distributed" in line
 
 
 def test_the_launch_is_checked_without_importing_torch() -> None:

@@ -44,10 +44,10 @@ def test_a_label_can_precede_the_path(runs: Path) -> None:
     assert [subject.label for subject in find_subjects(["a=b"])] == ["trudi"]
 
 
-def test_a_checkpoint_outside_of_a_run_has_a_task_and_no_seed(runs: Path) -> None:
+def test_a_checkpoint_outside_of_a_run_has_the_task_and_seed_that_it_carries(runs: Path) -> None:
     for algo in ("trudi", "ppo"):
         shutil.copy(runs / algo / "1" / "model_1.pt", runs / f"{algo}.pt")
-        assert found(f"{algo}.pt") == [(algo, TASK, None, f"{algo}.pt")]
+        assert found(f"{algo}.pt") == [(algo, TASK, 42, f"{algo}.pt")]
 
 
 def test_two_checkpoints_of_one_seed_do_not_count_as_two_runs(runs: Path) -> None:
@@ -73,7 +73,7 @@ def test_a_group_of_runs_with_different_settings_is_named(runs: Path) -> None:
         (["trudi/1/model_2.pt"], r"In trudi/1 there is no 'model_2.pt'\. Did you mean 'model_1.pt'"),
         (["empty"], r"No checkpoint \(model_\*.pt\) in empty"),
         (["trudi/[89]"], r"The pattern 'trudi/\[89\]' matches nothing"),
-        (["trudi/1/params/*"], "matches 2 paths, of which none is a checkpoint or a run folder"),
+        (["trudi/1/params/*"], r"No checkpoint \(model_\*.pt\) in trudi/1/params/\*"),
         (["trudi/1/params/env.yaml"], "is not a checkpoint"),
     ],
 )

@@ -11,7 +11,7 @@ import pytest
 from tests.evaluation.tiny_runs import write_run
 from trudi_rsl.config.event_file import Run, RunError, read_run
 from trudi_rsl.evaluation.episodes import MEAN_RETURN
-from trudi_rsl.evaluation.learning_curves import RETURN_TAG, TAGS, draw_learning_curves, learning_curve_figure
+from trudi_rsl.evaluation.learning_curves import RETURN_TAG, TAGS, draw_learning_curves, labels, learning_curve_figure
 
 
 def read(folder: Path, points: dict[str, dict[int, float]], with_params: bool = True) -> Run:
@@ -19,7 +19,7 @@ def read(folder: Path, points: dict[str, dict[int, float]], with_params: bool = 
 
 
 def test_a_run_reads_back_as_logged_with_steps_counted_at_the_end_of_each_iteration(tmp_path: Path) -> None:
-    points = {RETURN_TAG: {2: -1.5, 3: 0.25, 10: 8.0}, "Loss/path_kl": {0: 0.5}, "Loss/other": {0: 1.0}}
+    points = {RETURN_TAG: {2: -1.5, 3: 0.25, 10: 8.0}, "TrustRegion/path_kl": {0: 0.5}, "Loss/other": {0: 1.0}}
     run = read(tmp_path / "run", points)
     iterations, values = run.scalars[RETURN_TAG]
     assert run.name == "run"
@@ -27,7 +27,15 @@ def test_a_run_reads_back_as_logged_with_steps_counted_at_the_end_of_each_iterat
     assert values.tolist() == [-1.5, 0.25, 8.0]
     assert run.env_steps(iterations).tolist() == [3 * 128, 4 * 128, 11 * 128]
     assert run.kl_bound == 0.25
-    assert set(run.scalars) == {RETURN_TAG, "Loss/path_kl"}
+    assert set(run.scalars) == {RETURN_TAG, "TrustRegion/path_kl"}
+
+
+def test_scalars_that_earlier_versions_and_rsl_rl_log_as_losses_are_found_under_their_present_names(
+    tmp_path: Path,
+) -> None:
+    run = read(tmp_path, {"Loss/path_kl": {0: 0.5}, "Loss/critic": {0: 2.0}})
+    assert run.scalars["TrustRegion/path_kl"][1].tolist() == [0.5]
+    assert read_run(tmp_path, ["Loss/path_kl", "Loss/critic"]).scalars.keys() == {"Loss/path_kl", "Loss/critic"}
 
 
 def test_long_runs_keep_every_point(tmp_path: Path) -> None:
@@ -53,6 +61,18 @@ def test_curves_are_the_points_of_the_events(tmp_path: Path) -> None:
     assert np.array_equal(kl.get_lines()[0].get_ydata(), np.array([0.1, 0.2], dtype=np.float32))
     assert kl.get_lines()[2].get_ydata() == [0.25, 0.25]
     assert top.get_xlabel() == "Environment steps"
+
+
+def test_runs_are_labelled_by_algorithm_and_seed_and_by_their_names_where_these_are_equal() -> None:
+    def run(name: str, seed: int | None, **settings: str) -> Run:
+        return Run(name, {}, None, None, settings, seed)
+
+    trudi, ppo = {"class_name": "trudi_rsl.algorithms:TruDi"}, {"class_name": "PPO"}
+    runs = [run("a", 1, **trudi), run("b", 1, **trudi), run("c", 2, **trudi), run("d", 1, **ppo), run("e", None)]
+    runs.append(run("f", 1, **trudi, actor="gaussian"))
+    found = labels(runs)
+    assert found[:3] == ["TruDi, seed 1 (a)", "TruDi, seed 1 (b)", "TruDi, seed 2"]
+    assert found[3:] == ["PPO, seed 1", "e", "REPPO, seed 1"]
 
 
 def test_evaluations_are_points_in_the_colour_of_their_run(tmp_path: Path) -> None:

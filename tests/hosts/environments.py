@@ -13,10 +13,12 @@ import os
 import shutil
 import subprocess
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+
+from tests.hosts.software_vulkan import software_vulkan
 
 REQUIREMENTS = Path(__file__).parent / "requirements"
 # What building the package of this checkout reads.
@@ -38,6 +40,7 @@ class Host:
     series: str  # prefix of the distribution's version
     requirements: str  # file in tests/hosts/requirements
     rsl_rl: tuple[str, ...] = ()  # versions of rsl-rl-lib to test with, if the environment contains none
+    variables: Callable[[Path], dict[str, str]] | None = None  # of the tests, from the environment's folder
 
 
 # The fastest first.
@@ -46,6 +49,7 @@ HOSTS = {
     for host in (
         Host("isaaclab_2_3", "3.11", "isaaclab", "2.3.", "isaaclab-2.3.txt", ("3.0.1", "3.1.2")),
         Host("mjlab", "3.11", "mjlab", "1.6.", "mjlab.txt"),
+        Host("maniskill", "3.11", "mani-skill", "3.0.", "maniskill.txt", variables=software_vulkan),
         Host("playground", "3.11", "playground", "0.2.", "playground.txt"),
         Host("isaaclab_3_0", "3.12", "isaaclab", "3.0.", "isaaclab-3.0.txt"),
     )

@@ -50,7 +50,7 @@ class Unchecked(Faults):
     def __init__(self) -> None:
         pass
 
-    def filter_nonfinite(self, envs: Any, step: Any, infos: Any, restart: bool) -> Any:
+    def filter_nonfinite(self, envs: Any, step: Any, restart: bool) -> Any:
         return step
 
     def require_finite(self, values: np.ndarray, what: str) -> None:
@@ -201,7 +201,7 @@ def test_the_last_scalars_are_on_disk_when_training_ends(tmp_path: Path) -> None
     runner.learn(3)
     events = EventAccumulator(str(tmp_path))
     events.Reload()
-    assert [event.step for event in events.Scalars("Loss/path_kl")] == [0, 1, 2]
+    assert [event.step for event in events.Scalars("TrustRegion/path_kl")] == [0, 1, 2]
     # an open writer may still hold some back, which only the end of the process would show
     assert runner.logger.writer.file_writer is None  # pyright: ignore[reportOptionalMemberAccess, reportAttributeAccessIssue]
 

@@ -16,8 +16,9 @@ from tests.properties.drawn import same
 from tests.rsl_rl.helpers import runner_cfg
 from tests.runners.test_stopping import At, logged
 from trudi_rsl.checkpoints.file import read_checkpoint
+from trudi_rsl.choices import EVALUATION_SEED
 from trudi_rsl.errors import ConfigError, NonFiniteError
-from trudi_rsl.evaluation.episodes import EVALUATION_SEED, evaluate
+from trudi_rsl.evaluation.episodes import evaluate
 from trudi_rsl.evaluation.policies import load_policy
 from trudi_rsl.evaluation.samplers import SamplerCfg
 from trudi_rsl.hosts.gymnasium.env import GymnasiumVecEnv
@@ -79,6 +80,7 @@ def test_training_with_and_without_evaluations_ends_in_the_same_checkpoint(tmp_p
         train(tmp_path / name, cfg=cfg, evaluation_episodes=episodes)
         last[name] = read_checkpoint(tmp_path / name / "model_3.pt")
         del last[name]["infos"]["logger"]["tot_time"]  # as measured
+        del last[name]["run"]  # another name and other settings
     assert same(last["with"], last["without"])
     assert len(evaluated(tmp_path / "with")) == 4
     assert not evaluated(tmp_path / "without")
@@ -102,7 +104,8 @@ def test_the_logged_return_is_that_of_the_exported_policy_and_the_highest_is_bes
 def test_a_checkpoint_that_is_overwritten_is_evaluated_again(tmp_path: Path) -> None:
     runner = train(tmp_path)
     first = evaluated(tmp_path)
-    runner.current_learning_iteration = again = max(first, key=lambda iteration: first[iteration])
+    again = max(first, key=lambda iteration: first[iteration])
+    runner.current_learning_iteration = again - 1
     with torch.no_grad():
         for parameter in runner.alg.get_policy().parameters():
             parameter.mul_(-5.0)

@@ -70,7 +70,7 @@ def test_training_continues_while_neither_log_nor_checkpoints_can_be_written(
     assert "has a gap from here on" in out and "model_0.pt could not be written" in out and "[Errno 27]" in out
     assert not [*tmp_path.glob("*.pt"), *tmp_path.glob("*.part")]
     runner.learn(1)
-    assert (tmp_path / "model_2.pt").is_file()
+    assert (tmp_path / "model_3.pt").is_file()
 
 
 def test_training_continues_while_its_output_cannot_be_written(tmp_path: Path, small_files: Any) -> None:
@@ -85,5 +85,5 @@ def test_training_continues_while_its_output_cannot_be_written(tmp_path: Path, s
             print("x" * 20)
         runner.learn(3)
         small_files(None)
-    assert [step for step, _ in logged(tmp_path / "run", "Perf/total_fps")] == [0, 0, 1, 2]
-    assert (tmp_path / "run" / "model_2.pt").is_file()
+    assert [step for step, _ in logged(tmp_path / "run", "Perf/total_fps")] == [0, 1, 2, 3]
+    assert (tmp_path / "run" / "model_3.pt").is_file()

@@ -44,7 +44,7 @@ class Recorder(Hook):
 
 
 def test_hooks_are_called_in_order(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    cfg = runner_cfg() | {"num_steps_per_env": 4, "save_interval": 2}
+    cfg = runner_cfg() | {"num_steps_per_env": 4, "save_interval": 2, "verbose": True}
     runner = OnPolicyRunner(DriftEnv(), cfg, str(tmp_path), "cpu")
     runner.hooks.append(hook := Recorder())
     runner.learn(2)

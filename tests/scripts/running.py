@@ -56,13 +56,15 @@ class ScriptHere:
         self._monkeypatch.chdir(self._cwd)
         self._monkeypatch.setattr(sys, "argv", [self._name, *map(str, args)])
         self._capsys.readouterr()
-        runpy.run_path(str(SCRIPTS / self._name), run_name="__main__")
+        with pytest.raises(SystemExit) as exit_info:
+            runpy.run_path(str(SCRIPTS / self._name), run_name="__main__")
+        if exit_info.value.code != 0:
+            raise exit_info.value
         return self._capsys.readouterr().out
 
     def error(self, *args: str | Path) -> str:
         """Return the message with which it leaves."""
         with pytest.raises(SystemExit) as exit_info:
             self(*args)
-        code = exit_info.value.code
-        assert code not in (None, 0)
-        return code if isinstance(code, str) else self._capsys.readouterr().err.strip().splitlines()[-1]
+        assert exit_info.value.code not in (None, 0)
+        return self._capsys.readouterr().err.strip().splitlines()[-1]

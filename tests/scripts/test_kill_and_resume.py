@@ -50,7 +50,7 @@ def test_a_training_killed_at_random_moments_ends_like_one_that_was_not(tmp_path
     chance, kills = random.Random(0), 0
     environment = {**os.environ, "PYTHONPATH": os.pathsep.join(filter(None, sys.path))}
     while (made := made_in(killed)) < ITERATIONS:
-        command = [sys.executable, str(SCRIPTS / "train.py"), *FLAGS, "--max_iterations", str(ITERATIONS - made)]
+        command = [sys.executable, str(SCRIPTS / "train.py"), *FLAGS, "--max_iterations", str(ITERATIONS)]
         process = subprocess.Popen(
             [*command, *["--resume"] * bool(made)], cwd=killed, env=environment, stdout=subprocess.DEVNULL
         )

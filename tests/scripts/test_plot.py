@@ -38,4 +38,4 @@ def test_a_named_picture_that_exists_is_kept_and_the_default_one_replaced(
     assert mine.read_text() == "mine"
     plot("run")
     assert imageio.imread(own).ndim == 3
-    assert "No run folder at none" in plot.error("none")
+    assert "Nothing at none." in plot.error("none")

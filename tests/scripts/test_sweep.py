@@ -20,8 +20,9 @@ import yaml
 from filelock import FileLock
 
 from scripts.sweep import main
-from tests.scripts.running import SCRIPTS
+from trudi_rsl import packages
 from trudi_rsl.checkpoints.file import read_checkpoint
+from trudi_rsl.commands.job import train
 from trudi_rsl.evaluation.identify import read_subject
 from trudi_rsl.evaluation.measurement import Evaluation, EvaluationCfg
 from trudi_rsl.evaluation.samplers import SamplerCfg
@@ -64,7 +65,7 @@ def carry_out_here(jobs: list[Job]) -> list[int]:
     """Do what workers do, without the seconds that a process takes to import torch."""
     for job in jobs:
         job.write()
-    return [carry_out(job, str(SCRIPTS / "train.py")) for job in jobs]
+    return [carry_out(job, train) for job in jobs]
 
 
 @pytest.fixture(scope="module")
@@ -108,7 +109,7 @@ def test_every_run_is_trained_evaluated_and_reported_once(project: Path) -> None
         for sampler in ("SDE", "ODE"):
             assert f"| {TASK} | {variant} | {sampler} |" in report
     assert "ppo has no sampler 'best of 20'" in report
-    assert report.count("python scripts/train.py --task") == 4
+    assert report.count("trudi train --task") == 4
     assert "4 runs: python 3" in report and "rsl-rl-lib 5" in report
     for name in ("curves_steps", "intervals", "profiles", "improvement"):
         assert f"({name}.png)" in report
@@ -183,7 +184,7 @@ def test_a_failing_run_is_reported_and_the_others_go_on(
 def test_an_interrupted_sweep_ends_its_runs(tmp_path: Path) -> None:
     long = EXPERIMENT | {"seeds": [1], "variants": {"long": ["agent.max_iterations=100000"]}}
     (tmp_path / "clocks.yaml").write_text(yaml.safe_dump(long))
-    command = [sys.executable, str(SCRIPTS / "sweep.py"), "clocks.yaml"]
+    command = [sys.executable, "-m", "trudi_rsl", "sweep", "clocks.yaml"]
     process = subprocess.Popen(command, cwd=tmp_path, stderr=subprocess.PIPE, stdout=subprocess.DEVNULL, text=True)
     deadline = time.time() + 300.0
     while not list(runs_of(tmp_path).glob("*/*/model_0.pt")):
@@ -248,5 +249,6 @@ def test_without_submitit_the_error_names_the_command_that_installs_it(
     monkeypatch.setitem(sys.modules, "submitit", None)
     Path("x.yaml").write_text(yaml.safe_dump({"tasks": ["Pendulum-v1"], "seeds": [1]}))
     assert main(["x.yaml"]) == 1
-    assert 'pip install "trudi_rsl[sweep]"' in capsys.readouterr().err
+    error = capsys.readouterr().err
+    assert "A sweep needs submitit, not installed" in error and packages.how_to_install() in error
     assert not Path("logs").exists()

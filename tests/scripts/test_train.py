@@ -14,6 +14,7 @@ from tensorboard.backend.event_processing.event_accumulator import EventAccumula
 from scripts.train import main
 from tests.scripts.running import run_script, start_script
 from trudi_rsl.checkpoints.file import read_checkpoint
+from trudi_rsl.metric_names import LOSSES, tag_of
 
 TASK = "InvertedPendulum-v5"
 SMALL = ["agent.num_steps_per_env=16", "agent.algorithm.num_mini_batches=2"]
@@ -49,21 +50,33 @@ def test_a_run_folder_is_named_and_filled_as_isaac_labs(run: tuple[str, Path, st
 def test_every_iteration_is_logged(run: tuple[str, Path, str]) -> None:
     algo, folder, _ = run
     events = EventAccumulator(str(folder)).Reload()
-    names = ["learning_rate"]
+    names = ["value", "surrogate", "entropy"]
     if algo != "ppo":
-        names += ["path_kl", "path_kl_max", "gated_share", "entropy_per_dim", "entropy_target_per_dim", "alpha"]
+        names = [
+            "actor",
+            "critic",
+            "feature",
+            "path_kl",
+            "path_kl_max",
+            "gated_share",
+            "entropy_per_dim",
+            "entropy_target_per_dim",
+            "alpha",
+        ]
         names += ["lambda", "q_mean", "td_error", "clipped_targets", "action_saturation"]
         names += ["actor_grad_norm", "critic_grad_norm", *(["friction"] if algo == "trudi" else [])]
-    for tag in [*(f"Loss/{name}" for name in names), "Train/mean_reward", "Perf/total_fps"]:
+    for tag in [*map(tag_of, names), "Loss/learning_rate", "Train/mean_reward", "Perf/total_fps"]:
         assert [event.step for event in events.Scalars(tag)] == [0, 1], tag
-    assert {"Episode/return", "Episode/length"} <= set(events.Tags()["scalars"])
+    tags = set(events.Tags()["scalars"])
+    assert {"Episode/return", "Episode/length"} <= tags
+    assert {tag.removeprefix("Loss/") for tag in tags if tag.startswith("Loss/")} <= {*LOSSES, "learning_rate"}
 
 
 def test_a_resumed_run_counts_on_in_a_new_folder(run: tuple[str, Path, str], monkeypatch: pytest.MonkeyPatch) -> None:
     algo, first, _ = run
     before = {p: p.read_bytes() for p in first.rglob("*") if p.is_file()}
     monkeypatch.chdir(first.parents[3])
-    flags = ["--algo", algo, "--num_envs", "4", "--resume", "--load_run", ".*_first", "--max_iterations", "2"]
+    flags = ["--algo", algo, "--num_envs", "4", "--resume", "--load_run", ".*_first", "--more_iterations", "1"]
     assert main(["--task", TASK, *flags, *SMALL]) == 0
     assert {p: p.read_bytes() for p in first.rglob("*") if p.is_file()} == before
     (second,) = {*first.parent.iterdir()} - {first}
@@ -79,7 +92,7 @@ def test_an_interrupt_ends_training_after_its_iteration_with_a_checkpoint(tmp_pa
     lines = []
     for line in process.stdout:
         lines.append(line)
-        if "Learning iteration 1/" in line:
+        if line.lstrip().startswith("1/100000 "):
             process.send_signal(signal.SIGINT)
             break
     lines += process.communicate(timeout=60)[0].splitlines()

@@ -166,7 +166,7 @@ class UpdateGuard:
         if mask_nonfinite(storage):
             if not self._warned:
                 self._warned = True
-                counted = "Loss/nonfinite_envs counts the environments from now on"
+                counted = "nonfinite_envs in the log counts the environments from now on"
                 logger.warning("%s Training continues without those transitions; %s.", found, counted)
             return True, len(found.envs)
         self.record_skip(str(found), INSPECT_TASK, {"rollout": _rows_of_envs(storage, found.envs)}, content)

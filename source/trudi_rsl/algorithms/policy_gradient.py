@@ -20,7 +20,6 @@ from torch import Tensor, nn
 from trudi_rsl.algorithms.nonfinite import UpdateGuard, lower_learning_rate
 from trudi_rsl.checkpoints.format import (
     SECTION,
-    PolicyGradientAlgorithm,
     PolicySpec,
     check_algorithm,
     check_task,
@@ -28,6 +27,7 @@ from trudi_rsl.checkpoints.format import (
 )
 from trudi_rsl.checkpoints.rebuild import model_spec
 from trudi_rsl.checkpoints.resume import resume_state, set_resume_state
+from trudi_rsl.choices import PolicyGradientAlgorithm
 from trudi_rsl.distributed import all_reduce_mean
 from trudi_rsl.environments.episode_ends import episode_ends
 from trudi_rsl.errors import ConfigError, nearest

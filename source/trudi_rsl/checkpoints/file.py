@@ -30,7 +30,7 @@ PLAIN_TYPES = (type(None), bool, int, float, complex, str, bytes, Tensor, torch.
 
 MAPPINGS = (
     *("actor_state_dict", "critic_state_dict", "model_state_dict", "optimizer_state_dict", "infos"),
-    *("trudi_rsl", "trudi", "policy_gradient", "env_state", "rng_state"),
+    *("trudi_rsl", "trudi", "policy_gradient", "run", "env_state", "rng_state", "simulators"),
 )
 """Keys of a checkpoint whose values map names to values."""
 

@@ -6,6 +6,8 @@ A checkpoint maps names to tensors and plain values:
 - RSL-RL's: ``actor_state_dict``, ``critic_state_dict``, ``optimizer_state_dict``, ``iter`` and ``infos``;
 - :data:`SECTION`: the :class:`PolicySpec` from which the policy is rebuilt, the same for all algorithms; a PPO that
   RSL-RL's own runner trained has none;
+- :data:`RUN`: the :class:`RunRecord`, the settings of task and agent and the run's origin; only this package's runner
+  writes it;
 - those of :data:`RESUME_STATE`.
 
 RSL-RL 3 nests these: the networks and the section are in ``model_state_dict``, everything else in
@@ -22,28 +24,18 @@ from typing import TYPE_CHECKING, Any, Literal, TypedDict, cast
 from tensordict import TensorDict
 from torch import Tensor
 
+from trudi_rsl.choices import NAMES, Algorithm
 from trudi_rsl.environments.description import describe_environment, task_name
 from trudi_rsl.errors import CheckpointError, as_checkpoint_error, setting
-from trudi_rsl.settings import LearnerAlgorithm
+from trudi_rsl.plain_values import distinct_values, is_count
 from trudi_rsl.task_names import family
 
 if TYPE_CHECKING:
     from rsl_rl.env import VecEnv
 
 SECTION = "trudi_rsl"
+RUN = "run"
 FORMAT = 2
-
-PolicyGradientAlgorithm = Literal["ppo", "spo", "dppo", "fpo"]
-"""``--algo`` names of PPO and its relatives."""
-
-Algorithm = LearnerAlgorithm | PolicyGradientAlgorithm
-"""``--algo`` names of all algorithms."""
-
-NAMES: dict[Algorithm, str] = {
-    "trudi": "TruDi",
-    **{name: name.upper() for name in ("reppo", "dime", "ppo", "spo", "dppo", "fpo")},
-}
-"""Display names of the algorithms."""
 
 PolicyKind = Literal["diffusion", "gaussian", "mlp", "denoising", "flow", "other"]
 """Kinds of policies. ``other`` is a model of PPO that only a runner can build, such as a recurrent one."""
@@ -56,7 +48,7 @@ CRITIC_PARTS = ("critic.", "critic_obs.")
 STATE_PARTS = {"actor_state_dict": ACTOR_PARTS, "critic_state_dict": CRITIC_PARTS}
 """Keys of a checkpoint to the prefixes of the actor-critic's entries under them."""
 
-RESUME_STATE = ("rng_state", "env_state", "env_progress")
+RESUME_STATE = ("rng_state", "env_state", "env_progress", "simulators")
 """Keys of the state that an exact resume needs, see :mod:`trudi_rsl.checkpoints.resume`."""
 
 FUNCTION_SETTINGS = ("num_denoise_steps", "prior_std", "residual", "obs_normalization", "action_bounds")
@@ -81,6 +73,38 @@ class PolicySpec(TypedDict):
     num_actions: int
     action_bounds: tuple[Tensor, Tensor] | None
     """Lower and upper bounds ``[A]`` of squashed policies in the simulator's units."""
+
+
+class Ancestor(TypedDict):
+    """A run that another one continues."""
+
+    id: str
+    seed: int | None
+    checkpoint: str
+    """Run folder and file name of the checkpoint."""
+    iteration: int
+    """The last iteration in it."""
+
+
+class RunRecord(TypedDict):
+    """What a checkpoint says about the training that wrote it, as plain values."""
+
+    id: str
+    """Unique name of the training; the name of its folder if an earlier version trained it."""
+    ancestors: list[Ancestor]
+    """The runs that this one continues, the first one first; empty for a run that started from nothing."""
+    task: str | None
+    """The name that it was started with."""
+    seed: int | None
+    preset: str | None
+    agent: dict[str, Any]
+    """The runner configuration."""
+    env: dict[str, Any] | None
+    """The settings of the simulator; None if they are not known or not plain values."""
+    overrides: list[str]
+    """What the user set, ``env.name=value``, for hosts without ``env``."""
+    versions: dict[str, str]
+    """Versions of Python and of the packages that a result depends on."""
 
 
 def policy_spec(
@@ -140,6 +164,34 @@ def task_of(checkpoint: Mapping[str, Any]) -> str | None:
     return (checkpoint.get("infos") or {}).get("task") if spec is None else spec["task"]
 
 
+@as_checkpoint_error()
+def run_of(checkpoint: Mapping[str, Any]) -> RunRecord | None:
+    """Return the record of the run that wrote a checkpoint, None if its writer left none.
+
+    Raises:
+        CheckpointError: If it is not one.
+    """
+    record = checkpoint.get(RUN)
+    if record is None:
+        return None
+    names = ("id", "ancestors", "task", "seed", "preset", "agent", "env", "overrides", "versions")
+    found: Any = {name: record[name] for name in names}
+    keys = ("id", "seed", "checkpoint", "iteration")
+    ancestors = [{name: ancestor[name] for name in keys} for ancestor in found["ancestors"]]
+    runs = [found, *ancestors]
+    if not (
+        all(isinstance(run["id"], str) and (run["seed"] is None or is_count(run["seed"], lowest=0)) for run in runs)
+        and all(isinstance(text, str) for text in found["overrides"])
+        and isinstance(found["agent"], Mapping)
+        and isinstance(found["env"], Mapping | None)
+        and isinstance(found["task"], str | None)
+    ):
+        raise ValueError("its record of the run has values of other kinds")
+    if any(isinstance(value, str) and "${" in value for value in distinct_values([found["agent"], found["env"]])):
+        raise ValueError("its settings refer to others (${...}), which a run's own do not")
+    return found | {"ancestors": ancestors}
+
+
 def check_algorithm(checkpoint: Mapping[str, Any], algorithm: Algorithm) -> None:
     """Raise a CheckpointError for a checkpoint of another algorithm."""
     if (found := algorithm_of(checkpoint)) != algorithm:
@@ -151,7 +203,10 @@ def check_task(saved: str | None, task: str | None) -> None:
     if not isinstance(saved, str | None):
         raise CheckpointError("The checkpoint's task is not a name; use another checkpoint.")
     if saved is not None and task is not None and family(saved) != family(task):
-        raise CheckpointError(f"The checkpoint was trained on task {saved!r}, not on {task!r}.")
+        raise CheckpointError(
+            f"The checkpoint was trained on task {saved!r}, not on {task!r}. If the task was called that before it "
+            f"moved, add --task_was {saved}."
+        )
 
 
 @as_checkpoint_error()

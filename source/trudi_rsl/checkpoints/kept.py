@@ -25,6 +25,11 @@ class KeptCheckpoints:
         self._returns: dict[Path, float] = {}
         self._best: Path | None = None
 
+    @property
+    def best(self) -> tuple[Path, float] | None:
+        """The checkpoint with the highest mean return, and that; None without a rated one."""
+        return None if self._best not in self._returns else (self._best, self._returns[self._best])
+
     def add(self, path: Path) -> None:
         """Point the link to the newest at a checkpoint that was just written, and remove those not to keep."""
         if path in self._written:

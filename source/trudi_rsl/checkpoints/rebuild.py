@@ -20,7 +20,6 @@ from trudi_rsl.checkpoints.format import (
     CRITIC_PARTS,
     LEARNER_KINDS,
     NAMES,
-    PolicyGradientAlgorithm,
     PolicyKind,
     PolicySpec,
     check_task,
@@ -29,6 +28,7 @@ from trudi_rsl.checkpoints.format import (
     policy_spec,
     spec_of,
 )
+from trudi_rsl.choices import PolicyGradientAlgorithm
 from trudi_rsl.errors import CheckpointError, as_checkpoint_error, one_line
 from trudi_rsl.plain_values import is_count
 from trudi_rsl.policies import ActorCritic, DeployablePolicy

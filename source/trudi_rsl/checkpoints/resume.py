@@ -1,11 +1,18 @@
 # SPDX-License-Identifier: BSD-3-Clause
-"""The state that an exact resume needs beside the parameters: random generators and the simulator."""
+"""The state that an exact resume needs beside the parameters: random generators and the simulator.
+
+A resume with another seed, or under another version of the simulator, is not exact: :func:`reseeded` and
+:func:`without_changed_simulator` take the state out of a checkpoint that must not be restored then.
+"""
 
 from __future__ import annotations
 
+import contextlib
 import logging
 import random
+import sys
 from collections.abc import Mapping
+from importlib.metadata import PackageNotFoundError, version
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -20,6 +27,19 @@ if TYPE_CHECKING:
 
 logger = logging.getLogger(__name__)
 
+SIMULATORS = {
+    **{name: name for name in ("mujoco", "gymnasium", "mjlab", "isaaclab", "isaacsim", "newton", "metaworld", "jax")},
+    **{name: name for name in ("dm_control", "mani_skill", "sapien", "humanoid_bench")},
+    "mujoco_warp": "mujoco-warp",
+    "warp": "warp-lang",
+    "mujoco_playground": "playground",
+    "gymnasium_robotics": "gymnasium-robotics",
+}
+"""Modules of simulators and of packages of tasks, and the packages' names for pip."""
+
+STARTS_OVER = "starts_over"
+"""Key of a checkpoint in memory: why its episodes are not continued."""
+
 _reported: set[str] = set()
 """Reasons, each logged once, why states of environments were left out."""
 
@@ -33,7 +53,7 @@ def resume_state(env: VecEnv | None) -> dict[str, Any]:
             wanted. A ``state_dict()`` counts if it returns a mapping with ``exact``, ``num_envs`` and else plain values
             and tensors, for which ``load_state_dict`` exists; a project may have one that means something else.
     """
-    state = {"rng_state": rng_state()}
+    state: dict[str, Any] = {"rng_state": rng_state(), "simulators": simulator_versions()}
     if env is None:
         return state
     if (env_state := _env_state(env)) is not None:
@@ -83,11 +103,66 @@ def set_resume_state(env: VecEnv | None, checkpoint: Mapping[str, Any], is_main_
             logger.info("Simulator: %s; new episodes are started.", listed)
     if not is_main_process:
         return
+    checkpoint = without_changed_simulator(checkpoint)
     if "env_state" in checkpoint and hasattr(env, "load_state_dict"):
         env.load_state_dict(checkpoint["env_state"])  # type: ignore[union-attr]
     elif env is not None and progress is None:
-        logger.info("The simulator starts new episodes: the checkpoint does not contain its state.")
+        reason = checkpoint.get(STARTS_OVER, "the checkpoint does not contain its state")
+        logger.info("The simulator starts new episodes: %s.", reason)
     set_rng_state(checkpoint["rng_state"])
+
+
+def reseeded(checkpoint: Mapping[str, Any], seed: int) -> dict[str, Any]:
+    """Return a checkpoint whose random generators are seeded anew, and whose simulator starts new episodes.
+
+    The simulator is that of a caller who has seeded it with the same seed.
+    """
+    before = rng_state()
+    seed_generators(seed)
+    fresh = rng_state()
+    set_rng_state(before)
+    return _without_episodes({**checkpoint, "rng_state": fresh}, f"the seed is {seed} from here on")
+
+
+def without_changed_simulator(checkpoint: Mapping[str, Any]) -> dict[str, Any]:
+    """Return a checkpoint without its episodes if a package of its simulator has another version here; log that.
+
+    The state of a simulator means something else to another version, and the same state other physics.
+    """
+    here = simulator_versions()
+    saved = checkpoint.get("simulators") or {}
+    changed = {name: (saved[name], here[name]) for name in saved if name in here and saved[name] != here[name]}
+    if not changed:
+        return dict(checkpoint)
+    listed = ", ".join(f"{name} {old} -> {new}" for name, (old, new) in changed.items())
+    logger.warning(
+        "The simulator has changed since the checkpoint (%s), and its physics may have: this resume is not exact. For "
+        "an exact one install %s.",
+        listed,
+        " ".join(f"{name}=={old}" for name, (old, _) in changed.items()),
+    )
+    return _without_episodes(checkpoint, "its version has changed")
+
+
+def _without_episodes(checkpoint: Mapping[str, Any], reason: str) -> dict[str, Any]:
+    kept = {name: part for name, part in checkpoint.items() if name not in ("env_state", "simulators")}
+    return {**kept, STARTS_OVER: reason}
+
+
+def simulator_versions() -> dict[str, str]:
+    """Return the versions of the simulators' packages that this process has imported, by their names for pip."""
+    found = {}
+    for module, package in SIMULATORS.items():
+        if module in sys.modules:
+            with contextlib.suppress(PackageNotFoundError):
+                found[package] = version(package)
+    return found
+
+
+def seed_generators(seed: int) -> None:
+    """Seed the random generators of torch, NumPy and Python."""
+    for seed_generator in (torch.manual_seed, np.random.seed, random.seed):
+        seed_generator(seed)
 
 
 def rng_state() -> dict[str, Any]:

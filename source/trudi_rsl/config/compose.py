@@ -8,13 +8,14 @@ installed RSL-RL's PPO and models), so that no default is written twice.
 from __future__ import annotations
 
 import collections.abc
+import contextlib
 import dataclasses
 import functools
 import inspect
 import re
 import types
 import typing
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import field
 from pathlib import Path, PureWindowsPath
 from typing import Any
@@ -22,25 +23,28 @@ from typing import Any
 from hydra import compose as hydra_compose
 from hydra import initialize_config_dir
 from hydra.core.config_store import ConfigStore
-from hydra.core.override_parser.overrides_parser import OverridesParser
-from hydra.core.override_parser.types import Override, Quote, QuotedString
+from hydra.core.global_hydra import GlobalHydra
 from hydra.errors import HydraException
+from hydra.version import VersionBase
 from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
-from rsl_rl.algorithms import PPO
 
+from trudi_rsl.choices import LOGGERS
+from trudi_rsl.config.overrides import (
+    OPEN_SECTIONS,
+    allow_new_keys,
+    check_names,
+    check_section_names,
+    parse_overrides,
+    quoted,
+)
+from trudi_rsl.config.ppo_names import section_names
 from trudi_rsl.config.presets import CONFIG_DIR, available, preset_of
 from trudi_rsl.config.run_folder import LOG_ROOT
 from trudi_rsl.config.schema import GYMNASIUM, HostSettings, RunnerCfg, TrainCfg
 from trudi_rsl.errors import ConfigError, name_settings_as_overrides, nearest
-from trudi_rsl.policies import DenoisingModel, FlowModel
-from trudi_rsl.rsl_rl_compat.contract import check_logger
-from trudi_rsl.rsl_rl_compat.models import MLPModel
 from trudi_rsl.rsl_rl_compat.version import INSTALLED, PPO_MODELS
 from trudi_rsl.settings import SETTINGS, DPPOCfg, TruDiCfg, family_overrides, schema_fields
-
-OPEN_SECTIONS = ("agent.obs_groups", "agent.actor.distribution_cfg", "agent.critic.distribution_cfg")
-"""Sections of an agent that accept keys beyond those of the schema."""
 
 LONGEST_NAME = 100
 """Characters of a folder's name; file systems allow 255 bytes."""
@@ -83,25 +87,27 @@ def compose(
         raise ConfigError(f"No configuration files in {config_dir}: trudi_rsl is incomplete, so install it again.")
     if algo not in (algos := {*available("agent", config_dir), *SETTINGS}):
         raise ConfigError(f"Unknown algorithm {algo!r}. {nearest(algo, algos)}")
-    if algo not in SETTINGS and not PPO_MODELS:
-        here = f"written for rsl-rl-lib 5; installed is {INSTALLED}, where only TruDi, REPPO and DIME train"
-        raise ConfigError(f"The settings of {algo.upper()} here are {here}.")
     parsed = parse_overrides(overrides)
+    if algo not in SETTINGS:
+        if not PPO_MODELS:
+            here = f"written for rsl-rl-lib 5; installed is {INSTALLED}, where only TruDi, REPPO and DIME train"
+            raise ConfigError(f"The settings of {algo.upper()} here are {here}.")
+        check_section_names(parsed, section_names(algo))
+        _register_ppo_schemas()
     agent = "trudi" if algo in SETTINGS else algo
     preset_dir = config_dir if host.config_dir == CONFIG_DIR else host.config_dir
-    chosen = [str(override.value()) for override in parsed if override.key_or_group == "preset"]
-    preset = chosen[-1] if chosen else preset_of(task, agent, host.name, preset_dir)
+    preset = preset_name(task, algo, overrides, host, preset_dir)
     _check_preset(preset, agent, (config_dir, preset_dir))
     ConfigStore.instance().store(group="env", name=host.name, node=host.env_cfg)
-    groups = [f"env={host.name}", f"agent={agent}", f"+preset/{agent}={preset}", f"task={_quoted(task)}"]
+    groups = [f"env={host.name}", f"agent={agent}", f"+preset/{agent}={preset}", f"task={quoted(task)}"]
     if preset_dir != config_dir:
-        groups.append(f"hydra.searchpath=[{_quoted(preset_dir.resolve().as_uri())}]")
+        groups.append(f"hydra.searchpath=[{quoted(preset_dir.resolve().as_uri())}]")
     if algo in SETTINGS:
-        groups += [f"agent.algorithm.{key}={_quoted(value)}" for key, value in family_overrides(algo).items()]
-    flags = [f"{key}={_quoted(value)}" for key, value in (settings or {}).items() if value is not None]
+        groups += [f"agent.algorithm.{key}={quoted(value)}" for key, value in family_overrides(algo).items()]
+    flags = [f"{key}={quoted(value)}" for key, value in (settings or {}).items() if value is not None]
     opened = (*OPEN_SECTIONS, *host.open_sections)
-    user = [_allow_new_keys(o, opened) for o in parsed if o.key_or_group != "preset"]
-    with initialize_config_dir(str(config_dir.resolve()), version_base="1.3"):
+    user = [allow_new_keys(o, opened) for o in parsed if o.key_or_group != "preset"]
+    with _hydra(config_dir):
         try:
             if any((text.input_line or "").startswith(("+", "hydra")) for text in parsed):
                 # Hydra would add such a name, or take it for one of its own
@@ -114,83 +120,37 @@ def compose(
     if not cfg.agent.experiment_name:
         name = re.sub(r"[^a-z0-9._-]+", "_", task.lower())
         cfg.agent.experiment_name = name if algo == "trudi" else f"{name}_{algo}"
-    _check_values(cfg)
+    check_values(cfg)
     if algo not in SETTINGS:
         return cfg
     plain: Any = OmegaConf.to_container(cfg)
     section = plain["agent"]["algorithm"]
     # REPPO and DIME have fewer fields than the schema that TruDi's presets fill
-    own = SETTINGS[algo].from_dict(section).to_dict()
+    try:
+        own = SETTINGS[algo].from_dict(section).to_dict()
+    except ConfigError as error:  # in the grammar of overrides
+        raise ConfigError(re.sub(r"^algorithm\.", "agent.algorithm.", str(error))) from error
     plain["agent"]["algorithm"] = {"class_name": section["class_name"], **own}
     return DictConfig(plain, flags={"struct": True})
 
 
-# -- overrides --------------------------------------------------------------------------------------------------------
+def names_of(settings: Mapping[str, Any], overrides: Sequence[str]) -> list[str]:
+    """Return the dotted names of what ``settings`` and ``overrides`` of :func:`compose` set, each once."""
+    named = [name for name, value in settings.items() if value is not None]
+    return list(dict.fromkeys([*named, *(override.key_or_group for override in parse_overrides(overrides))]))
 
 
-def parse_overrides(overrides: Sequence[str]) -> list[Override]:
-    """Parse overrides with Hydra's grammar; raise a ConfigError for one that is malformed or replaces a section.
-
-    A value that has another meaning in that grammar, or none, is taken as the text that it is: ``~/robot.xml``,
-    ``a,b``, ``a#b``, ``f(x``.
-    """
-    parsed = []
-    for text in overrides:
-        override = _parse(text) or _parse(_value_as_text(text))
-        if override is None:
-            raise ConfigError(f"Cannot read {text!r} as an override; write name=value, as env.num_envs=64.")
-        if override.key_or_group in ("agent", "task", "env"):
-            single = f"override single settings, as {override.key_or_group}.name=value"
-            raise ConfigError(f"{text!r} replaces a whole section; {single}, or use --algo and --task.")
-        parsed.append(override)
-    return parsed
-
-
-def _parse(text: str) -> Override | None:
-    """Return one override that sets one value, None if the text is none."""
-    try:
-        override = OverridesParser.create().parse_override(text)
-    except HydraException:
-        return None
-    return None if override.is_sweep_override() or override.is_delete() else override
-
-
-def _value_as_text(text: str) -> str:
-    name, sign, value = text.partition("=")
-    return f"{name}{sign}{_quoted(value)}" if re.fullmatch(r"\+{0,2}[\w./@:-]+", name) and value else text
-
-
-def check_names(cfg: DictConfig, overrides: Iterable[Override], opened: Sequence[str] = OPEN_SECTIONS) -> None:
-    """Raise a ConfigError for the first override of a setting that ``cfg`` does not have, with the nearest names.
-
-    Keys inside of the sections ``opened`` pass.
-    """
-    for override in overrides:
-        node: Any = cfg
-        walked: list[str] = []
-        if override.key_or_group == "preset":
-            continue
-        for part in override.key_or_group.split("."):
-            if ".".join(walked) in opened:
-                break
-            if not isinstance(node, DictConfig) or part not in node:
-                where = ".".join(walked) or "the configuration"
-                hint = nearest(part, (str(k) for k in node)) if isinstance(node, DictConfig) else "It has no parts."
-                raise ConfigError(f"Unknown setting {override.key_or_group!r}: no {part!r} in {where}. {hint}")
-            node = OmegaConf.select(node, part, throw_on_missing=False)
-            walked.append(part)
-
-
-def _quoted(value: Any) -> str:
-    return QuotedString(value, Quote.single).with_quotes() if isinstance(value, str) else str(value)
-
-
-def _allow_new_keys(override: Override, opened: Iterable[str]) -> str:
-    """Return the override's text, prefixed by ``++`` inside one of the open sections."""
-    text = override.input_line or ""
-    key = override.key_or_group
-    is_open = any(key == section or key.startswith(f"{section}.") for section in opened)
-    return "++" + text.lstrip("+") if is_open else text
+def preset_name(
+    task: str,
+    algo: str,
+    overrides: Sequence[str] = (),
+    host: HostSettings = GYMNASIUM,
+    preset_dir: Path | None = None,
+) -> str:
+    """Return the name of the preset that :func:`compose` uses; ``preset_dir`` replaces the host's folder."""
+    chosen = [str(override.value()) for override in parse_overrides(overrides) if override.key_or_group == "preset"]
+    agent = "trudi" if algo in SETTINGS else algo
+    return chosen[-1] if chosen else preset_of(task, agent, host.name, preset_dir or host.config_dir)
 
 
 def _reason(error: Exception) -> str:
@@ -200,6 +160,28 @@ def _reason(error: Exception) -> str:
         return " ".join(str(error).split())
     line = (cause.msg or str(cause)).strip().splitlines()[0]
     return f"{cause.full_key}: {line}" if cause.full_key else line
+
+
+@contextlib.contextmanager
+def _hydra(config_dir: Path) -> Iterator[None]:
+    """Initialize Hydra inside the block, also in a program that uses Hydra itself, whose state is restored."""
+    outer, version = GlobalHydra.instance().hydra, VersionBase.instance().getbase()
+    GlobalHydra.instance().clear()
+    try:
+        with initialize_config_dir(str(config_dir.resolve()), version_base="1.3"):
+            yield
+    finally:
+        GlobalHydra.instance().hydra = outer
+        VersionBase.instance().version_base = version
+
+
+def check_env_overrides(overrides: Sequence[str], host: HostSettings = GYMNASIUM) -> None:
+    """Raise a ConfigError for overrides other than of existing ``env`` settings, before anything heavy is imported."""
+    for text in overrides:
+        if not text.lstrip("+").startswith("env."):
+            raise ConfigError(f"Cannot override {text!r} here: the trained agent is fixed. Override env.* settings.")
+    schema = OmegaConf.structured(host.env_cfg)
+    check_names(OmegaConf.create({"env": schema}), parse_overrides(overrides), host.open_sections)
 
 
 # -- checks -----------------------------------------------------------------------------------------------------------
@@ -221,7 +203,8 @@ def _check_preset(preset: str, agent: str, folders: tuple[Path, Path]) -> None:
         raise ConfigError(f"trudi_rsl has a preset {preset!r} of its own; rename {file} and its entry in tasks.yaml.")
 
 
-def _check_values(cfg: DictConfig) -> None:
+def check_values(cfg: DictConfig) -> None:
+    """Raise a ConfigError for a configuration with a missing or impossible value."""
     if missing := sorted(OmegaConf.missing_keys(cfg)):
         raise ConfigError(f"No value for {', '.join(missing)}.")
     agent, num_envs = cfg.agent, cfg.env.num_envs
@@ -244,7 +227,10 @@ def _check_values(cfg: DictConfig) -> None:
     if experiment.anchor or ".." in experiment.parts:
         allowed = f"a relative path without '..', as it is a folder inside {LOG_ROOT}"
         raise ConfigError(f"agent.experiment_name must be {allowed}; got {agent.experiment_name!r}.")
-    check_logger(agent.logger)
+    if agent.logger not in LOGGERS:
+        from trudi_rsl.rsl_rl_compat.contract import check_logger  # imports torch
+
+        check_logger(agent.logger)
     rows, minibatches = num_envs * agent.num_steps_per_env, agent.algorithm.num_mini_batches
     if rows < minibatches:
         raise ConfigError(
@@ -257,27 +243,37 @@ def _check_values(cfg: DictConfig) -> None:
 
 
 def _register_schemas() -> None:
-    """Store the schemas under the names that the files in ``configs/`` use."""
+    """Store the schemas that need no torch under the names that the files in ``configs/`` use."""
+    ConfigStore.instance().store(name="train_schema", node=TrainCfg)
     trudi = _schema("TruDiAlgorithm", "trudi_rsl.algorithms:TruDi", schema_fields(TruDiCfg))
-    agents: dict[str, dict[str, type]] = {"trudi": {"algorithm": trudi}}
-    if PPO_MODELS:
-        models = {"ppo": MLPModel, "spo": MLPModel, "dppo": DenoisingModel, "fpo": FlowModel}
-        for name, model in models.items():
-            algorithm_class = "PPO" if name == "ppo" else f"trudi_rsl.algorithms:{name.upper()}"
-            model_class = "MLPModel" if model is MLPModel else f"trudi_rsl.policies:{model.__name__}"
-            own = schema_fields(DPPOCfg) if name == "dppo" else []
-            agents[name] = {
-                "algorithm": _schema(f"{name}_algorithm", algorithm_class, [*_keyword_arguments(PPO), *own]),
-                "actor": _schema(f"{name}_actor", model_class, _keyword_arguments(model)),
-                "critic": _schema(f"{name}_critic", "MLPModel", _keyword_arguments(MLPModel)),
-            }
-    store = ConfigStore.instance()
-    store.store(name="train_schema", node=TrainCfg)
-    store.store(group="env", name=GYMNASIUM.name, node=GYMNASIUM.env_cfg)  # train.yaml's default
-    for name, sections in agents.items():
-        fields = [(key, schema, field(default_factory=schema)) for key, schema in sections.items()]
-        runner = dataclasses.make_dataclass(f"{name}_runner", fields, bases=(RunnerCfg,))
-        store.store(group="agent", name=f"{name}_schema", node=runner)
+    _register_agent("trudi", {"algorithm": trudi})
+
+
+@functools.cache
+def _register_ppo_schemas() -> None:
+    """Store the schemas of PPO and its relatives, which follow the signatures of RSL-RL's classes."""
+    from rsl_rl.algorithms import PPO
+
+    from trudi_rsl.policies import DenoisingModel, FlowModel
+    from trudi_rsl.rsl_rl_compat.models import MLPModel
+
+    models = {"ppo": MLPModel, "spo": MLPModel, "dppo": DenoisingModel, "fpo": FlowModel}
+    for name, model in models.items():
+        algorithm_class = "PPO" if name == "ppo" else f"trudi_rsl.algorithms:{name.upper()}"
+        model_class = "MLPModel" if model is MLPModel else f"trudi_rsl.policies:{model.__name__}"
+        own = schema_fields(DPPOCfg) if name == "dppo" else []
+        sections = {
+            "algorithm": _schema(f"{name}_algorithm", algorithm_class, [*_keyword_arguments(PPO), *own]),
+            "actor": _schema(f"{name}_actor", model_class, _keyword_arguments(model)),
+            "critic": _schema(f"{name}_critic", "MLPModel", _keyword_arguments(MLPModel)),
+        }
+        _register_agent(name, sections)
+
+
+def _register_agent(name: str, sections: Mapping[str, type]) -> None:
+    fields = [(key, schema, field(default_factory=schema)) for key, schema in sections.items()]
+    runner = dataclasses.make_dataclass(f"{name}_runner", fields, bases=(RunnerCfg,))
+    ConfigStore.instance().store(group="agent", name=f"{name}_schema", node=runner)
 
 
 def _schema(name: str, class_name: str, fields: Iterable[tuple[str, Any, Any]]) -> type:

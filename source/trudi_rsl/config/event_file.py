@@ -11,16 +11,20 @@ from typing import Any, cast
 import numpy as np
 from omegaconf import DictConfig, OmegaConf
 
+from trudi_rsl.checkpoints.format import class_basename
+from trudi_rsl.choices import NAMES
 from trudi_rsl.config import load_params
 from trudi_rsl.config.yaml_file import read_foreign_yaml
-from trudi_rsl.errors import CheckpointError, ConfigError, one_line
+from trudi_rsl.errors import CheckpointError, ConfigError, UserError, one_line
+from trudi_rsl.metric_names import tags_of
 from trudi_rsl.plain_values import is_count, is_finite
+from trudi_rsl.settings import algorithm_of_settings
 
 SECONDS_TAGS = ("Perf/collection_time", "Perf/learning_time")
 """Seconds of each iteration."""
 
 
-class RunError(RuntimeError):
+class RunError(UserError, RuntimeError):
     """The folder is not a run, or its log has no usable content."""
 
 
@@ -37,6 +41,14 @@ class Run:
     """Trust region on the path KL per state, nats; None if there is none."""
     settings: Mapping[str, Any] = field(default_factory=dict)
     """The saved ``agent.algorithm`` section; empty if unknown."""
+    seed: int | None = None
+    """Seed of the training; None if unknown."""
+
+    @property
+    def algorithm(self) -> str | None:
+        """Display name of the algorithm; None if unknown."""
+        found = class_basename(self.settings.get("class_name"))
+        return NAMES[algorithm_of_settings(self.settings)] if found == NAMES["trudi"] else found
 
     def env_steps(self, iterations: np.ndarray) -> np.ndarray:
         """Return the environment steps taken by the end of each iteration ``[n]``; iteration 0 is the first.
@@ -64,6 +76,8 @@ class Run:
 def read_run(folder: str | Path, tags: Iterable[str]) -> Run:
     """Read scalars from a folder with ``events.out.tfevents.*`` and, if trudi_rsl trained it, ``params/*.yaml``.
 
+    A scalar is found whatever heading a run logged it under; it gets the tag that was asked for.
+
     Raises:
         RunError: If the folder does not exist, or its events are missing or damaged.
     """
@@ -79,8 +93,12 @@ def read_run(folder: str | Path, tags: Iterable[str]) -> Run:
     try:
         events = EventAccumulator(str(folder), size_guidance={"scalars": 0})
         events.Reload()
-        for tag in {*tags} & {*events.Tags()["scalars"]}:
-            points = events.Scalars(tag)
+        logged = {*events.Tags()["scalars"]}
+        for tag in {*tags}:
+            found = next((name for name in tags_of(tag) if name in logged), None)
+            if found is None:
+                continue
+            points = events.Scalars(found)
             scalars[tag] = (np.array([p.step for p in points]), np.array([p.value for p in points]))
     except Exception as error:  # damaged files make TensorBoard raise any error
         raise RunError(f"The TensorBoard events in {folder} are damaged: {one_line(error)}") from error
@@ -94,7 +112,8 @@ def read_run(folder: str | Path, tags: Iterable[str]) -> Run:
     kl_bound = settings.get("kl_bound")
     steps, num_envs = OmegaConf.select(params, "agent.num_steps_per_env"), OmegaConf.select(params, "env.num_envs")
     per_iteration = steps * num_envs if is_count(steps) and is_count(num_envs) else None
-    return Run(name, scalars, per_iteration, kl_bound if is_finite(kl_bound) else None, settings)
+    seed = OmegaConf.select(params, "agent.seed")
+    return Run(name, scalars, per_iteration, kl_bound if is_finite(kl_bound) else None, settings, seed)
 
 
 def _host_steps_per_iteration(folder: Path) -> int | None:

@@ -5,24 +5,29 @@ from __future__ import annotations
 
 import contextlib
 import dataclasses
+import glob
 import itertools
 import logging
 import re
 from collections.abc import Callable, Iterable, Iterator
 from datetime import datetime
 from pathlib import Path
+from typing import Any
 
 from omegaconf import DictConfig, OmegaConf
 
 from trudi_rsl.config.schema import ANY_CHECKPOINT, EnvCfg, RunnerCfg
 from trudi_rsl.config.yaml_file import read_yaml
-from trudi_rsl.errors import CheckpointError, ConfigError, one_line
+from trudi_rsl.errors import CheckpointError, ConfigError, nearest, one_line
 from trudi_rsl.files import is_whole
 
 logger = logging.getLogger(__name__)
 
 LOG_ROOT = Path("logs", "rsl_rl")
 """Folder of all experiments, relative to the working directory."""
+
+CHECKPOINTS, EVENTS = "model_*.pt", "events.out.tfevents.*"
+"""Patterns of the files that a run folder holds: its checkpoints, its log."""
 
 
 def experiment_folder(cfg: DictConfig) -> Path:
@@ -34,13 +39,20 @@ def experiment_folder(cfg: DictConfig) -> Path:
 def create_run_folder(experiment: Path, run_name: str = "") -> Iterator[Path]:
     """Create and yield a new run folder whose name ends in ``run_name``; remove it if the block fails to fill it."""
     stem = datetime.now().strftime("%Y-%m-%d_%H-%M-%S") + (f"_{run_name}" if run_name else "")
-    experiment.mkdir(parents=True, exist_ok=True)
-    folder = experiment / stem
-    for attempt in itertools.count(1):
-        with contextlib.suppress(FileExistsError):
-            folder.mkdir()
-            break
-        folder = experiment / f"{stem}_{attempt}"
+    try:
+        experiment.mkdir(parents=True, exist_ok=True)
+        folder = experiment / stem
+        for attempt in itertools.count(1):
+            with contextlib.suppress(FileExistsError):
+                folder.mkdir()
+                break
+            folder = experiment / f"{stem}_{attempt}"
+    except OSError as error:
+        reason = f"{error.strerror or one_line(error)}: {error.filename or experiment}"
+        raise ConfigError(
+            f"Cannot make a run folder in {experiment.absolute()} ({reason}). Runs are kept below the working folder: "
+            "start in one that you may write to."
+        ) from None
     try:
         yield folder
     except BaseException:
@@ -78,7 +90,13 @@ def find_checkpoint(
         if files and checkpoint_regex != ANY_CHECKPOINT:
             raise CheckpointError(f"{files[-1]} is damaged or incomplete. Choose another checkpoint or run.")
     if not runs:
-        raise CheckpointError(f"No run in {experiment} matches {run_regex!r}.")
+        if run_regex == ".*":
+            raise CheckpointError(
+                f"No run yet in {experiment.absolute()}: train one with trudi train, or start in the folder whose "
+                f"{LOG_ROOT} holds it."
+            )
+        names = [p.name for p in _matching(experiment, ".*") if p.is_dir()]
+        raise CheckpointError(f"No run in {experiment} matches {run_regex!r}. {nearest(run_regex, names)}")
     if refused:
         raise CheckpointError(f"No run in {experiment} is of this task; {', '.join(refused)} are of others.")
     raise CheckpointError(f"No run in {experiment} matching {run_regex!r} has a file matching {checkpoint_regex!r}.")
@@ -99,17 +117,15 @@ def checkpoints_in(folder: Path) -> list[Path]:
 def select_checkpoint(
     experiment: Path, run_regex: str, checkpoint: str, accepts: Callable[[Path], bool] | None = None
 ) -> Path:
-    """Return a checkpoint given as a file, as a run folder, or by regular expressions; see :func:`find_checkpoint`.
+    """Return a checkpoint given by a path or by regular expressions; see :func:`one_checkpoint`, `find_checkpoint`.
 
     A run may be given by its path, too, as it is printed.
     """
     path, run = Path(checkpoint), Path(run_regex)
     if len(run.parts) > 1 and run.is_dir():
         experiment, run_regex = run.resolve().parent, run.resolve().name
-    if path.is_file():
-        return path
-    if path.is_dir():
-        return find_checkpoint(path.resolve().parent, f"{re.escape(path.resolve().name)}$")
+    if path.exists():
+        return one_checkpoint(checkpoint)
     if len(path.parts) > 1:
         raise CheckpointError(f"No checkpoint at {path}.")
     return find_checkpoint(experiment, run_regex, checkpoint, accepts)
@@ -175,11 +191,99 @@ def _whole(files: Iterable[Path]) -> Iterator[Path]:
 
 def _matching(folder: Path, regex: str) -> list[Path]:
     """Return the entry of that very name, else those whose names match, in natural order of their numbers."""
-    if Path(regex).name == regex and (folder / regex).exists():
-        return [folder / regex]
+    entries = list(folder.iterdir()) if folder.is_dir() else []
+    if same := [p for p in entries if p.name == regex]:
+        return same
     try:
         pattern = re.compile(regex)
     except re.error as error:
         raise ConfigError(f"{regex!r} is not a regular expression: {error}.") from error
-    entries = [p for p in folder.iterdir() if pattern.match(p.name)] if folder.is_dir() else []
-    return sorted(entries, key=lambda p: [int(s) if s.isdigit() else s for s in re.split(r"(\d+)", p.name)])
+    entries = [p for p in entries if pattern.match(p.name)]
+    return sorted(entries, key=lambda p: _natural(p.name))
+
+
+# -- what a user names ------------------------------------------------------------------------------------------------
+
+
+def find_runs(named: str | Path, holding: str = CHECKPOINTS) -> list[Path]:
+    """Return the run folders that a user names: every command that reads runs takes the same arguments.
+
+    Args:
+        named: A run folder, a file in one, a folder above run folders, or a pattern of these (``*``, ``?``, ``**``).
+        holding: Pattern of the files that make a folder a run, :data:`CHECKPOINTS` or :data:`EVENTS`.
+
+    Raises:
+        CheckpointError: If it names none, with the nearest names.
+    """
+    paths = _named_paths(named)
+    if runs := list(dict.fromkeys(run for path in paths for run in _runs_in(path, holding))):
+        return runs
+    what = "checkpoint" if holding == CHECKPOINTS else "log"
+    raise CheckpointError(f"No {what} ({holding}) in {named} or below it.")
+
+
+def find_checkpoints(named: str | Path) -> list[Path]:
+    """Return the checkpoints that a user names: a file itself, and the newest of each run; see :func:`find_runs`."""
+    paths, found = _named_paths(named), {}
+    for path in paths:
+        if path.is_file():
+            checkpoints = [path] if len(paths) == 1 or path.match(CHECKPOINTS) else []
+        else:
+            checkpoints = map(newest_checkpoint, _runs_in(path, CHECKPOINTS))
+        found |= {checkpoint.resolve(): checkpoint for checkpoint in checkpoints}
+    if not found:
+        raise CheckpointError(f"No checkpoint ({CHECKPOINTS}) in {named} or below it.")
+    return list(found.values())
+
+
+def one_checkpoint(named: str | Path) -> Path:
+    """Return the checkpoint that a user names for a command that takes one: of several runs, the newest run's."""
+    found = find_checkpoints(named)
+    newest = max(found, key=lambda checkpoint: _natural(checkpoint.parent.name))
+    if len(found) > 1:
+        logger.info("%s holds %d runs; the newest is used: %s.", named, len(found), newest.parent)
+    return newest
+
+
+def newest_checkpoint(run: Path) -> Path:
+    """Return the newest checkpoint of a run folder; raise CheckpointError if it has none that is whole."""
+    run = run.absolute()
+    return find_checkpoint(run.parent, f"{re.escape(run.name)}$")
+
+
+def _named_paths(named: str | Path) -> list[Path]:
+    """Return a path that exists, or those that match a pattern; raise CheckpointError if there are none."""
+    path = Path(named)
+    if path.exists():
+        return [path]
+    if not glob.has_magic(str(named)):
+        raise CheckpointError(f"Nothing at {named}. {_nearest_paths(path)}")
+    if matches := [Path(match) for match in sorted(glob.glob(str(named), recursive=True))]:
+        return matches
+    raise CheckpointError(f"The pattern {str(named)!r} matches nothing.")
+
+
+def _runs_in(path: Path, holding: str) -> list[Path]:
+    """Return the run folder of a file, a run folder itself, or the runs below a folder; empty if there are none."""
+    folder = path.parent if path.is_file() else path
+    if any(folder.glob(holding)):
+        return [folder]
+    below = set() if path.is_file() else {file.parent for file in path.rglob(holding)}
+    return sorted(below, key=lambda run: [_natural(part) for part in run.parts])
+
+
+def _nearest_paths(path: Path) -> str:
+    """Return the names nearest to the first part of the path that does not exist."""
+    for depth, name in enumerate(path.parts):
+        parent = Path(*path.parts[:depth])
+        if not (parent / name).exists():
+            names = [entry.name for entry in parent.iterdir()] if parent.is_dir() else []
+            where = "this folder" if parent == Path() else str(parent)
+            hint = nearest(name, names) if names else "It is empty."
+            return f"In {where} there is no {name!r}." + (f" {hint}" if len(hint) < 300 else "")
+    return ""
+
+
+def _natural(name: str) -> list[Any]:
+    """Return a key that sorts names by the numbers in them."""
+    return [int(part) if part.isdigit() else part for part in re.split(r"(\d+)", name)]

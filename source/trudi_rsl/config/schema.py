@@ -32,7 +32,7 @@ class RunnerCfg:
     num_steps_per_env: int = MISSING
     """Environment steps per iteration, at least 1."""
     max_iterations: int = MISSING
-    """Iterations to train, at least 1; after a resume, iterations to add."""
+    """Iterations to train in total, at least 1; a resumed run counts those before."""
     max_seconds: float | None = None
     """Seconds of training, compiling included, after which it ends before `max_iterations`, above 0; None: no limit."""
     save_interval: int = 50
@@ -45,6 +45,8 @@ class RunnerCfg:
     """Number of newest checkpoints to keep in the run folder besides the best, at least 1; None keeps all."""
     export_checkpoints: bool = False
     """Export the policy of every checkpoint to `exported/model_<iteration>/`, which takes seconds each."""
+    verbose: bool = False
+    """Print every logged value in every iteration instead of one row."""
     init_at_random_ep_len: bool = True
     """Start episodes at random lengths, so that the environments do not reset in lockstep."""
     check_for_nan: bool = True

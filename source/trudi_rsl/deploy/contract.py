@@ -131,7 +131,7 @@ class Contract:
         try:
             values = {name: _parse(entry) for name, entry in metadata.items()}
             if "obs_dims" not in values:
-                raise ValueError("obs_dims is missing; export the checkpoint again with scripts/export.py")
+                raise ValueError("obs_dims is missing; export the checkpoint again with trudi export")
             terms = values.get("obs_terms") or [{"name": n, "size": s} for n, s in values["obs_dims"].items()]
             actions = tuple(_action(**action) for action in values.get("actions") or ())
             low, high = (_array(values.get(name), name, infinite=True) for name in ("action_low", "action_high"))

@@ -9,17 +9,18 @@ import warnings
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, get_args
+from typing import Any
 
 import torch
 from torch import nn
 
 from trudi_rsl import __version__
 from trudi_rsl.checkpoints.rebuild import load_deployable
+from trudi_rsl.choices import PRECISIONS, Precision
 from trudi_rsl.deploy import parity
 from trudi_rsl.deploy.contract import Contract, ContractError, as_numbers
 from trudi_rsl.deploy.deploy_yaml import deploy_yaml
-from trudi_rsl.deploy.onnx_file import Precision, add_metadata, reduce_precision, write_onnx
+from trudi_rsl.deploy.onnx_file import add_metadata, reduce_precision, write_onnx
 from trudi_rsl.deploy.provenance import commit, versions
 from trudi_rsl.deploy.runtime import Latency
 from trudi_rsl.errors import nearest
@@ -49,8 +50,8 @@ class ExportOptions:
 
     def __post_init__(self) -> None:
         """Validate the values."""
-        if self.precision not in get_args(Precision):
-            raise ValueError(f"Unknown precision {self.precision!r}. {nearest(self.precision, get_args(Precision))}")
+        if self.precision not in PRECISIONS:
+            raise ValueError(f"Unknown precision {self.precision!r}. {nearest(self.precision, PRECISIONS)}")
         if self.batch_size < 1:
             raise ValueError(f"batch_size must be at least 1, got {self.batch_size}.")
 

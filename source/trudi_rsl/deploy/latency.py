@@ -18,6 +18,8 @@ import numpy as np
 import torch
 from rich.progress import track
 
+from trudi_rsl import packages
+from trudi_rsl.choices import TIMED_CALLS
 from trudi_rsl.deploy.contract import MAX_NUMBERS
 from trudi_rsl.deploy.parity import ExportError
 from trudi_rsl.deploy.runtime import Latency, open_session
@@ -27,7 +29,6 @@ from trudi_rsl.plain_values import is_count, is_finite
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
-NUM_CALLS = 2000
 CALLS_PER_TURN = 100
 WARM_UP = 20
 RUNTIMES = {".onnx": "ONNX Runtime", ".pt": "TorchScript"}
@@ -58,14 +59,20 @@ class Timing:
 
 
 def exported_files(paths: Sequence[Path]) -> list[Path]:
-    """Return the ONNX and TorchScript files at the given paths; a folder stands for its ONNX files.
+    """Return the ONNX and TorchScript files at the given paths.
+
+    A folder stands for its ONNX files, or else for those in the folders ``exported`` below it, and a checkpoint for
+    those exported beside it.
 
     Raises:
         ExportError: If there is no exported policy at one of them.
     """
     found: list[Path] = []
     for path in paths:
-        files = sorted(path.glob("*.onnx")) if path.is_dir() else [path]
+        folder = path.parent if path.match("model_*.pt") else path
+        files = [path]
+        if folder.is_dir():
+            files = sorted(folder.glob("*.onnx")) or sorted(folder.glob("**/exported/**/*.onnx"))
         if not files or any(file.suffix not in RUNTIMES or not file.is_file() for file in files):
             raise ExportError(f"There is no exported policy ({' or '.join(RUNTIMES)}) at {path}.")
         found += files
@@ -73,7 +80,7 @@ def exported_files(paths: Sequence[Path]) -> list[Path]:
 
 
 def measure(
-    files: Sequence[Path], num_calls: int = NUM_CALLS, control_period_ms: float | None = None, progress: bool = False
+    files: Sequence[Path], num_calls: int = TIMED_CALLS, control_period_ms: float | None = None, progress: bool = False
 ) -> list[Timing]:
     """Time calls of exported policies.
 
@@ -146,7 +153,7 @@ def latency_figure(timings: Sequence[Timing]) -> Figure:
         from matplotlib.backends.backend_agg import FigureCanvasAgg
         from matplotlib.figure import Figure
     except ImportError as error:
-        raise ImportError('Plots need matplotlib: pip install "trudi_rsl[eval]"') from error
+        raise packages.missing("Drawing a picture", packages.PICTURES) from error
     figure = Figure(figsize=(7.0, 4.2), layout="constrained")
     FigureCanvasAgg(figure)
     axes = figure.subplots()

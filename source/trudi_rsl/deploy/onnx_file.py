@@ -10,24 +10,21 @@ import warnings
 from collections import defaultdict
 from collections.abc import Iterator, Mapping
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 import numpy as np
 import torch
 from torch import nn
+
+from trudi_rsl import packages
+from trudi_rsl.choices import Precision
 
 try:
     import onnx
     import onnxruntime  # noqa: F401  without it an export cannot be verified
     import onnxscript  # noqa: F401  required by torch's exporter
 except ImportError as error:
-    raise ImportError(
-        f'Exporting needs onnx, onnxscript and onnxruntime ({error}). Run: pip install "trudi_rsl[export]"'
-    ) from error
-
-Precision = Literal["fp32", "fp16", "int8"]
-"""Storage of an ONNX file's weights. ``fp16`` also computes in half precision where the runtime supports it; ``int8``
-computes the products of the chain's inner layers in 8 bits, with a scale per input."""
+    raise packages.missing("Exporting", packages.EXPORT) from error
 
 OPSET = 18
 

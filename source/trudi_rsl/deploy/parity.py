@@ -12,8 +12,9 @@ import onnxruntime
 import torch
 from torch import Tensor
 
-from trudi_rsl.deploy.onnx_file import Precision
+from trudi_rsl.choices import Precision
 from trudi_rsl.deploy.runtime import Latency, open_session
+from trudi_rsl.errors import UserError
 from trudi_rsl.policies import ChainInferencePolicy, ChainOptions, DeployablePolicy, InferencePolicy
 
 TOLERANCE = 1e-5
@@ -35,7 +36,7 @@ WARM_UP = 5
 """Untimed calls before the timed ones."""
 
 
-class ExportError(RuntimeError):
+class ExportError(UserError, RuntimeError):
     """A policy that cannot be exported or run, an export that would replace files, or one that acts differently."""
 
 

@@ -122,7 +122,7 @@ class Policy:
     - Actions are clipped to the bounds of training; the clipped steps are counted.
 
     Args:
-        file: ONNX file written by ``scripts/export.py``; its metadata is the contract.
+        file: ONNX file written by ``trudi export``; its metadata is the contract.
         max_held: Steps in a row for which the last action may be held; at least 0.
         max_deviation: Distance from the mean of training, in standard deviations, beyond which an observation is
             unusable; None checks only for NaN and infinity.

@@ -14,6 +14,7 @@ import torch
 from rich.table import Table
 from rsl_rl.env import VecEnv
 
+from trudi_rsl.choices import MODE_RUNS
 from trudi_rsl.errors import ConfigError
 from trudi_rsl.evaluation.episodes import Policy, progress_bar, start_episodes
 from trudi_rsl.evaluation.identify import Subject, load_run_settings
@@ -23,8 +24,6 @@ from trudi_rsl.evaluation.policies import Simulation, load_policy
 from trudi_rsl.evaluation.samplers import GAUSSIAN_POLICIES, SamplerCfg
 from trudi_rsl.files import unused_stem
 
-NUM_RUNS = 200
-"""Number of runs in the paper."""
 FAILURE = "failure"
 """Name of the mode of failed runs."""
 FAILURE_COLOR, OUTLINE_COLORS = "0.55", ("0.85", "0.7")
@@ -160,7 +159,7 @@ def measure_behaviour(
     subject: Subject,
     modes: BehaviourModes,
     simulation: Simulation,
-    num_runs: int = NUM_RUNS,
+    num_runs: int = MODE_RUNS,
     sampler: SamplerCfg | None = None,
     seed: int = 0,
     device: str = "cpu",
@@ -179,7 +178,7 @@ def measure_behaviour(
         sampler = replace(sampler, initial_latent="random")
     cfg = load_run_settings(checkpoint, task, algorithm, [f"env.num_envs={num_runs}"], simulation.find_host(task))
     cfg.env.env_kwargs = {**(cfg.env.env_kwargs or {}), **modes.fixed_start}
-    env = simulation.make_env(task, cfg.env, device, seed)
+    env = simulation.make_ending(task, cfg.env, device, seed)
     policy = load_policy(checkpoint, algorithm, env, cfg.agent, sampler, device, simulation.make_runner)
     torch.manual_seed(seed)
     behaviour = Behaviour.classify(*record(env, policy, progress=progress), modes)

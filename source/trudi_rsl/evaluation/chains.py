@@ -21,6 +21,7 @@ from trudi_rsl.evaluation.pictures import Axes, Figure, Normalize, colormaps, ne
 from trudi_rsl.evaluation.policies import Simulation, require_fit
 from trudi_rsl.policies import ChainOptions, DiffusionActorCritic
 from trudi_rsl.settings import SETTINGS
+from trudi_rsl.task_names import present_name
 
 SCORE_SCALES = (0.5, 1.0)
 """Score scales c of the ODEs that are drawn beside the SDE."""
@@ -102,12 +103,12 @@ def reset_observation(
     The settings of the checkpoint's run and the overrides ``env.name=value`` configure the simulator. Policy and
     ``spec`` are those of :func:`load_diffusion_policy`. Raises ConfigError if the task cannot be simulated here.
     """
-    task, algorithm = spec["task"], algorithm_of(read_checkpoint(checkpoint))
-    if task is None:
+    if spec["task"] is None:
         raise CheckpointError(f"{checkpoint} does not name its task; give an observation with --obs FILE.npy.")
+    task, algorithm = present_name(spec["task"]), algorithm_of(read_checkpoint(checkpoint))
     try:
         simulation.require(task, "cpu")
-    except ConfigError as error:
+    except (ConfigError, ImportError) as error:
         raise ConfigError(f"{error} Or give an observation with --obs FILE.npy.") from error
     cfg = load_run_settings(checkpoint, task, algorithm, ["env.num_envs=1", *overrides], simulation.find_host(task))
     env = simulation.make_env(task, cfg.env, seed=seed)

@@ -18,12 +18,10 @@ from torch import Tensor
 from trudi_rsl.environments.progress import host_progress, set_host_progress
 from trudi_rsl.errors import ConfigError
 
-PLAYED_EPISODES = 10
-"""Default number of episodes when a policy is played."""
+NO_TIME_LIMIT = 1_000_000
+"""``max_episode_length`` of a task without a time limit: finite, because RSL-RL draws integers below it."""
 MOST_ENVS = 64
 """Default limit on environments stepped together; fewer episodes take fewer."""
-EVALUATION_SEED = 10_000
-"""Default seed of evaluations, apart from the seeds of training."""
 STEPS_PER_CHECK = 8
 """Environment steps between two checks of how many episodes ended; each check forces a GPU sync."""
 SUCCESS_NAMES = frozenset({"success", "is_success", "success_rate"})

@@ -3,27 +3,33 @@
 
 from __future__ import annotations
 
-import glob
+import functools
+import logging
 import os
-import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
 from omegaconf import DictConfig, OmegaConf
 
 from trudi_rsl.checkpoints.file import read_checkpoint
-from trudi_rsl.checkpoints.format import NAMES, Algorithm, algorithm_of, check_task, learner_spec, task_of
-from trudi_rsl.config import compose, find_checkpoint, load_params, resume_path
+from trudi_rsl.checkpoints.format import NAMES, Algorithm, algorithm_of, check_task, learner_spec, run_of, task_of
+from trudi_rsl.config import compose, resume_path
+from trudi_rsl.config.adoption import record_beside, record_of, replace_settings
+from trudi_rsl.config.compose import check_env_overrides
+from trudi_rsl.config.overrides import parse_overrides
+from trudi_rsl.config.run_folder import find_checkpoints
 from trudi_rsl.config.schema import GYMNASIUM, HostSettings
-from trudi_rsl.errors import CheckpointError, ConfigError, nearest
+from trudi_rsl.errors import CheckpointError
 from trudi_rsl.settings import SETTINGS
+from trudi_rsl.task_names import present_name
 
-CHECKPOINTS = "model_*.pt"
+logger = logging.getLogger(__name__)
+
 IGNORED_SETTINGS = (
     *("seed", "device", "num_threads", "experiment_name", "run_name", "logger", "wandb_project", "neptune_project"),
-    *("resume", "load_run", "load_checkpoint", "save_interval", "check_for_nan"),
+    *("resume", "load_run", "load_checkpoint", "save_interval", "check_for_nan", "verbose"),
     *("evaluation_episodes", "keep_checkpoints", "export_checkpoints"),
 )
 """Settings of RSL-RL's runner in which the seeds of a group may differ."""
@@ -40,9 +46,15 @@ class Subject:
     label: str
     """Name of the group that it is a seed of; the algorithm unless the user set one."""
     seed: int | None = None
-    """Seed it was trained with; None without saved settings."""
+    """Seed it was trained with, that of the first run if it continues others; None without saved settings."""
     settings: Mapping[str, Any] = field(default_factory=dict, compare=False)
     """Dotted names to values of its training settings without :data:`IGNORED_SETTINGS`; empty if unknown."""
+    runs: tuple[str, ...] = field(default=(), compare=False)
+    """Names of the runs that it comes from, the first one first and its own last; empty if unknown."""
+    iteration: int = field(default=0, compare=False)
+    """The last iteration of its training."""
+    stands_for: tuple[Path, ...] = field(default=(), compare=False)
+    """Checkpoints that were named as well, but left out because they share its first run."""
 
 
 def identify(path: Path, task: str, algorithm: Algorithm | None = None) -> Algorithm:
@@ -78,8 +90,11 @@ def find_subjects(named: Sequence[str]) -> list[Subject]:
     An argument is a checkpoint, a run folder (its newest checkpoint), a folder above those, or a pattern of these
     (``*``, ``?``, ``**``); ``NAME=PATH`` also sets the group's name.
 
+    Of the runs of a group that continue one another, or the same run, only the one trained furthest is returned: they
+    are one seed.
+
     Raises CheckpointError if nothing is named; if a path does not exist (with the nearest names), holds no checkpoint,
-    or one without its task's name; or if two checkpoints are the same seed of one group.
+    or one without its task's name; or if two checkpoints are of the same run or seed of one group.
     """
     if not named:
         raise CheckpointError("No checkpoint, run folder or pattern was given.")
@@ -88,15 +103,34 @@ def find_subjects(named: Sequence[str]) -> list[Subject]:
         label, pattern = _split_label(text)
         for checkpoint in find_checkpoints(pattern):
             found.setdefault(checkpoint.resolve(), read_subject(checkpoint, label))
+    subjects = _one_per_lineage(found.values())
     seeds: dict[tuple[str, str, int | None], Subject] = {}
-    for subject in found.values():
+    for subject in subjects:
         other = seeds.setdefault((subject.label, subject.task, subject.seed), subject)
         if other is not subject and subject.seed is not None:
             raise CheckpointError(
                 f"{other.checkpoint} and {subject.checkpoint} are both seed {subject.seed} of {subject.label!r} on "
                 f"{subject.task}, so they are not independent. Give one of them, or name their groups: NAME=PATH."
             )
-    return list(found.values())
+    return subjects
+
+
+def _one_per_lineage(subjects: Iterable[Subject]) -> list[Subject]:
+    """Return the subjects without those whose first run another one of the group shares and was trained further."""
+    lineages: dict[tuple[str, str, str], list[Subject]] = {}
+    subjects = list(subjects)
+    for subject in subjects:
+        if subject.runs:
+            lineages.setdefault((subject.label, subject.task, subject.runs[0]), []).append(subject)
+    replaced: dict[Path, Subject | None] = {}
+    for members in lineages.values():
+        if len({member.runs[-1] for member in members}) == 1:
+            continue  # one run, or two checkpoints of it
+        *others, kept = sorted(members, key=lambda member: (member.iteration, member.checkpoint.as_posix()))
+        replaced |= {member.checkpoint: None for member in others}
+        replaced[kept.checkpoint] = replace(kept, stands_for=tuple(member.checkpoint for member in others))
+    resolved = [replaced.get(subject.checkpoint, subject) for subject in subjects]
+    return [subject for subject in resolved if subject is not None]
 
 
 def read_subject(checkpoint: Path, label: str | None = None) -> Subject:
@@ -104,28 +138,33 @@ def read_subject(checkpoint: Path, label: str | None = None) -> Subject:
 
     Raises CheckpointError if its task is unknown.
     """
-    task, seed, settings = task_of(read_checkpoint(checkpoint)), None, {}
-    try:
-        params = load_params(checkpoint.parent)
-    except CheckpointError:  # outside of a run folder, or another program's settings
-        pass
-    else:
-        task, seed = task or params.task, OmegaConf.select(params, "agent.seed")
-        settings = dict(_flatten({"agent": params.agent, "env": params.env}))
+    content = read_checkpoint(checkpoint)
+    record, task, seed, runs, settings = record_of(checkpoint, content), task_of(content), None, (), {}
+    if record is not None:
+        ancestors = record["ancestors"]
+        task, seed = task or record["task"], ancestors[0]["seed"] if ancestors else record["seed"]
+        runs = (*(ancestor["id"] for ancestor in ancestors), record["id"])
+        settings = dict(_flatten({"agent": record["agent"], "env": record["env"] or {}}))
     if task is None:
-        raise CheckpointError(f"{checkpoint} does not name the task it was trained on; play it with scripts/play.py.")
+        raise CheckpointError(f"{checkpoint} does not name the task it was trained on; play it with trudi play.")
+    task = present_name(task)
     algorithm = identify(checkpoint, task)
     kept = {name: value for name, value in settings.items() if name.removeprefix("agent.") not in IGNORED_SETTINGS}
-    return Subject(checkpoint, algorithm, task, label or algorithm, seed, kept)
+    return Subject(checkpoint, algorithm, task, label or algorithm, seed, kept, runs, content.get("iter", 0))
 
 
 def describe_mixtures(subjects: Iterable[Subject]) -> list[str]:
-    """Return a sentence for each group whose runs were trained with different settings, naming the settings."""
+    """Return sentences on runs that continue one another, and on groups whose runs have different settings."""
     groups: dict[tuple[str, str], list[Subject]] = {}
+    sentences = []
     for subject in subjects:
+        if subject.stands_for:
+            sentences.append(
+                f"{subject.checkpoint} continues the same run as {', '.join(map(str, subject.stands_for))}; together "
+                f"they are one seed of {subject.label}, the one trained furthest. NAME=PATH keeps them apart."
+            )
         if subject.settings:
             groups.setdefault((subject.label, subject.task), []).append(subject)
-    sentences = []
     for (label, task), members in groups.items():
         mixed = []
         for name in dict.fromkeys(name for member in members for name in member.settings):
@@ -139,36 +178,6 @@ def describe_mixtures(subjects: Iterable[Subject]) -> list[str]:
                 "keeps them apart."
             )
     return sentences
-
-
-def find_checkpoints(pattern: str) -> list[Path]:
-    """Return the checkpoints that one argument of :func:`find_subjects`, without a label, names.
-
-    Raises CheckpointError if there are none, with the nearest names.
-    """
-    path = Path(pattern)
-    if path.is_file():
-        return [path]
-    if path.is_dir():
-        runs = [path] if any(path.glob(CHECKPOINTS)) else sorted({file.parent for file in path.rglob(CHECKPOINTS)})
-        if not runs:
-            raise CheckpointError(f"No checkpoint ({CHECKPOINTS}) in {path} or below it.")
-        return [newest_checkpoint(run) for run in runs]
-    if not glob.has_magic(pattern):
-        raise CheckpointError(f"Nothing at {pattern}. {_nearest_paths(path)}")
-    matches = [Path(match) for match in sorted(glob.glob(pattern, recursive=True))]
-    folders = [newest_checkpoint(match) for match in matches if match.is_dir() and any(match.glob(CHECKPOINTS))]
-    found = [*folders, *(match for match in matches if match.is_file() and match.match(CHECKPOINTS))]
-    if not found:
-        what = f"{len(matches)} paths, of which none is a checkpoint or a run folder" if matches else "nothing"
-        raise CheckpointError(f"The pattern {pattern!r} matches {what}.")
-    return found
-
-
-def newest_checkpoint(run: Path) -> Path:
-    """Return the newest checkpoint of a run folder; raise CheckpointError if it has none."""
-    run = run.absolute()
-    return find_checkpoint(run.parent, f"{re.escape(run.name)}$")
 
 
 def find_played(
@@ -203,30 +212,39 @@ def load_run_settings(
 ) -> DictConfig:
     """Return the ``agent`` and ``env`` settings of a checkpoint's run, with overrides ``env.name=value`` applied.
 
-    A checkpoint of TruDi's learner outside of a run folder gets the task's preset. ``host`` is the task's.
+    They are in the checkpoint, or, if an earlier version wrote it, beside it. A checkpoint of TruDi's learner without
+    any gets the task's preset. Overrides that change the run's settings, other than the number of environments, are
+    logged. ``host`` is the task's.
 
     Raises:
-        CheckpointError: If a checkpoint of PPO or a relative lies outside of a run folder, or the run's settings cannot
-            be read.
+        CheckpointError: If a checkpoint of PPO or a relative has no settings, or they cannot be read.
         ConfigError: If an override is not one of ``env``, or the configuration refuses its name or value.
     """
-    for text in overrides:
-        if not text.lstrip("+").startswith("env."):
-            raise ConfigError(f"Cannot override {text!r} here: the trained agent is fixed. Override env.* settings.")
+    check_env_overrides(overrides, host)
     preset = compose(task, algorithm, overrides, host=host)
-    if algorithm in SETTINGS and not (checkpoint.parent / "params").exists():
-        return preset
-    try:
-        cfg = load_params(checkpoint.parent, host.env_cfg)
-    except CheckpointError as error:
-        advice = f"A {NAMES[algorithm]} policy can only be rebuilt with the settings of its run."
-        if algorithm in SETTINGS:
-            advice = "Copy the checkpoint elsewhere to play it with the task's preset."
-        raise CheckpointError(f"{error} {advice}") from error
-    for text in overrides:
-        key = text.lstrip("+").partition("=")[0]
-        OmegaConf.update(cfg, key, OmegaConf.select(preset, key), force_add=True)
-    return cfg
+    record = run_of(read_checkpoint(checkpoint))
+    if record is None or record["env"] is None:
+        if algorithm in SETTINGS and not (checkpoint.parent / "params").exists():
+            return preset
+        try:
+            record = record_beside(checkpoint, record, host.env_cfg)
+        except CheckpointError as error:
+            advice = f"A {NAMES[algorithm]} policy can only be rebuilt with the settings of its run."
+            if algorithm in SETTINGS:
+                advice = "Copy the checkpoint elsewhere to play it with the task's preset."
+            raise CheckpointError(f"{error} {advice}") from error
+    settings = OmegaConf.create({"task": task, "agent": record["agent"], "env": record["env"]})
+    names = [override.key_or_group for override in parse_overrides(overrides)]
+    replace_settings(settings, preset, {"env.num_envs"} & {*names})
+    if changed := replace_settings(settings, preset, names, record["task"]):
+        _log_once(changed)
+    return settings
+
+
+@functools.cache
+def _log_once(sentence: str) -> None:
+    """Log a sentence that holds for many checkpoints."""
+    logger.info(sentence)
 
 
 def _flatten(section: Any, prefix: str = "") -> Iterator[tuple[str, Any]]:
@@ -243,15 +261,3 @@ def _split_label(text: str) -> tuple[str | None, str]:
     label, _, pattern = text.partition("=")
     is_path = "=" not in text or os.path.lexists(text) or "/" in label or not label.strip()
     return (None, text) if is_path else (label.strip(), pattern)
-
-
-def _nearest_paths(path: Path) -> str:
-    """Return the names nearest to the first part of the path that does not exist."""
-    for depth, name in enumerate(path.parts):
-        parent = Path(*path.parts[:depth])
-        if not (parent / name).exists():
-            names = [entry.name for entry in parent.iterdir()] if parent.is_dir() else []
-            where = "this folder" if parent == Path() else str(parent)
-            hint = nearest(name, names) if names else "It is empty."
-            return f"In {where} there is no {name!r}." + (f" {hint}" if len(hint) < 300 else "")
-    return ""

@@ -12,6 +12,7 @@ import numpy as np
 from trudi_rsl.config.event_file import Run, RunError
 from trudi_rsl.evaluation.episodes import MEAN_RETURN
 from trudi_rsl.evaluation.pictures import Axes, Figure, PercentFormatter, new_figure, save_picture, style_axes
+from trudi_rsl.metric_names import tag_of
 
 RETURN_TAG = "Train/mean_reward"
 FORMATS = (".png", ".pdf", ".svg")
@@ -30,9 +31,9 @@ class Diagnostic:
 
 
 DIAGNOSTICS = (
-    Diagnostic("Loss/path_kl", "Path KL (nats per state)", bounded_by_kl=True),
-    Diagnostic("Loss/entropy_per_dim", "Entropy bound (nats per dim)", target_tag="Loss/entropy_target_per_dim"),
-    Diagnostic("Loss/clipped_targets", "Share of critic targets clipped", is_share=True),
+    Diagnostic(tag_of("path_kl"), "Path KL (nats per state)", bounded_by_kl=True),
+    Diagnostic(tag_of("entropy_per_dim"), "Entropy bound (nats per dim)", tag_of("entropy_target_per_dim")),
+    Diagnostic(tag_of("clipped_targets"), "Share of critic targets clipped", is_share=True),
 )
 TAGS = (RETURN_TAG, MEAN_RETURN, *(tag for shown in DIAGNOSTICS for tag in (shown.tag, shown.target_tag) if tag))
 
@@ -67,7 +68,9 @@ def learning_curve_figure(runs: Sequence[Run]) -> Figure:
     if len(runs) > 1 or evaluated:
         top.legend(frameon=False, fontsize="small")
     if len(runs) == 1:
-        top.set_title(runs[0].name, fontsize="medium", loc="left")
+        (label,) = labels(runs)
+        title = label if label == runs[0].name else f"{label}: {runs[0].name}"
+        top.set_title(title, fontsize="medium", loc="left")
     for column, shown in enumerate(diagnostics):
         axes = figure.add_subplot(grid[1, column])
         _draw_curves(axes, runs, shown.tag, in_steps)
@@ -82,12 +85,21 @@ def learning_curve_figure(runs: Sequence[Run]) -> Figure:
     return figure
 
 
+def labels(runs: Sequence[Run]) -> list[str]:
+    """Return algorithm and seed of each run, with its name if others have the same; the name alone if unknown."""
+    named = [run.name if run.algorithm is None else f"{run.algorithm}, seed {run.seed}" for run in runs]
+    return [
+        f"{label} ({run.name})" if named.count(label) > 1 and label != run.name else label
+        for label, run in zip(named, runs, strict=True)
+    ]
+
+
 def _draw_curves(axes: Axes, runs: Sequence[Run], tag: str, in_steps: bool) -> None:
     width = 1.6 if tag == RETURN_TAG else 1.0
-    for index, run in enumerate(runs):
+    for index, (run, label) in enumerate(zip(runs, labels(runs), strict=True)):
         if tag in run.scalars:
             x, values = _points(run, tag, in_steps)
-            axes.plot(x, values, color=f"C{index}", linewidth=width, label=run.name, marker="." if len(x) == 1 else "")
+            axes.plot(x, values, color=f"C{index}", linewidth=width, label=label, marker="." if len(x) == 1 else "")
 
 
 def _draw_evaluations(axes: Axes, runs: Sequence[Run], in_steps: bool) -> None:

@@ -15,9 +15,10 @@ from typing import Any
 import torch
 from omegaconf import DictConfig, OmegaConf
 
+from trudi_rsl.choices import EVALUATION_SEED
 from trudi_rsl.deploy.provenance import versions
 from trudi_rsl.errors import CheckpointError, ConfigError
-from trudi_rsl.evaluation.episodes import EVALUATION_SEED, MOST_ENVS, evaluate, progress_bar
+from trudi_rsl.evaluation.episodes import MOST_ENVS, evaluate, progress_bar
 from trudi_rsl.evaluation.identify import Subject, load_run_settings
 from trudi_rsl.evaluation.policies import Simulation, load_policy
 from trudi_rsl.evaluation.samplers import SamplerCfg
@@ -152,7 +153,7 @@ class Evaluation(StoredEvaluation):
         cfg, subject, agent, start = self.cfg, self.subject, self._settings.agent, time.time()
         if num_threads := cfg.num_threads or agent.get("num_threads"):
             torch.set_num_threads(num_threads)
-        env = self._simulation.make_env(subject.task, self._settings.env, cfg.device, cfg.seed)
+        env = self._simulation.make_ending(subject.task, self._settings.env, cfg.device, cfg.seed)
         make_runner, sampler = self._simulation.make_runner, self.sampler
         policy = load_policy(subject.checkpoint, subject.algorithm, env, agent, sampler, cfg.device, make_runner)
         torch.manual_seed(cfg.seed)

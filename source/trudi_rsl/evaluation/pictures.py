@@ -6,6 +6,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 
+from trudi_rsl import packages
 from trudi_rsl.evaluation.comparison import Comparison, Group, Panel
 from trudi_rsl.evaluation.statistics import Estimate
 from trudi_rsl.files import atomic_write
@@ -17,7 +18,7 @@ try:
     from matplotlib.figure import Figure
     from matplotlib.ticker import EngFormatter, PercentFormatter
 except ImportError as error:
-    raise ImportError('Plots need matplotlib: pip install "trudi_rsl[eval]"') from error
+    raise packages.missing("Drawing a picture", packages.PICTURES) from error
 
 __all__ = ["Axes", "Figure", "Normalize", "PercentFormatter", "colormaps"]  # for modules that draw
 SUFFIXES = (".png", ".svg")

@@ -23,13 +23,13 @@ from rich.console import Console
 from rich.table import Table
 from rsl_rl.env import VecEnv
 
-from trudi_rsl.checkpoints.format import Algorithm
 from trudi_rsl.checkpoints.kept import BEST
+from trudi_rsl.choices import PLAYED_EPISODES, Algorithm
 from trudi_rsl.command_line import require_new
 from trudi_rsl.config import checkpoints_in
 from trudi_rsl.environments.progress import close_envs
 from trudi_rsl.errors import CheckpointError, NonFiniteError
-from trudi_rsl.evaluation.episodes import MOST_ENVS, PLAYED_EPISODES, Policy, SameStart, evaluate, progress_bar
+from trudi_rsl.evaluation.episodes import MOST_ENVS, Policy, SameStart, evaluate, progress_bar
 from trudi_rsl.evaluation.identify import find_played, identify, load_run_settings
 from trudi_rsl.evaluation.policies import Simulation, load_policy
 from trudi_rsl.evaluation.samplers import SamplerCfg
@@ -59,7 +59,7 @@ class Playback:
 
     @classmethod
     def from_args(cls, args: argparse.Namespace, task: str, checkpoint: Path) -> Playback:
-        """Return how the flags of ``scripts/play.py`` say to play a checkpoint.
+        """Return how the flags of ``trudi play`` say to play a checkpoint.
 
         Raises CheckpointError if it is of another task or algorithm, and ConfigError if an option does not fit it.
         """
@@ -124,12 +124,12 @@ class Playback:
 
 
 def sampler_from_args(args: argparse.Namespace) -> SamplerCfg:
-    """Return the sampler that the flags of ``scripts/play.py`` select."""
+    """Return the sampler that the flags of ``trudi play`` select."""
     return SamplerCfg(args.sampler, args.score_scale, args.num_candidates, args.initial_latent)
 
 
 def play(args: argparse.Namespace, overrides: Sequence[str], simulation: Simulation) -> None:
-    """Play as the flags of ``scripts/play.py`` and the overrides ``env.name=value`` say, with the run's settings.
+    """Play as the flags of ``trudi play`` and the overrides ``env.name=value`` say, with the run's settings.
 
     A user's mistake raises CheckpointError, ConfigError or VideoError.
     """
@@ -144,7 +144,7 @@ def play(args: argparse.Namespace, overrides: Sequence[str], simulation: Simulat
     device = args.device or (cfg.agent.device if torch.cuda.is_available() else "cpu")
     if num_threads := args.num_threads or cfg.agent.get("num_threads"):
         torch.set_num_threads(num_threads)
-    make_env = functools.partial(make_rendering_env, simulation.make_env) if video else simulation.make_env
+    make_env = functools.partial(make_rendering_env, simulation.make_ending) if video else simulation.make_ending
     env = make_env(task, cfg.env, device, seed)
 
     def load(path: Path) -> Policy:

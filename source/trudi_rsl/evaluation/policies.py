@@ -7,6 +7,7 @@ import contextlib
 import copy
 import functools
 import io
+import logging
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -21,12 +22,18 @@ from trudi_rsl.algorithms import TruDi
 from trudi_rsl.checkpoints.format import Algorithm
 from trudi_rsl.checkpoints.rebuild import load_actor_critic, with_known_classes
 from trudi_rsl.config.schema import HostSettings
+from trudi_rsl.environments.progress import close_envs
 from trudi_rsl.errors import CheckpointError, as_checkpoint_error
-from trudi_rsl.evaluation.episodes import Policy
+from trudi_rsl.evaluation.episodes import NO_TIME_LIMIT, Policy
 from trudi_rsl.evaluation.samplers import SamplerCfg
 from trudi_rsl.policies import GenerativeModel
 from trudi_rsl.rsl_rl_compat.models import policy_of
 from trudi_rsl.settings import SETTINGS
+
+logger = logging.getLogger(__name__)
+
+STEP_LIMIT = 1000
+"""Steps of an episode in evaluations of a task without a time limit."""
 
 
 @dataclass(frozen=True)
@@ -41,6 +48,26 @@ class Simulation:
     """``require(task, device)`` raises ConfigError or ImportError if the task or device cannot be used here."""
     find_host: Callable[[str], HostSettings]
     """Returns the schema and presets of a task."""
+
+    def make_ending(
+        self, task: str, env_cfg: Mapping[str, Any], device: str, seed: int, render_mode: str | None = None
+    ) -> VecEnv:
+        """Make environments whose episodes end: without a time limit of the task, after :data:`STEP_LIMIT` steps.
+
+        Arguments and errors are those of :attr:`make_env`; a limit that the task does not have is logged.
+        """
+        env: Any = self.make_env(task, env_cfg, device, seed, render_mode)
+        if env.max_episode_length < NO_TIME_LIMIT or "max_episode_steps" not in env_cfg:
+            return env
+        close_envs(env)
+        logger.info(
+            "Task %s has no time limit: episodes are cut after %d steps. env.max_episode_steps=N sets another limit.",
+            task,
+            STEP_LIMIT,
+        )
+        limited: Any = copy.deepcopy(env_cfg)
+        limited["max_episode_steps"] = STEP_LIMIT
+        return self.make_env(task, limited, device, seed, render_mode)
 
 
 def load_policy(

@@ -5,11 +5,10 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any, get_args
+from typing import Any
 
-from trudi_rsl.checkpoints.format import NAMES, Algorithm
+from trudi_rsl.choices import INITIAL_LATENTS, NAMES, SAMPLERS, Algorithm, InitialLatent, Sampler
 from trudi_rsl.errors import ConfigError, nearest
-from trudi_rsl.policies.actor_critic import SAMPLERS, InitialLatent, Sampler
 from trudi_rsl.settings import SETTINGS
 
 GAUSSIAN_POLICIES = ("reppo", "ppo", "spo")
@@ -88,7 +87,7 @@ def expand_samplers(
     for name, values in zip(names, (samplers, score_scales, num_candidates, initial_latents), strict=True):
         if not values:
             raise ConfigError(f"The list of {name} is empty.")
-    for names, known in ((samplers, SAMPLERS), (initial_latents, (None, *get_args(InitialLatent)))):
+    for names, known in ((samplers, SAMPLERS), (initial_latents, (None, *INITIAL_LATENTS))):
         for name in names:
             if name not in known:
                 raise ConfigError(f"Unknown sampler option {name!r}. {nearest(str(name), filter(None, known))}")

@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from rich.table import Table
 
 from trudi_rsl.evaluation.comparison import ALL_TASKS, Comparison
 from trudi_rsl.evaluation.measurement import Measurement
@@ -103,6 +104,33 @@ def as_markdown(comparison: Comparison, improvements: bool = True) -> str:
         parts.append(f"Probability that a run of the first is better than one of the second:\n\n{table}")
     parts.append("\n".join(f"- {note}" for note in comparison.notes))
     return "\n\n".join(filter(None, parts))
+
+
+def printed_tables(comparison: Comparison) -> list[Table]:
+    """Return tables to print that fit 80 columns: those of :func:`as_markdown` without the results of single seeds."""
+    what = "success" if comparison.metric == "success" else "return"
+    names = list(dict.fromkeys(row.task for row in comparison.rows))
+    title = f"IQM of {what} [95 %], and mean ± std over seeds"
+    tasks = Table(title=f"{names[0]}: {title}" if len(names) == 1 else title)
+    if len(names) > 1:
+        tasks.add_column("task", overflow="fold", min_width=min(24, max(map(len, names))))
+    for name in ("policy", "sampler"):
+        tasks.add_column(name, overflow="fold")
+    for name in ("IQM", "mean ± std", "seeds"):
+        tasks.add_column(name, justify="right")
+    for row in comparison.rows:
+        mean = number(row.mean) if math.isnan(row.std) else f"{number(row.mean)} ± {number(row.std)}"
+        cells = [row.group.label, row.group.sampler, estimate_text(row.iqm), mean, str(len(row.by_seed))]
+        tasks.add_row(*([row.task] if len(names) > 1 else []), *cells)
+    tables = [tasks]
+    for panel in comparison.panels:
+        if panel.title == ALL_TASKS:
+            together = Table("policy", "sampler", title=f"Over all tasks: IQM of {panel.scale} [95 %]")
+            together.add_column("IQM", justify="right")
+            for group, estimate in panel.iqm.items():
+                together.add_row(group.label, group.sampler, estimate_text(estimate))
+            tables.append(together)
+    return tables
 
 
 def markdown_table(header: Sequence[str], rows: Iterable[Sequence[str]]) -> str:

@@ -13,8 +13,9 @@ import numpy as np
 import torch
 from rsl_rl.env import VecEnv
 
+from trudi_rsl import packages
 from trudi_rsl.environments.description import control_period, task_name
-from trudi_rsl.errors import ConfigError
+from trudi_rsl.errors import ConfigError, UserError
 from trudi_rsl.evaluation.episodes import Policy, start_episodes
 from trudi_rsl.files import require_inside, unused_stem
 from trudi_rsl.plain_values import is_finite
@@ -27,7 +28,7 @@ _CHANNELS = (1, 3, 4)
 """Numbers of color channels: grey, RGB, RGB with opacity."""
 
 
-class VideoError(RuntimeError):
+class VideoError(UserError, RuntimeError):
     """A video that cannot be rendered or written."""
 
 
@@ -46,13 +47,13 @@ def make_rendering_env(
 def video_path(run: Path) -> Path:
     """Return a path in a run folder that does not exist yet: ``videos/play.mp4``, ``play_1.mp4``, ...
 
-    The suffix is ``.gif`` if imageio-ffmpeg is not installed. Raises VideoError if imageio is not installed either, and
-    CheckpointError if ``videos`` is a link that leads out of the run folder.
+    The suffix is ``.gif`` if imageio-ffmpeg is not installed. Raises ImportError if imageio is not installed either,
+    and CheckpointError if ``videos`` is a link that leads out of the run folder.
     """
     folder = run / "videos"
     require_inside(folder, run)
     if find_spec("imageio") is None:
-        raise VideoError('Writing a video needs imageio: pip install "trudi_rsl[eval]"')
+        raise packages.missing("Writing a video", packages.VIDEOS)
     suffix = ".gif" if find_spec("imageio_ffmpeg") is None else ".mp4"
     return folder / f"{unused_stem(folder, 'play', (suffix,))}{suffix}"
 

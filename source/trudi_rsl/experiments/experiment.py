@@ -15,12 +15,12 @@ from typing import Any, TypeVar
 from omegaconf import OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
+from trudi_rsl.choices import EVALUATION_SEED
 from trudi_rsl.config.compose import check_seed
 from trudi_rsl.config.presets import CONFIG_DIR, available
 from trudi_rsl.config.yaml_file import read_yaml
 from trudi_rsl.errors import ConfigError, nearest, one_line
 from trudi_rsl.evaluation.comparison import parse_ranges
-from trudi_rsl.evaluation.episodes import EVALUATION_SEED
 from trudi_rsl.evaluation.measurement import EvaluationCfg
 from trudi_rsl.evaluation.samplers import SamplerCfg, expand_samplers, supported_samplers
 from trudi_rsl.experiments.job import Job
@@ -233,7 +233,8 @@ def try_tasks(jobs: Iterable[Job], device: str | None = None) -> None:
     """
     tried = []
     for job in jobs:
-        arguments = (job.task, job.settings["env"], device or job.settings["agent"].get("device"))
+        one_env = {**job.settings["env"], "num_envs": 1}
+        arguments = (job.task, one_env, device or job.settings["agent"].get("device"))
         if arguments not in tried:
             tried.append(arguments)
             with _errors_naming(job.task, job.algorithm, job.variant):

@@ -1,34 +1,27 @@
 # SPDX-License-Identifier: BSD-3-Clause
-"""One training run of an experiment: its folder, its training and its evaluations.
-
-``python -m trudi_rsl.experiments.job FOLDER TRAIN_SCRIPT`` carries out the run that ``FOLDER/job.json`` describes.
-"""
+"""One training run of an experiment: its folder, its training and its evaluations."""
 
 from __future__ import annotations
 
 import contextlib
 import json
 import logging
-import runpy
-import signal
 import subprocess
-import sys
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
 from filelock import FileLock, Timeout
 
-from trudi_rsl.config.run_folder import LOG_ROOT
+from trudi_rsl.choices import EVALUATION_SEED
+from trudi_rsl.config.run_folder import LOG_ROOT, newest_checkpoint
 from trudi_rsl.deploy.provenance import machine, provenance
-from trudi_rsl.errors import CheckpointError, ConfigError, NonFiniteError
-from trudi_rsl.evaluation.episodes import EVALUATION_SEED
-from trudi_rsl.evaluation.identify import newest_checkpoint, read_subject
+from trudi_rsl.evaluation.identify import read_subject
 from trudi_rsl.evaluation.measurement import Evaluation, EvaluationCfg, Measurement, StoredEvaluation
 from trudi_rsl.evaluation.samplers import SamplerCfg
-from trudi_rsl.experiments.played import PlayedEvaluation
+from trudi_rsl.experiments.played import PROGRAM, PlayedEvaluation
 from trudi_rsl.files import atomic_write
 from trudi_rsl.hosts.registry import SIMULATION
 
@@ -36,6 +29,9 @@ JOB_FILE, RECORD_FILE, LOCK_FILE, OUTPUT_FILE = "job.json", "finished.json", ".l
 
 LOCKED = 75
 """Exit status if another process writes to the folder (``EX_TEMPFAIL`` of sysexits.h)."""
+
+Train = Callable[[list[str]], int]
+"""``trudi train``: from its arguments to its exit status."""
 
 logger = logging.getLogger(__name__)
 
@@ -55,7 +51,7 @@ class Job:
     variant: str
     seed: int
     arguments: list[str]
-    """Arguments of ``scripts/train.py``."""
+    """Arguments of ``trudi train``."""
     settings: dict[str, Any]
     """What the run is trained with; see :meth:`~trudi_rsl.hosts.host.Host.run_settings`."""
     samplers: list[dict[str, Any]] = field(default_factory=list)
@@ -64,7 +60,7 @@ class Job:
     """Episodes per sampler."""
     evaluation_seed: int = EVALUATION_SEED
     play_arguments: list[str] | None = None
-    """Arguments of ``scripts/play.py`` if the simulator starts itself, so that each step is a process of its own. None
+    """Arguments of ``trudi play`` if the simulator starts itself, so that each step is a process of its own. None
     if environments are made in the job's process."""
     root: str = field(default_factory=lambda: str(LOG_ROOT.absolute()))
     """Folder of all experiments."""
@@ -119,8 +115,8 @@ class Job:
         return [Evaluation(subject, sampler, cfg, SIMULATION) for sampler in samplers]
 
 
-def carry_out(job: Job, train_script: str) -> int:
-    """Train with ``scripts/train.py`` and evaluate, skipping finished steps.
+def carry_out(job: Job, train: Train) -> int:
+    """Train and evaluate, skipping finished steps.
 
     Returns:
         Exit status: 0, :data:`LOCKED`, or that of a training that failed.
@@ -130,7 +126,7 @@ def carry_out(job: Job, train_script: str) -> int:
     """
     try:
         with FileLock(job.folder / LOCK_FILE, timeout=0):
-            if job.record() is None and (status := _train(job, train_script)) != 0:
+            if job.record() is None and (status := _train(job, train)) != 0:
                 return status
             record = job.record()
             assert record is not None, "training leaves a record"
@@ -143,14 +139,14 @@ def carry_out(job: Job, train_script: str) -> int:
         return LOCKED
 
 
-def _train(job: Job, train_script: str) -> int:
-    """Train as a user would and leave a record in the run's folder; return the exit status of the script."""
+def _train(job: Job, train: Train) -> int:
+    """Train as a user would and leave a record in the run's folder; return the exit status of the command."""
     before, begin = set(job.folder.iterdir()), time.time()
     with contextlib.chdir(Path(job.root).parents[1]):  # the folder whose logs/rsl_rl is the root
         if job.play_arguments is None:
-            status = runpy.run_path(train_script)["main"](job.arguments)
+            status = train(job.arguments)
         else:  # closing such a simulator may end its process
-            status = subprocess.run([sys.executable, train_script, *job.arguments]).returncode
+            status = subprocess.run([*PROGRAM, "train", *job.arguments]).returncode
     if status != 0:
         return status
     (attempt,) = (path for path in set(job.folder.iterdir()) - before if path.is_dir())
@@ -171,21 +167,3 @@ def _comparable(settings: Mapping[str, Any]) -> Any:
     plain = json.loads(json.dumps(settings))
     plain.get("agent", {}).pop("experiment_name", None)
     return plain
-
-
-def main() -> int:
-    """Carry out the run whose folder is the first argument."""
-    folder, train_script = sys.argv[1:]
-    # shells start background jobs with SIGINT ignored, which child processes inherit
-    signal.signal(signal.SIGINT, signal.default_int_handler)
-    try:
-        return carry_out(Job.read(Path(folder)), train_script)
-    except (CheckpointError, ConfigError, NonFiniteError) as error:
-        print(f"Error: {error}")
-        return 1
-    except KeyboardInterrupt:
-        return 130
-
-
-if __name__ == "__main__":
-    sys.exit(main())

@@ -21,19 +21,19 @@ from collections import deque
 from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal, NamedTuple, get_args
+from typing import Any, NamedTuple
 
+from trudi_rsl import packages
+from trudi_rsl.choices import Launcher
 from trudi_rsl.errors import ConfigError, one_line
-
-Launcher = Literal["local", "slurm", "submitit"]
-"""``local`` is this machine; ``submitit`` is Slurm where it is installed and this machine elsewhere."""
-LAUNCHERS: tuple[str, ...] = get_args(Launcher)
 
 ENVIRONMENT = {"OMP_NUM_THREADS": "1", "MKL_NUM_THREADS": "1", "PYTHONUNBUFFERED": "1"}
 """Added to the environment of each command: one thread, and output that can be read while the command runs."""
 POLL_SECONDS = 0.5
-MINUTES_PER_YEAR = 365 * 24 * 60
-"""Time limit of a local job; submitit's own is 2 minutes."""
+TIMED_OUT = ("timed-out", "TIMEOUT")
+"""What submitit and Slurm say of a job that ended at its time limit."""
+TIME_LIMITS = {"local": 365 * 24 * 60, "slurm": 24 * 60}
+"""Minutes after which a job ends unless ``timeout_min`` is set; submitit's own limits are 2 and 5 minutes."""
 
 
 @dataclass(frozen=True)
@@ -88,12 +88,14 @@ def run_jobs(
     # local jobs are numbered by process ids, so that a folder must not be used twice
     with tempfile.TemporaryDirectory() if cluster == "local" else contextlib.nullcontext(str(log_folder)) as folder:
         executor = submitit.AutoExecutor(folder, cluster)
-        defaults = {"timeout_min": MINUTES_PER_YEAR} if cluster == "local" else {"slurm_array_parallelism": workers}
+        parameters = {"timeout_min": TIME_LIMITS.get(cluster, TIME_LIMITS["slurm"]), "cpus_per_task": 1}
+        parameters |= {} if cluster == "local" else {"slurm_array_parallelism": workers}
+        parameters |= options or {}
         try:
-            executor.update_parameters(**defaults | {"cpus_per_task": 1} | dict(options or {}))
+            executor.update_parameters(**parameters)
         except (AssertionError, NameError, TypeError, ValueError) as error:
             raise ConfigError(f"submitit refuses its options: {error}") from error
-        yield from _run(executor, jobs, workers, on_poll)
+        yield from _run(executor, jobs, workers, on_poll, parameters["timeout_min"])
 
 
 def require_launcher(launcher: Launcher, workers: int = 1, options: Mapping[str, Any] | None = None) -> Any:
@@ -110,11 +112,13 @@ def require_launcher(launcher: Launcher, workers: int = 1, options: Mapping[str,
     try:
         import submitit
     except ImportError as error:
-        raise ImportError('Running jobs needs submitit: pip install "trudi_rsl[sweep]"') from error
+        raise packages.missing("A sweep", packages.SWEEP) from error
     return submitit
 
 
-def _run(executor: Any, jobs: Sequence[Command], workers: int, on_poll: Callable[[], None]) -> Iterator[End]:
+def _run(
+    executor: Any, jobs: Sequence[Command], workers: int, on_poll: Callable[[], None], minutes: float
+) -> Iterator[End]:
     local = executor.cluster == "local"
     # Slurm limits the number of running jobs itself
     running = {} if local else dict(zip(executor.map_array(_run_command, jobs), jobs, strict=True))
@@ -126,7 +130,7 @@ def _run(executor: Any, jobs: Sequence[Command], workers: int, on_poll: Callable
                 # Ctrl-C reaches all processes of a terminal, and submitit kills a job one second after it
                 with _sigint(signal.SIG_IGN):
                     running[executor.submit(_run_command, job, dict(os.environ))] = job
-            yield from _pop_ended(running)
+            yield from _pop_ended(running, minutes)
             on_poll()
             time.sleep(POLL_SECONDS)
     finally:
@@ -140,11 +144,19 @@ def _run(executor: Any, jobs: Sequence[Command], workers: int, on_poll: Callable
             time.sleep(POLL_SECONDS)
 
 
-def _pop_ended(running: dict[Any, Command]) -> Iterator[End]:
-    """Remove the jobs that have ended from ``running``, and yield them."""
+def _pop_ended(running: dict[Any, Command], minutes: float) -> Iterator[End]:
+    """Remove the jobs that have ended from ``running``, and yield them; ``minutes`` is their time limit."""
     for submitted in [submitted for submitted in running if submitted.done()]:
         job = running.pop(submitted)
-        if (error := submitted.exception()) is not None:
+        error = submitted.exception()
+        if error is not None and any(sign in str(error) for sign in TIMED_OUT):
+            yield End(
+                job,
+                1,
+                f"ended by its time limit of {minutes:g} minutes, with a checkpoint; the launcher's option "
+                f"timeout_min={2 * minutes:g} doubles it (full output: {job.output})",
+            )
+        elif error is not None:
             # one sentence, or a traceback between two lines of dashes
             trace = str(error).split("\n-----")[:2][-1].strip()
             yield End(job, 1, f"not carried out: {one_line(trace.splitlines()[-1])}")
@@ -179,7 +191,12 @@ def _run_command(job: Command, environment: Mapping[str, str] | None = None) -> 
         os.killpg(process.pid, signal.SIGINT)
 
     signal.signal(signal.SIGTERM, interrupt)
-    return process.wait()
+    try:
+        return process.wait()
+    except BaseException:  # from the handler of a signal, such as submitit's at the time limit
+        os.killpg(process.pid, signal.SIGINT)
+        process.wait()
+        raise
 
 
 @contextlib.contextmanager

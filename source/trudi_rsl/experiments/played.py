@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: BSD-3-Clause
-"""Evaluations on a simulator that starts itself, once per process: each is a call of ``scripts/play.py``."""
+"""Evaluations on a simulator that starts itself, once per process: each is a process ``trudi play``."""
 
 from __future__ import annotations
 
@@ -17,14 +17,15 @@ from trudi_rsl.evaluation.identify import Subject
 from trudi_rsl.evaluation.measurement import EvaluationCfg, Measurement, StoredEvaluation
 from trudi_rsl.evaluation.samplers import SamplerCfg
 
-PLAY_SCRIPT = Path(__file__).resolve().parents[3] / "scripts" / "play.py"
+PROGRAM = (sys.executable, "-m", "trudi_rsl")
+"""The command ``trudi``, for a process of its own."""
 
 
 class PlayedEvaluation(StoredEvaluation):
-    """An evaluation whose episodes ``scripts/play.py`` runs, in a process of its own.
+    """An evaluation whose episodes ``trudi play`` runs, in a process of its own.
 
-    ``arguments`` are flags of the script and overrides of the simulator. Tasks are played in their variant for playing,
-    if they have one: without noise on observations, for example.
+    ``arguments`` are flags of the command and overrides of the simulator. Tasks are played in their variant for
+    playing, if they have one: without noise on observations, for example.
     """
 
     def __init__(self, subject: Subject, sampler: SamplerCfg, cfg: EvaluationCfg, arguments: Sequence[str]) -> None:
@@ -35,7 +36,7 @@ class PlayedEvaluation(StoredEvaluation):
         """Run the episodes and store their results; nothing is reported before the end.
 
         Raises:
-            CheckpointError: If the script fails; its output says why.
+            CheckpointError: If the command fails; its output says why.
         """
         start, subject, cfg = time.time(), self.subject, self.cfg
         with tempfile.TemporaryDirectory() as folder:
@@ -52,7 +53,7 @@ class PlayedEvaluation(StoredEvaluation):
                 "results": results,
             }
             flags = [text for name, value in settings.items() for text in (f"--{name}", str(value))]
-            status = subprocess.run([sys.executable, PLAY_SCRIPT, *flags, *self._arguments]).returncode
+            status = subprocess.run([*PROGRAM, "play", *flags, *self._arguments]).returncode
             if not results.is_file():
                 raise CheckpointError(f"{subject.checkpoint} could not be played (exit status {status}).")
             return self._store(json.loads(results.read_text()), start)

@@ -60,7 +60,7 @@ def write_report(
         comparison = _comparison(experiment, measurements)
         tables.write_comparison(comparison, measurements, folder, {"command": list(command), **provenance()})
         drawn = [folder / name for name in tables.FILES if name.endswith(".png") and (folder / name).is_file()]
-        train_commands = "\n".join(shlex.join(["python", "scripts/train.py", *job.arguments]) for job in finished)
+        train_commands = "\n".join(shlex.join(["trudi", "train", *job.arguments]) for job in finished)
         axes: list[Axis] = ["steps", "seconds"] if experiment.seconds else ["steps"]
         parts += ["## Learning curves", _curves(groups, logs, axes, folder)]
         parts += ["## Evaluation", _evaluation(experiment.evaluation), tables.as_markdown(comparison)]
@@ -106,7 +106,7 @@ def _evaluation(section: EvaluationSection) -> str:
         "seed": [section.seed],
     }
     flags = " ".join(f"--{name} {' '.join(map(str, values))}" for name, values in options.items() if values)
-    return f"The last checkpoint of each run, in new environments, as by `python scripts/evaluate.py RUN {flags}`."
+    return f"The last checkpoint of each run, in new environments, as by `trudi evaluate RUN {flags}`."
 
 
 def _times(groups: Groups, logs: Mapping[str, Run], records: Mapping[str, Mapping[str, Any]]) -> str:

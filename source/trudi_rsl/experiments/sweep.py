@@ -5,11 +5,9 @@ from __future__ import annotations
 
 import contextlib
 import re
-import sys
 import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from pathlib import Path
 from typing import Any
 
 from trudi_rsl.evaluation.episodes import progress_bar
@@ -18,7 +16,8 @@ from trudi_rsl.experiments.launch import Command, Launcher, require_launcher, ru
 
 TAIL = 8192
 """Bytes at the end of a run's output in which its iteration is searched."""
-ITERATION = re.compile(rb"Learning iteration (\d+)/(\d+)")
+ITERATION = re.compile(rb"^(?:\x1b\[1m)? *(?:(?:Learning i|I)teration )?(\d+)/(\d+)(?=[ ,\n\x1b])", re.MULTILINE)
+"""The row of an iteration, as this package's runner prints it or RSL-RL's."""
 STARTED = re.compile(rb"^--- ", re.MULTILINE)
 MAX_SHARE = 0.99
 """Largest share of a running job; the rest is its evaluation."""
@@ -41,14 +40,15 @@ def missing(jobs: Sequence[Job]) -> list[Job]:
 
 def run(
     jobs: Sequence[Job],
-    train_script: Path,
+    job_command: Sequence[str],
     launcher: Launcher = "local",
     workers: int = 1,
     options: Mapping[str, Any] | None = None,
 ) -> Outcome:
-    """Carry out the missing runs with ``scripts/train.py``; a failing one does not stop the others.
+    """Carry out the missing runs; a failing one does not stop the others.
 
-    For ``launcher``, ``workers``, ``options`` and errors see :func:`~trudi_rsl.experiments.launch.run_jobs`.
+    ``job_command``, followed by the folder of a run, carries it out as :func:`~trudi_rsl.experiments.job.carry_out`
+    does. For ``launcher``, ``workers``, ``options`` and errors see :func:`~trudi_rsl.experiments.launch.run_jobs`.
     """
     require_launcher(launcher, workers, options)
     running = {job.name: job for job in missing(jobs)}
@@ -59,8 +59,7 @@ def run(
     for job in running.values():
         job.write()
         folder = job.folder.absolute()
-        arguments = [sys.executable, "-m", "trudi_rsl.experiments.job", str(folder), str(train_script.absolute())]
-        commands.append(Command(job.name, arguments, folder / OUTPUT_FILE))
+        commands.append(Command(job.name, [*job_command, str(folder)], folder / OUTPUT_FILE))
     begin, total = time.time(), len(commands)
     with progress_bar("Training", "runs") as bar:
         task = bar.add_task("", total=total, ended=0, all=total)

@@ -21,9 +21,8 @@ from trudi_rsl.files import is_whole
 from trudi_rsl.health.history import ALWAYS_LOGGED, Finding, History
 from trudi_rsl.health.rules import RULES, examine
 from trudi_rsl.health.simulator_rules import MAX_SHIFT, drift_finding
+from trudi_rsl.metric_names import name_of, tag_of
 
-PREFIX = "Loss/"
-"""Prefix that RSL-RL's logger adds to the scalars of an algorithm."""
 TIMES = {
     "Perf/collection_time": "collection_seconds",
     "Perf/collection time": "collection_seconds",
@@ -84,7 +83,7 @@ def examine_run(folder: str | Path) -> Checkup:
         RunError: If it is not a run folder, or no iteration has been logged yet.
     """
     folder = Path(folder)
-    run = read_run(folder, [*TIMES, *(PREFIX + name for rule in RULES for name in rule.scalars)])
+    run = read_run(folder, [*TIMES, *(tag_of(name) for rule in RULES for name in rule.scalars)])
     checkpoints = examine_checkpoints(folder)
     history = _history_of(run, checkpoints.settings or run.settings)
     not_read = dict(checkpoints.not_read)
@@ -121,7 +120,7 @@ def _history_of(run: Run, settings: Mapping[str, Any]) -> History:
         RunError: If there is no such iteration.
     """
     series = {
-        TIMES.get(tag, tag.removeprefix(PREFIX)): dict(zip(steps.tolist(), values.tolist(), strict=True))
+        TIMES.get(tag, name_of(tag)): dict(zip(steps.tolist(), values.tolist(), strict=True))
         for tag, (steps, values) in run.scalars.items()
     }
     always = [set(values) for name, values in series.items() if name in ALWAYS_LOGGED]

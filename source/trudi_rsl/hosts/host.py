@@ -2,7 +2,8 @@
 """What a host is: a simulator of tasks, as an entry point of the group ``trudi_rsl.hosts`` names it.
 
 A host is described in a module that imports no simulator, because the descriptions of all hosts are read for any task;
-the functions of a description import it when they are called.
+the functions of a description import it when they are called. Nor is torch imported here, so that commands refuse wrong
+arguments at once.
 """
 
 from __future__ import annotations
@@ -13,21 +14,21 @@ from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from fnmatch import fnmatchcase
-from typing import Any, Protocol
+from typing import TYPE_CHECKING, Any, Protocol
 
-import torch
 from omegaconf import OmegaConf
-from rsl_rl.env import VecEnv
 
 from trudi_rsl.command_line import refuse_flags
 from trudi_rsl.config import compose
+from trudi_rsl.config.compose import check_env_overrides, names_of, preset_name
 from trudi_rsl.config.schema import HostSettings, read_env
 from trudi_rsl.distributed import check_launch, quiet_unless_rank0
 from trudi_rsl.errors import ConfigError, nearest
-from trudi_rsl.evaluation.play import play
-from trudi_rsl.evaluation.policies import Simulation
-from trudi_rsl.hosts.training import flag_settings, train
-from trudi_rsl.runners import OnPolicyRunner
+
+if TYPE_CHECKING:
+    from rsl_rl.env import VecEnv
+
+    from trudi_rsl.evaluation.policies import Simulation
 
 
 class MakeEnv(Protocol):
@@ -87,7 +88,7 @@ class Host(HostSettings, ABC):
 
     @abstractmethod
     def train(self, args: argparse.Namespace, rest: Sequence[str]) -> None:
-        """Train a task with the flags of ``scripts/train.py``; ``rest`` are overrides, and flags of the host.
+        """Train a task with the flags of ``trudi train``; ``rest`` are overrides, and flags of the host.
 
         Raises:
             ImportError: The host is not installed.
@@ -97,7 +98,7 @@ class Host(HostSettings, ABC):
 
     @abstractmethod
     def play(self, args: argparse.Namespace, rest: Sequence[str]) -> None:
-        """Play a policy; arguments and errors are those of :meth:`train`, the flags those of ``scripts/play.py``."""
+        """Play a policy; arguments and errors are those of :meth:`train`, the flags those of ``trudi play``."""
 
     @abstractmethod
     def make(
@@ -153,6 +154,9 @@ class EnvironmentHost(Host):
     @property
     def simulation(self) -> Simulation:
         """This host's environments, for evaluations."""
+        from trudi_rsl.evaluation.policies import Simulation
+        from trudi_rsl.runners import OnPolicyRunner
+
         return Simulation(self.make, OnPolicyRunner, self.require, lambda _task: self)
 
     def train(self, args: argparse.Namespace, rest: Sequence[str]) -> None:
@@ -161,17 +165,24 @@ class EnvironmentHost(Host):
         refuse_flags(rest, args.flags)
         if args.video:
             raise ConfigError(
-                f"--video is for tasks of Isaac Lab and mjlab, not for those of {self.title}. scripts/play.py --video "
+                f"--video is for tasks of Isaac Lab and mjlab, not for those of {self.title}. trudi play --video "
                 "records a trained policy."
             )
         check_launch(args.distributed)
         with quiet_unless_rank0():
-            cfg = compose(args.task, args.algo, rest, settings=flag_settings(args), host=self)
-            train(cfg, self.make)
+            flags = flag_settings(args)
+            cfg = compose(args.task, args.algo, rest, settings=flags, host=self)
+            preset = preset_name(args.task, args.algo, rest, self)
+            from trudi_rsl.hosts.training import train
+
+            train(cfg, self.make, names_of(flags, rest), args.more_iterations, preset)
 
     def play(self, args: argparse.Namespace, rest: Sequence[str]) -> None:
         """See :meth:`Host.play`."""
         refuse_flags(rest, args.flags)
+        check_env_overrides(rest, self)
+        from trudi_rsl.evaluation.play import play
+
         play(args, rest, self.simulation)
 
     def make(
@@ -200,7 +211,7 @@ class EnvironmentHost(Host):
 
     def try_task(self, task: str, settings: Mapping[str, Any], device: str | None = None) -> None:
         """See :meth:`Host.try_task`."""
-        device = settings["agent"]["device"] if device is None else device
+        device = str(settings["agent"]["device"]) if device is None else device
         if self.starts_in_seconds:
             self.make(task, settings["env"] | {"num_envs": 1}, device).close()  # pyright: ignore[reportAttributeAccessIssue]
             return
@@ -209,12 +220,31 @@ class EnvironmentHost(Host):
             raise ConfigError(f"{self.title} has no task {name!r}. {nearest(name, tasks)}")
 
 
+def flag_settings(args: argparse.Namespace) -> dict[str, Any]:
+    """Return the values of the flags of ``trudi train`` by the full names of their settings."""
+    same_name = ("max_iterations", "seed", "device", "num_threads", "experiment_name", "run_name", "logger", "load_run")
+    same_name = (*same_name, "verbose")
+    return {
+        "env.num_envs": args.num_envs,
+        **{f"agent.{name}": getattr(args, name) for name in same_name},
+        "agent.resume": True if args.resume or args.load_run or args.checkpoint else None,
+        "agent.load_checkpoint": args.checkpoint,
+    }
+
+
 def check_device(device: str) -> None:
     """Raise a ConfigError that lists this machine's devices if ``device`` is none of them."""
+    import torch
+
     try:
         torch.empty(0, device=device)
     except (RuntimeError, AssertionError) as error:
         have = ["cpu", *(f"cuda:{i}" for i in range(torch.cuda.device_count()))]
+        if device.startswith("cuda") and torch.version.cuda is None:
+            raise ConfigError(
+                f"Cannot use device {device!r}: the installed torch {torch.__version__} is built without CUDA. Choose "
+                "--device cpu, or install a build with CUDA, see pytorch.org."
+            ) from error
         raise ConfigError(
             f"Cannot use device {device!r}; this machine has: {', '.join(have)}. Choose one with --device."
         ) from error

@@ -14,10 +14,10 @@ from importlib.metadata import entry_points
 from types import ModuleType
 from typing import Any, NoReturn
 
-from trudi_rsl.checkpoints.format import NAMES
+from trudi_rsl.choices import NAMES
 from trudi_rsl.command_line import refuse_flags
 from trudi_rsl.config import task_preset
-from trudi_rsl.config.compose import parse_overrides
+from trudi_rsl.config.overrides import parse_overrides
 from trudi_rsl.errors import ConfigError, nearest
 from trudi_rsl.hosts.host import Host, check_device
 from trudi_rsl.settings import SETTINGS
@@ -48,13 +48,13 @@ class LaunchedHost(Host):
         render_mode: str | None = None,
     ) -> NoReturn:
         """Raise a ConfigError: this host makes environments only in its own commands."""
-        raise ConfigError(f"The simulator of task {task!r} starts itself; train it with scripts/train.py.")
+        raise ConfigError(f"The simulator of task {task!r} starts itself; train it with trudi train.")
 
     def require(self, task: str, device: str) -> None:
         """Raise a ConfigError: this host makes environments only in its own commands."""
         raise ConfigError(
             f"The simulator of task {task!r} starts itself, once per process, so it is not evaluated side by side with "
-            f"others. For one checkpoint: scripts/play.py --task {task} --checkpoint FILE --headless --episodes 32."
+            f"others. For one checkpoint: trudi play --task {task} --checkpoint FILE --headless --episodes 32."
         )
 
     def run_settings(self, task: str, algo: str, overrides: Sequence[str]) -> dict[str, Any]:
@@ -81,13 +81,13 @@ class LaunchedHost(Host):
         self.require_installed(task)
 
     def train_arguments(self, overrides: Sequence[str]) -> list[str]:
-        """Return the flags and overrides with which ``scripts/train.py`` trains a run of an experiment."""
+        """Return the flags and overrides with which ``trudi train`` trains a run of an experiment."""
         devices = [text.partition("=")[2] for text in overrides if text.startswith("agent.device=")]
         flags = ["--headless", *(["--device", devices[-1]] if devices else [])]
         return [*flags, *(text for text in overrides if not text.startswith("agent.device="))]
 
     def play_arguments(self, overrides: Sequence[str]) -> list[str]:
-        """Return the flags and overrides with which ``scripts/play.py`` plays such a run, without the agent's."""
+        """Return the flags and overrides with which ``trudi play`` plays such a run, without the agent's."""
         return [text for text in self.train_arguments(overrides) if not text.startswith("agent.")]
 
     def _launcher(self, args: argparse.Namespace, rest: Sequence[str]) -> ModuleType:

@@ -13,22 +13,26 @@ import logging
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from importlib.metadata import EntryPoint, entry_points
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from omegaconf import DictConfig
-from rsl_rl.env import VecEnv
 
 from trudi_rsl import config
 from trudi_rsl.errors import ConfigError, one_line
-from trudi_rsl.evaluation.policies import Simulation
 from trudi_rsl.hosts.host import Host
-from trudi_rsl.runners import OnPolicyRunner
+
+if TYPE_CHECKING:
+    from rsl_rl.env import VecEnv
+
+    from trudi_rsl.evaluation.policies import Simulation
+
+    SIMULATION: Simulation
 
 logger = logging.getLogger(__name__)
 
 GROUP = "trudi_rsl.hosts"
 """Entry-point group of hosts; the name of an entry is that of its host, its value a :class:`Host`."""
-OWN_HOSTS = ("gymnasium", "isaaclab", "mjlab", "playground")
+OWN_HOSTS = ("gymnasium", "isaaclab", "maniskill", "mjlab", "playground")
 """Hosts that this package brings."""
 FALLBACK = "gymnasium"
 
@@ -41,7 +45,6 @@ def hosts() -> tuple[Host, ...]:
 
     Raises:
         ConfigError: Two packages have a host of the same name.
-        ImportError: This package's own hosts are not among the entry points, because its installation is older.
     """
     found: dict[str, tuple[Host, str]] = {}
     for entry in sorted(entry_points(group=GROUP), key=lambda entry: entry.name):
@@ -51,12 +54,11 @@ def hosts() -> tuple[Host, ...]:
             packages = f"{found[host.name][1]} and {_package(entry)}"
             raise ConfigError(f"The packages {packages} both have a host {host.name!r}. Uninstall one of them.")
         found[host.name] = host, _package(entry)
-    if missing := [name for name in OWN_HOSTS if name not in found]:
-        raise ImportError(
-            f"trudi_rsl is installed without its hosts {', '.join(missing)}: the installation is older than the code. "
-            "Install this package again: pip install -e ."
-        )
-    return tuple(host for host, _ in found.values())
+    # a checkout need not be installed, and the installation of one may be older
+    for name in OWN_HOSTS:
+        if name not in found and (host := _load(own_entry(name))) is not None:
+            found[name] = host, "trudi_rsl"
+    return tuple(host for _, (host, _) in sorted(found.items()))
 
 
 def find_host(task: str) -> Host:
@@ -125,8 +127,19 @@ def make_env(
     return find_host(task).make(task, env_cfg, device, seed, render_mode)
 
 
-SIMULATION = Simulation(make_env, OnPolicyRunner, lambda task, device: find_host(task).require(task, device), find_host)
-"""The environments of all hosts, for evaluations."""
+@functools.cache
+def _simulation() -> Simulation:
+    from trudi_rsl.evaluation.policies import Simulation
+    from trudi_rsl.runners import OnPolicyRunner
+
+    return Simulation(make_env, OnPolicyRunner, lambda task, device: find_host(task).require(task, device), find_host)
+
+
+def __getattr__(name: str) -> Any:
+    """Return ``SIMULATION``, the environments of all hosts for evaluations, which takes the seconds to import torch."""
+    if name != "SIMULATION":
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    return _simulation()
 
 
 @dataclass(frozen=True)
@@ -153,6 +166,12 @@ def list_tasks() -> list[HostTasks]:
         except Exception as error:  # a simulator that is installed may still not start here
             listed.append(HostTasks(host, True, problem=f"{type(error).__name__}: {one_line(error)}"))
     return listed
+
+
+def own_entry(name: str) -> EntryPoint:
+    """Return the entry point of a host that this package brings."""
+    module = f"launched:{name.upper()}" if name in ("isaaclab", "mjlab") else f"{name}.host:HOST"
+    return EntryPoint(name, f"trudi_rsl.hosts.{module}", GROUP)
 
 
 def _load(entry: EntryPoint) -> Host | None:

@@ -3,9 +3,8 @@
 
 from __future__ import annotations
 
-import argparse
 import contextlib
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from typing import Any
 
 import numpy as np
@@ -14,28 +13,43 @@ from omegaconf import DictConfig, OmegaConf
 from rsl_rl.env import VecEnv
 
 from trudi_rsl.config import create_run_folder, experiment_folder, resume_path, save_params
+from trudi_rsl.config.adoption import continue_run
 from trudi_rsl.distributed import broadcast_from_rank0, current_ranks
+from trudi_rsl.errors import ConfigError
 from trudi_rsl.rsl_rl_compat.contract import check_groups
 from trudi_rsl.runners import OnPolicyRunner
 
 
-def flag_settings(args: argparse.Namespace) -> dict[str, Any]:
-    """Return the values of the flags of ``scripts/train.py`` by the full names of their settings."""
-    same_name = ("max_iterations", "seed", "device", "num_threads", "experiment_name", "run_name", "logger", "load_run")
-    return {
-        "env.num_envs": args.num_envs,
-        **{f"agent.{name}": getattr(args, name) for name in same_name},
-        "agent.resume": True if args.resume or args.load_run or args.checkpoint else None,
-        "agent.load_checkpoint": args.checkpoint,
-    }
-
-
-def train(cfg: DictConfig, make_env: Callable[..., VecEnv]) -> None:
+def train(
+    cfg: DictConfig,
+    make_env: Callable[..., VecEnv],
+    named: Collection[str] = (),
+    more_iterations: int | None = None,
+    preset: str | None = None,
+) -> None:
     """Train with a composed configuration in a new run folder, which only rank 0 has.
 
     Each rank simulates environments of its own, which ``make_env(task, env_cfg, device, seed)`` makes; rank 0 chooses
-    the checkpoint to resume.
+    the checkpoint to resume. A resumed run keeps its settings.
+
+    Args:
+        cfg: The configuration.
+        make_env: Makes the environments.
+        named: Dotted names of what the user has set, which a resume does not take from the checkpoint.
+        more_iterations: Iterations that a resume adds to the checkpoint's; None trains up to the total.
+        preset: Name of the preset in the configuration.
     """
+    checkpoint, iterations = resume_path(cfg), cfg.agent.max_iterations
+    if checkpoint is None and more_iterations is not None:
+        raise ConfigError("--more_iterations adds to those of a checkpoint: add --resume, or use --max_iterations.")
+    if checkpoint is not None:
+        continuation = continue_run(cfg, named, checkpoint, more_iterations)
+        cfg, iterations, preset = continuation.cfg, continuation.left, continuation.preset or preset
+        if iterations == 0:
+            print(continuation.finished_message(checkpoint), flush=True)
+            return
+        if continuation.overridden:
+            print(continuation.overridden, flush=True)
     agent, ranks = cfg.agent, current_ranks()
     if ranks.world_size > 1 and agent.device.startswith("cuda"):
         agent.device = f"cuda:{ranks.local_rank}"
@@ -43,7 +57,6 @@ def train(cfg: DictConfig, make_env: Callable[..., VecEnv]) -> None:
         torch.set_num_threads(agent.num_threads)
     torch.manual_seed(agent.seed + ranks.rank)
     np.random.seed(agent.seed + ranks.rank)
-    checkpoint = resume_path(cfg) if ranks.is_main else None
     # environment i has this seed plus i, which is unique over all ranks
     env = make_env(cfg.task, cfg.env, agent.device, agent.seed + ranks.rank * cfg.env.num_envs)
     check_groups(env.get_observations(), agent.obs_groups)
@@ -51,6 +64,8 @@ def train(cfg: DictConfig, make_env: Callable[..., VecEnv]) -> None:
     with new_folder if ranks.is_main else contextlib.nullcontext() as run_dir:
         log_dir = None if run_dir is None else str(run_dir)
         runner = OnPolicyRunner(env, OmegaConf.to_container(agent), log_dir, agent.device)  # pyright: ignore
+        env_settings: Any = OmegaConf.to_container(cfg.env)
+        runner.record |= {"task": cfg.task, "env": env_settings, "preset": preset}
         if (resumed := broadcast_from_rank0(checkpoint and str(checkpoint))) is not None:
             print(f"Resuming from: {resumed}", flush=True)
             runner.load(resumed)
@@ -58,6 +73,6 @@ def train(cfg: DictConfig, make_env: Callable[..., VecEnv]) -> None:
             save_params(run_dir, cfg)
         print(f"Run folder: {run_dir}", flush=True)
         try:
-            runner.learn(agent.max_iterations, agent.init_at_random_ep_len and not runner.episodes_continue)
+            runner.learn(iterations, agent.init_at_random_ep_len and not runner.episodes_continue)
         finally:
             print(f"Run folder: {run_dir}", flush=True)

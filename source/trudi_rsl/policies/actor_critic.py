@@ -6,20 +6,17 @@ from __future__ import annotations
 import copy
 import math
 from abc import abstractmethod
-from typing import Any, Generic, Literal, TypeVar, get_args
+from typing import Any, Generic, TypeVar
 
 import torch
 from tensordict import TensorDict
 from torch import Tensor
 
+from trudi_rsl.choices import INITIAL_LATENTS, SAMPLERS, InitialLatent, Sampler
 from trudi_rsl.networks import QCritic
 from trudi_rsl.policies.base import WHOLE_CHAIN, ChainOptions, ChainPolicy, Decision, Policy
 from trudi_rsl.policies.deployable import DeployablePolicy, Squash
 from trudi_rsl.policies.observations import ObservationEncoder
-
-Sampler = Literal["ode", "sde", "best_of_k"]
-InitialLatent = Literal["random", "zeros"]
-SAMPLERS: tuple[str, ...] = get_args(Sampler)
 
 ENTROPY_OF_UNIT_GAUSSIAN = 0.5 * math.log(2.0 * math.pi * math.e)
 
@@ -28,8 +25,8 @@ PolicyT = TypeVar("PolicyT", bound=Policy)
 
 def check_initial_latent(value: str) -> None:
     """Raise a ValueError for the name of an unknown initial latent."""
-    if value not in get_args(InitialLatent):
-        raise ValueError(f"Unknown initial_latent {value!r}; use one of {get_args(InitialLatent)}.")
+    if value not in INITIAL_LATENTS:
+        raise ValueError(f"Unknown initial_latent {value!r}; use one of {INITIAL_LATENTS}.")
 
 
 class ActorCritic(DeployablePolicy, Generic[PolicyT]):

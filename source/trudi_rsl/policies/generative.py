@@ -11,8 +11,9 @@ import torch
 from tensordict import TensorDict
 from torch import Tensor, nn
 
+from trudi_rsl.choices import InitialLatent
 from trudi_rsl.errors import ConfigError
-from trudi_rsl.policies.actor_critic import InitialLatent, check_initial_latent
+from trudi_rsl.policies.actor_critic import check_initial_latent
 from trudi_rsl.policies.base import WHOLE_CHAIN, ChainOptions, ChainPolicy
 from trudi_rsl.policies.deployable import ChainInferencePolicy, DeployablePolicy
 from trudi_rsl.policies.observations import ObservationEncoder

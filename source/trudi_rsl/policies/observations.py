@@ -41,7 +41,14 @@ class ObservationEncoder(nn.Module):
         return torch.zeros(self.num_obs, device=device), torch.ones(self.num_obs, device=device)
 
     def concatenate(self, obs: TensorDict | dict[str, Tensor]) -> Tensor:
-        """Return the raw observation ``[..., O]`` of this encoder's groups."""
+        """Return the raw observation ``[..., O]`` of this encoder's groups.
+
+        Raises:
+            TypeError: If ``obs`` is a tensor instead of observation groups.
+        """
+        if isinstance(obs, Tensor):
+            example = f"TensorDict({{{self.groups[0]!r}: obs}}, batch_size=obs.shape[:-1])"
+            raise TypeError(f"Observations are groups of tensors, {', '.join(self.groups)}, not one tensor: {example}.")
         return torch.cat([obs[group] for group in self.groups], dim=-1)
 
     def normalize(self, raw: Tensor) -> Tensor:

@@ -10,18 +10,16 @@ from typing import Any
 import rsl_rl.utils
 from tensordict import TensorDict, TensorDictBase
 
+from trudi_rsl.choices import LOGGERS
 from trudi_rsl.errors import ConfigError, nearest
 from trudi_rsl.rsl_rl_compat.models import resolve_callable
 from trudi_rsl.rsl_rl_compat.version import POLICY_STYLE
-
-LOGGERS = ("tensorboard", "wandb", "neptune")
-"""Names of RSL-RL's log writers."""
 
 
 def check_logger(logger: object) -> None:
     """Refuse a log writer that the installed RSL-RL cannot make, before it makes a run folder.
 
-    Known are :data:`LOGGERS` and, from RSL-RL 5.5 on, mappings with ``class_name`` and constructor arguments.
+    Known are :data:`~trudi_rsl.choices.LOGGERS` and, from RSL-RL 5.5 on, mappings with ``class_name`` and arguments.
 
     Raises:
         ConfigError: Listing the known ones.

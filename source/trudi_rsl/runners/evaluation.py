@@ -18,9 +18,10 @@ from rsl_rl.env import VecEnv
 
 from trudi_rsl.checkpoints.kept import KeptCheckpoints
 from trudi_rsl.checkpoints.resume import rng_state, set_rng_state
+from trudi_rsl.choices import EVALUATION_SEED
 from trudi_rsl.environments.progress import close_envs
 from trudi_rsl.errors import ConfigError, one_line
-from trudi_rsl.evaluation.episodes import EVALUATION_SEED, MEAN_RETURN, MOST_ENVS, SameStart, evaluate, scalars
+from trudi_rsl.evaluation.episodes import MEAN_RETURN, MOST_ENVS, SameStart, evaluate, scalars
 from trudi_rsl.plain_values import is_count
 from trudi_rsl.rsl_rl_compat.models import fresh_hidden_states, policy_of
 from trudi_rsl.runners.hooks import Hook
@@ -52,6 +53,13 @@ class RateCheckpoints(Hook):
         self._env: VecEnv | None = None
         self._evaluated: int | None = None
         """Iteration of the last evaluation; the last iteration is saved twice if ``save_interval`` divides it."""
+        self.last: tuple[Path, float] | None = None
+        """The checkpoint that was evaluated last, and its mean return."""
+
+    @property
+    def best(self) -> tuple[Path, float] | None:
+        """The best checkpoint and its mean return, None without any rated one."""
+        return self._kept.best
 
     def on_start(self, runner: Any) -> None:
         """Make the environments for evaluations.
@@ -84,7 +92,7 @@ class RateCheckpoints(Hook):
             return
         logger.info(
             "Checkpoints are not evaluated during this training: %s. best.pt is chosen by the training return; "
-            "scripts/play.py --every_checkpoint evaluates all checkpoints afterwards.",
+            "trudi play --every_checkpoint evaluates all checkpoints afterwards.",
             reason,
         )
 
@@ -106,6 +114,7 @@ class RateCheckpoints(Hook):
         for name, value in results.items():
             runner.logger.writer.add_scalar(name, value, iteration)
         if results:
+            self.last = path, results[MEAN_RETURN]
             suffix = ", the best so far" if is_best else ""
             logger.info("%s: return %.4g in %d episodes%s.", path.name, results[MEAN_RETURN], episodes, suffix)
 

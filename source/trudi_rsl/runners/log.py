@@ -1,10 +1,12 @@
 # SPDX-License-Identifier: BSD-3-Clause
-"""RSL-RL's log: event files that survive a full disk, and sums that continue in a resumed run."""
+"""RSL-RL's log: what goes into it, event files that survive a full disk, sums that continue in a resumed run."""
 
 from __future__ import annotations
 
 import contextlib
+import io
 import logging
+import sys
 import time
 from collections import deque
 from collections.abc import Callable, Iterator, Mapping
@@ -13,6 +15,8 @@ from typing import Any
 import torch
 from tensorboard.summary.writer.event_file_writer import EventFileWriter
 from torch.utils.tensorboard import SummaryWriter
+
+from trudi_rsl.metric_names import LOSS, tag_of
 
 logger = logging.getLogger(__name__)
 
@@ -82,6 +86,39 @@ def make_interruptible(writer: SummaryWriter) -> None:
         return EventFileWriter(str(writer.log_dir), writer.max_queue, writer.flush_secs, writer.filename_suffix)
 
     file_writer.event_writer = InterruptibleEventWriter(file_writer.event_writer, create)
+
+
+class _Hidden(io.StringIO):
+    """A standard output that hides what libraries print, but not this package's messages."""
+
+    def __init__(self, hidden: Any) -> None:
+        super().__init__()
+        self.for_messages = getattr(hidden, "for_messages", hidden)
+
+
+def without_prints() -> contextlib.AbstractContextManager[Any]:
+    """Hide what RSL-RL prints in the block; messages of this package are shown."""
+    return contextlib.redirect_stdout(_Hidden(sys.stdout))
+
+
+def log_scalars(
+    log: Any, writer: Any, iteration: tuple[Any, ...], metrics: Mapping[str, float], rest: Mapping[str, Any]
+) -> None:
+    """Write an iteration to the event files: losses by RSL-RL's logger, other metrics under headings of their own.
+
+    Args:
+        log: RSL-RL's logger, whose sums it also updates; the 40 lines that it prints are dropped.
+        writer: Its writer.
+        iteration: The first arguments of its ``log``: number, first, total, and seconds of collecting and learning.
+        metrics: The algorithm's scalars by name.
+        rest: Its further arguments.
+    """
+    losses = {name: value for name, value in metrics.items() if tag_of(name).startswith(f"{LOSS}/")}
+    with without_prints():
+        log.log(*iteration, losses, **rest)
+    for name, value in metrics.items():
+        if name not in losses:
+            writer.add_scalar(tag_of(name), value, iteration[0])
 
 
 def log_state(log: Any) -> dict[str, Any]:

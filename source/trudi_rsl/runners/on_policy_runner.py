@@ -21,16 +21,18 @@ from torch.utils.tensorboard import SummaryWriter
 from trudi_rsl.algorithms import TruDi
 from trudi_rsl.algorithms.policy_gradient import PolicyGradient
 from trudi_rsl.checkpoints.file import read_checkpoint, write_checkpoint
-from trudi_rsl.checkpoints.format import SECTION, PolicySpec, check_algorithm, check_task, learner_spec, task_of
+from trudi_rsl.checkpoints.format import RUN, SECTION, PolicySpec, check_algorithm, check_task, learner_spec, task_of
 from trudi_rsl.checkpoints.rebuild import model_spec
 from trudi_rsl.checkpoints.resume import resume_state, set_resume_state
 from trudi_rsl.distributed import detect_lost_ranks, join_gloo
 from trudi_rsl.environments.description import task_name
-from trudi_rsl.errors import NonFiniteError, as_checkpoint_error
+from trudi_rsl.errors import NonFiniteError, ProcessLostError, as_checkpoint_error, one_line
 from trudi_rsl.rsl_rl_compat.models import policy_of
 from trudi_rsl.runners.evaluation import RateCheckpoints
 from trudi_rsl.runners.hooks import ExportCheckpoints, Hook
-from trudi_rsl.runners.log import load_log_state, log_state, make_interruptible
+from trudi_rsl.runners.log import load_log_state, log_scalars, log_state, make_interruptible, without_prints
+from trudi_rsl.runners.origin import continue_from, new_record
+from trudi_rsl.runners.report import Iteration, Report, episode_means
 from trudi_rsl.runners.stopping import StopConditions
 
 logger = logging.getLogger(__name__)
@@ -49,12 +51,14 @@ class OnPolicyRunner(RslRlOnPolicyRunner):
     - ``hooks`` are called at fixed points of the loop, see :class:`trudi_rsl.runners.Hook`;
     - a checkpoint names its task and describes its policy; loading it for another task, algorithm or network shape is
       refused;
-    - a resumed run continues the log's sums;
+    - a checkpoint carries the run's settings and origin (``record``); a resumed run continues the log's sums and the
+      numbers of iterations, and with another ``seed`` in the configuration draws other random numbers;
+    - prints one row per iteration, or with ``verbose`` in the configuration every logged value;
     - in the configuration, ``max_seconds`` ends training after the iteration during which that time has passed,
       ``evaluation_episodes`` evaluates the policy of every checkpoint where the host can, ``export_checkpoints``
       exports it, and ``keep_checkpoints`` keeps that many of the newest checkpoints, and the best;
     - SIGINT and SIGTERM end training after the iteration, with a checkpoint; a second one ends it at once;
-    - if a non-finite number ends training or another rank is lost, a checkpoint is saved first;
+    - if an error ends training, such as one of the simulator, or another rank is lost, a checkpoint is saved first;
     - a full disk interrupts the log and delays checkpoints, but does not end training;
     - several processes can train on CPUs, over gloo;
     - TruDi filters non-finite numbers itself: ``check_for_nan``, a GPU sync at every step, is off for it by default.
@@ -79,7 +83,10 @@ class OnPolicyRunner(RslRlOnPolicyRunner):
         **host_options: Any,
     ) -> None:
         actor = copy.deepcopy(train_cfg.get("actor"))  # RSL-RL up to 5.4 removes the class names
-        super().__init__(env, train_cfg, log_dir, device, **host_options)
+        self.record = new_record(env, train_cfg)
+        """What checkpoints say about this run; a host sets what the configuration lacks."""
+        with contextlib.nullcontext() if train_cfg.get("verbose") else without_prints():
+            super().__init__(env, train_cfg, log_dir, device, **host_options)
         if isinstance(self.alg, TruDi):
             self.cfg.setdefault("check_for_nan", False)
         elif actor is not None and type(self.alg) is PPO:
@@ -87,13 +94,26 @@ class OnPolicyRunner(RslRlOnPolicyRunner):
             self._policy_spec = model_spec("ppo", policy_of(self.alg), actor, obs, self.cfg["obs_groups"], env)
         self._stop = stop = StopConditions(self.cfg.get("max_seconds"))
         # a signal's sender, such as a cluster's scheduler, waits for a limited time
-        self._rating = RateCheckpoints(self.cfg.get("keep_checkpoints"), lambda: stop.signal_number is not None)
-        self.hooks: list[Hook] = [self._stop, self._rating]
+        self.rating = RateCheckpoints(self.cfg.get("keep_checkpoints"), lambda: stop.signal_number is not None)
+        self.hooks: list[Hook] = [self._stop, self.rating]
         if self.cfg.get("export_checkpoints"):
             self.hooks.append(ExportCheckpoints())
+        self._report = Report(bool(self.cfg.get("verbose")))
+        self._has_trained = self._in_rollout = False
         self._unwritten: str | None = None
         self.episodes_continue = False
         """Whether the last :meth:`load` restored unfinished episodes; their lengths should then not be randomised."""
+
+    @property
+    def algorithm_name(self) -> str:
+        """The algorithm's name for ``--algo``; "ppo" for RSL-RL's."""
+        spec = getattr(self.alg, "spec", None)
+        return "ppo" if spec is None else spec["algorithm"]
+
+    @property
+    def next_iteration(self) -> int:
+        """Number of the next iteration, after the last one of this runner and of a checkpoint that it has loaded."""
+        return self.current_learning_iteration + self._has_trained
 
     def _configure_multi_gpu(self) -> None:
         """Join the other processes: on CPUs over gloo, on GPUs as RSL-RL does."""
@@ -111,9 +131,10 @@ class OnPolicyRunner(RslRlOnPolicyRunner):
     # -- training ---------------------------------------------------------------------------------------------------
 
     def learn(self, num_learning_iterations: int, init_at_random_ep_len: bool = False) -> None:
-        """Train for a number of iterations, unless the time limit or a signal ends training before.
+        """Train for a number of further iterations, unless the time limit or a signal ends training before.
 
-        With ``init_at_random_ep_len``, episodes start at random steps, so that they do not all end together.
+        With ``init_at_random_ep_len``, episodes start at random steps, so that they do not all end together. Any error
+        after the first iteration leaves a checkpoint ``model_<iteration>_rescued.pt``.
 
         Raises:
             ConfigError: If ``evaluation_episodes`` is neither None nor an integer of at least 1.
@@ -126,6 +147,7 @@ class OnPolicyRunner(RslRlOnPolicyRunner):
             algorithm.guard.folder = Path(self.logger.log_dir)
         if hasattr(self.env, "restarts_faulty"):
             self.env.restarts_faulty = True  # type: ignore[attr-defined]
+        first = self.next_iteration
         try:
             for hook in self.hooks:
                 hook.on_start(self)
@@ -133,13 +155,21 @@ class OnPolicyRunner(RslRlOnPolicyRunner):
                 self._train(num_learning_iterations, init_at_random_ep_len)
             self._retry_last_checkpoint()
             self._stop_logging()
+            if self._writer is not None:
+                self._report.end(self)
         except NonFiniteError as error:
             raise NonFiniteError(f"{error} {self._rescue()}") from error
+        except Exception as error:
+            if self.next_iteration > first and not isinstance(error, ProcessLostError):
+                name = f"{type(error).__name__} ({one_line(error, 120)})"
+                logger.error("%s ends training after iteration %d. %s", name, self.next_iteration - 1, self._rescue())
+            raise
         except KeyboardInterrupt:
             if self._stop.signal_number is None:
                 logger.info("Interrupted. %s", self._rescue())
             raise
         finally:
+            self._report.stop()
             for hook in self.hooks:
                 hook.on_end(self)
             # RSL-RL leaves this writer open, and events in its queue would be lost with the process
@@ -157,8 +187,10 @@ class OnPolicyRunner(RslRlOnPolicyRunner):
         if self.is_distributed:
             self.alg.broadcast_parameters()
         self._start_logging()
-        start_it = self.current_learning_iteration
-        total_it = start_it + num_iterations
+        start_it = self.next_iteration
+        total_it = self.record["agent"]["max_iterations"] = start_it + num_iterations
+        if self._writer is not None:
+            self._report.start(self, start_it, total_it)
         for it in range(start_it, total_it):
             start = time.time()
             with torch.inference_mode():
@@ -170,7 +202,7 @@ class OnPolicyRunner(RslRlOnPolicyRunner):
                 hook.after_rollout(self)
             metrics = self.alg.update()
             learn_time = time.time() - start
-            self.current_learning_iteration = it
+            self.current_learning_iteration, self._has_trained = it, True
             for hook in self.hooks:
                 hook.after_update(self, metrics)
             self._log(it, start_it, total_it, collect_time, learn_time, metrics)
@@ -185,6 +217,7 @@ class OnPolicyRunner(RslRlOnPolicyRunner):
     def _collect(self, obs: TensorDict) -> TensorDict:
         """Collect a rollout from observations of batch ``[E]``, and return those after its last step."""
         uses_rnd = bool(self.cfg["algorithm"].get("rnd_cfg"))
+        self._in_rollout = True
         for _ in range(self.cfg["num_steps_per_env"]):
             actions = self.alg.act(obs)
             obs, rewards, dones, extras = self.env.step(actions.to(self.env.device))
@@ -197,10 +230,12 @@ class OnPolicyRunner(RslRlOnPolicyRunner):
             self.logger.process_env_step(rewards.nan_to_num(0.0, 0.0, 0.0), dones, extras, intrinsic_rewards)
             for hook in self.hooks:
                 hook.after_step(self)
+        self._in_rollout = False
         return obs
 
     def train_mode(self) -> None:
         """Switch the networks to training mode; an unfinished rollout is dropped."""
+        self._in_rollout = False
         self.alg.train_mode()
 
     # -- logging ----------------------------------------------------------------------------------------------------
@@ -213,7 +248,9 @@ class OnPolicyRunner(RslRlOnPolicyRunner):
     def _start_logging(self) -> None:
         try:
             if hasattr(self.logger, "init_logging_writer"):  # in RSL-RL 3.2 and 3.3 the constructor did it
-                self.logger.init_logging_writer()
+                is_local = self.cfg.get("logger", "tensorboard") == "tensorboard"  # others print their addresses
+                with without_prints() if is_local else contextlib.nullcontext():
+                    self.logger.init_logging_writer()
         except OSError as error:
             if self._writer is None:
                 raise
@@ -221,12 +258,17 @@ class OnPolicyRunner(RslRlOnPolicyRunner):
         if isinstance(self._writer, SummaryWriter):
             make_interruptible(self._writer)
 
-    def _log(self, *values: Any) -> None:
-        """Log an iteration; output to a full disk is lost. ``values`` are the first arguments of RSL-RL's ``log``."""
-        log, rnd = self.logger.log, self.alg.rnd if self.cfg["algorithm"].get("rnd_cfg") else None
+    def _log(self, it: int, start: int, total: int, collect_time: float, learn_time: float, metrics: Any) -> None:
+        """Log an iteration to the event files and the console; output to a full disk is lost."""
+        if self._writer is None:
+            return
+        episode = episode_means(self.logger.ep_extras)
+        rnd = self.alg.rnd if self.cfg["algorithm"].get("rnd_cfg") else None
         rest = {"learning_rate": self.alg.learning_rate, "action_std": self._action_std()}
+        rest["rnd_weight"] = None if rnd is None else rnd.weight
         with contextlib.suppress(OSError):
-            log(*values, **rest, rnd_weight=None if rnd is None else rnd.weight)
+            log_scalars(self.logger, self._writer, (it, start, total, collect_time, learn_time), metrics, rest)
+            self._report.add(self, Iteration(it, total, collect_time, learn_time, metrics, episode))
         self.logger.ep_extras.clear()  # RSL-RL does it after printing
 
     def _action_std(self) -> torch.Tensor:
@@ -257,10 +299,12 @@ class OnPolicyRunner(RslRlOnPolicyRunner):
 
     def _write_checkpoint(self, path: str, infos: dict[str, Any]) -> None:
         """Write the file and upload it to a log service; a host's runner may write further files beside it."""
-        content = {**self._algorithm_state(), "iter": self.current_learning_iteration, "infos": infos}
+        content = {**self._algorithm_state(), "iter": self.current_learning_iteration, "infos": infos, RUN: self.record}
         if self._is_stock_ppo():
             content[SECTION] = self._policy_spec
-            content |= resume_state(self.env if self.alg.storage.step == 0 else None)
+            content |= resume_state(self.env if self.alg.storage.step == 0 and not self._in_rollout else None)
+        if self._in_rollout:
+            content.pop("env_state", None)  # of a step that was not completed
         write_checkpoint(content, path)
         if self._writer is not None and self.cfg.get("upload_model", True):
             self.logger.save_model(path, self.current_learning_iteration)
@@ -282,7 +326,7 @@ class OnPolicyRunner(RslRlOnPolicyRunner):
 
     def _rescue(self) -> str:
         """Save a checkpoint after an error, and return a sentence about that."""
-        self._rating.on_end(self)
+        self.rating.on_end(self)
         if self.gpu_global_rank != 0:
             return "Rank 0 writes the checkpoints."
         if self._writer is None or self.logger.log_dir is None:
@@ -290,7 +334,11 @@ class OnPolicyRunner(RslRlOnPolicyRunner):
         if not all(torch.isfinite(p).all() for p in policy_of(self.alg).parameters()):
             return "No checkpoint was saved, since the policy's weights are not finite; use an earlier one."
         path = self._checkpoint_path("_rescued")
-        self.save(path)
+        self._report.stop()
+        try:
+            self.save(path)
+        except Exception as error:  # whatever ended training may have left parts that cannot be saved
+            return f"No checkpoint was saved: {type(error).__name__}: {one_line(error)}"
         self._stop_logging()
         if self._unwritten == path:
             return "No checkpoint was saved, since it could not be written."
@@ -320,10 +368,13 @@ class OnPolicyRunner(RslRlOnPolicyRunner):
         elif is_stock_ppo:
             check_algorithm(checkpoint, "ppo")
             check_task(task_of(checkpoint), task_name(self.env))
+        resumes = load_cfg is None or load_cfg.get("iteration", False)
         with as_checkpoint_error(path):
+            if resumes:
+                checkpoint = continue_from(checkpoint, Path(path), self.record, not self.gpu_global_rank)
             if self._load_algorithm_state(checkpoint, load_cfg, strict):
-                self.current_learning_iteration = checkpoint["iter"]
-            if load_cfg is None or load_cfg.get("iteration"):
+                self.current_learning_iteration, self._has_trained = checkpoint["iter"], True
+            if resumes:
                 if is_stock_ppo and "rng_state" in checkpoint:
                     # RSL-RL up to 5.4 would continue with the configured rate
                     self.alg.learning_rate = self.alg.optimizer.param_groups[0]["lr"]

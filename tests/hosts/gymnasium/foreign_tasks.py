@@ -237,6 +237,7 @@ class Foreign(InvertedPendulumEnv):
         self.visited: set[int] = set()
         self.robots = [{"speed": 0.0, "task": Goal(self)}]
         self.rng: Any = np.random.RandomState(0)
+        self.goals = [float(g) for g in np.random.default_rng().uniform(0.5, 1.5, 5)] if kind == "constructor" else []
         self.odd: Any = iter(range(10**9)) if kind == "iterator" else None
         super().__init__(render_mode=render_mode)
 
@@ -256,6 +257,8 @@ class Foreign(InvertedPendulumEnv):
             self.robots[0]["speed"] = drawn
         elif self.kind == "generators":
             self.rng = np.random.RandomState(int(1000 * drawn))
+        elif self.kind == "constructor":
+            self.goal = float(self.np_random.choice(self.goals))
         elif self.kind == "hidden":
             _HIDDEN.force = drawn
         elif self.kind == "object":
@@ -266,7 +269,13 @@ class Foreign(InvertedPendulumEnv):
         obs, _, _, _, info = super().step(action)
         self.count += 1
         reward = float(self.count)
-        if self.kind == "nested":
+        if self.kind == "constructor":
+            reward += self.goal
+        elif self.kind == "lazy":
+            self.late = getattr(self, "late", None) or Goal(self)
+            self.late.position += 0.1
+            reward += float(self.late.position[0])
+        elif self.kind == "nested":
             reward += float(self.task.position[0] + self.robots[0]["task"].position[0])
         elif self.kind == "containers":
             self.recent.append(float(obs[0]))

@@ -17,6 +17,7 @@ from gymnasium.spaces import Box, Dict, Discrete, MultiDiscrete, Space, Tuple
 from tests.rsl_rl.helpers import runner_cfg
 from trudi_rsl.errors import CheckpointError, ConfigError, NonFiniteError
 from trudi_rsl.hosts.gymnasium.env import GymnasiumVecEnv
+from trudi_rsl.packages import how_to_install
 from trudi_rsl.runners import OnPolicyRunner
 
 CLOCK = "tests.hosts.gymnasium_tasks:trudi-tests/Clock-v0"
@@ -98,16 +99,13 @@ def test_sizes_must_be_positive_integers(sizes: dict[str, Any]) -> None:
         GymnasiumVecEnv("HalfCheetah-v5", **sizes)
 
 
-@pytest.mark.parametrize(
-    ("missing", "command"),
-    [("mujoco", 'pip install "gymnasium[mujoco]"'), ("gymnasium", 'pip install "gymnasium[mujoco]>=1.2"')],
-)
-def test_a_missing_package_is_answered_with_the_install_command(missing: str, command: str) -> None:
+@pytest.mark.parametrize("missing", ["mujoco", "gymnasium"])
+def test_a_missing_package_is_answered_with_the_install_command(missing: str) -> None:
     imports = f"import sys; sys.modules[{missing!r}] = None; from trudi_rsl.hosts.gymnasium.env import GymnasiumVecEnv"
     program = [sys.executable, "-c", f"{imports}; GymnasiumVecEnv('HalfCheetah-v5', 1)"]
     done = subprocess.run(program, capture_output=True, text=True, env={"PYTHONPATH": ":".join(sys.path)})
     last_line = done.stderr.strip().splitlines()[-1]
-    assert last_line.startswith("ImportError") and command in last_line
+    assert last_line.startswith("ImportError") and last_line.endswith(how_to_install())
 
 
 @pytest.mark.parametrize(

@@ -16,7 +16,7 @@ from trudi_rsl.hosts.gymnasium import rehearsal
 from trudi_rsl.hosts.gymnasium.env import GymnasiumVecEnv
 from trudi_rsl.hosts.gymnasium.plain import NotPlainError, encode, generator_state, set_generator
 
-STORED = ("nothing", "model", "nested", "containers", "enum", "generators")
+STORED = ("nothing", "model", "nested", "lazy", "constructor", "containers", "enum", "generators")
 NOT_STORED = {"iterator": "odd", "object": "odd"}
 
 
@@ -47,7 +47,7 @@ def test_what_a_task_keeps_in_attributes_objects_and_its_model_continues_bitwise
     saved = through_a_file(env.state_dict(), tmp_path)
     assert saved["exact"] is True
     other = make(kind, 50, task)
-    outcomes(other, actions(1, 7))
+    outcomes(other, actions(1, 0 if kind == "lazy" else 7))
     other.load_state_dict(saved)
     assert torch.equal(other.get_observations()["policy"], env.get_observations()["policy"])
     assert outcomes(other, actions(2, 45)) == outcomes(env, actions(2, 45))
@@ -73,6 +73,13 @@ def test_state_outside_of_the_environment_is_found_by_the_rehearsal(capsys: pyte
     outcomes(env, actions(0, 40))
     assert env.state_dict()["exact"] is False
     assert "differs in its reward" in capsys.readouterr().out
+
+
+def test_what_one_environments_constructor_draws_is_found_by_the_rehearsal(capsys: pytest.CaptureFixture[str]) -> None:
+    env = GymnasiumVecEnv(name_of("Foreign"), 1, env_kwargs={"kind": "constructor"})
+    env.step(torch.zeros(1, 1))
+    assert env.state_dict()["exact"] is False
+    assert "of the next episode" in capsys.readouterr().out
 
 
 @pytest.mark.parametrize("steps", [1, 10, rehearsal.LENGTH + 10, rehearsal.FIRST_PAUSE + 10])

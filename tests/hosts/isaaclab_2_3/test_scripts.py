@@ -18,6 +18,7 @@ from tensordict import TensorDict
 from tests.hosts.environments import HOSTS
 from tests.hosts.shared import add_checkpoints, check_every_checkpoint
 from trudi_rsl.algorithms import load_actor_critic
+from trudi_rsl.checkpoints.file import read_checkpoint
 
 pytestmark = [
     pytest.mark.slow,
@@ -49,10 +50,12 @@ def test_a_task_is_trained_resumed_and_played(tmp_path: Path) -> None:
     policy, spec = load_actor_critic(checkpoint)
     assert (spec["task"], spec["settings"]["num_denoise_steps"]) == ("Isaac-Point-Direct-v0", 2)
 
-    output = run(tmp_path, "train.py", *FLAGS, "--max_iterations", "1", "--resume", *settings)
+    output = run(tmp_path, "train.py", *FLAGS, "--more_iterations", "1", "--resume")
     assert f"Resuming from: {checkpoint.relative_to(tmp_path)}" in output
     [resumed] = set(tmp_path.rglob("model_*.pt")) - set(checkpoint.parent.iterdir())
-    assert resumed.name == "model_1.pt"
+    assert resumed.name == "model_2.pt"
+    record = read_checkpoint(resumed)["run"]
+    assert record["seed"] == 3 and set(settings) <= set(record["overrides"]), "a resume keeps what the run was given"
 
     play = ("play.py", *FLAGS[:3], "--seed", "3", "--checkpoint")
     output = run(tmp_path, *play, str(checkpoint), "--episodes", "6", *settings)
@@ -77,7 +80,7 @@ def test_the_tasks_own_ppo_is_trained_resumed_and_played(tmp_path: Path) -> None
     [checkpoint] = tmp_path.rglob("model_1.pt")
     assert any(name.startswith("actor.") for name in torch.load(checkpoint, weights_only=False)["model_state_dict"])
 
-    output = run(tmp_path, "train.py", "--algo", "ppo", *FLAGS, "--max_iterations", "1", "--resume")
+    output = run(tmp_path, "train.py", "--algo", "ppo", *FLAGS, "--more_iterations", "1", "--resume")
     assert f"Resuming from: {checkpoint.relative_to(tmp_path)}" in output
 
     output = run(tmp_path, "play.py", *FLAGS[:3], "--checkpoint", str(checkpoint), "--episodes", "6", "--seed", "3")

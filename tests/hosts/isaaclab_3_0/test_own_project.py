@@ -15,6 +15,7 @@ from tests.hosts.environments import install
 from tests.hosts.isaaclab_3_0 import commands
 from tests.hosts.isaaclab_3_0.commands import FEW_STEPS, ON_CPU, SMALL_TRUDI, TRUDI_AGENT, Done, isaaclab, script
 from trudi_rsl.algorithms import load_actor_critic
+from trudi_rsl.config import task_preset
 
 pytestmark = pytest.mark.slow
 
@@ -70,14 +71,15 @@ def test_trudi_trains_plays_and_exports_without_an_edit(trudi_run: Done) -> None
     commands.check_exports_act_as(trudi_run.checkpoint)
 
 
-def test_the_one_line_swap_trains_with_ppos_shared_settings(tmp_path: Path) -> None:
+def test_the_one_line_swap_trains_with_ppos_gamma_and_the_preset_of_the_host(tmp_path: Path) -> None:
     few = ("--max_iterations", "1", "--num_envs", "4", "agent.num_steps_per_env=4")
     done = isaaclab("train", *STOCK, *few, "--agent", "rsl_rl_swapped_cfg_entry_point", folder=tmp_path)
     assert done.returncode == 0, done.output
     _policy, spec = load_actor_critic(done.checkpoint)
-    saved = done.agent["algorithm"]
-    shared = ("learning_rate", "num_learning_epochs", "num_mini_batches", "max_grad_norm", "gamma", "lam")
-    assert [spec["settings"][name] for name in shared] == [saved[name] for name in shared]
+    preset = task_preset("Isaac-Any-v0", "isaaclab")["agent"]["algorithm"]
+    shared = ("learning_rate", "num_learning_epochs", "num_mini_batches", "max_grad_norm", "lam")
+    assert [spec["settings"][name] for name in shared] == [preset[name] for name in shared]
+    assert spec["settings"]["gamma"] == done.agent["algorithm"]["gamma"]
     assert "clip_param" in done.output
 
 

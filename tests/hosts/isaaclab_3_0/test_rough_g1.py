@@ -122,7 +122,7 @@ def test_our_script_trains_under_the_old_name_with_the_same_settings_plays_and_e
 
 def test_our_script_resumes_the_newest_run(our_run: Done) -> None:
     before, run_folder = iterations(our_run), our_run.run_folder
-    done = ours("train.py", *TWO, "--resume", folder=our_run.folder)
+    done = ours("train.py", "--more_iterations", "2", "--resume", folder=our_run.folder)
     assert done.returncode == 0, done.output
     assert done.run_folder != run_folder
     assert iterations(done) > before

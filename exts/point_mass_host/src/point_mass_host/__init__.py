@@ -27,7 +27,7 @@ class PointMassEnv(VecEnv):
 
     num_actions, max_episode_length, step_dt = 2, 100, 0.05
 
-    def __init__(self, cfg: PointMassEnvCfg, device: str, seed: int) -> None:
+    def __init__(self, cfg: PointMassEnvCfg, device: torch.device | str, seed: int) -> None:
         self.num_envs, self.device, self.cfg, self._settings = cfg.num_envs, device, vars(cfg), cfg
         self.action_low, self.action_high = -torch.ones(2, device=device), torch.ones(2, device=device)
         self._generator = torch.Generator(device).manual_seed(seed)

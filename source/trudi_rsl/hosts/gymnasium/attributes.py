@@ -46,6 +46,7 @@ _CODE = (
         nn.Module,
         logging.Logger,
         pathlib.PurePath,
+        np.dtype,
         type(threading.Lock()),
     ),
 )
@@ -67,6 +68,15 @@ class Attributes:
         self._layer = layer
         self._elsewhere = elsewhere
         self._made, self._opaque = self._read()
+
+    def drawn_in(self, other: Attributes) -> set[str]:
+        """Return the paths whose values differ between two copies that were just made: a constructor drew them."""
+        paths = self._made.keys() | other._made.keys()
+        return {p for p in paths if p not in self._made or not equal(self._made[p], other._made.get(p))}
+
+    def save_always(self, paths: set[str]) -> None:
+        """Save these from now on, although they have not changed since the layer was made."""
+        self._made = {path: value for path, value in self._made.items() if path not in paths}
 
     def save(self) -> tuple[dict[str, Any], dict[str, str]]:
         """Return what has changed, by path, and the types of what has changed and cannot be stored, by path."""
@@ -92,7 +102,7 @@ class Attributes:
                 if not _is_container(holder):
                     raise KeyError(path)
                 current = _get(holder, name, None)
-                if current is None and value is not None and name == "_np_random":  # Gymnasium makes it on first use
+                if current is None and value is not None and name == "_np_random":
                     current = holder.np_random
             except (LookupError, TypeError, ValueError, SyntaxError) as error:
                 if path not in saved:  # an object of the constructor that a reset has replaced
@@ -115,6 +125,8 @@ class Attributes:
             for name, value in _parts(holder):
                 path = prefix + name
                 if id(value) in seen or _is_constant(value):
+                    continue
+                if value is None and name == "_np_random":  # Gymnasium makes it on first use
                     continue
                 try:
                     values[path] = encode(value)

@@ -14,13 +14,16 @@ import torch
 from rsl_rl.env import VecEnv
 from tensordict import TensorDict
 
+from trudi_rsl.packages import how_to_install
+
 try:
     from gymnasium.vector import AutoresetMode  # noqa: F401  new in gymnasium 1.1
 except ImportError as error:
-    raise ImportError('Gymnasium tasks need gymnasium 1.2 or newer: pip install "gymnasium[mujoco]>=1.2"') from error
+    raise ImportError(f"Gymnasium's tasks need gymnasium 1.2 or newer. {how_to_install()}") from error
 
 from trudi_rsl.environments.description import control_period
 from trudi_rsl.errors import CheckpointError, ConfigError
+from trudi_rsl.evaluation.episodes import NO_TIME_LIMIT
 from trudi_rsl.hosts.gymnasium.faults import Faults
 from trudi_rsl.hosts.gymnasium.make import action_limits, make_copies, make_env, observation_size, try_options
 from trudi_rsl.hosts.gymnasium.plain import generator_state, set_generator
@@ -30,9 +33,6 @@ from trudi_rsl.hosts.gymnasium.success import EpisodeSuccess
 from trudi_rsl.hosts.gymnasium.vector import TaskVector
 
 logger = logging.getLogger(__name__)
-
-NO_TIME_LIMIT = 1_000_000
-"""``max_episode_length`` of a task without a time limit: finite, because RSL-RL draws integers below it."""
 
 
 class EnvCfg(dict):
@@ -53,7 +53,7 @@ class GymnasiumVecEnv(VecEnv):
     Beside those of :class:`rsl_rl.env.VecEnv`:
 
     Attributes:
-        max_episode_length: The task's time limit in steps, or :data:`NO_TIME_LIMIT`.
+        max_episode_length: The task's time limit in steps, or :data:`~trudi_rsl.evaluation.episodes.NO_TIME_LIMIT`.
         cfg: Arguments the environment was made from, for RSL-RL's log writers.
         task: The id the environment was made with.
         action_low: Lower action bound ``[A]``, float32, in the environment's units.
@@ -108,7 +108,7 @@ class GymnasiumVecEnv(VecEnv):
         self._vec = TaskVector(task, make_copies(first, make, num_envs), self._time)
         self._simulators = SimulatorStates(self._vec.envs)
         self._rehearsal = Rehearsal(
-            self._simulators, lambda: TaskVector(task, make_copies(make(), make, 1), lambda _: "in a copy")
+            self._simulators, lambda: TaskVector(task, make_copies(make(), make, 2), lambda _: "in a copy")
         )
         self._reported_inexact = False
         self._time_limits = [time_limits(env) for env in self._vec.envs]

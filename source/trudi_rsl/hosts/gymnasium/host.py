@@ -4,12 +4,15 @@
 from __future__ import annotations
 
 from dataclasses import fields
+from typing import TYPE_CHECKING
 
-from rsl_rl.env import VecEnv
-
+from trudi_rsl import packages
 from trudi_rsl.config.schema import GYMNASIUM, GymnasiumEnvCfg
 from trudi_rsl.errors import ConfigError
 from trudi_rsl.hosts.host import EnvironmentHost
+
+if TYPE_CHECKING:
+    from rsl_rl.env import VecEnv
 
 
 def make_env(name: str, cfg: GymnasiumEnvCfg, device: str, seed: int, render_mode: str | None) -> VecEnv:
@@ -42,7 +45,7 @@ HOST = EnvironmentHost(
     **{entry.name: getattr(GYMNASIUM, entry.name) for entry in fields(GYMNASIUM)},
     title="Gymnasium",
     package="gymnasium",
-    install='Run: pip install "gymnasium[mujoco]>=1.2"',
+    install=f"Run: {packages.install_command()}",
     tasks=list_tasks,
     make_env=make_env,
 )

@@ -4,7 +4,7 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, cast
 
 import gymnasium as gym
@@ -40,11 +40,14 @@ class MujocoState:
     MuJoCo's own state leaves out.
 
     Args:
-        env: An environment that was just made: its model is the reference for what a task has changed.
+        envs: Copies that were just made. The first one's model is the reference for what a task has changed; what
+            differs between the first two was drawn by the constructor and is saved always.
     """
 
-    def __init__(self, env: gym.Env) -> None:
-        self._model = {name: _copied(value) for name, value in _model_values(_model_of(env))}
+    def __init__(self, envs: Sequence[gym.Env]) -> None:
+        self._model = {name: _copied(value) for name, value in _model_values(_model_of(envs[0]))}
+        second = dict(_model_values(_model_of(envs[1]))) if len(envs) > 1 else self._model
+        self._drawn = {name for name, value in self._model.items() if not np.array_equal(value, second[name])}
 
     def save(self, env: gym.Env) -> dict[str, Any]:
         """Return ``integration`` and ``derived`` ``[N]`` float64, and ``model``, changed fields by name."""
@@ -56,7 +59,7 @@ class MujocoState:
         changed = {
             name: torch.from_numpy(value.copy()) if isinstance(value, np.ndarray) else value
             for name, value in _model_values(simulator.model)
-            if not np.array_equal(value, self._model[name])
+            if name in self._drawn or not np.array_equal(value, self._model[name])
         }
         return {"integration": torch.from_numpy(integration), "derived": torch.from_numpy(derived), "model": changed}
 

@@ -3,7 +3,8 @@
 
 An environment keeps its state wherever its author wanted: in globals, closures, objects of libraries. So a claim that a
 resume is exact is tested: a few steps of one environment are recorded together with the state before them, and before
-the next checkpoint another copy, started elsewhere, is put into that state and must repeat them bitwise.
+the next checkpoint two other copies, started elsewhere, are put into that state, must repeat them bitwise, and then
+agree with each other about the next episode.
 """
 
 from __future__ import annotations
@@ -24,8 +25,10 @@ LENGTH = 32
 """Steps of a recording."""
 FIRST_PAUSE = 64
 """Steps after which the second recording begins; each pause is four times the one before."""
+NEXT_EPISODE = 4
+"""Steps that the copies are compared for after a reset."""
 _OTHER_SEED = 987_654_321
-"""Seed of the copy, so that it starts in another state than any environment of a training."""
+"""Seed of the copies, so that they start in another state than any environment of a training."""
 
 
 @dataclass
@@ -39,16 +42,16 @@ class _Recording:
 
 
 class Rehearsal:
-    """Records steps of the environment that is nearest to the end of its episode, and repeats them in another copy.
+    """Records steps of the environment that is nearest to the end of its episode, and repeats them in other copies.
 
     Args:
         states: Of the environments.
-        make_copy: Makes a vector of one more copy of the task.
+        make_copies: Makes a vector of two more copies of the task.
     """
 
-    def __init__(self, states: SimulatorStates, make_copy: Callable[[], TaskVector]) -> None:
-        self._states, self._make_copy = states, make_copy
-        self._copy: tuple[TaskVector, SimulatorStates] | None = None
+    def __init__(self, states: SimulatorStates, make_copies: Callable[[], TaskVector]) -> None:
+        self._states, self._make_copies = states, make_copies
+        self._copies: tuple[TaskVector, SimulatorStates] | None = None
         self._running: _Recording | None = None
         self._finished: _Recording | None = None
         self._steps, self._due, self._pause = 0, 0, FIRST_PAUSE
@@ -97,20 +100,29 @@ class Rehearsal:
 
     def _repeat(self, recording: _Recording) -> str | None:
         try:
-            if self._copy is None:
-                vector = self._make_copy()
-                self._copy = vector, SimulatorStates(vector.envs)
-            vector, states = self._copy
+            if self._copies is None:
+                vector = self._make_copies()
+                self._copies = vector, SimulatorStates(vector.envs)
+            vector, states = self._copies
             vector.start(_OTHER_SEED)
-            if (why := states.load(recording.state)) is not None:
+            state = {name: 2 * values for name, values in recording.state.items()}
+            if (why := states.load(state)) is not None:
                 return why
-            for limit in time_limits(vector.envs[0]):
-                limit._elapsed_steps = recording.length
+            for env in vector.envs:
+                for limit in time_limits(env):
+                    limit._elapsed_steps = recording.length
             for number, (action, expected) in enumerate(zip(recording.actions, recording.outcomes, strict=True), 1):
-                found = _outcome(vector.advance(action[None]), 0)
-                for name, mine, its in zip(_NAMES, found, expected, strict=True):
-                    if not np.array_equal(mine, its):
+                step = vector.advance(np.stack([action, action]))
+                for env in range(2):
+                    if (name := _difference(_outcome(step, env), expected)) is not None:
                         return f"a copy that was put into a saved state differs in its {name} after {number} steps"
+            first, second = vector.start()
+            if not np.array_equal(first, second):
+                return "two copies that were put into a saved state start different episodes after it"
+            for action in recording.actions[:NEXT_EPISODE]:
+                step = vector.advance(np.stack([action, action]))
+                if (name := _difference(_outcome(step, 0), _outcome(step, 1))) is not None:
+                    return f"two copies that were put into a saved state differ in the {name} of the next episode"
         except Exception as error:  # a task's own code, which nobody has made for this
             return f"a copy could not be put into a saved state ({type(error).__name__}: {one_line(error, 120)})"
         return None
@@ -122,6 +134,12 @@ _NAMES = ("observation", "reward", "termination", "truncation", "last observatio
 def _outcome(step: Step, env: int) -> tuple[Any, ...]:
     flags = (bool(step.terminated[env]), bool(step.truncated[env]))
     return step.obs[env].copy(), float(step.rewards[env]), *flags, step.final_obs[env].copy()
+
+
+def _difference(found: tuple[Any, ...], expected: tuple[Any, ...]) -> str | None:
+    """Return the name of the first part of two outcomes that is not bitwise the same."""
+    pairs = zip(_NAMES, found, expected, strict=True)
+    return next((name for name, mine, its in pairs if not np.array_equal(mine, its)), None)
 
 
 @contextmanager

@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import sys
 from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
@@ -31,7 +32,7 @@ class SimulatorStates:
 
     Saved are the physics, what has changed in the model, and those attributes of an environment, its wrappers and the
     objects that these hold that are plain values or random generators and have changed since they were made (counters,
-    goals, stacked frames, previous actions).
+    goals, stacked frames, previous actions), or that the constructor drew at random.
 
     Args:
         envs: The environments, just made: they are the reference for what has changed.
@@ -43,8 +44,14 @@ class SimulatorStates:
     def __init__(self, envs: Sequence[gym.Env]) -> None:
         self._envs = envs
         self.readable = all(_is_mujoco(env) for env in envs)
-        self._physics = MujocoState(envs[0]) if self.readable else None
+        self._physics = MujocoState(envs) if self.readable else None
         self._attributes = [_attributes(env) for env in envs if self.readable]
+        if len(self._attributes) > 1:
+            # not strict: a render mode can add an outermost wrapper to the first copy
+            for layers in zip(*self._attributes, strict=False):
+                drawn = layers[0].drawn_in(layers[1])
+                for layer in layers:
+                    layer.save_always(drawn)
 
     def save(self, envs: Sequence[int] | None = None) -> Saved:
         """Return the state of the environments with these indices, all for None."""
@@ -84,8 +91,18 @@ class SimulatorStates:
         if self._physics is not None:
             for env, simulator in zip(self._envs, simulators or [], strict=simulators is not None):
                 self._physics.require_same_model(env, simulator)
+        why = self._load(saved["generators"], simulators)
+        if why is not None and simulators is not None:
+            # tasks make some objects when they are first needed
+            for env in self._envs:
+                with contextlib.suppress(Exception):
+                    env.step(env.action_space.sample())
+            why = self._load(saved["generators"], simulators)
+        return why
+
+    def _load(self, generators: Sequence[Any], simulators: Sequence[Any] | None) -> str | None:
         try:
-            for env, (task, space) in zip(self._envs, saved["generators"], strict=True):
+            for env, (task, space) in zip(self._envs, generators, strict=True):
                 if task is not None:
                     set_generator(env.unwrapped.np_random, task)
                 if space is not None:

@@ -27,6 +27,7 @@ from trudi_rsl.distributed import current_ranks
 from trudi_rsl.errors import CheckpointError, ConfigError, NonFiniteError
 from trudi_rsl.evaluation.play import sampler_from_args
 from trudi_rsl.evaluation.policies import load_into, policy_for
+from trudi_rsl.hosts.continuation import is_finished, own_overrides
 
 logger = logging.getLogger(__name__)
 
@@ -37,6 +38,8 @@ def train(args: argparse.Namespace, host_args: list[str]) -> None:
         from trudi_rsl.hosts.isaaclab.task import task_to_train
 
         task, checkpoint = task_to_train(args, overrides)
+        if is_finished(args, checkpoint):
+            return
 
         def run(env_cfg: Any, agent_cfg: Any) -> None:
             _apply_flags(args, env_cfg, agent_cfg, rank)
@@ -44,7 +47,8 @@ def train(args: argparse.Namespace, host_args: list[str]) -> None:
             args.video &= is_main
             new_folder = create_run_folder(LOG_ROOT / agent_cfg.experiment_name, agent_cfg.run_name)
             with new_folder if is_main else contextlib.nullcontext() as created:
-                _learn(args, task.id, env_cfg, agent_cfg, created and created.resolve(), checkpoint)
+                folder = created and created.resolve()
+                _learn(args, task.id, env_cfg, agent_cfg, folder, checkpoint, own_overrides(args, overrides))
 
         _with_configurations(task, overrides, run)
 
@@ -155,16 +159,24 @@ def _make(
             disable_logger=True,
         )
     env = RslRlVecEnvWrapper(env, clip_actions=agent_cfg.clip_actions)
-    return env, OnPolicyRunner(env, agent_cfg.to_dict(), log_dir and str(log_dir), agent_cfg.device)
+    cfg = agent_cfg.to_dict() | {"verbose": bool(getattr(args, "verbose", False))}
+    return env, OnPolicyRunner(env, cfg, log_dir and str(log_dir), agent_cfg.device)
 
 
 def _learn(
-    args: argparse.Namespace, task: str, env_cfg: Any, agent_cfg: Any, folder: Path | None, checkpoint: Path | None
+    args: argparse.Namespace,
+    task: str,
+    env_cfg: Any,
+    agent_cfg: Any,
+    folder: Path | None,
+    checkpoint: Path | None,
+    overrides: list[str],
 ) -> None:
     from isaaclab.utils.io import dump_yaml  # pyright: ignore[reportMissingImports]
 
     args.video_interval = args.video_interval or 2000
     env, runner = _make(args, task, env_cfg, agent_cfg, (folder or Path()) / "videos" / "train", folder)
+    runner.record["overrides"] = overrides
     if checkpoint is not None:
         logger.info(f"Resuming from: {checkpoint}")
         runner.load(str(checkpoint))

@@ -6,7 +6,7 @@ from __future__ import annotations
 import argparse
 import contextlib
 import functools
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from types import ModuleType
 from typing import Any
@@ -19,6 +19,7 @@ from isaaclab_rl.entrypoints.backends import play_rsl_rl, train_rsl_rl  # pyrigh
 from rsl_rl.env import VecEnv
 
 from trudi_rsl.evaluation.policies import load_into, policy_for
+from trudi_rsl.hosts.continuation import is_finished, own_overrides
 from trudi_rsl.hosts.isaaclab.task import Task, task_to_play, task_to_train, use_trained_settings
 from trudi_rsl.runners import OnPolicyRunner
 
@@ -33,7 +34,12 @@ def train(args: argparse.Namespace, host_args: list[str]) -> None:
     """Train; see :func:`trudi_rsl.hosts.isaaclab.launch.train`."""
     load_external_tasks()
     task, checkpoint = task_to_train(args, host_args)
-    with _replaced(train_rsl_rl, create_rsl_rl_runner=_create_runner):
+    if is_finished(args, checkpoint):
+        return
+    create_runner = functools.partial(
+        _create_runner, overrides=own_overrides(args, host_args), verbose=bool(args.verbose)
+    )
+    with _replaced(train_rsl_rl, create_rsl_rl_runner=create_runner):
         run_train_cli([*_arguments(args, task, checkpoint), *host_args])
 
 
@@ -81,7 +87,7 @@ def play(args: argparse.Namespace, host_args: list[str]) -> None:
 
 
 def _arguments(args: argparse.Namespace, task: Task, checkpoint: Path | None) -> list[str]:
-    """Return the arguments of Isaac Lab's command; the flags of ``scripts/play.py`` are fewer."""
+    """Return the arguments of Isaac Lab's command; the flags of ``trudi play`` are fewer."""
     argv = ["--rl_library", "rsl_rl", "--task", task.id, "--agent", task.agent_key]
     if args.num_threads:
         torch.set_num_threads(args.num_threads)
@@ -100,10 +106,14 @@ def _arguments(args: argparse.Namespace, task: Task, checkpoint: Path | None) ->
 _stock_runner = train_rsl_rl.create_rsl_rl_runner
 
 
-def _create_runner(env: VecEnv, agent_cfg: Any, log_dir: str | None = None) -> Any:
+def _create_runner(
+    env: VecEnv, agent_cfg: Any, log_dir: str | None = None, overrides: Sequence[str] = (), verbose: bool = False
+) -> Any:
     if agent_cfg.class_name != "OnPolicyRunner":
         return _stock_runner(env, agent_cfg, log_dir)
-    return OnPolicyRunner(env, to_dict(agent_cfg), log_dir, agent_cfg.device)
+    runner = OnPolicyRunner(env, to_dict(agent_cfg) | {"verbose": verbose}, log_dir, agent_cfg.device)
+    runner.record["overrides"] = list(overrides)
+    return runner
 
 
 @contextlib.contextmanager

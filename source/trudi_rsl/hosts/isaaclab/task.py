@@ -21,13 +21,14 @@ from omegaconf import OmegaConf
 
 from trudi_rsl.checkpoints.file import read_checkpoint
 from trudi_rsl.checkpoints.format import LEARNER_KINDS, NAMES, algorithm_of, spec_of
-from trudi_rsl.config.compose import check_names, parse_overrides
+from trudi_rsl.config.overrides import check_names, parse_overrides
 from trudi_rsl.config.presets import task_preset
 from trudi_rsl.config.run_folder import LOG_ROOT, select_checkpoint
 from trudi_rsl.config.schema import ANY_CHECKPOINT
 from trudi_rsl.errors import ConfigError, nearest
 from trudi_rsl.evaluation.identify import identify, is_of_task
 from trudi_rsl.evaluation.play import Playback
+from trudi_rsl.hosts.continuation import continue_run
 from trudi_rsl.hosts.isaaclab.conversion import alternatives
 from trudi_rsl.hosts.isaaclab.registration import PPO_KEY, TRUDI_KEY, agent_key, register
 from trudi_rsl.settings import SETTINGS
@@ -57,8 +58,11 @@ class Task:
         return cfg
 
 
-def task_to_train(args: argparse.Namespace, overrides: Sequence[str]) -> tuple[Task, Path | None]:
+def task_to_train(args: argparse.Namespace, overrides: list[str]) -> tuple[Task, Path | None]:
     """Return the task to train and the checkpoint to resume, None for a new run; errors are those of ``Host.train``.
+
+    For a resume, ``overrides`` become those of the run and the user's, ``args.seed`` the run's unless it is set, and
+    ``args.max_iterations`` the iterations that are left, possibly none.
 
     If neither a flag nor an override sets the number of environments, ``args.num_envs`` becomes the preset's: the
     paper's budget of environment steps is a number of iterations with that many environments.
@@ -67,6 +71,10 @@ def task_to_train(args: argparse.Namespace, overrides: Sequence[str]) -> tuple[T
     checkpoint = _find_resume(args, task, overrides)
     if checkpoint is not None:
         identify(checkpoint, task.id, args.algo)
+        total = task.agent_cfg(overrides).max_iterations
+        overrides[:], args.max_iterations = continue_run(args, overrides, checkpoint, total)
+    elif args.more_iterations is not None:
+        raise ConfigError("--more_iterations adds to those of a checkpoint: add --resume, or use --max_iterations.")
     number = task_preset(task.id, "isaaclab").get("env", {}).get("num_envs") if args.algo in SETTINGS else None
     overridden = any(text.startswith("env.scene.num_envs=") for text in overrides)
     if number is not None and args.num_envs is None and not overridden:

@@ -11,7 +11,7 @@ from typing import Any
 
 from mjlab.rl import RslRlBaseRunnerCfg, RslRlOnPolicyRunnerCfg  # pyright: ignore[reportMissingImports]
 
-from trudi_rsl.checkpoints.format import PolicyGradientAlgorithm
+from trudi_rsl.choices import PolicyGradientAlgorithm
 from trudi_rsl.config.ppo_conversion import relative_class, sibling_name, trudi_settings
 from trudi_rsl.rsl_rl_compat.version import ALGORITHM_CLASS_NAME
 from trudi_rsl.settings import SELECTORS, SETTINGS, LearnerAlgorithm, LearnerCfg, fields_from_trudi, schema_fields
@@ -43,6 +43,10 @@ class TruDiRunnerCfg(RslRlBaseRunnerCfg):
     beside those of training, at least 1; the highest mean return makes `best.pt`. None evaluates none."""
     keep_checkpoints: int | None = None
     """Newest checkpoints that stay in the run folder, beside the best, at least 1; None keeps all."""
+    verbose: bool = False
+    """Print every logged value in every iteration instead of one row."""
+    overrides: tuple[str, ...] = ()
+    """What the user has set, `name=value`, for the run's checkpoints; a resume sets it again."""
     class_name: str = "OnPolicyRunner"
     """The runner class name, as in PPO's configuration."""
     algorithm: LearnerCfg = field(default_factory=TruDiAlgorithmCfg)

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: BSD-3-Clause
-"""Running mjlab with the flags of ``scripts/train.py`` and ``scripts/play.py``."""
+"""Running mjlab with the flags of ``trudi train`` and ``trudi play``."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ import logging
 import re
 from collections.abc import Sequence
 from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
 import torch
@@ -17,6 +18,7 @@ from trudi_rsl.config.presets import task_preset
 from trudi_rsl.config.run_folder import LOG_ROOT, select_checkpoint
 from trudi_rsl.errors import ConfigError
 from trudi_rsl.evaluation.identify import identify
+from trudi_rsl.hosts.continuation import continue_run, is_finished, own_overrides
 from trudi_rsl.hosts.mjlab.task import Task, apply, find_task
 
 logger = logging.getLogger(__name__)
@@ -50,10 +52,19 @@ def train(args: argparse.Namespace, rest: Sequence[str] = ()) -> None:
     if args.num_envs is None and default.env.scene.num_envs == 1:
         settings["env.scene.num_envs"] = task_preset(task.name, "mjlab")["env"]["num_envs"]
     cfg = apply(default, settings, rest)
+    if cfg.agent.resume and cfg.wandb_run_path is None:
+        checkpoint = _find_resumed(cfg, task)
+        rest, args.max_iterations = continue_run(args, rest, checkpoint, cfg.agent.max_iterations)
+        if is_finished(args, checkpoint):
+            return
+        cfg = apply(default, settings | {"agent.seed": args.seed, "agent.max_iterations": args.max_iterations}, rest)
+        _select_resumed(cfg, checkpoint)
+    elif args.more_iterations is not None:
+        raise ConfigError("--more_iterations adds to those of a checkpoint: add --resume, or use --max_iterations.")
+    if hasattr(cfg.agent, "overrides"):
+        cfg.agent.overrides, cfg.agent.verbose = tuple(own_overrides(args, rest)), bool(args.verbose)
     num_envs, log_writer = cfg.env.scene.num_envs, cfg.agent.logger
     logger.info(f"{task.name}, {task.algo}: {num_envs} environments (--num_envs), log writer {log_writer}.")
-    if cfg.agent.resume and cfg.wandb_run_path is None:
-        _select_resumed(cfg, task)
     if args.num_threads:
         torch.set_num_threads(args.num_threads)
     launch_training(task.id, cfg)
@@ -78,11 +89,16 @@ def _gpu_ids(device: str | None, distributed: bool) -> Any:
     return [kind.index or 0] if kind.type == "cuda" else "None"
 
 
-def _select_resumed(cfg: Any, task: Task) -> None:
-    """Let mjlab resume from exactly the chosen checkpoint; the new run folder is created beside that of the old run."""
+def _find_resumed(cfg: Any, task: Task) -> Path:
+    """Return the checkpoint to resume; refuse that of another task before the simulator starts."""
     experiment = LOG_ROOT / cfg.agent.experiment_name
     checkpoint = select_checkpoint(experiment, cfg.agent.load_run, cfg.agent.load_checkpoint, task.may_have_trained)
-    identify(checkpoint, task.name, task.algo)  # refuses that of another task before the simulator starts
+    identify(checkpoint, task.name, task.algo)
+    return checkpoint
+
+
+def _select_resumed(cfg: Any, checkpoint: Path) -> None:
+    """Let mjlab resume from exactly the chosen checkpoint; the new run folder is created beside that of the old run."""
     run = checkpoint.resolve().parent
     cfg.agent.experiment_name = run.parent.name
     object.__setattr__(cfg, "log_root", str(run.parent.parent))  # mjlab's dataclass is frozen

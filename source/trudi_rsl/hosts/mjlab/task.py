@@ -21,8 +21,9 @@ from hydra.core.override_parser.types import QuotedString
 from mjlab.tasks import registry  # pyright: ignore[reportMissingImports]
 
 from trudi_rsl.checkpoints.file import read_checkpoint
-from trudi_rsl.checkpoints.format import NAMES, Algorithm, task_of
-from trudi_rsl.config.compose import parse_overrides
+from trudi_rsl.checkpoints.format import task_of
+from trudi_rsl.choices import NAMES, Algorithm
+from trudi_rsl.config.overrides import parse_overrides
 from trudi_rsl.errors import ConfigError, nearest
 from trudi_rsl.evaluation.identify import is_of_task
 from trudi_rsl.hosts.mjlab.conversion import relative_of_ppo, sibling_from_trudi, why_not

@@ -87,4 +87,5 @@ HOST = EnvironmentHost(
     tasks=tasks,
     env_cfg=PlaygroundEnvCfg,
     make_env=make_env,
+    starts_in_seconds=False,  # it compiles each task
 )

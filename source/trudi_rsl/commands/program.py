@@ -1,0 +1,87 @@
+# SPDX-License-Identifier: BSD-3-Clause
+"""The program ``trudi``: choosing a subcommand, and reporting errors and interrupts as exit codes."""
+
+from __future__ import annotations
+
+import importlib
+import os
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+
+from trudi_rsl import __version__
+from trudi_rsl.errors import UserError, nearest
+
+COMMANDS = {
+    "tasks": "list the tasks that can be trained here",
+    "train": "train a policy, or continue a run",
+    "play": "run a trained policy, record a video",
+    "export": "write a policy as ONNX and TorchScript",
+    "latency": "time exported policies",
+    "plot": "draw learning curves",
+    "doctor": "report what is wrong with a run, and which setting to change",
+    "evaluate": "compare runs, with intervals over seeds and tasks",
+    "sweep": "train and evaluate all runs of an experiment file",
+    "modes": "count which of several good behaviours policies show",
+    "chains": "draw the denoising chains of a policy",
+}
+"""Subcommands, each the name of a module beside this one, and what they do."""
+
+INTERRUPTED = 130
+"""Exit code after Ctrl-C, 128 + SIGINT."""
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run ``trudi COMMAND ...`` and return its exit code; ``argv`` defaults to the process's arguments."""
+    name, *arguments = (sys.argv[1:] if argv is None else list(argv)) or ["--help"]
+    if name in ("-h", "--help"):
+        print(usage())
+        return 0
+    if name == "--version":
+        print(f"trudi_rsl {__version__}")
+        return 0
+    if name not in COMMANDS:
+        print(f"Error: No command {name!r}. {nearest(name, COMMANDS)} trudi --help lists them.", file=sys.stderr)
+        return 2
+    # simulators read the process's arguments and expect flags
+    sys.argv[1:] = arguments
+    return run(name, arguments)
+
+
+def usage() -> str:
+    """Return the help text of the program."""
+    lines = (f"  {name:10} {what}" for name, what in COMMANDS.items())
+    return "\n".join(
+        (
+            "usage: trudi COMMAND [flags]",
+            "",
+            "Trust-region diffusion policies for RSL-RL.",
+            "",
+            *lines,
+            "",
+            "trudi COMMAND --help describes a command. A run is named by its folder, by a",
+            "checkpoint in it, or by a folder above it.",
+        )
+    )
+
+
+def run(name: str, argv: Sequence[str]) -> int:
+    """Run one subcommand and return its exit code.
+
+    0 after success, 2 for arguments and settings that cannot work, 130 after Ctrl-C, and 1 for other problems that a
+    user can solve, each with one line on stderr. A subcommand may return codes of its own.
+    """
+    # modules in the working folder, such as a task's, can be named; installed ones come first
+    if (here := str(Path.cwd())) not in sys.path:
+        sys.path.append(here)
+    try:
+        return importlib.import_module(f"trudi_rsl.commands.{name}").main(list(argv)) or 0
+    except BrokenPipeError:  # the reader of a pipe, such as `head`, has seen enough
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 1
+    except (UserError, ImportError, OSError) as error:
+        print(f"Error: {error}", file=sys.stderr)
+        return error.exit_status if isinstance(error, UserError) else 1
+    except KeyboardInterrupt:
+        print("Interrupted.", file=sys.stderr)
+        return INTERRUPTED

@@ -1,0 +1,126 @@
+# SPDX-License-Identifier: BSD-3-Clause
+"""Overrides ``name=value``: reading them in Hydra's grammar, and hints for names that do not exist."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Iterable, Mapping, Sequence
+from typing import Any
+
+from hydra.core.override_parser.overrides_parser import OverridesParser
+from hydra.core.override_parser.types import Override, Quote, QuotedString
+from hydra.errors import HydraException
+from omegaconf import DictConfig, OmegaConf
+
+from trudi_rsl.errors import ConfigError, nearest
+from trudi_rsl.settings import PPO_ONLY_FIELDS, TruDiCfg, schema_fields
+
+OPEN_SECTIONS = ("agent.obs_groups", "agent.actor.distribution_cfg", "agent.critic.distribution_cfg")
+"""Sections of an agent that accept keys beyond those of the schema."""
+
+INSTEAD = {
+    "agent.algorithm.clip_param": "agent.algorithm.kl_bound",
+    "agent.algorithm.desired_kl": "agent.algorithm.kl_bound",
+    "agent.algorithm.entropy_coef": "agent.algorithm.entropy_target_per_dim",
+    "agent.actor.hidden_dims": "agent.algorithm.actor_hidden_dims",
+    "agent.actor.obs_normalization": "agent.algorithm.obs_normalization",
+    "agent.critic.hidden_dims": "agent.algorithm.critic_hidden_dim",
+    "agent.critic.obs_normalization": "agent.algorithm.obs_normalization",
+    "agent.empirical_normalization": "agent.algorithm.obs_normalization",
+    "agent.policy.actor_hidden_dims": "agent.algorithm.actor_hidden_dims",
+    "agent.policy.critic_hidden_dims": "agent.algorithm.critic_hidden_dim",
+}
+"""Settings of RSL-RL's PPO and its models, and those of TruDi that serve the same purpose."""
+
+
+def parse_overrides(overrides: Sequence[str]) -> list[Override]:
+    """Parse overrides with Hydra's grammar; values that only quotes could make a part of it are read as text.
+
+    Raises:
+        ConfigError: If one is malformed or replaces a section.
+    """
+    parsed = []
+    for text in overrides:
+        override = _parse(text)
+        if override is None or override.is_sweep_override():
+            override = _parse(_with_quotes(text))
+        if override is None or override.is_sweep_override() or override.is_delete():
+            raise ConfigError(
+                f"Cannot read {text!r} as an override; write name=value, as env.num_envs=64, and lists in brackets."
+            )
+        if override.key_or_group in ("agent", "task", "env"):
+            single = f"override single settings, as {override.key_or_group}.name=value"
+            raise ConfigError(f"{text!r} replaces a whole section; {single}, or use --algo and --task.")
+        parsed.append(override)
+    return parsed
+
+
+def check_names(cfg: DictConfig, overrides: Iterable[Override], opened: Sequence[str] = OPEN_SECTIONS) -> None:
+    """Raise a ConfigError for the first override of a setting that ``cfg`` does not have, with the names to use.
+
+    Keys inside of the sections ``opened`` pass.
+    """
+    for override in overrides:
+        node: Any = cfg
+        walked: list[str] = []
+        if override.key_or_group == "preset":
+            continue
+        for part in override.key_or_group.split("."):
+            if ".".join(walked) in opened:
+                break
+            if not isinstance(node, DictConfig) or part not in node:
+                where = ".".join(walked) or "the configuration"
+                names = [str(name) for name in node] if isinstance(node, DictConfig) else None
+                reason = f"Unknown setting {override.key_or_group!r}: no {part!r} in {where}."
+                raise ConfigError(f"{reason} {_hint(override.key_or_group, part, names)}")
+            node = OmegaConf.select(node, part, throw_on_missing=False)
+            walked.append(part)
+
+
+def check_section_names(overrides: Iterable[Override], known: Mapping[str, Collection[str]]) -> None:
+    """Raise a ConfigError as :func:`check_names` for a setting that is not among the ``known`` ones of its section."""
+    for override in overrides:
+        section, _, part = override.key_or_group.rpartition(".")
+        if section in known and part not in known[section]:
+            reason = f"Unknown setting {override.key_or_group!r}: no {part!r} in {section}."
+            raise ConfigError(f"{reason} {_hint(override.key_or_group, part, sorted(known[section]))}")
+
+
+def quoted(value: Any) -> str:
+    """Return a value as Hydra reads it back, text in quotes."""
+    return QuotedString(value, Quote.single).with_quotes() if isinstance(value, str) else str(value)
+
+
+def allow_new_keys(override: Override, opened: Iterable[str]) -> str:
+    """Return the override's text, prefixed by ``++`` inside one of the open sections."""
+    text = override.input_line or ""
+    key = override.key_or_group
+    is_open = any(key == section or key.startswith(f"{section}.") for section in opened)
+    return "++" + text.lstrip("+") if is_open else text
+
+
+def _parse(text: str) -> Override | None:
+    try:
+        return OverridesParser.create().parse_override(text)
+    except HydraException:
+        return None
+
+
+def _with_quotes(text: str) -> str:
+    """Return ``name=value`` with the value in quotes, unless it has the characters of another form."""
+    name, equals, value = text.partition("=")
+    # of the task's constructor, text is more likely than a list; elsewhere no setting is text with commas
+    is_text = value and value[0] not in "[{('\"" and ("," not in value or name.lstrip("+").startswith("env."))
+    return f"{name}{equals}{quoted(value)}" if is_text else text
+
+
+def _hint(name: str, part: str, known: list[str] | None) -> str:
+    """Return what to write instead of an unknown ``part`` of a setting's name, where the names ``known`` exist."""
+    own = {field for field, *_ in schema_fields(TruDiCfg)}
+    of_trudi = known is None or not name.startswith("agent.algorithm.") or own <= set(known)
+    if of_trudi and name in INSTEAD:
+        return f"It is PPO's; use {INSTEAD[name]}."
+    if of_trudi and part in PPO_ONLY_FIELDS:
+        return "It is PPO's, and this algorithm has no use for it; leave it out."
+    if not of_trudi and part in own:
+        return "It is a setting of TruDi, REPPO or DIME; choose one with --algo."
+    return nearest(part, known) if known is not None else "It has no parts."

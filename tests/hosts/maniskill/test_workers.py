@@ -1,0 +1,87 @@
+# SPDX-License-Identifier: BSD-3-Clause
+# pyright: reportMissingImports=false
+"""Worker processes simulate as this process does, end with it, and are missed."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+import time
+
+import pytest
+import torch
+
+from tests.hosts.maniskill.scripted import SCRIPTED, actions_for, record
+from trudi_rsl.errors import ConfigError, ProcessLostError
+from trudi_rsl.hosts.maniskill.env import ManiSkillVecEnv
+from trudi_rsl.hosts.maniskill.workers import count_workers
+
+
+def children(parent: int) -> list[int]:
+    """Return the process ids of the running children of a process."""
+    listed = subprocess.run(["ps", "-o", "pid=,stat=", "--ppid", str(parent)], capture_output=True, text=True).stdout
+    return [int(line.split()[0]) for line in listed.splitlines() if not line.split()[1].startswith("Z")]
+
+
+def test_results_do_not_depend_on_the_number_of_workers() -> None:
+    options = {"seed": 2, "max_episode_steps": 4, "env_kwargs": {"fail_at": 3}}
+    recorded = []
+    for workers in (1, 2, 3):
+        env = ManiSkillVecEnv(SCRIPTED, 3, workers=workers, **options)
+        env.episode_length_buf = torch.tensor([0, 1, 2])
+        torch.manual_seed(0)
+        recorded.append(record(env, actions_for(env, 6)))
+        env.close()
+    assert recorded[0] == recorded[1] == recorded[2]
+
+
+def test_few_environments_need_no_workers_and_many_get_one_per_core(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(os, "sched_getaffinity", lambda _pid: set(range(4)))
+    assert [count_workers(num_envs) for num_envs in (1, 10, 16, 24, 1024)] == [1, 1, 2, 3, 4]
+    monkeypatch.setenv("LOCAL_WORLD_SIZE", "2")
+    assert count_workers(1024) == 2
+
+
+def test_a_lost_worker_is_reported_and_the_others_end() -> None:
+    before = set(children(os.getpid()))
+    env = ManiSkillVecEnv(SCRIPTED, 2, workers=2)
+    workers = set(children(os.getpid())) - before
+    assert len(workers) == 2
+    os.kill(min(workers), signal.SIGTERM)  # a stop of the whole process group is the training's to handle
+    env.step(torch.zeros(2, 8))
+    os.kill(min(workers), signal.SIGKILL)
+    with pytest.raises(ProcessLostError, match=r"signal 9"):
+        for _ in range(2):
+            env.step(torch.zeros(2, 8))
+    env.close()
+    assert not workers & set(children(os.getpid()))
+
+
+def test_an_error_of_a_worker_is_raised_here() -> None:
+    with pytest.raises(ConfigError, match=r"no control mode 'pd_joint_poz'.*'pd_joint_pos'"):
+        ManiSkillVecEnv(SCRIPTED, 2, workers=2, control_mode="pd_joint_poz")
+
+
+@pytest.mark.slow
+def test_workers_end_when_their_parent_is_killed_and_need_no_guarded_main_script() -> None:
+    code = f"""
+from trudi_rsl.hosts.maniskill import ManiSkillVecEnv
+env = ManiSkillVecEnv({SCRIPTED!r}, 2, workers=2)
+print("ready", flush=True)
+import time; time.sleep(60)
+"""
+    environment = {**os.environ, "PYTHONPATH": os.pathsep.join(filter(None, sys.path))}
+    with subprocess.Popen([sys.executable, "-c", code], stdout=subprocess.PIPE, text=True, env=environment) as parent:
+        assert parent.stdout is not None
+        while "ready" not in parent.stdout.readline():
+            assert parent.poll() is None
+        workers = children(parent.pid)
+        assert len(workers) == 2
+        parent.kill()
+        parent.wait()
+    deadline = time.monotonic() + 20.0
+    while any(os.path.exists(f"/proc/{pid}") for pid in workers):
+        assert time.monotonic() < deadline
+        time.sleep(0.1)
