@@ -8,15 +8,17 @@ from collections.abc import Callable, Iterator
 from typing import Any
 
 import gymnasium as gym
-import isaaclab_tasks  # noqa: F401  registers the tasks  # pyright: ignore[reportMissingImports]
-from isaaclab.app import launch_simulation  # pyright: ignore[reportMissingImports]
-from isaaclab_rl.rsl_rl import RslRlVecEnvWrapper  # pyright: ignore[reportMissingImports]
-from isaaclab_tasks.utils.hydra import resolve_task_config  # pyright: ignore[reportMissingImports]
 
 
 @contextlib.contextmanager
 def make(task: str, num_envs: int, change: Callable[[Any], None] | None = None) -> Iterator[Any]:
     """Yield environments of a task with Newton on the CPU, whose configuration ``change`` may modify in place."""
+    # Isaac Lab reads at its import where the assets are, which the session's fixture sets
+    import isaaclab_tasks  # noqa: F401  registers the tasks  # pyright: ignore[reportMissingImports]
+    from isaaclab.app import launch_simulation  # pyright: ignore[reportMissingImports]
+    from isaaclab_rl.rsl_rl import RslRlVecEnvWrapper  # pyright: ignore[reportMissingImports]
+    from isaaclab_tasks.utils.hydra import resolve_task_config  # pyright: ignore[reportMissingImports]
+
     cfg, _ = resolve_task_config(task, None, overrides=["physics=newton_mjwarp"])
     cfg.scene.num_envs, cfg.sim.device, cfg.seed = num_envs, "cpu", 0
     if change is not None:

@@ -8,7 +8,6 @@ from typing import Any
 
 import pytest
 import torch
-from isaaclab.actuators import ActuatorNetLSTMCfg, DCMotorCfg  # pyright: ignore[reportMissingImports]
 
 from tests.hosts.isaaclab_3_0.in_process import make
 from trudi_rsl.deploy import Contract
@@ -33,10 +32,13 @@ class Torques(torch.nn.Module):
         return y[:, 0, 0], state
 
 
-def describe(cart: Any) -> dict[str, Any]:
-    """Return the metadata of cartpoles, Newton's actuators for the cart made from ``cart``."""
+def describe(actuator: str, **settings: Any) -> dict[str, Any]:
+    """Return the metadata of cartpoles whose carts have an actuator of Isaac Lab by the name of its configuration."""
 
     def change(cfg: Any) -> None:
+        from isaaclab import actuators  # pyright: ignore[reportMissingImports]
+
+        cart = getattr(actuators, actuator)(joint_names_expr=["slider_to_cart"], **LIMITS, **settings)
         others = {name: pole for name, pole in cfg.scene.robot.actuators.items() if "cart" not in name}
         cfg.scene.robot.actuators = {"cart": cart, **others}
 
@@ -49,8 +51,7 @@ def describe(cart: Any) -> dict[str, Any]:
 
 
 def test_gains_of_a_motor_model_are_read_from_newtons_controller() -> None:
-    motor = DCMotorCfg(joint_names_expr=["slider_to_cart"], stiffness=40.0, damping=5.0, **LIMITS)
-    metadata = describe(motor)
+    metadata = describe("DCMotorCfg", stiffness=40.0, damping=5.0)
     robot = metadata["robot"]
     gains = dict(zip(robot["joint_names"], zip(robot["stiffness"], robot["damping"], strict=True), strict=True))
     assert gains == {"slider_to_cart": (40.0, 5.0), "cart_to_pole": (0.0, 0.0)}
@@ -60,7 +61,7 @@ def test_gains_of_a_motor_model_are_read_from_newtons_controller() -> None:
 def test_a_network_has_no_gains_and_everything_else_is_read(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     file = tmp_path / "drive.pt"
     torch.jit.save(torch.jit.script(Torques()), str(file))
-    metadata = describe(ActuatorNetLSTMCfg(joint_names_expr=["slider_to_cart"], network_file=str(file), **LIMITS))
+    metadata = describe("ActuatorNetLSTMCfg", network_file=str(file))
     assert set(metadata["robot"]) == {"joint_names", "default_joint_pos"}
     assert set(metadata["unreadable"]) == {"robot.stiffness", "robot.damping"}
     assert "could not be read: robot.stiffness (" in capsys.readouterr().out
