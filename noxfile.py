@@ -5,12 +5,15 @@
 of their own: they install rsl-rl-lib without its dependencies into a folder of the running environment and put that
 first on the import path; `tests/rsl_rl/test_compat.py` checks that it is used.
 
+`dm_control`: its suite, in the same manner, because it works with one version of MuJoCo only.
+
 `hosts`: real Isaac Lab, mjlab, MuJoCo Playground and ManiSkill, each in an environment of its own
 (tests/hosts/environments.py), with this package installed from a wheel.
 """
 
 import os
 import sys
+import zlib
 from importlib import metadata
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -28,6 +31,17 @@ RSL_RL_VERSIONS = ("3.0.1", "3.1.2", "4.0.1", "5.0.1", "5.4.2", "5.5.1")
 # environment runs what does not depend on RSL-RL: exports, processes, and most of the composition.
 CONTRACT_TESTS = ("tests/rsl_rl", "tests/config", "tests/checkpoints")
 CONTRACT_SELECTION = ("-m", "not slow", "-k", "not test_compose or ppo or preset")
+# Without what only rendering, composing models and dm_control's other tasks need.
+DM_CONTROL = (
+    "dm_control==1.0.50",
+    "mujoco==3.17.0",
+    "dm-env==1.6",
+    "dm-tree==0.1.10",
+    "absl-py",
+    "lxml",
+    "pyopengl",
+    "glfw",
+)
 WORKERS = os.environ.get("PYTEST_WORKERS", "2")
 
 nox.options.default_venv_backend = "none"
@@ -90,13 +104,33 @@ def _files(host: Host) -> list[str]:
     return [f"tests/hosts/{host.name}/{name}" for name in names]
 
 
+@nox.session
+def dm_control(session: nox.Session) -> None:
+    """Run the tests of dm_control with the MuJoCo that it needs, both in a folder before the core's environment."""
+    target = Path(sys.prefix) / "dm_control" / zlib.crc32(repr(DM_CONTROL).encode()).to_bytes(4).hex()
+    _install(session, Path(sys.executable), target, *DM_CONTROL)
+    session.run(
+        *(sys.executable, "-m", "pytest", "tests/hosts/dm_control", "-n", WORKERS),
+        *session.posargs,
+        env={"PYTHONPATH": _join(target, ROOT / "source"), "OMP_NUM_THREADS": "1", "TRUDI_EXPECT_DM_CONTROL": "1"},
+        external=True,
+    )
+
+
 def _rsl_rl(session: nox.Session, python: Path, environment: Path, version: str) -> Path:
     """Return a folder with one version of rsl-rl-lib, which is installed there if it is missing."""
     target = environment / "rsl-rl-versions" / version
-    if not (target / f"rsl_rl_lib-{version}.dist-info" / "RECORD").exists():
-        pip = (str(python), "-m", "pip", "install", "-qq", "--upgrade", "--no-deps", "--target", str(target))
-        session.run(*pip, f"rsl-rl-lib=={version}", external=True)
+    _install(session, python, target, f"rsl-rl-lib=={version}")
     return target
+
+
+def _install(session: nox.Session, python: Path, target: Path, *packages: str) -> None:
+    """Install packages without their dependencies into a folder, unless that has been completed before."""
+    complete = target / "complete"
+    if not complete.exists():
+        pip = (str(python), "-m", "pip", "install", "-qq", "--upgrade", "--no-deps", "--target", str(target))
+        session.run(*pip, *packages, external=True)
+        complete.touch()
 
 
 def _join(*folders: Path) -> str:

@@ -15,6 +15,8 @@ EXTRAS = {
 # Everything that a command can use, named in every hint; other simulators have environments of their own.
 EXTRAS["all"] = sorted({requirement for requirements in EXTRAS.values() for requirement in requirements})
 EXTRAS |= {
+    # They work together, and neither with the newest of the other.
+    "dm_control": ["dm_control==1.0.50", "mujoco==3.17.0"],
     # pyright is a Node program; its `nodejs` extra brings Node as a wheel, so linting needs nothing from the system.
     "dev": [
         "pytest>=8.1",
@@ -55,6 +57,8 @@ setup(
         # docs/your_own_simulator.md; other packages add theirs.
         "trudi_rsl.hosts": [
             "gymnasium = trudi_rsl.hosts.gymnasium.host:HOST",
+            "humanoidbench = trudi_rsl.hosts.humanoidbench.host:HOST",
+            "dm_control = trudi_rsl.hosts.dm_control.host:HOST",
             "isaaclab = trudi_rsl.hosts.launched:ISAACLAB",
             "maniskill = trudi_rsl.hosts.maniskill.host:HOST",
             "mjlab = trudi_rsl.hosts.launched:MJLAB",

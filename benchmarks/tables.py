@@ -55,8 +55,10 @@ def runs_of(results: Results, table: str) -> Groups:
     They are sorted by task and algorithm, and then as ``sort`` says: by decreasing ``median`` or by the ``value`` in
     the variant's name. A table with ``unchanged`` also has the baseline of all variants, under that name.
     """
-    spec, tasks, algos = LISTED[table], {}, list(ALGORITHMS)
-    groups = grouped(chain.from_iterable(results.runs(name) for name in spec["runs"]))
+    spec, tasks = LISTED[table], {}
+    algos = spec.get("algorithms", list(ALGORITHMS))
+    runs = chain.from_iterable(results.runs(name) for name in spec["runs"])
+    groups = grouped(run for run in runs if run["algo"] in algos)
     if "unchanged" in spec:
         baseline = grouped(results.runs("learning/chains"))[HALF_CHEETAH, "trudi", "stored"]
         groups = {(HALF_CHEETAH, "trudi", spec["unchanged"]): baseline} | groups
@@ -141,11 +143,6 @@ class Group(NamedTuple):
         """Return PPO's runs on the same task."""
         return self.groups[self.task, "ppo", self.variant]
 
-    def of_ppo(self) -> str:
-        """Return the ratio of the median to PPO's, where both are positive."""
-        ours, ppo = (statistics.median(scores(runs)) for runs in (self.runs, self.ppo()))
-        return f"{ours / ppo:.1f}" if self.algo != "ppo" and min(ours, ppo) > 0 else "-"
-
 
 CELLS: dict[str, Callable[[Group], str]] = {
     "task": lambda g: g.task,
@@ -158,7 +155,6 @@ CELLS: dict[str, Callable[[Group], str]] = {
     "iqm": lambda g: with_interval(iqm_estimate(score_matrix({"": scores(g.runs)})), 0),
     "by_seed": lambda g: joined(scores(g.runs)),
     "range": lambda g: f"{min(scores(g.runs)):.0f} to {max(scores(g.runs)):.0f}",
-    "of_ppo": Group.of_ppo,
     "baseline_median": lambda g: median(scores(g.same_seeds())),
     "last_median": lambda g: median(last_returns(g.runs)),
     "bold_last_median": lambda g: f"**{median(last_returns(g.runs), 1)}**",

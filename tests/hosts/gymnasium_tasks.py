@@ -8,7 +8,7 @@ from typing import Any, Literal
 import gymnasium as gym
 import numpy as np
 from gymnasium.envs.mujoco.half_cheetah_v5 import HalfCheetahEnv
-from gymnasium.spaces import Box, Space
+from gymnasium.spaces import Box, Dict, Discrete, Space, Tuple
 
 ACTIONS = Box(-1.0, 1.0, (2,), np.float32)
 
@@ -95,5 +95,54 @@ class RememberingCheetah(HalfCheetahEnv):
         return super().reset_model()
 
 
+class Parts(gym.Env):
+    """A task with observations of all kinds in dictionaries and tuples, whose numbers count on from the step."""
+
+    def __init__(self) -> None:
+        """Make the task."""
+        joints = Dict(
+            [("velocity", Box(-np.inf, np.inf, (2,), np.float64)), ("angle", Box(-np.inf, np.inf, (), np.float64))]
+        )
+        goal = Tuple((Box(-np.inf, np.inf, (1,), np.float32), Discrete(3)))
+        grid = Box(-np.inf, np.inf, (2, 2), np.float32)
+        self.observation_space = Dict([("joints", joints), ("grid", grid), ("goal", goal)])
+        self.action_space = ACTIONS
+        self.steps = 0
+
+    def _observe(self) -> dict[str, Any]:
+        numbers = 100.0 * self.steps + np.arange(7.0)
+        return {
+            "joints": {"velocity": numbers[:2], "angle": np.asarray(numbers[2])},
+            "grid": numbers[3:].reshape(2, 2).astype(np.float32),
+            "goal": (np.array([-self.steps], np.float32), self.steps % 3),
+        }
+
+    def reset(self, *, seed: int | None = None, options: dict[str, Any] | None = None) -> tuple[dict[str, Any], dict]:
+        super().reset(seed=seed)
+        self.steps = 0
+        return self._observe(), {}
+
+    def step(self, action: np.ndarray) -> tuple[dict[str, Any], float, bool, bool, dict]:
+        self.steps += 1
+        return self._observe(), float(np.sum(action)), False, False, {}
+
+
+class Samples(gym.Env):
+    """A task whose observations are samples of any space."""
+
+    def __init__(self, space: Space) -> None:
+        """Make the task with observations in ``space``."""
+        self.observation_space, self.action_space = space, ACTIONS
+
+    def reset(self, *, seed: int | None = None, options: dict[str, Any] | None = None) -> tuple[Any, dict]:
+        super().reset(seed=seed)
+        return self.observation_space.sample(), {}
+
+    def step(self, action: np.ndarray) -> tuple[Any, float, bool, bool, dict]:
+        return self.observation_space.sample(), 0.0, False, False, {}
+
+
+gym.register("trudi-tests/Samples-v0", f"{__name__}:Samples", max_episode_steps=5)
+gym.register("trudi-tests/Parts-v0", f"{__name__}:Parts", max_episode_steps=4)
 gym.register("trudi-tests/Clock-v0", f"{__name__}:Clock")
 gym.register("trudi-tests/RememberingCheetah-v0", f"{__name__}:RememberingCheetah", max_episode_steps=20)

@@ -48,7 +48,7 @@ def test_a_host_of_another_package_trains_plays_resumes_evaluates_and_exports(fo
     assert "drag: 0.5" in (checkpoint.parent / "params" / "env.yaml").read_text()
     assert "PointMass-v0, trudi" in run(folder, "play.py", "--task", "point_mass:PointMass-v0", "--episodes", "4")
     assert "PointMass-v0" in run(folder, "evaluate.py", str(checkpoint), "--episodes", "4", "--by_task", "env.drag=0.1")
-    resumed = run(folder, "train.py", "--task", "PointMass-v0", *SMALL, "--max_iterations", "1", "--resume")
+    resumed = run(folder, "train.py", "--task", "PointMass-v0", "--more_iterations", "1", "--resume")
     assert str(checkpoint.relative_to(folder)) in resumed
     run(folder, "export.py", "--checkpoint", str(checkpoint))
     assert (checkpoint.parent / "exported" / "policy.onnx").is_file()

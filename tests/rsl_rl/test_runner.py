@@ -226,3 +226,9 @@ def test_the_log_of_an_exact_resume_goes_on_as_if_not_stopped(tmp_path: Path) ->
     assert len(rewards("resumed")) == 3
     assert rewards("resumed") == rewards("straight")[-3:]
     assert resumed.logger.tot_timesteps == straight.logger.tot_timesteps
+
+
+@pytest.mark.parametrize("name", ["TruDi", "REPPO", "DIME"])
+def test_an_algorithm_is_found_by_its_bare_name_as_rsl_rls_own_are(name: str) -> None:
+    runner = OnPolicyRunner(GymnasiumVecEnv(TASK, 2), runner_cfg(class_name=name), None, "cpu")
+    assert type(runner.alg).__name__ == name

@@ -106,6 +106,12 @@ def test_an_unknown_setting_and_a_recurrent_network_are_refused_in_the_words_of_
         StockRunner(point_mass(), cfg, None, "cpu")
 
 
+@pytest.mark.parametrize("ignored", ["rnd_cfg", "symmetry_cfg"])
+def test_extensions_of_ppo_are_ignored_by_name(ignored: str, tmp_path: Path) -> None:
+    with pytest.warns(UserWarning, match=f"ignores them: .*{ignored}"):
+        trained(point_mass(), swapped(**{ignored: {"weight": 1.0}}), tmp_path)
+
+
 def test_observations_without_groups_are_refused_with_the_line_to_write() -> None:
     env = point_mass(get_observations=lambda self: torch.zeros(4, 4))
     with pytest.raises(ConfigError, match=r"a Tensor; .*TensorDict\(\{\"policy\": obs\}"):

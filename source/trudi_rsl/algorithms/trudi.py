@@ -118,8 +118,8 @@ class TruDi:
         """Return the constructor's arguments; see :meth:`construct_algorithm`."""
         section = cfg["algorithm"]
         settings = settings_from_dict(section) if cls.algorithm is None else SETTINGS[cls.algorithm].from_dict(section)
-        # runners up to 5.4 index this key
-        section.setdefault("rnd_cfg", None)
+        # RSL-RL's runner reads the weight of intrinsic rewards, which there are none of, if this is set
+        section["rnd_cfg"] = None
         groups = resolve_groups(obs, cfg)
         set_matmul_precision(settings.precision, device)
         low, high = action_bounds(env, settings.action_bounds)

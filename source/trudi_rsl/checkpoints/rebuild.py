@@ -250,6 +250,11 @@ def require_fit(saved: Mapping[str, Any], module: nn.Module, prefixes: tuple[str
 # -- settings that come with a checkpoint -----------------------------------------------------------------------------
 
 
+def full_class_name(name: Any) -> Any:
+    """Return the full name of a class of this package that a configuration names alone, others as they are."""
+    return OWN_CLASSES.get(name, name) if isinstance(name, str) else name
+
+
 def with_known_classes(section: Any, name: object = None) -> Any:
     """Return a copy of settings from a file in which classes of this package have their present names.
 

@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import importlib
+import io
 import os
 import sys
 from collections.abc import Sequence
@@ -71,6 +72,9 @@ def run(name: str, argv: Sequence[str]) -> int:
     0 after success, 2 for arguments and settings that cannot work, 130 after Ctrl-C, and 1 for other problems that a
     user can solve, each with one line on stderr. A subcommand may return codes of its own.
     """
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):  # a terminal or pipe of ASCII shows other letters as question marks
+            stream.reconfigure(errors="replace")
     # modules in the working folder, such as a task's, can be named; installed ones come first
     if (here := str(Path.cwd())) not in sys.path:
         sys.path.append(here)

@@ -92,7 +92,7 @@ def record_beside(checkpoint: Path, record: RunRecord | None, env_cfg: type[EnvC
         "overrides": [],
         "versions": {},
     }
-    return {**known, **params, "seed": params["agent"].get("seed")}
+    return cast(RunRecord, {**known, **params, "seed": params["agent"].get("seed")})
 
 
 def continue_run(

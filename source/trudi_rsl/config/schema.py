@@ -93,6 +93,9 @@ class GymnasiumEnvCfg(EnvCfg):
     action_bounds: list[float] | None = None
     """Lower and upper bound for action entries that the task leaves unbounded. `agent.algorithm.action_bounds` instead
     overrides the policy's bounds for all entries; the host still clips actions to the task's."""
+    obs: str = "flatten"
+    """Observations of tasks with a dictionary or tuple: `flatten` makes one vector, the group `policy`; `groups` makes
+    an observation group of each entry, for `agent.obs_groups`."""
 
 
 @dataclass(frozen=True, kw_only=True)

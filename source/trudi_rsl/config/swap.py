@@ -57,6 +57,9 @@ def trudi_cfg(ppo_cfg: Mapping[str, Any], env: VecEnv, **algorithm: Any) -> dict
     cfg["algorithm"]["class_name"] = ALGORITHM_CLASS_NAME
     for name in (*MODEL_SECTIONS, "torch_compile_mode"):
         cfg.pop(name, None)
+    ignored = sorted(name for name in PPO_ONLY_FIELDS & cfg["algorithm"].keys() if cfg["algorithm"][name] is not None)
+    if ignored:
+        logger.info("TruDi has no use for these PPO settings and ignores them: %s.", ", ".join(ignored))
     cfg["algorithm"] = {name: value for name, value in cfg["algorithm"].items() if name not in PPO_ONLY_FIELDS}
     return cfg
 

@@ -79,7 +79,7 @@ def control_period(*holders: Any, name: str = "step_dt") -> float | None:
             seconds = getattr(holder, name, None)
         except Exception:  # a property of a project
             continue
-        if isinstance(seconds, numbers.Real) and not isinstance(seconds, bool) and 0.0 < seconds < math.inf:
+        if isinstance(seconds, numbers.Real) and not isinstance(seconds, bool) and 0.0 < float(seconds) < math.inf:
             return float(seconds)
     return None
 
@@ -99,7 +99,8 @@ def describe_environment(env: VecEnv, groups: Sequence[str]) -> dict[str, Any]:
         metadata["control_period_s"] = period
     manager = getattr(base, "action_manager", None)
     host = None if manager is None else host_functions(manager)
-    describe = getattr(base, "describe", None) if host is None else functools.partial(host.describe, base)
+    own = getattr(env, "describe", None) or getattr(base, "describe", None)
+    describe = own if host is None else functools.partial(host.describe, base)
     if describe is not None:
         try:
             metadata |= describe(groups)

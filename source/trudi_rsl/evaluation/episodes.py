@@ -6,7 +6,7 @@ from __future__ import annotations
 import contextlib
 import io
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 import torch
@@ -49,6 +49,9 @@ class EpisodeResults:
     a mean over the episodes that ended in one step, each of them gets that mean. An episode without a report has failed
     if others have one.
     """
+    metrics: Mapping[str, Tensor] = field(default_factory=dict)
+    """Other numbers that the task reports at the last step of an episode, by name: ``[M]`` float64, NaN where it
+    reported none."""
 
     def plain(self) -> dict[str, Any]:
         """Return the results as lists ``returns``, ``lengths`` and ``success`` (or None)."""
@@ -179,6 +182,7 @@ def evaluate(
     lengths = torch.zeros(num_envs, overflow + 1, dtype=torch.long, device=device)
     succeeded = torch.full_like(returns, torch.nan)
     successes = Successes(num_envs, device)
+    reported: dict[str, Tensor] = {}
     ended = torch.zeros_like(quota)
     running_return, running_length = torch.zeros_like(returns[:, 0]), torch.zeros_like(lengths[:, 0])
 
@@ -196,6 +200,9 @@ def evaluate(
                 lengths.scatter_(1, column, running_length.unsqueeze(1))
                 if (success := successes.update(extras, done)) is not None:
                     succeeded.scatter_(1, column, success.unsqueeze(1))
+                for name, value in extras.get("metrics", {}).items():
+                    table = reported.setdefault(name, torch.full_like(returns, torch.nan))
+                    table.scatter_(1, column, value.to(table).unsqueeze(1))
                 ended = torch.minimum(ended + done.long(), quota)
                 running_return.masked_fill_(done, 0.0)
                 running_length.masked_fill_(done, 0)
@@ -213,6 +220,7 @@ def evaluate(
         returns[:, :overflow][counted],
         lengths[:, :overflow][counted],
         None if bool(success.isnan().all()) else success.nan_to_num(0.0),
+        {name: table[:, :overflow][counted] for name, table in reported.items()},
     )
 
 
@@ -221,6 +229,7 @@ def scalars(results: EpisodeResults) -> dict[str, float]:
     numbers = {MEAN_RETURN: results.returns.mean(), "Evaluation/mean_episode_length": results.lengths.double().mean()}
     if results.success is not None:
         numbers["Evaluation/success"] = results.success.mean()
+    numbers |= {f"Evaluation/{name}": values.nanmean() for name, values in results.metrics.items()}
     return {name: value.item() for name, value in numbers.items()}
 
 

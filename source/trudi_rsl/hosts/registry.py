@@ -32,7 +32,7 @@ logger = logging.getLogger(__name__)
 
 GROUP = "trudi_rsl.hosts"
 """Entry-point group of hosts; the name of an entry is that of its host, its value a :class:`Host`."""
-OWN_HOSTS = ("gymnasium", "isaaclab", "maniskill", "mjlab", "playground")
+OWN_HOSTS = ("dm_control", "gymnasium", "humanoidbench", "isaaclab", "maniskill", "mjlab", "playground")
 """Hosts that this package brings."""
 FALLBACK = "gymnasium"
 

@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import contextlib
+import logging
 from collections.abc import Callable, Collection
 from typing import Any
 
@@ -14,10 +15,13 @@ from rsl_rl.env import VecEnv
 
 from trudi_rsl.config import create_run_folder, experiment_folder, resume_path, save_params
 from trudi_rsl.config.adoption import continue_run
+from trudi_rsl.config.schema import RunnerCfg
 from trudi_rsl.distributed import broadcast_from_rank0, current_ranks
 from trudi_rsl.errors import ConfigError
 from trudi_rsl.rsl_rl_compat.contract import check_groups
 from trudi_rsl.runners import OnPolicyRunner
+
+logger = logging.getLogger(__name__)
 
 
 def train(
@@ -46,10 +50,10 @@ def train(
         continuation = continue_run(cfg, named, checkpoint, more_iterations)
         cfg, iterations, preset = continuation.cfg, continuation.left, continuation.preset or preset
         if iterations == 0:
-            print(continuation.finished_message(checkpoint), flush=True)
+            logger.info(continuation.finished_message(checkpoint))
             return
         if continuation.overridden:
-            print(continuation.overridden, flush=True)
+            logger.info(continuation.overridden)
     agent, ranks = cfg.agent, current_ranks()
     if ranks.world_size > 1 and agent.device.startswith("cuda"):
         agent.device = f"cuda:{ranks.local_rank}"
@@ -59,13 +63,15 @@ def train(
     np.random.seed(agent.seed + ranks.rank)
     # environment i has this seed plus i, which is unique over all ranks
     env = make_env(cfg.task, cfg.env, agent.device, agent.seed + ranks.rank * cfg.env.num_envs)
+    if (sets := getattr(env, "default_obs_groups", None)) and agent.obs_groups == RunnerCfg().obs_groups:
+        agent.obs_groups = sets
     check_groups(env.get_observations(), agent.obs_groups)
     new_folder = create_run_folder(experiment_folder(cfg), agent.run_name)
     with new_folder if ranks.is_main else contextlib.nullcontext() as run_dir:
         log_dir = None if run_dir is None else str(run_dir)
         runner = OnPolicyRunner(env, OmegaConf.to_container(agent), log_dir, agent.device)  # pyright: ignore
         env_settings: Any = OmegaConf.to_container(cfg.env)
-        runner.record |= {"task": cfg.task, "env": env_settings, "preset": preset}
+        runner.record.update({"task": cfg.task, "env": env_settings, "preset": preset})
         if (resumed := broadcast_from_rank0(checkpoint and str(checkpoint))) is not None:
             print(f"Resuming from: {resumed}", flush=True)
             runner.load(resumed)

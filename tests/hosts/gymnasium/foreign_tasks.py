@@ -304,8 +304,8 @@ class Keep(gym.Wrapper):
 POINTS = (OwnGenerator, Reporting, SuccessAtStep, SharedBuffer)
 MISTAKES = (RewardOfOne, RewardVector, IntegerSpace, Row, Longer, Text, NoOptions, OldReset, OldStep, NoFlag)
 for _task in (Point, *POINTS, *MISTAKES, FailingClose, FailingStep):
-    gym.register(f"foreign/{_task.__name__}-v0", _task, max_episode_steps=5)
-gym.register("foreign/Foreign-v0", Foreign, max_episode_steps=20)
+    gym.register(f"foreign/{_task.__name__}-v0", f"{__name__}:{_task.__name__}", max_episode_steps=5)
+gym.register("foreign/Foreign-v0", f"{__name__}:Foreign", max_episode_steps=20)
 gym.register("foreign/InnerMake-v0", lambda **k: Keep(gym.make("Pendulum-v1", **k)), max_episode_steps=100)
 gym.register("foreign/InnerOnly-v0", lambda **k: Keep(gym.make("Pendulum-v1", **k)))
 gym.register("foreign/InnerMujoco-v0", lambda **k: Keep(gym.make("InvertedPendulum-v5", **k)), max_episode_steps=500)

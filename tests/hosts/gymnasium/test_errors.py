@@ -22,24 +22,19 @@ from trudi_rsl.runners import OnPolicyRunner
 
 CLOCK = "tests.hosts.gymnasium_tasks:trudi-tests/Clock-v0"
 BOX = Box(-1.0, 1.0, (2,), np.float32)
+GRID = Box(-1.0, 1.0, (2, 2), np.float32)
 
 
 def clock(num_envs: int = 3, **env_kwargs: Any) -> GymnasiumVecEnv:
     return GymnasiumVecEnv(CLOCK, num_envs, env_kwargs=env_kwargs)
 
 
-@pytest.mark.parametrize("space", [Discrete(4), MultiDiscrete([2, 3]), Dict({"a": BOX}), Tuple([BOX, BOX])])
 @pytest.mark.parametrize(
-    ("role", "own", "advice"),
-    [
-        ("action_space", Box(0, 5, (2,), np.int64), "1-D Box"),
-        ("observation_space", Box(0, 255, (8, 8, 3), np.uint8), "FlattenObservation"),
-    ],
+    "space", [Discrete(4), MultiDiscrete([2, 3]), Dict({"a": BOX}), Tuple([BOX, BOX]), Box(0, 5, (2,), np.int64), GRID]
 )
-def test_other_spaces_than_vectors_are_refused(role: str, own: Space, advice: str, space: Space) -> None:
-    for refused in (space, own, Box(-1.0, 1.0, (2, 2), np.float32)):
-        with pytest.raises(ConfigError, match=re.escape(str(refused)) + f".*{advice}"):
-            clock(2, **{role: refused})
+def test_other_actions_than_vectors_of_floats_are_refused(space: Space) -> None:
+    with pytest.raises(ConfigError, match=re.escape(str(space)) + r".*1-D Box"):
+        clock(2, action_space=space)
 
 
 @pytest.mark.parametrize(
@@ -105,7 +100,9 @@ def test_a_missing_package_is_answered_with_the_install_command(missing: str) ->
     program = [sys.executable, "-c", f"{imports}; GymnasiumVecEnv('HalfCheetah-v5', 1)"]
     done = subprocess.run(program, capture_output=True, text=True, env={"PYTHONPATH": ":".join(sys.path)})
     last_line = done.stderr.strip().splitlines()[-1]
-    assert last_line.startswith("ImportError") and last_line.endswith(how_to_install())
+    # MuJoCo is installed here, so that its failing import has another cause and remedy
+    command = "pip install --force-reinstall mujoco" if missing == "mujoco" else how_to_install()
+    assert last_line.startswith("ImportError") and last_line.endswith(command)
 
 
 @pytest.mark.parametrize(

@@ -68,7 +68,7 @@ def test_a_run_resumed_in_another_process_is_bitwise_the_uninterrupted_one(
     with pytest.MonkeyPatch.context() as patch:
         patch.chdir(other)
         train(CARTPOLE, "trudi", "--seed", "3", iterations=2)
-    done = run_script("train.py", *arguments(CARTPOLE, "trudi", "--seed", "3", "--resume", iterations=1), cwd=other)
+    done = run_script("train.py", *arguments(CARTPOLE, "trudi", "--seed", "3", "--resume", iterations=3), cwd=other)
     assert done.returncode == 0, done.stderr
     expected, resumed = (read_checkpoint(run / "model_2.pt") for run in (whole, newest_run(other)))
     for part in ("actor_state_dict", "critic_state_dict"):

@@ -6,7 +6,7 @@ from __future__ import annotations
 import functools
 import logging
 import warnings
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -17,6 +17,7 @@ from tensordict import TensorDict
 from trudi_rsl.packages import how_to_install
 
 try:
+    import gymnasium as gym
     from gymnasium.vector import AutoresetMode  # noqa: F401  new in gymnasium 1.1
 except ImportError as error:
     raise ImportError(f"Gymnasium's tasks need gymnasium 1.2 or newer. {how_to_install()}") from error
@@ -25,11 +26,12 @@ from trudi_rsl.environments.description import control_period
 from trudi_rsl.errors import CheckpointError, ConfigError
 from trudi_rsl.evaluation.episodes import NO_TIME_LIMIT
 from trudi_rsl.hosts.gymnasium.faults import Faults
-from trudi_rsl.hosts.gymnasium.make import action_limits, make_copies, make_env, observation_size, try_options
+from trudi_rsl.hosts.gymnasium.make import action_limits, make_copies, make_env, try_options
+from trudi_rsl.hosts.gymnasium.observations import ObservationLayout, ObservationMode
 from trudi_rsl.hosts.gymnasium.plain import generator_state, set_generator
 from trudi_rsl.hosts.gymnasium.rehearsal import Rehearsal
 from trudi_rsl.hosts.gymnasium.state import SimulatorStates, episode_limit, refuse_learned_statistics, time_limits
-from trudi_rsl.hosts.gymnasium.success import EpisodeSuccess
+from trudi_rsl.hosts.gymnasium.success import EpisodeSuccess, last_numbers
 from trudi_rsl.hosts.gymnasium.vector import TaskVector
 
 logger = logging.getLogger(__name__)
@@ -46,9 +48,10 @@ class EnvCfg(dict):
 class GymnasiumVecEnv(VecEnv):
     """E copies of a Gymnasium task, stepped together, with observations ``[O]`` and actions ``[A]``.
 
-    Supports every registered id whose observation space is a 1-D Box and whose action space is a 1-D Box of floats.
-    Observations are a TensorDict ``{"policy": [E, O]}`` of float32. The step that ends an episode returns the first
-    observation of the next episode.
+    Supports every registered id whose observation space is a Box of any shape, or a Dict or Tuple of such spaces and
+    discrete ones, without images, and whose action space is a 1-D Box of floats. Observations are a TensorDict
+    ``{"policy": [E, O]}`` of float32 or, with ``obs="groups"``, have a group for each entry of the task's Dict or
+    Tuple. The step that ends an episode returns the first observation of the next episode.
 
     Beside those of :class:`rsl_rl.env.VecEnv`:
 
@@ -63,6 +66,9 @@ class GymnasiumVecEnv(VecEnv):
             False, the default, that is an error: a training run sets it, an evaluation must not hide such a fault.
     """
 
+    metrics: tuple[str, ...] = ()
+    """Names of numbers in the last ``info`` of an episode to log and evaluate; hosts over Gymnasium set it."""
+
     def __init__(
         self,
         task: str,
@@ -74,6 +80,7 @@ class GymnasiumVecEnv(VecEnv):
         env_kwargs: Mapping[str, Any] | None = None,
         render_mode: str | None = None,
         action_bounds: tuple[float, float] | None = None,
+        obs: ObservationMode = "flatten",
         cfg: Mapping[str, Any] | None = None,
     ) -> None:
         """Make the environments and start their first episodes.
@@ -87,6 +94,7 @@ class GymnasiumVecEnv(VecEnv):
             env_kwargs: Options of the task's constructor.
             render_mode: Gymnasium's render mode; applies to environment 0 only.
             action_bounds: ``(low, high)`` of the action entries that the task leaves unbounded.
+            obs: How the parts of a Dict or Tuple observation form groups.
             cfg: Further entries of :attr:`cfg`.
 
         Raises:
@@ -97,10 +105,15 @@ class GymnasiumVecEnv(VecEnv):
             if value is not None and (not isinstance(value, int) or value < 1):
                 raise ConfigError(f"{name} must be an integer of at least 1, not {value!r}.")
         options = {"max_episode_steps": max_episode_steps, "env_kwargs": env_kwargs}
-        make = functools.partial(make_env, task, **options)
-        self._make_alike = functools.partial(type(self), task, device=device, action_bounds=action_bounds, **options)
-        first = make(render_mode=render_mode)
-        size = observation_size(first.observation_space, task)
+        further: dict[str, Any] = {"action_bounds": action_bounds, "obs": obs}
+        self._make_alike = functools.partial(type(self), task, device=device, **further, **options)
+        first = self._make_env(task, render_mode=render_mode, **options)
+        self._layout = ObservationLayout(first.observation_space, task, obs)
+        first = self._layout.wrap(first)
+
+        def make() -> gym.Env:
+            return self._layout.wrap(self._make_env(task, **options))
+
         self._low, self._high = action_limits(first.action_space, task, action_bounds)
         refuse_learned_statistics(first, task)
         if env_kwargs:
@@ -124,10 +137,10 @@ class GymnasiumVecEnv(VecEnv):
         self._action_dtype = torch.from_numpy(self._low).dtype
         self.max_episode_length = episode_limit(first) or NO_TIME_LIMIT
         options |= {"max_episode_steps": self.max_episode_length, "env_kwargs": dict(env_kwargs or {})}
-        self.cfg = EnvCfg(cfg or {}, task=task, num_envs=num_envs, seed=seed, action_bounds=action_bounds, **options)
+        self.cfg = EnvCfg(cfg or {}, task=task, num_envs=num_envs, seed=seed, **further, **options)
 
         # Per-environment state is NumPy: tensors created in RSL-RL's inference mode cannot be updated outside of it.
-        self._obs = np.zeros((num_envs, size), dtype=np.float32)
+        self._obs = np.zeros((num_envs, self._layout.size), dtype=np.float32)
         self._lengths = np.zeros(num_envs, dtype=np.int64)
         self._episode_steps = np.zeros(num_envs, dtype=np.int64)
         self._episode_returns = np.zeros(num_envs)
@@ -152,6 +165,19 @@ class GymnasiumVecEnv(VecEnv):
             found = f"shape {tuple(value.shape)}" + (f" with minimum {value.min()}" if value.numel() else "")
             raise ValueError(f"episode_length_buf must be {self.num_envs} numbers of at least 0, not {found}.")
         self._set_lengths(value.cpu().numpy())
+
+    @property
+    def default_obs_groups(self) -> dict[str, list[str]] | None:
+        """Observation sets of actor and critic for ``agent.obs_groups``; None for RSL-RL's default."""
+        return self._layout.default_sets
+
+    def describe(self, groups: Sequence[str]) -> dict[str, Any]:
+        """Return metadata of exports: ``obs_terms``, name and size of each part of the observation, in order.
+
+        Empty for a task without a Dict, Tuple or array of several axes, of whose entries nothing is known.
+        """
+        terms = self._layout.terms(groups)
+        return {"obs_terms": terms} if terms else {}
 
     @property
     def unwrapped(self) -> Any:
@@ -187,8 +213,10 @@ class GymnasiumVecEnv(VecEnv):
             - ``"final_obs"``: ``{"policy": [E, O]}``, the last observation of ended episodes, else the current one.
             - ``"success"``: ``[E]`` float32, only if the task reports it in ``info``, see
               :class:`~trudi_rsl.hosts.gymnasium.success.EpisodeSuccess`; NaN where no episode ended.
+            - ``"metrics"``: those of :attr:`metrics` that the task reports, by name, ``[E]`` float32; NaN where no
+              episode ended.
             - ``"log"``: means over the ended episodes of ``"Episode/return"``, ``"Episode/length"`` (steps actually
-              taken) and, if reported, ``"Episode/success"``.
+              taken) and, if reported, ``"Episode/success"`` and those of :attr:`metrics`.
 
         Raises:
             NonFiniteError: The actions contain NaN or infinity, or the simulator returned them (see
@@ -220,6 +248,10 @@ class GymnasiumVecEnv(VecEnv):
             if success is not None:
                 extras["success"] = torch.tensor(success, device=self.device)
                 extras["log"]["Episode/success"] = float(np.nanmean(success))
+            if found := {name: last_numbers(step.infos, dones, name) for name in self.metrics}:
+                reported = {name: numbers for name, numbers in found.items() if numbers is not None}
+                extras["metrics"] = {n: torch.tensor(numbers, device=self.device) for n, numbers in reported.items()}
+                extras["log"] |= {f"Episode/{n}": float(np.nanmean(numbers)) for n, numbers in reported.items()}
             for counts in (self._lengths, self._episode_steps, self._episode_returns):
                 counts[ended] = 0
         return (
@@ -315,6 +347,10 @@ class GymnasiumVecEnv(VecEnv):
                 self._success.so_far[:] = state["success"].cpu().numpy()
         self._total_steps = state["total_steps"]
 
+    def _make_env(self, task: str, **options: Any) -> gym.Env:
+        """Make one environment; a host over Gymnasium overrides it. Options and errors are those of ``make_env``."""
+        return make_env(task, **options)
+
     def _restart(self, seed: int | None) -> None:
         self._rehearsal.interrupt()
         self._obs[:] = self._vec.start(seed)
@@ -342,6 +378,6 @@ class GymnasiumVecEnv(VecEnv):
         return f"{self._episode_steps[env]} steps into its episode and {self._total_steps} since the start"
 
     def _tensordict(self, obs: np.ndarray) -> TensorDict:
-        """Copy ``[E, O]`` to the device, so that later steps do not change a returned tensor."""
-        policy = torch.tensor(obs, device=self.device)
-        return TensorDict({"policy": policy}, batch_size=[self.num_envs], device=self.device)
+        """Copy ``[E, O]`` to the device as groups, so that later steps do not change a returned tensor."""
+        groups = {name: torch.tensor(part, device=self.device) for name, part in self._layout.split(obs).items()}
+        return TensorDict(groups, batch_size=[self.num_envs], device=self.device)

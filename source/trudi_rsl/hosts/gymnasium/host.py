@@ -4,7 +4,7 @@
 from __future__ import annotations
 
 from dataclasses import fields
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from trudi_rsl import packages
 from trudi_rsl.config.schema import GYMNASIUM, GymnasiumEnvCfg
@@ -19,19 +19,26 @@ def make_env(name: str, cfg: GymnasiumEnvCfg, device: str, seed: int, render_mod
     """Make environments; arguments and errors are those of :class:`~trudi_rsl.hosts.gymnasium.env.GymnasiumVecEnv`."""
     from trudi_rsl.hosts.gymnasium.env import GymnasiumVecEnv
 
+    return GymnasiumVecEnv(name, cfg.num_envs, **vec_env_options(cfg, device, seed, render_mode))
+
+
+def vec_env_options(cfg: GymnasiumEnvCfg, device: str, seed: int, render_mode: str | None) -> dict[str, Any]:
+    """Return the keyword arguments of a ``GymnasiumVecEnv`` for an ``env`` section.
+
+    Raises ConfigError if ``action_bounds`` are not two numbers.
+    """
     bounds = cfg.action_bounds
     if bounds is not None and len(bounds) != 2:
         raise ConfigError(f"env.action_bounds must be [low, high]; got {bounds}.")
-    return GymnasiumVecEnv(
-        name,
-        cfg.num_envs,
-        seed=seed,
-        device=device,
-        max_episode_steps=cfg.max_episode_steps,
-        env_kwargs=cfg.env_kwargs,
-        render_mode=render_mode,
-        action_bounds=None if bounds is None else (bounds[0], bounds[1]),
-    )
+    return {
+        "seed": seed,
+        "device": device,
+        "max_episode_steps": cfg.max_episode_steps,
+        "env_kwargs": cfg.env_kwargs,
+        "render_mode": render_mode,
+        "action_bounds": None if bounds is None else (bounds[0], bounds[1]),
+        "obs": cfg.obs,
+    }
 
 
 def list_tasks() -> list[str]:

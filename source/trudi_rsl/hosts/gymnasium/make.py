@@ -4,15 +4,16 @@
 from __future__ import annotations
 
 import contextlib
+import importlib
 import inspect
 import os
 import sys
 from collections.abc import Callable, Iterator, Mapping
-from typing import Any, TypeGuard
+from typing import Any
 
 import gymnasium as gym
 import numpy as np
-from gymnasium.envs.registration import load_env_creator
+from gymnasium.envs.registration import EnvSpec, load_env_creator
 from gymnasium.spaces import Box, Space
 
 import trudi_rsl.tasks  # noqa: F401  registers the built-in tasks
@@ -21,17 +22,6 @@ from trudi_rsl.hosts.gymnasium.mujoco_messages import import_advice, log_warning
 
 _OPTION_ERRORS = (TypeError, ValueError, LookupError, AttributeError, OSError, AssertionError, ArithmeticError)
 """Exceptions that simulators raise for unusable option values."""
-_SUPPORTED = "Supported are 1-D Box spaces, with floats for actions"
-
-
-def observation_size(space: Space, task: str) -> int:
-    """Return O, the length of an environment's observation vector; raise ConfigError if it is not a 1-D Box."""
-    if not _is_vector(space):
-        raise ConfigError(
-            f"Task {task!r} has observations in {space}. {_SUPPORTED}. If they can be flattened, register a variant of "
-            "the task wrapped in gymnasium.wrappers.FlattenObservation."
-        )
-    return space.shape[0]
 
 
 def action_limits(
@@ -44,10 +34,10 @@ def action_limits(
     Raises:
         ConfigError: The space is not a 1-D Box of floats, is unbounded without ``fallback``, or is empty.
     """
-    if not _is_vector(space) or not np.issubdtype(space.dtype, np.floating):
+    if not isinstance(space, Box) or len(space.shape) != 1 or space.dtype.kind != "f" or not space.shape[0]:
         raise ConfigError(
-            f"Task {task!r} has actions in {space}. {_SUPPORTED}: TruDi's policy is a distribution over continuous "
-            "action vectors."
+            f"Task {task!r} has actions in {space}. Supported are 1-D Box spaces of floats: TruDi's policy is a "
+            "distribution over continuous action vectors."
         )
     low, high = space.low.copy(), space.high.copy()
     # Some tasks use the largest float for "no bound".
@@ -71,18 +61,17 @@ def action_limits(
     return low, high
 
 
-def _is_vector(space: Space) -> TypeGuard[Box]:
-    return isinstance(space, Box) and len(space.shape) == 1 and space.shape[0] > 0
-
-
 def make_env(
     task: str,
     *,
     max_episode_steps: int | None = None,
     env_kwargs: Mapping[str, Any] | None = None,
     render_mode: str | None = None,
+    spec: EnvSpec | None = None,
 ) -> gym.Env:
     """Make one environment of a task; arguments are those of :class:`~trudi_rsl.hosts.gymnasium.env.GymnasiumVecEnv`.
+
+    ``spec`` describes a task that is not in Gymnasium's registry.
 
     Raises:
         ConfigError: The task or an option is unknown, or the task cannot use an option's value.
@@ -93,11 +82,12 @@ def make_env(
         options["max_episode_steps"] = max_episode_steps
     if render_mode is not None:
         options["render_mode"] = render_mode
-        if sys.platform == "linux" and not (os.environ.get("DISPLAY") or os.environ.get("WAYLAND_DISPLAY")):
-            os.environ.setdefault("MUJOCO_GL", "egl")  # MuJoCo's default needs a window system
+        use_headless_rendering()
     log_warnings_once(task)
     try:
-        return gym.make(task, **options)
+        if render_mode is None and _renders_by_default(spec or _registered(task)):
+            options.setdefault("render_mode", None)
+        return gym.make(spec or task, **options)
     except (ImportError, gym.error.DependencyNotInstalled) as error:
         if (advice := import_advice(task, error)) is not None:
             raise ImportError(advice) from error
@@ -112,9 +102,8 @@ def make_env(
     except _OPTION_ERRORS as error:
         unknown = [key for key in options if f"unexpected keyword argument {key!r}" in str(error)]
         if unknown:
-            raise ConfigError(
-                f"Task {task!r} has no option {unknown[0]!r}. {nearest(unknown[0], _option_names(task))}"
-            ) from error
+            known = _option_names(spec or _registered(task))
+            raise ConfigError(f"Task {task!r} has no option {unknown[0]!r}. {nearest(unknown[0], known)}") from error
         if not env_kwargs or render_mode is not None:  # rendering may be what failed
             raise
         raise ConfigError(_unusable_options(task, env_kwargs, error)) from error
@@ -140,6 +129,12 @@ def make_copies(first: gym.Env, make: Callable[[], gym.Env], num_envs: int) -> l
         return [first, *(make() for _ in range(num_envs - 1))]
 
 
+def use_headless_rendering() -> None:
+    """Let MuJoCo render without a window system where there is none; before it, or dm_control, is imported."""
+    if sys.platform == "linux" and not (os.environ.get("DISPLAY") or os.environ.get("WAYLAND_DISPLAY")):
+        os.environ.setdefault("MUJOCO_GL", "egl")
+
+
 @contextlib.contextmanager
 def _mujoco_warnings_off() -> Iterator[None]:
     """Keep MuJoCo from repeating for each further environment its warnings about the model of the first."""
@@ -161,10 +156,28 @@ def latest_ids() -> list[str]:
     return list({(spec.namespace, spec.name): spec.id for spec in by_version}.values())
 
 
-def _option_names(task: str) -> list[str]:
-    entry = gym.spec(task).entry_point
-    creator = load_env_creator(entry) if isinstance(entry, str) else entry
-    if creator is None:
-        return []
+def _registered(task: str) -> EnvSpec | None:
+    """Return the registered task of a name, which may be ``module:Env-v0``; None if there is none."""
+    module, _, name = task.rpartition(":")
+    if module:
+        with contextlib.suppress(ImportError):  # gymnasium.make reports it
+            importlib.import_module(module)
+    return gym.registry.get(name)
+
+
+def _option_names(spec: EnvSpec | None) -> list[str]:
     variadic = (inspect.Parameter.VAR_POSITIONAL, inspect.Parameter.VAR_KEYWORD)
-    return [name for name, p in inspect.signature(creator).parameters.items() if p.kind not in variadic]
+    return [name for name, parameter in _parameters(spec).items() if parameter.kind not in variadic]
+
+
+def _renders_by_default(spec: EnvSpec | None) -> bool:
+    """Return whether the constructor by default opens a window or OpenGL context for each environment."""
+    parameter = _parameters(spec).get("render_mode")
+    return parameter is not None and isinstance(parameter.default, str)
+
+
+def _parameters(spec: EnvSpec | None) -> Mapping[str, inspect.Parameter]:
+    """Return the parameters of a task's constructor by name; none if it is unknown."""
+    entry = None if spec is None else spec.entry_point
+    creator = load_env_creator(entry) if isinstance(entry, str) else entry
+    return {} if creator is None else inspect.signature(creator).parameters

@@ -83,6 +83,8 @@ class MujocoState:
                 _write(simulator.model, name, value, target)
         integration = saved["integration"].cpu().numpy()
         mujoco.mj_setState(simulator.model, simulator.data, integration, mujoco.mjtState.mjSTATE_INTEGRATION)
+        # dm_control's next step reads contacts and constraints of this state; mj_step computes them itself
+        mujoco.mj_step1(simulator.model, simulator.data)
         arrays = [getattr(simulator.data, name) for name in _DERIVED]
         ends = np.cumsum([array.size for array in arrays])
         for array, values in zip(arrays, np.split(saved["derived"].cpu().numpy(), ends[:-1]), strict=True):

@@ -140,7 +140,8 @@ def _decode_sequence(saved: Any, current: Any) -> Any:
         current.extend(entries)
         return current
     if isinstance(saved, tuple):
-        return type(current)._make(entries) if hasattr(current, "_make") else tuple(entries)
+        make = getattr(current, "_make", tuple)  # of a named tuple
+        return make(entries)
     return entries
 
 

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: BSD-3-Clause
-"""Reading from a task's ``info`` whether its episodes succeeded."""
+"""Reading from a task's ``info`` whether its episodes succeeded, and other numbers that judge them."""
 
 from __future__ import annotations
 
@@ -52,7 +52,7 @@ class EpisodeSuccess:
         if not ended.any():
             return None
         success = np.where(ended, self.so_far, np.float32(np.nan))
-        for env in np.flatnonzero(ended):
+        for env in np.flatnonzero(ended).tolist():
             if AT_THE_END in infos[env]:
                 success[env] = self._read(infos[env], AT_THE_END)
         self.so_far[ended] = np.nan
@@ -64,18 +64,33 @@ class EpisodeSuccess:
 
     def _read(self, info: Mapping[str, Any], name: str) -> float:
         """Return a report as a number, NaN for one that cannot be read."""
-        value = info[name]
-        try:
-            array = np.asarray(value)
-            if array.size == 1 and array.dtype.kind in "biuf":
-                number = float(array.item())
-                if np.isnan(number) or 0.0 <= number <= 1.0:
-                    return number
-        except Exception:  # a task's own object; foreign arrays raise anything when they are read
-            pass
+        number = _as_number(info[name])
+        if number is not None and (np.isnan(number) or 0.0 <= number <= 1.0):
+            return number
         if name not in self._unreadable:
             self._unreadable.add(name)
-            found = type(value).__name__
+            found = type(info[name]).__name__
             reason = f"info[{name!r}] is a {found} and not one number or flag in [0, 1]"
             logger.warning("%s: %s; it is not counted as success.", self._task, reason)
         return np.nan
+
+
+def last_numbers(infos: Sequence[Mapping[str, Any]], ended: np.ndarray, name: str) -> np.ndarray | None:
+    """Return a number that tasks report in the last ``info`` of an episode, float32 ``[E]``.
+
+    NaN where no episode ended (``ended`` ``[E]`` is false) or what is reported is not one number; None if all are NaN.
+    """
+    numbers = np.full(len(infos), np.nan, dtype=np.float32)
+    for env in np.flatnonzero(ended).tolist():
+        number = _as_number(infos[env].get(name))
+        numbers[env] = np.nan if number is None else number
+    return None if np.isnan(numbers).all() else numbers
+
+
+def _as_number(value: Any) -> float | None:
+    """Return one number, or an array of one, as a float; None for anything else."""
+    try:
+        array = np.asarray(value)
+        return float(array.item()) if array.size == 1 and array.dtype.kind in "biuf" else None
+    except Exception:  # a task's own object; foreign arrays raise anything when they are read
+        return None

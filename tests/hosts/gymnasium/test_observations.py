@@ -1,0 +1,145 @@
+# SPDX-License-Identifier: BSD-3-Clause
+"""Dictionaries, tuples and arrays of observations become vectors with named parts, or observation groups."""
+
+from __future__ import annotations
+
+import json
+import re
+from pathlib import Path
+
+import gymnasium as gym
+import numpy as np
+import onnx
+import pytest
+import torch
+from gymnasium.spaces import Box, Dict, Discrete, MultiBinary, Sequence, Space, Text
+from omegaconf import OmegaConf
+
+from tests.hosts.gymnasium.test_resume import through_a_file
+from tests.scripts.running import run_script
+from trudi_rsl.errors import ConfigError
+from trudi_rsl.hosts.gymnasium.env import GymnasiumVecEnv
+
+PARTS = "tests.hosts.gymnasium_tasks:trudi-tests/Parts-v0"
+SAMPLES = "tests.hosts.gymnasium_tasks:trudi-tests/Samples-v0"
+VECTOR = Box(-1.0, 1.0, (2,), np.float32)
+NAMES = [("joints/velocity", 2), ("joints/angle", 1), ("grid", 4), ("goal/0", 1), ("goal/1", 3)]
+
+
+def with_space(space: Space) -> GymnasiumVecEnv:
+    return GymnasiumVecEnv(SAMPLES, 2, env_kwargs={"space": space})
+
+
+def test_parts_follow_each_other_in_the_order_of_the_space_under_their_names() -> None:
+    env = GymnasiumVecEnv(PARTS, 2)
+    obs, *_ = env.step(torch.zeros(2, 2))
+    assert obs["policy"].tolist() == [[100.0, 101.0, 102.0, 103.0, 104.0, 105.0, 106.0, -1.0, 0.0, 1.0, 0.0]] * 2
+    assert [(term["name"], term["size"]) for term in env.describe(["policy"])["obs_terms"]] == NAMES
+    assert env.default_obs_groups is None
+
+
+def test_groups_are_the_entries_of_the_dictionary() -> None:
+    names = ["joints", "grid", "goal"]
+    flat, env = GymnasiumVecEnv(PARTS, 2), GymnasiumVecEnv(PARTS, 2, obs="groups")
+    for _ in range(9):
+        whole, *_, extras = flat.step(torch.zeros(2, 2))
+        obs, *_, grouped = env.step(torch.zeros(2, 2))
+        assert {name: group.shape[1] for name, group in obs.items()} == {"joints": 3, "grid": 4, "goal": 4}
+        assert torch.equal(torch.cat([obs[name] for name in names], -1), whole["policy"])
+        assert ("final_obs" in extras) == ("final_obs" in grouped)
+        if "final_obs" in extras:
+            last = torch.cat([grouped["final_obs"][name] for name in names], -1)
+            assert torch.equal(last, extras["final_obs"]["policy"])
+            assert grouped["final_obs"]["joints"][:, 0].tolist() == [400.0, 400.0]
+    assert env.default_obs_groups == {"actor": names, "critic": names}
+    terms = env.describe(["goal", "joints"])["obs_terms"]
+    assert [term["name"] for term in terms] == [name for name, _ in NAMES[3:] + NAMES[:2]]
+
+
+def test_the_vector_is_gymnasiums_own_flattening() -> None:
+    plain = gym.make(PARTS)
+    env = GymnasiumVecEnv(PARTS, 1)
+    plain.reset()
+    for _ in range(3):
+        expected = gym.spaces.flatten(plain.observation_space, plain.step(np.zeros(2, np.float32))[0])
+        obs, *_ = env.step(torch.zeros(1, 2))
+        np.testing.assert_array_equal(obs["policy"][0], np.asarray(expected, dtype=np.float32))
+
+
+@pytest.mark.parametrize(
+    ("space", "size"),
+    [(Box(-1, 1, (1, 35)), 35), (Box(-1, 1, ()), 1), (Discrete(4), 4), (Box(0, 255, (6,), np.uint8), 6)],
+)
+def test_arrays_of_any_shape_and_discrete_observations_become_vectors(space: Space, size: int) -> None:
+    env = with_space(space)
+    assert env.get_observations()["policy"].shape == (2, size)
+    assert torch.isfinite(env.step(torch.zeros(2, 2))[0]["policy"]).all()
+
+
+@pytest.mark.parametrize(
+    "image",
+    [
+        Box(0, 255, (8, 8, 3), np.uint8),
+        Box(0, 255, (8, 8), np.uint8),
+        Box(0, 255, (4, 8, 8, 3), np.uint8),
+        Box(0, 1, (64, 64, 3), np.float32),
+        Box(0, 1, (1, 32, 48), np.float32),
+    ],
+)
+def test_images_are_refused_with_the_reason(image: Box) -> None:
+    with pytest.raises(ConfigError, match=r"an image.*without convolutions.*state observations"):
+        with_space(image)
+    with pytest.raises(ConfigError, match=r"'eyes/left'.*an image.*FilterObservation"):
+        with_space(Dict({"state": VECTOR, "eyes": Dict({"left": image})}))
+
+
+@pytest.mark.parametrize("space", [Sequence(VECTOR), Text(5)])
+def test_observations_without_a_fixed_size_are_refused(space: Space) -> None:
+    with pytest.raises(ConfigError, match=r"'words'.*no fixed number of entries"):
+        with_space(Dict({"state": VECTOR, "words": space}))
+
+
+def test_an_unknown_mode_and_empty_observations_are_named() -> None:
+    with pytest.raises(ConfigError, match=r"env\.obs is 'group'.*'groups'"):
+        GymnasiumVecEnv(PARTS, 1, obs="group")  # pyright: ignore[reportArgumentType]
+    with pytest.raises(ConfigError, match="have no entries"):
+        with_space(Box(-1.0, 1.0, (0,), np.float32))
+
+
+def test_flattening_is_said_in_one_line_once(capsys: pytest.CaptureFixture[str]) -> None:
+    space = Dict([("b", VECTOR), ("a", MultiBinary(2)), ("kind", Discrete(2))])
+    env = with_space(space)
+    env.alike(1, 0)
+    (line,) = capsys.readouterr().out.splitlines()
+    assert "flattened to 6 numbers, in this order: b (2), a (2), kind (2); one-hot: kind" in line
+
+
+@pytest.mark.slow
+def test_a_run_with_groups_trains_resumes_plays_and_exports_with_their_names(tmp_path: Path) -> None:
+    task = ("--task", PARTS, "--num_envs", "4")
+    small = ("agent.num_steps_per_env=8", "agent.algorithm.num_mini_batches=2")
+    once = ("--max_iterations", "1")
+    groups = ("env.obs=groups", "agent.evaluation_episodes=2")
+
+    def run(name: str, *args: str | Path) -> str:
+        done = run_script(name, *args, cwd=tmp_path)
+        assert done.returncode == 0, done.stdout[-2000:] + done.stderr[-2000:]
+        return done.stdout
+
+    output = run("train.py", *task, *small, *once, *groups)
+    folder = tmp_path / re.findall(r"^Run folder: (.+)$", output, re.MULTILINE)[-1].strip()
+    sets = OmegaConf.load(folder / "params" / "agent.yaml").obs_groups
+    assert sets == {"actor": ["joints", "grid", "goal"], "critic": ["joints", "grid", "goal"]}
+    run("train.py", *task, *small, *groups, "--resume", "--more_iterations", "1")
+    run("play.py", *task, "--episodes", "2")
+    (checkpoint,) = folder.glob("model_*.pt")
+    run("export.py", "--checkpoint", checkpoint)
+    metadata = {entry.key: entry.value for entry in onnx.load(folder / "exported" / "policy.onnx").metadata_props}
+    terms = json.loads(metadata["obs_terms"])
+    assert [(term["name"], term["size"]) for term in terms] == NAMES
+
+
+def test_the_state_of_a_dictionary_task_is_readable() -> None:
+    env = GymnasiumVecEnv(PARTS, 2)
+    state = through_a_file(env.state_dict())
+    assert state["observations"].shape == (2, 11)
