@@ -30,7 +30,7 @@ RSL_RL_VERSIONS = ("3.0.1", "3.1.2", "4.0.1", "5.0.1", "5.4.2", "5.5.1")
 # Also the schema of PPO's configuration, derived from the installed RSL-RL, and files of earlier versions. The core's
 # environment runs what does not depend on RSL-RL: exports, processes, and most of the composition.
 CONTRACT_TESTS = ("tests/rsl_rl", "tests/config", "tests/checkpoints")
-CONTRACT_SELECTION = ("-m", "not slow", "-k", "not test_compose or ppo or preset")
+CONTRACT_SELECTION = ("-m", "not slow", "-k", "not test_compose or ppo")
 # Without what only rendering, composing models and dm_control's other tasks need.
 DM_CONTROL = (
     "dm_control==1.0.50",
