@@ -24,6 +24,5 @@ def make(task: str, num_envs: int, change: Callable[[Any], None] | None = None) 
     if change is not None:
         change(cfg)
     with launch_simulation(cfg):
-        env = RslRlVecEnvWrapper(gym.make(task, cfg=cfg))
-        yield env
-        env.close()
+        with contextlib.closing(RslRlVecEnvWrapper(gym.make(task, cfg=cfg))) as env:
+            yield env
