@@ -23,6 +23,5 @@ def make(task: str, num_envs: int, change: Callable[[Any], None] | None = None) 
     cfg.scene.num_envs, cfg.sim.device, cfg.seed = num_envs, "cpu", 0
     if change is not None:
         change(cfg)
-    with launch_simulation(cfg):
-        with contextlib.closing(RslRlVecEnvWrapper(gym.make(task, cfg=cfg))) as env:
-            yield env
+    with launch_simulation(cfg), contextlib.closing(RslRlVecEnvWrapper(gym.make(task, cfg=cfg))) as env:
+        yield env
