@@ -69,7 +69,7 @@ def test_a_resume_without_settings_trains_with_those_of_its_run(here: Path, caps
 
 def test_what_a_resume_overrides_is_said_in_one_line(here: Path, capsys: Capsys) -> None:
     resumed = train("--resume", "--more_iterations", "1", "--num_envs", "2", "env.env_kwargs.frame_skip=2")
-    (line,) = (line for line in capsys.readouterr().out.splitlines() if line.startswith("Overridden"))
+    (line,) = (line for line in capsys.readouterr().out.splitlines() if "Overridden" in line)
     assert "env.num_envs 4 -> 2" in line and "env.env_kwargs.frame_skip 3 -> 2" in line and "kl_bound" not in line
     assert read_checkpoint(resumed)["run"]["env"]["max_episode_steps"] == 7
 

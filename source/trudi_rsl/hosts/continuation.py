@@ -75,10 +75,9 @@ def is_finished(args: argparse.Namespace, checkpoint: Path | None) -> bool:
     """Return whether :func:`continue_run` has left no iterations to train, and print that."""
     if checkpoint is None or args.max_iterations != 0:
         return False
-    print(
-        f"Finished: {checkpoint} has all its iterations. --more_iterations N trains N more, --max_iterations sets the "
-        "total.",
-        flush=True,
+    logger.info(
+        "Finished: %s has all its iterations. --more_iterations N trains N more, --max_iterations sets the total.",
+        checkpoint,
     )
     return True
 

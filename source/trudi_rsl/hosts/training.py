@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import contextlib
+import logging
 from collections.abc import Callable, Collection
 from typing import Any
 
@@ -19,6 +20,8 @@ from trudi_rsl.distributed import broadcast_from_rank0, current_ranks
 from trudi_rsl.errors import ConfigError
 from trudi_rsl.rsl_rl_compat.contract import check_groups
 from trudi_rsl.runners import OnPolicyRunner
+
+logger = logging.getLogger(__name__)
 
 
 def train(
@@ -47,10 +50,10 @@ def train(
         continuation = continue_run(cfg, named, checkpoint, more_iterations)
         cfg, iterations, preset = continuation.cfg, continuation.left, continuation.preset or preset
         if iterations == 0:
-            print(continuation.finished_message(checkpoint), flush=True)
+            logger.info(continuation.finished_message(checkpoint))
             return
         if continuation.overridden:
-            print(continuation.overridden, flush=True)
+            logger.info(continuation.overridden)
     agent, ranks = cfg.agent, current_ranks()
     if ranks.world_size > 1 and agent.device.startswith("cuda"):
         agent.device = f"cuda:{ranks.local_rank}"

@@ -9,7 +9,6 @@ import warnings
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-import gymnasium as gym
 import numpy as np
 import torch
 from rsl_rl.env import VecEnv
@@ -18,6 +17,7 @@ from tensordict import TensorDict
 from trudi_rsl.packages import how_to_install
 
 try:
+    import gymnasium as gym
     from gymnasium.vector import AutoresetMode  # noqa: F401  new in gymnasium 1.1
 except ImportError as error:
     raise ImportError(f"Gymnasium's tasks need gymnasium 1.2 or newer. {how_to_install()}") from error

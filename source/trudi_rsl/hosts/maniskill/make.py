@@ -122,7 +122,7 @@ def make_simulation(options: TaskOptions, num_envs: int = 1, render_mode: str | 
     }
     kwargs = {name: value for name, value in kwargs.items() if value is not None} | dict(options.env_kwargs)
     try:
-        env = gym.make(options.task.rpartition(":")[2], **kwargs)
+        env = gym.make(options.task, **kwargs)
     except _OPTION_ERRORS as error:
         raise _explained(options, error) from error
     return FlattenActionSpaceWrapper(env) if isinstance(env.action_space, Dict) else env
