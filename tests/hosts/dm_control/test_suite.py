@@ -104,6 +104,16 @@ def test_wrong_names_options_and_missing_bounds_are_answered() -> None:
         DmControlVecEnv("lqr-lqr_2_1", 1)
 
 
+def test_a_mujoco_that_does_not_fit_is_answered_with_a_pair_that_does(monkeypatch: pytest.MonkeyPatch) -> None:
+    def load(*_: Any, **__: Any) -> None:
+        raise AttributeError("'MjModel' object has no attribute 'flex_vertedge'")
+
+    monkeypatch.setattr(suite, "load", load)
+    pair = r"dm_control 1\.0\.50 with mujoco 3\.17\.0 does not work .*flex_vertedge.*mujoco==3\.17\.0"
+    with pytest.raises(ImportError, match=pair):
+        DmControlVecEnv("walker-run", 1)
+
+
 def test_a_task_can_be_made_by_its_own_seed_of_any_size() -> None:
     env = SuiteTask("cartpole", "balance")
     first, _ = env.reset(seed=2**32 + 3)
