@@ -5,7 +5,6 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
-from typing import TYPE_CHECKING
 
 from trudi_rsl.config.schema import GymnasiumEnvCfg
 from trudi_rsl.hosts.host import EnvironmentHost
@@ -13,8 +12,7 @@ from trudi_rsl.hosts.host import EnvironmentHost
 if TYPE_CHECKING:
     from rsl_rl.env import VecEnv
 
-if TYPE_CHECKING:
-    
+
 def make_env(name: str, cfg: GymnasiumEnvCfg, device: str, seed: int, render_mode: str | None) -> VecEnv:
     """Make environments; arguments and errors as in :class:`~trudi_rsl.hosts.host.MakeEnv`."""
     from trudi_rsl.hosts.dm_control.env import DmControlVecEnv

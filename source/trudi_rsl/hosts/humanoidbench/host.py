@@ -5,7 +5,6 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
-from typing import TYPE_CHECKING
 
 from trudi_rsl.config.schema import GymnasiumEnvCfg
 from trudi_rsl.hosts.host import EnvironmentHost
@@ -13,8 +12,7 @@ from trudi_rsl.hosts.host import EnvironmentHost
 if TYPE_CHECKING:
     from rsl_rl.env import VecEnv
 
-if TYPE_CHECKING:
-    ROBOTS = ("h1", "h1hand", "h1simplehand", "h1strong", "h1touch", "g1")
+ROBOTS = ("h1", "h1hand", "h1simplehand", "h1strong", "h1touch", "g1")
 INSTALL = (
     "It has no release. Run: git clone https://github.com/carlosferrazza/humanoid-bench && "
     'pip install --no-deps -e ./humanoid-bench && pip install "gymnasium[mujoco]" dm_control'
