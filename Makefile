@@ -58,13 +58,14 @@ benchmark: $(STAMP)  ## Measure what docs/results.md shows (hours; continues whe
 test: lint  ## Lint, then all tests: the core, RSL-RL's contract on each supported rsl-rl-lib, the hosts
 	$(PY) -m pytest -n $(PYTEST_WORKERS) --dist loadgroup
 	$(PY) -m nox --session core
+	$(PY) -m nox --session dm_control
 	$(PY) -m nox --session hosts
 
 test-hosts: $(STAMP)  ## The tests with real Isaac Lab and mjlab, each in an environment of its own
 	$(PY) -m nox --session hosts
 
 test-fast: $(STAMP)  ## The tests that take seconds
-	$(PY) -m pytest -n $(PYTEST_WORKERS) -m "not slow"
+	$(PY) -m pytest -n $(PYTEST_WORKERS) --dist loadgroup -m "not slow"
 
 lint: $(STAMP)  ## ruff, pyright, import-linter and hadolint
 	$(VENV)/bin/hadolint docker/*.Dockerfile

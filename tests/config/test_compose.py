@@ -12,7 +12,7 @@ from omegaconf import OmegaConf
 
 from trudi_rsl.config import compose, task_preset
 from trudi_rsl.config.presets import CONFIG_DIR, available, preset_of
-from trudi_rsl.config.schema import GYMNASIUM, EnvCfg, HostSettings
+from trudi_rsl.config.schema import EnvCfg, HostSettings
 from trudi_rsl.errors import ConfigError
 from trudi_rsl.hosts.registry import hosts
 from trudi_rsl.rsl_rl_compat.version import PPO_MODELS
@@ -36,9 +36,9 @@ needs_ppo = pytest.mark.skipif(not PPO_MODELS, reason="the settings of PPO are w
 def test_every_preset_composes_and_holds_possible_values(host: str, algo: str, preset: str) -> None:
     if algo != "trudi" and not PPO_MODELS:
         with pytest.raises(ConfigError, match=rf"{algo.upper()} here are written for rsl-rl-lib 5; installed is [34]"):
-            compose("SomeTask-v0", algo, [f"preset={preset}"], host=HOSTS.get(host, GYMNASIUM))
+            compose("SomeTask-v0", algo, [f"preset={preset}"], host=HOSTS[host])
         return
-    cfg = compose("SomeTask-v0", algo, [f"preset={preset}"], host=HOSTS.get(host, GYMNASIUM))
+    cfg = compose("SomeTask-v0", algo, [f"preset={preset}"], host=HOSTS[host])
     assert not OmegaConf.missing_keys(cfg)
     batch = cfg.env.num_envs * cfg.agent.num_steps_per_env / cfg.agent.algorithm.num_mini_batches
     assert batch == int(batch), "transitions are dropped"
@@ -150,7 +150,7 @@ def test_runs_of_different_algorithms_lie_apart() -> None:
 @pytest.mark.parametrize(("host", "preset"), [(host, preset) for host, algo, preset in PRESETS if algo == "trudi"])
 @pytest.mark.parametrize("algo", ["reppo", "dime"])
 def test_trudis_relatives_have_the_tasks_preset_but_for_actor_or_constraint(algo: str, host: str, preset: str) -> None:
-    names, settings = ("trudi", algo), HOSTS.get(host, GYMNASIUM)
+    names, settings = ("trudi", algo), HOSTS[host]
     trudi, relative = (compose("SomeTask-v0", name, [f"preset={preset}"], host=settings) for name in names)
     cls = SETTINGS[algo]  # type: ignore[index]
     own = cls().to_dict()

@@ -133,7 +133,7 @@ def test_expected_hours_are_those_of_finished_runs_then_of_the_stored_speed(
     assert (trudi.runs, trudi.hours, trudi.measured) == (2, pytest.approx(2 * 100 * 36 * 10 / 100 / 3600), 0)
     assert ppo.hours is None
     lines = "\n".join(describe(experiment, [trudi, ppo]))
-    assert "a guess" in lines and "ppo: 2 runs, hours unknown" in lines and "whose hours are known" in lines
+    assert "a guess" in lines and "ppo: 2 runs, hours unknown" in lines and "come on top" in lines
 
     finished = next(job for job in jobs if job.algorithm == "ppo")
     attempt = finished.folder / "attempt"

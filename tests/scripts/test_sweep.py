@@ -155,8 +155,9 @@ def test_a_dry_run_lists_the_commands_and_runs_nothing(project: Path, capsys: py
     assert main(["clocks.yaml", "--seeds", "2", "3", "--dry_run"]) == 0
     lines = capsys.readouterr().out.splitlines()
     assert lines[0].startswith("clocks: 4 runs in ")
-    assert [line.partition("]")[0] for line in lines[1:]] == ["[finished"] * 2 + ["[to run"] * 2
-    assert "--seed 3 --experiment_name clocks/" in lines[-1]
+    assert [line.partition("]")[0] for line in lines[1:5]] == ["[finished"] * 2 + ["[to run"] * 2
+    assert "--seed 3 --experiment_name clocks/" in lines[4]
+    assert any("2 of them estimated from finished runs" in line for line in lines[5:])
     assert files(project) == before
 
 

@@ -14,8 +14,8 @@ import io
 import json
 import logging
 import math
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
 
 import torch
@@ -29,7 +29,7 @@ from trudi_rsl.command_line import require_new
 from trudi_rsl.config import checkpoints_in
 from trudi_rsl.environments.progress import close_envs
 from trudi_rsl.errors import CheckpointError, NonFiniteError
-from trudi_rsl.evaluation.episodes import MOST_ENVS, Policy, SameStart, evaluate, progress_bar
+from trudi_rsl.evaluation.episodes import MOST_ENVS, EpisodeResults, Policy, SameStart, evaluate, progress_bar
 from trudi_rsl.evaluation.identify import find_played, identify, load_run_settings
 from trudi_rsl.evaluation.policies import Simulation, load_policy
 from trudi_rsl.evaluation.samplers import SamplerCfg
@@ -115,7 +115,7 @@ class Playback:
                 with atomic_write(self.results) as file:
                     file.write(f"{json.dumps(results.plain())}\n".encode())
             print(f"Returns on {title}:")
-            Console().print(results_table([Score(self.checkpoint, summarize(results.returns.cpu()))]))
+            Console().print(results_table([Score.of(self.checkpoint, results)]))
         if video is not None:
             record_episode(env, policy, video, max_video_steps or MAX_STEPS)
             print(f"Video: {video}", flush=True)
@@ -163,6 +163,15 @@ class Score:
     returns: Summary
     success: float | None = None
     """Share of episodes that succeeded, in [0, 1]; None if the task reports none."""
+    metrics: Mapping[str, float] = field(default_factory=dict)
+    """Means of other numbers that the task reports at the end of episodes, by name."""
+
+    @classmethod
+    def of(cls, checkpoint: Path, results: EpisodeResults) -> Score:
+        """Return the statistics of episodes."""
+        success = None if results.success is None else results.success.mean().item()
+        metrics = {name: values.nanmean().item() for name, values in results.metrics.items()}
+        return cls(checkpoint, summarize(results.returns.cpu()), success, metrics)
 
 
 def select_best(env: VecEnv, checkpoints: Sequence[Path], load: Load, episodes: int, seed: int, title: str) -> Path:
@@ -205,8 +214,7 @@ def score(
                 results = evaluate(
                     env, policy, episodes, False, lambda share, done=done: bar.update(task, completed=done + share)
                 )
-                success = None if results.success is None else results.success.mean().item()
-                scores.append(Score(checkpoint, summarize(results.returns.cpu()), success))
+                scores.append(Score.of(checkpoint, results))
             except (CheckpointError, NonFiniteError) as error:
                 logger.warning("%s was skipped: %s", checkpoint.name, error)
             bar.update(task, completed=done + 1, ended=done + 1)
@@ -215,8 +223,11 @@ def score(
 
 def results_table(scores: Sequence[Score], best: Path | None = None) -> Table:
     """Return a table to print; with ``best``, it also has the iterations of the checkpoints and marks the best one."""
-    with_success = best is not None and any(entry.success is not None for entry in scores)
-    names = ["mean", "std", "IQM", "episodes", *["success"] * with_success]
+    with_success = any(entry.success is not None for entry in scores)
+    metrics = list(dict.fromkeys(name for entry in scores for name in entry.metrics))
+    # a header with spaces can wrap
+    headers = [name.replace("_", " ") for name in metrics]
+    names = ["mean", "std", "IQM", "episodes", *["success"] * with_success, *headers]
     table = Table()
     for name in names if best is None else ["iteration", *names, ""]:
         table.add_column(name, justify="right")
@@ -226,6 +237,7 @@ def results_table(scores: Sequence[Score], best: Path | None = None) -> Table:
         cells = [_format(returns.mean), std, _format(returns.iqm), str(returns.count)]
         if with_success:
             cells.append("-" if entry.success is None else f"{100 * entry.success:.0f} %")
+        cells += ["-" if name not in entry.metrics else _format(entry.metrics[name]) for name in metrics]
         if best is not None:
             cells = [entry.checkpoint.stem.removeprefix("model_"), *cells, "best" if marked else ""]
         table.add_row(*cells, style="bold" if marked else None)

@@ -31,7 +31,7 @@ class Expectation:
         if self.hours is None:
             return f"{self.algorithm}: {self.runs} runs, hours unknown: no speed is stored and none has finished"
         source = f", {self.measured} of them estimated from finished runs" if self.measured else ""
-        return f"{self.algorithm}: {self.runs} runs x {self.hours / self.runs:.2g} h = {self.hours:.3g} h{source}"
+        return f"{self.algorithm}: {self.runs} runs x {self.hours / self.runs:.3g} h = {self.hours:.3g} h{source}"
 
 
 def env_steps(job: Job) -> int | None:
@@ -71,8 +71,8 @@ def describe(experiment: Experiment, listed: Sequence[Expectation]) -> list[str]
     if not listed:
         return []
     known = [entry.hours for entry in listed if entry.hours is not None]
-    incomplete = " for the algorithms whose hours are known" if len(known) < len(listed) else ""
-    total = [f"All together: {sum(known):.3g} h of one machine each{incomplete}."] if known else []
+    incomplete = "; those without a number come on top" if len(known) < len(listed) else ""
+    total = [f"All together: {sum(known):.3g} h, each run alone on its machine{incomplete}."] if known else []
     source = [f"Steps per second: {experiment.speed_source.strip()}"] if experiment.speed and known else []
     return ["Expected hours of training:", *(f"  {entry}" for entry in listed), *total, *source]
 

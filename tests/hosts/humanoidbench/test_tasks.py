@@ -12,10 +12,15 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+from rich.console import Console
+from tensordict import TensorDict
 
 from tests.hosts.gymnasium.test_resume import record, through_a_file
 from tests.rsl_rl.helpers import runner_cfg
+from tests.scripts.running import table_rows
 from trudi_rsl.errors import ConfigError
+from trudi_rsl.evaluation.episodes import evaluate, scalars
+from trudi_rsl.evaluation.play import Score, results_table
 from trudi_rsl.hosts.humanoidbench.env import HumanoidBenchVecEnv
 from trudi_rsl.hosts.registry import find_host
 from trudi_rsl.runners import OnPolicyRunner
@@ -106,6 +111,21 @@ def test_subtasks_are_logged_and_a_task_without_bar_and_flag_has_no_success() ->
     (extras,) = ended(HumanoidBenchVecEnv("h1hand-maze-v0", 2), 1)
     assert extras["log"]["Episode/success_subtasks"] == 3.0
     assert "success" not in extras and "Episode/above_success_bar" not in extras["log"]
+
+
+def test_an_evaluation_reports_success_subtasks_and_the_bar(capsys: pytest.CaptureFixture[str]) -> None:
+    def still(obs: TensorDict) -> torch.Tensor:
+        return torch.zeros(len(obs), 2)
+
+    results = evaluate(HumanoidBenchVecEnv("h1hand-maze-v0", 2), still, 3, progress=False)
+    assert results.metrics["success_subtasks"].tolist() == [3.0, 3.0, 3.0]
+    reach = evaluate(HumanoidBenchVecEnv("h1hand-reach-v0", 2), still, 8, progress=False)
+    above = (reach.returns >= 10.0).double()
+    assert torch.equal(reach.metrics["above_success_bar"], above) and 0.0 < above.mean() < 1.0
+    assert scalars(reach)["Evaluation/above_success_bar"] == scalars(reach)["Evaluation/success"] == above.mean()
+    Console(width=80).print(results_table([Score.of(Path("model_1.pt"), reach)]))
+    (row,) = table_rows(capsys.readouterr().out)
+    assert row[4:] == [f"{100 * above.mean():.0f} %", f"{above.mean():.3g}"]
 
 
 def test_the_kitchen_loads_and_leaves_the_package_and_no_copy(stand_in: Path, monkeypatch: Any, tmp_path: Path) -> None:

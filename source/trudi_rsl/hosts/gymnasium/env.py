@@ -9,7 +9,6 @@ import warnings
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-import gymnasium as gym
 import numpy as np
 import torch
 from rsl_rl.env import VecEnv
@@ -18,6 +17,7 @@ from tensordict import TensorDict
 from trudi_rsl.packages import how_to_install
 
 try:
+    import gymnasium as gym
     from gymnasium.vector import AutoresetMode  # noqa: F401  new in gymnasium 1.1
 except ImportError as error:
     raise ImportError(f"Gymnasium's tasks need gymnasium 1.2 or newer. {how_to_install()}") from error
@@ -315,7 +315,7 @@ class GymnasiumVecEnv(VecEnv):
             "episode_steps": torch.tensor(self._episode_steps),
             "episode_returns": torch.tensor(self._episode_returns),
             "observations": torch.tensor(self._obs),
-            "success": torch.tensor(self._success.so_far),
+            "success": torch.tensor(np.nan_to_num(self._success.so_far, nan=-1.0)),  # NaN would equal no other state
             "vector_generator": generator_state(self._vec.action_space.np_random),
             **content,
         }
@@ -344,7 +344,8 @@ class GymnasiumVecEnv(VecEnv):
             self._obs[:] = state["observations"].cpu().numpy()
             self._success.forget()
             if "success" in state:  # not in states of earlier versions
-                self._success.so_far[:] = state["success"].cpu().numpy()
+                saved = state["success"].cpu().numpy()
+                self._success.so_far[:] = np.where(saved < 0.0, np.nan, saved)
         self._total_steps = state["total_steps"]
 
     def _make_env(self, task: str, **options: Any) -> gym.Env:

@@ -87,4 +87,5 @@ HOST = EnvironmentHost(
     tasks=tasks,
     env_cfg=ManiSkillEnvCfg,
     make_env=make_env,
+    starts_in_seconds=False,  # it needs Vulkan, which the login node of a cluster may not have
 )
