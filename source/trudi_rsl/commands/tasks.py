@@ -22,6 +22,9 @@ if TYPE_CHECKING:
 WIDTH = 80
 """Characters of a line where the output is not a terminal."""
 
+MOST_PATTERNS = 6
+"""Patterns of names that are shown of a host that is not installed."""
+
 
 def parse(argv: Sequence[str]) -> argparse.Namespace:
     """Return the flags."""
@@ -51,7 +54,8 @@ def describe(entry: HostTasks, texts: Sequence[str], width: int) -> str:
     """Return the lines on one host: its name, what is missing, and its tasks whose names contain one of the texts."""
     host = entry.host
     if not entry.installed:
-        claims = f" Its tasks: {', '.join(host.patterns)}." if host.patterns else ""
+        more = ", ..." if len(host.patterns) > MOST_PATTERNS else ""
+        claims = f" Its tasks: {', '.join(host.patterns[:MOST_PATTERNS])}{more}." if host.patterns else ""
         return textwrap.fill(f"{host.title} ({host.name}): not installed. {host.install.rstrip('.')}.{claims}", width)
     if entry.problem is not None:
         return textwrap.fill(f"{host.title} ({host.name}): {entry.problem}", width)

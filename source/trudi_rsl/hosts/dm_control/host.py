@@ -4,11 +4,13 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-
-from rsl_rl.env import VecEnv
+from typing import TYPE_CHECKING
 
 from trudi_rsl.config.schema import GymnasiumEnvCfg
 from trudi_rsl.hosts.host import EnvironmentHost
+
+if TYPE_CHECKING:
+    from rsl_rl.env import VecEnv
 
 
 def make_env(name: str, cfg: GymnasiumEnvCfg, device: str, seed: int, render_mode: str | None) -> VecEnv:
@@ -30,7 +32,7 @@ HOST = EnvironmentHost(
     name="dm_control",
     title="dm_control",
     package="dm_control",
-    install='Run: pip install "dm_control==1.0.50" "mujoco==3.17.0" (MuJoCo 4 needs a newer dm_control).',
+    install='Run: pip install "dm_control==1.0.50" "mujoco==3.17.0"',
     tasks=tasks,
     env_cfg=GymnasiumEnvCfg,
     make_env=make_env,

@@ -4,16 +4,18 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-
-from rsl_rl.env import VecEnv
+from typing import TYPE_CHECKING
 
 from trudi_rsl.config.schema import GymnasiumEnvCfg
 from trudi_rsl.hosts.host import EnvironmentHost
 
+if TYPE_CHECKING:
+    from rsl_rl.env import VecEnv
+
 ROBOTS = ("h1", "h1hand", "h1simplehand", "h1strong", "h1touch", "g1")
 INSTALL = (
-    "It is a repository, not a package index's: git clone https://github.com/carlosferrazza/humanoid-bench, then "
-    'pip install --no-deps -e ./humanoid-bench and pip install "gymnasium[mujoco]" dm_control.'
+    "It has no release. Run: git clone https://github.com/carlosferrazza/humanoid-bench && "
+    'pip install --no-deps -e ./humanoid-bench && pip install "gymnasium[mujoco]" dm_control'
 )
 
 
