@@ -65,7 +65,7 @@ test-hosts: $(STAMP)  ## The tests with real Isaac Lab and mjlab, each in an env
 	$(PY) -m nox --session hosts
 
 test-fast: $(STAMP)  ## The tests that take seconds
-	$(PY) -m pytest -n $(PYTEST_WORKERS) -m "not slow"
+	$(PY) -m pytest -n $(PYTEST_WORKERS) --dist loadgroup -m "not slow"
 
 lint: $(STAMP)  ## ruff, pyright, import-linter and hadolint
 	$(VENV)/bin/hadolint docker/*.Dockerfile

@@ -27,8 +27,10 @@ from tests.hosts.environments import HOSTS, PACKAGE, BuildError, Host, build, in
 
 # 3.0.1 and 3.1.2: Isaac Lab 2.3; 5.0.1: Isaac Lab 3.0 beta; 5.4.2: mjlab 1.6; 5.5.1: Isaac Lab 3.0.
 RSL_RL_VERSIONS = ("3.0.1", "3.1.2", "4.0.1", "5.0.1", "5.4.2", "5.5.1")
-# Also the schema of PPO's configuration, derived from the installed RSL-RL, and files of earlier versions.
+# Also the schema of PPO's configuration, derived from the installed RSL-RL, and files of earlier versions. The core's
+# environment runs what does not depend on RSL-RL: exports, processes, and most of the composition.
 CONTRACT_TESTS = ("tests/rsl_rl", "tests/config", "tests/checkpoints")
+CONTRACT_SELECTION = ("-m", "not slow", "-k", "not test_compose or ppo")
 # Without what only rendering, composing models and dm_control's other tasks need.
 DM_CONTROL = (
     "dm_control==1.0.50",
@@ -53,7 +55,7 @@ def core(session: nox.Session, rsl_rl: str) -> None:
         session.skip(f"rsl-rl-lib {rsl_rl} is the version of the core's environment.")
     target = _rsl_rl(session, Path(sys.executable), Path(sys.prefix), rsl_rl)
     session.run(
-        *(sys.executable, "-m", "pytest", *CONTRACT_TESTS, "-n", WORKERS),
+        *(sys.executable, "-m", "pytest", *CONTRACT_TESTS, *CONTRACT_SELECTION, "-n", WORKERS),
         *session.posargs,
         env={"PYTHONPATH": _join(target, ROOT / "source"), "TRUDI_EXPECT_RSL_RL": rsl_rl},
         external=True,
@@ -77,9 +79,9 @@ def hosts(session: nox.Session, host: Host) -> None:
             path = [package] if rsl_rl is None else [_rsl_rl(session, python, environment, rsl_rl), package]
             # Replaces pyproject.toml's pythonpath, which would put the sources before the installed package.
             session.run(
-                *(str(python), "-m", "pytest", f"tests/hosts/{host.name}", "-o", "pythonpath=."),
-                # Tests of a file share its runs, so one worker runs them.
-                *("-n", WORKERS, "--dist", "loadfile"),
+                *(str(python), "-m", "pytest", *_files(host), "-o", "pythonpath=."),
+                # Tests of a file share its runs, so one worker runs them. The workers begin with the longest files.
+                *("-n", WORKERS, "--dist", "loadfile", "--no-loadscope-reorder"),
                 *session.posargs,
                 env={
                     "PYTHONPATH": _join(*path),
@@ -93,6 +95,13 @@ def hosts(session: nox.Session, host: Host) -> None:
                 },
                 external=True,
             )
+
+
+def _files(host: Host) -> list[str]:
+    """Return a host's test files, the longest first."""
+    names = sorted(path.name for path in (ROOT / "tests" / "hosts" / host.name).glob("test_*.py"))
+    names.sort(key=lambda name: host.longest.index(name) if name in host.longest else len(host.longest))
+    return [f"tests/hosts/{host.name}/{name}" for name in names]
 
 
 @nox.session

@@ -14,6 +14,8 @@ from tests.deploy.drift import changed, damaged
 from tests.deploy.onnxruntime_root import make_root
 from trudi_rsl.deploy import Policy
 
+pytestmark = pytest.mark.slow
+
 SOURCE = Path(__file__).resolve().parents[2] / "exts" / "cpp_policy"
 
 

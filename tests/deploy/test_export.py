@@ -21,6 +21,8 @@ from trudi_rsl.deploy import ExportError, ExportOptions, ExportReport, export_ch
 from trudi_rsl.policies import ActorCritic, ChainOptions, DiffusionActorCritic, GaussianActorCritic
 from trudi_rsl.runners import OnPolicyRunner
 
+pytestmark = pytest.mark.slow
+
 SEEDED = ExportOptions(ChainOptions(seed=5))
 
 

@@ -16,6 +16,8 @@ from trudi_rsl.checkpoints.rebuild import load_deployable
 from trudi_rsl.deploy import parity, write_onnx
 from trudi_rsl.runners import OnPolicyRunner
 
+pytestmark = pytest.mark.slow
+
 
 @pytest.mark.parametrize(("runner_class", "actor"), [(StockRunner, "diffusion"), (OnPolicyRunner, "gaussian")])
 def test_rsl_rls_exporters_work(

@@ -18,6 +18,8 @@ from trudi_rsl.hosts.registry import make_env
 from trudi_rsl.policies import DiffusionActorCritic
 from trudi_rsl.runners import OnPolicyRunner
 
+pytestmark = pytest.mark.slow
+
 mujoco: Any = pytest.importorskip("mujoco")
 
 NUM_STEPS, NUM_ALIKE = 60, 20

@@ -40,6 +40,7 @@ class Host:
     series: str  # prefix of the distribution's version
     requirements: str  # file in tests/hosts/requirements
     rsl_rl: tuple[str, ...] = ()  # versions of rsl-rl-lib to test with, if the environment contains none
+    longest: tuple[str, ...] = ()  # test files that take the most time, the longest first
     variables: Callable[[Path], dict[str, str]] | None = None  # of the tests, from the environment's folder
 
 
@@ -47,11 +48,25 @@ class Host:
 HOSTS = {
     host.name: host
     for host in (
-        Host("isaaclab_2_3", "3.11", "isaaclab", "2.3.", "isaaclab-2.3.txt", ("3.0.1", "3.1.2")),
-        Host("mjlab", "3.11", "mjlab", "1.6.", "mjlab.txt"),
+        Host("isaaclab_2_3", "3.11", "isaaclab", "2.3.", "isaaclab-2.3.txt", ("3.0.1", "3.1.2"), ("test_scripts.py",)),
+        Host(
+            "mjlab",
+            "3.11",
+            "mjlab",
+            "1.6.",
+            "mjlab.txt",
+            longest=("test_training.py", "test_scripts.py", "test_documentation.py"),
+        ),
         Host("maniskill", "3.11", "mani-skill", "3.0.", "maniskill.txt", variables=software_vulkan),
         Host("playground", "3.11", "playground", "0.2.", "playground.txt"),
-        Host("isaaclab_3_0", "3.12", "isaaclab", "3.0.", "isaaclab-3.0.txt"),
+        Host(
+            "isaaclab_3_0",
+            "3.12",
+            "isaaclab",
+            "3.0.",
+            "isaaclab-3.0.txt",
+            longest=("test_rough_g1.py", "test_algorithms.py", "test_documentation.py", "test_paper_tasks.py"),
+        ),
     )
 }
 

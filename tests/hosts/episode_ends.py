@@ -28,14 +28,14 @@ def check_episode_ends(env: Any, algorithm: Any, fall: Callable[[], None], keeps
     algorithm.train_mode()
     storage, model = algorithm.storage, algorithm.get_policy()
     with torch.inference_mode():
-        for step in range(storage.num_steps):
-            actions = algorithm.act(obs)
-            if step == 0:
-                fall()
-            obs, rewards, dones, extras = env.step(actions)
-            if step == 0:
-                first_rewards, next_obs = rewards.clone(), obs.clone()
-                assert dones.tolist() == [1, 1, 1, 0]
+        actions = algorithm.act(obs)
+        fall()
+        obs, rewards, dones, extras = env.step(actions)
+        first_rewards, next_obs = rewards.clone(), obs.clone()
+        assert dones.tolist() == [1, 1, 1, 0]
+        algorithm.process_env_step(obs, rewards, dones, extras)
+        for _ in range(storage.num_steps - 1):
+            obs, rewards, dones, extras = env.step(algorithm.act(obs))
             algorithm.process_env_step(obs, rewards, dones, extras)
         algorithm.compute_returns(obs)
     assert storage.terminated[0].tolist() == [True, False, True, False]

@@ -14,6 +14,8 @@ from tests.evaluation.counting_tasks import AIM
 from tests.evaluation.tiny_runs import train_tiny
 from tests.scripts.running import ScriptHere, table_rows
 
+pytestmark = pytest.mark.slow
+
 ACTIONS = {0: -0.5, 2: 0.0, 10: 0.5, 20: 0.2}
 """Iterations to the action that the policy then always takes; the task's targets lie around 0.5."""
 

@@ -26,7 +26,10 @@ SMALL = {
     "fpo": [*SMALL_MODELS, "agent.actor.num_flow_steps=3"],
 }
 
-pytestmark = pytest.mark.skipif(not PPO_MODELS, reason="the settings of PPO and its relatives are for RSL-RL 5")
+pytestmark = [
+    pytest.mark.slow,
+    pytest.mark.skipif(not PPO_MODELS, reason="the settings of PPO and its relatives are for RSL-RL 5"),
+]
 
 
 def train(algo: str, *flags: str) -> Path:

@@ -84,7 +84,7 @@ def _mask(values: Any, done: Tensor) -> Tensor | None:
 
 def last_observations(
     extras: Mapping[str, Any], next_obs: TensorDict, groups: Iterable[str]
-) -> Mapping[str, Tensor] | None:
+) -> TensorDict | dict[str, Tensor] | None:
     """Return the groups ``[E, ...]`` of ``extras["final_obs"]``, which are the true last ones where an episode ended.
 
     None if they are missing, or cannot be those: a group in use is absent or of another shape, or is the very memory of

@@ -3,29 +3,19 @@
 
 from __future__ import annotations
 
-from typing import Any
-
-import gymnasium as gym
 import pytest
-from isaaclab.app import launch_simulation  # pyright: ignore[reportMissingImports]
-from isaaclab_rl.rsl_rl import RslRlVecEnvWrapper  # pyright: ignore[reportMissingImports]
-from isaaclab_tasks.utils.parse_cfg import load_cfg_from_registry  # pyright: ignore[reportMissingImports]
 
 from tests.hosts.episode_ends import DUE, FALLS, check_episode_ends
+from tests.hosts.isaaclab_3_0.in_process import make
 from tests.rsl_rl.helpers import runner_cfg
 from trudi_rsl.algorithms import TruDi
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize(("task", "last_length"), [("Isaac-Cartpole", 1), ("Isaac-Cartpole-Direct", 2)])
-def test_a_fall_is_not_bootstrapped_and_a_time_limit_is(task: str, last_length: int) -> None:
-    import isaaclab_tasks  # noqa: F401  # pyright: ignore[reportMissingImports]
-
-    cfg: Any = load_cfg_from_registry(task, "env_cfg_entry_point")
-    cfg.scene.num_envs, cfg.sim.device, cfg.seed = 4, "cpu", 0
-    with launch_simulation(cfg):
-        env = RslRlVecEnvWrapper(gym.make(task, cfg=cfg))
-        env.episode_length_buf[DUE] = env.max_episode_length - last_length
+@pytest.mark.parametrize("task", ["Isaac-Cartpole", "Isaac-Cartpole-Direct"])
+def test_a_fall_is_not_bootstrapped_and_a_time_limit_is(task: str) -> None:
+    with make(task, num_envs=4) as env:
+        env.episode_length_buf[DUE] = env.max_episode_length - 1
         (robot,) = env.unwrapped.scene.articulations.values()
 
         def fall() -> None:
@@ -35,4 +25,3 @@ def test_a_fall_is_not_bootstrapped_and_a_time_limit_is(task: str, last_length: 
 
         algorithm = TruDi.construct_algorithm(env.get_observations(), env, runner_cfg(), "cpu")
         check_episode_ends(env, algorithm, fall, keeps_last=True)
-        env.close()

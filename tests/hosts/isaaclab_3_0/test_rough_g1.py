@@ -81,6 +81,7 @@ def test_the_checkpoint_describes_the_robot_without_the_simulator(stock_run: Don
     assert "height_scan" in names
     robot = contract.robot
     assert robot is not None and len(robot.joint_names) == 37
+    assert robot.stiffness is not None and robot.damping is not None and robot.default_joint_pos is not None
     gains = dict(zip(robot.joint_names, zip(robot.stiffness, robot.damping, strict=True), strict=True))
     # Isaac Lab's G1_CFG
     joints = ("left_hip_pitch_joint", "right_hip_yaw_joint", "right_ankle_roll_joint", "left_elbow_pitch_joint")

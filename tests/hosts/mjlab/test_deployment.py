@@ -74,6 +74,7 @@ def test_actions_command_what_mjlab_sets(g1: RslRlVecEnvWrapper) -> None:
 def test_the_robots_gains_and_pose_are_those_of_the_simulated_model(g1: RslRlVecEnvWrapper) -> None:
     robot, model = contract_of(g1).robot, g1.unwrapped.sim.mj_model
     assert robot is not None and len(robot.joint_names) == 29
+    assert robot.stiffness is not None and robot.damping is not None and robot.default_joint_pos is not None
     for i, name in enumerate(robot.joint_names):
         joint = model.joint(f"robot/{name}").id
         (actuator,) = np.flatnonzero(model.actuator_trnid[:, 0] == joint)

@@ -84,6 +84,7 @@ def test_plain_mujoco_gives_mjlabs_observations_and_return(
     policy = Policy(export_checkpoint(tmp_path / "model_0.pt").onnx)
     contract = policy.contract
     assert contract.control_period_s is not None and contract.robot is not None
+    assert contract.robot.default_joint_pos is not None
     default = dict(zip(contract.robot.joint_names, contract.robot.default_joint_pos.tolist(), strict=True))
 
     torch.manual_seed(seed)

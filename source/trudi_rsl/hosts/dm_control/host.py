@@ -32,7 +32,7 @@ HOST = EnvironmentHost(
     name="dm_control",
     title="dm_control",
     package="dm_control",
-    install='Run: pip install "dm_control==1.0.50" "mujoco==3.17.0" (MuJoCo 4 needs a newer dm_control).',
+    install='Run: pip install "dm_control==1.0.50" "mujoco==3.17.0"',
     tasks=tasks,
     env_cfg=GymnasiumEnvCfg,
     make_env=make_env,

@@ -14,8 +14,8 @@ if TYPE_CHECKING:
 
 ROBOTS = ("h1", "h1hand", "h1simplehand", "h1strong", "h1touch", "g1")
 INSTALL = (
-    "It is a repository, not a package index's: git clone https://github.com/carlosferrazza/humanoid-bench, then "
-    'pip install --no-deps -e ./humanoid-bench and pip install "gymnasium[mujoco]" dm_control.'
+    "It has no release. Run: git clone https://github.com/carlosferrazza/humanoid-bench && "
+    'pip install --no-deps -e ./humanoid-bench && pip install "gymnasium[mujoco]" dm_control'
 )
 
 
