@@ -17,8 +17,6 @@ from trudi_rsl.hosts.playground import PlaygroundVecEnv
 from trudi_rsl.hosts.playground.host import HOST
 from trudi_rsl.hosts.playground.task import known_tasks
 
-pytestmark = pytest.mark.nightly
-
 # One task of each class whose code differs.
 KINDS = ("AcrobotSwingup", "BallInCup", "FingerTurnEasy", "FishSwim", "HopperHop", "PendulumSwingup", "ReacherEasy")
 KINDS += ("WalkerWalk", "PointMass", "SwimmerSwimmer6")
