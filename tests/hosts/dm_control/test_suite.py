@@ -20,7 +20,7 @@ from dm_control import suite
 from tests.hosts.gymnasium.test_resume import record, through_a_file
 from tests.scripts.running import run_script
 from trudi_rsl.errors import ConfigError
-from trudi_rsl.hosts.dm_control.env import DmControlVecEnv, SuiteTask
+from trudi_rsl.hosts.dm_control.env import DmControlVecEnv, SuiteTask, import_suite
 from trudi_rsl.hosts.registry import find_host
 
 PAPER = (
@@ -102,6 +102,17 @@ def test_wrong_names_options_and_missing_bounds_are_answered() -> None:
         DmControlVecEnv("walker-run", 1, env_kwargs={"environment_kwarg": {}})
     with pytest.raises(ConfigError, match=r"no finite bounds.*env\.action_bounds"):
         DmControlVecEnv("lqr-lqr_2_1", 1)
+
+
+def test_a_mujoco_that_does_not_fit_is_answered_with_a_pair_that_does(monkeypatch: pytest.MonkeyPatch) -> None:
+    def load(*_: Any, **__: Any) -> None:
+        raise AttributeError("'MjModel' object has no attribute 'flex_vertedge'")
+
+    import_suite.cache_clear()
+    monkeypatch.setattr(suite, "load", load)
+    pair = r"dm_control 1\.0\.50 with mujoco 3\.17\.0 does not work .*flex_vertedge.*mujoco==3\.17\.0"
+    with pytest.raises(ImportError, match=pair):
+        DmControlVecEnv("walker-run", 1)
 
 
 def test_a_task_can_be_made_by_its_own_seed_of_any_size() -> None:

@@ -89,7 +89,8 @@ def test_evaluate_compares_checkpoints_and_reports_success(
     push_run: Path, monkeypatch: pytest.MonkeyPatch, capsys: Capsys, tmp_path: Path
 ) -> None:
     evaluate = ScriptHere("evaluate.py", tmp_path, monkeypatch, capsys)
-    evaluate(push_run / "model_1.pt", push_run / "model_3.pt", "--episodes", "2", "--output", "out")
+    groups = (f"early={push_run / 'model_1.pt'}", f"late={push_run / 'model_3.pt'}")
+    evaluate(*groups, "--episodes", "2", "--output", "out")
     runs = json.loads((tmp_path / "out" / "results.json").read_text())["runs"]
     assert len(runs) == 2 and all(0.0 <= run["success"] <= 1.0 for run in runs)
 

@@ -21,8 +21,9 @@ from trudi_rsl.hosts.maniskill.workers import count_workers
 
 def children(parent: int) -> list[int]:
     """Return the process ids of the running children of a process."""
-    listed = subprocess.run(["ps", "-o", "pid=,stat=", "--ppid", str(parent)], capture_output=True, text=True).stdout
-    return [int(line.split()[0]) for line in listed.splitlines() if not line.split()[1].startswith("Z")]
+    listed = subprocess.run(["ps", "-o", "pid=,stat=,comm=", "--ppid", str(parent)], capture_output=True, text=True)
+    found = [line.split() for line in listed.stdout.splitlines()]
+    return [int(pid) for pid, state, command, *_ in found if not state.startswith("Z") and command != "ps"]
 
 
 def test_results_do_not_depend_on_the_number_of_workers() -> None:

@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import functools
 import importlib.metadata
 import warnings
 from collections.abc import Mapping
@@ -25,8 +26,9 @@ UNBOUNDED = 1e10
 """MuJoCo's ``mjMAXVAL``, with which dm_control marks actuators without limits."""
 
 
+@functools.cache
 def import_suite() -> Any:
-    """Return ``dm_control.suite``.
+    """Return ``dm_control.suite``, after loading a task, since fields that MuJoCo lacks are missed only then.
 
     Raises:
         ImportError: It does not work with the installed MuJoCo, or a package is missing.
@@ -35,6 +37,8 @@ def import_suite() -> Any:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # GLFW's, on a machine without display
             from dm_control import suite  # pyright: ignore[reportMissingImports, reportAttributeAccessIssue]
+
+            suite.load("cartpole", "balance").close()
     except Exception as error:  # an AttributeError where MuJoCo lacks a field
         raise ImportError(_version_advice(error)) from error
     return suite
@@ -103,10 +107,7 @@ class SuiteTask(gym.Env):
     ) -> None:
         # Without dm_control's own time limit, which hides a termination in the last step.
         limits = {"time_limit": float("inf"), "random": 0}
-        try:
-            self._env = import_suite().load(domain, task, task_kwargs=limits | task_kwargs)
-        except AttributeError as error:
-            raise ImportError(_version_advice(error)) from error
+        self._env = import_suite().load(domain, task, task_kwargs=limits | task_kwargs)
         self.render_mode, self._size, self._camera = render_mode, size, camera
         actions = self._env.action_spec()
         low, high = (

@@ -315,7 +315,7 @@ class GymnasiumVecEnv(VecEnv):
             "episode_steps": torch.tensor(self._episode_steps),
             "episode_returns": torch.tensor(self._episode_returns),
             "observations": torch.tensor(self._obs),
-            "success": torch.tensor(self._success.so_far),
+            "success": torch.tensor(np.nan_to_num(self._success.so_far, nan=-1.0)),  # NaN would equal no other state
             "vector_generator": generator_state(self._vec.action_space.np_random),
             **content,
         }
@@ -344,7 +344,8 @@ class GymnasiumVecEnv(VecEnv):
             self._obs[:] = state["observations"].cpu().numpy()
             self._success.forget()
             if "success" in state:  # not in states of earlier versions
-                self._success.so_far[:] = state["success"].cpu().numpy()
+                saved = state["success"].cpu().numpy()
+                self._success.so_far[:] = np.where(saved < 0.0, np.nan, saved)
         self._total_steps = state["total_steps"]
 
     def _make_env(self, task: str, **options: Any) -> gym.Env:

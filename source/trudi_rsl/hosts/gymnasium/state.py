@@ -156,7 +156,9 @@ def _attributes(env: gym.Env) -> list[Attributes]:
     layers = _layers(env)
     physics = (getattr(env.unwrapped, "model", None), getattr(env.unwrapped, "data", None))
     kept = [layer for layer in layers if not isinstance(layer, PassiveEnvChecker | OrderEnforcing | TimeLimit)]
-    return [Attributes(layer, (*layers, *physics)) for layer in kept]
+    # nobody seeds the generators of observation spaces; those of action spaces are saved apart
+    spaces = [space for layer in layers for space in (layer.observation_space, layer.action_space)]
+    return [Attributes(layer, (*layers, *physics, *spaces)) for layer in kept]
 
 
 def _is_mujoco(env: gym.Env) -> bool:
