@@ -13,7 +13,11 @@ from packaging.requirements import Requirement
 from packaging.utils import canonicalize_name
 
 ROOT = Path(__file__).parents[2]
-HOSTS = {"isaaclab", "isaaclab_rl", "isaaclab_tasks", "mjlab", "tyro"}
+HOSTS = {
+    *("isaaclab", "isaaclab_rl", "isaaclab_tasks", "mjlab", "tyro"),
+    *("mani_skill", "sapien", "mujoco_playground", "jax", "etils", "humanoid_bench", "dm_control"),
+    "mujoco",  # declared as an extra of gymnasium
+}
 """Packages that modules below ``hosts/`` alone may import without a declaration."""
 
 

@@ -7,7 +7,7 @@ import copy
 import logging
 import math
 from collections.abc import Mapping, Sequence
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeGuard
 
 from trudi_rsl.config.ppo_conversion import trudi_settings
 from trudi_rsl.config.presets import task_preset
@@ -140,7 +140,7 @@ def _widths(cfg: Mapping[str, Any]) -> dict[str, Any]:
     return widths
 
 
-def _are_widths(value: Any) -> bool:
+def _are_widths(value: Any) -> TypeGuard[Sequence[int]]:
     return isinstance(value, Sequence) and not isinstance(value, str) and len(value) > 0 and all(map(is_count, value))
 
 

@@ -10,8 +10,8 @@ import pytest
 import torch
 from mjlab.rl import RslRlVecEnvWrapper
 
+from tests.deploy.drift import runner_cfg
 from tests.hosts.episode_ends import DUE, FALLS, check_episode_ends
-from tests.rsl_rl.helpers import runner_cfg
 from trudi_rsl.algorithms import TruDi
 from trudi_rsl.hosts.mjlab.runners import last_observations
 
