@@ -5,7 +5,7 @@
     python benchmarks/playground.py --tables start --output /tmp/start
 
 Needs the packages of ``tests/hosts/requirements/playground.txt``. ``overhead`` steps both loops in turn, so that both
-meet the same load of the machine, which is stored.
+meet the same load of the machine, which is stored, and also measures the time of the process's own threads.
 """
 
 from __future__ import annotations
@@ -19,6 +19,7 @@ import tempfile
 import time
 from collections.abc import Callable
 from pathlib import Path
+from typing import NamedTuple
 
 import torch
 from results import ROOT, Record, argument_parser, chosen_results, versions
@@ -33,18 +34,26 @@ FIRST_ITERATION = "Learning iteration 0/"
 """RSL-RL prints it after the first iteration."""
 
 
-def rate(step: Callable[[], object], steps: int, wait: Callable[[], object]) -> float:
-    """Return calls of ``step`` per second; ``wait`` returns when their work is done."""
+class Clock(NamedTuple):
+    """Seconds of a call."""
+
+    wall: float
+    cpu: float
+    """Of all threads of this process, which other processes hardly change."""
+
+
+def timed(call: Callable[[], object], wait: Callable[[], object], times: int = 1) -> Clock:
+    """Return the mean of ``times`` calls; ``wait`` returns when their work is done."""
     wait()
-    start = time.perf_counter()
-    for _ in range(steps):
-        step()
+    wall, cpu = time.perf_counter(), time.process_time()
+    for _ in range(times):
+        call()
     wait()
-    return steps / (time.perf_counter() - start)
+    return Clock((time.perf_counter() - wall) / times, (time.process_time() - cpu) / times)
 
 
 def measure_task(task: str, num_envs: int, steps: int, rounds: int) -> Record:
-    """Return the rates of both loops by round, and the seconds that the first states of all environments take."""
+    """Return what a step costs in both loops, and the first states of all environments."""
     import jax
 
     from trudi_rsl.hosts.playground import PlaygroundVecEnv
@@ -68,33 +77,36 @@ def measure_task(task: str, num_envs: int, steps: int, rounds: int) -> Record:
     def ours() -> None:
         env.step(actions)
 
-    rounds_of: dict[str, list[float]] = {"bare": [], "ours": [], "ours, one episode ends per step": []}
+    limit, lengths = env.max_episode_length, torch.zeros(num_envs, dtype=torch.long)
+    seconds: dict[str, list[Clock]] = {"bare": [], "ours": [], "ours, one episode ends per step": []}
     for _ in range(rounds + 1):
-        rounds_of["bare"].append(num_envs * rate(bare, steps, wait))
-        env.episode_length_buf = torch.zeros(num_envs, dtype=torch.long)
-        rounds_of["ours"].append(num_envs * rate(ours, steps, wait))
-        lengths = torch.zeros(num_envs, dtype=torch.long)
-        lengths[0] = env.max_episode_length - 1
-        env.seed(0)
+        seconds["bare"].append(timed(bare, wait, steps))
+        env.episode_length_buf = torch.zeros_like(lengths)
+        seconds["ours"].append(timed(ours, wait, steps))
+        lengths[:] = 0
+        lengths[0] = limit - 1
         env.episode_length_buf = lengths
         ours()  # prepares the next first states of all environments
-        lengths[0], lengths[1 : steps + 1] = 0, env.max_episode_length - 1 - torch.arange(steps)
+        lengths[:] = 0
+        lengths[1 : steps + 1] = limit - 1 - torch.arange(steps)
         env.episode_length_buf = lengths
-        rounds_of["ours, one episode ends per step"].append(num_envs * rate(ours, steps, wait))
-    first = [time_of(lambda: env.seed(0), wait) for _ in range(3)]
-    medians = {name: statistics.median(rates[1:]) for name, rates in rounds_of.items()}
+        seconds["ours, one episode ends per step"].append(timed(ours, wait, steps))
+    first = [timed(lambda: env.seed(0), wait) for _ in range(3)]
+    kept = {name: clocks[1:] for name, clocks in seconds.items()}
+    pairs = list(zip(kept["bare"], kept["ours"], strict=True))
+    cpu = {name: statistics.median(clock.cpu for clock in clocks) for name, clocks in kept.items()}
+    first_states = statistics.median(clock.cpu for clock in first)
     return {
-        "env_steps_per_second": medians,
-        "ratio": statistics.median(a / b for a, b in zip(rounds_of["ours"][1:], rounds_of["bare"][1:], strict=True)),
-        "first_states_s": statistics.median(first),
-        "share_of_first_states": statistics.median(first) / (env.max_episode_length * num_envs / medians["ours"]),
-        "rounds": {name: rates[1:] for name, rates in rounds_of.items()},
+        "env_steps_per_second": {
+            name: num_envs / statistics.median(clock.wall for clock in clocks) for name, clocks in kept.items()
+        },
+        "env_steps_per_cpu_second": {name: num_envs / value for name, value in cpu.items()},
+        "ratio": statistics.median(theirs.wall / own.wall for theirs, own in pairs),
+        "ratio_of_cpu_time": statistics.median(theirs.cpu / own.cpu for theirs, own in pairs),
+        "first_states_cpu_s": first_states,
+        "first_states_share": first_states / (limit * cpu["ours"]),
+        "rounds": kept,
     }
-
-
-def time_of(call: Callable[[], object], wait: Callable[[], object]) -> float:
-    """Return the seconds of a call."""
-    return 1.0 / rate(call, 1, wait)
 
 
 def overhead(quick: bool) -> Record:
@@ -111,6 +123,7 @@ def first_iteration(task: str, cache: Path, num_envs: int) -> Record:
     """Return the seconds from the start of the process to the end of the first iteration, as users see it."""
     command = [sys.executable, str(ROOT / "scripts" / "train.py"), "--task", task, "--device", "cpu"]
     command += ["--num_envs", str(num_envs), "--max_iterations", "1", "agent.num_steps_per_env=8"]
+    command += ["agent.algorithm.num_learning_epochs=1", "agent.algorithm.num_mini_batches=4"]
     before, start, first = resource.getrusage(resource.RUSAGE_CHILDREN), time.perf_counter(), None
     with tempfile.TemporaryDirectory() as folder:
         environment = {**os.environ, "JAX_COMPILATION_CACHE_DIR": str(cache)}
@@ -119,7 +132,7 @@ def first_iteration(task: str, cache: Path, num_envs: int) -> Record:
         for line in process.stdout:
             if FIRST_ITERATION in line and first is None:
                 first = time.perf_counter() - start
-                process.terminate()
+                process.kill()
         process.wait()
     after = resource.getrusage(resource.RUSAGE_CHILDREN)
     cpu = after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime

@@ -72,7 +72,7 @@ def test_a_resumed_run_continues_from_the_checkpoint(make_runner: MakeRunner, tm
     assert resumed.alg.learner.optimizers["actor"].state
     assert resumed.current_learning_iteration == 1
     resumed.learn(1)
-    assert load_actor_critic(tmp_path / "resumed" / "model_2.pt")[1]["task"] == TASK
+    assert load_actor_critic(tmp_path / "resumed" / "model_1.pt")[1]["task"] == TASK
 
 
 def test_isaac_labs_exporters_write_the_policys_actions(make_runner: MakeRunner, tmp_path: Path) -> None:

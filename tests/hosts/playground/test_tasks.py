@@ -12,11 +12,12 @@ import pytest
 import torch
 from mujoco_playground import registry
 
-from tests.hosts.gymnasium.test_resume import through_a_file
 from tests.hosts.playground.running import CARTPOLE, CHEETAH, ENVS, LENGTH
 from trudi_rsl.hosts.playground import PlaygroundVecEnv
 from trudi_rsl.hosts.playground.host import HOST
 from trudi_rsl.hosts.playground.task import known_tasks
+
+pytestmark = pytest.mark.nightly
 
 # One task of each class whose code differs.
 KINDS = ("AcrobotSwingup", "BallInCup", "FingerTurnEasy", "FishSwim", "HopperHop", "PendulumSwingup", "ReacherEasy")
@@ -49,13 +50,14 @@ def test_outputs_are_those_of_playgrounds_own_step_from_the_same_states() -> Non
 
 
 @pytest.mark.parametrize("task", [CARTPOLE, CHEETAH])
-def test_a_saved_state_continues_bitwise_over_the_ends_of_episodes(task: str) -> None:
+def test_a_saved_state_continues_bitwise_over_the_ends_of_episodes(task: str, tmp_path: Path) -> None:
     env, other = (PlaygroundVecEnv(task, ENVS, episode_length=LENGTH, seed=seed) for seed in (1, 2))
     env.episode_length_buf = torch.arange(ENVS) * 5
     actions = 2.0 * torch.rand(60, ENVS, env.num_actions, generator=torch.Generator().manual_seed(0)) - 1.0
     for action in actions[:10]:
         env.step(action)
-    other.load_state_dict(through_a_file(env.state_dict()))
+    torch.save(env.state_dict(), tmp_path / "state.pt")
+    other.load_state_dict(torch.load(tmp_path / "state.pt", weights_only=True))
     for action in actions[10:]:
         mine, theirs = env.step(action), other.step(action)
         assert torch.equal(mine[0]["policy"], theirs[0]["policy"])

@@ -8,6 +8,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 import torch
 from rsl_rl.runners import OnPolicyRunner as RslRlOnPolicyRunner
@@ -15,10 +16,13 @@ from tensorboard.backend.event_processing.event_accumulator import EventAccumula
 
 from tests.deploy.drift import ppo_cfg, runner_cfg
 from tests.hosts.mjlab.running import assert_acts_as, onnx_metadata
+from tests.hosts.playground.plain import PlainMuJoCo, largest_differences, lively_checkpoint
 from tests.hosts.playground.running import CARTPOLE, CHEETAH, ENVS, LENGTH, SETTINGS, arguments, newest_run, train
 from tests.hosts.shared import add_checkpoints, check_every_checkpoint
 from tests.scripts.running import ScriptHere, run_script
+from trudi_rsl.algorithms import load_actor_critic
 from trudi_rsl.checkpoints.file import read_checkpoint
+from trudi_rsl.deploy import Policy, export_checkpoint
 from trudi_rsl.hosts.playground import PlaygroundVecEnv
 
 
@@ -103,6 +107,29 @@ def test_every_checkpoint_is_played_from_the_same_episodes(
     flags = ("--device", "cpu", "--episodes", "10", "--every_checkpoint")
     output = play("--task", CHEETAH, "--checkpoint", cheetah_run, *flags, *SETTINGS)
     check_every_checkpoint(cheetah_run, output)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("seed", [0, 1])
+def test_plain_mujoco_gives_playgrounds_observations_and_speed(cheetah_run: Path, tmp_path: Path, seed: int) -> None:
+    checkpoint = lively_checkpoint(cheetah_run, tmp_path)
+    policy, (original, _) = Policy(export_checkpoint(checkpoint).onnx), load_actor_critic(checkpoint)
+    env = PlaygroundVecEnv(CHEETAH, ENVS, episode_length=LENGTH, seed=seed)
+    plain = PlainMuJoCo(env, tmp_path)
+    rewards = []
+
+    def step_plain() -> np.ndarray:
+        frames = {"qpos[1:]": plain.data.qpos[1:], "qvel": plain.data.qvel}
+        seen = np.concatenate([frames[term.name] for term in policy.contract.terms])
+        plain.step(policy(frames))
+        rewards.append(np.clip(plain.sensor("torso_subtreelinvel")[0] / 10.0, 0.0, 1.0))
+        return seen
+
+    differences, actions = largest_differences(env, original, step_plain, LENGTH - 1)
+    assert actions.std() > 0.1, "the policy must act on what it sees"
+    assert differences.max() < 0.05, differences
+    expected = env._carry.sums[0, 0]
+    assert sum(rewards) == pytest.approx(float(expected), rel=0.02, abs=1e-3)
 
 
 @pytest.mark.parametrize("cfg", [ppo_cfg, runner_cfg], ids=["ppo", "trudi"])

@@ -1,4 +1,5 @@
 # SPDX-License-Identifier: BSD-3-Clause
+# pyright: reportMissingImports=false
 """JAX beside PyTorch: its memory, its compilation cache, its devices, and arrays that both read without a host copy."""
 
 from __future__ import annotations

@@ -1,4 +1,5 @@
 # SPDX-License-Identifier: BSD-3-Clause
+# pyright: reportMissingImports=false
 """Metadata of a task for exported policies: observation names, joint commands and the robot."""
 
 from __future__ import annotations
@@ -80,8 +81,8 @@ def _robot(model: Any, joints: Sequence[int], offset: np.ndarray, scale: np.ndar
         "joint_names": names,
         "default_joint_pos": _numbers(offset),
         "stiffness": _numbers(model.actuator_gainprm[:, 0]),
-        # of the controller and of the joint itself
-        "damping": _numbers(-model.actuator_biasprm[:, 2]),
+        # Playground's models have the controllers' damping in the joints
+        "damping": _numbers(model.dof_damping[model.jnt_dofadr[joints]] - model.actuator_biasprm[:, 2]),
     }
     return {"actions": [action], "robot": robot}
 

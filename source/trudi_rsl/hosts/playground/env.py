@@ -1,4 +1,5 @@
 # SPDX-License-Identifier: BSD-3-Clause
+# pyright: reportMissingImports=false
 """MuJoCo Playground's tasks as RSL-RL environments."""
 
 from __future__ import annotations
@@ -274,7 +275,7 @@ class PlaygroundVecEnv(VecEnv):
         return jax.device_put(array, self.loaded.device)
 
     def _to_jax(self, actions: torch.Tensor) -> jax.Array:
-        return from_torch(actions, self.device)
+        return from_torch(actions, torch.device(self.device))
 
     def _tensordict(self, obs: Any) -> TensorDict:
         named = obs if isinstance(obs, Mapping) else {"state": obs}

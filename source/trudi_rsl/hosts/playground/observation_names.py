@@ -1,4 +1,5 @@
 # SPDX-License-Identifier: BSD-3-Clause
+# pyright: reportMissingImports=false
 """Names and sizes of the parts of a task's observation, read from its code.
 
 Playground's tasks name their observations nowhere but in the expression that concatenates them in ``_get_obs``. Its

@@ -1,4 +1,5 @@
 # SPDX-License-Identifier: BSD-3-Clause
+# pyright: reportMissingImports=false
 """Images of a simulated environment, drawn by MuJoCo without a window."""
 
 from __future__ import annotations

@@ -1,4 +1,5 @@
 # SPDX-License-Identifier: BSD-3-Clause
+# pyright: reportMissingImports=false
 """What the host reads of the simulation besides its outputs: statistics of ended episodes, and faults."""
 
 from __future__ import annotations

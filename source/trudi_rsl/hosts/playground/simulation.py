@@ -1,4 +1,5 @@
 # SPDX-License-Identifier: BSD-3-Clause
+# pyright: reportMissingImports=false
 """Episodes of E environments as pure functions of their state, compiled by JAX.
 
 A step is two calls: :attr:`Simulation.advance` steps all environments, and :attr:`Simulation.refill` starts new

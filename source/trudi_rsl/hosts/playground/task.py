@@ -1,4 +1,5 @@
 # SPDX-License-Identifier: BSD-3-Clause
+# pyright: reportMissingImports=false
 """Loading a task of MuJoCo Playground: its name, its settings, the physics implementation, and robots' meshes."""
 
 from __future__ import annotations
