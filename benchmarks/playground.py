@@ -1,4 +1,5 @@
 # SPDX-License-Identifier: BSD-3-Clause
+# pyright: reportMissingImports=false
 """What the host of MuJoCo Playground costs: steps per second beside Playground's own step, and the start of a training.
 
     python benchmarks/playground.py

@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import functools
 import json
 import shutil
 import sys
@@ -212,8 +213,9 @@ def test_checkpoints_to_resume_are_found_among_the_runs_or_refused(
     (tmp_path / "secret").mkdir()
     (tmp_path / "secret" / "model_1.pt").touch()
     monkeypatch.chdir(tmp_path / "here")
+    found: Any = functools.partial(find_played, "Pendulum-v1", "trudi")
     try:
-        assert find_played("Pendulum-v1", "trudi", **{name: value}) == Path("/etc/passwd")
+        assert found(**{name: value}) == Path("/etc/passwd")
     except (CheckpointError, ConfigError) as error:
         assert str(error).isprintable()
 

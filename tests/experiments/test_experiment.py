@@ -190,7 +190,7 @@ def test_each_algorithm_gets_the_samplers_that_it_supports() -> None:
         ({"seconds": {"reppo": 3}}, "seconds names 'reppo', which is not among the algorithms"),
         ({"seconds": {"ppo": 0}}, "agent.max_seconds must be above 0"),
         ({"speed": {"*": {"reppo": 3}}}, r"speed of \* names 'reppo', which is not among the algorithms"),
-        ({"speed": {"*": {"ppo": 0}}}, r"speed of ppo on \* must be a number of steps per second above 0"),
+        ({"speed": {"*": {"ppo": 0}}}, r"speed of ppo on \* must be above 0 steps per second; got 0"),
         ({"speed": {"*": 3}}, "speed"),
         ({"task_overrides": {"*": [["a"]]}}, "task_overrides"),
         ({"task_overrides": {"Pend*": ["agent.algorithm.gama=1"]}}, "Unknown setting .* Did you mean 'gamma'"),

@@ -42,8 +42,8 @@ def test_an_unhealthy_run_exits_with_1_and_names_the_finding_its_start_and_its_r
 @pytest.mark.parametrize(
     ("name", "message"),
     [
-        ("nowhere", "No run folder at "),
-        ("empty", "holds no TensorBoard events"),
+        ("nowhere", "Nothing at "),
+        ("empty", "No log (events.out.tfevents"),
         ("begun", "begun has not logged a whole iteration yet"),
     ],
 )

@@ -92,7 +92,8 @@ def test_evaluate_compares_checkpoints_and_reports_success(
     groups = (f"early={push_run / 'model_1.pt'}", f"late={push_run / 'model_3.pt'}")
     evaluate(*groups, "--episodes", "2", "--output", "out")
     runs = json.loads((tmp_path / "out" / "results.json").read_text())["runs"]
-    assert len(runs) == 2 and all(0.0 <= run["success"] <= 1.0 for run in runs)
+    assert [len(run["success"]) for run in runs] == [2, 2]
+    assert {success for run in runs for success in run["success"]} <= {0.0, 1.0}
 
 
 @pytest.mark.slow

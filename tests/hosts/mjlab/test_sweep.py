@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from tests.hosts.mjlab.running import CARTPOLE, SMALL_OVERRIDES
-from tests.scripts.running import SCRIPTS
+from trudi_rsl.commands.job import train
 from trudi_rsl.config.event_file import read_run
 from trudi_rsl.evaluation.learning_curves import RETURN_TAG
 from trudi_rsl.experiments.experiment import from_mapping, plan, try_tasks
@@ -38,7 +38,7 @@ def test_a_run_of_an_experiment_is_trained_and_evaluated_once(tmp_path: Path, mo
     try_tasks(jobs)
     [job] = jobs
     job.write()
-    assert carry_out(job, str(SCRIPTS / "train.py")) == 0
+    assert carry_out(job, train) == 0
     record, measured = job.record(), job.measurements()
     assert record is not None and measured is not None
     assert [entry.sampler for entry in measured] == ["SDE", "ODE"]
@@ -47,5 +47,5 @@ def test_a_run_of_an_experiment_is_trained_and_evaluated_once(tmp_path: Path, mo
     assert log.steps_per_iteration == 4 * 8
 
     before = {path for path in job.folder.rglob("*") if path.is_file()}
-    assert carry_out(job, str(SCRIPTS / "train.py")) == 0
+    assert carry_out(job, train) == 0
     assert {path for path in job.folder.rglob("*") if path.is_file()} == before

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: BSD-3-Clause
-# pyright: reportMissingImports=false
+# pyright: reportMissingImports=false, reportAttributeAccessIssue=false, reportCallIssue=false
 """A hand-made task of Playground's registry without physics, whose every number can be predicted.
 
 Observations are the steps of the episode and a number drawn at its start. The reward of step t is t. An episode

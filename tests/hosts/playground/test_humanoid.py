@@ -63,7 +63,7 @@ def test_the_export_describes_observations_commands_and_robot(env: PlaygroundVec
     ]
     model = env.loaded.env.mj_model
     (action,), robot = contract.actions, contract.robot
-    assert robot is not None
+    assert robot is not None and robot.stiffness is not None and robot.damping is not None
     joints = [model.joint(i).name for i in range(1, model.njnt)]
     assert list(action.joint_names) == list(robot.joint_names) == joints
     np.testing.assert_allclose(action.scale, 0.5, atol=1e-5)
@@ -93,7 +93,7 @@ def test_plain_mujoco_moves_the_g1_in_flight_with_the_exported_policy(
     lift(env, 1.5)
     plain = PlainMuJoCo(env, tmp_path)
     phase, last, now = plain.info["phase"], np.zeros(29), np.zeros(29)
-    joints = policy.contract.robot.joint_names
+    joints, default = policy.contract.robot.joint_names, policy.contract.robot.default_joint_pos
     imu = plain.model.site("imu_in_pelvis").id
 
     def step_plain() -> np.ndarray:
@@ -103,7 +103,7 @@ def test_plain_mujoco_moves_the_g1_in_flight_with_the_exported_policy(
             "gyro": plain.sensor("gyro_pelvis"),
             "gravity": -plain.data.site_xmat[imu].reshape(3, 3)[2],
             "command": plain.info["command"],
-            "joint_angles - default_pose": plain.data.qpos[7:] - policy.contract.robot.default_joint_pos,
+            "joint_angles - default_pose": plain.data.qpos[7:] - default,
             "joint_vel": plain.data.qvel[6:],
             # Playground's observation of a step has the action before that step's.
             "last_act": last,

@@ -71,6 +71,7 @@ def test_an_episode_of_a_real_task_starts_the_same_in_whatever_company() -> None
     for _ in range(LENGTH):
         obs, _, dones, _ = spread.step(action)
         second |= {i: obs["policy"][i] for i in dones.nonzero().flatten().tolist()}
+    obs = alone.get_observations()
     for _ in range(LENGTH):
         obs, *_ = alone.step(action)
     assert sorted(second) == list(range(ENVS))
