@@ -60,7 +60,7 @@ def one_line(text: object, longest: int = 300) -> str:
 
 
 def nearest(name: str, known: Iterable[str], limit: int = 3, prefix: str = "") -> str:
-    """Return a sentence naming the known names closest to ``name``, or all of them when none is close.
+    """Return a sentence naming the known names closest to ``name``, or the first 20 of them when none is close.
 
     Args:
         name: What the user wrote.
@@ -73,7 +73,8 @@ def nearest(name: str, known: Iterable[str], limit: int = 3, prefix: str = "") -
     close = [prefix + end for end in difflib.get_close_matches(name.removeprefix(prefix), endings, n=limit, cutoff=0.5)]
     if close:
         return f"Did you mean {', '.join(repr(c) for c in close)}?"
-    return f"Known: {', '.join(names)}."
+    more = f" and {len(names) - 20} more" if len(names) > 20 else ""
+    return f"Known: {', '.join(names[:20])}{more}."
 
 
 _as_override = False

@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import copy
 from pathlib import Path
 
 import pytest
@@ -53,7 +54,11 @@ def test_an_experiment_has_the_papers_tasks_algorithms_seeds_budgets_and_presets
     assert {find_host(task).name for task in experiment.tasks} == {host}
     assert {preset_of(task, "trudi", host) for task in experiment.tasks} == presets
     experiment.seeds = [1]
-    for job in plan(experiment):
+    # all algorithms on one task of each preset, TruDi on all
+    first = {preset_of(task, "trudi", host): task for task in reversed(experiment.tasks)}
+    every_task, every_algorithm = (copy.copy(experiment) for _ in range(2))
+    every_task.algorithms, every_algorithm.tasks = ["trudi"], list(first.values())
+    for job in (*plan(every_task), *plan(every_algorithm)):
         steps = env_steps(job)
         assert steps is not None and budget <= steps < 1.01 * budget, job.name
         settings = job.settings if host != "isaaclab" else job.settings["preset"]

@@ -104,7 +104,7 @@ def test_our_runner_and_the_stock_one_read_each_others_checkpoints(tmp_path: Pat
     assert ours.current_learning_iteration == source.current_learning_iteration == 1
     ours.learn(1)
     again = stock(GymnasiumVecEnv(TASK, 3, seed=1), runner_cfg())
-    again.load(str(tmp_path / "ours" / "model_1.pt"))
+    again.load(str(tmp_path / "ours" / "model_2.pt"))
     expected = weights(ours)
     assert all(torch.equal(v, expected[k]) for k, v in weights(again).items())
 

@@ -63,7 +63,7 @@ def test_a_checkpoint_gets_the_numbers_that_it_gets_alone(play: ScriptHere, run:
     together = table_rows(play(*flags, "--checkpoint", "run", "--every_checkpoint"))
     for row in together:
         (alone,) = table_rows(play(*flags, "--checkpoint", f"run/model_{row[0]}.pt"))
-        assert alone == row[1:5]
+        assert alone[:4] == row[1:5]
     assert len({row[1] for row in together}) == len(ACTIONS)
 
 

@@ -50,7 +50,6 @@ def test_chosen_dimensions_of_an_observation_from_a_file_go_to_a_chosen_place(
 @pytest.mark.parametrize(
     ("args", "message"),
     [
-        (["--checkpoint", "."], "Error: . names 2 checkpoints; the chains of one are drawn."),
         (["--checkpoint", "trudi", "--dims", "2"], "Error: --dims must be among 0 .. 1; got [2]."),
         (["--checkpoint", "trudi", "--num_paths", "1"], "Error: The number of paths must be at least 2, got 1."),
         (["--checkpoint", "trudi", "--obs", "none.npy"], "Error: Cannot read an observation from none.npy"),

@@ -12,7 +12,7 @@ import warnings
 from collections.abc import Callable, Mapping
 from functools import partial
 from types import SimpleNamespace
-from typing import Any, Self, cast
+from typing import Any, ClassVar, Self, cast
 
 from rsl_rl.env import VecEnv
 from tensordict import TensorDict
@@ -23,6 +23,7 @@ from trudi_rsl.checkpoints.format import SECTION, STATE_PARTS, PolicySpec
 from trudi_rsl.errors import ConfigError
 from trudi_rsl.policies import ActorCritic
 from trudi_rsl.rsl_rl_compat.version import POLICY_CLASS_NAME, POLICY_STYLE
+from trudi_rsl.settings import LearnerAlgorithm
 
 
 class DiffusionActorCritic(nn.Module):
@@ -168,6 +169,22 @@ class TruDi(algorithms.TruDi):
         policy.algorithm, policy.actor_critic = self, self.actor_critic
 
 
+class REPPO(TruDi):
+    """TruDi's learner with a Gaussian actor."""
+
+    algorithm: ClassVar[LearnerAlgorithm | None] = "reppo"
+
+
+class DIME(TruDi):
+    """TruDi's learner without the trust region."""
+
+    algorithm: ClassVar[LearnerAlgorithm | None] = "dime"
+
+
+ALGORITHMS: dict[str, type[TruDi]] = {"TruDi": TruDi, "REPPO": REPPO, "DIME": DIME}
+"""The algorithms of RSL-RL 3 by class name."""
+
+
 class _ResumeState:
     """The optimiser that RSL-RL 3 saves: all of a checkpoint except the policy."""
 
@@ -183,7 +200,7 @@ class _ResumeState:
 
 
 def register_in_runner() -> None:
-    """Add the classes "TruDi" and "DiffusionActorCritic" to where RSL-RL 3's runner looks names up."""
+    """Add :data:`ALGORITHMS` and "DiffusionActorCritic" to where RSL-RL 3's runner looks names up."""
     if not POLICY_STYLE:  # newer versions import classes by their full names
         return
     import rsl_rl.algorithms
@@ -192,6 +209,6 @@ def register_in_runner() -> None:
 
     # 3.0 to 3.2 evaluate names in the runner's module, 3.3 looks them up in RSL-RL's packages
     for module in (runner, rsl_rl.algorithms):
-        vars(module)["TruDi"] = TruDi
+        vars(module).update(ALGORITHMS)
     for module in (runner, rsl_rl.modules):
         vars(module)["DiffusionActorCritic"] = DiffusionActorCritic

@@ -30,7 +30,7 @@ WINDOW = 50
 
 COLUMNS = (
     *(("path KL", "path_kl"), ("entropy", "entropy_per_dim"), ("critic", "critic")),
-    *(("value", "value"), ("value", "value_function"), ("surrogate", "surrogate"), ("entropy", "entropy")),
+    *(("value", "value"), ("value", "value_function"), ("surrog.", "surrogate"), ("entropy", "entropy")),
 )
 """Title and name of the scalars in a row, as far as the algorithm logs them, at most :data:`MOST_COLUMNS`."""
 MOST_COLUMNS = 3

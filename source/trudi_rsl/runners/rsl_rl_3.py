@@ -16,7 +16,7 @@ from torch import Tensor
 
 from trudi_rsl import algorithms
 from trudi_rsl.algorithms.policy_gradient import PolicyGradient
-from trudi_rsl.rsl_rl_3.policy import DiffusionActorCritic, TruDi
+from trudi_rsl.rsl_rl_3.policy import ALGORITHMS, DiffusionActorCritic, TruDi
 from trudi_rsl.rsl_rl_compat.contract import policy_sets
 from trudi_rsl.runners import on_policy_runner
 
@@ -32,8 +32,8 @@ class OnPolicyRunner(on_policy_runner.OnPolicyRunner):
     """See :class:`trudi_rsl.runners.on_policy_runner.OnPolicyRunner`.
 
     For TruDi, configurations of newer versions work too (``obs_groups`` with an ``actor`` set, no ``policy`` section,
-    any class name that ends in TruDi). Checkpoints have the layout of RSL-RL 3's stock runner; those of newer versions
-    can be loaded.
+    any class name that ends in TruDi, REPPO or DIME). Checkpoints have the layout of RSL-RL 3's stock runner; those of
+    newer versions can be loaded.
     """
 
     def __init__(self, env: VecEnv, train_cfg: dict[str, Any], log_dir: str | None = None, device: str = "cpu") -> None:
@@ -46,7 +46,8 @@ class OnPolicyRunner(on_policy_runner.OnPolicyRunner):
 
     def _construct_algorithm(self, obs: TensorDict) -> Any:
         class_name = str(self.cfg["algorithm"]["class_name"])
-        if not class_name.endswith("TruDi"):
+        kind = next((kind for name, kind in ALGORITHMS.items() if class_name.endswith(name)), None)
+        if kind is None:
             relative = getattr(algorithms, class_name.rpartition(":")[2], None)
             if isinstance(relative, type) and issubclass(relative, PolicyGradient):
                 relative.check_version()
@@ -55,7 +56,7 @@ class OnPolicyRunner(on_policy_runner.OnPolicyRunner):
         env: Any = self.env
         multi_gpu_cfg = self.multi_gpu_cfg  # pyright: ignore[reportAttributeAccessIssue]  not in newer versions
         policy = DiffusionActorCritic(obs, self.cfg["obs_groups"], env.num_actions, env=env, **sections[0])
-        algorithm = TruDi(policy, device=self.device, multi_gpu_cfg=multi_gpu_cfg, **sections[1])
+        algorithm = kind(policy, device=self.device, multi_gpu_cfg=multi_gpu_cfg, **sections[1])
         algorithm.init_storage("rl", env.num_envs, self.cfg["num_steps_per_env"])
         return algorithm
 
