@@ -91,20 +91,13 @@ def test_a_checkpoint_of_another_task_algorithm_or_shape_is_refused_before_a_run
     other = ["--task", "Pendulum-v1", "--experiment_name", "x", *SMALL]
     pendulum += ["--experiment_name", "x"]
 
-    wider = "agent.algorithm.critic_hidden_dim=64"
+    wider = ("--max_iterations", "2", "agent.algorithm.critic_hidden_dim=64")
     for named, arguments in {
         "'InvertedPendulum-v5', not on 'Pendulum-v1'": [*other, "--checkpoint", trudi],
         "'InvertedPendulum-v5', not on": [*other, "--algo", "ppo", "--checkpoint", ppo],
         "--algo trudi": [*pendulum, "--algo", "ppo", "--checkpoint", trudi],
         "--algo ppo": [*pendulum, "--checkpoint", ppo],
-        "critic.encoder.0.weight: (128, 5) in the checkpoint, (64, 5)": [
-            *pendulum,
-            "--max_iterations",
-            "2",
-            "--checkpoint",
-            trudi,
-            wider,
-        ],
+        "critic.encoder.0.weight: (128, 5) in the checkpoint, (64, 5)": [*pendulum, *wider, "--checkpoint", trudi],
         "nowhere/model_1.pt": [*pendulum, "--checkpoint", "nowhere/model_1.pt"],
         "No run yet in": [*pendulum, "--resume"],
     }.items():
