@@ -23,6 +23,11 @@ hypothesis.settings.register_profile("trudi", deadline=None, derandomize=bool(os
 hypothesis.settings.load_profile("trudi")
 
 
+def pytest_addoption(parser: pytest.Parser) -> None:
+    """Add ``--nightly``, which also runs the tests that repeat a claim on further tasks and algorithms."""
+    parser.addoption("--nightly", action="store_true", help="also run the tests marked `nightly`")
+
+
 @pytest.fixture(autouse=True)
 def _seed() -> None:
     """Make each test's random numbers independent of which tests ran before it."""
@@ -58,6 +63,8 @@ def _shared_by(item: pytest.Item) -> str | None:
 
 
 def pytest_runtest_setup(item: pytest.Item) -> None:
-    """Skip tests marked `cuda` on a machine without a CUDA device."""
+    """Skip tests marked `cuda` on a machine without a CUDA device, and those marked `nightly` without the flag."""
+    if item.get_closest_marker("nightly") and not item.config.getoption("--nightly"):
+        pytest.skip("needs --nightly")
     if item.get_closest_marker("cuda") and not torch.cuda.is_available():
         pytest.skip("needs a CUDA device")

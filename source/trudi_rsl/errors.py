@@ -59,22 +59,23 @@ def one_line(text: object, longest: int = 300) -> str:
     return line if len(line) <= longest else f"{line[: longest - 3]}..."
 
 
-def nearest(name: str, known: Iterable[str], limit: int = 3, prefix: str = "") -> str:
-    """Return a sentence naming the known names closest to ``name``, or the first 20 of them when none is close.
+def nearest(name: str, known: Iterable[str], limit: int = 3, prefix: str = "", at_most: int = 100) -> str:
+    """Return a sentence naming the known names closest to ``name``, or all of them when none is close.
 
     Args:
         name: What the user wrote.
         known: The valid names.
         limit: Largest number of suggestions.
         prefix: Common prefix of all names, ignored in the comparison.
+        at_most: Largest number of names when none is close.
     """
     names = sorted(known)
     endings = [n.removeprefix(prefix) for n in names]
     close = [prefix + end for end in difflib.get_close_matches(name.removeprefix(prefix), endings, n=limit, cutoff=0.5)]
     if close:
         return f"Did you mean {', '.join(repr(c) for c in close)}?"
-    more = f" and {len(names) - 20} more" if len(names) > 20 else ""
-    return f"Known: {', '.join(names[:20])}{more}."
+    more = f" and {len(names) - at_most} more" if len(names) > at_most else ""
+    return f"Known: {', '.join(names[:at_most])}{more}."
 
 
 _as_override = False

@@ -70,6 +70,7 @@ def moved(model: ModelT, scale: float = 0.1) -> ModelT:
 def config(actor: str = "diffusion", **settings: Any) -> Any:
     """Return settings for the tiny module; only what the learner reads matters."""
     tiny = {"num_denoise_steps": NUM_DENOISE_STEPS, "critic_hidden_dim": WIDTH, "value_range": (-10, 10)}
+    tiny["compile"] = "off"
     return settings_from_dict({"actor": actor} | tiny | settings)
 
 

@@ -43,7 +43,10 @@ def trained(tmp_path_factory: pytest.TempPathFactory) -> Callable[[str], Trained
     return train
 
 
-@pytest.mark.parametrize("algo", ["reppo", "dime", "fpo"])
+NIGHTLY = pytest.mark.nightly
+
+
+@pytest.mark.parametrize("algo", ["reppo", "dime", pytest.param("fpo", marks=NIGHTLY)])
 def test_our_script_trains_an_algorithm_and_its_checkpoint_names_it(
     algo: str, trained: Callable[[str], Trained]
 ) -> None:
@@ -53,7 +56,7 @@ def test_our_script_trains_an_algorithm_and_its_checkpoint_names_it(
     assert checkpoint.parents[1].name.endswith(f"_{algo}")
 
 
-@pytest.mark.parametrize("algo", ["spo", "dppo"])
+@pytest.mark.parametrize("algo", ["spo", pytest.param("dppo", marks=NIGHTLY)])
 def test_our_script_plays_and_exports_an_algorithm_from_its_checkpoint_alone(
     algo: str, trained: Callable[[str], Trained], tmp_path: Path
 ) -> None:

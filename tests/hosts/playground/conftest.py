@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: BSD-3-Clause
-"""The flag ``--nightly``, and stand-ins for the meshes of robots."""
+"""Stand-ins for the meshes of robots."""
 
 from __future__ import annotations
 
@@ -8,21 +8,6 @@ from pathlib import Path
 import pytest
 
 from tests.hosts.playground.standins import write_standins
-
-
-def pytest_addoption(parser: pytest.Parser) -> None:
-    parser.addoption("--nightly", action="store_true", help="also run the tests that compile every task")
-
-
-def pytest_configure(config: pytest.Config) -> None:
-    config.addinivalue_line("markers", "nightly: compiles many tasks, which takes minutes; runs with --nightly")
-
-
-def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
-    if not config.getoption("--nightly"):
-        for item in items:
-            if "nightly" in item.keywords:
-                item.add_marker(pytest.mark.skip(reason="needs --nightly"))
 
 
 @pytest.fixture(scope="session")

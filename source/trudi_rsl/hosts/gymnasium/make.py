@@ -96,7 +96,7 @@ def make_env(
         ) from error
     except gym.error.Error as error:
         raise ConfigError(
-            f"Gymnasium cannot make task {task!r}: {error} {nearest(task, latest_ids())} "
+            f"Gymnasium cannot make task {task!r}: {error} {nearest(task, latest_ids(), at_most=30)} "
             "A task of another package is named 'module:Env-v0'."
         ) from error
     except _OPTION_ERRORS as error:
