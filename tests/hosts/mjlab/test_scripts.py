@@ -113,7 +113,7 @@ def test_an_algorithm_trains_resumes_plays_and_exports(algo: str, play: ScriptHe
     if algo == "reppo":
         spec = read_checkpoint(run / "model_0.pt")["trudi_rsl"]
         assert (spec["policy"], spec["settings"]["entropy_target_per_dim"]) == ("gaussian", -0.5)
-        assert_acts_as(exported, exported.parents[1] / "model_0.pt")
+        assert_acts_as(exported, exported.parents[1] / "model_1.pt")
     if algo != "trudi":
         error = train_error(capsys, "--task", CARTPOLE, "--checkpoint", str(run), *SMALL_OVERRIDES)
         assert f"is a checkpoint of {algo}, not of trudi" in error

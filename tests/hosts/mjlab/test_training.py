@@ -93,7 +93,7 @@ def test_the_rough_g1_trains_exports_at_each_checkpoint_and_resumes_with_its_cur
     again = ("--agent.max-iterations", "1", "--agent.resume", "True", "--agent.run-name", "again")
     resumed = train(ROUGH + "-TruDi", *small, *again)
     assert resumed.name.endswith("_again")
-    infos = read_checkpoint(resumed / "model_1.pt")["infos"]
+    infos = read_checkpoint(resumed / "model_2.pt")["infos"]
     assert infos["env_state"]["common_step_counter"] == steps + 8
     assert infos["logger"]["tot_timesteps"] == 4 * (steps + 8)
 
