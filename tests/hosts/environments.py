@@ -48,7 +48,15 @@ class Host:
 HOSTS = {
     host.name: host
     for host in (
-        Host("isaaclab_2_3", "3.11", "isaaclab", "2.3.", "isaaclab-2.3.txt", ("3.0.1", "3.1.2"), ("test_scripts.py",)),
+        Host(
+            "isaaclab_2_3",
+            "3.11",
+            "isaaclab",
+            "2.3.",
+            "isaaclab-2.3.txt",
+            ("3.0.1", "3.1.2"),
+            ("test_scripts.py", "test_ppo_scripts.py"),
+        ),
         Host(
             "mjlab",
             "3.11",

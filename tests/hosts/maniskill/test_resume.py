@@ -16,7 +16,13 @@ from trudi_rsl.hosts.maniskill.env import ManiSkillVecEnv
 PUSH = "PushCube-v1"
 
 
-@pytest.mark.parametrize("task", [PUSH, "StackCube-v1", "TwoRobotPickCube-v1", "PlugCharger-v1"])
+@pytest.mark.parametrize(
+    "task",
+    [
+        *(PUSH, "TwoRobotPickCube-v1"),
+        *(pytest.param(task, marks=pytest.mark.nightly) for task in ("StackCube-v1", "PlugCharger-v1")),
+    ],
+)
 def test_resumed_episodes_continue_bitwise_in_another_process(task: str) -> None:
     env = ManiSkillVecEnv(task, 2, seed=1, max_episode_steps=8)
     env.episode_length_buf = torch.tensor([0, 3])

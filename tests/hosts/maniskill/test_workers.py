@@ -29,13 +29,13 @@ def children(parent: int) -> list[int]:
 def test_results_do_not_depend_on_the_number_of_workers() -> None:
     options = {"seed": 2, "max_episode_steps": 4, "env_kwargs": {"fail_at": 3}}
     recorded = []
-    for workers in (1, 2, 3):
+    for workers in (1, 3):
         env = ManiSkillVecEnv(SCRIPTED, 3, workers=workers, **options)
         env.episode_length_buf = torch.tensor([0, 1, 2])
         torch.manual_seed(0)
         recorded.append(record(env, actions_for(env, 6)))
         env.close()
-    assert recorded[0] == recorded[1] == recorded[2]
+    assert recorded[0] == recorded[1]
 
 
 def test_few_environments_need_no_workers_and_many_get_one_per_core(monkeypatch: pytest.MonkeyPatch) -> None:
