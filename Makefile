@@ -19,7 +19,7 @@ export PYTHONPATH := $(CURDIR)/source
 export PYTEST_WORKERS
 
 .DEFAULT_GOAL := help
-.PHONY: help install train benchmark test test-fast test-hosts lint format clean env-key
+.PHONY: help install train benchmark test test-fast test-hosts test-nightly lint format clean env-key
 
 help:  ## List the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-10s %s\n", $$1, $$2 }' Makefile
@@ -63,6 +63,9 @@ test: lint  ## Lint, then all tests: the core, RSL-RL's contract on each support
 
 test-hosts: $(STAMP)  ## The tests with real Isaac Lab and mjlab, each in an environment of its own
 	$(PY) -m nox --session hosts
+
+test-nightly: $(STAMP)  ## The tests of the hosts, also those that repeat a claim on further tasks and algorithms
+	$(PY) -m nox --session hosts -- --nightly
 
 test-fast: $(STAMP)  ## The tests that take seconds
 	$(PY) -m pytest -n $(PYTEST_WORKERS) --dist loadgroup -m "not slow"

@@ -30,6 +30,7 @@ def run_documented(words: list[str], folder: Path) -> Done:
 
 
 @pytest.mark.slow
+@pytest.mark.nightly
 def test_every_command_works(tmp_path: Path) -> None:
     documented = commands("Isaac Lab 3.0")
     assert len(documented) > 5

@@ -53,6 +53,7 @@ def deployment_script(onnxruntime_root: Path) -> str:
     return re.sub(r"^python ", f"{shlex.quote(sys.executable)} ", text, flags=re.M)
 
 
+@pytest.mark.nightly
 def test_every_command_and_program_of_the_page_on_deployment_works(tmp_path: Path) -> None:
     script = deployment_script(make_root(tmp_path / "onnxruntime"))
     assert script.count(sys.executable) >= 7
