@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: BSD-3-Clause
-"""Terminations are told apart from time limits by the best source that an environment has."""
+"""Terminations are distinguished from time limits by the best source that an environment has."""
 
 from __future__ import annotations
 

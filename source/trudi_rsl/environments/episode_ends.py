@@ -41,7 +41,7 @@ class EpisodeEnds(NamedTuple):
 def episode_ends(env: VecEnv | None, dones: Tensor, extras: Mapping[str, Any]) -> EpisodeEnds:
     """Return which of the episodes that ended in the last step of ``env`` terminated, and which were truncated.
 
-    The first of these that is present tells terminations apart:
+    Terminations are read from the first of these that is present:
 
     1. ``extras["terminated"]``, nonzero where an episode terminated, ``[E]``;
     2. no ``extras["time_outs"]``: all ended episodes terminated, as in tasks with a finite horizon;

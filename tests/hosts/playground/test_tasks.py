@@ -23,7 +23,7 @@ KINDS += ("WalkerWalk", "PointMass", "SwimmerSwimmer6")
 QUICK = ("PendulumSwingup", "ReacherEasy")
 
 
-def step_at_random(env: PlaygroundVecEnv, steps: int) -> None:
+def check_random_steps(env: PlaygroundVecEnv, steps: int) -> None:
     """Step with random actions and check that all outputs are finite."""
     for _ in range(steps):
         obs, rewards, dones, extras = env.step(2.0 * torch.rand(env.num_envs, env.num_actions) - 1.0)
@@ -81,21 +81,21 @@ def test_an_episode_of_a_real_task_starts_the_same_in_whatever_company() -> None
 @pytest.mark.parametrize("task", QUICK)
 def test_a_task_of_each_kind_steps(task: str) -> None:
     env = PlaygroundVecEnv(task, 2, episode_length=3)
-    step_at_random(env, 4)
+    check_random_steps(env, 4)
 
 
 @pytest.mark.nightly
 @pytest.mark.parametrize("task", sorted({*KINDS} - {*QUICK}))
 def test_a_task_of_each_further_kind_steps(task: str) -> None:
     env = PlaygroundVecEnv(task, 2, episode_length=3)
-    step_at_random(env, 4)
+    check_random_steps(env, 4)
 
 
 @pytest.mark.nightly
 @pytest.mark.parametrize("task", ["G1JoystickRoughTerrain", "T1JoystickFlatTerrain", "T1JoystickRoughTerrain"])
 def test_a_humanoid_steps_on_stand_in_meshes(task: str, menagerie: Path) -> None:
     env = PlaygroundVecEnv(task, 2, episode_length=3, menagerie=str(menagerie))
-    step_at_random(env, 4)
+    check_random_steps(env, 4)
 
 
 def test_the_names_that_the_host_claims_are_those_of_the_installed_playground() -> None:

@@ -73,9 +73,9 @@ def import_advice(task: str, error: BaseException) -> str | None:
         installed = version("mujoco")
     except PackageNotFoundError:
         return f"Task {task!r} needs MuJoCo. {how_to_install()}"
-    told = [link for link in chain[1:] if "pip install" in str(link)]
-    reason = told[-1] if told else innermost
-    remedy = "" if told else " An upgrade may have left parts of two versions: pip install --force-reinstall mujoco"
+    advice = [link for link in chain[1:] if "pip install" in str(link)]
+    reason = advice[-1] if advice else innermost
+    remedy = "" if advice else " An upgrade may have left parts of two versions: pip install --force-reinstall mujoco"
     return (
         f"Task {task!r} needs MuJoCo, and the installed version {installed} cannot be imported: "
         f"{type(reason).__name__}: {one_line(reason, 500)}{remedy}"

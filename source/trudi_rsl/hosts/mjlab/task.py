@@ -59,7 +59,7 @@ class Task:
     def may_have_trained(self, checkpoint: Path) -> bool:
         """Return whether a checkpoint is of this task as far as is known; tasks of a robot share a folder of runs.
 
-        PPO's checkpoints do not name their task. The settings of their run tell it apart if it has other observations
+        PPO's checkpoints do not name their task. The settings of their run identify it if it has other observations
         or another kind of terrain.
         """
         if not is_of_task(checkpoint, self.name):
