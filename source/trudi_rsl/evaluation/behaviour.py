@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from omegaconf import DictConfig
 from rich.table import Table
 from rsl_rl.env import VecEnv
 
@@ -173,17 +174,25 @@ def measure_behaviour(
     """
     if num_runs < 1:
         raise ConfigError(f"The number of runs must be at least 1, got {num_runs}.")
-    checkpoint, task, algorithm, sampler = subject.checkpoint, subject.task, subject.algorithm, sampler or SamplerCfg()
+    checkpoint, algorithm, sampler = subject.checkpoint, subject.algorithm, sampler or SamplerCfg()
     if sampler.sampler == "ode" and sampler.initial_latent is None and algorithm not in GAUSSIAN_POLICIES:
         sampler = replace(sampler, initial_latent="random")
-    cfg = load_run_settings(checkpoint, task, algorithm, [f"env.num_envs={num_runs}"], simulation.find_host(task))
-    cfg.env.env_kwargs = {**(cfg.env.env_kwargs or {}), **modes.fixed_start}
-    env = simulation.make_ending(task, cfg.env, device, seed)
+    env, cfg = fixed_start_env(subject, modes, simulation, num_runs, device, seed)
     policy = load_policy(checkpoint, algorithm, env, cfg.agent, sampler, device, simulation.make_runner)
     torch.manual_seed(seed)
     behaviour = Behaviour.classify(*record(env, policy, progress=progress), modes)
     env.close()  # pyright: ignore[reportAttributeAccessIssue]
     return PolicyBehaviour(subject, sampler, seed, modes, behaviour)
+
+
+def fixed_start_env(
+    subject: Subject, modes: BehaviourModes, simulation: Simulation, num_envs: int, device: str, seed: int
+) -> tuple[VecEnv, DictConfig]:
+    """Return environments of a policy's task whose episodes all start in the same state, and the run's settings."""
+    task, overrides = subject.task, [f"env.num_envs={num_envs}"]
+    cfg = load_run_settings(subject.checkpoint, task, subject.algorithm, overrides, simulation.find_host(task))
+    cfg.env.env_kwargs = {**(cfg.env.env_kwargs or {}), **modes.fixed_start}
+    return simulation.make_ending(task, cfg.env, device, seed), cfg
 
 
 def behaviour_figure(behaviour: Behaviour, modes: BehaviourModes, title: str) -> Figure:
