@@ -9,12 +9,16 @@ import statistics
 
 import pytest
 import yaml
-from report import PAGES, TABLE, VALUE, markdown, render
+from report import PAGES, SETTINGS_PAGE, TABLE, VALUE, markdown, render
 from results import ROOT, Results
 from robustness import memory_growth
 from runs import planned
 from scipy.stats import mannwhitneyu
+from settings_tables import SECTIONS, settings
 from tables import grouped, seconds_to
+
+from trudi_rsl.config.schema import GymnasiumEnvCfg, RunnerCfg
+from trudi_rsl.settings import TruDiCfg
 
 
 @pytest.mark.slow  # bootstrap intervals
@@ -25,8 +29,22 @@ def test_tables_and_marked_numbers_of_a_page_are_those_of_the_stored_results(nam
     assert render(page, Results()) == page
 
 
-def test_results_page_has_no_table_typed_by_hand() -> None:
-    page = TABLE.sub("", (ROOT / "docs" / "results.md").read_text(encoding="utf-8"))
+def test_the_page_of_settings_lists_the_fields_and_presets_of_the_code() -> None:
+    page = (ROOT / SETTINGS_PAGE).read_text(encoding="utf-8")
+    assert render(page, Results()) == page
+    listed = re.findall(r"^\| `(\w+)`", page, re.MULTILINE)
+    for cls in (TruDiCfg, RunnerCfg, GymnasiumEnvCfg):
+        assert cls.__dataclass_fields__.keys() <= set(listed)
+
+
+def test_every_row_of_a_setting_states_its_meaning() -> None:
+    for section in SECTIONS:
+        assert all(row["meaning, and source of the default"] for row in settings(Results(), section)), section
+
+
+@pytest.mark.parametrize("name", ["docs/results.md", SETTINGS_PAGE])
+def test_results_and_settings_have_no_table_typed_by_hand(name: str) -> None:
+    page = TABLE.sub("", (ROOT / name).read_text(encoding="utf-8"))
     assert not re.search(r"^\|", page, re.MULTILINE)
 
 

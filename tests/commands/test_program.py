@@ -18,7 +18,7 @@ from trudi_rsl.errors import CheckpointError, ConfigError
 ROOT = Path(__file__).resolve().parents[2]
 SOURCE = ROOT / "source"
 NEEDED = {"train": ["--task", "Hopper-v5"], "play": ["--task", "Hopper-v5"], "export": ["--checkpoint", "x"]}
-NEEDED |= {"chains": NEEDED["export"], "tasks": [], "sweep": ["x"]}
+NEEDED |= {"chains": NEEDED["export"], "tasks": [], "sweep": ["x"], "demo": []}
 
 WRONG = {
     "Unknown flag --checkpont.": [[name, *NEEDED.get(name, ["x"]), "--checkpont"] for name in program.COMMANDS],
@@ -31,6 +31,7 @@ WRONG = {
     ],
     "'hidden_dims'": [["train", "--task", "Hopper-v5", "--algo", "dppo", "agent.actor.hiden_dims=[8]"]],
     "'trudi'": [["train", "--task", "Hopper-v5", "--algo", "trudy"]],
+    "'halfcheetah'": [["demo", "half_cheetah"]],
 }
 """What a message contains to the arguments that it refuses."""
 

@@ -15,7 +15,7 @@ from omegaconf import DictConfig
 from rich.table import Table
 from rsl_rl.env import VecEnv
 
-from trudi_rsl.choices import MODE_RUNS
+from trudi_rsl.choices import MODE_RUNS, NAMES
 from trudi_rsl.errors import ConfigError
 from trudi_rsl.evaluation.episodes import Policy, progress_bar, start_episodes
 from trudi_rsl.evaluation.identify import Subject, load_run_settings
@@ -152,7 +152,7 @@ class PolicyBehaviour:
 
     def figure(self) -> Figure:
         """Return :func:`behaviour_figure` under a title."""
-        name = f"{self.subject.task}, {self.subject.algorithm}, {self.sampler.sampler}"
+        name = f"{self.subject.task}, {NAMES[self.subject.algorithm]}, {self.sampler.sampler.upper()}"
         return behaviour_figure(self.behaviour, self.modes, f"{name}: H = {_format_bits(self.behaviour.entropy)} bits")
 
 
@@ -210,12 +210,13 @@ def behaviour_figure(behaviour: Behaviour, modes: BehaviourModes, title: str) ->
         plane.plot(*path.T, **style)
         plane.plot(*path[-1], marker=".", markersize=3, **style)
         over_time.plot(modes.coordinate(run), **style)
+    total = len(behaviour.modes)
     for name, count in behaviour.counts.items():
-        plane.plot([], [], color=colors[name], label=f"{name}: {count} runs")
+        plane.plot([], [], color=colors[name], label=f"{name}: {count} of {total}")
     if behaviour.failures:
-        plane.plot([], [], color=FAILURE_COLOR, label=f"{FAILURE}: {behaviour.failures} runs")
-    plane.legend(frameon=False, fontsize="x-small", loc="best")
-    plane.set_aspect("equal", adjustable="datalim")
+        plane.plot([], [], color=FAILURE_COLOR, label=f"{FAILURE}: {behaviour.failures} of {total}")
+    figure.legend(loc="outside lower center", ncols=len(modes.outlines) + 3, frameon=False, fontsize="small")
+    plane.set_aspect("equal", adjustable="box")
     plane.autoscale_view()
     style_axes(plane, "x (m)", "y (m)", grid=False)
     over_time.axhline(0.0, color="0.8", linewidth=0.8, zorder=0)
