@@ -9,12 +9,12 @@ import statistics
 
 import pytest
 import yaml
-from report import PAGES, SETTINGS_PAGE, TABLE, VALUE, markdown, render
+from code_tables import SECTIONS, settings
+from report import CODE_PAGES, PAGES, TABLE, VALUE, markdown, render
 from results import ROOT, Results
 from robustness import memory_growth
 from runs import planned
 from scipy.stats import mannwhitneyu
-from settings_tables import SECTIONS, settings
 from tables import grouped, seconds_to
 
 from trudi_rsl.config.schema import GymnasiumEnvCfg, RunnerCfg
@@ -29,9 +29,14 @@ def test_tables_and_marked_numbers_of_a_page_are_those_of_the_stored_results(nam
     assert render(page, Results()) == page
 
 
-def test_the_page_of_settings_lists_the_fields_and_presets_of_the_code() -> None:
-    page = (ROOT / SETTINGS_PAGE).read_text(encoding="utf-8")
+@pytest.mark.parametrize("name", CODE_PAGES)
+def test_tables_from_the_code_are_those_of_this_code(name: str) -> None:
+    page = (ROOT / name).read_text(encoding="utf-8")
     assert render(page, Results()) == page
+
+
+def test_the_page_of_settings_lists_every_field() -> None:
+    page = (ROOT / CODE_PAGES[0]).read_text(encoding="utf-8")
     listed = re.findall(r"^\| `(\w+)`", page, re.MULTILINE)
     for cls in (TruDiCfg, RunnerCfg, GymnasiumEnvCfg):
         assert cls.__dataclass_fields__.keys() <= set(listed)
@@ -42,7 +47,7 @@ def test_every_row_of_a_setting_states_its_meaning() -> None:
         assert all(row["meaning, and source of the default"] for row in settings(Results(), section)), section
 
 
-@pytest.mark.parametrize("name", ["docs/results.md", SETTINGS_PAGE])
+@pytest.mark.parametrize("name", ["docs/results.md", CODE_PAGES[0]])
 def test_results_and_settings_have_no_table_typed_by_hand(name: str) -> None:
     page = TABLE.sub("", (ROOT / name).read_text(encoding="utf-8"))
     assert not re.search(r"^\|", page, re.MULTILINE)

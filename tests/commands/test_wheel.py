@@ -23,7 +23,6 @@ QUICK_START = f"""
 trudi --help
 trudi tasks pendulum
 trudi demo --episodes 5
-trudi play --checkpoint logs/demo/planar_obstacle --episodes 2
 trudi train --task {TASK} --seed 1 --max_iterations 2 {SMALL}
 trudi train --task {TASK} --resume --max_iterations 4 {SMALL}
 trudi play --task {TASK} --episodes 2

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: BSD-3-Clause
-"""Tables of docs/settings.md: every setting, from the dataclasses that define it, and what the presets set."""
+"""Tables from the code: every setting, from the dataclass that defines it; the presets; the policies that it brings."""
 
 from __future__ import annotations
 
@@ -21,6 +21,8 @@ from trudi_rsl.config.presets import CONFIG_DIR
 from trudi_rsl.config.schema import EnvCfg, GymnasiumEnvCfg, RunnerCfg
 from trudi_rsl.hosts.maniskill.host import ManiSkillEnvCfg
 from trudi_rsl.hosts.playground.host import PlaygroundEnvCfg
+from trudi_rsl.pretrained import NAMES as PRETRAINED
+from trudi_rsl.pretrained import find_pretrained
 from trudi_rsl.settings import SETTINGS, DPPOCfg, TruDiCfg
 
 SECTIONS: dict[str, type] = {
@@ -76,6 +78,18 @@ def presets(_: Results) -> list[dict[str, str]]:
         rows.append(
             {"preset": f"`{file.stem}`", "tasks": "; ".join(tasks[file.stem]), "sets": ", ".join(base + values)}
         )
+    return rows
+
+
+def pretrained(_: Results) -> list[dict[str, str]]:
+    """Return a row for each policy that comes with the package."""
+    rows = []
+    for found in map(find_pretrained, PRETRAINED):
+        returns = f"{found.return_mean:.4g} +- {found.return_std:.2g} ({found.episodes} episodes)"
+        row = {"policy": f"`{found.name}`", "trained by": f"`{found.command}`", "env steps": f"{found.env_steps:,}"}
+        row |= {"minutes, one thread": f"{found.minutes:g}", "return": returns}
+        behaviours = ", ".join(f"{name} {count}" for name, count in found.behaviours.items())
+        rows.append(row | {"behaviours": behaviours or "-", "date": found.date})
     return rows
 
 
@@ -141,4 +155,4 @@ def flat(section: dict[str, Any], prefix: str = "") -> list[tuple[str, Any]]:
     return found
 
 
-SETTINGS_TABLES = {"settings": settings, "presets": presets}
+CODE_TABLES = {"settings": settings, "presets": presets, "pretrained": pretrained}
