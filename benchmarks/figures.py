@@ -28,6 +28,8 @@ PARTS = {"simulate": "#8a8a8a", "sample": "#7fb3e6", "store": "#c9c9c9", "target
 PARTS |= {"critic step": "#d9822b", "actor step": "#1f5fbf", "update": "#d9b48f"}
 """Colours of an iteration's parts."""
 QUARTILES = (0.25, 0.75)
+POINTS = 60
+"""Points of a curve."""
 SMOOTHED = 25
 """Neighbours on either side in a running median."""
 LEGEND_SIZES = {"fontsize": 9, "title_fontsize": 9}
@@ -119,13 +121,14 @@ def curves(
     quantile to another, by default from the lowest to the highest. Medians end at ``end`` or at each line's shortest
     run.
     """
-    columns = 2 if len(tasks) * len(against) % 2 == 0 else len(tasks)
-    figure, axes = panels(len(tasks) * len(against) // columns, columns, 4.4, 3.1)
+    count = len(tasks) * len(against)
+    columns = 2 if count % 2 == 0 else count
+    figure, axes = panels(count // columns, columns, *((6.6, 4.0) if count == 1 else (4.4, 3.2)))
     for axis, (task, x) in zip(axes.flat, itertools.product(tasks, against), strict=True):
         medians: dict[str, np.ndarray] = {}
         for label, (color, runs) in tasks[task].items():
             places = [tables.steps_of(run) / 1e3 if x == "env_steps" else np.array(run[x]) for run in runs]
-            grid = np.linspace(max(of[0] for of in places), end or min(of[-1] for of in places), 100)
+            grid = np.linspace(max(of[0] for of in places), end or min(of[-1] for of in places), POINTS)
             values = [np.interp(grid, of, run["returns"]) for of, run in zip(places, runs, strict=True)]
             medians[label] = np.median(values, axis=0)
             axis.plot(grid, medians[label], color=color, lw=2, label=label)
@@ -137,7 +140,8 @@ def curves(
     for axis in axes[:, 0]:
         axis.set_ylabel("training return")
     seeds = "quartiles" if shade == QUARTILES else "lowest to highest"
-    save(figure, path, note=f"lines: medians over seeds of the mean of 100 episodes; shades: {seeds}")
+    note = f"lines: medians over seeds of the mean of 100 episodes; shades: {seeds}"
+    save(figure, path, columns=3 if count == 1 else 4, note=note)
 
 
 def leave_out_dips(axis: Axes, medians: dict[str, np.ndarray]) -> None:
@@ -256,7 +260,7 @@ def long_runs(runs: Runs, path: Path) -> None:
 def speed_sampling(runs: dict[str, Record], path: Path) -> None:
     """Draw milliseconds per action batch against environments, one panel per run and one colour per ``N``."""
     runs = {label: run for label, run in runs.items() if run.get("sampling")}
-    figure, axes = panels(1, len(runs), 4.6, 3.6)
+    figure, axes = panels(1, len(runs), 6.6, 4.4)
     for axis, (label, run) in zip(axes[0], runs.items(), strict=True):
         lines: dict[tuple[str, str], list[tuple[int, Record]]] = {}
         for cell in run["sampling"].values():
