@@ -87,7 +87,7 @@ def pretrained(_: Results) -> list[dict[str, str]]:
     for found in map(find_pretrained, PRETRAINED):
         returns = f"{found.return_mean:.4g} +- {found.return_std:.2g} ({found.episodes} episodes)"
         row = {"policy": f"`{found.name}`", "trained by": f"`{found.command}`", "env steps": f"{found.env_steps:,}"}
-        row |= {"minutes, one thread": f"{found.minutes:g}", "return": returns}
+        row["return"] = returns
         behaviours = ", ".join(f"{name} {count}" for name, count in found.behaviours.items())
         rows.append(row | {"behaviours": behaviours or "-", "date": found.date})
     return rows

@@ -29,7 +29,7 @@ from trudi_rsl.choices import MODE_RUNS
 from trudi_rsl.config import load_params
 from trudi_rsl.config.run_folder import newest_checkpoint
 from trudi_rsl.deploy import ExportOptions, export_checkpoint
-from trudi_rsl.deploy.provenance import commit, machine
+from trudi_rsl.deploy.provenance import commit
 from trudi_rsl.evaluation.deployed import DeployedPolicy, deployed_behaviour
 from trudi_rsl.evaluation.episodes import evaluate
 from trudi_rsl.evaluation.identify import load_run_settings, read_subject
@@ -47,8 +47,9 @@ def make(name: str) -> Record:
     """Train one policy, write its files, and return its entry of the provenance."""
     task, seed = TRAINED[name]
     flags = ["train", "--task", task, "--seed", str(seed), "--device", "cpu"]
+    trained_at = commit() or ""  # before this changes the checkout
     with tempfile.TemporaryDirectory() as folder:
-        run, seconds = train([sys.executable, str(ROOT / "scripts" / f"{flags[0]}.py"), *flags[1:]], Path(folder))
+        run, _ = train([sys.executable, str(ROOT / "scripts" / f"{flags[0]}.py"), *flags[1:]], Path(folder))
         trained, params = newest_checkpoint(run), load_params(run)
         content = read_checkpoint(trained)
         checkpoint, onnx = FOLDER / f"{name}.pt", FOLDER / f"{name}.onnx"
@@ -62,11 +63,9 @@ def make(name: str) -> Record:
         "seed": seed,
         "iteration": content["iter"],
         "env_steps": iterations * params.agent.num_steps_per_env * params.env.num_envs,
-        "minutes": round(seconds / 60.0, 1),
-        "machine": machine(),
         "date": date.today().isoformat(),
         "version": __version__,
-        "commit": commit() or "",
+        "commit": trained_at,
         **measure(name, checkpoint, onnx),
     }
 

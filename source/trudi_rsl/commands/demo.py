@@ -49,8 +49,7 @@ def main(argv: Sequence[str]) -> None:
     packages.require("The demo", *needed)
     folder = args.output or Path("logs", "demo", args.policy)
     checkpoint, onnx = copy_files(pretrained, folder)
-    minutes = f"{pretrained.minutes:.0f} minutes on one CPU thread"
-    print(f"{pretrained.task}: TruDi after {pretrained.env_steps:,} environment steps, {minutes}.")
+    print(f"{pretrained.task}: TruDi after {pretrained.env_steps:,} environment steps, seed {pretrained.seed}.")
     print(f"{episodes} episodes with {onnx} in ONNX Runtime:", flush=True)
     show = show_paths if args.policy == PLANAR else show_episodes
     show(checkpoint, onnx, episodes, args.seed)
@@ -61,7 +60,7 @@ def main(argv: Sequence[str]) -> None:
         f"Next:\n  trudi play --checkpoint {quoted} --episodes 10\n"
         + (f"  trudi chains --checkpoint {quoted} env.env_kwargs.fixed_start=true\n" if args.policy == PLANAR else "")
         + f"  trudi latency {shlex.quote(str(onnx))}\n"
-        f"  {pretrained.command}    # {minutes}\n"
+        f"  {pretrained.command}    # minutes on one core\n"
         f"Background: {PAGES[args.policy]}"
     )
 

@@ -30,9 +30,6 @@ class Pretrained:
     """The last iteration of its training."""
     env_steps: int
     """Environment steps of its training."""
-    minutes: float
-    """Minutes of its training, compiling included, on one thread of ``machine``."""
-    machine: str
     date: str
     """Day of its training, ``YYYY-MM-DD``."""
     version: str
