@@ -1,6 +1,7 @@
 #!/usr/bin/env bash
 # The W&B writers of rsl-rl-lib 4.0.1, 5.0.1 and 5.4.2 pass wandb.Settings(start_method="thread"), which wandb refuses from
 # 0.29.0 on (0.28.2 took it), so that the logger "wandb" ends training at its start. rsl-rl-lib 5.5.1 passes no such option.
+# mjlab 1.6.0 pins 5.4.2, requires wandb>=0.22.3 and logs to it by default, so that a fresh installation meets this.
 # Consequence here: docs/log.md names the versions, and the refusal is one line.
 set -euo pipefail
 folder=$(mktemp -d)
