@@ -85,7 +85,7 @@ def pretrained(_: Results) -> list[dict[str, str]]:
     """Return a row for each policy that comes with the package."""
     rows = []
     for found in map(find_pretrained, PRETRAINED):
-        returns = f"{found.return_mean:.4g} +- {found.return_std:.2g} ({found.episodes} episodes)"
+        returns = f"{found.return_mean:.2f} +- {found.return_std:.2f} ({found.episodes} episodes)"
         row = {"policy": f"`{found.name}`", "trained by": f"`{found.command}`", "env steps": f"{found.env_steps:,}"}
         row["return"] = returns
         behaviours = ", ".join(f"{name} {count}" for name, count in found.behaviours.items())

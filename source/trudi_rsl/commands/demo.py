@@ -22,8 +22,8 @@ from trudi_rsl.pretrained import NAMES, Pretrained, find_pretrained
 PLANAR, CHEETAH = NAMES
 EPISODES = {PLANAR: MODE_RUNS, CHEETAH: 3}
 """Default numbers of episodes."""
-VIDEO_STEPS = 300
-"""Length of the video in steps; rendering without a GPU takes seconds per hundred."""
+VIDEO_STEPS = 150
+"""Length of the video in steps; without a GPU, MuJoCo renders about twenty per second."""
 PAGES = {PLANAR: "docs/multimodality.md", CHEETAH: "docs/deployment.md"}
 
 
@@ -55,7 +55,7 @@ def main(argv: Sequence[str]) -> None:
     show(checkpoint, onnx, episodes, args.seed)
     quoted = shlex.quote(str(folder))
     print(
-        f"Recorded with the policy: {pretrained.return_mean:.4g} +- {pretrained.return_std:.2g} over "
+        f"Recorded with the policy: {pretrained.return_mean:.2f} +- {pretrained.return_std:.2f} over "
         f"{pretrained.episodes} episodes.\n"
         f"Next:\n  trudi play --checkpoint {quoted} --episodes 10\n"
         + (f"  trudi chains --checkpoint {quoted} env.env_kwargs.fixed_start=true\n" if args.policy == PLANAR else "")
