@@ -12,7 +12,13 @@ from rsl_rl.env import VecEnv
 from tensordict import TensorDict
 from torch import Tensor
 
-from trudi_rsl.acceleration import Accelerator, network_precision, set_matmul_precision
+from trudi_rsl.acceleration import (
+    Accelerator,
+    describe_precision,
+    network_precision,
+    resolve_precision,
+    set_matmul_precision,
+)
 from trudi_rsl.algorithms.learner import Learner
 from trudi_rsl.algorithms.metrics import reduce_metrics, reduce_minibatches, rollout_metrics
 from trudi_rsl.algorithms.nonfinite import UpdateGuard, filter_nonfinite
@@ -91,7 +97,8 @@ class TruDi:
         self._sample = accelerator.capture("sampling", accelerator.compile("sampling", self._sampled))
         self.is_main_process = not multi_gpu_cfg or multi_gpu_cfg["global_rank"] == 0
         self.guard = UpdateGuard(cfg.max_skipped_updates)
-        self._startup_message = accelerator.describe() if self.is_main_process else ""
+        described = accelerator.describe() + describe_precision(cfg.precision, device)
+        self._startup_message = described if self.is_main_process else ""
         self.learning_rate = cfg.learning_rate
         self._value_range_chosen = cfg.value_range != "auto"
         self._collecting = False
@@ -218,9 +225,7 @@ class TruDi:
         if not self._can_learn:
             return
         if isinstance(self.cfg, TrustRegionCfg) and not self._replay_checked:
-            first_obs = self.storage.actor_obs[0].clone()
-            raise_if_replay_differs(self.actor_critic.actor, first_obs, self._sample, self.cfg.precision)
-            self._replay_checked = True
+            self._check_replay(self.cfg.kl_bound)
         critic = self.actor_critic.critic
         hl_gauss = critic.hl_gauss
         if not self._value_range_chosen:
@@ -232,6 +237,14 @@ class TruDi:
         if self.cfg.value_range == "auto":
             targets, valid = self.storage.targets, self.storage.target_valid
             self._widen(*widened_range(hl_gauss.vmin, hl_gauss.vmax, targets, valid))
+
+    def _check_replay(self, kl_bound: float) -> None:
+        precision = resolve_precision(self.cfg.precision, self.device)
+        obs = self.storage.actor_obs[0].clone()
+        error = raise_if_replay_differs(self.actor_critic.actor, obs, self._sample, precision, kl_bound)
+        self._replay_checked = True
+        if precision != "fp32" and self.is_main_process:
+            logger.info("In %s, rounding changes the path KL by up to %.1e nats of %g.", precision, error, kl_bound)
 
     def _widen(self, low: Tensor, high: Tensor) -> None:
         """Widen the critic's value range, unless ``[low, high]`` lies inside it."""
