@@ -31,7 +31,7 @@ class Reports:
 
     def __init__(self, task: str, simulation: Simulation, device: jax.Device) -> None:
         self.task = task
-        self._device, self._on_cpu = device, device.platform == "cpu"
+        self._device, self.on_cpu = device, device.platform == "cpu"
         self._success = simulation.success
         self._metrics = simulation.metrics
         self._copied: tuple[jax.Array, jax.Array] | None = None
@@ -49,7 +49,7 @@ class Reports:
                 environments cannot go on: all are affected, or one again in the first step after its restart.
         """
         self._steps += 1
-        if immediately or self._on_cpu:
+        if immediately or self.on_cpu:
             totals, faults = np.asarray(carry.totals), np.asarray(carry.faults)
             if totals[0] or faults[0]:
                 carry = self._cleared(carry)
