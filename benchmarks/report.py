@@ -16,7 +16,7 @@ from figures import draw_all
 from results import ROOT, Results
 from tables import TABLES, Rows, values
 
-PAGES = ("docs/results.md", "docs/multimodality.md", "README.md")
+PAGES = ("README.md", *(f"docs/{name}.md" for name in ("results", "multimodality", "playground", "maniskill")))
 TABLE = re.compile(r"(<!-- table: (\w+)([^>]*?) -->\n).*?(<!-- end of table -->)", re.DOTALL)
 VALUE = re.compile(r"[-\w.]+(<!-- value: ([\w.]+) -->)")
 
