@@ -4,24 +4,29 @@
     python benchmarks/learning.py --workers 2
     python benchmarks/learning.py --tables isaaclab
     python benchmarks/learning.py --tables mjlab
+    python benchmarks/learning.py --tables playground
+    python benchmarks/learning.py --tables maniskill
+    python benchmarks/learning.py --tables humanoidbench
     python benchmarks/learning.py --tables multimodality
 
 Every run is the command that a user would type, on one thread. A run with a stored record is skipped, so an interrupted
-benchmark continues. ``isaaclab`` and ``mjlab`` need the Python of an environment with this package and the host, and
+benchmark continues. The tables named after a host need the Python of an environment with this package and the host, and
 ``isaaclab`` needs ISAACSIM_ASSET_ROOT, a folder with the robots' assets (tests/hosts/isaaclab_3_0/assets builds one).
 """
 
 from __future__ import annotations
 
+import functools
 import resource
 import statistics
 import sys
 import tempfile
+from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
 import torch
-from results import ROOT, Record, versions
+from results import PACKAGES, ROOT, Record, versions
 from runs import LOGGED, QUICK_ITERATIONS, Job, learning_curve, main, settings_of, train
 
 from trudi_rsl.config import load_params
@@ -59,6 +64,12 @@ BEHAVIOUR_SAMPLERS = {
     "SDE": SamplerCfg("sde"),
 }
 """Only policies with a score have a score scale c."""
+HOSTS = {
+    "playground": ("torch", "rsl-rl-lib", "playground", "jax", "mujoco-mjx"),
+    "maniskill": ("torch", "rsl-rl-lib", "mani-skill", "sapien", "gymnasium"),
+    "humanoidbench": ("torch", "rsl-rl-lib", "humanoid-bench", "gymnasium", "mujoco"),
+}
+"""Tables of other hosts, whose slow simulators evaluate exported policies only, and the packages that matter there."""
 GAUSSIAN_BEHAVIOUR_SAMPLERS = {"mean": SamplerCfg("ode"), "sample": SamplerCfg("sde")}
 PICTURED = {("trudi", "preset"): "trudi", ("trudi", "alpha from 0.01"): "trudi_alpha", ("reppo", "preset"): "reppo"}
 """Algorithm and variant of the runs whose first seed is drawn, and the suffix of their picture."""
@@ -66,15 +77,16 @@ NUM_CHAINS = 4000
 ANT_PARTS = ("reward_survive", "reward_ctrl", "reward_forward", "reward_contact")
 
 
-def evaluate_run(run: Path) -> dict[str, list[float]]:
-    """Return the episode returns of the trained policy with each of its samplers."""
+def evaluate_run(run: Path, kept: Sequence[str] = tuple(SAMPLERS)) -> dict[str, list[float]]:
+    """Return the episode returns of the trained policy with those of its samplers that are kept."""
     subject, cfg = read_subject(newest_checkpoint(run)), EvaluationCfg(EPISODES, seed=EVALUATION_SEED)
     samplers = GAUSSIAN_SAMPLERS if subject.algorithm in GAUSSIAN_POLICIES else SAMPLERS
-    return {name: Evaluation(subject, sampler, cfg, SIMULATION).run().returns for name, sampler in samplers.items()}
+    chosen = {name: sampler for name, sampler in samplers.items() if name in kept}
+    return {name: Evaluation(subject, sampler, cfg, SIMULATION).run().returns for name, sampler in chosen.items()}
 
 
-def measure(job: Job) -> Record:
-    """Train and evaluate one run and return its record."""
+def measure(job: Job, packages: Sequence[str] = PACKAGES, samplers: Sequence[str] = tuple(SAMPLERS)) -> Record:
+    """Train one run, evaluate it with ``samplers``, and return its record, with the versions of ``packages``."""
     with tempfile.TemporaryDirectory() as folder:
         run, seconds = train(job.command("agent.evaluation_episodes=null"), Path(folder))
         log = read_run(run, LOGGED)
@@ -90,8 +102,8 @@ def measure(job: Job) -> Record:
             "mean": {tag: float(values.mean()) for tag, (_, values) in sorted(log.scalars.items())},
             "clipped_targets_max": None if clipped is None else float(clipped[1].max()),
             "wall_clock_s": round(seconds, 1),
-            "evaluation": evaluate_run(run),
-            "versions": versions(),
+            "evaluation": evaluate_run(run, samplers),
+            "versions": versions(*packages),
         }
 
 
@@ -212,4 +224,6 @@ def ant_baselines(quick: bool) -> Record:
 if __name__ == "__main__":
     tables = {f"learning/{table}": measure for table in TABLES} | {"multimodality": measure_multimodality}
     tables |= {"isaaclab": measure_isaaclab, "mjlab": measure_mjlab}
+    measure_exported = functools.partial(measure, samplers=[EXPORTED])
+    tables |= {host: functools.partial(measure_exported, packages=packages) for host, packages in HOSTS.items()}
     main(__doc__, tables, {"ant_baselines": ant_baselines}, workers=2)

@@ -5,11 +5,15 @@ from __future__ import annotations
 
 import argparse
 import os
+import sys
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any, NoReturn
 
 from trudi_rsl.errors import ConfigError, nearest
+
+PROGRAM = (sys.executable, "-m", "trudi_rsl")
+"""The command ``trudi``, for a process of its own."""
 
 
 class Parser(argparse.ArgumentParser):

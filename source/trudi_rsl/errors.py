@@ -5,7 +5,9 @@ from __future__ import annotations
 
 import contextlib
 import difflib
+import re
 from collections.abc import Iterable, Iterator
+from contextvars import ContextVar
 from pathlib import Path
 from typing import ClassVar
 
@@ -78,26 +80,31 @@ def nearest(name: str, known: Iterable[str], limit: int = 3, prefix: str = "", a
     return f"Known: {', '.join(names[:at_most])}{more}."
 
 
-_as_override = False
+_users_write_overrides: ContextVar[bool] = ContextVar("users_write_overrides", default=False)
 
 
-def name_settings_as_overrides() -> None:
-    """Let :func:`setting` write overrides from now on, as a program does whose users set values in that way."""
-    global _as_override
-    _as_override = True
+@contextlib.contextmanager
+def settings_as_overrides() -> Iterator[None]:
+    """Let :func:`setting` write overrides inside the block, which is a command whose users set values in that way."""
+    token = _users_write_overrides.set(True)
+    try:
+        yield
+    finally:
+        _users_write_overrides.reset(token)
 
 
 def setting(name: str, value: str = "") -> str:
     """Return how the user writes a setting of the runner's configuration, and a value for it if one is passed.
 
-    That is an override, ``agent.algorithm.kl_bound=0.2``, in programs that take those, and otherwise a key of the
-    dict that RSL-RL's runner takes, ``train_cfg["algorithm"]["kl_bound"] = 0.2``.
+    That is an override, ``agent.algorithm.kl_bound=0.2``, inside of :func:`settings_as_overrides`, and otherwise a key
+    of the dict that RSL-RL's runner takes, ``train_cfg["algorithm"]["kl_bound"] = 0.2``.
 
     Args:
         name: Path of the setting, ``algorithm.kl_bound``.
-        value: In Python's spelling.
+        value: In Python's spelling, as ``0.2``, ``[-1.0, 1.0]`` or ``'auto'``.
     """
-    if _as_override:
-        return f"agent.{name}" + (f"={value.replace(' ', '')}" if value else "")
+    if _users_write_overrides.get():
+        spelled = {"True": "true", "False": "false", "None": "null"}.get(value, re.sub(r"[\s'\"]", "", value))
+        return f"agent.{name}" + (f"={spelled}" if value else "")
     keys = "".join(f'["{part}"]' for part in name.split("."))
     return f"train_cfg{keys}" + (f" = {value}" if value else "")

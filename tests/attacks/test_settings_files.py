@@ -16,12 +16,12 @@ import yaml
 from tests.attacks.hostile import refused, snapshot
 from trudi_rsl.commands.sweep import launcher_options
 from trudi_rsl.config import compose, load_params
+from trudi_rsl.config.compose import find_played
 from trudi_rsl.config.event_file import RunError, read_run
 from trudi_rsl.config.schema import GymnasiumEnvCfg
 from trudi_rsl.config.yaml_file import read_foreign_yaml
 from trudi_rsl.errors import CheckpointError, ConfigError
 from trudi_rsl.evaluation.comparison import read_ranges
-from trudi_rsl.evaluation.identify import find_played
 from trudi_rsl.experiments.experiment import load_experiment, plan, try_tasks
 from trudi_rsl.experiments.job import RECORD_FILE, Job
 from trudi_rsl.hosts.registry import make_env

@@ -16,7 +16,9 @@ from trudi_rsl.config.run_folder import (
     find_checkpoints,
     find_runs,
     one_checkpoint,
+    select_checkpoint,
 )
+from trudi_rsl.config.schema import ANY_CHECKPOINT
 from trudi_rsl.errors import CheckpointError, ConfigError
 
 ODD_NAME = "2026-01-03_00-00-00_kl=0.1+eps(2)"
@@ -67,6 +69,8 @@ def test_of_several_runs_a_command_that_takes_one_policy_uses_the_newest_and_say
 def test_a_run_is_loaded_by_its_name_as_printed_or_by_a_regular_expression(experiment: Path) -> None:
     assert find_checkpoint(experiment, ODD_NAME).parent.name == ODD_NAME
     assert find_checkpoint(experiment, ".*-02_").parent.name == NAMES[1]
+    printed = str(experiment / ODD_NAME)
+    assert select_checkpoint(experiment.parent / "other", printed, ANY_CHECKPOINT).parent.name == ODD_NAME
     with pytest.raises(CheckpointError, match=f"matches '2026-02'.*{NAMES[1]}"):
         find_checkpoint(experiment, "2026-02")
 

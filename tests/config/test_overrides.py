@@ -19,7 +19,10 @@ TASK = "Pendulum-v1"
 needs_ppo = pytest.mark.skipif(not PPO_MODELS, reason="the settings of PPO are written for RSL-RL 5")
 
 
-@pytest.mark.parametrize("text", ["~/robot.xml", "héllo", "a#b", "a,b", "it's", "100 %", "x y", "a=b", "C:\\robots"])
+TEXTS = ["~/robot.xml", "héllo", "a#b", "a,b", "it's", "100 %", "x y", "a=b", "C:\\robots", "a[0]", "a(b)", "x,[1]"]
+
+
+@pytest.mark.parametrize("text", TEXTS)
 def test_text_for_a_tasks_constructor_arrives_as_it_was_written(text: str) -> None:
     assert compose(TASK, overrides=[f"env.env_kwargs.name={text}"]).env.env_kwargs.name == text
 

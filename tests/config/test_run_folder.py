@@ -87,7 +87,7 @@ def test_a_checkpoint_is_a_file_a_run_folder_or_a_regular_expression(
     assert by_name == run.relative_to(tmp_path) / "model_0.pt"
     assert resolve(resume=True, load_checkpoint=str(run / "model_0.pt")) == run / "model_0.pt"
     assert resolve(resume=True, load_checkpoint=str(run)) == run / "model_5.pt"
-    with pytest.raises(CheckpointError, match=r"No checkpoint at .*model_9\.pt"):
+    with pytest.raises(CheckpointError, match=r"Nothing at .*model_9\.pt"):
         resolve(resume=True, load_checkpoint=str(run / "model_9.pt"))
 
 

@@ -4,10 +4,18 @@
 from __future__ import annotations
 
 import functools
+from collections.abc import Iterator
 
 import pytest
 
 from tests.health.unhealthy_runs import HEALTHY_ITERATIONS, PROBLEMS, Trained, Unhealthy, train
+from trudi_rsl.errors import settings_as_overrides
+
+
+@pytest.fixture(autouse=True)
+def as_in_a_command() -> Iterator[None]:
+    with settings_as_overrides():
+        yield
 
 
 @pytest.fixture(scope="session")

@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import contextvars
 import itertools
 import re
 from pathlib import Path
@@ -20,6 +21,7 @@ from trudi_rsl.health.checkup import examine_run
 from trudi_rsl.health.rules import MIN_KEPT
 from trudi_rsl.health.simulator_rules import DRIFT_ITERATIONS
 
+SETTINGS_OF_KL = {"kl_bound": 0.1, "learning_rate": 3e-4, "num_learning_epochs": 4, "num_mini_batches": 16}
 PAGE = Path(__file__).resolve().parents[2] / "docs" / "health.md"
 
 
@@ -115,16 +117,21 @@ def test_a_kl_that_returns_to_its_bound_violates_nothing_however_fast_lambda_can
 
 
 def test_a_kl_far_above_its_bound_is_found_in_five_iterations_and_a_falling_one_is_not() -> None:
-    settings = {"kl_bound": 0.1, "learning_rate": 3e-4, "num_learning_epochs": 4, "num_mini_batches": 16}
-
     def found(*path_kl: float) -> dict[str, Finding]:
-        return examine(History(np.arange(len(path_kl)), {"path_kl": np.array(path_kl)}, settings))
+        return examine(History(np.arange(len(path_kl)), {"path_kl": np.array(path_kl)}, SETTINGS_OF_KL))
 
     finding = found(0.11, 0.44, 0.83, 1.05, 1.27)["KL far above eps"]
     assert "1.27 nats, 13 times eps = 0.1" in finding.what and finding.since == 3
     assert "agent.algorithm.learning_rate=0.0001" in finding.remedy
     assert found(0.12, 1.27, 1.05, 0.83, 0.75) == {}
     assert found(1.27, 1.27) == {}
+
+
+def test_a_remedy_names_keys_of_the_runners_dict_where_no_command_runs() -> None:
+    history = History(np.arange(5), {"path_kl": np.array([0.11, 0.44, 0.83, 1.05, 1.27])}, SETTINGS_OF_KL)
+    remedy = contextvars.Context().run(examine, history)["KL far above eps"].remedy
+    assert 'train_cfg["algorithm"]["learning_rate"] = 0.0001' in remedy
+    assert "agent.algorithm" not in remedy
 
 
 def test_a_kl_far_above_its_bound_is_one_finding_however_long_it_lasts() -> None:

@@ -17,6 +17,9 @@ from tensordict import TensorDict
 import trudi_rsl
 from trudi_rsl import errors
 from trudi_rsl.checkpoints.file import read_checkpoint
+from trudi_rsl.commands import program, train
+from trudi_rsl.config import compose
+from trudi_rsl.config.overrides import parse_overrides
 from trudi_rsl.config.swap import replace_ppo_settings, trudi_cfg
 from trudi_rsl.environments.action_bounds import action_bounds
 from trudi_rsl.errors import ConfigError
@@ -25,7 +28,8 @@ from trudi_rsl.settings import TruDiCfg
 
 pytestmark = pytest.mark.skipif(POLICY_STYLE, reason="RSL-RL 3 passes its policy section to the algorithm")
 
-PAGE = Path(__file__).resolve().parents[2] / "docs" / "your_own_environment.md"
+ROOT = Path(__file__).resolve().parents[2]
+README, PAGE = ROOT / "README.md", ROOT / "docs" / "your_own_environment.md"
 EXAMPLE: dict[str, Any] = {"__name__": "example"}
 BLOCKS = re.findall(r"```python\n(.*?)```", PAGE.read_text(encoding="utf-8"), re.DOTALL)
 exec(next(block for block in BLOCKS if "class " in block), EXAMPLE)
@@ -70,6 +74,18 @@ def test_the_class_name_alone_and_trudi_cfg_train_the_same_parameters() -> None:
         assert cfg["num_steps_per_env"] == 32
     assert policies[0].keys() == policies[1].keys()
     assert all(torch.equal(value, policies[1][name]) for name, value in policies[0].items())
+
+
+@pytest.mark.filterwarnings("ignore:TruDi has no use for")
+def test_the_class_is_found_by_the_line_of_the_readme_by_itself_and_through_trudi_cfg_by_its_bare_name() -> None:
+    line = re.search(r'`class_name = "([^"]+)"`', README.read_text(encoding="utf-8"))
+    assert line is not None
+    for name in (line[1], trudi_rsl.TruDi):
+        runner = StockRunner(point_mass(), swapped() | {"algorithm": swapped()["algorithm"] | {"class_name": name}})
+        assert type(runner.alg) is trudi_rsl.TruDi
+    bare = trudi_cfg(ppo_cfg(class_name="TruDi"), point_mass())
+    assert bare == trudi_cfg(ppo_cfg(), point_mass())
+    assert type(StockRunner(point_mass(), bare).alg) is trudi_rsl.TruDi
 
 
 def test_a_configuration_keeps_gamma_widths_and_budget_and_gets_the_preset_of_its_size() -> None:
@@ -169,9 +185,8 @@ def test_what_an_environment_has_in_another_meaning_is_no_obstacle(attributes: d
     ids=["own", "Box", "another meaning", "infinite"],
 )
 def test_bounds_are_the_environments_or_else_one_with_a_warning(
-    attributes: dict[str, Any], low: float, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+    attributes: dict[str, Any], low: float, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    monkeypatch.setattr(errors, "_as_override", False)
     env: Any = SimpleNamespace(num_actions=3, **attributes)
     assert action_bounds(env, None)[0].tolist() == [low] * 3
     said = capsys.readouterr().out
@@ -179,8 +194,31 @@ def test_bounds_are_the_environments_or_else_one_with_a_warning(
     assert action_bounds(env, (-5.0, 5.0))[0].tolist() == [-5.0] * 3
 
 
-def test_a_setting_is_named_as_its_user_writes_it(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(errors, "_as_override", False)
-    assert errors.setting("algorithm.kl_bound", "0.2") == 'train_cfg["algorithm"]["kl_bound"] = 0.2'
-    errors.name_settings_as_overrides()
-    assert errors.setting("algorithm.action_bounds", "[-1.0, 1.0]") == "agent.algorithm.action_bounds=[-1.0,1.0]"
+@pytest.mark.parametrize("value", [0.2, [-1.0, 1.0], "auto", False, None])
+def test_a_setting_is_written_so_that_its_user_can_copy_it(value: Any) -> None:
+    cfg: dict[str, Any] = {"algorithm": {}}
+    exec(errors.setting("algorithm.action_bounds", repr(value)), {"train_cfg": cfg})
+    assert cfg == {"algorithm": {"action_bounds": value}}
+    with errors.settings_as_overrides():
+        (override,) = parse_overrides([errors.setting("algorithm.action_bounds", repr(value))])
+    assert (override.key_or_group, override.value()) == ("agent.algorithm.action_bounds", value)
+
+
+def test_a_swap_after_a_command_in_the_same_process_speaks_of_dict_keys_and_the_command_of_overrides(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    env = point_mass()
+    env.action_low = env.action_high = None
+
+    def main(_argv: list[str]) -> None:
+        compose("Pendulum-v1", overrides=["agent.algorithm.kl_bound=0.2"])
+        action_bounds(env, None)
+
+    monkeypatch.setattr(train, "main", main)
+    assert program.run("train", []) == 0
+    assert "agent.algorithm.action_bounds=[-1.0,1.0]" in capsys.readouterr().out
+    compose("Pendulum-v1", overrides=["agent.algorithm.kl_bound=0.2"])
+    trained(env, trudi_cfg(ppo_cfg(), env, compile="off", num_denoise_steps=2))
+    said = capsys.readouterr().out
+    assert 'train_cfg["algorithm"]["action_bounds"] = [-1.0, 1.0]' in said
+    assert "agent.algorithm" not in said

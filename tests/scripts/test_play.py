@@ -96,7 +96,7 @@ def test_without_opengl_a_video_gets_one_line_of_advice(project: Path, monkeypat
         (["--score_scale", "0"], "Error: score_scale must be above 0, got 0.0."),
         (["--episodes", "0"], "Error: The number of episodes must be at least 1, got 0."),
         (["--num_envs", "0"], "Error: env.num_envs must be an integer of at least 1; got 0."),
-        (["--checkpoint", "logs/none.pt"], "Error: No checkpoint at logs/none.pt."),
+        (["--checkpoint", "logs/none.pt"], "Error: Nothing at logs/none.pt."),
         (["--load_run", "none"], "matches 'none'"),
         (["--algo", "trudi", "--checkpoint", PPO_CHECKPOINT], "is a checkpoint of ppo, not of trudi"),
         (["--algo", "ppo", "--sampler", "best_of_k"], "Error: best_of_k needs TruDi's Q critic"),

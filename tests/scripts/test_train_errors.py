@@ -118,7 +118,7 @@ def test_nan_from_the_simulator_names_environment_and_step_and_keeps_the_policy(
 
 @pytest.mark.parametrize(
     ("interpreter", "code", "word"),
-    [([], 2, "'kl_bound'"), (["-S"], 1, "pip install")],
+    [([], 2, "'kl_bound'"), (["-S"], 1, "needs torch")],
     ids=["wrong usage", "without installed packages"],
 )
 def test_the_process_ends_with_the_exit_code_and_without_a_traceback(

@@ -238,7 +238,7 @@ def check_settings(saved: PolicySpec, here: PolicySpec) -> None:
     """
     own = here["settings"]
     changed = {k: v for k, v in saved["settings"].items() if k in own and own[k] != v}
-    remedies = [setting(f"algorithm.{k}", str(v)) for k, v in changed.items() if k in FUNCTION_SETTINGS]
+    remedies = [setting(f"algorithm.{k}", repr(v)) for k, v in changed.items() if k in FUNCTION_SETTINGS]
     if saved["algorithm"] != here["algorithm"]:
         remedies.insert(0, f"--algo {saved['algorithm']}")
     if remedies:

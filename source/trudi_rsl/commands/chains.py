@@ -51,9 +51,13 @@ def main(argv: Sequence[str]) -> None:
 
 def draw(args: argparse.Namespace) -> list[Path]:
     """Draw the chains and return the pictures."""
+    from trudi_rsl.config.run_folder import one_checkpoint
+    from trudi_rsl.hosts.registry import check_overrides
+
+    checkpoint = one_checkpoint(args.checkpoint)
+    check_overrides([checkpoint], args.overrides)
     import torch
 
-    from trudi_rsl.config.run_folder import one_checkpoint
     from trudi_rsl.evaluation.chains import (
         chain_figure,
         chain_paths,
@@ -64,7 +68,6 @@ def draw(args: argparse.Namespace) -> list[Path]:
     from trudi_rsl.evaluation.pictures import SUFFIXES, save_pictures
     from trudi_rsl.hosts.registry import SIMULATION
 
-    checkpoint = one_checkpoint(args.checkpoint)
     actor_critic, spec = load_diffusion_policy(checkpoint)
     dims = list(range(min(2, actor_critic.num_actions))) if args.dims is None else args.dims
     if not all(0 <= dim < actor_critic.num_actions for dim in dims):

@@ -32,14 +32,16 @@ def main(argv: Sequence[str]) -> int:
     """
     args = parse(argv)
     packages.require("Examining a run", packages.CORE)
-    from trudi_rsl.config.event_file import RunError
-    from trudi_rsl.health.checkup import examine_run
-
     worst, separator = 0, ""
     for run, problem in named_runs(args.runs):
+        if problem:
+            print(f"Error: {problem}", file=sys.stderr)
+            worst = 2
+            continue
+        from trudi_rsl.config.event_file import RunError
+        from trudi_rsl.health.checkup import examine_run
+
         try:
-            if problem:
-                raise RunError(problem)
             checkup = examine_run(run)
         except (RunError, OSError) as error:
             print(f"Error: {error}", file=sys.stderr)

@@ -70,22 +70,29 @@ def main(argv: Sequence[str]) -> None:
     args = parse(argv)
     register_former_names(args.task_was)
     packages.require("Evaluating", packages.CORE, packages.PICTURES)
-    from rich.console import Console
-
-    from trudi_rsl.deploy.provenance import commit, versions
+    from trudi_rsl.config.run_folder import named_checkpoints
     from trudi_rsl.evaluation.comparison import compare, read_ranges, require_ranges
-    from trudi_rsl.evaluation.identify import describe_mixtures, find_subjects
-    from trudi_rsl.evaluation.measurement import Evaluation, EvaluationCfg, measure_all
-    from trudi_rsl.evaluation.samplers import expand_samplers, supported_samplers
-    from trudi_rsl.evaluation.tables import FILES, printed_tables, write_comparison
-    from trudi_rsl.hosts.registry import SIMULATION
+    from trudi_rsl.evaluation.samplers import EvaluationCfg, expand_samplers, supported_samplers
+    from trudi_rsl.hosts.registry import check_overrides
 
     samplers = expand_samplers(args.sampler, args.score_scale, args.num_candidates, args.initial_latent)
     cfg = EvaluationCfg(args.episodes, args.num_envs, args.seed, args.device, args.num_threads, tuple(args.overrides))
     ranges = read_ranges(args.normalize, args.reference)
     output = args.output or Path("logs", "evaluation", datetime.now().strftime("%Y-%m-%d_%H-%M-%S"))
+    checkpoints = named_checkpoints(args.paths)
+    check_overrides((checkpoint for _, checkpoint in checkpoints), args.overrides)
+
+    # torch and the simulators are imported from here on
+    from rich.console import Console
+
+    from trudi_rsl.deploy.provenance import commit, versions
+    from trudi_rsl.evaluation.identify import describe_mixtures, read_subjects
+    from trudi_rsl.evaluation.measurement import Evaluation, measure_all
+    from trudi_rsl.evaluation.tables import FILES, printed_tables, write_comparison
+    from trudi_rsl.hosts.registry import SIMULATION
+
     require_new(*(output / name for name in FILES))
-    subjects = find_subjects(args.paths)
+    subjects = read_subjects(checkpoints)
     if not args.by_task and args.metric == "return":
         require_ranges((subject.task for subject in subjects), ranges)
     chosen = [supported_samplers(samplers, subject.algorithm) for subject in subjects]

@@ -40,10 +40,11 @@ def main(argv: Sequence[str]) -> None:
     args = parse(argv)
     packages.require("Exporting", packages.CORE, packages.EXPORT)
     from trudi_rsl.config.run_folder import one_checkpoint
+
+    checkpoint = one_checkpoint(args.checkpoint)
     from trudi_rsl.deploy import ExportOptions, export_checkpoint
     from trudi_rsl.policies import ChainOptions
 
-    checkpoint = one_checkpoint(args.checkpoint)
     try:
         chain = ChainOptions(args.score_scale, args.steps, args.latent_seed)
         options = ExportOptions(chain, args.precision, args.batch_size, args.latent_input)

@@ -39,6 +39,10 @@ def main(argv: Sequence[str]) -> None:
         require_new(args.output)
         drawing = packages.PICTURES
     packages.require("Timing a policy", packages.CORE, {"onnxruntime": "onnxruntime"}, drawing)
+    from trudi_rsl.config.run_folder import require_exists
+
+    for path in args.paths:
+        require_exists(path)
     from rich.console import Console
     from rich.table import Table
 

@@ -37,20 +37,22 @@ def main(argv: Sequence[str]) -> None:
     args = parse(argv)
     register_former_names(args.task_was)
     packages.require("Counting modes", packages.CORE, packages.GYMNASIUM, packages.PICTURES)
+    from trudi_rsl.config.run_folder import find_checkpoints
+    from trudi_rsl.evaluation.samplers import SamplerCfg
+
+    sampler = SamplerCfg(args.sampler, args.score_scale)
+    checkpoints = [checkpoint for named in args.checkpoints for checkpoint in find_checkpoints(named)]
     import torch
     from rich.console import Console
 
-    from trudi_rsl.config.run_folder import find_checkpoints
     from trudi_rsl.evaluation.behaviour import behaviour_table, measure_behaviour
     from trudi_rsl.evaluation.identify import read_subject
-    from trudi_rsl.evaluation.samplers import SamplerCfg
     from trudi_rsl.hosts.registry import SIMULATION
     from trudi_rsl.tasks import find_modes
 
     if args.num_threads:
         torch.set_num_threads(args.num_threads)
-    sampler = SamplerCfg(args.sampler, args.score_scale)
-    subjects = [read_subject(checkpoint) for named in args.checkpoints for checkpoint in find_checkpoints(named)]
+    subjects = [read_subject(checkpoint) for checkpoint in checkpoints]
     results = []
     for subject in subjects:
         modes = find_modes(subject.task)

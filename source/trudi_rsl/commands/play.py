@@ -79,22 +79,29 @@ def main(argv: Sequence[str]) -> None:
         args.episodes = PLAYED_EPISODES if args.episodes is None else args.episodes
     packages.require("Playing a policy", packages.CORE, packages.VIDEOS if args.video else {})
     if args.task is None:
-        args.checkpoint, args.task = checkpoint_and_task(args.checkpoint)
+        args.checkpoint, args.task = checkpoint_and_task(args.checkpoint, rest)
     from trudi_rsl.hosts import registry
 
     registry.play(args, rest)
 
 
-def checkpoint_and_task(named: str | None) -> tuple[str, str]:
+def checkpoint_and_task(named: str | None, rest: Sequence[str]) -> tuple[str, str]:
     """Return the checkpoint that a path names, and its task.
 
     Raises:
-        ConfigError: If it is no path.
+        CheckpointError: If it names none.
+        ConfigError: If nothing is named, or the task has not one of the overrides in ``rest``.
     """
-    if named is None or not Path(named).exists():
+    from trudi_rsl.config.run_folder import one_checkpoint, require_path
+
+    if named is not None:
+        require_path(named)
+    if named is None or not Path(named).exists():  # a single name may be a regular expression, of the task's runs
         raise ConfigError("Name the task with --task, or a checkpoint, run or experiment folder with --checkpoint.")
-    from trudi_rsl.config.run_folder import one_checkpoint
-    from trudi_rsl.evaluation.identify import read_subject
+    from trudi_rsl.hosts.registry import check_overrides
 
     checkpoint = one_checkpoint(named)
+    check_overrides([checkpoint], [text for text in rest if "=" in text and not text.startswith("-")])
+    from trudi_rsl.evaluation.identify import read_subject
+
     return str(checkpoint), read_subject(checkpoint).task

@@ -35,11 +35,12 @@ def main(argv: Sequence[str]) -> None:
     if args.output is not None:
         require_new(args.output)
     packages.require("Drawing a picture", packages.CORE, packages.PICTURES)
-    from trudi_rsl.config.event_file import read_run
     from trudi_rsl.config.run_folder import EVENTS, find_runs
-    from trudi_rsl.evaluation.learning_curves import TAGS, draw_learning_curves
 
     folders = list(dict.fromkeys(run for named in args.runs for run in find_runs(named, EVENTS)))
+    from trudi_rsl.config.event_file import read_run
+    from trudi_rsl.evaluation.learning_curves import TAGS, draw_learning_curves
+
     first = Path(args.runs[0])
     output = args.output or (first if first.is_dir() else folders[0]) / "learning_curve.png"
     print(f"Learning curve: {draw_learning_curves([read_run(folder, TAGS) for folder in folders], output)}")

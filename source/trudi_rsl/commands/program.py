@@ -11,7 +11,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from trudi_rsl import __version__
-from trudi_rsl.errors import UserError, nearest
+from trudi_rsl.errors import UserError, nearest, settings_as_overrides
 
 COMMANDS = {
     "demo": "play a trained policy that comes with the package",
@@ -80,7 +80,8 @@ def run(name: str, argv: Sequence[str]) -> int:
     if (here := str(Path.cwd())) not in sys.path:
         sys.path.append(here)
     try:
-        return importlib.import_module(f"trudi_rsl.commands.{name}").main(list(argv)) or 0
+        with settings_as_overrides():
+            return importlib.import_module(f"trudi_rsl.commands.{name}").main(list(argv)) or 0
     except BrokenPipeError:  # the reader of a pipe, such as `head`, has seen enough
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 1

@@ -62,9 +62,6 @@ def main(argv: Sequence[str]) -> int:
 def sweep(args: argparse.Namespace, argv: Sequence[str]) -> int:
     """Check, run and report; return 1 if a run is broken."""
     from trudi_rsl.experiments.experiment import plan, try_tasks
-    from trudi_rsl.experiments.hours import describe, expectations
-    from trudi_rsl.experiments.report import write_report
-    from trudi_rsl.experiments.sweep import missing, run
 
     experiment = experiment_of(args)
     options = launcher_options(args.launcher_options)
@@ -79,6 +76,10 @@ def sweep(args: argparse.Namespace, argv: Sequence[str]) -> int:
         if not args.dry_run:
             raise
         problem = error
+    from trudi_rsl.experiments.hours import describe, expectations
+    from trudi_rsl.experiments.report import write_report
+    from trudi_rsl.experiments.sweep import missing, run
+
     if args.dry_run:
         to_run = jobs if problem else missing(jobs)
         for job in jobs:

@@ -30,7 +30,7 @@ from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
 from trudi_rsl import packages
-from trudi_rsl.choices import LOGGERS
+from trudi_rsl.choices import LOGGERS, Algorithm
 from trudi_rsl.config.overrides import (
     OPEN_SECTIONS,
     allow_new_keys,
@@ -41,11 +41,19 @@ from trudi_rsl.config.overrides import (
 )
 from trudi_rsl.config.ppo_names import section_names
 from trudi_rsl.config.presets import CONFIG_DIR, available, preset_of
-from trudi_rsl.config.run_folder import LOG_ROOT
+from trudi_rsl.config.run_folder import LOG_ROOT, resume_path
 from trudi_rsl.config.schema import GYMNASIUM, HostSettings, RunnerCfg, TrainCfg
-from trudi_rsl.errors import ConfigError, name_settings_as_overrides, nearest
+from trudi_rsl.errors import ConfigError, nearest
 from trudi_rsl.rsl_rl_compat.version import INSTALLED, PPO_MODELS
-from trudi_rsl.settings import SETTINGS, DPPOCfg, TruDiCfg, family_overrides, schema_fields
+from trudi_rsl.settings import (
+    SETTINGS,
+    DPPOCfg,
+    LearnerAlgorithm,
+    LearnerCfg,
+    TruDiCfg,
+    family_overrides,
+    schema_fields,
+)
 
 LONGEST_NAME = 100
 """Characters of a folder's name; file systems allow 255 bytes."""
@@ -83,7 +91,6 @@ def compose(
     Raises:
         ConfigError: If a name is unknown (with the nearest ones), or a value impossible.
     """
-    name_settings_as_overrides()
     if not config_dir.is_dir():
         raise ConfigError(f"No configuration files in {config_dir}: trudi_rsl is incomplete, so install it again.")
     if algo not in (algos := {*available("agent", config_dir), *SETTINGS}):
@@ -127,12 +134,17 @@ def compose(
     plain: Any = OmegaConf.to_container(cfg)
     section = plain["agent"]["algorithm"]
     # REPPO and DIME have fewer fields than the schema that TruDi's presets fill
-    try:
-        own = SETTINGS[algo].from_dict(section).to_dict()
-    except ConfigError as error:  # in the grammar of overrides
-        raise ConfigError(re.sub(r"^algorithm\.", "agent.algorithm.", str(error))) from error
+    own = check_algorithm(algo, section).to_dict()
     plain["agent"]["algorithm"] = {"class_name": section["class_name"], **own}
     return DictConfig(plain, flags={"struct": True})
+
+
+def check_algorithm(algo: LearnerAlgorithm, section: Mapping[str, Any]) -> LearnerCfg:
+    """Return the settings of a learner's algorithm; a wrong one raises a ConfigError in the grammar of overrides."""
+    try:
+        return SETTINGS[algo].from_dict(section)
+    except ConfigError as error:
+        raise ConfigError(re.sub(r"^algorithm\.", "agent.algorithm.", str(error))) from error
 
 
 def names_of(settings: Mapping[str, Any], overrides: Sequence[str]) -> list[str]:
@@ -152,6 +164,29 @@ def preset_name(
     chosen = [str(override.value()) for override in parse_overrides(overrides) if override.key_or_group == "preset"]
     agent = "trudi" if algo in SETTINGS else algo
     return chosen[-1] if chosen else preset_of(task, agent, host.name, preset_dir or host.config_dir)
+
+
+def find_played(
+    task: str,
+    algorithm: Algorithm,
+    experiment_name: str | None = None,
+    load_run: str | None = None,
+    checkpoint: str | None = None,
+    host: HostSettings = GYMNASIUM,
+) -> Path:
+    """Return the checkpoint to play, selected as by Isaac Lab's flags.
+
+    ``load_run`` is a regular expression of the run folder's name; ``checkpoint`` is a file, a run folder, or a regular
+    expression of file names. None takes the newest. If no path is named, runs of the algorithm are searched. ``host``
+    is the task's.
+
+    Raises CheckpointError if there is none, ConfigError if a regular expression is malformed.
+    """
+    named = {"resume": True, "experiment_name": experiment_name, "load_run": load_run, "load_checkpoint": checkpoint}
+    settings = {f"agent.{name}": value for name, value in named.items()}
+    path = resume_path(compose(task, algorithm, settings=settings, host=host))
+    assert path is not None, "resume is set"
+    return path
 
 
 def _reason(error: Exception) -> str:
@@ -177,12 +212,22 @@ def _hydra(config_dir: Path) -> Iterator[None]:
 
 
 def check_env_overrides(overrides: Sequence[str], host: HostSettings = GYMNASIUM) -> None:
-    """Raise a ConfigError for overrides other than of existing ``env`` settings, before anything heavy is imported."""
+    """Raise a ConfigError for overrides other than of existing ``env`` settings, or for a value of another type.
+
+    Imports nothing heavy.
+    """
     for text in overrides:
         if not text.lstrip("+").startswith("env."):
             raise ConfigError(f"Cannot override {text!r} here: the trained agent is fixed. Override env.* settings.")
-    schema = OmegaConf.structured(host.env_cfg)
-    check_names(OmegaConf.create({"env": schema}), parse_overrides(overrides), host.open_sections)
+    cfg, parsed = OmegaConf.create({"env": OmegaConf.structured(host.env_cfg)}), parse_overrides(overrides)
+    check_names(cfg, parsed, host.open_sections)
+    try:
+        for override in parsed:
+            OmegaConf.update(cfg, override.key_or_group, override.value(), force_add=True)
+    except OmegaConfBaseException as error:
+        raise ConfigError(_reason(error)) from error
+    if cfg.env.num_envs < 1:
+        raise ConfigError(f"env.num_envs must be an integer of at least 1; got {cfg.env.num_envs}.")
 
 
 # -- checks -----------------------------------------------------------------------------------------------------------

@@ -8,8 +8,9 @@ import dataclasses
 import glob
 import itertools
 import logging
+import os
 import re
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from datetime import datetime
 from pathlib import Path
 from typing import Any
@@ -121,14 +122,28 @@ def select_checkpoint(
 
     A run may be given by its path, too, as it is printed.
     """
-    path, run = Path(checkpoint), Path(run_regex)
+    run = Path(run_regex)
     if len(run.parts) > 1 and run.is_dir():
         experiment, run_regex = run.resolve().parent, run.resolve().name
-    if path.exists():
+    require_path(checkpoint)
+    if Path(checkpoint).exists():
         return one_checkpoint(checkpoint)
-    if len(path.parts) > 1:
-        raise CheckpointError(f"No checkpoint at {path}.")
     return find_checkpoint(experiment, run_regex, checkpoint, accepts)
+
+
+def require_path(checkpoint: str) -> None:
+    """Raise a CheckpointError if there is nothing at a path; a single name may be a regular expression of names."""
+    if len(Path(checkpoint).parts) > 1:
+        require_exists(checkpoint)
+
+
+def require_exists(named: str | Path) -> None:
+    """Raise a CheckpointError, with the nearest names, if there is nothing at a path."""
+    if Path(named).exists():
+        return
+    if re.match(r"(agent|env)\.[\w.]+=", str(named)):
+        raise CheckpointError(f"{named} is an override, and this command takes none.")
+    raise CheckpointError(f"Nothing at {named}. {_nearest_paths(Path(named))}")
 
 
 def resume_path(cfg: DictConfig) -> Path | None:
@@ -236,6 +251,42 @@ def find_checkpoints(named: str | Path) -> list[Path]:
     return list(found.values())
 
 
+def named_checkpoints(named: Sequence[str]) -> list[tuple[str | None, Path]]:
+    """Return the checkpoints that several arguments name, each once, with the name of its group if it has one.
+
+    An argument is what :func:`find_checkpoints` takes, or ``NAME=PATH`` with the group's name. Raises CheckpointError
+    if there is none, or one names nothing.
+    """
+    if not named:
+        raise CheckpointError("No checkpoint, run folder or pattern was given.")
+    found: dict[Path, tuple[str | None, Path]] = {}
+    for text in named:
+        label, path = _split_label(text)
+        for checkpoint in find_checkpoints(path):
+            found.setdefault(checkpoint.resolve(), (label, checkpoint))
+    return list(found.values())
+
+
+def _split_label(text: str) -> tuple[str | None, str]:
+    """Split ``NAME=PATH``; without a name the first part is None."""
+    label, _, pattern = text.partition("=")
+    is_path = "=" not in text or os.path.lexists(text) or "/" in label or not label.strip()
+    return (None, text) if is_path else (label.strip(), pattern)
+
+
+def task_beside(checkpoint: Path) -> str | None:
+    """Return the task that ``params/`` beside a checkpoint names, without reading the checkpoint, which needs torch.
+
+    None if there is nothing that this program wrote.
+    """
+    try:
+        params = read_yaml(checkpoint.parent / "params" / "env.yaml")
+    except (OSError, ConfigError):
+        return None
+    task = params.get("task") if isinstance(params, dict) else None
+    return task if isinstance(task, str) else None
+
+
 def one_checkpoint(named: str | Path) -> Path:
     """Return the checkpoint that a user names for a command that takes one: of several runs, the newest run's."""
     found = find_checkpoints(named)
@@ -257,7 +308,7 @@ def _named_paths(named: str | Path) -> list[Path]:
     if path.exists():
         return [path]
     if not glob.has_magic(str(named)):
-        raise CheckpointError(f"Nothing at {named}. {_nearest_paths(path)}")
+        require_exists(named)
     if matches := [Path(match) for match in sorted(glob.glob(str(named), recursive=True))]:
         return matches
     raise CheckpointError(f"The pattern {str(named)!r} matches nothing.")

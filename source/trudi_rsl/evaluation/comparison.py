@@ -9,7 +9,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from statistics import fmean, stdev
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 from numpy import float64
 from numpy.typing import NDArray
@@ -17,8 +17,10 @@ from numpy.typing import NDArray
 from trudi_rsl.config.yaml_file import read_yaml
 from trudi_rsl.errors import ConfigError, nearest
 from trudi_rsl.evaluation import statistics
-from trudi_rsl.evaluation.measurement import Measurement
 from trudi_rsl.evaluation.statistics import Estimate, Profile, Scores
+
+if TYPE_CHECKING:
+    from trudi_rsl.evaluation.measurement import Measurement
 
 Metric = Literal["return", "success"]
 ALL_TASKS = "all tasks"

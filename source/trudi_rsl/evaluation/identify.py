@@ -5,7 +5,6 @@ from __future__ import annotations
 
 import functools
 import logging
-import os
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -15,11 +14,11 @@ from omegaconf import DictConfig, OmegaConf
 
 from trudi_rsl.checkpoints.file import read_checkpoint
 from trudi_rsl.checkpoints.format import NAMES, Algorithm, algorithm_of, check_task, learner_spec, run_of, task_of
-from trudi_rsl.config import compose, resume_path
+from trudi_rsl.config import compose
 from trudi_rsl.config.adoption import record_beside, record_of, replace_settings
 from trudi_rsl.config.compose import check_env_overrides
 from trudi_rsl.config.overrides import parse_overrides
-from trudi_rsl.config.run_folder import find_checkpoints
+from trudi_rsl.config.run_folder import named_checkpoints
 from trudi_rsl.config.schema import GYMNASIUM, HostSettings
 from trudi_rsl.errors import CheckpointError
 from trudi_rsl.settings import SETTINGS
@@ -85,25 +84,19 @@ def is_of_task(path: Path, task: str) -> bool:
 
 
 def find_subjects(named: Sequence[str]) -> list[Subject]:
-    """Return the policies that the arguments name, in their order and without duplicates.
+    """Return the policies that arguments name: those of :func:`~trudi_rsl.config.run_folder.named_checkpoints`."""
+    return read_subjects(named_checkpoints(named))
 
-    An argument is a checkpoint, a run folder (its newest checkpoint), a folder above those, or a pattern of these
-    (``*``, ``?``, ``**``); ``NAME=PATH`` also sets the group's name.
+
+def read_subjects(checkpoints: Iterable[tuple[str | None, Path]]) -> list[Subject]:
+    """Return the policies of checkpoints, each with the name of its group or None, in their order.
 
     Of the runs of a group that continue one another, or the same run, only the one trained furthest is returned: they
     are one seed.
 
-    Raises CheckpointError if nothing is named; if a path does not exist (with the nearest names), holds no checkpoint,
-    or one without its task's name; or if two checkpoints are of the same run or seed of one group.
+    Raises CheckpointError if one is without its task's name; or if two are of the same run or seed of one group.
     """
-    if not named:
-        raise CheckpointError("No checkpoint, run folder or pattern was given.")
-    found: dict[Path, Subject] = {}
-    for text in named:
-        label, pattern = _split_label(text)
-        for checkpoint in find_checkpoints(pattern):
-            found.setdefault(checkpoint.resolve(), read_subject(checkpoint, label))
-    subjects = _one_per_lineage(found.values())
+    subjects = _one_per_lineage(read_subject(checkpoint, label) for label, checkpoint in checkpoints)
     seeds: dict[tuple[str, str, int | None], Subject] = {}
     for subject in subjects:
         other = seeds.setdefault((subject.label, subject.task, subject.seed), subject)
@@ -180,29 +173,6 @@ def describe_mixtures(subjects: Iterable[Subject]) -> list[str]:
     return sentences
 
 
-def find_played(
-    task: str,
-    algorithm: Algorithm,
-    experiment_name: str | None = None,
-    load_run: str | None = None,
-    checkpoint: str | None = None,
-    host: HostSettings = GYMNASIUM,
-) -> Path:
-    """Return the checkpoint to play, selected as by Isaac Lab's flags.
-
-    ``load_run`` is a regular expression of the run folder's name; ``checkpoint`` is a file, a run folder, or a regular
-    expression of file names. None takes the newest. If no path is named, runs of the algorithm are searched. ``host``
-    is the task's.
-
-    Raises CheckpointError if there is none, ConfigError if a regular expression is malformed.
-    """
-    named = {"resume": True, "experiment_name": experiment_name, "load_run": load_run, "load_checkpoint": checkpoint}
-    settings = {f"agent.{name}": value for name, value in named.items()}
-    path = resume_path(compose(task, algorithm, settings=settings, host=host))
-    assert path is not None, "resume is set"
-    return path
-
-
 def load_run_settings(
     checkpoint: Path,
     task: str,
@@ -254,10 +224,3 @@ def _flatten(section: Any, prefix: str = "") -> Iterator[tuple[str, Any]]:
             yield from _flatten(value, f"{prefix}{name}.")
         else:
             yield f"{prefix}{name}", value
-
-
-def _split_label(text: str) -> tuple[str | None, str]:
-    """Split ``NAME=PATH``; without a name the first part is None."""
-    label, _, pattern = text.partition("=")
-    is_path = "=" not in text or os.path.lexists(text) or "/" in label or not label.strip()
-    return (None, text) if is_path else (label.strip(), pattern)

@@ -15,38 +15,13 @@ from typing import Any
 import torch
 from omegaconf import DictConfig, OmegaConf
 
-from trudi_rsl.choices import EVALUATION_SEED
 from trudi_rsl.deploy.provenance import versions
 from trudi_rsl.errors import CheckpointError, ConfigError
 from trudi_rsl.evaluation.episodes import MOST_ENVS, evaluate, progress_bar
 from trudi_rsl.evaluation.identify import Subject, load_run_settings
 from trudi_rsl.evaluation.policies import Simulation, load_policy
-from trudi_rsl.evaluation.samplers import SamplerCfg
+from trudi_rsl.evaluation.samplers import EvaluationCfg, SamplerCfg
 from trudi_rsl.files import atomic_write, require_inside
-
-
-@dataclass(frozen=True)
-class EvaluationCfg:
-    """Options that all compared policies share; raises ConfigError if a value is out of range."""
-
-    episodes: int = 32
-    """Episodes per checkpoint and sampler, at least 1."""
-    num_envs: int | None = None
-    """Environments stepped together, at least 1; None takes one per episode, up to 64."""
-    seed: int = EVALUATION_SEED
-    """Seed of the simulators (environment i uses seed + i) and of the samplers, at least 0."""
-    device: str = "cpu"
-    num_threads: int | None = None
-    """CPU threads of torch; None takes the run's."""
-    overrides: tuple[str, ...] = ()
-    """``env.name=value``, over the settings of the run."""
-
-    def __post_init__(self) -> None:
-        """Check the values."""
-        for name, least in (("episodes", 1), ("num_envs", 1), ("seed", 0), ("num_threads", 1)):
-            value = getattr(self, name)
-            if value is not None and value < least:
-                raise ConfigError(f"{name} must be an integer of at least {least}, got {value}.")
 
 
 @dataclass(frozen=True)

@@ -30,7 +30,7 @@ from trudi_rsl.config import checkpoints_in
 from trudi_rsl.environments.progress import close_envs
 from trudi_rsl.errors import CheckpointError, NonFiniteError
 from trudi_rsl.evaluation.episodes import MOST_ENVS, EpisodeResults, Policy, SameStart, evaluate, progress_bar
-from trudi_rsl.evaluation.identify import find_played, identify, load_run_settings
+from trudi_rsl.evaluation.identify import identify, load_run_settings
 from trudi_rsl.evaluation.policies import Simulation, load_policy
 from trudi_rsl.evaluation.samplers import SamplerCfg
 from trudi_rsl.evaluation.statistics import Summary, summarize
@@ -128,13 +128,12 @@ def sampler_from_args(args: argparse.Namespace) -> SamplerCfg:
     return SamplerCfg(args.sampler, args.score_scale, args.num_candidates, args.initial_latent)
 
 
-def play(args: argparse.Namespace, overrides: Sequence[str], simulation: Simulation) -> None:
-    """Play as the flags of ``trudi play`` and the overrides ``env.name=value`` say, with the run's settings.
+def play(args: argparse.Namespace, checkpoint: Path, overrides: Sequence[str], simulation: Simulation) -> None:
+    """Play a checkpoint as the flags of ``trudi play`` and the overrides ``env.name=value`` say, with its settings.
 
     A user's mistake raises CheckpointError, ConfigError or VideoError.
     """
-    host, algo = simulation.find_host(args.task), args.algo or "trudi"
-    checkpoint = find_played(args.task, algo, args.experiment_name, args.load_run, args.checkpoint, host)
+    host = simulation.find_host(args.task)
     playback = Playback.from_args(args, args.task, checkpoint)
     task, algorithm, sampler = playback.task, playback.algorithm, playback.sampler
     num_envs = playback.num_envs if args.num_envs is None else args.num_envs

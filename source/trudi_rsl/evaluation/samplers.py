@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: BSD-3-Clause
-"""Samplers: how a trained policy acts, and which samplers each algorithm has."""
+"""How policies are evaluated: samplers, which of them each algorithm has, and the options that evaluations share."""
 
 from __future__ import annotations
 
@@ -7,7 +7,15 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from trudi_rsl.choices import INITIAL_LATENTS, NAMES, SAMPLERS, Algorithm, InitialLatent, Sampler
+from trudi_rsl.choices import (
+    EVALUATION_SEED,
+    INITIAL_LATENTS,
+    NAMES,
+    SAMPLERS,
+    Algorithm,
+    InitialLatent,
+    Sampler,
+)
 from trudi_rsl.errors import ConfigError, nearest
 from trudi_rsl.settings import SETTINGS
 
@@ -70,6 +78,30 @@ class SamplerCfg:
         scale = "" if self.score_scale is None else f" c={self.score_scale:g}"
         start = {None: "", "zeros": " from zeros", "random": " from random starts"}[self.initial_latent]
         return f"{self.sampler.upper()}{scale}{start}"
+
+
+@dataclass(frozen=True)
+class EvaluationCfg:
+    """Options that all compared policies share; raises ConfigError if a value is out of range."""
+
+    episodes: int = 32
+    """Episodes per checkpoint and sampler, at least 1."""
+    num_envs: int | None = None
+    """Environments stepped together, at least 1; None takes one per episode, up to 64."""
+    seed: int = EVALUATION_SEED
+    """Seed of the simulators (environment i uses seed + i) and of the samplers, at least 0."""
+    device: str = "cpu"
+    num_threads: int | None = None
+    """CPU threads of torch; None takes the run's."""
+    overrides: tuple[str, ...] = ()
+    """``env.name=value``, over the settings of the run."""
+
+    def __post_init__(self) -> None:
+        """Check the values."""
+        for name, least in (("episodes", 1), ("num_envs", 1), ("seed", 0), ("num_threads", 1)):
+            value = getattr(self, name)
+            if value is not None and value < least:
+                raise ConfigError(f"{name} must be an integer of at least {least}, got {value}.")
 
 
 def expand_samplers(

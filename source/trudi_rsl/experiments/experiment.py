@@ -21,12 +21,12 @@ from trudi_rsl.config.presets import CONFIG_DIR, available
 from trudi_rsl.config.yaml_file import read_yaml
 from trudi_rsl.errors import ConfigError, nearest, one_line
 from trudi_rsl.evaluation.comparison import parse_ranges
-from trudi_rsl.evaluation.measurement import EvaluationCfg
-from trudi_rsl.evaluation.samplers import SamplerCfg, expand_samplers, supported_samplers
+from trudi_rsl.evaluation.samplers import EvaluationCfg, SamplerCfg, expand_samplers, supported_samplers
 from trudi_rsl.experiments.job import Job
 from trudi_rsl.hosts.launched import LaunchedHost
 from trudi_rsl.hosts.registry import canonical_name, find_host
 from trudi_rsl.plain_values import is_finite
+from trudi_rsl.settings import SETTINGS
 
 Section = TypeVar("Section")
 RESERVED_SETTINGS = ("agent.seed", "agent.experiment_name", "agent.run_name", "agent.resume", "agent.logger")
@@ -37,7 +37,7 @@ UNLIMITED_ITERATIONS = 1_000_000
 
 @dataclass
 class EvaluationSection:
-    """How each finished run is evaluated; see :class:`~trudi_rsl.evaluation.measurement.EvaluationCfg`."""
+    """How each finished run is evaluated; see :class:`~trudi_rsl.evaluation.samplers.EvaluationCfg`."""
 
     samplers: list[str] = field(default_factory=lambda: ["ode"])
     """Names of samplers; each algorithm is evaluated with the ones that it supports."""
@@ -206,14 +206,22 @@ def plan(experiment: Experiment, overrides: Sequence[str] = ()) -> list[Job]:
     parse_ranges(experiment.normalize, f"{experiment.name}: normalize")
     EvaluationCfg(experiment.evaluation.episodes, seed=experiment.evaluation.seed)
     tasks = [canonical_name(task) for task in experiment.tasks]
-    jobs = [
-        job
+    groups = [
+        (task, algorithm, name)
         for task in tasks
         for algorithm in experiment.algorithms
         for name, variant in experiment.named_variants().items()
         if variant.algorithms is None or algorithm in variant.algorithms
-        for job in _plan_group(experiment, task, algorithm, name, overrides)
     ]
+    # settings of PPO and its relatives are those of classes that import torch: what is refused without it comes first
+    planned: dict[int, list[Job]] = {}
+    for is_learner in (True, False):
+        for index, group in enumerate(groups):
+            if (group[1] in SETTINGS) == is_learner:
+                planned[index] = list(_plan_group(experiment, *group, overrides))
+        if is_learner:
+            _look_up(tasks)
+    jobs = [job for index in range(len(groups)) for job in planned[index]]
     if not jobs:
         raise ConfigError(f"The experiment {experiment.name!r} has no runs: no variant is for its algorithms.")
     _require_distinct_folders(jobs)
@@ -239,6 +247,13 @@ def try_tasks(jobs: Iterable[Job], device: str | None = None) -> None:
             tried.append(arguments)
             with _errors_naming(job.task, job.algorithm, job.variant):
                 find_host(job.task).try_task(job.task, job.settings, device)
+
+
+def _look_up(tasks: Sequence[str]) -> None:
+    """Raise a ConfigError for a task that is known not to exist."""
+    for task in tasks:
+        with _errors_naming(task), contextlib.suppress(ImportError):  # the run may be for another machine
+            find_host(task).look_up(task)
 
 
 def _plan_group(
@@ -291,7 +306,7 @@ def _folder_name(text: str) -> str:
 
 
 @contextlib.contextmanager
-def _errors_naming(task: str, algorithm: str, variant: str) -> Iterator[None]:
+def _errors_naming(task: str, algorithm: str = "", variant: str = "") -> Iterator[None]:
     """Prefix configuration errors with the run that they are about."""
     try:
         yield

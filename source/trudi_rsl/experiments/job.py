@@ -1,5 +1,8 @@
 # SPDX-License-Identifier: BSD-3-Clause
-"""One training run of an experiment: its folder, its training and its evaluations."""
+"""One training run of an experiment: its folder, its training and its evaluations.
+
+Imports no torch, because all runs of an experiment are planned, and mistakes in it refused, before it is needed.
+"""
 
 from __future__ import annotations
 
@@ -11,19 +14,19 @@ import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from filelock import FileLock, Timeout
 
 from trudi_rsl.choices import EVALUATION_SEED
+from trudi_rsl.command_line import PROGRAM
 from trudi_rsl.config.run_folder import LOG_ROOT, newest_checkpoint
 from trudi_rsl.deploy.provenance import machine, provenance
-from trudi_rsl.evaluation.identify import read_subject
-from trudi_rsl.evaluation.measurement import Evaluation, EvaluationCfg, Measurement, StoredEvaluation
-from trudi_rsl.evaluation.samplers import SamplerCfg
-from trudi_rsl.experiments.played import PROGRAM, PlayedEvaluation
+from trudi_rsl.evaluation.samplers import EvaluationCfg, SamplerCfg
 from trudi_rsl.files import atomic_write
-from trudi_rsl.hosts.registry import SIMULATION
+
+if TYPE_CHECKING:
+    from trudi_rsl.evaluation.measurement import Measurement, StoredEvaluation
 
 JOB_FILE, RECORD_FILE, LOCK_FILE, OUTPUT_FILE = "job.json", "finished.json", ".lock", "output.txt"
 
@@ -106,6 +109,11 @@ class Job:
 
     def evaluations(self, checkpoint: Path) -> Sequence[StoredEvaluation]:
         """Return the evaluations to run on the last checkpoint, one per sampler."""
+        from trudi_rsl.evaluation.identify import read_subject
+        from trudi_rsl.evaluation.measurement import Evaluation
+        from trudi_rsl.experiments.played import PlayedEvaluation
+        from trudi_rsl.hosts.registry import SIMULATION
+
         samplers = [SamplerCfg(**fields) for fields in self.samplers]
         cfg = EvaluationCfg(self.episodes, seed=self.evaluation_seed)
         subject = read_subject(checkpoint, self.label)

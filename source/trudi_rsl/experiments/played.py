@@ -5,20 +5,17 @@ from __future__ import annotations
 
 import json
 import subprocess
-import sys
 import tempfile
 import time
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
+from trudi_rsl.command_line import PROGRAM
 from trudi_rsl.errors import CheckpointError
 from trudi_rsl.evaluation.episodes import MOST_ENVS
 from trudi_rsl.evaluation.identify import Subject
-from trudi_rsl.evaluation.measurement import EvaluationCfg, Measurement, StoredEvaluation
-from trudi_rsl.evaluation.samplers import SamplerCfg
-
-PROGRAM = (sys.executable, "-m", "trudi_rsl")
-"""The command ``trudi``, for a process of its own."""
+from trudi_rsl.evaluation.measurement import Measurement, StoredEvaluation
+from trudi_rsl.evaluation.samplers import EvaluationCfg, SamplerCfg
 
 
 class PlayedEvaluation(StoredEvaluation):

@@ -16,7 +16,7 @@ from torch import Tensor
 from trudi_rsl.checkpoints.file import read_checkpoint
 from trudi_rsl.checkpoints.format import LEARNER_KINDS, spec_of
 from trudi_rsl.config.event_file import Run, RunError, read_run
-from trudi_rsl.errors import CheckpointError, as_checkpoint_error, one_line
+from trudi_rsl.errors import CheckpointError, as_checkpoint_error, one_line, setting
 from trudi_rsl.files import is_whole
 from trudi_rsl.health.history import ALWAYS_LOGGED, Finding, History
 from trudi_rsl.health.rules import RULES, examine
@@ -227,7 +227,7 @@ def examine_checkpoints(run: Path) -> CheckpointReport:
     if not_finite:
         findings["non-finite weights"] = Finding(
             f"Weights are NaN or infinite in {', '.join(file.name for file in not_finite)}.",
-            f"Resume from an earlier checkpoint ({newest}) with a lower agent.algorithm.learning_rate.",
+            f"Resume from an earlier checkpoint ({newest}) with a lower {setting('algorithm.learning_rate')}.",
             _iteration(not_finite[0]),
         )
     shifts = [shift for series in normalisers.values() if (shift := _lasting_shift(series)) is not None]

@@ -7,6 +7,7 @@ import math
 
 import numpy as np
 
+from trudi_rsl.errors import setting
 from trudi_rsl.health.history import Finding, History, override_value
 
 MAX_CLIPPED_SHARE = 0.01
@@ -67,9 +68,13 @@ def clipped_targets(history: History) -> Finding | None:
     return Finding(
         f"{100 * clipped[-CLIPPED_FOR:].mean():.1f} % of the targets lie outside the critic's value range "
         f"[{low:g}, {high:g}] and are clipped.",
-        "Widen algorithm.value_range, or set it to auto: agent.algorithm.value_range=auto.",
+        f"Widen algorithm.value_range, or let it be found: {_automatic_range()}.",
         history.start_of(violated),
     )
+
+
+def _automatic_range() -> str:
+    return setting("algorithm.value_range", "'auto'")
 
 
 def dead_critic(history: History) -> Finding | None:
@@ -83,11 +88,11 @@ def dead_critic(history: History) -> Finding | None:
     )
     width = (high - low) / (history.settings["num_bins"] - 1)
     if clipped > MAX_CLIPPED_SHARE:
-        remedy = f"Most of its targets lie outside [{low:g}, {high:g}]: agent.algorithm.value_range=auto."
+        remedy = f"Most of its targets lie outside [{low:g}, {high:g}]: {_automatic_range()}."
     elif abs(value) < SAME_CODE * width:
         remedy = (
             f"All values are within {SAME_CODE:g} bins, each {width:.2g} wide, of 0: narrow algorithm.value_range, or "
-            "set agent.algorithm.value_range=auto; then check that the task yields rewards."
+            f"let it be found: {_automatic_range()}; then check that the task yields rewards."
         )
     else:
         return None
@@ -135,12 +140,13 @@ def kl_far_above_bound(history: History) -> Finding | None:
 def _smaller_steps(history: History) -> str:
     """Return how to change the policy less in each iteration, as a sentence."""
     bound, rate, epochs = (history.setting(name) for name in KL_SETTINGS[:3])
-    wider = f"agent.algorithm.kl_bound={USUAL_KL_BOUND} or " if bound is not None and bound < USUAL_KL_BOUND else ""
-    lower = f"agent.algorithm.learning_rate={override_value(rate / 3)}" if rate else "a lower learning_rate"
+    too_narrow = bound is not None and bound < USUAL_KL_BOUND
+    wider = f"{setting('algorithm.kl_bound', str(USUAL_KL_BOUND))} or " if too_narrow else ""
+    lower = setting("algorithm.learning_rate", override_value(rate / 3)) if rate else "a lower learning_rate"
     current = f", currently {epochs:g}" if epochs else ""
     return (
         f"Each iteration changes the policy too much: {wider}{lower}, or fewer "
-        f"agent.algorithm.num_learning_epochs{current}."
+        f"{setting('algorithm.num_learning_epochs')}{current}."
     )
 
 
@@ -176,9 +182,9 @@ def entropy_target_missed(history: History) -> Finding | None:
     entropy = float(np.median(history.scalars["entropy_per_dim"][-10:]))
     alpha = history.scalars["alpha"][window]
     grew = side < 0
-    remedy = f"agent.algorithm.entropy_target_per_dim={entropy - 0.1 if grew else entropy:.2f}"
+    remedy = setting("algorithm.entropy_target_per_dim", f"{entropy - 0.1 if grew else entropy:.2f}")
     if grew:
-        remedy += f"; or, if rewards are large, agent.algorithm.init_alpha={override_value(alpha[-1])}"
+        remedy += f"; or, if rewards are large, {setting('algorithm.init_alpha', override_value(alpha[-1]))}"
     return Finding(
         f"The entropy stays at {entropy:.2f} nats per dimension, off its target {target:.2f}, while the temperature "
         f"alpha {'grew' if grew else 'fell'} from {alpha[0]:.1g} to {alpha[-1]:.1g}.",
@@ -194,7 +200,7 @@ def saturated_actions(history: History) -> Finding | None:
     if not violated[-SATURATED_FOR:].all():
         return None
     alpha = history.setting("init_alpha")
-    raised = f"agent.algorithm.init_alpha={override_value(10 * alpha)}" if alpha else "raise init_alpha"
+    raised = setting("algorithm.init_alpha", override_value(10 * alpha)) if alpha else "raise init_alpha"
     return Finding(
         f"{100 * saturation[-SATURATED_FOR:].mean():.0f} % of all action components lie within 1 % of their bounds.",
         "If the task needs wider bounds, set algorithm.action_bounds (for Gymnasium tasks env.action_bounds); else the "

@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import numpy as np
 
+from trudi_rsl.errors import setting
 from trudi_rsl.health.history import Finding, History, override_value
 
 RECENT = 20
@@ -93,7 +94,8 @@ def drift_finding(shift: float, since: int | None = None) -> Finding:
         f"An observation stays {shift:.1f} standard deviations from its running mean in the second half of the run: it "
         "drifts, and the normaliser never catches up.",
         "Look for an entry of the observation that grows without limit (a clock, a travelled distance, an absolute "
-        "position) and wrap or remove it; or, if observations are bounded, agent.algorithm.obs_normalization=false.",
+        "position) and wrap or remove it; or, if observations are bounded, "
+        f"{setting('algorithm.obs_normalization', 'False')}.",
         since,
     )
 
@@ -143,7 +145,7 @@ def _first_of_repeated(history: History, faulty: np.ndarray) -> int | None:
 def _remedy_for_gradients(history: History) -> str:
     """Return what to change if gradients are not finite."""
     rate = history.setting("learning_rate")
-    lower = f"={override_value(rate / 3)}" if rate else " lower than now"
+    lower = setting("algorithm.learning_rate", override_value(rate / 3) if rate else "")
     ends = [history.scalars[name][-RECENT:] for name in ("value_range_low", "value_range_high") if history.has(name)]
     largest = np.nan_to_num(np.abs(ends)).max(initial=0.0)
     resume = "Resume from"
@@ -153,6 +155,6 @@ def _remedy_for_gradients(history: History) -> str:
             "algorithm.value_range to the expected returns; if the returns are not that large, resume from"
         )
     return (
-        f"{resume} an earlier checkpoint with agent.algorithm.learning_rate{lower}, or a lower "
-        "agent.algorithm.max_grad_norm."
+        f"{resume} an earlier checkpoint with {lower}{'' if rate else ' lower than now'}, or a lower "
+        f"{setting('algorithm.max_grad_norm')}."
     )

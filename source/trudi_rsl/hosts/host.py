@@ -18,9 +18,9 @@ from typing import TYPE_CHECKING, Any, Protocol
 
 from omegaconf import OmegaConf
 
-from trudi_rsl.command_line import refuse_flags
-from trudi_rsl.config import compose
-from trudi_rsl.config.compose import check_env_overrides, names_of, preset_name
+from trudi_rsl.command_line import refuse_flags, require_new
+from trudi_rsl.config import compose, resume_path
+from trudi_rsl.config.compose import check_env_overrides, find_played, names_of, preset_name
 from trudi_rsl.config.schema import HostSettings, read_env
 from trudi_rsl.distributed import check_launch, quiet_unless_rank0
 from trudi_rsl.errors import ConfigError, nearest
@@ -123,6 +123,9 @@ class Host(HostSettings, ABC):
         The task itself is not looked up.
         """
 
+    def look_up(self, task: str) -> None:
+        """Raise a ConfigError or ImportError if a task is known not to exist, as far as that takes no simulator."""
+
     @abstractmethod
     def run_settings(self, task: str, algo: str, overrides: Sequence[str]) -> dict[str, Any]:
         """Return the settings of a training run with the sections ``agent`` and ``env``, as far as they are known here.
@@ -147,6 +150,8 @@ class EnvironmentHost(Host):
 
     make_env: MakeEnv
     """Makes the environments."""
+    find_task: Callable[[str], None] | None = None
+    """Raises a ConfigError, or an ImportError for its module, if there is no task of a name; imports no torch."""
     starts_in_seconds: bool = True
     """Whether one environment is made within seconds, so that a sweep tries each of its tasks before it starts; else
     it looks them up in :attr:`tasks`."""
@@ -173,17 +178,27 @@ class EnvironmentHost(Host):
             flags = flag_settings(args)
             cfg = compose(args.task, args.algo, rest, settings=flags, host=self)
             preset = preset_name(args.task, args.algo, rest, self)
+            self.look_up(args.task)
+            checkpoint = resume_path(cfg)
+            if checkpoint is None and args.more_iterations is not None:
+                raise ConfigError(
+                    "--more_iterations adds to those of a checkpoint: add --resume, or use --max_iterations."
+                )
             from trudi_rsl.hosts.training import train
 
-            train(cfg, self.make, names_of(flags, rest), args.more_iterations, preset)
+            train(cfg, self.make, checkpoint, names_of(flags, rest), args.more_iterations, preset)
 
     def play(self, args: argparse.Namespace, rest: Sequence[str]) -> None:
         """See :meth:`Host.play`."""
         refuse_flags(rest, args.flags)
         check_env_overrides(rest, self)
+        if args.results is not None:
+            require_new(args.results, flag="--results")
+        algo = args.algo or "trudi"
+        checkpoint = find_played(args.task, algo, args.experiment_name, args.load_run, args.checkpoint, self)
         from trudi_rsl.evaluation.play import play
 
-        play(args, rest, self.simulation)
+        play(args, checkpoint, rest, self.simulation)
 
     def make(
         self,
@@ -203,6 +218,11 @@ class EnvironmentHost(Host):
         """See :meth:`Host.require`."""
         self.require_installed(task)
         check_device(device)
+
+    def look_up(self, task: str) -> None:
+        """See :meth:`Host.look_up`."""
+        if self.find_task is not None and self.is_installed():
+            self.find_task(self.local_name(task))
 
     def run_settings(self, task: str, algo: str, overrides: Sequence[str]) -> dict[str, Any]:
         """See :meth:`Host.run_settings`."""

@@ -17,10 +17,12 @@ from typing import Any, NoReturn
 from trudi_rsl.choices import NAMES
 from trudi_rsl.command_line import refuse_flags
 from trudi_rsl.config import task_preset
-from trudi_rsl.config.overrides import parse_overrides
+from trudi_rsl.config.compose import check_algorithm
+from trudi_rsl.config.overrides import check_section_names, parse_overrides
+from trudi_rsl.config.run_folder import require_path
 from trudi_rsl.errors import ConfigError, nearest
 from trudi_rsl.hosts.host import Host, check_device
-from trudi_rsl.settings import SETTINGS
+from trudi_rsl.settings import PPO_ONLY_FIELDS, SETTINGS, TruDiCfg
 from trudi_rsl.task_names import counterpart
 
 
@@ -32,12 +34,34 @@ class LaunchedHost(Host):
     """Whether its launcher checks flags and device, because its commands have flags of their own."""
 
     def train(self, args: argparse.Namespace, rest: Sequence[str]) -> None:
-        """See :meth:`Host.train`."""
+        """See :meth:`Host.train`. What is known without the simulator is refused before anything heavy is imported."""
+        self._check_algorithm(args.task, args.algo, rest)
         self._launcher(args, rest).train(args, rest)
 
     def play(self, args: argparse.Namespace, rest: Sequence[str]) -> None:
         """See :meth:`Host.play`."""
         self._launcher(args, rest).play(args, rest)
+
+    def _check_algorithm(self, task: str, algo: str, overrides: Sequence[str]) -> None:
+        """Raise a ConfigError for an unknown algorithm, or for a wrong name or value in its section of overrides.
+
+        All other settings are those of the simulator's own configuration of the task.
+        """
+        if algo not in NAMES:
+            raise ConfigError(f"Unknown algorithm {algo!r}. {nearest(algo, NAMES)}")
+        if algo not in SETTINGS:
+            return
+        prefix = "agent.algorithm."
+        parsed = parse_overrides([text for text in overrides if text.lstrip("+").startswith(prefix)])
+        # a project's own configuration may have kept those of PPO, which are ignored
+        ignored = {"class_name", *PPO_ONLY_FIELDS}
+        check_section_names(parsed, {prefix[:-1]: {*ignored, *TruDiCfg().to_dict()}})
+        values = task_preset(task, self.name, self.config_dir)["agent"].get("algorithm", {})
+        for override in parsed:
+            value = override.value()
+            if "${" not in (override.input_line or ""):
+                values[override.key_or_group.removeprefix(prefix)] = getattr(value, "text", value)
+        check_algorithm(algo, {name: value for name, value in values.items() if name not in ignored})
 
     def make(
         self,
@@ -91,6 +115,8 @@ class LaunchedHost(Host):
         return [text for text in self.train_arguments(overrides) if not text.startswith("agent.")]
 
     def _launcher(self, args: argparse.Namespace, rest: Sequence[str]) -> ModuleType:
+        if args.checkpoint is not None:
+            require_path(args.checkpoint)
         self.require_installed(args.task)
         args.task = self.local_name(args.task)
         if not self.checks_arguments:

@@ -10,14 +10,18 @@ from __future__ import annotations
 import argparse
 import functools
 import logging
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from importlib.metadata import EntryPoint, entry_points
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from omegaconf import DictConfig
 
 from trudi_rsl import config
+from trudi_rsl.config.compose import check_env_overrides
+from trudi_rsl.config.overrides import parse_overrides
+from trudi_rsl.config.run_folder import task_beside
 from trudi_rsl.errors import ConfigError, one_line
 from trudi_rsl.hosts.host import Host
 
@@ -107,6 +111,20 @@ def play(args: argparse.Namespace, rest: Sequence[str]) -> None:
     """Play on the host of ``args.task``; see :meth:`Host.play`."""
     args.task = canonical_name(args.task)
     find_host(args.task).play(args, rest)
+
+
+def check_overrides(checkpoints: Iterable[Path], overrides: Sequence[str]) -> None:
+    """Raise a ConfigError for overrides that the tasks of checkpoints do not have, before torch is imported.
+
+    The task is that of ``params/`` beside a checkpoint; without any, names are checked when the checkpoint is read.
+    """
+    if not overrides:
+        return
+    tasks = dict.fromkeys(filter(None, map(task_beside, checkpoints)))
+    for host in dict.fromkeys(map(find_host, tasks)):
+        check_env_overrides(overrides, host)
+    if not tasks:
+        parse_overrides(overrides)
 
 
 def compose(

@@ -6,6 +6,7 @@ from __future__ import annotations
 import contextlib
 import logging
 from collections.abc import Callable, Collection
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -13,11 +14,10 @@ import torch
 from omegaconf import DictConfig, OmegaConf
 from rsl_rl.env import VecEnv
 
-from trudi_rsl.config import create_run_folder, experiment_folder, resume_path, save_params
+from trudi_rsl.config import create_run_folder, experiment_folder, save_params
 from trudi_rsl.config.adoption import continue_run
 from trudi_rsl.config.schema import RunnerCfg
 from trudi_rsl.distributed import broadcast_from_rank0, current_ranks
-from trudi_rsl.errors import ConfigError
 from trudi_rsl.rsl_rl_compat.contract import check_groups
 from trudi_rsl.runners import OnPolicyRunner
 
@@ -27,6 +27,7 @@ logger = logging.getLogger(__name__)
 def train(
     cfg: DictConfig,
     make_env: Callable[..., VecEnv],
+    checkpoint: Path | None = None,
     named: Collection[str] = (),
     more_iterations: int | None = None,
     preset: str | None = None,
@@ -39,13 +40,12 @@ def train(
     Args:
         cfg: The configuration.
         make_env: Makes the environments.
+        checkpoint: The file to resume, if any.
         named: Dotted names of what the user has set, which a resume does not take from the checkpoint.
         more_iterations: Iterations that a resume adds to the checkpoint's; None trains up to the total.
         preset: Name of the preset in the configuration.
     """
-    checkpoint, iterations = resume_path(cfg), cfg.agent.max_iterations
-    if checkpoint is None and more_iterations is not None:
-        raise ConfigError("--more_iterations adds to those of a checkpoint: add --resume, or use --max_iterations.")
+    iterations = cfg.agent.max_iterations
     if checkpoint is not None:
         continuation = continue_run(cfg, named, checkpoint, more_iterations)
         cfg, iterations, preset = continuation.cfg, continuation.left, continuation.preset or preset

@@ -302,7 +302,7 @@ class OnPolicyRunner(RslRlOnPolicyRunner):
         content = {**self._algorithm_state(), "iter": self.current_learning_iteration, "infos": infos, RUN: self.record}
         if self._is_stock_ppo():
             content[SECTION] = self._policy_spec
-            content |= resume_state(self.env if self.alg.storage.step == 0 and not self._in_rollout else None)
+            content |= resume_state(None if self.alg.storage.step or self._in_rollout else self.env, self.device)
         if self._in_rollout:
             content.pop("env_state", None)  # of a step that was not completed
         write_checkpoint(content, path)
@@ -378,7 +378,7 @@ class OnPolicyRunner(RslRlOnPolicyRunner):
                 if is_stock_ppo and "rng_state" in checkpoint:
                     # RSL-RL up to 5.4 would continue with the configured rate
                     self.alg.learning_rate = self.alg.optimizer.param_groups[0]["lr"]
-                    set_resume_state(self.env, checkpoint, not self.gpu_global_rank)
+                    set_resume_state(self.env, checkpoint, not self.gpu_global_rank, self.device)
                 load_log_state(self.logger, checkpoint, self.device)
                 state = checkpoint.get("env_state") or {}
                 same_size = state.get("num_envs") == self.env.num_envs

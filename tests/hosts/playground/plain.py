@@ -23,7 +23,7 @@ class PlainMuJoCo:
     """MuJoCo from the state in which environment 0 is."""
 
     def __init__(self, env: PlaygroundVecEnv, folder: Path) -> None:
-        file, state = folder / "model.mjb", env._carry.state
+        file, state = folder / "model.mjb", env._simulation.unpack(env._carry.state)
         mujoco.mj_saveModel(env.loaded.env.mj_model, str(file))  # pyright: ignore[reportAttributeAccessIssue]
         self.model: Any = mujoco.MjModel.from_binary_path(str(file))  # pyright: ignore[reportAttributeAccessIssue]
         self.data: Any = mujoco.MjData(self.model)  # pyright: ignore[reportAttributeAccessIssue]

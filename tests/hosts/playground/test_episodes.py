@@ -199,7 +199,7 @@ def test_statistics_are_those_of_hand_summed_episodes() -> None:
 def test_statistics_and_faults_that_are_read_late_are_complete() -> None:
     env = clock(episode_length=6)
     env.restarts_faulty = True
-    env._reports._on_cpu = False
+    env._reports.on_cpu = False
     env.step(actions_with_nan(2))
     logs = []
     with pytest.warns(UserWarning, match="environment 2, 1 steps"):
@@ -243,7 +243,7 @@ def test_nothing_is_compiled_twice() -> None:
         env.reset()
         env.seed(3)
     env.alike(5, 1).step(torch.zeros(5, 2))
-    assert simulation.advance._cache_size() == simulation.refill._cache_size() == 1
+    assert simulation._advanced._cache_size() == simulation.refill._cache_size() == 1
 
 
 def test_a_restored_state_continues_bitwise() -> None:

@@ -7,6 +7,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from pathlib import Path
 
+import jax
 import numpy as np
 import pytest
 
@@ -75,9 +76,10 @@ def test_the_export_describes_observations_commands_and_robot(env: PlaygroundVec
 
 def lift(env: PlaygroundVecEnv, height: float) -> None:
     """Lift the robots [m]: on the ground, MJX keeps fewer corners of a foot than MuJoCo, so contacts differ."""
-    state = env._carry.state
+    state = env._simulation.unpack(env._carry.state)
     data = state.data.replace(qpos=state.data.qpos.at[:, 2].add(height))
-    env._carry = env._carry._replace(state=state.replace(data=data))
+    lifted = tuple(jax.tree.leaves(state.replace(data=data)))
+    env._carry = env._carry._replace(state=lifted)
 
 
 def test_plain_mujoco_moves_the_g1_in_flight_with_the_exported_policy(

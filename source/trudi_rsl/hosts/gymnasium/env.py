@@ -145,7 +145,7 @@ class GymnasiumVecEnv(VecEnv):
         self._episode_steps = np.zeros(num_envs, dtype=np.int64)
         self._episode_returns = np.zeros(num_envs)
         self.restarts_faulty = False
-        self._faults = Faults(task, num_envs, self._time)
+        self._faults = Faults(task, self._time)
         self._success = EpisodeSuccess(task, num_envs)
         self.seed(seed)
 

@@ -3,12 +3,12 @@
 
 from __future__ import annotations
 
-import warnings
 from collections.abc import Callable
 
 import numpy as np
+import torch
 
-from trudi_rsl.errors import NonFiniteError
+from trudi_rsl.hosts.faults import RestartedFaults, require_finite
 from trudi_rsl.hosts.gymnasium.vector import Step, TaskVector
 
 
@@ -17,14 +17,13 @@ class Faults:
 
     Args:
         task: Task name for messages.
-        num_envs: E.
         time: Maps the index of an environment to a description of its current time step, for messages.
     """
 
-    def __init__(self, task: str, num_envs: int, time: Callable[[int], str]) -> None:
+    def __init__(self, task: str, time: Callable[[int], str]) -> None:
         self._task, self._time = task, time
-        self._restarted = np.zeros(num_envs, dtype=bool)
-        self._warned = False
+        self._restarts = RestartedFaults(task, time, stacklevel=4)
+        self._steps = 0
 
     def filter_nonfinite(self, envs: TaskVector, step: Step, restart: bool) -> Step:
         """Return a step without NaN and infinity.
@@ -35,35 +34,19 @@ class Faults:
             NonFiniteError: Some environment is faulty and ``restart`` is False, all environments are, or one is faulty
                 again in the first step after its restart.
         """
+        self._steps += 1
         faulty = _find_faulty(step)
         if not faulty.any():
-            self._restarted[:] = False
             return step
-        if not restart or faulty.all() or (faulty & self._restarted).any():
-            self.require_finite(_as_float32(step.rewards), "the simulator's reward")
-            self.require_finite(step.final_obs, "the simulator's observation")
-            self.require_finite(step.obs, "the simulator's observation")
-        if not self._warned:
-            self._warned = True
-            first = int(np.flatnonzero(faulty)[0])
-            warnings.warn(
-                f"{self._task}: the simulator returned NaN or infinity in {int(faulty.sum())} of {len(faulty)} "
-                f"environments, first in environment {first}, {self._time(first)}. Such environments are reset, now "
-                "and from here on without further warnings.",
-                stacklevel=3,
-            )
-        self._restarted[:] = faulty
+        quantities = [("the simulator's reward", torch.from_numpy(_as_float32(step.rewards)))]
+        quantities += [("the simulator's observation", torch.from_numpy(obs)) for obs in (step.final_obs, step.obs)]
+        self._restarts.check(torch.from_numpy(faulty), quantities, self._steps, restart)
         return _restart(envs, step, faulty)
 
     def require_finite(self, values: np.ndarray, what: str) -> None:
         """Raise a NonFiniteError that locates the first entry of ``values`` ``[E, ...]`` that is not finite."""
-        finite = np.isfinite(values)
-        if finite.all():
-            return
-        env, *entry = np.argwhere(~finite)[0].tolist()
-        raise NonFiniteError(
-            f"{self._task}: {what}{entry or ''} is {values[(env, *entry)]} in environment {env}, {self._time(env)}."
-        )
+        if not np.isfinite(values).all():
+            require_finite(torch.from_numpy(values), what, self._task, self._time)
 
 
 def _as_float32(values: np.ndarray) -> np.ndarray:

@@ -48,6 +48,13 @@ def list_tasks() -> list[str]:
     return sorted(latest_ids())
 
 
+def find_task(name: str) -> None:
+    """Raise as :func:`~trudi_rsl.hosts.gymnasium.make.require_registered`."""
+    from trudi_rsl.hosts.gymnasium.make import require_registered
+
+    require_registered(name)
+
+
 HOST = EnvironmentHost(
     **{entry.name: getattr(GYMNASIUM, entry.name) for entry in fields(GYMNASIUM)},
     title="Gymnasium",
@@ -55,4 +62,5 @@ HOST = EnvironmentHost(
     install=f"Run: {packages.install_command()}",
     tasks=list_tasks,
     make_env=make_env,
+    find_task=find_task,
 )

@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import contextlib
 import importlib
+import importlib.util
 import inspect
 import os
 import sys
@@ -13,7 +14,7 @@ from typing import Any
 
 import gymnasium as gym
 import numpy as np
-from gymnasium.envs.registration import EnvSpec, load_env_creator
+from gymnasium.envs.registration import EnvSpec, find_highest_version, load_env_creator, parse_env_id
 from gymnasium.spaces import Box, Space
 
 import trudi_rsl.tasks  # noqa: F401  registers the built-in tasks
@@ -89,16 +90,9 @@ def make_env(
             options.setdefault("render_mode", None)
         return gym.make(spec or task, **options)
     except (ImportError, gym.error.DependencyNotInstalled) as error:
-        if (advice := import_advice(task, error)) is not None:
-            raise ImportError(advice) from error
-        raise ImportError(
-            f"Task {task!r} needs a package that is not installed or a newer version of the task: {error}"
-        ) from error
+        raise _not_importable(task, error) from error
     except gym.error.Error as error:
-        raise ConfigError(
-            f"Gymnasium cannot make task {task!r}: {error} {nearest(task, latest_ids(), at_most=30)} "
-            "A task of another package is named 'module:Env-v0'."
-        ) from error
+        raise _not_registered(task, error) from error
     except _OPTION_ERRORS as error:
         unknown = [key for key in options if f"unexpected keyword argument {key!r}" in str(error)]
         if unknown:
@@ -107,6 +101,45 @@ def make_env(
         if not env_kwargs or render_mode is not None:  # rendering may be what failed
             raise
         raise ConfigError(_unusable_options(task, env_kwargs, error)) from error
+
+
+def require_registered(task: str) -> None:
+    """Raise the error of :func:`make_env` for a task that does not exist, without making it.
+
+    A module in front of the name is not imported, since that may draw random numbers or take long; it must exist.
+
+    Raises:
+        ConfigError: No task of this name is registered.
+        ImportError: There is no such module.
+    """
+    module, _, name = task.rpartition(":")
+    if module:
+        package = module.partition(".")[0]
+        if importlib.util.find_spec(package) is None:
+            error = ModuleNotFoundError(f"there is no module {package!r}, installed or in the working folder.")
+            raise _not_importable(task, error) from error
+        return
+    try:
+        namespace, base, version = parse_env_id(name)
+        if version is None and find_highest_version(namespace, base) is not None:
+            return
+        gym.spec(name)
+    except gym.error.Error as error:
+        raise _not_registered(task, error) from error
+
+
+def _not_importable(task: str, error: Exception) -> ImportError:
+    advice = import_advice(task, error)
+    return ImportError(
+        advice or f"Task {task!r} needs a package that is not installed or a newer version of the task: {error}"
+    )
+
+
+def _not_registered(task: str, error: Exception) -> ConfigError:
+    return ConfigError(
+        f"Gymnasium cannot make task {task!r}: {error} {nearest(task, latest_ids(), at_most=30)} "
+        "A task of another package is named 'module:Env-v0'."
+    )
 
 
 def try_options(task: str, env_kwargs: Mapping[str, Any], make: Callable[[], gym.Env]) -> None:

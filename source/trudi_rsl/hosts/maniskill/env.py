@@ -15,10 +15,10 @@ from tensordict import TensorDict
 from torch import Tensor
 
 from trudi_rsl.errors import CheckpointError, ConfigError, nearest
+from trudi_rsl.hosts.faults import RestartedFaults, faulty_rows, require_finite
 from trudi_rsl.hosts.gymnasium.env import EnvCfg
 from trudi_rsl.hosts.maniskill.backends import choose_backend, choose_workers, simulate
 from trudi_rsl.hosts.maniskill.description import describe
-from trudi_rsl.hosts.maniskill.faults import RestartedFaults, faulty_rows, require_finite
 from trudi_rsl.hosts.maniskill.make import CPU, OBS_MODE, TaskOptions
 from trudi_rsl.hosts.maniskill.simulations import Step
 
@@ -205,7 +205,7 @@ class ManiSkillVecEnv(VecEnv):
         if not finite_actions:
             require_finite(actions, "the policy's action", self.task, self._time)
         if some_faulty:
-            quantities = {"the simulator's reward": rewards, "the simulator's observation": last}
+            quantities = [("the simulator's reward", rewards), ("the simulator's observation", last)]
             self._faults.check(faulty, quantities, self._total_steps, self.restarts_faulty)
             rewards = torch.where(faulty, 0.0, rewards)
             last = torch.where(faulty.unsqueeze(1), torch.nan, last)  # training masks the transition

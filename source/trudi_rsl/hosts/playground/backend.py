@@ -15,6 +15,7 @@ from pathlib import Path
 os.environ.setdefault("XLA_PYTHON_CLIENT_PREALLOCATE", "false")
 
 import jax
+import numpy as np
 import torch
 
 from trudi_rsl.errors import ConfigError, one_line
@@ -61,9 +62,11 @@ def to_torch(array: jax.Array) -> torch.Tensor:
     return torch.from_dlpack(array)
 
 
-def from_torch(tensor: torch.Tensor, device: torch.device) -> jax.Array:
-    """Return a float32 array, in the tensor's own memory where device and type agree."""
-    return jax.dlpack.from_dlpack(tensor.detach().to(device, torch.float32).contiguous())
+def from_torch(tensor: torch.Tensor, device: torch.device) -> jax.Array | np.ndarray:
+    """Return float32 values for a compiled function, in the tensor's own memory where device and type agree."""
+    tensor = tensor.detach().to(device, torch.float32).contiguous()
+    # an import through DLPack takes 0.2 ms on a CPU, where compiled functions read NumPy's arrays in place
+    return tensor.numpy() if device.type == "cpu" else jax.dlpack.from_dlpack(tensor)
 
 
 @contextlib.contextmanager

@@ -152,8 +152,8 @@ class PlaygroundVecEnv(VecEnv):
 
     def get_observations(self) -> TensorDict:
         """Return the current observations."""
-        # a copy, since JAX reuses the memory of its state in the next step
-        return self._tensordict(self._carry.state.obs).clone()
+        # copies, since JAX reuses the memory of its state in the next step
+        return self._tensordict(jax.tree.map(lambda x: to_torch(x).clone(), self._simulation.observations(self._carry)))
 
     def step(self, actions: torch.Tensor) -> tuple[TensorDict, torch.Tensor, torch.Tensor, dict[str, Any]]:
         """Step every environment with actions ``[E, A]``, clipped to [-1, 1].
@@ -179,11 +179,15 @@ class PlaygroundVecEnv(VecEnv):
             expected = (self.num_envs, self.num_actions)
             raise ValueError(f"{self.task} takes actions of shape {expected}, not {tuple(actions.shape)}.")
         carry, outcome = self._simulation.advance(self._carry, self._to_jax(actions))
-        self._carry = self._simulation.refill(carry, outcome.done)
-        self._carry, log = self._reports.read(self._carry, immediately=not self.restarts_faulty)
+        log = None
+        # reading the flags costs nothing on a CPU and waits for all queued work on a GPU
+        if not self._reports.on_cpu or np.asarray(outcome.done).any():
+            carry = self._simulation.refill(carry, outcome.done)
+            carry, log = self._reports.read(carry, immediately=not self.restarts_faulty)
+        self._carry = carry
         extras: dict[str, Any] = {
             "time_outs": to_torch(outcome.time_out),
-            "final_obs": self._tensordict(outcome.final_obs),
+            "final_obs": self._tensordict(jax.tree.map(to_torch, outcome.final_obs)),
         }
         if self._simulation.success is not None:
             extras["success"] = to_torch(outcome.success)
@@ -199,7 +203,7 @@ class PlaygroundVecEnv(VecEnv):
         """
         if self._camera is None:
             raise ConfigError(f"{self.task} was made without a render mode. Make it with render_mode='rgb_array'.")
-        return self._camera.render(self._carry.state.data)
+        return self._camera.render(self._simulation.unpack(self._carry.state).data)
 
     def alike(self, num_envs: int, seed: int) -> PlaygroundVecEnv:
         """Make further environments of the same task on the same device."""
@@ -218,7 +222,7 @@ class PlaygroundVecEnv(VecEnv):
         for action in actions:
             rows = torch.tensor(action, dtype=torch.float32).expand(self.num_envs, -1)
             carry, _ = self._simulation.advance(carry, self._to_jax(rows))
-            controls.append(np.asarray(carry.state.data.ctrl)[0])
+            controls.append(np.asarray(self._simulation.unpack(carry.state).data.ctrl)[0])
         return controls
 
     def close(self) -> None:
@@ -274,12 +278,12 @@ class PlaygroundVecEnv(VecEnv):
     def _put(self, array: np.ndarray) -> jax.Array:
         return jax.device_put(array, self.loaded.device)
 
-    def _to_jax(self, actions: torch.Tensor) -> jax.Array:
+    def _to_jax(self, actions: torch.Tensor) -> jax.Array | np.ndarray:
         return from_torch(actions, torch.device(self.device))
 
     def _tensordict(self, obs: Any) -> TensorDict:
         named = obs if isinstance(obs, Mapping) else {"state": obs}
-        groups = {GROUPS.get(name, name): to_torch(value) for name, value in named.items()}
+        groups = {GROUPS.get(name, name): value for name, value in named.items()}
         return TensorDict(groups, batch_size=[self.num_envs], device=self.device)
 
 

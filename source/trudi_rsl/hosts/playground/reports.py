@@ -10,6 +10,7 @@ import jax
 import numpy as np
 
 from trudi_rsl.errors import NonFiniteError
+from trudi_rsl.hosts.faults import WITHOUT_FURTHER_WARNINGS, describe_faults
 from trudi_rsl.hosts.playground.simulation import FAULTS, Carry, Simulation
 
 GPU_INTERVAL = 16
@@ -30,7 +31,7 @@ class Reports:
 
     def __init__(self, task: str, simulation: Simulation, device: jax.Device) -> None:
         self.task = task
-        self._device, self._on_cpu = device, device.platform == "cpu"
+        self._device, self.on_cpu = device, device.platform == "cpu"
         self._success = simulation.success
         self._metrics = simulation.metrics
         self._copied: tuple[jax.Array, jax.Array] | None = None
@@ -48,7 +49,7 @@ class Reports:
                 environments cannot go on: all are affected, or one again in the first step after its restart.
         """
         self._steps += 1
-        if immediately or self._on_cpu:
+        if immediately or self.on_cpu:
             totals, faults = np.asarray(carry.totals), np.asarray(carry.faults)
             if totals[0] or faults[0]:
                 carry = self._cleared(carry)
@@ -89,17 +90,12 @@ class Reports:
         if not number:
             return
         source = "the policy returned an action with" if caused else "the simulator returned"
-        found = (
-            f"{self.task}: {source} NaN or infinity in {number} of {num_envs} environments, first in environment "
-            f"{env}, {step} steps into its episode."
-        )
+        found = describe_faults(self.task, number, num_envs, env, f"{step} steps into its episode", source)
         if is_error or fatal:
             raise NonFiniteError(found)
         if not self._warned:
             self._warned = True
-            warnings.warn(
-                f"{found} Such environments are reset, now and from here on without further warnings.", stacklevel=4
-            )
+            warnings.warn(f"{found} {WITHOUT_FURTHER_WARNINGS}", stacklevel=4)
 
 
 def _log_name(metric: str) -> str:

@@ -2,8 +2,8 @@
 # pyright: reportMissingImports=false
 """Episodes of E environments as pure functions of their state, compiled by JAX.
 
-A step is two calls: :attr:`Simulation.advance` steps all environments, and :attr:`Simulation.refill` starts new
-episodes in those that ended. Neither is read by the host.
+A step is two calls: :meth:`Simulation.advance` steps all environments, and :attr:`Simulation.refill` starts new
+episodes in those that ended. On a GPU the host reads neither; on a CPU it skips the second where no episode ended.
 
 Playground's own wrapper returns to the first state of training at every reset and keeps the counters, commands and
 random keys of the ended episode; here each episode has a random key of its own,
@@ -14,11 +14,12 @@ up, all that are used up are prepared again together.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 
 from trudi_rsl.evaluation.episodes import SUCCESS_NAMES
 
@@ -29,13 +30,19 @@ STARTED_AT_ONCE = 16
 
 FAULTS = 5
 """Entries of :attr:`Carry.faults`."""
+BETWEEN_EPISODES = ("key", "episode", "prepared", "used")
+"""Fields of :class:`Carry` that a step does not need. Half of a state's memory, so they are kept out of its call."""
+
+
+Leaves = tuple[jax.Array, ...]
+"""A state without its structure: taking MuJoCo's data apart in Python at each call takes longer than a cheap step."""
 
 
 class Carry(NamedTuple):
     """The state of E environments between two steps."""
 
-    state: Any
-    """Playground's ``State``: leaves ``[E, ...]``, and with ``impl=warp`` some that all environments share."""
+    state: Leaves
+    """Those of Playground's ``State``: ``[E, ...]``, and with ``impl=warp`` some that all environments share."""
     key: jax.Array
     """Random key of the run, ``[2]`` uint32."""
     clock: jax.Array
@@ -44,8 +51,8 @@ class Carry(NamedTuple):
     """Steps taken in the running episode ``[E]``."""
     episode: jax.Array
     """Number of episodes started ``[E]``."""
-    prepared: Any
-    """First states of the next episodes; leaves ``[E, ...]``."""
+    prepared: Leaves
+    """First states of the next episodes ``[E, ...]``."""
     used: jax.Array
     """Whether the prepared state has been used ``[E]``."""
     restarted: jax.Array
@@ -94,15 +101,16 @@ class Simulation:
         # compiled functions inside compiled ones are traced once, for all numbers of environments
         self.reset, self.step = jax.jit(env.reset), jax.jit(env.step)
         self.first_state = jax.eval_shape(self.reset, new_key(0))
-        self._shared = self._shared_leaves() if shares_leaves else jax.tree.map(lambda _: False, self.first_state)
+        self._structure = jax.tree.structure(self.first_state)
+        self._obs = self.unpack(range(self._structure.num_leaves)).obs
+        self._shared = self._shared_leaves() if shares_leaves else [False] * self._structure.num_leaves
         scalars = (name for name, value in self.first_state.metrics.items() if value.shape == ())
         self.metrics = tuple(sorted(scalars))
         """Names of the metrics that are one number per environment."""
         self.success = next((name for name in self.metrics if name.rpartition("/")[2] in SUCCESS_NAMES), None)
         """Name of the metric that reports success, None if there is none."""
         self._empty = jax.jit(self._empty_carry, static_argnames="num_envs")
-        self.advance = jax.jit(self._advance, donate_argnums=0)
-        """``advance(carry, actions [E, A]) -> (carry, Outcome)``; the old carry is invalid afterwards."""
+        self._advanced = jax.jit(self._advance, donate_argnums=0)
         self.refill = jax.jit(self._refill, donate_argnums=0)
         """``refill(carry, pending [E]) -> carry`` with new episodes where ``pending``; the old carry is invalid."""
 
@@ -111,6 +119,20 @@ class Simulation:
         # bound to the device as arrays from PyTorch are, or all functions would be compiled a second time
         key, pending = jax.device_put((new_key(seed), jnp.ones(num_envs, bool)), self._device)
         return self.refill(self._empty(key, num_envs=num_envs), pending)
+
+    def unpack(self, leaves: Iterable[Any]) -> Any:
+        """Return Playground's ``State`` with these leaves."""
+        return jax.tree.unflatten(self._structure, leaves)
+
+    def observations(self, carry: Carry) -> Any:
+        """Return the observations ``[E, ...]`` of the current states."""
+        return jax.tree.map(lambda leaf: carry.state[leaf], self._obs)
+
+    def advance(self, carry: Carry, actions: jax.Array | np.ndarray) -> tuple[Carry, Outcome]:
+        """Step all environments with actions ``[E, A]``; the old carry is invalid afterwards."""
+        kept = {name: getattr(carry, name) for name in BETWEEN_EPISODES}
+        carry, outcome = self._advanced(carry._replace(**dict.fromkeys(kept)), actions)
+        return carry._replace(**kept), outcome
 
     # -- compiled -------------------------------------------------------------------------------------------------
 
@@ -122,14 +144,14 @@ class Simulation:
             state = self._first(jnp.arange(num_envs, dtype=jnp.int32), counts, key)
         else:
             shapes = jax.eval_shape(self._first, counts, counts, key)
-            state = jax.tree.map(lambda leaf: jnp.zeros(leaf.shape, leaf.dtype), shapes)
+            state = tuple(jnp.zeros(leaf.shape, leaf.dtype) for leaf in shapes)
         return Carry(
             state=state,
             key=key,
             clock=counts,
             length=counts,
             episode=counts,
-            prepared=jax.tree.map(jnp.zeros_like, state),
+            prepared=tuple(map(jnp.zeros_like, state)),
             used=~flags,
             restarted=flags,
             succeeded=flags,
@@ -138,18 +160,18 @@ class Simulation:
             faults=jnp.zeros(FAULTS, jnp.int32),
         )
 
-    def _first(self, ids: jax.Array, episodes: jax.Array, key: jax.Array) -> Any:
+    def _first(self, ids: jax.Array, episodes: jax.Array, key: jax.Array) -> Leaves:
         """Return the first states of episodes ``[K]`` of environments ``[K]``."""
         fold = jax.vmap(lambda i, n: jax.random.fold_in(jax.random.fold_in(key, i), n))
-        return _strong(jax.vmap(self.reset)(fold(ids, episodes)))
+        return tuple(jax.tree.leaves(_strong(jax.vmap(self.reset)(fold(ids, episodes)))))
 
-    def _shared_leaves(self) -> Any:
+    def _shared_leaves(self) -> list[bool]:
         """Return which leaves of the state do not grow with the number of environments."""
         shapes = []
         for n in (2, 3):
             ids = jax.ShapeDtypeStruct((n,), jnp.int32)
             shapes.append(jax.eval_shape(self._first, ids, ids, new_key(0)))
-        return jax.tree.map(lambda a, b: a.shape == b.shape, *shapes)
+        return [a.shape == b.shape for a, b in zip(*shapes, strict=True)]
 
     def _refill(self, carry: Carry, pending: jax.Array) -> Carry:
         n = len(pending)
@@ -181,15 +203,16 @@ class Simulation:
         carry = jax.lax.while_loop(lambda carry: lacking & carry.used.any(), prepare, carry)
         return jax.lax.while_loop(lambda loop: loop[1].any(), start, (carry, pending))[0]
 
-    def _rows(self, merge: Callable[[jax.Array, jax.Array], jax.Array], old: Any, new: Any) -> Any:
+    def _rows(self, merge: Callable[[jax.Array, jax.Array], jax.Array], old: Leaves, new: Leaves) -> Leaves:
         """Return a state of the merged leaves of two states; what all environments share is left as it is."""
-        return jax.tree.map(lambda a, b, shared: a if shared else merge(a, b), old, new, self._shared)
+        leaves = zip(old, new, self._shared, strict=True)
+        return tuple(a if shared else merge(a, b) for a, b, shared in leaves)
 
     def _advance(self, carry: Carry, actions: jax.Array) -> tuple[Carry, Outcome]:
-        state, reward, done = self._step_all(carry.state, jnp.clip(actions, -1.0, 1.0))
+        state, reward, done = self._step_all(self.unpack(carry.state), jnp.clip(actions, -1.0, 1.0))
         clock, length = carry.clock + 1, carry.length + 1
-        sound = [_finite_rows(x) for x in jax.tree.leaves((state.obs, reward, state.data.qpos, state.data.qvel))]
-        faulty = ~jnp.stack(sound).all(0)
+        checked = jax.tree.leaves((state.obs, reward, state.data.qpos, state.data.qvel))
+        faulty = ~jnp.isfinite(jnp.concatenate([x.reshape(len(x), -1) for x in checked], axis=1)).all(1)
         # Playground ends episodes with NaN as if they had terminated, which is nothing to learn from
         terminated = done & ~faulty
         time_out = (faulty | (clock >= self._limit)) & ~terminated
@@ -201,26 +224,31 @@ class Simulation:
         succeeded = carry.succeeded
         if self.success is not None:
             succeeded |= state.metrics[self.success] > 0
-        parts = (ended, ended * length, ended & succeeded, ended * sums[:, 0])
-        counted = jnp.stack([jnp.sum(part, dtype=jnp.float32) for part in parts])
-        means = jnp.where(ended[:, None], sums[:, 1:] / length[:, None], 0.0).sum(0)
 
-        first = jnp.argmax(faulty)
-        caused = ~jnp.isfinite(actions[first]).all()
-        # as for other hosts: all environments at once, or one again in the first step of its new episode
-        fatal = faulty.all() | (faulty & carry.restarted).any()
-        fault = jnp.stack([faulty.sum(), first, length[first], fatal, caused]).astype(jnp.int32)
-        known = carry.faults.at[3].max(fatal.astype(jnp.int32))
+        def count(totals: jax.Array, faults: jax.Array) -> tuple[jax.Array, jax.Array]:
+            parts = (ended, ended * length, ended & succeeded, ended * sums[:, 0])
+            counted = jnp.stack([jnp.sum(part, dtype=jnp.float32) for part in parts])
+            means = jnp.where(ended[:, None], sums[:, 1:] / length[:, None], 0.0).sum(0)
+            first = jnp.argmax(faulty)
+            caused = ~jnp.isfinite(actions[first]).all()
+            # as for other hosts: all environments at once, or one again in the first step of its new episode
+            fatal = faulty.all() | (faulty & carry.restarted).any()
+            fault = jnp.stack([faulty.sum(), first, length[first], fatal, caused]).astype(jnp.int32)
+            known = faults.at[3].max(fatal.astype(jnp.int32))
+            faults = jnp.where(faults[0] > 0, known, jnp.where(faulty.any(), fault, 0))
+            return totals + jnp.concatenate([counted, means]), faults
 
+        # a faulty episode has ended, too
+        totals, faults = jax.lax.cond(ended.any(), count, lambda *same: same, carry.totals, carry.faults)
         carry = carry._replace(
-            state=state,
+            state=tuple(jax.tree.leaves(state)),
             clock=clock,
             length=length,
             restarted=faulty,
             succeeded=succeeded,
             sums=sums,
-            totals=carry.totals + jnp.concatenate([counted, means]),
-            faults=jnp.where(carry.faults[0] > 0, known, jnp.where(faulty.any(), fault, 0)),
+            totals=totals,
+            faults=faults,
         )
         final_obs = jax.tree.map(lambda x: jnp.where(_as_rows(faulty, x), jnp.nan, x), state.obs)
         return carry, Outcome(reward, ended, time_out, jnp.where(ended, succeeded, jnp.nan), final_obs)
@@ -258,8 +286,3 @@ def _put(old: jax.Array, ids: jax.Array, new: Any) -> jax.Array:
 def _as_rows(mask: jax.Array, like: jax.Array) -> jax.Array:
     """Return a mask ``[E]`` with the number of axes of ``like`` ``[E, ...]``."""
     return mask.reshape(-1, *[1] * (like.ndim - 1))
-
-
-def _finite_rows(x: jax.Array) -> jax.Array:
-    """Return where all entries of a row of ``[E, ...]`` are finite ``[E]``."""
-    return jnp.isfinite(x).reshape(len(x), -1).all(1)

@@ -1,15 +1,34 @@
 # SPDX-License-Identifier: BSD-3-Clause
-"""NaN and infinity in the steps of environments whose observations and rewards are tensors."""
+"""NaN and infinity in the steps of environments: locating them, and whether training goes on."""
 
 from __future__ import annotations
 
 import warnings
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable
 
 import torch
 from torch import Tensor
 
 from trudi_rsl.errors import NonFiniteError
+
+WITHOUT_FURTHER_WARNINGS = "Such environments are reset, now and from here on without further warnings."
+
+
+def describe_faults(
+    task: str, number: int, num_envs: int, env: int, time: str, source: str = "the simulator returned"
+) -> str:
+    """Return a sentence on NaN or infinity in ``number`` environments, the first of them ``env``.
+
+    Args:
+        task: Task name.
+        number: Environments with a fault.
+        num_envs: All environments.
+        env: Index of the first.
+        time: Its time step, in words.
+        source: What the numbers are from, and a verb.
+    """
+    where = f"{number} of {num_envs} environments, first in environment {env}"
+    return f"{task}: {source} NaN or infinity in {where}, {time}."
 
 
 def faulty_rows(*values: Tensor) -> Tensor:
@@ -40,14 +59,15 @@ class RestartedFaults:
     Args:
         task: Task name for messages.
         time: Maps the index of an environment to a description of its current time step, for messages.
+        stacklevel: Of the warning, so that it names the line that stepped: 3 if ``step`` calls :meth:`check`.
     """
 
-    def __init__(self, task: str, time: Callable[[int], str]) -> None:
-        self._task, self._time = task, time
+    def __init__(self, task: str, time: Callable[[int], str], stacklevel: int = 3) -> None:
+        self._task, self._time, self._stacklevel = task, time, stacklevel
         self._previous: tuple[int, Tensor] | None = None
         self._warned = False
 
-    def check(self, faulty: Tensor, quantities: Mapping[str, Tensor], step: int, restart: bool) -> None:
+    def check(self, faulty: Tensor, quantities: Iterable[tuple[str, Tensor]], step: int, restart: bool) -> None:
         """Return if the environments ``faulty`` ``[E]``, at least one, shall restart; warn the first time.
 
         Args:
@@ -63,15 +83,11 @@ class RestartedFaults:
         again = self._previous is not None and self._previous[0] == step - 1
         repeated = again and bool((faulty & self._previous[1]).any())  # pyright: ignore[reportOptionalSubscript]
         if not restart or repeated or bool(faulty.all()):
-            for what, values in quantities.items():
+            for what, values in quantities:
                 require_finite(values, what, self._task, self._time)
         self._previous = (step, faulty)
         if not self._warned:
             self._warned = True
             first = int(torch.nonzero(faulty)[0])
-            warnings.warn(
-                f"{self._task}: the simulator returned NaN or infinity in {int(faulty.sum())} of {len(faulty)} "
-                f"environments, first in environment {first}, {self._time(first)}. Such environments are reset, now "
-                "and from here on without further warnings.",
-                stacklevel=3,
-            )
+            found = describe_faults(self._task, int(faulty.sum()), len(faulty), first, self._time(first))
+            warnings.warn(f"{found} {WITHOUT_FURTHER_WARNINGS}", stacklevel=self._stacklevel)
