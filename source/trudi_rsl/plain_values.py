@@ -69,6 +69,12 @@ def is_finite(value: object) -> TypeGuard[float]:
     return isinstance(value, (int, float)) and not isinstance(value, bool) and abs(value) < math.inf
 
 
+def yaml_hint(value: object) -> str:
+    """Return how to write a number that YAML has read as text; empty for any other value."""
+    digits = str(value).lower().replace("e", "", 1).replace(".", "", 1).lstrip("+-")
+    return " YAML reads 1.0e4 as text; write 10000.0 or 1.0e+4." if isinstance(value, str) and digits.isdigit() else ""
+
+
 def as_plain(value: object) -> Any:
     """Return a copy of settings that holds only what a checkpoint may: mappings, lists, text, numbers and None.
 

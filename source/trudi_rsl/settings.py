@@ -16,7 +16,8 @@ from dataclasses import dataclass
 from typing import Any, ClassVar, Literal, Self
 
 from trudi_rsl.errors import ConfigError, nearest
-from trudi_rsl.plain_values import is_finite
+from trudi_rsl.extensions import checked_rnd, refuse_symmetry
+from trudi_rsl.plain_values import is_finite, yaml_hint
 
 Actor = Literal["diffusion", "gaussian"]
 Constraint = Literal["path_kl", "none"]
@@ -31,8 +32,8 @@ MAX_ENTROPY_PER_DIM = math.log(2.0)
 
 PPO_ONLY_FIELDS = frozenset({
     "clip_param", "desired_kl", "entropy_coef", "grad_reduce_bucket_mb", "normalize_advantage_per_mini_batch",
-    "optimizer", "rnd_cfg", "schedule", "share_cnn_encoders", "symmetry_cfg", "use_clipped_value_loss",
-    "use_mixed_precision", "value_loss_coef",
+    "optimizer", "schedule", "share_cnn_encoders", "symmetry_cfg", "use_clipped_value_loss", "use_mixed_precision",
+    "value_loss_coef",
 })  # fmt: skip
 """Fields of RSL-RL's PPO that have no meaning here but may remain in a project's config."""
 
@@ -89,6 +90,8 @@ class LearnerCfg:
     final_observations: bool = True
     """Use the true last observation of each episode if the simulator provides it, which computes observations once more
     in steps where an episode ends. Without it, targets stop before an episode's last step."""
+    rnd_cfg: dict[str, Any] | None = None
+    """RSL-RL's random network distillation, PPO's section of this name; None trains without."""
 
     max_skipped_updates: int = 5
     """Consecutive iterations with an update skipped for NaN or infinity after which training stops, at least 1."""
@@ -105,7 +108,7 @@ class LearnerCfg:
         for name, value in vars(self).items():
             hint = hints[name]
             if hint is float and not is_finite(value):
-                raise ConfigError(f"algorithm.{name} must be a finite number; got {value!r}.{_yaml_hint(value)}")
+                raise ConfigError(f"algorithm.{name} must be a finite number; got {value!r}.{yaml_hint(value)}")
             if name in _ALLOWED:
                 is_allowed, allowed = _ALLOWED[name]
                 self._require(name, is_allowed(value), allowed)
@@ -122,6 +125,7 @@ class LearnerCfg:
         self.value_range = "auto" if self.value_range in (None, "auto") else self._interval("value_range")
         if self.action_bounds is not None:
             self.action_bounds = self._interval("action_bounds")
+        self.rnd_cfg = checked_rnd(self.rnd_cfg)
 
     @property
     def stores_chains(self) -> bool:
@@ -142,6 +146,7 @@ class LearnerCfg:
         given = {k: v for k, v in values.items() if k not in ("class_name", *SELECTORS)}
         for name in SELECTORS:
             cls._check_selector(name, values.get(name, getattr(cls, name)))
+        refuse_symmetry(given.get("symmetry_cfg"))
         for name, value in given.items():
             if name in own | PPO_ONLY_FIELDS | UNUSED:
                 continue
@@ -181,7 +186,7 @@ class LearnerCfg:
         pair = isinstance(value, Sequence) and not isinstance(value, str) and len(value) == 2
         if not pair or not all(is_finite(v) for v in value) or value[0] >= value[1]:
             auto = " or 'auto'" if name == "value_range" else ""
-            hint = "".join({_yaml_hint(v) for v in value}) if pair else ""
+            hint = "".join({yaml_hint(v) for v in value}) if pair else ""
             raise ConfigError(
                 f"algorithm.{name} must be [low, high] with low < high, both finite{auto}; got {value!r}.{hint}"
             )
@@ -393,8 +398,3 @@ def _defaults(cls: type) -> dict[str, Any]:
 
 def _plain(value: Any) -> Any:
     return list(value) if isinstance(value, tuple | list) else value
-
-
-def _yaml_hint(value: object) -> str:
-    digits = str(value).lower().replace("e", "", 1).replace(".", "", 1).lstrip("+-")
-    return " YAML reads 1.0e4 as text; write 10000.0 or 1.0e+4." if isinstance(value, str) and digits.isdigit() else ""

@@ -26,7 +26,7 @@ from torch.multiprocessing.spawn import start_processes
 from trudi_rsl.algorithms import TruDi
 from trudi_rsl.config import compose
 from trudi_rsl.hosts.registry import make_env
-from trudi_rsl.rsl_rl_compat.version import PPO_MODELS
+from trudi_rsl.rsl_rl_compat.version import POLICY_STYLE, PPO_MODELS
 from trudi_rsl.runners import OnPolicyRunner
 
 NUM_ENVS, NUM_STEPS, NUM_OBS, NUM_ACTIONS, NUM_ROLLOUTS, NUM_EPOCHS = 8, 6, 3, 2, 2, 2
@@ -40,6 +40,9 @@ ALGORITHMS: dict[str, dict[str, Any]] = {
     "reppo": {"actor": "gaussian", "kl_bound": 0.01},
     "dime": {"constraint": "none"},
 }
+if not POLICY_STYLE:
+    networks = {"num_outputs": 2, "predictor_hidden_dims": [4], "target_hidden_dims": [4], "learning_rate": 1e-2}
+    ALGORITHMS["trudi, RND"] = {"rnd_cfg": {"weight": 0.5, **networks}}
 WORLD_SIZES = (2, 4)
 RELATIVES = ("ppo", "spo") if PPO_MODELS else ()
 """Algorithms that normalise advantages per rank, as RSL-RL does; ranks agree with each other only."""
@@ -123,6 +126,8 @@ def learn(name: str, rank: int, world_size: int) -> dict[str, Tensor]:
     }
     duals = {"log_alpha": learner.log_alpha.detach(), "log_lambda": learner.log_lambda.detach()}
     learned = algorithm.actor_critic.state_dict() | duals | moments
+    if algorithm.rnd is not None:
+        learned |= {f"rnd.{key}": value for key, value in algorithm.rnd.state_dict().items()}
     return {k: v.clone() for k, v in (learned | {"entropy_per_dim": algorithm.actor_critic.entropy_per_dim}).items()}
 
 

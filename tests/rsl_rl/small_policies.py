@@ -20,6 +20,11 @@ class RandomTask:
     """What RSL-RL asks of an environment to build an algorithm."""
 
     num_envs, num_actions, task = NUM_ENVS, NUM_ACTIONS, "Random-v0"
+    step_dt = 0.5
+
+    @property
+    def unwrapped(self) -> RandomTask:
+        return self
 
 
 def observations(num_envs: int = NUM_ENVS) -> TensorDict:
@@ -71,4 +76,6 @@ def state(algorithm: PPO) -> dict[str, Tensor]:
     named |= {f"critic.{k}": v for k, v in algorithm.critic.state_dict().items()}
     moments = algorithm.optimizer.state_dict()["state"]
     named |= {f"{i}.{k}": v for i, values in moments.items() for k, v in values.items()}
+    if algorithm.rnd:
+        named |= {f"rnd.{k}": v for k, v in algorithm.rnd.state_dict().items()}
     return {name: value.clone() for name, value in named.items()}

@@ -12,6 +12,7 @@ from typing import Any
 import pytest
 import torch
 from rsl_rl.runners import OnPolicyRunner as StockRunner
+from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 from tensordict import TensorDict
 
 import trudi_rsl
@@ -118,14 +119,38 @@ def test_an_unknown_setting_and_a_recurrent_network_are_refused_in_the_words_of_
         trudi_cfg(ppo_cfg(), point_mass(), kl_bond=0.1)
     cfg = swapped()
     cfg["actor"] |= {"class_name": "RNNModel", "rnn_type": "gru"}
-    with pytest.raises(ConfigError, match=r"RNNModel.*train_cfg\['actor'\]"):
+    with pytest.raises(ConfigError, match=r'RNNModel.*train_cfg\["actor"\]\["class_name"\]'):
         StockRunner(point_mass(), cfg, None, "cpu")
 
 
-@pytest.mark.parametrize("ignored", ["rnd_cfg", "symmetry_cfg"])
-def test_extensions_of_ppo_are_ignored_by_name(ignored: str, tmp_path: Path) -> None:
-    with pytest.warns(UserWarning, match=f"ignores them: .*{ignored}"):
-        trained(point_mass(), swapped(**{ignored: {"weight": 1.0}}), tmp_path)
+@pytest.mark.filterwarnings("ignore:TruDi has no use for")
+def test_a_project_with_rnd_changes_the_same_line_and_keeps_it(tmp_path: Path) -> None:
+    rnd = {"weight": 0.5, "num_outputs": 2, "predictor_hidden_dims": [8], "target_hidden_dims": [8]}
+    env = point_mass()
+    env.max_episode_length = 9
+    cfg = swapped(rnd_cfg=rnd, num_learning_epochs=1) | {"num_steps_per_env": 32}
+    torch.manual_seed(0)
+    runner = StockRunner(env, cfg, str(tmp_path), "cpu")
+    runner.learn(2)
+    saved = read_checkpoint(tmp_path / "model_1.pt")
+    assert saved["rnd_progress"]["update_counter"] == 64
+    assert saved["trudi_rsl"]["settings"]["rnd_cfg"] == rnd
+    assert set(saved["rnd_state_dict"]) == set(runner.alg.rnd.state_dict())
+    events = EventAccumulator(str(tmp_path))
+    events.Reload()
+    tags = {"Rnd/mean_extrinsic_reward", "Rnd/mean_intrinsic_reward", "Rnd/weight", "Loss/rnd"}
+    assert tags <= set(events.Tags()["scalars"])
+    assert trudi_cfg(ppo_cfg(rnd_cfg=rnd), env)["algorithm"]["rnd_cfg"] == rnd
+
+
+def test_symmetry_is_refused_unless_it_only_logs() -> None:
+    functions = {"data_augmentation_func": "project.symmetry:mirror", "mirror_loss_coeff": 0.1}
+    for use in ("use_data_augmentation", "use_mirror_loss"):
+        for swap in (lambda cfg: trudi_cfg(cfg, point_mass()), lambda cfg: StockRunner(point_mass(), cfg, None, "cpu")):
+            with pytest.raises(ConfigError, match=rf"symmetry_cfg\.{use} is true"):
+                swap(swapped(symmetry_cfg={**functions, use: True}))
+    with pytest.warns(UserWarning, match="ignores them: .*symmetry_cfg"):
+        StockRunner(point_mass(), swapped(symmetry_cfg={**functions, "use_mirror_loss": False}), None, "cpu")
 
 
 def test_observations_without_groups_are_refused_with_the_line_to_write() -> None:

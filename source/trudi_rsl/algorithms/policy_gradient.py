@@ -17,6 +17,7 @@ from rsl_rl.storage import RolloutStorage
 from tensordict import TensorDict
 from torch import Tensor, nn
 
+from trudi_rsl.algorithms.curiosity import PROGRESS, rnd_progress, set_rnd_progress
 from trudi_rsl.algorithms.nonfinite import UpdateGuard, lower_learning_rate
 from trudi_rsl.checkpoints.format import (
     SECTION,
@@ -29,9 +30,12 @@ from trudi_rsl.checkpoints.rebuild import model_spec
 from trudi_rsl.checkpoints.resume import resume_state, set_resume_state
 from trudi_rsl.choices import PolicyGradientAlgorithm
 from trudi_rsl.distributed import all_reduce_mean
+from trudi_rsl.environments.description import control_period
 from trudi_rsl.environments.episode_ends import episode_ends
 from trudi_rsl.errors import ConfigError, nearest
+from trudi_rsl.extensions import checked_rnd
 from trudi_rsl.policies import DenoisingModel, FlowModel, GenerativeModel
+from trudi_rsl.rsl_rl_compat.extensions import rnd_loss
 from trudi_rsl.rsl_rl_compat.models import resolve_callable
 from trudi_rsl.rsl_rl_compat.version import INSTALLED, NORMALIZES_IN_UPDATE, PPO_MODELS
 from trudi_rsl.settings import DPPOCfg, LearnerCfg
@@ -66,7 +70,7 @@ class PolicyGradient(PPO):
     class and a Gaussian model it takes PPO's own steps, except those with a non-finite gradient. This check forces a
     GPU sync in every minibatch, as RSL-RL's adaptive learning rate does.
 
-    Random network distillation, symmetry and recurrent models are not supported.
+    Random network distillation (RND) is RSL-RL's. Symmetry and recurrent models are not supported.
     """
 
     algo: ClassVar[PolicyGradientAlgorithm] = "ppo"
@@ -94,9 +98,16 @@ class PolicyGradient(PPO):
             ConfigError: If RSL-RL is older than 5, or the configuration uses an unsupported extension.
         """
         cls.check_version()
-        for extension in ("rnd_cfg", "symmetry_cfg"):
-            if cfg["algorithm"].setdefault(extension, None):
-                raise ConfigError(f"{cls.__name__} does not support algorithm.{extension}; leave it out or use PPO.")
+        section = cfg["algorithm"]
+        if section.setdefault("symmetry_cfg", None):
+            raise ConfigError(f"{cls.__name__} does not support algorithm.symmetry_cfg; leave it out or use PPO.")
+        # a copy, because RSL-RL multiplies the weight in place
+        section["rnd_cfg"] = checked_rnd(section.get("rnd_cfg"))
+        if section["rnd_cfg"] is not None and control_period(getattr(env, "unwrapped", None)) is None:
+            raise ConfigError(
+                "RSL-RL multiplies algorithm.rnd_cfg.weight by env.unwrapped.step_dt, the seconds per step, and this "
+                "environment has none."
+            )
         actor = copy.deepcopy(cfg["actor"])
         algorithm = cast(Self, PPO.construct_algorithm(obs, env, cfg, device))
         if algorithm.actor.is_recurrent or algorithm.critic.is_recurrent:
@@ -159,6 +170,8 @@ class PolicyGradient(PPO):
             seen = self.storage.observations.flatten(0, 1)
             self.actor.update_normalization(seen)
             self.critic.update_normalization(seen)
+            if self.rnd:
+                self.rnd.update_normalization(seen)
         self.storage.clear()
         means = torch.stack([torch.stack(list(values.values())) for values in logged]).mean(0)
         return dict(zip(logged[0], means.tolist(), strict=True)) | {"skipped_updates": float(self._failed)}
@@ -184,14 +197,21 @@ class PolicyGradient(PPO):
             if self.has_closed_forms:
                 losses["entropy"] = self.actor.output_entropy.mean()
                 loss = loss - self.entropy_coef * losses["entropy"]
+            if self.rnd:
+                losses["rnd"] = rnd_loss(self.rnd, cast(TensorDict, batch.observations))
         self.optimizer.zero_grad()
         loss.backward()
+        if self.rnd:
+            self._rnd_optimizer.zero_grad()
+            losses["rnd"].backward()
         if self.is_multi_gpu:
             self.reduce_parameters()
         norms = [nn.utils.clip_grad_norm_(m.parameters(), self.max_grad_norm) for m in (self.actor, self.critic)]
         self._failed = not torch.stack(norms).isfinite().all().item()
         if not self._failed:
             self.optimizer.step()
+            if self.rnd:
+                self._rnd_optimizer.step()
         losses["ratio_deviation"] = (ratio - 1.0).abs().mean()
         return {name: value.detach() for name, value in losses.items()}
 
@@ -216,13 +236,19 @@ class PolicyGradient(PPO):
         for group in self.optimizer.param_groups:
             group["lr"] = self.learning_rate
 
+    @property
+    def _rnd_optimizer(self) -> torch.optim.Optimizer:
+        """The optimiser of RND's predictor, which older versions of RSL-RL keep beside the module."""
+        return getattr(self.rnd, "optimizer", None) or getattr(self, "rnd_optimizer")  # noqa: B009
+
     # -- checkpoints ----------------------------------------------------------------------------------------------
 
     def save(self) -> dict[str, Any]:
         """Return RSL-RL's checkpoint, and what an exact resume, an evaluation or an export needs in addition."""
         between_rollouts = self.storage.step == 0
         state = resume_state(self.env if between_rollouts else None, self.device)
-        return {**super().save(), SECTION: self.spec, **state}
+        progress = {PROGRESS: rnd_progress(self.rnd)} if self.rnd else {}
+        return {**super().save(), SECTION: self.spec, **progress, **state}
 
     def load(self, loaded_dict: dict[str, Any], load_cfg: dict[str, bool] | None, strict: bool) -> bool:
         """Load a checkpoint; see RSL-RL's PPO. ``iteration`` also restores random generators and the simulator.
@@ -237,6 +263,9 @@ class PolicyGradient(PPO):
         takes_iteration = super().load(loaded_dict, load_cfg, strict)
         if load_cfg is None or load_cfg.get("optimizer"):
             self.learning_rate = self.optimizer.param_groups[0]["lr"]
+        if self.rnd and (load_cfg is None or load_cfg.get("rnd")):
+            num_envs = self.storage.num_envs if self.gpu_global_rank == 0 else None
+            set_rnd_progress(self.rnd, loaded_dict.get(PROGRESS) or {}, num_envs)
         if takes_iteration:
             set_resume_state(self.env, loaded_dict, self.gpu_global_rank == 0, self.device)
         return takes_iteration

@@ -18,8 +18,9 @@ from trudi_rsl.acceleration import (
     describe_precision,
     network_precision,
     resolve_precision,
-    set_matmul_precision,
 )
+from trudi_rsl.algorithms.construction import constructor_arguments
+from trudi_rsl.algorithms.curiosity import Curiosity
 from trudi_rsl.algorithms.learner import Learner
 from trudi_rsl.algorithms.metrics import reduce_metrics, reduce_minibatches, rollout_metrics
 from trudi_rsl.algorithms.nonfinite import UpdateGuard, filter_nonfinite
@@ -32,22 +33,17 @@ from trudi_rsl.checkpoints.format import (
     PolicySpec,
     check_settings,
     learner_spec,
-    policy_spec,
     present_format,
 )
-from trudi_rsl.checkpoints.rebuild import build_actor_critic, load_weights, select
+from trudi_rsl.checkpoints.rebuild import load_weights, select
 from trudi_rsl.checkpoints.resume import resume_state, set_resume_state
 from trudi_rsl.config.swap import replace_ppo_settings
 from trudi_rsl.distributed import all_gather, all_reduce_mean
-from trudi_rsl.environments.action_bounds import action_bounds
 from trudi_rsl.environments.episode_ends import episode_ends, last_observations
-from trudi_rsl.environments.progress import request_final_obs
 from trudi_rsl.health import Watch
 from trudi_rsl.policies import ActorCritic
 from trudi_rsl.policies.base import Decision
-from trudi_rsl.rsl_rl_compat.contract import resolve_groups
 from trudi_rsl.settings import (
-    SELECTORS,
     SETTINGS,
     LearnerAlgorithm,
     LearnerCfg,
@@ -72,12 +68,13 @@ class TruDi:
         env: The environment; its state is saved if it has a ``state_dict``.
         multi_gpu_cfg: RSL-RL's distributed settings, None on one device.
         num_updates: Number of minibatch updates of the training, infinite if unknown.
+        curiosity: RSL-RL's random network distillation, whose rewards are added to the environment's; None for none.
     """
 
     algorithm: ClassVar[LearnerAlgorithm | None] = None
     """The algorithm of this class; None lets the settings select it."""
-    rnd = None
-    intrinsic_rewards = None
+    intrinsic_rewards: Tensor | None = None
+    """RND's part of the last rewards ``[E]``, which RSL-RL's runner logs; None without RND."""
 
     def __init__(
         self,
@@ -89,9 +86,11 @@ class TruDi:
         device: str = "cpu",
         multi_gpu_cfg: dict[str, Any] | None = None,
         num_updates: float = math.inf,
+        curiosity: Curiosity | None = None,
     ) -> None:
         self.cfg, self.spec, self.env, self.device, self.storage = cfg, spec, env, device, storage
         self.actor_critic = actor_critic.to(device)
+        self.curiosity, self.rnd = curiosity, curiosity.rnd if curiosity else None
         accelerator = Accelerator(cfg.compile, device, num_updates)
         world_size = multi_gpu_cfg["world_size"] if multi_gpu_cfg else 1
         self.learner = Learner(actor_critic, cfg, world_size, accelerator)
@@ -130,41 +129,7 @@ class TruDi:
         """Return the constructor's arguments; see :meth:`construct_algorithm`."""
         section = cfg["algorithm"]
         settings = settings_from_dict(section) if cls.algorithm is None else SETTINGS[cls.algorithm].from_dict(section)
-        # RSL-RL's runner reads the weight of intrinsic rewards, which there are none of, if this is set
-        section["rnd_cfg"] = None
-        groups = resolve_groups(obs, cfg)
-        set_matmul_precision(settings.precision, device)
-        low, high = action_bounds(env, settings.action_bounds)
-        if settings.final_observations:
-            request_final_obs(env)
-        actor_critic = build_actor_critic(settings, obs, groups, low, high).to(device)
-        storage = RolloutBuffer(
-            cfg["num_steps_per_env"],
-            env.num_envs,
-            actor_critic.actor_obs.num_obs,
-            actor_critic.critic_obs.num_obs if actor_critic.asymmetric else None,
-            actor_critic.num_actions,
-            settings.critic_hidden_dim,
-            actor_critic.actor.trace_length if settings.stores_chains else 0,
-            device,
-        )
-        values = settings.to_dict()
-        algorithm = algorithm_of_settings(values)
-        # the algorithm implies the selectors
-        values = {name: value for name, value in values.items() if name not in SELECTORS}
-        used_groups = {name: groups[name] for name in ("actor", "critic")}
-        spec = policy_spec(algorithm, settings.actor, values, obs, used_groups, env, (low, high))
-        num_updates = settings.num_learning_epochs * settings.num_mini_batches * cfg.get("max_iterations", math.inf)
-        return {
-            "actor_critic": actor_critic,
-            "storage": storage,
-            "cfg": settings,
-            "spec": spec,
-            "env": env,
-            "device": device,
-            "multi_gpu_cfg": cfg.get("multi_gpu"),
-            "num_updates": num_updates,
-        }
+        return constructor_arguments(settings, obs, env, cfg, device)
 
     # -- collecting -----------------------------------------------------------------------------------------------
 
@@ -172,6 +137,8 @@ class TruDi:
         """Return simulator actions ``[E, A]`` for observation groups of batch ``[E]`` and store the decision."""
         self._collecting = True
         self.actor_critic.update_normalization(obs)
+        if self.curiosity is not None:
+            self.curiosity.observe(obs, self.storage.step)
         return self.actor_critic.to_simulator(self._decide(obs))
 
     @torch.no_grad()
@@ -210,7 +177,11 @@ class TruDi:
             raw = model.actor_obs.concatenate(final_obs).to(self.device)
             raw_critic = model.critic_obs.concatenate(final_obs).to(self.device) if model.asymmetric else raw
             self.storage.add_final_obs(raw, raw_critic)
-        (finite_rewards,), rewarded = filter_nonfinite(rewards.reshape(-1))
+        rewards = rewards.reshape(-1)
+        if self.curiosity is not None:
+            self.intrinsic_rewards = self.curiosity.intrinsic_rewards(obs)
+            rewards = rewards + self.intrinsic_rewards
+        (finite_rewards,), rewarded = filter_nonfinite(rewards)
         self.storage.add_outcome(finite_rewards, terminated, truncated, rewarded)
 
     def compute_returns(self, obs: TensorDict) -> None:
@@ -283,11 +254,16 @@ class TruDi:
         # minibatches and denoising noise are drawn in turn from one generator
         for rows in storage.index_batches(self.cfg.num_learning_epochs, self.cfg.num_mini_batches):
             batches.append(rows)
-            collected.append(self._update(rows, old_steps))
+            metrics_of_batch = self._update(rows, old_steps)
+            if self.curiosity is not None:
+                metrics_of_batch = metrics_of_batch | {"rnd": self.curiosity.learn(rows.rows)}
+            collected.append(metrics_of_batch)
         weights = torch.nn.utils.get_total_norm([p.detach() for p in model.parameters()])
         self.guard.check_updates(collected, weights, lambda i: storage.minibatch(batches[i]), self.save)
         self.learner.skips.zero_()
         model.sync_old_actor()
+        if self.curiosity is not None:
+            self.curiosity.end_update()
         metrics |= reduce_minibatches(collected)
         metrics["entropy_per_dim"] = metrics.pop("entropy") / model.num_actions
         metrics["alpha"] = self.learner.alpha
@@ -310,12 +286,16 @@ class TruDi:
         if self._startup_message:
             logger.info(self._startup_message)
             self._startup_message = ""
-        self.actor_critic.train()
+        for module in (self.actor_critic, self.rnd):
+            if module is not None:
+                module.train()
         self._start_rollout()
 
     def eval_mode(self) -> None:
         """Freeze the normalisers."""
-        self.actor_critic.eval()
+        for module in (self.actor_critic, self.rnd):
+            if module is not None:
+                module.eval()
 
     def get_policy(self) -> ActorCritic[Any]:
         """Return the module; calling it returns deterministic simulator actions."""
@@ -328,6 +308,7 @@ class TruDi:
             "critic_state_dict": select(self.actor_critic, CRITIC_PARTS),
             "optimizer_state_dict": self.learner.state_dict(),
             SECTION: self.spec,
+            **(self.curiosity.save() if self.curiosity else {}),
             **resume_state(None if self._collecting else self.env, self.device),
         }
 
@@ -336,7 +317,7 @@ class TruDi:
 
         Args:
             loaded_dict: Result of :meth:`save`, or a checkpoint of RSL-RL 3.
-            load_cfg: Which of ``actor``, ``critic``, ``optimizer`` and ``iteration`` to load; None loads all.
+            load_cfg: Which of ``actor``, ``critic``, ``optimizer``, ``iteration`` and ``rnd`` to load; None loads all.
                 ``iteration`` also restores the random generators and the simulator's state.
             strict: Refuse missing and unknown parameters.
 
@@ -344,7 +325,7 @@ class TruDi:
             CheckpointError: If the checkpoint is of another algorithm, task or shape.
         """
         loaded_dict = present_format(loaded_dict)
-        everything: dict[str, bool] = dict.fromkeys(("actor", "critic", "optimizer", "iteration"), True)
+        everything: dict[str, bool] = dict.fromkeys(("actor", "critic", "optimizer", "iteration", "rnd"), True)
         wanted = everything if load_cfg is None else load_cfg
         # an actor alone may start another task
         spec = learner_spec(loaded_dict, self.spec["task"] if wanted.get("critic") or wanted.get("optimizer") else None)
@@ -363,6 +344,8 @@ class TruDi:
                 self._widen(*torch.tensor(self.cfg.value_range, device=self.device))
         if wanted.get("optimizer"):
             self.learner.load_state_dict(loaded_dict["optimizer_state_dict"])
+        if wanted.get("rnd") and self.curiosity is not None:
+            self.curiosity.load(loaded_dict, strict, self.is_main_process)
         if wanted.get("iteration"):
             set_resume_state(self.env, loaded_dict, self.is_main_process, self.device)
         self._replay_checked = False
@@ -371,7 +354,8 @@ class TruDi:
     def broadcast_parameters(self) -> None:
         """Broadcast parameters, normalisers and multipliers from rank 0."""
         duals = [self.learner.log_alpha.data, self.learner.log_lambda.data]
-        for tensor in [*self.actor_critic.state_dict().values(), *duals]:
+        rnd = self.rnd.state_dict().values() if self.rnd else ()
+        for tensor in [*self.actor_critic.state_dict().values(), *duals, *rnd]:
             torch.distributed.broadcast(tensor, src=0)
 
 

@@ -31,6 +31,7 @@ PLAIN_TYPES = (type(None), bool, int, float, complex, str, bytes, Tensor, torch.
 MAPPINGS = (
     *("actor_state_dict", "critic_state_dict", "model_state_dict", "optimizer_state_dict", "infos"),
     *("trudi_rsl", "trudi", "policy_gradient", "run", "env_state", "rng_state", "simulators"),
+    *("rnd_state_dict", "rnd_optimizer_state_dict", "rnd_progress"),
 )
 """Keys of a checkpoint whose values map names to values."""
 

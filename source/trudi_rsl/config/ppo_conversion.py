@@ -9,6 +9,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from trudi_rsl.config.presets import task_preset
+from trudi_rsl.config.unsupported import refuse_unsupported
 from trudi_rsl.errors import ConfigError
 from trudi_rsl.settings import PPO_ONLY_FIELDS, TruDiCfg
 
@@ -21,11 +22,11 @@ _reported: set[str] = set()
 def trudi_settings(task: str, ppo: Mapping[str, Any], host: str) -> dict[str, Any]:
     """Return the runner settings in which TruDi differs from a task's PPO.
 
-    Observation groups are always the task's own. So are gamma and the total number of environment steps, unless the
-    task is one of the paper's. All other settings of learning come from the preset (``configs/tasks.yaml``), or else
-    are TruDi's defaults. Rollouts have at least the preset's number of steps (64 in the paper, 16 to 32 in the tasks'
-    PPO): TD(lambda) looks about ``1 / (1 - gamma * lam)`` steps ahead, and the policy moves by at most ``kl_bound``
-    per rollout. The number of iterations shrinks in proportion.
+    Observation groups and RND are always the task's own. So are gamma and the total number of environment steps, unless
+    the task is one of the paper's. All other settings of learning come from the preset (``configs/tasks.yaml``), or
+    else are TruDi's defaults. Rollouts have at least the preset's number of steps (64 in the paper, 16 to 32 in the
+    tasks' PPO): TD(lambda) looks about ``1 / (1 - gamma * lam)`` steps ahead, and the policy moves by at most
+    ``kl_bound`` per rollout. The number of iterations shrinks in proportion.
 
     Args:
         task: Task name.
@@ -38,13 +39,16 @@ def trudi_settings(task: str, ppo: Mapping[str, Any], host: str) -> dict[str, An
         ``obs_groups`` (the sets ``actor`` and ``critic``).
 
     Raises:
-        ConfigError: The configuration is for distillation.
+        ConfigError: TruDi cannot serve a part of it, see
+            :func:`~trudi_rsl.config.unsupported.refuse_unsupported`.
     """
     own = {key: value for key, value in (ppo.get("algorithm") or {}).items() if value not in (None, {})}
-    if str(ppo.get("class_name", "OnPolicyRunner")).rpartition(":")[2] == "DistillationRunner":
-        raise ConfigError(f"The configuration of {task!r} is for distillation, which TruDi cannot replace.")
+    try:
+        refuse_unsupported(ppo)
+    except ConfigError as error:
+        raise ConfigError(f"TruDi cannot take the place of PPO in {task!r}. {error}") from error
     preset = task_preset(task, host)["agent"]
-    kept = {"gamma": own["gamma"]} if "gamma" in own else {}
+    kept = {name: own[name] for name in ("gamma", "rnd_cfg") if name in own}
     steps = max(ppo["num_steps_per_env"], preset.get("num_steps_per_env", 1))
     iterations = math.ceil((ppo.get("max_iterations") or 0) * ppo["num_steps_per_env"] / steps)
     settings: dict[str, Any] = {

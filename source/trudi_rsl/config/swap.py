@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any, TypeGuard
 
 from trudi_rsl.config.ppo_conversion import trudi_settings
 from trudi_rsl.config.presets import task_preset
+from trudi_rsl.config.unsupported import MODEL_SECTIONS, refuse_unsupported
 from trudi_rsl.environments.description import task_name
 from trudi_rsl.errors import ConfigError, nearest
 from trudi_rsl.plain_values import is_count
@@ -26,8 +27,6 @@ MANY_ENVS = 512
 """Environments from which on a VecEnv of no known host gets the preset of simulators on a GPU, not that of CPUs."""
 SMALLEST_BATCH, LARGEST_BATCH = 64, 8192
 """Rows of a minibatch: twice the number of environments, within these bounds, as in the presets of both hosts."""
-MODEL_SECTIONS = ("actor", "critic", "policy")
-"""Sections of a PPO configuration that describe its networks; ``policy`` is that of RSL-RL 3."""
 _SHARED = ("num_learning_epochs", "num_mini_batches", "learning_rate", "max_grad_norm", "lam")
 """Settings that both algorithms have, at values that suit one of them."""
 
@@ -47,7 +46,8 @@ def trudi_cfg(ppo_cfg: Mapping[str, Any], env: VecEnv, **algorithm: Any) -> dict
         **algorithm: Settings of TruDi (:class:`~trudi_rsl.settings.TruDiCfg`) that take precedence.
 
     Raises:
-        ConfigError: A setting does not exist or is impossible, or the networks are recurrent.
+        ConfigError: A setting does not exist or is impossible, or TruDi cannot serve a part of ``ppo_cfg``, such as
+            recurrent networks, see :func:`~trudi_rsl.config.unsupported.refuse_unsupported`.
     """
     cfg = copy.deepcopy(dict(ppo_cfg))
     if unknown := sorted(algorithm.keys() - TruDiCfg().to_dict().keys()):
@@ -71,7 +71,7 @@ def replace_ppo_settings(cfg: dict[str, Any], env: VecEnv, algo: LearnerAlgorith
     of the algorithm. Settings of the algorithm that the section has, and PPO has not, are kept.
 
     Raises:
-        ConfigError: The networks are recurrent.
+        ConfigError: See :func:`~trudi_rsl.config.unsupported.refuse_unsupported`.
     """
     section = cfg["algorithm"]
     complete = SETTINGS[algo]().to_dict().keys() <= section.keys()
@@ -87,7 +87,7 @@ def _swap(cfg: dict[str, Any], source: Mapping[str, Any], env: VecEnv, algo: Lea
 
     ``source`` is ``cfg`` with those settings in ``algorithm`` alone that take precedence over the preset.
     """
-    _refuse_memory(cfg)
+    refuse_unsupported(cfg)
     host = _host_of(env)
     if host is None:
         steps, preset = _size_preset(env, cfg)
@@ -142,17 +142,6 @@ def _widths(cfg: Mapping[str, Any]) -> dict[str, Any]:
 
 def _are_widths(value: Any) -> TypeGuard[Sequence[int]]:
     return isinstance(value, Sequence) and not isinstance(value, str) and len(value) > 0 and all(map(is_count, value))
-
-
-def _refuse_memory(cfg: Mapping[str, Any]) -> None:
-    for name in MODEL_SECTIONS:
-        section = cfg.get(name)
-        if isinstance(section, Mapping) and ("rnn_type" in section or "Recurrent" in str(section.get("class_name"))):
-            raise ConfigError(
-                f"The {name} section describes a recurrent network ({section.get('class_name')}), and TruDi's policies "
-                f"have no memory. Train this task with PPO, or set a feed-forward model in train_cfg[{name!r}] and put "
-                "past observations into an observation group."
-            )
 
 
 def _host_of(env: VecEnv) -> str | None:

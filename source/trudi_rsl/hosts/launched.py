@@ -58,9 +58,10 @@ class LaunchedHost(Host):
         check_section_names(parsed, {prefix[:-1]: {*ignored, *TruDiCfg().to_dict()}})
         values = task_preset(task, self.name, self.config_dir)["agent"].get("algorithm", {})
         for override in parsed:
-            value = override.value()
-            if "${" not in (override.input_line or ""):
-                values[override.key_or_group.removeprefix(prefix)] = getattr(value, "text", value)
+            value, name = override.value(), override.key_or_group.removeprefix(prefix)
+            # what a key of rnd_cfg changes is known to the task's own configuration alone
+            if "${" not in (override.input_line or "") and "." not in name:
+                values[name] = getattr(value, "text", value)
         check_algorithm(algo, {name: value for name, value in values.items() if name not in ignored})
 
     def make(

@@ -77,15 +77,16 @@ def resolve_groups(obs: TensorDict, cfg: dict[str, Any]) -> dict[str, list[str]]
     configured = cfg.get("obs_groups") or {}
     check_groups(obs, configured)
     sets = {name: list(groups) for name, groups in configured.items()}
+    used = ["actor", "critic", *(["rnd_state"] if cfg.get("algorithm", {}).get("rnd_cfg") else [])]
     try:
         if POLICY_STYLE:
             resolved = rsl_rl.utils.resolve_obs_groups(obs, policy_sets(sets), ["critic"])
             cfg["obs_groups"] = {"actor": resolved["policy"], **resolved}
         else:
-            cfg["obs_groups"] = rsl_rl.utils.resolve_obs_groups(obs, sets, ["actor", "critic"])
+            cfg["obs_groups"] = rsl_rl.utils.resolve_obs_groups(obs, sets, used)
     except ValueError as error:
         raise ConfigError(f"obs_groups: {error}") from error
-    for name in {*cfg["obs_groups"]["actor"], *cfg["obs_groups"]["critic"]}:
+    for name in {group for members in used if members in cfg["obs_groups"] for group in cfg["obs_groups"][members]}:
         if obs[name].ndim != 2:
             raise ConfigError(
                 f"Observation group {name!r} has shape {tuple(obs[name].shape[1:])}; TruDi takes vectors. Choose other "

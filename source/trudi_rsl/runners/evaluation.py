@@ -102,7 +102,9 @@ class RateCheckpoints(Hook):
             return
         self._kept.add(path)
         if not self._evaluates:
-            returns = getattr(runner.logger, "rewbuffer", None)
+            # RND's intrinsic rewards are no part of the task's return
+            extrinsic = getattr(runner.logger, "erewbuffer", None)
+            returns = extrinsic or getattr(runner.logger, "rewbuffer", None)
             self._kept.rate(path, statistics.mean(returns) if returns else None)
             return
         iteration, episodes = runner.current_learning_iteration, runner.cfg["evaluation_episodes"]

@@ -24,10 +24,10 @@ logger = logging.getLogger(__name__)
 RETRY_SECONDS = 60.0
 """Pause after an error before a new event file is tried; each attempt creates a file."""
 
-EPISODE_SUMS = ("cur_reward_sum", "cur_episode_length")
-"""Attributes of RSL-RL's logger: sums ``[E]`` over the unfinished episodes."""
+EPISODE_SUMS = ("cur_reward_sum", "cur_episode_length", "cur_ereward_sum", "cur_ireward_sum")
+"""Attributes of RSL-RL's logger: sums ``[E]`` over the unfinished episodes; extrinsic and intrinsic with RND."""
 
-LOG_SUMS = ("rewbuffer", "lenbuffer", "tot_timesteps", "tot_time")
+LOG_SUMS = ("rewbuffer", "lenbuffer", "erewbuffer", "irewbuffer", "tot_timesteps", "tot_time")
 """Attributes of RSL-RL's logger: finished episodes, environment steps and seconds."""
 
 

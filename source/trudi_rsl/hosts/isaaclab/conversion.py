@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import copy
 import dataclasses
+import logging
 from typing import Any
 
 from isaaclab.utils import configclass  # pyright: ignore[reportMissingImports]
@@ -15,6 +16,8 @@ from trudi_rsl.config.ppo_conversion import relative_class, sibling_name, trudi_
 from trudi_rsl.errors import ConfigError
 from trudi_rsl.rsl_rl_compat.version import ALGORITHM_CLASS_NAME, INSTALLED, POLICY_CLASS_NAME, POLICY_STYLE, PPO_MODELS
 from trudi_rsl.settings import SETTINGS, LearnerAlgorithm, fields_from_trudi, schema_fields
+
+logger = logging.getLogger(__name__)
 
 
 def _algorithm_cfg(algo: LearnerAlgorithm) -> Any:
@@ -64,12 +67,13 @@ def convert(task: str, cfg: Any, algo: Algorithm) -> Any:
         algo: The algorithm. DPPO and FPO build their actor from PPO's actor section.
 
     Raises:
-        ConfigError: ``cfg`` is not a configuration of RSL-RL's on-policy runner, or RSL-RL is too old.
+        ConfigError: ``cfg`` is not a configuration of RSL-RL's on-policy runner, RSL-RL is too old, or the algorithm
+            cannot serve a part of it, such as recurrent networks or images.
     """
     if choices := alternatives(cfg):
         from isaaclab_tasks.utils import preset  # pyright: ignore[reportMissingImports]
 
-        return preset(**{name: convert(task, choice, algo) for name, choice in choices.items()})
+        return preset(**_convertible(task, choices, algo))
     if algo in ("reppo", "dime"):
         sibling = copy.deepcopy(cfg)
         names = ("class_name", *fields_from_trudi(algo))
@@ -90,6 +94,21 @@ def convert(task: str, cfg: Any, algo: Algorithm) -> Any:
     relative.algorithm.class_name = relative_class(algo)
     relative.experiment_name = sibling_name(cfg.experiment_name, algo)
     return relative
+
+
+def _convertible(task: str, choices: dict[str, Any], algo: Algorithm) -> dict[str, Any]:
+    """Return the configurations of the alternatives that the algorithm can serve, and log which it cannot.
+
+    Raises:
+        ConfigError: If the default is not one of them, since Isaac Lab needs one.
+    """
+    made = {"default": convert(task, choices["default"], algo)}
+    for name in choices.keys() - made.keys():
+        try:
+            made[name] = convert(task, choices[name], algo)
+        except ConfigError as error:
+            logger.info("%s is not an alternative of %s for %s: %s", name, task, NAMES[algo], error)
+    return {name: made[name] for name in choices if name in made}
 
 
 def _trudi_from_ppo(task: str, ppo: Any) -> RslRlTrudiRunnerCfg:

@@ -13,6 +13,8 @@ from mjlab.rl import RslRlBaseRunnerCfg, RslRlOnPolicyRunnerCfg  # pyright: igno
 
 from trudi_rsl.choices import PolicyGradientAlgorithm
 from trudi_rsl.config.ppo_conversion import relative_class, sibling_name, trudi_settings
+from trudi_rsl.config.unsupported import refuse_unsupported
+from trudi_rsl.errors import ConfigError
 from trudi_rsl.rsl_rl_compat.version import ALGORITHM_CLASS_NAME
 from trudi_rsl.settings import SELECTORS, SETTINGS, LearnerAlgorithm, LearnerCfg, fields_from_trudi, schema_fields
 
@@ -94,9 +96,11 @@ def _runner_class(ppo: type) -> Any:
 
 
 def why_not(rl_cfg: Any) -> str | None:
-    """Return why TruDi cannot replace PPO in a task with this runner configuration, None if it can."""
+    """Return in a sentence why TruDi cannot replace PPO in a task with this configuration, None if it can."""
     if not isinstance(rl_cfg, RslRlOnPolicyRunnerCfg):
-        return f"its configuration is a {type(rl_cfg).__name__}, but TruDi needs an RslRlOnPolicyRunnerCfg"
-    if rl_cfg.actor.cnn_cfg is not None or rl_cfg.critic.cnn_cfg is not None:
-        return "its policy sees images, but TruDi needs vectors"
+        return f"its configuration is a {type(rl_cfg).__name__}, but TruDi needs an RslRlOnPolicyRunnerCfg."
+    try:
+        refuse_unsupported(dataclasses.asdict(rl_cfg))
+    except ConfigError as error:
+        return str(error)
     return None

@@ -99,7 +99,7 @@ def find_task(name: str, algo: str | None = None) -> Task:
         raise ConfigError(f"{name!r} is the task for TruDi. With --algo {algo} use --task {base}.")
     task = Task(base, cast(Algorithm, algo))
     if task.id not in registry.list_tasks():
-        raise ConfigError(f"TruDi cannot train {base!r}: {why_not(registry.load_rl_cfg(base))}. Use --algo ppo.")
+        raise ConfigError(f"TruDi cannot train {base!r}: {why_not(registry.load_rl_cfg(base))} Use --algo ppo.")
     return task
 
 

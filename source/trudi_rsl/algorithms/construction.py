@@ -1,0 +1,72 @@
+# SPDX-License-Identifier: BSD-3-Clause
+"""What TruDi, REPPO and DIME are built from: networks, storage and extensions for settings and an environment."""
+
+from __future__ import annotations
+
+import math
+from typing import Any
+
+from rsl_rl.env import VecEnv
+from tensordict import TensorDict
+
+from trudi_rsl.acceleration import set_matmul_precision
+from trudi_rsl.algorithms.curiosity import curiosity
+from trudi_rsl.checkpoints.format import policy_spec
+from trudi_rsl.checkpoints.rebuild import build_actor_critic
+from trudi_rsl.environments.action_bounds import action_bounds
+from trudi_rsl.environments.progress import request_final_obs
+from trudi_rsl.rsl_rl_compat.contract import resolve_groups
+from trudi_rsl.settings import SELECTORS, AnyCfg, algorithm_of_settings
+from trudi_rsl.storage import RolloutBuffer
+
+
+def constructor_arguments(
+    settings: AnyCfg, obs: TensorDict, env: VecEnv, cfg: dict[str, Any], device: str
+) -> dict[str, Any]:
+    """Return the constructor's arguments of :class:`~trudi_rsl.algorithms.TruDi`.
+
+    Args:
+        settings: Those of the ``algorithm`` section.
+        obs: Observations, which size the networks.
+        env: The environment.
+        cfg: The runner configuration, whose ``obs_groups`` are completed in place.
+        device: Device of training.
+
+    Raises:
+        ConfigError: If the environment lacks an observation group, or RSL-RL is too old for an extension.
+    """
+    # RSL-RL's runner reads RND's weight and rewards exactly if this is set
+    cfg["algorithm"]["rnd_cfg"] = settings.rnd_cfg
+    groups = resolve_groups(obs, cfg)
+    set_matmul_precision(settings.precision, device)
+    low, high = action_bounds(env, settings.action_bounds)
+    if settings.final_observations:
+        request_final_obs(env)
+    actor_critic = build_actor_critic(settings, obs, groups, low, high).to(device)
+    num_steps = cfg["num_steps_per_env"]
+    storage = RolloutBuffer(
+        num_steps,
+        env.num_envs,
+        actor_critic.actor_obs.num_obs,
+        actor_critic.critic_obs.num_obs if actor_critic.asymmetric else None,
+        actor_critic.num_actions,
+        settings.critic_hidden_dim,
+        actor_critic.actor.trace_length if settings.stores_chains else 0,
+        device,
+    )
+    values = settings.to_dict()
+    algorithm = algorithm_of_settings(values)
+    # the algorithm implies the selectors
+    values = {name: value for name, value in values.items() if name not in SELECTORS}
+    used_groups = {name: groups[name] for name in ("actor", "critic")}
+    return {
+        "actor_critic": actor_critic,
+        "storage": storage,
+        "cfg": settings,
+        "spec": policy_spec(algorithm, settings.actor, values, obs, used_groups, env, (low, high)),
+        "env": env,
+        "device": device,
+        "multi_gpu_cfg": cfg.get("multi_gpu"),
+        "num_updates": settings.num_learning_epochs * settings.num_mini_batches * cfg.get("max_iterations", math.inf),
+        "curiosity": curiosity(settings.rnd_cfg, obs, groups, env, num_steps, device),
+    }

@@ -1,0 +1,68 @@
+# SPDX-License-Identifier: BSD-3-Clause
+"""What TruDi, REPPO and DIME cannot take over from a PPO configuration, refused on every way of swapping."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from trudi_rsl.errors import ConfigError, setting
+from trudi_rsl.extensions import refuse_symmetry
+from trudi_rsl.rsl_rl_compat.extensions import check_rnd
+
+MODEL_SECTIONS = ("actor", "critic", "policy")
+"""Sections of a PPO configuration that describe its networks; ``policy`` is that of RSL-RL 3."""
+
+FEED_FORWARD = ("MLPModel", "ActorCritic", "DiffusionActorCritic")
+"""Classes of networks on vectors, whose widths may be taken over: RSL-RL's, and this package's own for RSL-RL 3."""
+
+
+def refuse_unsupported(cfg: Mapping[str, Any]) -> None:
+    """Refuse a PPO configuration with something that would be lost if TruDi took its place.
+
+    Args:
+        cfg: RSL-RL's runner configuration as plain values; settings may be absent or None.
+
+    Raises:
+        ConfigError: If it is for distillation, its networks are recurrent, see images or are of a project's own class,
+            it augments by symmetry, or it has RND and RSL-RL is too old for that.
+    """
+    if _class_name(cfg.get("class_name")) == "DistillationRunner":
+        raise ConfigError("The configuration is for distillation, which TruDi cannot replace.")
+    for name in MODEL_SECTIONS:
+        section = cfg.get(name)
+        if isinstance(section, Mapping):
+            _refuse_network(name, section)
+    algorithm = cfg.get("algorithm") or {}
+    refuse_symmetry(algorithm.get("symmetry_cfg"))
+    if algorithm.get("rnd_cfg"):
+        check_rnd()
+
+
+def _refuse_network(name: str, section: Mapping[str, Any]) -> None:
+    kind, place = _class_name(section.get("class_name")), setting(f"{name}.class_name", "'MLPModel'")
+    if section.get("rnn_type") or "Recurrent" in kind or kind == "RNNModel":
+        raise ConfigError(
+            f"The {name} section describes a recurrent network ({kind or section['rnn_type']}), and TruDi's policies "
+            f"have no memory. Train this task with PPO, or set {place} and put past observations into an observation "
+            "group."
+        )
+    if section.get("cnn_cfg") or "CNN" in kind:
+        raise ConfigError(
+            f"The {name} section describes a network for images ({kind or 'cnn_cfg'}), and TruDi's take vectors. Train "
+            f"this task with PPO, or set {place} and observation groups of vectors."
+        )
+    if kind and kind not in FEED_FORWARD:
+        raise ConfigError(
+            f"The {name} section describes a {kind}, and TruDi has networks of its own in place of RSL-RL's MLPModel "
+            f"alone. Train this task with PPO, or set {place} if its sizes may be taken over."
+        )
+
+
+def _class_name(value: object) -> str:
+    """Return the name of a class, given as itself or as text with or without its module; empty for None."""
+    if isinstance(value, type):
+        return value.__name__
+    # RSL-RL 3 evaluates names, as in DiffusionActorCritic.for_env(self.env)
+    text = str(value or "").rpartition(":")[2].partition(".for_env(")[0]
+    return text.rpartition(".")[2]
