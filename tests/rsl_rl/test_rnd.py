@@ -85,7 +85,7 @@ def test_targets_are_those_of_the_rewards_plus_weight_times_the_predictors_error
     trudi = build(env, {**algorithm, "final_observations": False}, weight_schedule=LINEAR)
     rewards, later = collect(trudi, env)
     rnd, targets = trudi.rnd, trudi.storage.targets.clone()
-    expected = rewards.clone()
+    expected, weight, error = rewards.clone(), 0.0, rewards[0]
     for t, obs in enumerate(later):
         done = min(max((t + 1 - 2) / 10, 0.0), 1.0)
         weight = WEIGHT * STEP_DT + (0.5 - WEIGHT * STEP_DT) * done
@@ -105,7 +105,7 @@ def test_targets_are_those_of_the_rewards_plus_weight_times_the_predictors_error
 
 @needs_extension
 def test_a_weight_of_zero_trains_bitwise_what_no_rnd_trains() -> None:
-    learned = []
+    learned, metrics = [], {}
     for rnd in (None, {"weight": 0.0, **NETWORKS, **NORMALIZED}):
         env = TimedEnv()
         trudi = build(env, {"rnd_cfg": rnd})

@@ -16,6 +16,7 @@ from tensorboard.backend.event_processing.event_accumulator import EventAccumula
 from tensordict import TensorDict
 
 import trudi_rsl
+from tests.rsl_rl.helpers import algorithm
 from trudi_rsl import errors
 from trudi_rsl.checkpoints.file import read_checkpoint
 from trudi_rsl.commands import program, train
@@ -135,7 +136,7 @@ def test_a_project_with_rnd_changes_the_same_line_and_keeps_it(tmp_path: Path) -
     saved = read_checkpoint(tmp_path / "model_1.pt")
     assert saved["rnd_progress"]["update_counter"] == 64
     assert saved["trudi_rsl"]["settings"]["rnd_cfg"] == rnd
-    assert set(saved["rnd_state_dict"]) == set(runner.alg.rnd.state_dict())
+    assert set(saved["rnd_state_dict"]) == set(algorithm(runner).rnd.state_dict())
     events = EventAccumulator(str(tmp_path))
     events.Reload()
     tags = {"Rnd/mean_extrinsic_reward", "Rnd/mean_intrinsic_reward", "Rnd/weight", "Loss/rnd"}

@@ -6,7 +6,7 @@ from __future__ import annotations
 import logging
 import math
 from collections.abc import Callable
-from typing import Any, ClassVar, Self
+from typing import Any, ClassVar, Self, cast
 
 import torch
 from rsl_rl.env import VecEnv
@@ -90,7 +90,7 @@ class TruDi:
     ) -> None:
         self.cfg, self.spec, self.env, self.device, self.storage = cfg, spec, env, device, storage
         self.actor_critic = actor_critic.to(device)
-        self.curiosity, self.rnd = curiosity, curiosity.rnd if curiosity else None
+        self.curiosity, self.rnd = curiosity, cast(Any, curiosity.rnd if curiosity else None)
         accelerator = Accelerator(cfg.compile, device, num_updates)
         world_size = multi_gpu_cfg["world_size"] if multi_gpu_cfg else 1
         self.learner = Learner(actor_critic, cfg, world_size, accelerator)
