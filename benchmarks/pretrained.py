@@ -37,7 +37,7 @@ from trudi_rsl.hosts.registry import SIMULATION
 from trudi_rsl.pretrained import FOLDER, NAMES, PROVENANCE
 from trudi_rsl.tasks import find_modes
 
-TRAINED = dict(zip(NAMES, (("PlanarObstacle-v0", 4), ("HalfCheetah-v5", 1)), strict=True))
+TRAINED: dict[str, tuple[str, int]] = dict(zip(NAMES, (("PlanarObstacle-v0", 4), ("HalfCheetah-v5", 1)), strict=True))
 """Task and seed of each policy."""
 MULTIMODAL = NAMES[0]
 EPISODES, SEED = 50, 1000
