@@ -41,7 +41,8 @@ def test_the_checkpoint_and_the_onnx_file_are_the_same_policy(name: str) -> None
     expected = actor_critic.deterministic_actions(actor_critic.actor_obs.normalize(obs), start=start)
     for row, latent, actions in zip(obs.numpy(), latents.numpy(), expected.numpy(), strict=True):
         inputs = {"obs": row[None]} | ({"latent": latent[None]} if takes_latents else {})
-        np.testing.assert_allclose(session.run(["actions"], inputs)[0][0], actions, atol=1e-4)
+        (found,) = session.run(["actions"], inputs)
+        np.testing.assert_allclose(np.asarray(found)[0], actions, atol=1e-4)
 
 
 def test_the_obstacle_is_passed_on_both_sides_with_the_recorded_return() -> None:
