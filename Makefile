@@ -55,8 +55,8 @@ benchmark: $(STAMP)  ## Measure what docs/results.md shows (hours; continues whe
 	$(PY) benchmarks/robustness.py --tables soak resume long_run
 	$(PY) benchmarks/report.py
 
-test: lint  ## Lint, then all tests: the core, RSL-RL's contract on each supported rsl-rl-lib, the hosts
-	$(PY) -m pytest -n $(PYTEST_WORKERS) --dist loadgroup
+test: lint  ## Lint, then the tests: the core, RSL-RL's contract on other versions of rsl-rl-lib, the hosts
+	$(PY) -m pytest -n $(PYTEST_WORKERS) --dist loadgroup --durations 15
 	$(PY) -m nox --session core
 	$(PY) -m nox --session dm_control
 	$(PY) -m nox --session hosts
@@ -64,8 +64,9 @@ test: lint  ## Lint, then all tests: the core, RSL-RL's contract on each support
 test-hosts: $(STAMP)  ## The tests with real Isaac Lab and mjlab, each in an environment of its own
 	$(PY) -m nox --session hosts
 
-test-nightly: $(STAMP)  ## The tests of the hosts, also those that repeat a claim on further tasks and algorithms
-	$(PY) -m nox --session hosts -- --nightly
+test-nightly: $(STAMP)  ## All tests, also those that repeat a claim on further tasks, algorithms and versions
+	$(PY) -m pytest -n $(PYTEST_WORKERS) --dist loadgroup --nightly
+	$(PY) -m nox --session core hosts -- --nightly
 
 test-fast: $(STAMP)  ## The tests that take seconds
 	$(PY) -m pytest -n $(PYTEST_WORKERS) --dist loadgroup -m "not slow"

@@ -27,6 +27,9 @@ from tests.hosts.environments import HOSTS, PACKAGE, BuildError, Host, build, in
 
 # 3.0.1 and 3.1.2: Isaac Lab 2.3; 5.0.1: Isaac Lab 3.0 beta; 5.4.2: mjlab 1.6; 5.5.1: Isaac Lab 3.0.
 RSL_RL_VERSIONS = ("3.0.1", "3.1.2", "4.0.1", "5.0.1", "5.4.2", "5.5.1")
+# Hosts are tested with these, so their contract tests are left to the night.
+RSL_RL_OF_HOSTS = ("3.1.2", "5.4.2")
+NIGHTLY = "--nightly"
 # Also the schema of PPO's configuration, derived from the installed RSL-RL, and files of earlier versions. The core's
 # environment runs what does not depend on RSL-RL: exports, processes, and most of the composition.
 CONTRACT_TESTS = ("tests/rsl_rl", "tests/config", "tests/checkpoints")
@@ -53,6 +56,8 @@ def core(session: nox.Session, rsl_rl: str) -> None:
     """Run the contract tests with one version of rsl-rl-lib, unless it is the one of the core's environment."""
     if rsl_rl == metadata.version("rsl-rl-lib"):
         session.skip(f"rsl-rl-lib {rsl_rl} is the version of the core's environment.")
+    if rsl_rl in RSL_RL_OF_HOSTS and NIGHTLY not in session.posargs:
+        session.skip(f"A host is tested with rsl-rl-lib {rsl_rl}. {NIGHTLY} also runs its contract tests.")
     target = _rsl_rl(session, Path(sys.executable), Path(sys.prefix), rsl_rl)
     session.run(
         *(sys.executable, "-m", "pytest", *CONTRACT_TESTS, *CONTRACT_SELECTION, "-n", WORKERS),
@@ -75,7 +80,8 @@ def hosts(session: nox.Session, host: Host) -> None:
             session.error(str(error))
         environment = python.parents[1]
         variables = host.variables(environment) if host.variables else {}
-        for rsl_rl in host.rsl_rl or (None,):
+        versions = host.rsl_rl if NIGHTLY in session.posargs else host.rsl_rl[:1]
+        for rsl_rl in versions or (None,):
             path = [package] if rsl_rl is None else [_rsl_rl(session, python, environment, rsl_rl), package]
             # Replaces pyproject.toml's pythonpath, which would put the sources before the installed package.
             session.run(

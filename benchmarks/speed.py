@@ -32,6 +32,7 @@ from speed_subjects import (
 )
 
 from trudi_rsl.algorithms import TruDi
+from trudi_rsl.algorithms.trust_region import step_sizes_of
 from trudi_rsl.deploy.provenance import machine
 
 GROWTH_UPDATES, MIB = 200, 2**20
@@ -81,10 +82,12 @@ class Bench:
 
     def _minibatch(self, cell: Cell, alg: TruDi) -> Record:
         batch, old_steps = update_args(alg)
-        timing = measured(lambda: alg.learner.update(batch, old_steps), self.seconds)
+        update = alg.learner.accelerator.capture("minibatch update", alg.learner.update)
+        timing = measured(lambda: update(batch, old_steps), self.seconds)
         check_fast(alg)
-        flops = counted_flops(lambda: alg.learner._take_steps(batch, old_steps))
+        flops = counted_flops(lambda: alg.learner.update(batch, old_steps))
         gated = alg.learner.update(batch, old_steps)["gated_share"]
+        alg.learner.accelerator.reset()
         shape, variant = cell.shape, cell.variant
         # the largest products cover all denoising steps at once
         rows = shape.batch * (shape.num_denoise_steps if variant.actor == "diffusion" else 1)
@@ -102,10 +105,11 @@ class Bench:
             # the memory of captured graphs counts as reserved only
             "reserved_mib": torch.cuda.memory_reserved() / MIB,
         }
-        batch, old_steps = update_args(alg)
+        rows = next(alg.storage.index_batches(1, alg.cfg.num_mini_batches))
+        old_steps = step_sizes_of(alg.actor_critic.old_actor)
         before = torch.cuda.memory_allocated()
         for _ in range(GROWTH_UPDATES):
-            alg.learner.update(batch, old_steps)
+            alg._update(rows, old_steps)
         return record | {f"growth_bytes_over_{GROWTH_UPDATES}_updates": torch.cuda.memory_allocated() - before}
 
     def _ppo_update(self, cell: Cell) -> Record:

@@ -105,7 +105,7 @@ def trained_trudi(shape: Shape, variant: Variant, device: str) -> TruDi:
     # keep the old actor, or all states would be within the trust region
     alg.actor_critic.sync_old_actor = lambda: None
     with torch.compiler.set_stance("force_eager"):
-        alg.cfg.kl_bound = float(alg.learner._take_steps(*update_args(alg))["path_kl"])  # type: ignore[attr-defined]
+        alg.cfg.kl_bound = float(alg.learner.update(*update_args(alg))["path_kl"])  # type: ignore[attr-defined]
     return alg
 
 
@@ -202,7 +202,7 @@ def parts(alg: TruDi) -> dict[str, Callable[[], Any]]:
 def check_fast(alg: TruDi) -> None:
     """Raise RuntimeError if a function fell back to code that is not compiled or captured."""
     accelerator = alg.learner.accelerator
-    slow = [f"{g.name} ({g.verb})" for g in [*accelerator._compiled, *accelerator._captured] if not g.is_fast]
+    slow = [f"{g.name} ({g.verb})" for g in accelerator.functions if not g.is_fast]
     if slow:
         raise RuntimeError(f"could not be made fast: {', '.join(slow)}")
 

@@ -22,7 +22,7 @@ Actor = Literal["diffusion", "gaussian"]
 Constraint = Literal["path_kl", "none"]
 KLEstimator = Literal["closed_form", "mean_only", "log_ratio", "reverse"]
 CompileMode = Literal["auto", "off", "default", "cudagraphs"]
-Precision = Literal["fp32", "tf32", "bf16"]
+Precision = Literal["auto", "fp32", "tf32", "bf16"]
 LearnerAlgorithm = Literal["trudi", "reppo", "dime"]
 """Names of the learner's algorithms as ``--algo`` takes them."""
 
@@ -95,9 +95,9 @@ class LearnerCfg:
     compile: CompileMode = "auto"
     """Compile with inductor (`default`), also replay updates as CUDA graphs (`cudagraphs`), or neither (`off`). `auto`
     takes `cudagraphs` on CUDA and `default` elsewhere, and `off` for trainings too short to repay compiling."""
-    precision: Precision = "fp32"
-    """Matrix products of the networks: float32, TF32 (CUDA only) or bfloat16. Chains, log-probs, path KLs, targets and
-    the optimisers' state are always float32."""
+    precision: Precision = "auto"
+    """Matrix products of the networks: float32, TF32 or bfloat16; `auto` takes TF32 on GPUs that have it, else float32.
+    Chains, log-probs, path KLs, targets and the optimisers' state are always float32."""
 
     def __post_init__(self) -> None:
         """Refuse impossible values."""

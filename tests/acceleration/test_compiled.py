@@ -137,7 +137,7 @@ def test_an_error_of_the_function_itself_is_raised() -> None:
     def fails(x: Tensor) -> Tensor:
         raise ValueError(f"no {len(x)}")
 
-    guarded = Guarded("step", "compiled", fails, fails, tries=1)
+    guarded = Guarded("step", fails, fails)
     with pytest.raises(ValueError, match="no 3"):
         guarded(torch.zeros(3))
 

@@ -157,3 +157,13 @@ def test_dime_stores_and_draws_no_chain_and_trains_no_multiplier() -> None:
     metrics = learner.update(batch, old_steps)
     assert metrics.keys().isdisjoint({"path_kl", "path_kl_max", "gated_share"})
     assert learner.multiplier == before[0] and learner.alpha != before[1]
+
+
+def test_a_checkpoint_of_a_cpu_leaves_the_optimisers_ready_for_cuda_graphs() -> None:
+    saved, *_ = learner_and_batch(actor_critic())
+    learner, *_ = learner_and_batch(actor_critic(), learning_rate=0.5)
+    for optimizer in learner.optimizers.values():
+        optimizer.param_groups[0]["capturable"] = True  # as on a GPU
+    learner.load_state_dict(saved.state_dict())
+    for optimizer in learner.optimizers.values():
+        assert optimizer.param_groups[0]["capturable"] and optimizer.param_groups[0]["lr"] == 0.5

@@ -135,3 +135,47 @@ def test_reseeding_replaces_the_random_numbers_and_drops_the_episodes() -> None:
         set_rng_state(checkpoint["rng_state"])
         drawn.append(draws())
     assert drawn[0] == drawn[1] != drawn[2]
+
+
+@pytest.fixture
+def gpus(monkeypatch: pytest.MonkeyPatch) -> dict[int, list[int]]:
+    """Replace the random states of GPUs by these, of which a test may change the number."""
+    states: dict[int, list[int]] = {}
+    index = lambda device: device.index if isinstance(device, torch.device) else device  # noqa: E731
+    functions = {
+        "is_available": lambda: bool(states),
+        "device_count": lambda: len(states),
+        "current_device": lambda: 0,
+        "get_rng_state_all": lambda: [torch.tensor(state, dtype=torch.uint8) for state in states.values()],
+        "set_rng_state": lambda state, device: states.update({index(device): state.tolist()}),
+    }
+    for name, function in functions.items():
+        monkeypatch.setattr(torch.cuda, name, function)
+    return states
+
+
+def test_random_numbers_of_the_training_gpu_go_on_on_another_one(
+    gpus: dict[int, list[int]], capsys: pytest.CaptureFixture[str]
+) -> None:
+    gpus |= {0: [10], 1: [11], 2: [12]}
+    saved = rng_state("cuda:1")
+    gpus.clear()
+    gpus |= {0: [0], 1: [0]}
+    set_rng_state(saved, "cuda:1")
+    assert gpus == {0: [10], 1: [11]}, "fewer GPUs are no reason to start anew"
+    set_rng_state(saved, "cuda")
+    assert gpus[0] == [11], "the training's own generator follows it"
+    former = {"cpu": saved["cpu"], "cuda": saved["cuda"]}
+    set_rng_state(former, "cuda:1")
+    assert gpus[1] == [11] and capsys.readouterr().out == ""
+
+
+@pytest.mark.parametrize(("there", "here"), [("cpu", "cuda:0"), ("cuda:0", "cpu")])
+def test_random_numbers_that_cannot_go_on_are_reported(
+    gpus: dict[int, list[int]], capsys: pytest.CaptureFixture[str], there: str, here: str
+) -> None:
+    gpus |= {0: [10]} if there == "cuda:0" else {}
+    saved = rng_state(there)
+    gpus |= {0: [20]}
+    set_rng_state(saved, here)
+    assert f"training on {there}: random numbers on {here} start anew" in capsys.readouterr().out

@@ -116,6 +116,7 @@ def wide() -> DiffusionActorCritic:
     return policy
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("precision", "kind", "median"), [("fp16", "FLOAT16", 1e-2), ("int8", "INT8", 1e-1)])
 def test_fewer_bits_make_a_smaller_file_of_about_the_same_policy(
     wide: DiffusionActorCritic, obs: TensorDict, raw: Tensor, tmp_path: Path, precision: Any, kind: str, median: float

@@ -154,6 +154,7 @@ def test_impossible_options_are_refused(tmp_path: Path) -> None:
             next(run_jobs([python("", tmp_path)], launcher="submitit", options=options))
 
 
+@pytest.mark.nightly
 @pytest.mark.slow
 def test_a_job_ended_by_its_time_limit_says_so_and_could_save(tmp_path: Path) -> None:
     job = python(SLOW_TO_END, tmp_path)

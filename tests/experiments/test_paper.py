@@ -46,6 +46,7 @@ def test_all_73_tasks_are_listed_once() -> None:
     assert len(tasks) == len(set(tasks)) == sum(number for number, *_ in EXPERIMENTS.values()) == 73
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", EXPERIMENTS)
 def test_an_experiment_has_the_papers_tasks_algorithms_seeds_budgets_and_presets(name: str) -> None:
     number, host, budget, presets = EXPERIMENTS[name]

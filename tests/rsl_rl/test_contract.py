@@ -274,7 +274,8 @@ def test_reduced_precision_is_found_before_the_first_update(monkeypatch: pytest.
 
     # single steps are computed exactly, all steps at once in reduced precision
     monkeypatch.setattr(ScoreNetwork, "forward", batched_in_bfloat16)
-    runner = stock_runner(env=GymnasiumVecEnv("HalfCheetah-v5", 16), actor_hidden_dims=[128] * 3, num_denoise_steps=8)
+    settings: dict[str, Any] = {"actor_hidden_dims": [128] * 3, "num_denoise_steps": 8, "kl_bound": 1e-3}
+    runner = stock_runner(env=GymnasiumVecEnv("HalfCheetah-v5", 16), **settings)
     with pytest.raises(RuntimeError, match="set_float32_matmul_precision"):
         runner.learn(1)
 

@@ -2,6 +2,18 @@
 """Compiling and capturing pure functions of tensors, with a fallback when it fails."""
 
 from trudi_rsl.acceleration.accelerator import Accelerator, Gradient
-from trudi_rsl.acceleration.precision import network_precision, set_matmul_precision
+from trudi_rsl.acceleration.precision import (
+    describe_precision,
+    network_precision,
+    resolve_precision,
+    set_matmul_precision,
+)
 
-__all__ = ["Accelerator", "Gradient", "network_precision", "set_matmul_precision"]
+__all__ = [
+    "Accelerator",
+    "Gradient",
+    "describe_precision",
+    "network_precision",
+    "resolve_precision",
+    "set_matmul_precision",
+]

@@ -10,9 +10,9 @@ from collections.abc import Callable, Sequence
 from typing import Any, NamedTuple
 
 import torch
-from tensordict.nn import CudaGraphModule
 from torch import Tensor, nn
 
+from trudi_rsl.acceleration.cuda_graph import CapturedFunction
 from trudi_rsl.errors import ConfigError
 from trudi_rsl.settings import CompileMode
 
@@ -21,9 +21,6 @@ logger = logging.getLogger(__name__)
 WORTHWHILE_UPDATES = 2000
 """Smallest number of minibatch updates that repays compiling. On two cores at width 128, each update saves about 5 ms;
 compiling takes 4 s with a warm inductor cache and 40 s with a cold one."""
-
-WARM_UP = 3
-"""Number of calls before a CUDA graph is captured, so that compiling has finished by then."""
 
 
 class Accelerator:
@@ -52,7 +49,7 @@ class Accelerator:
             raise ConfigError(f"algorithm.compile=cudagraphs needs a CUDA device, and this is {device}. Use default.")
         self.mode, self.device = mode, device
         self._compiled: list[Guarded] = []
-        self._captured: list[Guarded] = []
+        self._captured: list[CapturedFunction] = []
 
     @property
     def compiles(self) -> bool:
@@ -71,20 +68,30 @@ class Accelerator:
         compile_ = functools.partial(torch.compile, dynamic=False, options=options)
         is_gradient = isinstance(function, Gradient)
         fast = function._replace(objective=compile_(function.objective)) if is_gradient else compile_(function)
-        guarded = Guarded(name, "compiled", fast, function, tries=1)
+        guarded = Guarded(name, fast, function)
         self._compiled.append(guarded)
         return guarded
 
     def capture(self, name: str, function: Callable[..., Any]) -> Callable[..., Any]:
-        """Return ``function`` replayed as a CUDA graph; its results are copies that stay valid.
-
-        It takes tensors of fixed shapes and forces no GPU sync; it may change parameters. Messages call it ``name``.
-        """
+        """Return ``function`` replayed as a CUDA graph, see :class:`CapturedFunction`. Messages call it ``name``."""
         if self.mode != "cudagraphs":
             return function
-        guarded = Guarded(name, "captured", CudaGraphModule(function, WARM_UP, device=self.device), function, WARM_UP)
-        self._captured.append(guarded)
-        return guarded
+        captured = CapturedFunction(name, function, self.device, on_failure=self.reset)
+        self._captured.append(captured)
+        return captured
+
+    @property
+    def functions(self) -> Sequence[Guarded | CapturedFunction]:
+        """All compiled and captured functions."""
+        return [*self._compiled, *self._captured]
+
+    def reset(self) -> None:
+        """Free all CUDA graphs with their memory; the next calls capture the functions anew.
+
+        Call it after tensors that captured functions read have been replaced.
+        """
+        for captured in self._captured:
+            captured.reset()
 
     def describe(self) -> str:
         """Return a one-line summary of compiled and captured functions."""
@@ -96,10 +103,13 @@ class Accelerator:
 
 
 class Guarded:
-    """A compiled or captured (``verb``) function that becomes eager if one of its first ``tries`` calls fails."""
+    """A compiled function that becomes eager if its first call fails."""
 
-    def __init__(self, name: str, verb: str, fast: Callable[..., Any], slow: Callable[..., Any], tries: int) -> None:
-        self.name, self.verb, self._fast, self._slow, self._tries = name, verb, fast, slow, tries
+    verb = "compiled"
+
+    def __init__(self, name: str, fast: Callable[..., Any], slow: Callable[..., Any]) -> None:
+        self.name, self._fast, self._slow = name, fast, slow
+        self._tried = False
 
     @property
     def is_fast(self) -> bool:
@@ -108,14 +118,14 @@ class Guarded:
 
     def __call__(self, *args: Any) -> Any:
         """Call the fast function, or the slow one after a failure."""
-        if self._tries == 0:
+        if self._tried:
             return self._fast(*args)
-        self._tries -= 1
+        self._tried = True
         try:
             return self._fast(*args)
         # backends raise any exception; the slow function raises again what is not theirs
         except Exception as error:
-            self._fast, self._tries = self._slow, 0
+            self._fast = self._slow
             result = self._slow(*args)
             reason = str(error).strip().partition("\n")[0] or type(error).__name__
             logger.warning("The %s could not be %s and runs as it is: %s", self.name, self.verb, reason)

@@ -3,7 +3,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from typing import Any
 
 import torch
@@ -18,6 +18,9 @@ from trudi_rsl.policies import ActorCritic
 from trudi_rsl.settings import LearnerCfg, REPPOCfg, TruDiCfg, TrustRegionCfg
 from trudi_rsl.storage import Minibatch
 
+OF_THIS_RUN = ("lr", "fused", "capturable")
+"""Options of an optimiser that a checkpoint does not change."""
+
 
 class Learner:
     """Optimisers, multipliers and the update of one minibatch (paper Algorithm 1, inner loop).
@@ -25,7 +28,7 @@ class Learner:
     Args:
         actor_critic: The module whose actor and critic are trained; its old actor is only read.
         world_size: Number of ranks that average their gradients.
-        accelerator: Compiles and captures the steps; None does neither.
+        accelerator: Compiles the steps; None does not.
     """
 
     def __init__(
@@ -68,7 +71,6 @@ class Learner:
         if self._matches_adjoints:
             self._adjoint_states = compile_("actor's chains", self._draw_adjoint_states)
         self._actor_gradient = compile_("actor step", Gradient(self._actor_objective, parameters["actor"]))
-        self._capture_update()
 
     @property
     def alpha(self) -> Tensor:
@@ -87,18 +89,9 @@ class Learner:
         reset. This preserves the state that the failing minibatch met.
 
         ``old_steps`` are the step sizes ``[N, A]`` of the policy that collected the batch, None for a Gaussian. Returns
-        scalars on the device, without gradient; ``skipped_updates`` is 1 if any step was skipped.
+        scalars on the device, without gradient; ``skipped_updates`` is 1 if any step was skipped. On a GPU it forces no
+        sync, so that a CUDA graph can hold it.
         """
-        return self._update(batch, old_steps)
-
-    def _capture_update(self) -> None:
-        """Capture the next update with the optimisers' present state."""
-        self._update: Callable[[Minibatch, Tensor | None], dict[str, Tensor]] = self._take_steps
-        # all-reduces stay outside of CUDA graphs
-        if self.world_size == 1:
-            self._update = self.accelerator.capture("minibatch update", self._take_steps)
-
-    def _take_steps(self, batch: Minibatch, old_steps: Tensor | None) -> dict[str, Tensor]:
         metrics = self._critic_step(batch)
         actor_metrics = self._actor_step(batch, old_steps)
         self._dual_step(actor_metrics["entropy"], actor_metrics.get("path_kl"))
@@ -216,13 +209,13 @@ class Learner:
         return {name: optimizer.state_dict() for name, optimizer in self.optimizers.items()} | duals
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
-        """Restore the result of :meth:`state_dict`, but keep the configured learning rate."""
+        """Restore the result of :meth:`state_dict`, but keep the configured learning rate and what the device needs."""
         for name, optimizer in self.optimizers.items():
-            optimizer.load_state_dict(state[name])
-            for group in optimizer.param_groups:
-                group["lr"] = self.cfg.learning_rate
+            pairs = zip(state[name]["param_groups"], optimizer.param_groups, strict=True)
+            groups = [saved | {key: own[key] for key in OF_THIS_RUN} for saved, own in pairs]
+            optimizer.load_state_dict({**state[name], "param_groups": groups})
         with torch.no_grad():
             self.log_alpha.copy_(state["log_alpha"])
             self.log_lambda.copy_(state["log_lambda"])
-        # a captured graph would keep using the optimisers' former state
-        self._capture_update()
+        # graphs refer to the optimisers' former state
+        self.accelerator.reset()

@@ -221,7 +221,8 @@ class PolicyGradient(PPO):
     def save(self) -> dict[str, Any]:
         """Return RSL-RL's checkpoint, and what an exact resume, an evaluation or an export needs in addition."""
         between_rollouts = self.storage.step == 0
-        return {**super().save(), SECTION: self.spec, **resume_state(self.env if between_rollouts else None)}
+        state = resume_state(self.env if between_rollouts else None, self.device)
+        return {**super().save(), SECTION: self.spec, **state}
 
     def load(self, loaded_dict: dict[str, Any], load_cfg: dict[str, bool] | None, strict: bool) -> bool:
         """Load a checkpoint; see RSL-RL's PPO. ``iteration`` also restores random generators and the simulator.
@@ -237,7 +238,7 @@ class PolicyGradient(PPO):
         if load_cfg is None or load_cfg.get("optimizer"):
             self.learning_rate = self.optimizer.param_groups[0]["lr"]
         if takes_iteration:
-            set_resume_state(self.env, loaded_dict, self.gpu_global_rank == 0)
+            set_resume_state(self.env, loaded_dict, self.gpu_global_rank == 0, self.device)
         return takes_iteration
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import logging
 import math
+from collections.abc import Callable
 from typing import Any, ClassVar, Self
 
 import torch
@@ -12,7 +13,13 @@ from rsl_rl.env import VecEnv
 from tensordict import TensorDict
 from torch import Tensor
 
-from trudi_rsl.acceleration import Accelerator, network_precision, set_matmul_precision
+from trudi_rsl.acceleration import (
+    Accelerator,
+    describe_precision,
+    network_precision,
+    resolve_precision,
+    set_matmul_precision,
+)
 from trudi_rsl.algorithms.learner import Learner
 from trudi_rsl.algorithms.metrics import reduce_metrics, reduce_minibatches, rollout_metrics
 from trudi_rsl.algorithms.nonfinite import UpdateGuard, filter_nonfinite
@@ -48,7 +55,7 @@ from trudi_rsl.settings import (
     algorithm_of_settings,
     settings_from_dict,
 )
-from trudi_rsl.storage import RolloutBuffer
+from trudi_rsl.storage import BatchRows, RolloutBuffer
 
 logger = logging.getLogger(__name__)
 
@@ -89,9 +96,14 @@ class TruDi:
         world_size = multi_gpu_cfg["world_size"] if multi_gpu_cfg else 1
         self.learner = Learner(actor_critic, cfg, world_size, accelerator)
         self._sample = accelerator.capture("sampling", accelerator.compile("sampling", self._sampled))
+        self._update: Callable[[BatchRows, Tensor | None], dict[str, Tensor]] = self._learn_from
+        # all-reduces stay outside of CUDA graphs
+        if world_size == 1:
+            self._update = accelerator.capture("minibatch update", self._learn_from)
         self.is_main_process = not multi_gpu_cfg or multi_gpu_cfg["global_rank"] == 0
         self.guard = UpdateGuard(cfg.max_skipped_updates)
-        self._startup_message = accelerator.describe() if self.is_main_process else ""
+        described = accelerator.describe() + describe_precision(cfg.precision, device)
+        self._startup_message = described if self.is_main_process else ""
         self.learning_rate = cfg.learning_rate
         self._value_range_chosen = cfg.value_range != "auto"
         self._collecting = False
@@ -218,9 +230,7 @@ class TruDi:
         if not self._can_learn:
             return
         if isinstance(self.cfg, TrustRegionCfg) and not self._replay_checked:
-            first_obs = self.storage.actor_obs[0].clone()
-            raise_if_replay_differs(self.actor_critic.actor, first_obs, self._sample, self.cfg.precision)
-            self._replay_checked = True
+            self._check_replay(self.cfg.kl_bound)
         critic = self.actor_critic.critic
         hl_gauss = critic.hl_gauss
         if not self._value_range_chosen:
@@ -232,6 +242,14 @@ class TruDi:
         if self.cfg.value_range == "auto":
             targets, valid = self.storage.targets, self.storage.target_valid
             self._widen(*widened_range(hl_gauss.vmin, hl_gauss.vmax, targets, valid))
+
+    def _check_replay(self, kl_bound: float) -> None:
+        precision = resolve_precision(self.cfg.precision, self.device)
+        obs = self.storage.actor_obs[0].clone()
+        error = raise_if_replay_differs(self.actor_critic.actor, obs, self._sample, precision, kl_bound)
+        self._replay_checked = True
+        if precision != "fp32" and self.is_main_process:
+            logger.info("In %s, rounding changes the path KL by up to %.1e nats of %g.", precision, error, kl_bound)
 
     def _widen(self, low: Tensor, high: Tensor) -> None:
         """Widen the critic's value range, unless ``[low, high]`` lies inside it."""
@@ -265,7 +283,7 @@ class TruDi:
         # minibatches and denoising noise are drawn in turn from one generator
         for rows in storage.index_batches(self.cfg.num_learning_epochs, self.cfg.num_mini_batches):
             batches.append(rows)
-            collected.append(self.learner.update(storage.minibatch(rows), old_steps))
+            collected.append(self._update(rows, old_steps))
         weights = torch.nn.utils.get_total_norm([p.detach() for p in model.parameters()])
         self.guard.check_updates(collected, weights, lambda i: storage.minibatch(batches[i]), self.save)
         self.learner.skips.zero_()
@@ -277,6 +295,9 @@ class TruDi:
             metrics["lambda"] = self.learner.multiplier
         metrics |= model.actor_metrics()
         return reduce_metrics(metrics) | {"entropy_target_per_dim": self.cfg.entropy_target_per_dim}
+
+    def _learn_from(self, rows: BatchRows, old_steps: Tensor | None) -> dict[str, Tensor]:
+        return self.learner.update(self.storage.minibatch(rows), old_steps)
 
     def _start_rollout(self) -> None:
         self.storage.clear()
@@ -307,7 +328,7 @@ class TruDi:
             "critic_state_dict": select(self.actor_critic, CRITIC_PARTS),
             "optimizer_state_dict": self.learner.state_dict(),
             SECTION: self.spec,
-            **resume_state(None if self._collecting else self.env),
+            **resume_state(None if self._collecting else self.env, self.device),
         }
 
     def load(self, loaded_dict: dict[str, Any], load_cfg: dict[str, bool] | None, strict: bool) -> bool:
@@ -343,7 +364,7 @@ class TruDi:
         if wanted.get("optimizer"):
             self.learner.load_state_dict(loaded_dict["optimizer_state_dict"])
         if wanted.get("iteration"):
-            set_resume_state(self.env, loaded_dict, self.is_main_process)
+            set_resume_state(self.env, loaded_dict, self.is_main_process, self.device)
         self._replay_checked = False
         return wanted.get("iteration", False)
 

@@ -137,19 +137,28 @@ def reverse_path_kl(policy: Policy, old_policy: Policy, obs: Tensor, trace: Tens
     return path_kl(old_policy, obs, from_trace(trace, step_sizes_of(policy)))
 
 
-REPLAY_TOLERANCE = 1e-5
-"""Largest path KL of a policy to itself, nats, that counts as rounding."""
+REPLAY_SHARE = 0.01
+"""Largest path KL of a policy to itself that counts as rounding, as a share of the trust region's bound."""
 
 
 @torch.no_grad()
 def raise_if_replay_differs(
-    policy: Policy, obs: Tensor, sample: Callable[[Tensor, Tensor], Decision], precision: Precision
-) -> None:
-    """Raise if a policy's KL to itself is not 0 when its decisions are replayed in other batch shapes.
+    policy: Policy, obs: Tensor, sample: Callable[[Tensor, Tensor], Decision], precision: Precision, kl_bound: float
+) -> float:
+    """Return a policy's KL to itself when its decisions are replayed in other batch shapes; raise unless it is near 0.
 
     During the check the policy's last layer has random weights of order 1: before the first update its own weights are
-    near zero, and any error of the matrix products would vanish. Observations ``[B, O]`` are normalised; ``sample`` is
-    the function that collects rollouts, compiled or not.
+    near zero, and any error of the matrix products would vanish.
+
+    Args:
+        policy: The policy that collects; unchanged afterwards.
+        obs: Normalised observations ``[B, O]``.
+        sample: The function that collects rollouts, compiled or not.
+        precision: Precision of the matrix products, ``fp32``, ``tf32`` or ``bf16``.
+        kl_bound: Bound of the trust region, nats; :data:`REPLAY_SHARE` of it is allowed.
+
+    Returns:
+        The largest KL of all states, nats.
 
     Raises:
         RuntimeError: Naming the usual cause.
@@ -167,8 +176,9 @@ def raise_if_replay_differs(
             largest = path_kl(policy, obs, old).abs().max().item()
     finally:
         weight.copy_(own)
+    allowed = REPLAY_SHARE * kl_bound
     # negated, so that NaN fails
-    if not largest <= REPLAY_TOLERANCE:
+    if not largest <= allowed:
         remedy = (
             "Matrix products do not have the precision that was set: after the simulator has started, call "
             "torch.set_float32_matmul_precision('highest'), or set algorithm.compile=off."
@@ -176,6 +186,8 @@ def raise_if_replay_differs(
             else "Use fp32."
         )
         raise RuntimeError(
-            f"Replaying decisions changes the policy by {largest:.1e} nats (at most {REPLAY_TOLERANCE} is "
-            f"right) with algorithm.precision={precision}, so the trust region would act on rounding. {remedy}"
+            f"Replaying decisions changes the policy by {largest:.1e} nats (at most {allowed:.1e} is right, "
+            f"{REPLAY_SHARE:.0%} of algorithm.kl_bound) with algorithm.precision={precision}, so the trust region "
+            f"would act on rounding. {remedy}"
         )
+    return largest

@@ -11,12 +11,13 @@ import contextlib
 import logging
 import random
 import sys
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from importlib.metadata import PackageNotFoundError, version
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import torch
+from torch import Tensor
 
 from trudi_rsl.checkpoints.file import unreadable
 from trudi_rsl.environments.progress import host_progress, set_host_progress
@@ -44,7 +45,7 @@ _reported: set[str] = set()
 """Reasons, each logged once, why states of environments were left out."""
 
 
-def resume_state(env: VecEnv | None) -> dict[str, Any]:
+def resume_state(env: VecEnv | None, device: torch.device | str = "cpu") -> dict[str, Any]:
     """Return the state of the random generators and of the simulator, as entries of a checkpoint.
 
     Args:
@@ -52,8 +53,9 @@ def resume_state(env: VecEnv | None) -> dict[str, Any]:
             where the policy is saved because something went wrong: a resume from there would be neither exact nor
             wanted. A ``state_dict()`` counts if it returns a mapping with ``exact``, ``num_envs`` and else plain values
             and tensors, for which ``load_state_dict`` exists; a project may have one that means something else.
+        device: Device of training.
     """
-    state: dict[str, Any] = {"rng_state": rng_state(), "simulators": simulator_versions()}
+    state: dict[str, Any] = {"rng_state": rng_state(device), "simulators": simulator_versions()}
     if env is None:
         return state
     if (env_state := _env_state(env)) is not None:
@@ -86,7 +88,12 @@ def _report_once(reason: str) -> None:
         logger.warning("The state of the environments is left out of checkpoints, and a resume not exact: %s.", reason)
 
 
-def set_resume_state(env: VecEnv | None, checkpoint: Mapping[str, Any], is_main_process: bool = True) -> None:
+def set_resume_state(
+    env: VecEnv | None,
+    checkpoint: Mapping[str, Any],
+    is_main_process: bool = True,
+    device: torch.device | str = "cpu",
+) -> None:
     """Restore the entries of :func:`resume_state`, as far as ``env`` supports it; what starts over is logged.
 
     Args:
@@ -94,6 +101,7 @@ def set_resume_state(env: VecEnv | None, checkpoint: Mapping[str, Any], is_main_
         checkpoint: A checkpoint in the present format.
         is_main_process: Other processes keep their own simulators and random numbers, since copies of one would all
             collect the same; all restore counters and curricula.
+        device: Device of training.
     """
     progress = checkpoint.get("env_progress")
     if env is not None and progress is not None:
@@ -109,7 +117,7 @@ def set_resume_state(env: VecEnv | None, checkpoint: Mapping[str, Any], is_main_
     elif env is not None and progress is None:
         reason = checkpoint.get(STARTS_OVER, "the checkpoint does not contain its state")
         logger.info("The simulator starts new episodes: %s.", reason)
-    set_rng_state(checkpoint["rng_state"])
+    set_rng_state(checkpoint["rng_state"], device)
 
 
 def reseeded(checkpoint: Mapping[str, Any], seed: int) -> dict[str, Any]:
@@ -165,27 +173,52 @@ def seed_generators(seed: int) -> None:
         seed_generator(seed)
 
 
-def rng_state() -> dict[str, Any]:
-    """Return the state of the random generators of torch, NumPy and Python, as tensors and plain values."""
+def rng_state(device: torch.device | str | None = None) -> dict[str, Any]:
+    """Return the state of the random generators of torch, NumPy and Python, as tensors and plain values.
+
+    With the device of training, :func:`set_rng_state` can restore its generator on another one.
+    """
     algorithm, keys, position, has_gauss, gauss = np.random.get_state(legacy=True)
     return {
         "cpu": torch.get_rng_state(),
         "cuda": torch.cuda.get_rng_state_all() if torch.cuda.is_available() else [],
         "numpy": (str(algorithm), torch.from_numpy(np.array(keys)), int(position), int(has_gauss), float(gauss)),
         "python": random.getstate(),
+        **({} if device is None else {"device": str(_with_index(device))}),
     }
 
 
-def set_rng_state(state: Mapping[str, Any]) -> None:
-    """Restore :func:`rng_state`; CUDA generators only where the same number of devices is present.
+def set_rng_state(state: Mapping[str, Any], device: torch.device | str | None = None) -> None:
+    """Restore :func:`rng_state`, with the training's generator on ``device``.
 
-    Checkpoints of the first versions hold torch's generators alone.
+    Every other GPU gets the state of the one with its number. A training that moves between a CPU and a GPU cannot
+    continue its random numbers, which is logged. Checkpoints of the first versions hold torch's generators alone.
     """
     torch.set_rng_state(state["cpu"].cpu())
-    if state["cuda"] and torch.cuda.is_available() and len(state["cuda"]) == torch.cuda.device_count():
-        torch.cuda.set_rng_state_all([s.cpu() for s in state["cuda"]])
+    states = [s.cpu() for s in state["cuda"]]
+    for index in range(min(len(states), torch.cuda.device_count())):
+        torch.cuda.set_rng_state(states[index], index)
+    if device is not None:
+        _continue_on(_with_index(device), states, state.get("device"))
     if "numpy" in state:
         algorithm, keys, *rest = state["numpy"]
         np.random.set_state((algorithm, keys.cpu().numpy(), *rest))
     if "python" in state:
         random.setstate(state["python"])
+
+
+def _continue_on(device: torch.device, states: Sequence[Tensor], saved_device: str | None) -> None:
+    """Restore the generator of the GPU that the checkpoint's training used, ``states`` being those of all its GPUs."""
+    if saved_device:
+        saved = torch.device(saved_device)
+    else:
+        saved = device if states or device.type == "cpu" else torch.device("cpu")
+    if saved.type == device.type == "cuda" and saved.index < len(states):
+        torch.cuda.set_rng_state(states[saved.index], device)
+    elif "cuda" in (saved.type, device.type):
+        logger.info("The checkpoint was written by a training on %s: random numbers on %s start anew.", saved, device)
+
+
+def _with_index(device: torch.device | str) -> torch.device:
+    device = torch.device(device)
+    return torch.device("cuda", torch.cuda.current_device()) if device == torch.device("cuda") else device

@@ -14,6 +14,26 @@ from trudi_rsl.rsl_rl_compat.models import EmpiricalNormalization
 from trudi_rsl.rsl_rl_compat.version import SHARES_NORMALIZATION
 
 
+class RunningNormalization(EmpiricalNormalization):
+    """RSL-RL's normaliser without a copy from the host to the GPU, and with it a sync, in every step."""
+
+    @torch.jit.unused
+    def update(self, x: Tensor) -> None:
+        """Update the statistics with observations ``[E, O]``, as RSL-RL 5.5 computes them."""
+        if torch.distributed.is_initialized():
+            super().update(x)
+        elif self.training:
+            count = torch.full_like(self.count, len(x))
+            variance = x.var(dim=0, unbiased=False, keepdim=True)
+            mean = x.mean(dim=0, keepdim=True)
+            self.count += count
+            rate = count / self.count
+            shift = mean - self._mean
+            self._mean += rate * shift
+            self._var += rate * (variance - self._var + shift * (mean - self._mean))
+            self._std = self._var.sqrt()
+
+
 class ObservationEncoder(nn.Module):
     """Concatenates observation groups and normalises them with running statistics.
 
@@ -27,7 +47,7 @@ class ObservationEncoder(nn.Module):
         super().__init__()
         self.groups = list(groups)
         self.num_obs = num_obs
-        self.normalizer: nn.Module = EmpiricalNormalization(num_obs) if normalize else nn.Identity()
+        self.normalizer: nn.Module = RunningNormalization(num_obs) if normalize else nn.Identity()
 
     @property
     def has_statistics(self) -> bool:

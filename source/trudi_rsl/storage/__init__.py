@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: BSD-3-Clause
 """Device-resident rollout storage and its targets."""
 
-from trudi_rsl.storage.rollout_buffer import Minibatch, RolloutBuffer
+from trudi_rsl.storage.rollout_buffer import BatchRows, Minibatch, RolloutBuffer
 from trudi_rsl.storage.td_lambda import td_lambda_targets
 
-__all__ = ["Minibatch", "RolloutBuffer", "td_lambda_targets"]
+__all__ = ["BatchRows", "Minibatch", "RolloutBuffer", "td_lambda_targets"]

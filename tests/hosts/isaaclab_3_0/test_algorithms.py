@@ -46,7 +46,7 @@ def trained(tmp_path_factory: pytest.TempPathFactory) -> Callable[[str], Trained
 NIGHTLY = pytest.mark.nightly
 
 
-@pytest.mark.parametrize("algo", ["reppo", "dime", pytest.param("fpo", marks=NIGHTLY)])
+@pytest.mark.parametrize("algo", ["dime", *(pytest.param(algo, marks=NIGHTLY) for algo in ("reppo", "fpo"))])
 def test_our_script_trains_an_algorithm_and_its_checkpoint_names_it(
     algo: str, trained: Callable[[str], Trained]
 ) -> None:

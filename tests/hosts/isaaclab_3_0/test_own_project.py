@@ -83,6 +83,7 @@ def test_the_one_line_swap_trains_with_ppos_gamma_and_the_preset_of_the_host(tmp
     assert "clip_param" in done.output
 
 
+@pytest.mark.nightly
 def test_our_script_finds_the_task_of_the_project(tmp_path: Path) -> None:
     few = ("--max_iterations", "1", *ON_CPU, *FEW_STEPS, *SMALL_TRUDI)
     done = script("train.py", "--task", TASK, *few, folder=tmp_path)

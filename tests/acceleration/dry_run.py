@@ -1,0 +1,184 @@
+# SPDX-License-Identifier: BSD-3-Clause
+"""Iterations of every algorithm on a GPU that computes nothing: what fails, where they sync, and their kernels.
+
+    PYTHONPATH=source:. python -m tests.acceleration.dry_run found.json "TruDi, captured" REPPO
+
+Shapes, devices and Python code are real. So mixing devices raises, and so does a sync while a graph is captured.
+"""
+
+from __future__ import annotations
+
+from tests.acceleration import fake_cuda  # isort: skip  before torch
+
+import contextlib
+import io
+import json
+import sys
+import traceback
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+from unittest import mock
+
+import torch
+from rsl_rl.env import VecEnv
+from tensordict import TensorDict
+from torch import Tensor
+from torch._subclasses import FakeTensorMode
+
+from tests.acceleration.sync_recorder import Recorder
+from trudi_rsl.runners import OnPolicyRunner
+from trudi_rsl.settings import SETTINGS
+
+NUM_ENVS, NUM_OBS, NUM_PRIVILEGED, NUM_ACTIONS, NUM_STEPS = 8, 5, 7, 3, 4
+VARIANTS: dict[str, tuple[str, dict[str, Any]]] = {
+    "TruDi, captured": ("trudi", {"compile": "cudagraphs"}),
+    "TruDi, adjoint, captured": (
+        "trudi",
+        {"actor_gradient": "adjoint", "num_adjoint_steps": 1, "compile": "cudagraphs"},
+    ),
+    "TruDi, fresh chains": ("trudi", {"kl_chains": "fresh", "num_kl_chains": 2, "compile": "off"}),
+    "REPPO, captured": ("reppo", {"compile": "cudagraphs"}),
+    "DIME, captured": ("dime", {"compile": "cudagraphs"}),
+    "PPO": ("ppo", {}),
+    "SPO": ("spo", {}),
+    "DPPO": ("dppo", {}),
+    "FPO": ("fpo", {}),
+}
+"""Algorithm and settings."""
+
+
+class FakeEnv(VecEnv):
+    """Observations, rewards and final observations on the fake GPU, with an asymmetric critic."""
+
+    def __init__(self) -> None:
+        self.num_envs, self.num_actions, self.max_episode_length = NUM_ENVS, NUM_ACTIONS, 1000
+        self.device = "cuda"
+        self.episode_length_buf = torch.zeros(NUM_ENVS, dtype=torch.long, device="cuda")
+        self.cfg: dict | object = {}
+        self.action_low, self.action_high = -torch.ones(NUM_ACTIONS), torch.ones(NUM_ACTIONS)
+
+    def get_observations(self) -> TensorDict:
+        groups = {"policy": NUM_OBS, "critic": NUM_PRIVILEGED}
+        drawn = {name: torch.randn(NUM_ENVS, size, device="cuda") for name, size in groups.items()}
+        return TensorDict(drawn, batch_size=[NUM_ENVS], device="cuda")
+
+    def step(self, actions: Tensor) -> tuple[TensorDict, Tensor, Tensor, dict[str, Any]]:
+        assert actions.is_cuda
+        none = torch.zeros(NUM_ENVS, dtype=torch.long, device="cuda")
+        extras = {"time_outs": none.bool(), "final_obs": self.get_observations()}
+        return self.get_observations(), torch.randn(NUM_ENVS, device="cuda"), none, extras
+
+
+def runner_cfg(algo: str, settings: dict[str, Any]) -> dict[str, Any]:
+    """Return a runner's configuration with small networks."""
+    shared = {
+        "num_steps_per_env": NUM_STEPS,
+        "save_interval": 50,
+        "max_iterations": 1000,
+        "obs_groups": {"actor": ["policy"], "critic": ["critic"]},
+    }
+    learning = {"num_learning_epochs": 2, "num_mini_batches": 2}
+    if algo in SETTINGS:
+        sizes: dict[str, Any] = {"actor_hidden_dims": [8, 8], "critic_hidden_dim": 8, "num_bins": 11}
+        if algo != "reppo":
+            sizes["num_denoise_steps"] = 2
+        values = SETTINGS[algo]().to_dict() | sizes | learning | settings  # type: ignore[index]
+        return shared | {"algorithm": {"class_name": "trudi_rsl.algorithms:TruDi", **values}}
+    model: dict[str, Any] = {"class_name": "MLPModel", "hidden_dims": [8, 8], "activation": "elu"}
+    model["obs_normalization"] = True
+    algorithm = learning | {
+        "class_name": "PPO" if algo == "ppo" else f"trudi_rsl.algorithms:{algo.upper()}",
+        "schedule": "fixed" if algo == "fpo" else "adaptive",
+        **{"desired_kl": 0.01, "entropy_coef": 0.0, "learning_rate": 1e-3, "gamma": 0.99, "lam": 0.95},
+        "clip_param": 0.2,
+    }
+    actor = model | {"distribution_cfg": {"class_name": "GaussianDistribution", "init_std": 1.0}}
+    return shared | {"actor": actor, "critic": dict(model), "algorithm": algorithm}
+
+
+def dry_run(algo: str, settings: dict[str, Any]) -> dict[str, Any]:
+    """Learn, save, load, learn again and act; return what failed, and syncs and kernels per phase."""
+    recorder, failures = Recorder(), {}
+    fake = FakeTensorMode(allow_non_fake_inputs=True)
+    uncompiled = mock.patch.object(torch, "compile", lambda function, **_: function)
+    fake_cuda.Graph.num_replays = 0
+    with (
+        fake_cuda.patched(lambda: recorder.sync("synchronize")),
+        uncompiled,
+        recorder.patched(),
+        fake,
+        recorder,
+        contextlib.redirect_stdout(io.StringIO()) as printed,
+    ):
+        env = FakeEnv()
+        runner = OnPolicyRunner(env, runner_cfg(algo, settings), log_dir=None, device="cuda")
+        _wrap(runner, recorder)
+
+        def resume() -> None:
+            runner.alg.load(_on_cpu(runner.alg.save()), None, True)
+            runner.learn(1)
+
+        def act() -> None:
+            with torch.inference_mode(), recorder.phase("inference policy"):
+                runner.get_inference_policy("cuda")(env.get_observations())
+
+        for name, call in {"learn": lambda: runner.learn(1), "resume": resume, "act": act}.items():
+            failures |= _failure(name, call)
+    return {
+        "failures": failures,
+        "replays": fake_cuda.Graph.num_replays,
+        "said": [line for line in printed.getvalue().splitlines() if line.startswith("[trudi_rsl]")],
+        "syncs": {phase: dict(found) for phase, found in recorder.syncs.items()},
+        "kernels": {phase: round(count / max(recorder.calls[phase], 1)) for phase, count in recorder.kernels.items()},
+    }
+
+
+def _wrap(runner: OnPolicyRunner, recorder: Recorder) -> None:
+    """Let the parts of an iteration be phases."""
+    alg: Any = runner.alg
+    parts = [(alg, name) for name in ("act", "process_env_step", "compute_returns", "update")]
+    parts += [(runner.env, "step"), (runner.logger, "process_env_step"), (runner.logger, "log")]
+    if hasattr(alg, "learner"):
+        parts += [(alg, "_sample"), (alg, "_update")]
+    for owner, name in parts:
+        if hasattr(owner, name):
+            label = name if owner is alg else f"{type(owner).__name__}.{name}"
+            setattr(owner, name, _in_phase(recorder, label, getattr(owner, name)))
+
+
+def _in_phase(recorder: Recorder, name: str, function: Callable[..., Any]) -> Callable[..., Any]:
+    def call(*args: Any, **kwargs: Any) -> Any:
+        with recorder.phase(name):
+            return function(*args, **kwargs)
+
+    return call
+
+
+def _on_cpu(x: Any) -> Any:
+    """Return a checkpoint as a file of a training on a CPU holds it."""
+    if isinstance(x, Tensor):
+        return torch.zeros(x.shape, dtype=x.dtype)
+    if isinstance(x, dict):
+        return {key: False if key == "capturable" else _on_cpu(value) for key, value in x.items()}
+    return [_on_cpu(value) for value in x] if isinstance(x, list) else x
+
+
+def _failure(name: str, call: Callable[[], None]) -> dict[str, str]:
+    try:
+        call()
+    except Exception as error:
+        frames = [f"{f.filename}:{f.lineno} {f.line}" for f in traceback.extract_tb(error.__traceback__)]
+        return {name: "\n".join([*frames[-8:], f"{type(error).__name__}: {str(error)[:600]}"])}
+    return {}
+
+
+def main() -> None:
+    """Run the variants named on the command line and write what was found to a file."""
+    path, *names = sys.argv[1:]
+    found = {name: dry_run(*VARIANTS[name]) for name in names or VARIANTS}
+    Path(path).write_text(json.dumps(found, indent=1))
+
+
+if __name__ == "__main__":
+    main()
