@@ -46,6 +46,7 @@ setup(
     package_data={
         "trudi_rsl": ["py.typed"],
         "trudi_rsl.tasks": ["*.xml"],
+        "trudi_rsl.pretrained": ["*.onnx", "*.pt", "*.json"],
         "trudi_rsl.configs": ["**/*.yaml"],
     },
     entry_points={

@@ -20,7 +20,7 @@ import tempfile
 import time
 from collections.abc import Callable
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import torch
 from results import ROOT, Record, argument_parser, chosen_results, versions
@@ -68,8 +68,12 @@ def measure_task(task: str, num_envs: int, steps: int, rounds: int) -> Record:
     bare_actions = jax.numpy.asarray(actions.numpy())
     playground = env.loaded.env
     bare_step = jax.jit(jax.vmap(playground.step), donate_argnums=0)
-    keys = jax.random.split(jax.random.PRNGKey(0), num_envs)
-    state = bare_step(jax.jit(jax.vmap(playground.reset))(keys), bare_actions)
+
+    def own_states() -> Any:
+        # the solver's iterations depend on the states, so all loops step the same ones
+        return env.loaded.simulation.unpack(jax.numpy.array(leaf, copy=True) for leaf in env._carry.state)
+
+    state = bare_step(own_states(), bare_actions)
 
     def bare() -> None:
         nonlocal state
@@ -88,7 +92,9 @@ def measure_task(task: str, num_envs: int, steps: int, rounds: int) -> Record:
     limit, lengths = env.max_episode_length, torch.zeros(num_envs, dtype=torch.long)
     seconds: dict[str, list[Clock]] = {BARE: [], READ: [], OURS: [], ENDING: []}
     for _ in range(rounds + 1):
+        state = own_states()
         seconds[BARE].append(timed(bare, wait, steps))
+        state = own_states()
         seconds[READ].append(timed(bare_and_read, wait, steps))
         env.episode_length_buf = torch.zeros_like(lengths)
         seconds[OURS].append(timed(ours, wait, steps))

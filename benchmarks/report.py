@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: BSD-3-Clause
-"""Write the tables, the marked numbers and the figures of the docs from the stored results.
+"""Write the tables, the marked numbers and the figures of the docs from the stored results and from the code.
 
     python benchmarks/report.py
 
@@ -12,11 +12,14 @@ from __future__ import annotations
 import argparse
 import re
 
+from code_tables import CODE_TABLES
 from figures import draw_all
 from results import ROOT, Results
 from tables import TABLES, Rows, values
 
-PAGES = ("docs/results.md", "docs/multimodality.md", "README.md")
+PAGES = ("README.md", *(f"docs/{name}.md" for name in ("results", "multimodality", "playground", "maniskill")))
+CODE_PAGES = ("docs/settings.md", "docs/installation.md")
+"""Pages whose tables come from the code."""
 TABLE = re.compile(r"(<!-- table: (\w+)([^>]*?) -->\n).*?(<!-- end of table -->)", re.DOTALL)
 VALUE = re.compile(r"[-\w.]+(<!-- value: ([\w.]+) -->)")
 
@@ -31,8 +34,9 @@ def markdown(rows: Rows) -> str:
 
 def render(page: str, results: Results) -> str:
     """Return a page with its tables and marked numbers replaced; an unknown name raises KeyError."""
-    numbers = values(results)
-    page = TABLE.sub(lambda m: f"{m[1]}\n{markdown(TABLES[m[2]](results, *m[3].split()))}\n{m[4]}", page)
+    made = TABLES | CODE_TABLES
+    page = TABLE.sub(lambda m: f"{m[1]}\n{markdown(made[m[2]](results, *m[3].split()))}\n{m[4]}", page)
+    numbers = values(results) if VALUE.search(page) else {}
     return VALUE.sub(lambda m: numbers[m[2]] + m[1], page)
 
 
@@ -40,7 +44,7 @@ def main() -> None:
     """Write the pages and figures."""
     argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter).parse_args()
     results = Results()
-    for name in PAGES:
+    for name in (*PAGES, *CODE_PAGES):
         (ROOT / name).write_text(render((ROOT / name).read_text(encoding="utf-8"), results), encoding="utf-8")
     draw_all(results, ROOT / "docs")
 

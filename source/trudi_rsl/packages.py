@@ -31,7 +31,7 @@ _CHECKOUT = Path(__file__).resolve().parents[2]
 
 def require(purpose: str, *groups: Packages) -> None:
     """Raise the ImportError of :func:`missing` if a package of one of the groups is not installed."""
-    if any(map(_is_missing, (module for group in groups for module in group))):
+    if any(map(is_missing, (module for group in groups for module in group))):
         raise missing(purpose, *groups)
 
 
@@ -40,7 +40,7 @@ def missing(purpose: str, *groups: Packages) -> ImportError:
 
     If all are installed, one of them cannot be imported; pip may repair it.
     """
-    names = [package for group in groups for module, package in group.items() if _is_missing(module)]
+    names = [package for group in groups for module, package in group.items() if is_missing(module)]
     if not names:
         names = [package for group in groups for package in group.values()]
     return ImportError(f"{purpose} needs {', '.join(names)}, not installed in {sys.prefix}. {how_to_install()}")
@@ -75,7 +75,8 @@ def _origin() -> str | None:
     return f"{vcs['vcs']}+{url}" + (f"@{revision}" if revision else "")
 
 
-def _is_missing(module: str) -> bool:
+def is_missing(module: str) -> bool:
+    """Return whether a module cannot be found; it is not imported."""
     try:
         return importlib.util.find_spec(module) is None
     except ValueError:  # a module that a test or a host put into sys.modules without a spec

@@ -3,18 +3,23 @@
 
 from __future__ import annotations
 
+import dataclasses
 import math
 import re
 import statistics
 
 import pytest
 import yaml
-from report import PAGES, TABLE, VALUE, markdown, render
+from code_tables import SECTIONS, settings
+from report import CODE_PAGES, PAGES, TABLE, VALUE, markdown, render
 from results import ROOT, Results
 from robustness import memory_growth
 from runs import planned
 from scipy.stats import mannwhitneyu
 from tables import grouped, seconds_to
+
+from trudi_rsl.config.schema import GymnasiumEnvCfg, RunnerCfg
+from trudi_rsl.settings import TruDiCfg
 
 
 @pytest.mark.slow  # bootstrap intervals
@@ -25,8 +30,27 @@ def test_tables_and_marked_numbers_of_a_page_are_those_of_the_stored_results(nam
     assert render(page, Results()) == page
 
 
-def test_results_page_has_no_table_typed_by_hand() -> None:
-    page = TABLE.sub("", (ROOT / "docs" / "results.md").read_text(encoding="utf-8"))
+@pytest.mark.parametrize("name", CODE_PAGES)
+def test_tables_from_the_code_are_those_of_this_code(name: str) -> None:
+    page = (ROOT / name).read_text(encoding="utf-8")
+    assert render(page, Results()) == page
+
+
+def test_the_page_of_settings_lists_every_field() -> None:
+    page = (ROOT / CODE_PAGES[0]).read_text(encoding="utf-8")
+    listed = re.findall(r"^\| `(\w+)`", page, re.MULTILINE)
+    for cls in (TruDiCfg, RunnerCfg, GymnasiumEnvCfg):
+        assert {field.name for field in dataclasses.fields(cls)} <= set(listed)
+
+
+def test_every_row_of_a_setting_states_its_meaning() -> None:
+    for section in SECTIONS:
+        assert all(row["meaning, and source of the default"] for row in settings(Results(), section)), section
+
+
+@pytest.mark.parametrize("name", ["docs/results.md", CODE_PAGES[0]])
+def test_results_and_settings_have_no_table_typed_by_hand(name: str) -> None:
+    page = TABLE.sub("", (ROOT / name).read_text(encoding="utf-8"))
     assert not re.search(r"^\|", page, re.MULTILINE)
 
 

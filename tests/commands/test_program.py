@@ -19,7 +19,7 @@ from trudi_rsl.errors import CheckpointError, ConfigError
 ROOT = Path(__file__).resolve().parents[2]
 SOURCE = ROOT / "source"
 NEEDED = {"train": ["--task", "Hopper-v5"], "play": ["--task", "Hopper-v5"], "export": ["--checkpoint", "x"]}
-NEEDED |= {"chains": NEEDED["export"], "tasks": [], "sweep": ["x"]}
+NEEDED |= {"chains": NEEDED["export"], "tasks": [], "sweep": ["x"], "demo": []}
 
 HOPPER = ["train", "--task", "Hopper-v5"]
 G1 = ["train", "--task", "Mjlab-Velocity-Flat-Unitree-G1"]
@@ -47,6 +47,7 @@ WRONG: dict[str, list[list[str]]] = {
     "episodes must be": [["evaluate", RUN, "--episodes", "0"]],
     "at least 1; got 0": [["sweep", "paper_small", "env.num_envs=0"]],
     "takes none": [["modes", RUN, "env.num_envs=1"]],
+    "'halfcheetah'": [["demo", "half_cheetah"]],
 }
 """What a message contains to the arguments that it refuses, by flags, names and values alone."""
 MISSING = {

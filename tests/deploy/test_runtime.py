@@ -16,8 +16,15 @@ import torch
 from rsl_rl.modules import EmpiricalNormalization
 from torch import Tensor
 
-from tests.deploy.drift import BAD, GOOD, DriftEnv, changed, damaged, difference
-from trudi_rsl.deploy import ContractError, ObservationTerm, Policy, PolicyStoppedError
+from tests.deploy.drift import BAD, GOOD, METADATA, DriftEnv, changed, damaged, difference
+from trudi_rsl.deploy import (
+    ContractError,
+    ExportOptions,
+    ObservationTerm,
+    Policy,
+    PolicyStoppedError,
+    export_policy,
+)
 from trudi_rsl.deploy.runtime import ObservationBuilder
 from trudi_rsl.policies import DiffusionActorCritic
 
@@ -43,6 +50,20 @@ def test_it_acts_as_pytorch_does_on_whole_observations_and_on_terms(
     assert difference(torch.as_tensor(whole), expected) < 1e-5
     assert np.array_equal(whole, terms)
     assert policy.num_held == policy.num_clipped == 0
+
+
+def test_a_file_that_takes_latents_gets_a_new_draw_of_the_seed_at_each_step(
+    actor_critic: DiffusionActorCritic, raw: Tensor, tmp_path: Path
+) -> None:
+    file = export_policy(actor_critic, tmp_path, ExportOptions(latent_input=True), metadata=METADATA).latent_onnx
+    assert file is not None
+    policy, draws = Policy(file, latent_seed=3), np.random.default_rng(3)
+    actions = np.stack([policy(row) for row in raw[:20].numpy()])
+    latents = torch.from_numpy(np.concatenate([draws.standard_normal((1, 3), np.float32) for _ in range(20)]))
+    start = actor_critic.actor.prior_std * latents
+    expected = actor_critic.deterministic_actions(actor_critic.actor_obs.normalize(raw[:20]), start=start).detach()
+    assert difference(torch.as_tensor(actions), expected) < 1e-5
+    assert policy.latency_ms(10).p50 > 0.0
 
 
 def test_the_file_holds_bounds_statistics_parity_latency_and_versions(

@@ -71,14 +71,14 @@ def test_an_environment_that_hides_its_last_observations_is_refused() -> None:
 
 def test_the_picture_has_every_run_in_the_color_of_its_mode() -> None:
     seen = behaviour([1, -1, -1, 0])
-    plane, over_time = behaviour_figure(seen, find_modes(TASK), "title").axes
+    figure = behaviour_figure(seen, find_modes(TASK), "title")
+    plane, over_time = figure.axes
     colors = ["C0", "C1", "C1", "0.55"]
     assert [line.get_color() for line in over_time.get_lines()[:4]] == colors
     paths = [line for line in plane.get_lines() if len(np.asarray(line.get_xydata())) > 1]
     for line, run, color in zip(paths, seen.runs, colors, strict=True):
         assert line.get_color() == color
         assert np.array_equal(line.get_xydata(), run)
-    legend = plane.get_legend()
-    assert legend is not None
+    (legend,) = figure.legends
     labels = [text.get_text() for text in legend.get_texts()]
-    assert labels == ["obstacle", "goal", "left: 1 runs", "right: 2 runs", "failure: 1 runs"]
+    assert labels == ["obstacle", "goal", "left: 1 of 4", "right: 2 of 4", "failure: 1 of 4"]

@@ -7,6 +7,7 @@ import contextlib
 import os
 import resource
 import signal
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -16,6 +17,8 @@ from torch.utils.tensorboard import SummaryWriter
 
 from tests.rsl_rl.helpers import runner_cfg
 from tests.runners.test_stopping import logged
+from trudi_rsl.config import compose
+from trudi_rsl.errors import ConfigError
 from trudi_rsl.hosts.gymnasium.env import GymnasiumVecEnv
 from trudi_rsl.runners import OnPolicyRunner, log, on_policy_runner
 from trudi_rsl.runners.log import make_interruptible
@@ -51,6 +54,27 @@ def test_the_log_has_a_gap_while_the_disk_is_full(
     steps = {step for step, _ in logged(tmp_path, "x")}
     assert {*range(20), *range(61, 80)} <= steps and not {*range(20, 60)} <= steps
     assert capsys.readouterr().out.count("has a gap from here on") == 1
+
+
+class RefusingWriter:
+    """A log service that nobody has logged in to."""
+
+    def __init__(self, log_dir: str) -> None:
+        raise RuntimeError("No API key configured.")
+
+
+def test_a_log_service_that_refuses_ends_training_before_it_starts_in_one_line(tmp_path: Path) -> None:
+    cfg = {**runner_cfg(), "logger": {"class_name": f"{__name__}:RefusingWriter"}}
+    runner = OnPolicyRunner(GymnasiumVecEnv("Pendulum-v1", 3), cfg, str(tmp_path), "cpu")
+    with pytest.raises(ConfigError, match=r"did not start \(RuntimeError: No API key configured\.\)"):
+        runner.learn(1)
+    assert not list(tmp_path.glob("model_*.pt"))
+
+
+def test_a_log_service_whose_package_is_missing_is_refused_with_the_command(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "wandb", None)
+    with pytest.raises(ConfigError, match="pip install wandb"):
+        compose("Pendulum-v1", settings={"agent.logger": "wandb"})
 
 
 def pendulum_runner(folder: Path) -> OnPolicyRunner:

@@ -14,6 +14,7 @@ from trudi_rsl import __version__
 from trudi_rsl.errors import UserError, nearest, settings_as_overrides
 
 COMMANDS = {
+    "demo": "play a trained policy that comes with the package",
     "tasks": "list the tasks that can be trained here",
     "train": "train a policy, or continue a run",
     "play": "run a trained policy, record a video",

@@ -13,6 +13,7 @@ from omegaconf import DictConfig, OmegaConf
 from trudi_rsl.checkpoints.file import read_checkpoint
 from trudi_rsl.checkpoints.format import RunRecord, check_algorithm, check_task, class_basename, run_of, task_of
 from trudi_rsl.checkpoints.rebuild import with_known_classes
+from trudi_rsl.checkpoints.release import require_resumable
 from trudi_rsl.choices import Algorithm
 from trudi_rsl.config.compose import check_values
 from trudi_rsl.config.run_folder import load_params
@@ -107,12 +108,14 @@ def continue_run(
         more_iterations: Iterations to add to those in the checkpoint; None takes the total, the user's or the run's.
 
     Raises:
-        CheckpointError: If the checkpoint is of another algorithm or task, or the settings in it do not fit.
+        CheckpointError: If the checkpoint is of another algorithm or task or was released without what a resume needs,
+            or the settings in it do not fit.
         ConfigError: If the iterations are set in two ways, or are below 1.
     """
     content = read_checkpoint(checkpoint)
     check_algorithm(content, _algorithm(cfg.agent.algorithm))
     check_task(task_of(content), cfg.task)
+    require_resumable(content, checkpoint)
     record, done = record_of(checkpoint, content), content.get("iter", -1) + 1
     cfg, overridden = adopt(cfg, named, record)
     if more_iterations is not None:

@@ -29,6 +29,7 @@ from hydra.version import VersionBase
 from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
+from trudi_rsl import packages
 from trudi_rsl.choices import LOGGERS, Algorithm
 from trudi_rsl.config.overrides import (
     OPEN_SECTIONS,
@@ -272,6 +273,11 @@ def check_values(cfg: DictConfig) -> None:
     if experiment.anchor or ".." in experiment.parts:
         allowed = f"a relative path without '..', as it is a folder inside {LOG_ROOT}"
         raise ConfigError(f"agent.experiment_name must be {allowed}; got {agent.experiment_name!r}.")
+    if agent.logger in LOGGERS and packages.is_missing(agent.logger):
+        raise ConfigError(
+            f"agent.logger={agent.logger} needs the package {agent.logger}: pip install {agent.logger}, or log with "
+            "tensorboard."
+        )
     if agent.logger not in LOGGERS:
         from trudi_rsl.rsl_rl_compat.contract import check_logger  # imports torch
 

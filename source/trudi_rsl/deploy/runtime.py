@@ -127,6 +127,8 @@ class Policy:
         max_deviation: Distance from the mean of training, in standard deviations, beyond which an observation is
             unusable; None checks only for NaN and infinity.
         num_threads: As for :func:`open_session`.
+        latent_seed: Seed of the initial latents of a file that takes them (``trudi export --latent_input``), of which
+            each step draws a new one; None draws different ones in each process.
 
     Raises:
         ContractError: If the file has no valid contract.
@@ -135,7 +137,12 @@ class Policy:
     """
 
     def __init__(
-        self, file: str | Path, max_held: int = 5, max_deviation: float | None = None, num_threads: int = 1
+        self,
+        file: str | Path,
+        max_held: int = 5,
+        max_deviation: float | None = None,
+        num_threads: int = 1,
+        latent_seed: int | None = None,
     ) -> None:
         if max_held < 0:
             raise ValueError(f"max_held must be at least 0, got {max_held}.")
@@ -150,6 +157,8 @@ class Policy:
             raise ContractError(f"{file} is not a policy that onnxruntime can run: {one_line(error)}") from error
         self.contract = Contract.from_metadata(metadata)
         self.num_actions = _check_shapes(self._session, self.contract)
+        takes_latents = len(self._session.get_inputs()) > 1
+        self._latents = np.random.default_rng(latent_seed) if takes_latents else None
         self._builder = ObservationBuilder(self.contract.terms)
         self._max_held, self._max_deviation = max_held, max_deviation
         if max_deviation is not None and (self.contract.obs_mean is None or self.contract.obs_std is None):
@@ -187,11 +196,13 @@ class Policy:
 
     def latency_ms(self, num_calls: int = 200) -> Latency:
         """Measure the network's time for one action, in at least one call; histories and counters do not change."""
-        obs = np.zeros((1, self.contract.num_obs), np.float32)
+        inputs = {"obs": np.zeros((1, self.contract.num_obs), np.float32)}
+        if self._latents is not None:
+            inputs["latent"] = np.zeros((1, self.num_actions), np.float32)
         seconds = np.empty(num_calls)
         for i in range(-(num_calls // 10), num_calls):
             begin = time.perf_counter()
-            self._session.run(["actions"], {"obs": obs})
+            self._session.run(["actions"], inputs)
             seconds[i] = time.perf_counter() - begin
         return Latency.from_seconds(seconds)
 
@@ -218,7 +229,10 @@ class Policy:
                 )
         if (reason := self._unusable(whole)) is not None:
             return self._hold(reason)
-        (actions,) = self._session.run(["actions"], {"obs": whole[None]})
+        inputs = {"obs": whole[None]}
+        if self._latents is not None:
+            inputs["latent"] = self._latents.standard_normal((1, self.num_actions), np.float32)
+        (actions,) = self._session.run(["actions"], inputs)
         action = np.asarray(actions, np.float32)[0]
         if not np.isfinite(action).all():
             return self._hold(f"NaN or infinity in the action at positions {_positions(~np.isfinite(action))}")
@@ -266,7 +280,7 @@ def _check_shapes(session: onnxruntime.InferenceSession, contract: Contract) -> 
     """Check the file's inputs and outputs against its contract, and return the number of actions."""
     inputs, outputs = session.get_inputs(), session.get_outputs()
     names = [[node.name for node in nodes] for nodes in (inputs, outputs)]
-    if names != [["obs"], ["actions"]]:
+    if names not in ([["obs"], ["actions"]], [["obs", "latent"], ["actions"]]):
         raise ContractError(f"The file maps {names[0]} to {names[1]} instead of ['obs'] to ['actions'].")
     obs_shape, action_shape = inputs[0].shape, outputs[0].shape
     if obs_shape[:1] != [1]:
@@ -279,7 +293,9 @@ def _check_shapes(session: onnxruntime.InferenceSession, contract: Contract) -> 
     num_actions: int = [0, *action_shape][-1]
     if not is_count(num_actions) or action_shape != [1, num_actions]:
         raise ContractError(f"The file returns actions of shape {one_line(action_shape)} instead of [1, A].")
-    for node in (inputs[0], outputs[0]):
+    if len(inputs) > 1 and inputs[1].shape != action_shape:
+        raise ContractError(f"The file takes a latent of shape {one_line(inputs[1].shape)} for {num_actions} actions.")
+    for node in (*inputs, outputs[0]):
         if node.type != "tensor(float)":
             raise ContractError(f"The file's {node.name} are {one_line(node.type)}, not float32.")
     if contract.actions and (n := sum(len(action.joint_names) for action in contract.actions)) != num_actions:

@@ -11,10 +11,11 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from omegaconf import DictConfig
 from rich.table import Table
 from rsl_rl.env import VecEnv
 
-from trudi_rsl.choices import MODE_RUNS
+from trudi_rsl.choices import MODE_RUNS, NAMES
 from trudi_rsl.errors import ConfigError
 from trudi_rsl.evaluation.episodes import Policy, progress_bar, start_episodes
 from trudi_rsl.evaluation.identify import Subject, load_run_settings
@@ -151,7 +152,9 @@ class PolicyBehaviour:
 
     def figure(self) -> Figure:
         """Return :func:`behaviour_figure` under a title."""
-        name = f"{self.subject.task}, {self.subject.algorithm}, {self.sampler.sampler}"
+        gaussian = self.subject.algorithm in GAUSSIAN_POLICIES
+        acting = {"ode": "mean", "sde": "sample"}[self.sampler.sampler] if gaussian else str(self.sampler)
+        name = f"{self.subject.task}, {NAMES[self.subject.algorithm]}, {acting}"
         return behaviour_figure(self.behaviour, self.modes, f"{name}: H = {_format_bits(self.behaviour.entropy)} bits")
 
 
@@ -173,17 +176,25 @@ def measure_behaviour(
     """
     if num_runs < 1:
         raise ConfigError(f"The number of runs must be at least 1, got {num_runs}.")
-    checkpoint, task, algorithm, sampler = subject.checkpoint, subject.task, subject.algorithm, sampler or SamplerCfg()
+    checkpoint, algorithm, sampler = subject.checkpoint, subject.algorithm, sampler or SamplerCfg()
     if sampler.sampler == "ode" and sampler.initial_latent is None and algorithm not in GAUSSIAN_POLICIES:
         sampler = replace(sampler, initial_latent="random")
-    cfg = load_run_settings(checkpoint, task, algorithm, [f"env.num_envs={num_runs}"], simulation.find_host(task))
-    cfg.env.env_kwargs = {**(cfg.env.env_kwargs or {}), **modes.fixed_start}
-    env = simulation.make_ending(task, cfg.env, device, seed)
+    env, cfg = fixed_start_env(subject, modes, simulation, num_runs, device, seed)
     policy = load_policy(checkpoint, algorithm, env, cfg.agent, sampler, device, simulation.make_runner)
     torch.manual_seed(seed)
     behaviour = Behaviour.classify(*record(env, policy, progress=progress), modes)
     env.close()  # pyright: ignore[reportAttributeAccessIssue]
     return PolicyBehaviour(subject, sampler, seed, modes, behaviour)
+
+
+def fixed_start_env(
+    subject: Subject, modes: BehaviourModes, simulation: Simulation, num_envs: int, device: str, seed: int
+) -> tuple[VecEnv, DictConfig]:
+    """Return environments of a policy's task whose episodes all start in the same state, and the run's settings."""
+    task, overrides = subject.task, [f"env.num_envs={num_envs}"]
+    cfg = load_run_settings(subject.checkpoint, task, subject.algorithm, overrides, simulation.find_host(task))
+    cfg.env.env_kwargs = {**(cfg.env.env_kwargs or {}), **modes.fixed_start}
+    return simulation.make_ending(task, cfg.env, device, seed), cfg
 
 
 def behaviour_figure(behaviour: Behaviour, modes: BehaviourModes, title: str) -> Figure:
@@ -201,12 +212,13 @@ def behaviour_figure(behaviour: Behaviour, modes: BehaviourModes, title: str) ->
         plane.plot(*path.T, **style)
         plane.plot(*path[-1], marker=".", markersize=3, **style)
         over_time.plot(modes.coordinate(run), **style)
+    total = len(behaviour.modes)
     for name, count in behaviour.counts.items():
-        plane.plot([], [], color=colors[name], label=f"{name}: {count} runs")
+        plane.plot([], [], color=colors[name], label=f"{name}: {count} of {total}")
     if behaviour.failures:
-        plane.plot([], [], color=FAILURE_COLOR, label=f"{FAILURE}: {behaviour.failures} runs")
-    plane.legend(frameon=False, fontsize="x-small", loc="best")
-    plane.set_aspect("equal", adjustable="datalim")
+        plane.plot([], [], color=FAILURE_COLOR, label=f"{FAILURE}: {behaviour.failures} of {total}")
+    figure.legend(loc="outside lower center", ncols=len(modes.outlines) + 3, frameon=False, fontsize="small")
+    plane.set_aspect("equal", adjustable="box")
     plane.autoscale_view()
     style_axes(plane, "x (m)", "y (m)", grid=False)
     over_time.axhline(0.0, color="0.8", linewidth=0.8, zorder=0)

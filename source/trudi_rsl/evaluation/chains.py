@@ -25,9 +25,11 @@ from trudi_rsl.task_names import present_name
 
 SCORE_SCALES = (0.5, 1.0)
 """Score scales c of the ODEs that are drawn beside the SDE."""
-NUM_LINES = 60
+NUM_LINES = 40
 """Chains drawn as lines; the densities are those of all chains."""
 NUM_BINS = 80
+OUTSIDE = 0.002
+"""Share of the latents beyond either end of their axis: a few in thousands would flatten all others."""
 
 
 @dataclass(frozen=True)
@@ -129,7 +131,7 @@ def chain_figure(paths: Sequence[ChainPaths], dims: Sequence[int], title: str) -
     for row, dim in enumerate(dims):
         latents = [sampler.latents[..., dim].double().numpy() for sampler in paths]
         actions = [sampler.actions[:, dim].double().numpy() for sampler in paths]
-        latent_bins, action_bins = _bin_edges(latents), _bin_edges(actions)
+        latent_bins, action_bins = _bin_edges(latents, OUTSIDE), _bin_edges(actions)
         for column, sampler in enumerate(paths):
             chain, ends = (figure.add_subplot(grid[row, 2 * column + i]) for i in (0, 1))
             _draw_chain(chain, latents[column], latent_bins)
@@ -140,14 +142,17 @@ def chain_figure(paths: Sequence[ChainPaths], dims: Sequence[int], title: str) -
                 chain.set_ylabel(f"Latent of action {dim}", fontsize="small")
             if row == len(dims) - 1:
                 chain.set_xlabel("Denoising step", fontsize="small")
-                ends.set_xlabel("Density", fontsize="x-small")
-            ends.set_title("Action", fontsize="x-small", loc="right")
+                ends.set_xlabel("Density", fontsize="small")
+            if row == 0:
+                ends.set_title("Action", fontsize="small", loc="right")
+    lines = min(NUM_LINES, paths[0].latents.shape[1])
+    figure.supxlabel(f"Grey: density of all chains. Lines: {lines} of them, coloured by their start.", fontsize="small")
     return figure
 
 
-def _bin_edges(values: Sequence[NDArray[np.float64]]) -> NDArray[np.float64]:
-    """Return the edges of bins that hold all values, ``[NUM_BINS + 1]``."""
-    low, high = min(x.min() for x in values), max(x.max() for x in values)
+def _bin_edges(values: Sequence[NDArray[np.float64]], outside: float = 0.0) -> NDArray[np.float64]:
+    """Return the edges of bins, ``[NUM_BINS + 1]``, that hold all values but a share at either end."""
+    low, high = np.quantile(np.concatenate([x.reshape(-1) for x in values]), [outside, 1.0 - outside])
     margin = 0.02 * (high - low) or 0.5
     return np.linspace(low - margin, high + margin, NUM_BINS + 1)
 
@@ -157,13 +162,14 @@ def _draw_chain(axes: Axes, latents: NDArray[np.float64], bins: NDArray[np.float
     num_steps = len(latents) - 1
     density = np.stack([np.histogram(x, bins)[0] for x in latents], axis=1)
     edges = np.arange(num_steps + 2) - 0.5
-    axes.pcolormesh(edges, bins, density / density.max(axis=0), cmap="Greys", vmax=1.6, rasterized=True)
-    spread = float(np.abs(latents[0]).max())
-    colors = colormaps["coolwarm"](Normalize(-spread, spread)(latents[0, :NUM_LINES]))
+    axes.pcolormesh(edges, bins, density / density.max(axis=0).clip(min=1), cmap="Greys", vmax=1.3, rasterized=True)
+    spread = 1.5 * float(latents[0].std())
+    colors = colormaps["coolwarm"](Normalize(-spread, spread, clip=True)(latents[0, :NUM_LINES]))
     for path, color in zip(latents[:, :NUM_LINES].T, colors, strict=True):
-        axes.plot(np.arange(num_steps + 1), path, color=color, linewidth=0.7, alpha=0.8)
+        axes.plot(np.arange(num_steps + 1), path, color=color, linewidth=0.9, alpha=0.9)
     axes.set_xlim(edges[0], edges[-1])
-    axes.tick_params(labelsize="x-small")
+    axes.set_ylim(bins[0], bins[-1])
+    axes.tick_params(labelsize="small")
 
 
 def _draw_density(axes: Axes, values: NDArray[np.float64], bins: NDArray[np.float64]) -> None:
@@ -172,5 +178,7 @@ def _draw_density(axes: Axes, values: NDArray[np.float64], bins: NDArray[np.floa
     axes.stairs(density, bins, orientation="horizontal", fill=True, color="0.45")
     axes.set_ylim(bins[0], bins[-1])
     axes.yaxis.tick_right()
-    axes.tick_params(labelsize="x-small")
+    axes.locator_params(axis="x", nbins=2)
+    axes.locator_params(axis="y", nbins=4)
+    axes.tick_params(labelsize="small")
     axes.spines[["top", "left"]].set_visible(False)

@@ -16,6 +16,7 @@ import torch
 from tensorboard.summary.writer.event_file_writer import EventFileWriter
 from torch.utils.tensorboard import SummaryWriter
 
+from trudi_rsl.errors import ConfigError, one_line
 from trudi_rsl.metric_names import LOSS, tag_of
 
 logger = logging.getLogger(__name__)
@@ -94,6 +95,36 @@ class _Hidden(io.StringIO):
     def __init__(self, hidden: Any) -> None:
         super().__init__()
         self.for_messages = getattr(hidden, "for_messages", hidden)
+
+
+def start_writer(log: Any, name: object) -> None:
+    """Make the writer of RSL-RL's logger.
+
+    Args:
+        log: The logger.
+        name: The setting ``logger``, in messages.
+
+    Raises:
+        ConfigError: If a log service refuses it, as without a login.
+        OSError: If the run folder cannot be written.
+    """
+    if not hasattr(log, "init_logging_writer"):  # in RSL-RL 3.2 and 3.3 the constructor did it
+        return
+    is_local = name == "tensorboard"
+    try:
+        with without_prints() if is_local else contextlib.nullcontext():  # the others print their addresses
+            log.init_logging_writer()
+    except OSError as error:
+        if getattr(log, "writer", None) is None:
+            raise
+        logger.warning("The state of the code could not be stored; training continues: %s", error)
+    except Exception as error:
+        if is_local:
+            raise
+        raise ConfigError(
+            f"The log writer {name!r} did not start ({type(error).__name__}: {one_line(error)}). docs/log.md says what "
+            "each needs; --logger tensorboard needs nothing."
+        ) from error
 
 
 def without_prints() -> contextlib.AbstractContextManager[Any]:

@@ -30,7 +30,14 @@ from trudi_rsl.errors import NonFiniteError, ProcessLostError, as_checkpoint_err
 from trudi_rsl.rsl_rl_compat.models import policy_of
 from trudi_rsl.runners.evaluation import RateCheckpoints
 from trudi_rsl.runners.hooks import ExportCheckpoints, Hook
-from trudi_rsl.runners.log import load_log_state, log_scalars, log_state, make_interruptible, without_prints
+from trudi_rsl.runners.log import (
+    load_log_state,
+    log_scalars,
+    log_state,
+    make_interruptible,
+    start_writer,
+    without_prints,
+)
 from trudi_rsl.runners.origin import continue_from, new_record
 from trudi_rsl.runners.report import Iteration, Report, episode_means
 from trudi_rsl.runners.stopping import StopConditions
@@ -247,15 +254,7 @@ class OnPolicyRunner(RslRlOnPolicyRunner):
         return getattr(self.logger, "writer", None)  # RSL-RL 5.0 sets it when training starts
 
     def _start_logging(self) -> None:
-        try:
-            if hasattr(self.logger, "init_logging_writer"):  # in RSL-RL 3.2 and 3.3 the constructor did it
-                is_local = self.cfg.get("logger", "tensorboard") == "tensorboard"  # others print their addresses
-                with without_prints() if is_local else contextlib.nullcontext():
-                    self.logger.init_logging_writer()
-        except OSError as error:
-            if self._writer is None:
-                raise
-            logger.warning("The state of the code could not be stored; training continues: %s", error)
+        start_writer(self.logger, self.cfg.get("logger", "tensorboard"))
         if isinstance(self._writer, SummaryWriter):
             make_interruptible(self._writer)
 

@@ -12,6 +12,7 @@ from typing import Any
 from rsl_rl.env import VecEnv
 
 from trudi_rsl.checkpoints.format import RunRecord
+from trudi_rsl.checkpoints.release import require_resumable
 from trudi_rsl.checkpoints.resume import reseeded, without_changed_simulator
 from trudi_rsl.config.adoption import record_of
 from trudi_rsl.deploy.provenance import versions
@@ -43,8 +44,10 @@ def continue_from(
     """Note in a run's record which one it continues, and return the checkpoint with the random state to resume from.
 
     That is the checkpoint's own unless the run has another seed or the simulator another version, both of which are
-    logged. Other processes than the first keep their own random state.
+    logged. Other processes than the first keep their own random state. Raises CheckpointError if the checkpoint was
+    released without what a resume needs.
     """
+    require_resumable(checkpoint, path)
     parent, folder = record_of(path, checkpoint), path.resolve().parent.name
     seed, trained_with = record["seed"], None if parent is None else parent["seed"]
     record["ancestors"] = [

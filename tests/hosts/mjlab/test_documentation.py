@@ -29,8 +29,8 @@ def smaller(words: list[str]) -> list[str]:
     words = [word.replace("Mjlab-Velocity-Flat-Unitree-G1", CARTPOLE) for word in words]
     if words[0] == "train":
         return [str(Path(sys.executable).with_name("train")), *words[1:], *SMALL, "--agent.max-iterations", "1"]
-    few = ("--num_envs", "4", "--device", "cpu", "env.episode_length_s=1") if words[1].endswith("play.py") else FEW
-    return [sys.executable, str(ROOT / words[1]), *words[2:], *few]
+    few = ("--num_envs", "4", "--device", "cpu", "env.episode_length_s=1") if words[1] == "play" else FEW
+    return [sys.executable, "-m", "trudi_rsl", *words[1:], *few]
 
 
 def test_every_command_of_the_page_on_swapping_works(tmp_path: Path) -> None:
@@ -48,8 +48,9 @@ def deployment_script(onnxruntime_root: Path) -> str:
     for language, block in re.findall(r"^```(bash|python)\n(.*?)^```", DEPLOYMENT.read_text(), flags=re.M | re.S):
         text += block if language == "bash" else f"python - <<'PROGRAM'\n{block}PROGRAM\n"
     few = shlex.join(("--headless", *FEW))
-    text = re.sub(r"^(python scripts/train\.py .*)$", rf"\1 {few}", text, flags=re.M)
+    text = re.sub(r"^(trudi train .*)$", rf"\1 {few}", text, flags=re.M)
     text = text.replace("/opt/onnxruntime", str(onnxruntime_root))
+    text = re.sub(r"^trudi ", "python -m trudi_rsl ", text, flags=re.M)
     return re.sub(r"^python ", f"{shlex.quote(sys.executable)} ", text, flags=re.M)
 
 
