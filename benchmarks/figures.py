@@ -16,6 +16,7 @@ mpl.use("Agg")
 import tables
 from matplotlib import pyplot as plt
 from matplotlib.axes import Axes
+from matplotlib.colors import to_hex
 from results import ALGORITHMS, Record, Results
 from speed_plan import SWEPT
 from tables import Groups, Runs
@@ -105,7 +106,7 @@ def by_variant(groups: Groups, ordered: bool = False) -> dict[str, Lines]:
 
 def shades(number: int) -> list[str]:
     """Return colours from dark to light."""
-    return [mpl.colors.to_hex(color) for color in mpl.colormaps["viridis"](np.linspace(0.0, 0.85, number))]
+    return [to_hex(color) for color in mpl.colormaps["viridis"](np.linspace(0.0, 0.85, number))]
 
 
 def curves(

@@ -25,7 +25,6 @@ from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
-import torch
 from results import PACKAGES, ROOT, Record, versions
 from runs import LOGGED, QUICK_ITERATIONS, Job, learning_curve, main, settings_of, train
 
@@ -33,7 +32,6 @@ from trudi_rsl.config import load_params
 from trudi_rsl.config.event_file import read_run
 from trudi_rsl.config.run_folder import newest_checkpoint
 from trudi_rsl.evaluation.behaviour import measure_behaviour
-from trudi_rsl.evaluation.chains import chain_figure, chain_paths, load_diffusion_policy, reset_observation
 from trudi_rsl.evaluation.episodes import evaluate
 from trudi_rsl.evaluation.identify import read_subject
 from trudi_rsl.evaluation.measurement import Evaluation, EvaluationCfg
@@ -71,9 +69,8 @@ HOSTS = {
 }
 """Tables of other hosts, whose slow simulators evaluate exported policies only, and the packages that matter there."""
 GAUSSIAN_BEHAVIOUR_SAMPLERS = {"mean": SamplerCfg("ode"), "sample": SamplerCfg("sde")}
-PICTURED = {("trudi", "preset"): "trudi", ("trudi", "alpha from 0.01"): "trudi_alpha", ("reppo", "preset"): "reppo"}
+PICTURED = {("trudi", "alpha from 0.01"): "trudi_alpha", ("reppo", "preset"): "reppo"}
 """Algorithm and variant of the runs whose first seed is drawn, and the suffix of their picture."""
-NUM_CHAINS = 4000
 ANT_PARTS = ("reward_survive", "reward_ctrl", "reward_forward", "reward_contact")
 
 
@@ -173,8 +170,6 @@ def measure_multimodality(job: Job) -> Record:
         picture = PICTURED.get((job.algo, job.variant))
         if picture and job.seed == 1 and job.iterations != QUICK_ITERATIONS:
             next(iter(found.values())).figure().savefig(ROOT / "docs" / f"modes_{picture}.png", dpi=130)
-            if picture == "trudi":
-                draw_chain(checkpoint, job.task, ROOT / "docs" / "chain.png")
     return {
         **job.record(),
         "config": settings_of(params),
@@ -186,14 +181,6 @@ def measure_multimodality(job: Job) -> Record:
         },
         "versions": versions("torch", "rsl-rl-lib", "gymnasium"),
     }
-
-
-def draw_chain(checkpoint: Path, task: str, picture: Path) -> None:
-    """Draw the denoising chains at the fixed start."""
-    actor_critic, spec = load_diffusion_policy(checkpoint)
-    obs = reset_observation(checkpoint, actor_critic, spec, SIMULATION, 0, ["env.env_kwargs.fixed_start=true"])
-    torch.manual_seed(0)
-    chain_figure(chain_paths(actor_critic, obs, NUM_CHAINS), [0, 1], f"{task}, fixed start").savefig(picture, dpi=130)
 
 
 def ant_baselines(quick: bool) -> Record:

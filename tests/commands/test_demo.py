@@ -7,10 +7,11 @@ import json
 import sys
 from pathlib import Path
 
+import imageio.v3 as imageio
 import pytest
 
 from tests.scripts.running import assert_pictures
-from trudi_rsl.commands import program
+from trudi_rsl.commands import demo, program
 from trudi_rsl.evaluation import video
 
 
@@ -50,6 +51,17 @@ def test_the_cheetah_is_played_and_without_a_renderer_one_line_says_how_to_get_o
     assert program.run("demo", ["halfcheetah", "--episodes", "1"]) == 0
     assert "No video: set MUJOCO_GL=egl\n" in capsys.readouterr().out
     assert not list(Path("logs").rglob("*.mp4"))
+
+
+def test_a_video_is_recorded_where_mujoco_can_render(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(demo, "VIDEO_STEPS", 4)
+    assert program.run("demo", ["halfcheetah", "--episodes", "1"]) == 0
+    printed = capsys.readouterr().out
+    if "No video: " in printed:
+        pytest.skip(printed.partition("No video: ")[2].splitlines()[0])
+    assert len(list(imageio.imiter("logs/demo/halfcheetah/videos/play.mp4"))) == 4
 
 
 def test_missing_packages_are_named_before_anything_is_written(

@@ -1,9 +1,11 @@
 # SPDX-License-Identifier: BSD-3-Clause
-"""A wheel in a fresh environment runs the quick start, one command after the other, without git or a compiler."""
+"""A fresh environment made from the wheel alone runs every command of the README in order, with no git or compiler."""
 
 from __future__ import annotations
 
 import os
+import re
+import shlex
 import subprocess
 import sys
 import sysconfig
@@ -12,28 +14,46 @@ from pathlib import Path
 import pytest
 
 from tests.hosts.environments import PACKAGE, install
+from trudi_rsl.hosts.registry import find_host
 
 pytestmark = pytest.mark.slow
 ROOT = Path(__file__).resolve().parents[2]
-TASK = "InvertedPendulum-v5"
-RUNS = f"logs/rsl_rl/{TASK.lower()}"
-SMALL = "--device cpu --num_envs 4 agent.num_steps_per_env=16 agent.algorithm.num_mini_batches=2"
-SMALL += " agent.algorithm.actor_hidden_dims=[16,16] agent.algorithm.critic_hidden_dim=16 agent.evaluation_episodes=1"
-QUICK_START = f"""
-trudi --help
-trudi tasks pendulum
-trudi demo --episodes 5
-trudi train --task {TASK} --seed 1 --max_iterations 2 {SMALL}
-trudi train --task {TASK} --resume --max_iterations 4 {SMALL}
-trudi play --task {TASK} --episodes 2
-trudi export --checkpoint {RUNS}
-trudi latency {RUNS} --calls 100
-trudi plot {RUNS}
-trudi doctor {RUNS}
-trudi evaluate {RUNS} --episodes 2
-trudi chains --checkpoint {RUNS} --num_paths 50
-python -m trudi_rsl play --checkpoint {RUNS} --every_checkpoint --episodes 1
-"""
+README = (ROOT / "README.md").read_text(encoding="utf-8")
+BLOCK = re.compile(r"^```(\w*)\n(.*?)^```", re.DOTALL | re.MULTILINE)
+
+SMALLER = {
+    "train --resume": "--more_iterations 1",
+    "train": "--device cpu --num_envs 4 --max_iterations 2 agent.num_steps_per_env=16 agent.evaluation_episodes=1 "
+    "agent.algorithm.num_mini_batches=2",
+    "play": "--episodes 2",
+    "evaluate": "--episodes 2",
+    "sweep": "--tasks dm_control:walker-run --algorithms trudi ppo",
+    "demo": "--episodes 2",
+    "latency": "--calls 100",
+}
+"""What is appended to a command of the README, by its name: the last value of a flag counts."""
+
+FOUND_SOMETHING = 1
+"""Exit code of `trudi doctor` about a run that is not healthy."""
+
+
+def commands() -> list[list[str]]:
+    """Return the arguments of every line ``trudi ...`` in the README, in order, and ``demo``."""
+    lines = (line for _, block in BLOCK.findall(README) for line in block.splitlines())
+    found = [shlex.split(line, comments=True)[1:] for line in lines if line.startswith("trudi ")]
+    # the wheel has the policies of this one inside, whether or not the page names it
+    return found if any(arguments[0] == "demo" for arguments in found) else [["demo"], *found]
+
+
+def smaller(arguments: list[str]) -> list[str]:
+    """Return a command with what :data:`SMALLER` appends."""
+    name = "train --resume" if "--resume" in arguments else arguments[0]
+    return [*arguments, *SMALLER.get(name, "").split()]
+
+
+def runs_named(arguments: list[str]) -> list[Path]:
+    """Return the folders of runs among arguments."""
+    return [Path(text) for text in arguments if text.startswith("logs/rsl_rl/")]
 
 
 @pytest.fixture(scope="module")
@@ -52,22 +72,55 @@ def environment(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder
 
 
-def test_the_quick_start_runs_line_by_line_where_neither_git_nor_a_compiler_is_installed(
+class Shell:
+    """Runs commands of the environment in a folder, with no other program on the path."""
+
+    def __init__(self, environment: Path, folder: Path) -> None:
+        self._bin, self._folder = environment / "bin", folder
+        self._variables = {"PATH": str(self._bin), "HOME": str(folder), "OMP_NUM_THREADS": "1", "COLUMNS": "80"}
+        self._variables |= {name: value for name, value in os.environ.items() if name in ("LD_LIBRARY_PATH", "LANG")}
+
+    def __call__(self, command: str, *arguments: str) -> subprocess.CompletedProcess[str]:
+        """Run a command until it ends; it must not end in a traceback."""
+        done = subprocess.run(
+            [self._bin / command, *arguments],
+            cwd=self._folder,
+            env=self._variables,
+            capture_output=True,
+            text=True,
+            check=False,
+        )
+        assert "Traceback" not in done.stderr, (arguments, done.stderr)
+        return done
+
+    def trudi(self, *arguments: str, code: int = 0) -> str:
+        """Run a subcommand that must leave with a code, and return what it wrote to standard error."""
+        done = self("trudi", *arguments)
+        assert done.returncode == code, (arguments, done.stderr)
+        return done.stderr
+
+
+def test_every_command_of_the_readme_runs_in_order_where_neither_git_nor_a_compiler_is_installed(
     environment: Path, tmp_path: Path
 ) -> None:
-    folder = environment / "bin"
-    variables = {"PATH": str(folder), "HOME": str(tmp_path), "OMP_NUM_THREADS": "1", "COLUMNS": "80"}
-    variables |= {name: value for name, value in os.environ.items() if name in ("LD_LIBRARY_PATH", "LANG")}
-    for line in QUICK_START.strip().splitlines():
-        command, *arguments = line.split()
-        done = subprocess.run(
-            [folder / command, *arguments], cwd=tmp_path, env=variables, capture_output=True, text=True, check=False
-        )
-        assert done.returncode == 0 or (line.startswith("trudi doctor") and done.returncode == 1), (line, done.stderr)
-        assert "Traceback" not in done.stderr, (line, done.stderr)
-    runs = [run for run in (tmp_path / RUNS).iterdir() if run.is_dir()]
-    assert len(runs) == 2
-    assert {path.name for run in runs for path in run.rglob("*.onnx")} == {"policy.onnx"}
-    where = [folder / "python", "-c", "import trudi_rsl; print(trudi_rsl.__file__)"]
-    found = subprocess.run(where, env=variables, cwd=tmp_path, capture_output=True, text=True, check=True)
-    assert Path(found.stdout.strip()).is_relative_to(environment)
+    shell = Shell(environment, tmp_path)
+    assert {"tasks", "train", "play", "export", "plot", "doctor"} <= {arguments[0] for arguments in commands()}
+    for arguments in commands():
+        task = arguments[arguments.index("--task") + 1] if "--task" in arguments else None
+        if task is not None and not find_host(task).is_installed():
+            (line,) = shell.trudi(*arguments, code=1).splitlines()
+            assert line.startswith("Error: ") and find_host(task).install in line
+            continue
+        for run in runs_named(arguments):
+            if not (tmp_path / run).exists():  # one to compare with, which the page leaves to its reader
+                algo = run.name.rpartition("_")[2]
+                shell.trudi(*smaller(["train", "--task", "Hopper-v5", "--algo", algo]))
+        done = shell("trudi", *smaller(arguments))
+        is_diagnosis = arguments[0] == "doctor" and done.returncode == FOUND_SOMETHING
+        assert done.returncode == 0 or is_diagnosis, (arguments, done.stderr)
+    (policy,) = tmp_path.glob("logs/rsl_rl/hopper-v5/*/exported/policy.onnx")
+    (snippet,) = (block for language, block in BLOCK.findall(README) if language == "python")
+    program = f"import os, numpy, trudi_rsl\nos.chdir({str(policy.parent)!r})\nobs = numpy.zeros(11)\n{snippet}"
+    done = shell("python", "-c", f"{program}\nprint(action.shape, trudi_rsl.__file__)")
+    shape, _, file = done.stdout.strip().rpartition(" ")
+    assert shape == "(3,)" and Path(file).is_relative_to(environment), done.stderr

@@ -5,9 +5,14 @@ import re
 from pathlib import Path
 
 import pytest
+import yaml
+
+from trudi_rsl import __version__
 
 ROOT = Path(__file__).resolve().parents[2]
-PAGES = sorted([ROOT / "README.md", *(ROOT / "docs").rglob("*.md"), *(ROOT / "exts").rglob("*.md")])
+PAGES = sorted(
+    [ROOT / "README.md", ROOT / "CONTRIBUTING.md", *(ROOT / "docs").rglob("*.md"), *(ROOT / "exts").rglob("*.md")]
+)
 LINK = re.compile(r"\]\((?!https?:)([^)#\s]*)(?:#([^)\s]+))?\)")
 CODE = re.compile(r"`((?:[a-z_0-9]+/)+[a-z_0-9]+\.py)(?:: ((?:\w+)))?`")
 
@@ -37,6 +42,12 @@ def test_named_modules_and_functions_exist(page: Path) -> None:
             assert re.search(rf"^\s*(?:def|class) {name}\b|^{name}\b", source, re.MULTILINE), (
                 f"{path} defines no {name}"
             )
+
+
+def test_the_citation_names_this_version() -> None:
+    citation = yaml.safe_load((ROOT / "CITATION.cff").read_text(encoding="utf-8"))
+    assert citation["version"] == __version__
+    assert len(citation["preferred-citation"]["authors"]) == 9
 
 
 def test_the_makefile_runs_scripts_that_exist() -> None:

@@ -33,15 +33,16 @@ def test_the_checkpoint_and_the_onnx_file_are_the_same_policy(name: str) -> None
     actor_critic, spec = load_actor_critic(pretrained.checkpoint)
     assert spec["task"] == pretrained.task == read_subject(pretrained.checkpoint).task
     generator = torch.Generator().manual_seed(0)
-    obs, latents = (torch.randn(50, size, generator=generator) for size in (spec["obs_dims"]["policy"], 6))
+    obs = torch.randn(50, spec["obs_dims"]["policy"], generator=generator)
+    latents = torch.randn(50, spec["num_actions"], generator=generator)
     session = open_session(pretrained.onnx)
     takes_latents = len(session.get_inputs()) == 2
-    latents = latents[:, : spec["num_actions"]]
     start = actor_critic.actor.prior_std * latents if takes_latents else None
     expected = actor_critic.deterministic_actions(actor_critic.actor_obs.normalize(obs), start=start)
     for row, latent, actions in zip(obs.numpy(), latents.numpy(), expected.numpy(), strict=True):
         inputs = {"obs": row[None]} | ({"latent": latent[None]} if takes_latents else {})
-        np.testing.assert_allclose(session.run(["actions"], inputs)[0][0], actions, atol=1e-4)
+        (found,) = session.run(["actions"], inputs)
+        np.testing.assert_allclose(np.asarray(found)[0], actions, atol=1e-4)
 
 
 def test_the_obstacle_is_passed_on_both_sides_with_the_recorded_return() -> None:

@@ -152,7 +152,9 @@ class PolicyBehaviour:
 
     def figure(self) -> Figure:
         """Return :func:`behaviour_figure` under a title."""
-        name = f"{self.subject.task}, {NAMES[self.subject.algorithm]}, {self.sampler.sampler.upper()}"
+        gaussian = self.subject.algorithm in GAUSSIAN_POLICIES
+        acting = {"ode": "mean", "sde": "sample"}[self.sampler.sampler] if gaussian else str(self.sampler)
+        name = f"{self.subject.task}, {NAMES[self.subject.algorithm]}, {acting}"
         return behaviour_figure(self.behaviour, self.modes, f"{name}: H = {_format_bits(self.behaviour.entropy)} bits")
 
 

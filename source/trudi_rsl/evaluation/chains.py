@@ -178,6 +178,7 @@ def _draw_density(axes: Axes, values: NDArray[np.float64], bins: NDArray[np.floa
     axes.stairs(density, bins, orientation="horizontal", fill=True, color="0.45")
     axes.set_ylim(bins[0], bins[-1])
     axes.yaxis.tick_right()
-    axes.locator_params(axis="both", nbins=4)
+    axes.locator_params(axis="x", nbins=2)
+    axes.locator_params(axis="y", nbins=4)
     axes.tick_params(labelsize="small")
     axes.spines[["top", "left"]].set_visible(False)
