@@ -64,7 +64,7 @@ def _check_schedule(schedule: object) -> None:
     if not isinstance(schedule, Mapping) or mode not in WEIGHT_SCHEDULES:
         known = ", ".join(WEIGHT_SCHEDULES)
         raise ConfigError(f"algorithm.rnd_cfg.weight_schedule.mode must be one of {known}; got {mode!r}.")
-    needed = WEIGHT_SCHEDULES[mode]
+    needed = WEIGHT_SCHEDULES[str(mode)]
     _check_names("rnd_cfg.weight_schedule", schedule, ("mode", *needed), ())
     for name in needed:
         _require(f"rnd_cfg.weight_schedule.{name}", schedule[name], is_finite, "a finite number")
