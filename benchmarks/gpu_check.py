@@ -178,7 +178,8 @@ def _kernels(call: Callable[[], object]) -> Record:
 
 def cuda_tests(seconds: float) -> Record:
     """Run the tests that need a GPU, in a process of their own."""
-    command = [sys.executable, "-m", "pytest", "-m", "cuda", "-q", "--no-header", "-p", "no:cacheprovider", "tests"]
+    options = ("-m", "cuda", "-q", "--no-header", "-p", "no:cacheprovider")
+    command = [sys.executable, "-m", "pytest", "tests/acceleration", *options]
     try:
         done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=seconds)
     except subprocess.TimeoutExpired as error:

@@ -62,7 +62,8 @@ class Bench:
         # acting needs no room for a rollout
         shape, variant = replace(cell.shape, num_steps=1, num_mini_batches=1), cell.variant
         alg, env = make_trudi(shape, variant, self.device)
-        timing = measured(action_batch(alg, env, alg._sample), self.seconds)
+        sample = alg.learner.accelerator.capture("sampling", alg._sample)
+        timing = measured(action_batch(alg, env, sample), self.seconds)
         check_fast(alg)
         flops = counted_flops(action_batch(alg, env, alg._sampled))
         return reached(timing, flops, variant.precision, self.device, shape.num_envs, shape.width)

@@ -140,7 +140,7 @@ def _wrap(runner: OnPolicyRunner, recorder: Recorder) -> None:
     parts = [(alg, name) for name in ("act", "process_env_step", "compute_returns", "update")]
     parts += [(runner.env, "step"), (runner.logger, "process_env_step"), (runner.logger, "log")]
     if hasattr(alg, "learner"):
-        parts += [(alg, "_sample"), (alg, "_update")]
+        parts += [(alg, name) for name in ("_update_statistics", "_decisions", "_update")]
     for owner, name in parts:
         if hasattr(owner, name):
             label = name if owner is alg else f"{type(owner).__name__}.{name}"

@@ -13,11 +13,12 @@ import torch
 from torch import Tensor
 
 from tests.acceleration.emulated_graphs import EmulatedCuda
-from tests.acceleration.test_resume_on_gpu import assert_resume_is_exact
+from tests.acceleration.test_resume_on_gpu import assert_resume_is_exact, runner
 from tests.algorithms.builders import actor_critic, gaussian_actor_critic, learner_and_batch, moved, parameters
 from trudi_rsl.acceleration import Accelerator
 from trudi_rsl.acceleration.cuda_graph import WARM_UP, CapturedFunction
 from trudi_rsl.algorithms.learner import Learner
+from trudi_rsl.settings import CompileMode
 
 UPDATES = 10
 EXACT: dict[str, Any] = {"rtol": 0.0, "atol": 0.0}
@@ -149,12 +150,29 @@ def test_loading_frees_the_graph_and_captures_the_loaded_state(cuda: EmulatedCud
     torch.testing.assert_close(parameters(learner), parameters(eager), rtol=1e-6, atol=1e-7)
 
 
+def train_with(monkeypatch: pytest.MonkeyPatch, mode: CompileMode, device: str) -> None:
+    """Let trainings on the CPU compile and capture for this device."""
+    monkeypatch.setattr("trudi_rsl.algorithms.trudi.Accelerator", lambda *_: Accelerator(mode, device))
+
+
+def test_a_captured_training_is_the_eager_one(
+    cuda: EmulatedCuda, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    states = []
+    for mode, device in (("default", "cpu"), ("cudagraphs", "cuda")):
+        train_with(monkeypatch, mode, device)
+        trained = runner(tmp_path / mode, "cpu", 1)
+        trained.learn(3)
+        states.append(trained.alg.get_policy().state_dict())
+    assert len(cuda.graphs) == 3, "statistics, sampling and minibatches"
+    torch.testing.assert_close(states[1], states[0], rtol=1e-5, atol=1e-6)
+
+
 @pytest.mark.parametrize("actor_gradient", ["pathwise", "adjoint"])
 def test_a_captured_training_resumes_exactly(
     cuda: EmulatedCuda, monkeypatch: pytest.MonkeyPatch, tmp_path: Path, actor_gradient: str
 ) -> None:
-    # the runner's device is the CPU, that of its graphs is the emulated one
-    monkeypatch.setattr("trudi_rsl.algorithms.trudi.Accelerator", lambda mode, _, n: Accelerator("cudagraphs", "cuda"))
+    train_with(monkeypatch, "cudagraphs", "cuda")
     # the resumed one runs its first updates eagerly, which sum in another order on other memory
     assert_resume_is_exact(tmp_path, "cpu", 1e-6, actor_gradient=actor_gradient)
     assert sum(graph.num_replays for graph in cuda.graphs) > 0

@@ -25,8 +25,7 @@ RELATIVES = ["PPO", "SPO", "DPPO", "FPO"]
 # learning from a minibatch are not among the phases: they wait for nothing. The numbers may only become smaller.
 CAPTURE = {"synchronize in trudi_rsl/acceleration/cuda_graph.py: _capture": 2}
 SYNCS_OF_LEARNER = {
-    "_sample": CAPTURE,
-    "_update": CAPTURE,
+    **dict.fromkeys(("_update_statistics", "_decisions", "_update"), CAPTURE),
     "compute_returns": {
         "read in trudi_rsl/algorithms/nonfinite.py: find_nonfinite": 2,
         "shape in trudi_rsl/algorithms/targets.py: compute_targets": 2,

@@ -72,11 +72,11 @@ class Accelerator:
         self._compiled.append(guarded)
         return guarded
 
-    def capture(self, name: str, function: Callable[..., Any]) -> Callable[..., Any]:
+    def capture(self, name: str, function: Callable[..., Any], copies: bool = True) -> Callable[..., Any]:
         """Return ``function`` replayed as a CUDA graph, see :class:`CapturedFunction`. Messages call it ``name``."""
         if self.mode != "cudagraphs":
             return function
-        captured = CapturedFunction(name, function, self.device, on_failure=self.reset)
+        captured = CapturedFunction(name, function, self.device, copies, on_failure=self.reset)
         self._captured.append(captured)
         return captured
 

@@ -42,6 +42,10 @@ class Outputs(NamedTuple):
     stacked: Tensor | None
     """Those scalars in one tensor."""
 
+    def own(self) -> Any:
+        """Return the results in this memory."""
+        return tree_unflatten(self.leaves, self.structure)
+
     def copies(self) -> Any:
         """Return the results in memory of their own, all scalars by one copy."""
         scalars = {} if self.stacked is None else dict(zip(self.scalars, self.stacked.clone().unbind(), strict=True))
@@ -57,7 +61,8 @@ class CapturedFunction:
     """A function that is captured as a CUDA graph after :data:`WARM_UP` calls, and then replayed.
 
     A replay launches all kernels of the function by one call, on the current stream and without a GPU sync. Arguments
-    are copied into buffers of the graph, results are copies that stay valid. The function must take tensors of fixed
+    are copied into buffers of the graph, results are copies that stay valid unless the caller declines them. The
+    function must take tensors of fixed
     shapes, read no value on the host, and return no argument and nothing with a gradient; it may change parameters and
     draw from the default generator. Calls with other shapes, once it is captured, run as they are.
 
@@ -68,6 +73,7 @@ class CapturedFunction:
         name: What messages call it.
         function: What to capture.
         device: The CUDA device it runs on.
+        copies: Return copies of results; otherwise the next call overwrites them.
         on_failure: Called after a failed capture, when the random generator has a new state object: graphs that were
             captured before it refer to the old one.
     """
@@ -75,9 +81,15 @@ class CapturedFunction:
     verb = "captured"
 
     def __init__(
-        self, name: str, function: Callable[..., Any], device: torch.device, on_failure: Callable[[], None]
+        self,
+        name: str,
+        function: Callable[..., Any],
+        device: torch.device,
+        copies: bool,
+        on_failure: Callable[[], None],
     ) -> None:
         self.name, self._function, self._device, self._on_failure = name, function, device, on_failure
+        self._copies = copies
         # one stream for warm-up and capture, so that cuBLAS allocates its workspace outside of the graph's memory
         self._stream = torch.cuda.Stream(device)
         self.is_fast = True
@@ -109,7 +121,7 @@ class CapturedFunction:
                 return self._function(*args)
         assert self._graph is not None and self._outputs is not None
         self._graph.replay()
-        return self._outputs.copies()
+        return self._outputs.copies() if self._copies else self._outputs.own()
 
     def _load(self, args: tuple[Any, ...]) -> Inputs | None:
         """Copy arguments into the graph's buffers and return them; None if a captured graph has others."""
@@ -176,7 +188,7 @@ class CapturedFunction:
                 leaves, structure = tree_flatten(self._function(*args))
                 tensors = [(i, x) for i, x in enumerate(leaves) if isinstance(x, Tensor)]
                 scalars = [i for i, x in tensors if x.ndim == 0 and x.dtype == torch.float32]
-                stacked = torch.stack([leaves[i] for i in scalars]) if scalars else None
+                stacked = torch.stack([leaves[i] for i in scalars]) if scalars and self._copies else None
             except Exception:
                 with contextlib.suppress(Exception):
                     graph.capture_end()

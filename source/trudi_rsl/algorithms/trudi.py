@@ -95,14 +95,20 @@ class TruDi:
         accelerator = Accelerator(cfg.compile, device, num_updates)
         world_size = multi_gpu_cfg["world_size"] if multi_gpu_cfg else 1
         self.learner = Learner(actor_critic, cfg, world_size, accelerator)
-        self._sample = accelerator.capture("sampling", accelerator.compile("sampling", self._sampled))
+        self._sample = accelerator.compile("sampling", self._sampled)
+        self._decisions = accelerator.capture("sampling", self._decisions_at, copies=False)
+        self._update_statistics: Callable[..., None] = actor_critic.update_statistics
         self._update: Callable[[BatchRows, Tensor | None], dict[str, Tensor]] = self._learn_from
         # all-reduces stay outside of CUDA graphs
         if world_size == 1:
             self._update = accelerator.capture("minibatch update", self._learn_from)
+            if cfg.obs_normalization:
+                self._update_statistics = accelerator.capture("observation statistics", self._update_statistics)
         self.is_main_process = not multi_gpu_cfg or multi_gpu_cfg["global_rank"] == 0
         self.guard = UpdateGuard(cfg.max_skipped_updates)
         described = accelerator.describe() + describe_precision(cfg.precision, device)
+        if world_size > 1 and accelerator.mode == "cudagraphs":
+            described += " Updates of several processes are not captured, since they exchange gradients."
         self._startup_message = described if self.is_main_process else ""
         self.learning_rate = cfg.learning_rate
         self._value_range_chosen = cfg.value_range != "auto"
@@ -171,19 +177,25 @@ class TruDi:
     def act(self, obs: TensorDict) -> Tensor:
         """Return simulator actions ``[E, A]`` for observation groups of batch ``[E]`` and store the decision."""
         self._collecting = True
-        self.actor_critic.update_normalization(obs)
-        return self.actor_critic.to_simulator(self._decide(obs))
+        raw = self.actor_critic.raw_observations(obs)
+        if self.actor_critic.training:
+            self._update_statistics(*raw)
+        return self.actor_critic.to_simulator(self._decide(*raw))
 
     @torch.no_grad()
-    def _decide(self, obs: TensorDict) -> Tensor:
+    def _decide(self, *raw: Tensor) -> Tensor:
+        """Store the decisions at raw observations and return their unit actions ``[E, A]``."""
+        observations, seen, decision = self._decisions(*raw)
+        self.storage.add_decision(observations[0], observations[-1], decision, seen)
+        return self.storage.actions[self.storage.step]
+
+    def _decisions_at(self, *raw: Tensor) -> tuple[tuple[Tensor, ...], Tensor, Decision]:
+        """Return normalised finite observations, the mask of finite rows, and decisions at them."""
         model = self.actor_critic
         # an environment with non-finite observations gets the action of a mean observation until it is reset
-        inputs = (model.actor_obs, model.critic_obs) if model.asymmetric else (model.actor_obs,)
-        finite, seen = filter_nonfinite(*(normalized(obs) for normalized in inputs))
-        actor_obs, critic_obs = finite[0], finite[-1]
-        decision = self._sample(actor_obs, model.actor.draw_noise(len(actor_obs)))
-        self.storage.add_decision(actor_obs, critic_obs, decision, seen)
-        return decision.action
+        normalized = (encoder.normalize(x) for encoder, x in zip(model.encoders, raw, strict=True))
+        finite, seen = filter_nonfinite(*normalized)
+        return finite, seen, self._sample(finite[0], model.actor.draw_noise(len(seen)))
 
     def _sampled(self, actor_obs: Tensor, noise: Tensor) -> Decision:
         with network_precision(self.cfg.precision, actor_obs.device.type):
@@ -222,7 +234,7 @@ class TruDi:
             NonFiniteError: See :meth:`UpdateGuard.filter_rollout`; names environment and step.
             RuntimeError: On the first call, if replaying the policy's decisions does not reproduce them.
         """
-        self._decide(obs)
+        self._decide(*self.actor_critic.raw_observations(obs))
         self._can_learn, self._nonfinite_envs = self.guard.filter_rollout(self.storage, self.env, self.save)
         if torch.distributed.is_initialized():
             # all ranks must agree, or one deadlocks at the next all-reduce

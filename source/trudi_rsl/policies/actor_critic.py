@@ -150,11 +150,23 @@ class ActorCritic(DeployablePolicy, Generic[PolicyT]):
 
     # -- training -------------------------------------------------------------------------------------------------
 
+    @property
+    def encoders(self) -> tuple[ObservationEncoder, ...]:
+        """The actor's observation encoder, and the critic's if it has its own."""
+        return (self.actor_obs, self.critic_obs) if self.asymmetric else (self.actor_obs,)
+
     def update_normalization(self, obs: TensorDict) -> None:
         """Update the observation statistics with the groups of one step, each observation once."""
-        super().update_normalization(obs)
-        if self.asymmetric:
-            self.critic_obs.update(self.critic_obs.concatenate(obs))
+        self.update_statistics(*self.raw_observations(obs))
+
+    def raw_observations(self, obs: TensorDict) -> tuple[Tensor, ...]:
+        """Return the raw observations of the :attr:`encoders`, ``[..., O]`` and ``[..., Oc]``."""
+        return tuple(encoder.concatenate(obs) for encoder in self.encoders)
+
+    def update_statistics(self, *raw: Tensor) -> None:
+        """Update the statistics of the :attr:`encoders` with their raw observations ``[E, O]`` and ``[E, Oc]``."""
+        for encoder, x in zip(self.encoders, raw, strict=True):
+            encoder.update(x)
 
     def sync_old_actor(self) -> None:
         """Copy the actor's parameters into the old actor, in place."""

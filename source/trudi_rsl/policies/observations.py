@@ -11,27 +11,31 @@ from torch import Tensor, nn
 
 from trudi_rsl.distributed import all_gather
 from trudi_rsl.rsl_rl_compat.models import EmpiricalNormalization
-from trudi_rsl.rsl_rl_compat.version import SHARES_NORMALIZATION
 
 
 class RunningNormalization(EmpiricalNormalization):
-    """RSL-RL's normaliser without a copy from the host to the GPU, and with it a sync, in every step."""
+    """RSL-RL's normaliser, updated in place, without a GPU sync, and with one exchange between ranks."""
 
     @torch.jit.unused
     def update(self, x: Tensor) -> None:
-        """Update the statistics with observations ``[E, O]``, as RSL-RL 5.5 computes them."""
+        """Update the statistics with observations ``[E, O]`` of all ranks, as RSL-RL 5.5 computes them."""
+        if not self.training:
+            return
+        variance, mean = x.var(dim=0, unbiased=False, keepdim=True), x.mean(dim=0, keepdim=True)
+        count = torch.full_like(self.count, len(x))
         if torch.distributed.is_initialized():
-            super().update(x)
-        elif self.training:
-            count = torch.full_like(self.count, len(x))
-            variance = x.var(dim=0, unbiased=False, keepdim=True)
-            mean = x.mean(dim=0, keepdim=True)
-            self.count += count
-            rate = count / self.count
-            shift = mean - self._mean
-            self._mean += rate * shift
-            self._var += rate * (variance - self._var + shift * (mean - self._mean))
-            self._std = self._var.sqrt()
+            ranks = all_gather(torch.cat([count[None, None].to(mean), mean, variance], dim=1))
+            counts, means, variances = ranks.split((1, mean.shape[1], mean.shape[1]), dim=2)
+            count = counts.sum().to(count)
+            mean = (counts * means).sum(0) / count
+            variance = (counts * (variances + (means - mean).square())).sum(0) / count
+        self.count += count
+        rate = count / self.count
+        shift = mean - self._mean
+        self._mean += rate * shift
+        self._var += rate * (variance - self._var + shift * (mean - self._mean))
+        # CUDA graphs read it at this address
+        self._std.copy_(self._var.sqrt())
 
 
 class ObservationEncoder(nn.Module):
@@ -83,13 +87,10 @@ class ObservationEncoder(nn.Module):
         """Update the statistics with raw observations ``[E, O]``; a row with NaN or infinity counts as the mean.
 
         A rollout with such rows is rejected at its end, and the policy that is then saved must be free of them. In
-        distributed training every rank uses the observations of all ranks; RSL-RL's normaliser all-gathers them itself
-        from version 5.5 on.
+        distributed training every rank uses the observations of all ranks.
         """
         if not isinstance(self.normalizer, EmpiricalNormalization):
             return
-        # the normaliser replaces its buffers, and load_state_dict cannot copy into an inference tensor
         with torch.inference_mode(False), torch.no_grad():
             finite = torch.isfinite(raw).all(-1, keepdim=True)
-            rows = torch.where(finite, raw, self.normalizer.mean)
-            self.normalizer.update(rows if SHARES_NORMALIZATION else all_gather(rows).flatten(0, 1))
+            self.normalizer.update(torch.where(finite, raw, self.normalizer.mean))

@@ -29,9 +29,6 @@ PPO_MODELS = Version("5") <= INSTALLED
 NORMALIZES_IN_UPDATE = Version("5.5") <= INSTALLED
 """Whether PPO updates the observation normalisers once per rollout, in ``update``; earlier, in every step."""
 
-SHARES_NORMALIZATION = Version("5.5") <= INSTALLED
-"""Whether observation normalisers sync across processes by themselves."""
-
 
 def check_version() -> None:
     """Refuse versions of RSL-RL that this package does not know.
