@@ -159,7 +159,8 @@ def test_a_captured_training_is_the_eager_one(
     cuda: EmulatedCuda, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
     states = []
-    for mode, device in (("default", "cpu"), ("cudagraphs", "cuda")):
+    cases: list[tuple[CompileMode, str]] = [("default", "cpu"), ("cudagraphs", "cuda")]
+    for mode, device in cases:
         train_with(monkeypatch, mode, device)
         trained = runner(tmp_path / mode, "cpu", 1)
         trained.learn(3)

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -54,6 +55,8 @@ SYNCS_OF_RELATIVES = {
 
 @pytest.fixture(scope="module")
 def found(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
+    if shutil.which("g++") is None:
+        pytest.skip("needs g++")
     path = tmp_path_factory.mktemp("dry_run") / "found.json"
     env = {**os.environ, "PYTHONPATH": os.pathsep.join((str(ROOT / "source"), str(ROOT))), "OMP_NUM_THREADS": "1"}
     command = [sys.executable, "-m", "tests.acceleration.dry_run", str(path)]

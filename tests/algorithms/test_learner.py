@@ -11,6 +11,7 @@ from torch import Tensor
 
 from tests.algorithms.builders import actor_critic, gaussian_actor_critic, learner_and_batch, moved
 from trudi_rsl.algorithms.learner import Learner
+from trudi_rsl.errors import ConfigError
 from trudi_rsl.policies import ActorCritic
 
 
@@ -167,3 +168,14 @@ def test_a_checkpoint_of_a_cpu_leaves_the_optimisers_ready_for_cuda_graphs() -> 
     learner.load_state_dict(saved.state_dict())
     for optimizer in learner.optimizers.values():
         assert optimizer.param_groups[0]["capturable"] and optimizer.param_groups[0]["lr"] == 0.5
+
+
+def test_a_minibatch_that_does_not_fit_is_an_error_with_the_setting_that_helps(monkeypatch: pytest.MonkeyPatch) -> None:
+    learner, batch, old_steps = learner_and_batch(actor_critic())
+
+    def runs_out(_: object) -> None:
+        raise torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 2.00 GiB.")
+
+    monkeypatch.setattr(learner, "_critic_step", runs_out)
+    with pytest.raises(ConfigError, match=r"of 20 transitions: raise .*num_mini_batches.* 2\.00 GiB"):
+        learner.update(batch, old_steps)

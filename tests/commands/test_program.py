@@ -9,6 +9,7 @@ import os
 import subprocess
 import sys
 import zipfile
+from importlib.metadata import version
 from pathlib import Path
 
 import pytest
@@ -43,6 +44,10 @@ WRONG: dict[str, list[list[str]]] = {
     "'clip_param'": [[*HOPPER, "--algo", algo, "agent.algorithm.clip_parm=1"] for algo in ("ppo", "fpo")],
     "'hidden_dims'": [[*HOPPER, "--algo", "dppo", "agent.actor.hiden_dims=[8]"]],
     "'trudi'": [[*start, "--algo", "trudy"] for start in (HOPPER, G1)],
+    "must be diffusion in TruDi": [[*G1, "agent.algorithm.actor=gaussian"]],
+    "has no use for it; got 'fresh'": [
+        [*start, "--algo", "reppo", "agent.algorithm.kl_chains=fresh"] for start in (HOPPER, G1)
+    ],
     "score_scale must be above 0": [["evaluate", RUN, "--score_scale", "0"], ["modes", RUN, "--score_scale", "0"]],
     "episodes must be": [["evaluate", RUN, "--episodes", "0"]],
     "at least 1; got 0": [["sweep", "paper_small", "env.num_envs=0"]],
@@ -51,6 +56,11 @@ WRONG: dict[str, list[list[str]]] = {
 }
 """What a message contains to the arguments that it refuses, by flags, names and values alone."""
 MISSING = {
+    "cuda": [
+        [*start, "--device", "cuda:0"]
+        for start in (HOPPER, G1, ["play", "--task", "Hopper-v5"], ["evaluate", RUN], ["modes", RUN])
+        if version("torch").endswith("+cpu")
+    ],
     "Nothing at nowhere/model_0.pt. In this folder there is no 'nowhere'": [
         *(["play", "--checkpoint", "nowhere/model_0.pt", *task] for task in ([], ["--task", "Hopper-v5"])),
         *([*start, "--checkpoint", "nowhere/model_0.pt"] for start in (HOPPER, G1, ["export"], ["chains"])),

@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import copy
 import re
+import shlex
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -226,7 +227,9 @@ def test_a_setting_is_written_so_that_its_user_can_copy_it(value: Any) -> None:
     exec(errors.setting("algorithm.action_bounds", repr(value)), {"train_cfg": cfg})
     assert cfg == {"algorithm": {"action_bounds": value}}
     with errors.settings_as_overrides():
-        (override,) = parse_overrides([errors.setting("algorithm.action_bounds", repr(value))])
+        written = errors.setting("algorithm.action_bounds", repr(value))
+    assert shlex.split(written) == [written], "one word of a shell"
+    (override,) = parse_overrides([written])
     assert (override.key_or_group, override.value()) == ("agent.algorithm.action_bounds", value)
 
 

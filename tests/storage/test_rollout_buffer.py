@@ -5,6 +5,8 @@ import pytest
 import torch
 
 from tests.algorithms.builders import NUM_DENOISE_STEPS, actor_critic, decide, learner_and_batch, observations, rollout
+from trudi_rsl.errors import ConfigError
+from trudi_rsl.storage import RolloutBuffer
 
 
 def test_each_epoch_visits_every_row_once_in_another_order() -> None:
@@ -81,3 +83,9 @@ def test_a_rollout_longer_than_the_buffer_and_more_minibatches_than_rows_are_ref
     buffer.step = 3
     with pytest.raises(OverflowError, match="holds 2 steps; call clear"):
         decide(model, buffer, observations(3))
+
+
+def test_too_little_memory_is_an_error_that_says_what_needs_how_much() -> None:
+    message = r"cpu has too little memory .* observations \d+\.\d GiB, .* chains \d+\.\d GiB\. Lower num_envs"
+    with pytest.raises(ConfigError, match=message):
+        RolloutBuffer(10**9, 10**4, 300, None, 37, 512, 17, "cpu")

@@ -14,6 +14,7 @@ from trudi_rsl.algorithms import objectives
 from trudi_rsl.algorithms.objectives import ActorTerms, AdjointStates, Objective, TrustRegion
 from trudi_rsl.algorithms.trust_region import OldChains, OldPolicy, fresh_chains, from_trace
 from trudi_rsl.distributed import all_reduce_mean
+from trudi_rsl.errors import ConfigError, one_line, setting
 from trudi_rsl.policies import ActorCritic
 from trudi_rsl.settings import LearnerCfg, REPPOCfg, TruDiCfg, TrustRegionCfg
 from trudi_rsl.storage import Minibatch
@@ -91,7 +92,19 @@ class Learner:
         ``old_steps`` are the step sizes ``[N, A]`` of the policy that collected the batch, None for a Gaussian. Returns
         scalars on the device, without gradient; ``skipped_updates`` is 1 if any step was skipped. On a GPU it forces no
         sync, so that a CUDA graph can hold it.
+
+        Raises:
+            ConfigError: If the device has too little memory for the minibatch.
         """
+        try:
+            return self._take_steps(batch, old_steps)
+        except torch.OutOfMemoryError as error:
+            raise ConfigError(
+                f"The device has too little memory for minibatches of {len(batch.actions)} transitions: raise "
+                f"{setting('algorithm.num_mini_batches')}. {one_line(error)}"
+            ) from error
+
+    def _take_steps(self, batch: Minibatch, old_steps: Tensor | None) -> dict[str, Tensor]:
         metrics = self._critic_step(batch)
         actor_metrics = self._actor_step(batch, old_steps)
         self._dual_step(actor_metrics["entropy"], actor_metrics.get("path_kl"))

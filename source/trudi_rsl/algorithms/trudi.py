@@ -106,6 +106,8 @@ class TruDi:
         self.is_main_process = not multi_gpu_cfg or multi_gpu_cfg["global_rank"] == 0
         self.guard = UpdateGuard(cfg.max_skipped_updates)
         described = accelerator.describe() + describe_precision(cfg.precision, device)
+        if world_size > 1 and accelerator.mode == "cudagraphs":
+            described += " Updates of several processes are not captured, since they exchange gradients."
         self._startup_message = described if self.is_main_process else ""
         self.learning_rate = cfg.learning_rate
         self._value_range_chosen = cfg.value_range != "auto"

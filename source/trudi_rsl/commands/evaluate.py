@@ -73,10 +73,12 @@ def main(argv: Sequence[str]) -> None:
     from trudi_rsl.config.run_folder import named_checkpoints
     from trudi_rsl.evaluation.comparison import compare, read_ranges, require_ranges
     from trudi_rsl.evaluation.samplers import EvaluationCfg, expand_samplers, supported_samplers
+    from trudi_rsl.hosts.host import check_build
     from trudi_rsl.hosts.registry import check_overrides
 
     samplers = expand_samplers(args.sampler, args.score_scale, args.num_candidates, args.initial_latent)
     cfg = EvaluationCfg(args.episodes, args.num_envs, args.seed, args.device, args.num_threads, tuple(args.overrides))
+    check_build(args.device)
     ranges = read_ranges(args.normalize, args.reference)
     output = args.output or Path("logs", "evaluation", datetime.now().strftime("%Y-%m-%d_%H-%M-%S"))
     checkpoints = named_checkpoints(args.paths)

@@ -39,7 +39,9 @@ def main(argv: Sequence[str]) -> None:
     packages.require("Counting modes", packages.CORE, packages.GYMNASIUM, packages.PICTURES)
     from trudi_rsl.config.run_folder import find_checkpoints
     from trudi_rsl.evaluation.samplers import SamplerCfg
+    from trudi_rsl.hosts.host import check_build
 
+    check_build(args.device)
     sampler = SamplerCfg(args.sampler, args.score_scale)
     checkpoints = [checkpoint for named in args.checkpoints for checkpoint in find_checkpoints(named)]
     import torch

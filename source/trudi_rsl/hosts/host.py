@@ -14,6 +14,7 @@ from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from fnmatch import fnmatchcase
+from importlib.metadata import PackageNotFoundError, version
 from typing import TYPE_CHECKING, Any, Protocol
 
 from omegaconf import OmegaConf
@@ -179,19 +180,23 @@ class EnvironmentHost(Host):
             cfg = compose(args.task, args.algo, rest, settings=flags, host=self)
             preset = preset_name(args.task, args.algo, rest, self)
             self.look_up(args.task)
-            checkpoint = resume_path(cfg)
+            checkpoint, named = resume_path(cfg), names_of(flags, rest)
+            if checkpoint is None or "agent.device" in named:  # else it is that of the run
+                check_build(cfg.agent.device)
             if checkpoint is None and args.more_iterations is not None:
                 raise ConfigError(
                     "--more_iterations adds to those of a checkpoint: add --resume, or use --max_iterations."
                 )
             from trudi_rsl.hosts.training import train
 
-            train(cfg, self.make, checkpoint, names_of(flags, rest), args.more_iterations, preset)
+            train(cfg, self.make, checkpoint, named, args.more_iterations, preset)
 
     def play(self, args: argparse.Namespace, rest: Sequence[str]) -> None:
         """See :meth:`Host.play`."""
         refuse_flags(rest, args.flags)
         check_env_overrides(rest, self)
+        if args.device is not None:
+            check_build(args.device)
         if args.results is not None:
             require_new(args.results, flag="--results")
         algo = args.algo or "trudi"
@@ -252,6 +257,23 @@ def flag_settings(args: argparse.Namespace) -> dict[str, Any]:
     }
 
 
+def check_build(device: str) -> None:
+    """Raise a ConfigError if ``device`` is a GPU of CUDA and torch is a build without it, by its version alone."""
+    try:
+        installed = version("torch")
+    except PackageNotFoundError:
+        return
+    if device.startswith("cuda") and installed.endswith("+cpu"):
+        raise _without_cuda(device, installed)
+
+
+def _without_cuda(device: str, installed: str) -> ConfigError:
+    return ConfigError(
+        f"Cannot use device {device!r}: the installed torch {installed} is built without CUDA. Choose --device cpu, or "
+        "install a build with CUDA, see pytorch.org."
+    )
+
+
 def check_device(device: str) -> None:
     """Raise a ConfigError that lists this machine's devices if ``device`` is none of them."""
     import torch
@@ -261,10 +283,7 @@ def check_device(device: str) -> None:
     except (RuntimeError, AssertionError) as error:
         have = ["cpu", *(f"cuda:{i}" for i in range(torch.cuda.device_count()))]
         if device.startswith("cuda") and torch.version.cuda is None:
-            raise ConfigError(
-                f"Cannot use device {device!r}: the installed torch {torch.__version__} is built without CUDA. Choose "
-                "--device cpu, or install a build with CUDA, see pytorch.org."
-            ) from error
+            raise _without_cuda(device, torch.__version__) from error
         raise ConfigError(
             f"Cannot use device {device!r}; this machine has: {', '.join(have)}. Choose one with --device."
         ) from error

@@ -21,7 +21,7 @@ from trudi_rsl.config.compose import check_algorithm
 from trudi_rsl.config.overrides import check_section_names, parse_overrides
 from trudi_rsl.config.run_folder import require_path
 from trudi_rsl.errors import ConfigError, nearest
-from trudi_rsl.hosts.host import Host, check_device
+from trudi_rsl.hosts.host import Host, check_build, check_device
 from trudi_rsl.settings import PPO_ONLY_FIELDS, SETTINGS, TruDiCfg
 from trudi_rsl.task_names import counterpart
 
@@ -36,6 +36,8 @@ class LaunchedHost(Host):
     def train(self, args: argparse.Namespace, rest: Sequence[str]) -> None:
         """See :meth:`Host.train`. What is known without the simulator is refused before anything heavy is imported."""
         self._check_algorithm(args.task, args.algo, rest)
+        if args.device is not None:
+            check_build(args.device)
         self._launcher(args, rest).train(args, rest)
 
     def play(self, args: argparse.Namespace, rest: Sequence[str]) -> None:
@@ -58,9 +60,8 @@ class LaunchedHost(Host):
         check_section_names(parsed, {prefix[:-1]: {*ignored, *TruDiCfg().to_dict()}})
         values = task_preset(task, self.name, self.config_dir)["agent"].get("algorithm", {})
         for override in parsed:
-            value, name = override.value(), override.key_or_group.removeprefix(prefix)
-            # what a key of rnd_cfg changes is known to the task's own configuration alone
-            if "${" not in (override.input_line or "") and "." not in name:
+            name, value = override.key_or_group.removeprefix(prefix), override.value()
+            if "." not in name and "${" not in (override.input_line or ""):  # entries of sections, references
                 values[name] = getattr(value, "text", value)
         check_algorithm(algo, {name: value for name, value in values.items() if name not in ignored})
 

@@ -10,6 +10,7 @@ import torch
 from torch import Tensor
 
 from trudi_rsl.distributed import all_reduce_mean
+from trudi_rsl.errors import ConfigError
 from trudi_rsl.policies.base import Decision
 
 
@@ -60,6 +61,9 @@ class RolloutBuffer:
         num_actions: Action dimension ``A``.
         feature_dim: Width ``F`` of the critic's features.
         trace_length: Rows ``R`` of the policy's traces, ``R A`` floats per transition; 0 stores none.
+
+    Raises:
+        ConfigError: If the device has too little memory; says how much is needed for what.
     """
 
     def __init__(
@@ -73,8 +77,33 @@ class RolloutBuffer:
         trace_length: int,
         device: torch.device | str,
     ) -> None:
-        t, e = num_steps, num_envs
-        self.num_steps, self.num_envs, self.device = t, e, torch.device(device)
+        self.num_steps, self.num_envs, self.device = num_steps, num_envs, torch.device(device)
+        try:
+            self._allocate(num_actor_obs, num_critic_obs, num_actions, feature_dim, trace_length)
+        except RuntimeError as error:
+            if "memory" not in str(error):
+                raise
+            floats = {
+                "observations": num_actor_obs + (num_critic_obs or 0),
+                "next features": feature_dim,
+                "chains": trace_length * num_actions,
+            }
+            gib = {name: 4 * num_steps * num_envs * number / 2**30 for name, number in floats.items()}
+            raise ConfigError(
+                f"{self.device} has too little memory for a rollout of {num_steps} x {num_envs} transitions: "
+                f"{', '.join(f'{name} {size:.1f} GiB' for name, size in gib.items())}. Lower num_envs, "
+                "num_steps_per_env or algorithm.critic_hidden_dim, or set algorithm.kl_chains=fresh, which stores none."
+            ) from error
+        self.final_actor_obs: Tensor | None = None
+        self.final_critic_obs: Tensor | None = None
+        self.rows: Tensor | None = None
+        """Rows ``t E + e`` to learn from, ``[T E]``, with repetitions in place of excluded rows; None for all."""
+        self.step = 0
+
+    def _allocate(
+        self, num_actor_obs: int, num_critic_obs: int | None, num_actions: int, feature_dim: int, trace_length: int
+    ) -> None:
+        t, e, device = self.num_steps, self.num_envs, self.device
         self.actor_obs = self.critic_obs = torch.zeros(t + 1, e, num_actor_obs, device=device)
         if num_critic_obs is not None:
             self.critic_obs = torch.zeros(t + 1, e, num_critic_obs, device=device)
@@ -89,11 +118,6 @@ class RolloutBuffer:
         self.next_features = torch.zeros(t, e, feature_dim, device=device)
         self.target_valid, self.features_valid = torch.ones(2, t, e, dtype=torch.bool, device=device)
         self.trace = torch.zeros(t, e, trace_length, num_actions, device=device) if trace_length else None
-        self.final_actor_obs: Tensor | None = None
-        self.final_critic_obs: Tensor | None = None
-        self.rows: Tensor | None = None
-        """Rows ``t E + e`` to learn from, ``[T E]``, with repetitions in place of excluded rows; None for all."""
-        self.step = 0
 
     def add_decision(
         self, actor_obs: Tensor, critic_obs: Tensor, decision: Decision, seen: Tensor | None = None

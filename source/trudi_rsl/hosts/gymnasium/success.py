@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import functools
 import logging
 from collections.abc import Mapping, Sequence
 from typing import Any
@@ -71,8 +72,14 @@ class EpisodeSuccess:
             self._unreadable.add(name)
             found = type(info[name]).__name__
             reason = f"info[{name!r}] is a {found} and not one number or flag in [0, 1]"
-            logger.warning("%s: %s; it is not counted as success.", self._task, reason)
+            _log_once(f"{self._task}: {reason}; it is not counted as success.")
         return np.nan
+
+
+@functools.cache
+def _log_once(sentence: str) -> None:
+    """Log a sentence that also holds for further environments of the task, such as those of evaluations."""
+    logger.warning(sentence)
 
 
 def last_numbers(infos: Sequence[Mapping[str, Any]], ended: np.ndarray, name: str) -> np.ndarray | None:

@@ -52,8 +52,8 @@ class LastObservations(RslRlVecEnvWrapper):
         base.cfg.auto_reset = not due
         obs, rewards, dones, extras = self._wrapped.step(actions)
         extras.pop("final_obs", None)
-        ended = dones.nonzero().squeeze(-1)
-        if not due or len(ended) == 0:
+        # the number of ended environments takes a GPU sync
+        if not due or len(ended := dones.nonzero().squeeze(-1)) == 0:
             return obs, rewards, dones, extras
         commands = [base.command_manager.get_term(name) for name in base.command_manager.active_terms]
         metrics = [(c.metrics, name, values.clone()) for c in commands for name, values in c.metrics.items()]
