@@ -21,7 +21,7 @@ from trudi_rsl.algorithms.nonfinite import filter_nonfinite
 from trudi_rsl.distributed import all_reduce_mean
 from trudi_rsl.environments.description import control_period
 from trudi_rsl.errors import CheckpointError
-from trudi_rsl.rsl_rl_compat.extensions import build_rnd, check_rnd, rnd_loss
+from trudi_rsl.rsl_rl_compat.extensions import build_rnd, rnd_loss
 from trudi_rsl.rsl_rl_compat.version import NORMALIZES_IN_UPDATE
 
 STATE, OPTIMIZER = "rnd_state_dict", "rnd_optimizer_state_dict"
@@ -127,7 +127,6 @@ def curiosity(
     """
     if section is None:
         return None
-    check_rnd()
     num_states = sum(obs[name].shape[-1] for name in obs_groups["rnd_state"])
     period = control_period(getattr(env, "unwrapped", env)) or 1.0
     return Curiosity(*build_rnd(section, num_states, obs_groups, period, device), obs, num_steps)

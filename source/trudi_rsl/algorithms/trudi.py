@@ -43,6 +43,7 @@ from trudi_rsl.environments.episode_ends import episode_ends, last_observations
 from trudi_rsl.health import Watch
 from trudi_rsl.policies import ActorCritic
 from trudi_rsl.policies.base import Decision
+from trudi_rsl.rsl_rl_compat.extensions import check_rnd
 from trudi_rsl.settings import (
     SETTINGS,
     LearnerAlgorithm,
@@ -134,6 +135,8 @@ class TruDi:
     def arguments(cls, obs: TensorDict, env: VecEnv, cfg: dict[str, Any], device: str) -> dict[str, Any]:
         """Return the constructor's arguments; see :meth:`construct_algorithm`."""
         section = cfg["algorithm"]
+        if section.get("rnd_cfg"):
+            check_rnd()
         settings = settings_from_dict(section) if cls.algorithm is None else SETTINGS[cls.algorithm].from_dict(section)
         return constructor_arguments(settings, obs, env, cfg, device)
 

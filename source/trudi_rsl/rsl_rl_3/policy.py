@@ -22,7 +22,6 @@ from trudi_rsl import algorithms
 from trudi_rsl.checkpoints.format import SECTION, STATE_PARTS, PolicySpec
 from trudi_rsl.errors import ConfigError
 from trudi_rsl.policies import ActorCritic
-from trudi_rsl.rsl_rl_compat.extensions import check_rnd
 from trudi_rsl.rsl_rl_compat.version import POLICY_CLASS_NAME, POLICY_STYLE
 from trudi_rsl.settings import LearnerAlgorithm
 
@@ -128,7 +127,7 @@ class TruDi(algorithms.TruDi):
         settings: The ``algorithm`` section, see :class:`~trudi_rsl.settings.TruDiCfg`.
 
     Raises:
-        ConfigError: If a setting is unknown, impossible or for a newer RSL-RL, or no action bounds are known.
+        ConfigError: If a setting is unknown or impossible, or no action bounds are known.
     """
 
     def __init__(
@@ -149,8 +148,6 @@ class TruDi(algorithms.TruDi):
                 "A diffusion policy needs action bounds. Take the environment's, with policy.class_name="
                 f'"{POLICY_CLASS_NAME}", or set them, for example algorithm.action_bounds=[-1.0,1.0].'
             )
-        if settings.get("rnd_cfg"):
-            check_rnd()
         self.policy = policy
         self.optimizer = _ResumeState(self)
         self._section = settings
