@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import re
+import shlex
 from pathlib import Path
 
 import pytest
@@ -71,11 +72,11 @@ def test_numbers_fit_their_column(value: float) -> None:
 
 def test_the_next_commands_are_those_of_the_program_that_trained(tmp_path: Path) -> None:
     (tmp_path / "best.pt").touch()
-    scripts = _next_commands("scripts/train.py", "Hopper-v5", tmp_path)
-    command = _next_commands("/usr/bin/trudi", "Hopper-v5", tmp_path)
+    scripts = _next_commands("scripts/train.py", "Hopper-v5", tmp_path, unfinished=False)
+    command = _next_commands("/usr/bin/trudi", "Hopper-v5", tmp_path, unfinished=False)
     assert f"  python scripts/play.py --task Hopper-v5 --checkpoint {tmp_path}/best.pt" in scripts
     assert f"  trudi play --task Hopper-v5 --checkpoint {tmp_path}/best.pt" in command
-    assert _next_commands("my_project.py", "Hopper-v5", tmp_path) == []
+    assert _next_commands("my_project.py", "Hopper-v5", tmp_path, unfinished=False) == []
 
 
 def test_the_glossary_explains_every_logged_metric() -> None:
@@ -87,3 +88,11 @@ def test_the_glossary_explains_every_logged_metric() -> None:
         if f"`{heading}/{name}`" not in text
     ]
     assert not missing
+
+
+def test_the_next_commands_are_words_of_a_shell_and_begin_with_the_resume_of_an_unfinished_training() -> None:
+    run = "logs/it's #1"
+    _, resume, play, *_ = _next_commands("trudi", "Hopper-v5", Path(run), unfinished=True)
+    named = ["--task", "Hopper-v5", "--checkpoint", run]
+    assert shlex.split(resume) == ["trudi", "train", *named, "--resume"]
+    assert shlex.split(play) == ["trudi", "play", *named]

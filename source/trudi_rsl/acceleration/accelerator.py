@@ -13,7 +13,7 @@ import torch
 from torch import Tensor, nn
 
 from trudi_rsl.acceleration.cuda_graph import CapturedFunction
-from trudi_rsl.errors import ConfigError
+from trudi_rsl.errors import ConfigError, setting
 from trudi_rsl.settings import CompileMode
 
 logger = logging.getLogger(__name__)
@@ -42,7 +42,8 @@ class Accelerator:
         self._reason = f"algorithm.compile={mode}"
         if mode == "auto" and num_updates < WORTHWHILE_UPDATES:
             mode = "off"
-            self._reason = f"a training of {num_updates} updates would not repay it; algorithm.compile=default insists"
+            insisted = setting("algorithm.compile", "'default'")
+            self._reason = f"a training of {num_updates} updates would not repay it; {insisted} insists"
         elif mode == "auto":
             mode = "cudagraphs" if device.type == "cuda" else "default"
         if mode == "cudagraphs" and device.type != "cuda":

@@ -14,6 +14,7 @@ from torch import Tensor
 
 from trudi_rsl.acceleration import network_precision
 from trudi_rsl.diffusion.chain import gaussian_kl, mean_only_kl, step_log_ratios
+from trudi_rsl.errors import setting
 from trudi_rsl.policies.base import Decision, Policy
 from trudi_rsl.policies.diffusion import DiffusionPolicy
 from trudi_rsl.policies.gaussian import Gaussian, GaussianPolicy, kl_divergence
@@ -181,7 +182,7 @@ def raise_if_replay_differs(
     if not largest <= allowed:
         remedy = (
             "Matrix products do not have the precision that was set: after the simulator has started, call "
-            "torch.set_float32_matmul_precision('highest'), or set algorithm.compile=off."
+            f"torch.set_float32_matmul_precision('highest'), or set {setting('algorithm.compile', repr('off'))}."
             if precision == "fp32"
             else "Use fp32."
         )

@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 
 from trudi_rsl.environments.description import host_functions
-from trudi_rsl.errors import setting
+from trudi_rsl.errors import ConfigError, setting
 
 if TYPE_CHECKING:
     from rsl_rl.env import VecEnv
@@ -31,6 +31,9 @@ def action_bounds(env: VecEnv, configured: tuple[float, float] | None) -> tuple[
       term has [-1, 1];
     - [-1, 1]: for a direct task of Isaac Lab, which scales its actions itself, and, with a warning, for any other
       environment.
+
+    Raises:
+        ConfigError: ``action_low`` and ``action_high`` are numbers, but not one per action, or not low below high.
     """
     if configured is not None:
         return torch.full((env.num_actions,), configured[0]), torch.full((env.num_actions,), configured[1])
@@ -51,26 +54,40 @@ def _candidates(env: VecEnv, base: Any) -> Iterator[tuple[Tensor, Tensor]]:
     """Yield the bounds ``[A]`` of an environment and the one it wraps, finite or not."""
     for holder in (env, base):
         spaces = [getattr(holder, name, None) for name in ("single_action_space", "action_space")]
-        pairs = [(getattr(holder, "action_low", None), getattr(holder, "action_high", None))]
-        pairs += [(getattr(space, "low", None), getattr(space, "high", None)) for space in spaces]
-        for low, high in pairs:
-            bounds = _vector(low, env.num_actions), _vector(high, env.num_actions)
+        own = getattr(holder, "action_low", None), getattr(holder, "action_high", None)
+        for low, high in [own, *((getattr(space, "low", None), getattr(space, "high", None)) for space in spaces)]:
+            low_end, high_end = _numbers(low), _numbers(high)
+            if low_end is None or high_end is None:
+                continue
+            bounds = _vector(low_end, env.num_actions), _vector(high_end, env.num_actions)
             if bounds[0] is not None and bounds[1] is not None and bool((bounds[0] < bounds[1]).all()):
                 yield bounds[0], bounds[1]
+            elif low is own[0]:
+                raise ConfigError(
+                    f"action_low {list(low_end.shape)} and action_high {list(high_end.shape)} of the environment must "
+                    f"have one number or one for each of the {env.num_actions} actions, and each low must be below its "
+                    "high."
+                )
     if hasattr(base, "action_manager"):
         yield _manager_bounds(base.action_manager)
 
 
-def _vector(end: Any, num_actions: int) -> Tensor | None:
-    """Return one end of bounds as ``[A]``; None for what is absent or, in a project, means something else.
+def _numbers(end: Any) -> Tensor | None:
+    """Return one end of bounds; None for what is absent or, in a project, means something else than numbers."""
+    try:
+        return torch.as_tensor(end, dtype=torch.float32).cpu()
+    except (TypeError, ValueError, RuntimeError):
+        return None
+
+
+def _vector(end: Tensor, num_actions: int) -> Tensor | None:
+    """Return one end of bounds as ``[A]``, None if it has another number of entries.
 
     One number stands for all entries (mjlab); a space of all environments has them in its last axis.
     """
-    try:
-        flat = torch.as_tensor(end, dtype=torch.float32).reshape(-1)[-num_actions:].cpu()
-        return flat.expand(num_actions).clone()
-    except (TypeError, ValueError, RuntimeError):
-        return None
+    if end.numel() == 1:
+        return end.reshape(1).expand(num_actions).clone()
+    return end.reshape(-1, num_actions)[-1].clone() if end.shape[-1] == num_actions else None
 
 
 def _manager_bounds(manager: Any) -> tuple[Tensor, Tensor]:

@@ -68,7 +68,7 @@ def clipped_targets(history: History) -> Finding | None:
     return Finding(
         f"{100 * clipped[-CLIPPED_FOR:].mean():.1f} % of the targets lie outside the critic's value range "
         f"[{low:g}, {high:g}] and are clipped.",
-        f"Widen algorithm.value_range, or let it be found: {_automatic_range()}.",
+        f"Widen {setting('algorithm.value_range')}, or let it be found: {_automatic_range()}.",
         history.start_of(violated),
     )
 
@@ -91,8 +91,9 @@ def dead_critic(history: History) -> Finding | None:
         remedy = f"Most of its targets lie outside [{low:g}, {high:g}]: {_automatic_range()}."
     elif abs(value) < SAME_CODE * width:
         remedy = (
-            f"All values are within {SAME_CODE:g} bins, each {width:.2g} wide, of 0: narrow algorithm.value_range, or "
-            f"let it be found: {_automatic_range()}; then check that the task yields rewards."
+            f"All values are within {SAME_CODE:g} bins, each {width:.2g} wide, of 0: narrow "
+            f"{setting('algorithm.value_range')}, or let it be found: {_automatic_range()}; then check that the task "
+            "yields rewards."
         )
     else:
         return None
@@ -203,8 +204,8 @@ def saturated_actions(history: History) -> Finding | None:
     raised = setting("algorithm.init_alpha", override_value(10 * alpha)) if alpha else "raise init_alpha"
     return Finding(
         f"{100 * saturation[-SATURATED_FOR:].mean():.0f} % of all action components lie within 1 % of their bounds.",
-        "If the task needs wider bounds, set algorithm.action_bounds (for Gymnasium tasks env.action_bounds); else the "
-        f"rewards outweigh the entropy: {raised}.",
+        f"If the task needs wider bounds, set {setting('algorithm.action_bounds')} (for Gymnasium tasks "
+        f"env.action_bounds); else the rewards outweigh the entropy: {raised}.",
         history.start_of(violated),
     )
 

@@ -152,7 +152,8 @@ def _remedy_for_gradients(history: History) -> str:
     if largest > HUGE_VALUE:
         resume = (
             f"The critic's values reach {largest:.1g}: scale the task's rewards to the order of 1, or set "
-            "algorithm.value_range to the expected returns; if the returns are not that large, resume from"
+            f"{setting('algorithm.value_range')} to the expected returns; if the returns are not that large, resume "
+            "from"
         )
     return (
         f"{resume} an earlier checkpoint with {lower}{'' if rate else ' lower than now'}, or a lower "

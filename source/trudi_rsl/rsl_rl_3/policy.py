@@ -20,7 +20,7 @@ from torch import Tensor, nn
 
 from trudi_rsl import algorithms
 from trudi_rsl.checkpoints.format import SECTION, STATE_PARTS, PolicySpec
-from trudi_rsl.errors import ConfigError
+from trudi_rsl.errors import ConfigError, setting
 from trudi_rsl.policies import ActorCritic
 from trudi_rsl.rsl_rl_compat.version import POLICY_CLASS_NAME, POLICY_STYLE
 from trudi_rsl.settings import LearnerAlgorithm
@@ -146,7 +146,7 @@ class TruDi(algorithms.TruDi):
         if policy.env is None and settings.get("action_bounds") is None:
             raise ConfigError(
                 "A diffusion policy needs action bounds. Take the environment's, with policy.class_name="
-                f'"{POLICY_CLASS_NAME}", or set them, for example algorithm.action_bounds=[-1.0,1.0].'
+                f'"{POLICY_CLASS_NAME}", or set them: {setting("algorithm.action_bounds", "[-1.0, 1.0]")}.'
             )
         self.policy = policy
         self.optimizer = _ResumeState(self)

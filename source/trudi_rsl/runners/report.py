@@ -7,6 +7,7 @@
 from __future__ import annotations
 
 import contextlib
+import shlex
 import statistics
 import sys
 import textwrap
@@ -78,6 +79,7 @@ class Report:
         self._verbose = verbose
         self._bar: Progress | None = None
         self._rows = 0
+        self._unfinished = False
         self._time_left = TimeLeft()
 
     def start(self, runner: Any, first: int, total: int) -> None:
@@ -113,6 +115,7 @@ class Report:
                 _print(_header(iteration.metrics))
             _print(_row(runner, iteration, left))
         self._rows += 1
+        self._unfinished = iteration.number + 1 < iteration.total
         if self._bar is not None:
             self._bar.update(self._bar.task_ids[0], completed=iteration.number + 1, left=left)
 
@@ -128,7 +131,8 @@ class Report:
         folder = runner.logger.log_dir
         if self._rows == 0 or folder is None:
             return
-        _print("\n".join(["", *_returns(runner), *_next_commands(sys.argv[0], runner.record["task"], Path(folder))]))
+        commands = _next_commands(sys.argv[0], str(runner.record["task"]), Path(folder), self._unfinished)
+        _print("\n".join(["", *_returns(runner), *commands]))
 
 
 def episode_means(extras: Sequence[Mapping[str, Any]]) -> dict[str, float]:
@@ -226,7 +230,7 @@ def _returns(runner: Any) -> list[str]:
     )
 
 
-def _next_commands(program: str, task: str | None, folder: Path) -> list[str]:
+def _next_commands(program: str, task: str, folder: Path, unfinished: bool) -> list[str]:
     """Return commands that use the run, in the way this program was started; none if it is not this package's."""
     path = Path(program)
     if path.name == "train.py":
@@ -236,12 +240,15 @@ def _next_commands(program: str, task: str | None, folder: Path) -> list[str]:
     else:
         return []
     best = folder / "best.pt" if (folder / "best.pt").exists() else folder
+    best, run, task = (shlex.quote(str(word)) for word in (best, folder, task))
+    resumed = [f"  {command.format('train')} --task {task} --checkpoint {run} --resume"] if unfinished else []
     return [
         "Next:",
+        *resumed,
         f"  {command.format('play')} --task {task} --checkpoint {best}",
         f"  {command.format('export')} --checkpoint {best}",
-        f"  {command.format('plot')} {folder}",
-        f"  {command.format('doctor')} {folder}",
+        f"  {command.format('plot')} {run}",
+        f"  {command.format('doctor')} {run}",
     ]
 
 

@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 
 from trudi_rsl.distributed import all_reduce_mean
-from trudi_rsl.errors import ConfigError
+from trudi_rsl.errors import ConfigError, setting
 from trudi_rsl.policies.base import Decision
 
 
@@ -92,7 +92,8 @@ class RolloutBuffer:
             raise ConfigError(
                 f"{self.device} has too little memory for a rollout of {num_steps} x {num_envs} transitions: "
                 f"{', '.join(f'{name} {size:.1f} GiB' for name, size in gib.items())}. Lower num_envs, "
-                "num_steps_per_env or algorithm.critic_hidden_dim, or set algorithm.kl_chains=fresh, which stores none."
+                f"num_steps_per_env or {setting('algorithm.critic_hidden_dim')}, or set "
+                f"{setting('algorithm.kl_chains', repr('fresh'))}, which stores none."
             ) from error
         self.final_actor_obs: Tensor | None = None
         self.final_critic_obs: Tensor | None = None
