@@ -9,12 +9,13 @@ from typing import Any
 import gymnasium
 import pytest
 from isaaclab.utils import to_dict  # pyright: ignore[reportMissingImports]
+from isaaclab_rl.rsl_rl.rnd_cfg import RslRlRndCfg  # pyright: ignore[reportMissingImports]
 from isaaclab_tasks.utils.parse_cfg import load_cfg_from_registry  # pyright: ignore[reportMissingImports]
 
 from trudi_rsl.algorithms import TruDiCfg
 from trudi_rsl.errors import ConfigError
 from trudi_rsl.hosts.isaaclab import PPO_KEY, TRUDI_KEY
-from trudi_rsl.hosts.isaaclab.conversion import RslRlTrudiAlgorithmCfg, alternatives
+from trudi_rsl.hosts.isaaclab.conversion import RslRlTrudiAlgorithmCfg, alternatives, convert
 from trudi_rsl.hosts.isaaclab.registration import agent_key
 from trudi_rsl.settings import SELECTORS, algorithm_of_settings, settings_from_dict
 
@@ -85,3 +86,13 @@ def test_every_task_with_a_configuration_for_ppo_has_a_valid_one_for_each_algori
             expected = to_dict(ppo.algorithm) | {"class_name": f"trudi_rsl.algorithms:{algo.upper()}"}
             assert repr(to_dict(load(task, algo).algorithm)) == repr(expected)
     assert len(refused) >= 7
+
+
+def test_a_task_with_rnd_keeps_it_as_a_plain_section_for_each_algorithm() -> None:
+    ppo = load("Isaac-Cartpole", "ppo")
+    schedule = RslRlRndCfg.StepWeightScheduleCfg(final_step=10, final_value=0.0)
+    ppo.algorithm.rnd_cfg = RslRlRndCfg(weight=0.2, weight_schedule=schedule)
+    trudi = convert("Isaac-Cartpole", ppo, "trudi")
+    for cfg in (trudi, convert("Isaac-Cartpole", trudi, "reppo"), convert("Isaac-Cartpole", trudi, "dime")):
+        assert to_dict(cfg.algorithm)["rnd_cfg"] == to_dict(ppo.algorithm.rnd_cfg)
+        settings_from_dict({name: value for name, value in to_dict(cfg.algorithm).items() if name != "class_name"})
