@@ -39,7 +39,6 @@ from trudi_rsl.evaluation.policies import load_policy
 from trudi_rsl.evaluation.samplers import GAUSSIAN_POLICIES, SamplerCfg
 from trudi_rsl.hosts.registry import SIMULATION
 from trudi_rsl.runners import OnPolicyRunner
-from trudi_rsl.tasks import find_modes
 
 TABLES = ("halfcheetah", "tasks", "ablation", "chains", "gradients", "amortised", "steps", "eps", "wallclock")
 TABLES += ("long", "cost")
@@ -157,6 +156,8 @@ def measure_mjlab(job: Job) -> Record:
 
 def measure_multimodality(job: Job) -> Record:
     """Train one run and return its behaviour with each sampler of its policy."""
+    from trudi_rsl.tasks import find_modes  # needs Gymnasium, which Playground's environment does not have
+
     with tempfile.TemporaryDirectory() as folder:
         run, seconds = train(job.command("agent.evaluation_episodes=null"), Path(folder))
         checkpoint, params = newest_checkpoint(run), load_params(run)

@@ -43,6 +43,18 @@ def test_an_unreadable_override_is_refused_with_the_form_to_write(text: str) -> 
 
 
 @pytest.mark.parametrize(
+    ("name", "meant"),
+    [
+        *((name, "agent.algorithm.kl_bound") for name in ("kl_bound", "agent.kl_bound", "algorithm.kl_bound")),
+        *((name, "env.num_envs") for name in ("num_envs", "agent.num_envs")),
+    ],
+)
+def test_a_setting_in_another_section_is_answered_with_its_full_name(name: str, meant: str) -> None:
+    with pytest.raises(ConfigError, match=f"Unknown setting '{name}'.* Did you mean '{meant}'"):
+        compose(TASK, overrides=[f"{name}=2"])
+
+
+@pytest.mark.parametrize(
     ("name", "instead"),
     [
         ("agent.algorithm.clip_param", "use agent.algorithm.kl_bound"),

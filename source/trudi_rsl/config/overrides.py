@@ -3,7 +3,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
 from hydra.core.override_parser.overrides_parser import OverridesParser
@@ -71,7 +71,9 @@ def check_names(cfg: DictConfig, overrides: Iterable[Override], opened: Sequence
                 where = ".".join(walked) or "the configuration"
                 names = [str(name) for name in node] if isinstance(node, DictConfig) else None
                 reason = f"Unknown setting {override.key_or_group!r}: no {part!r} in {where}."
-                raise ConfigError(f"{reason} {_hint(override.key_or_group, part, names)}")
+                rest = override.key_or_group.removeprefix("".join(f"{section}." for section in walked))
+                hint = _in_another_section(rest, _paths(cfg)) or _hint(override.key_or_group, part, names)
+                raise ConfigError(f"{reason} {hint}")
             node = OmegaConf.select(node, part, throw_on_missing=False)
             walked.append(part)
 
@@ -82,7 +84,9 @@ def check_section_names(overrides: Iterable[Override], known: Mapping[str, Colle
         section, _, part = override.key_or_group.rpartition(".")
         if section in known and part not in known[section]:
             reason = f"Unknown setting {override.key_or_group!r}: no {part!r} in {section}."
-            raise ConfigError(f"{reason} {_hint(override.key_or_group, part, sorted(known[section]))}")
+            paths = [f"{other}.{name}" for other, names in known.items() for name in names]
+            hint = _in_another_section(part, paths) or _hint(override.key_or_group, part, sorted(known[section]))
+            raise ConfigError(f"{reason} {hint}")
 
 
 def quoted(value: Any) -> str:
@@ -111,6 +115,20 @@ def _with_quotes(text: str) -> str:
     # of the task's constructor, text is more likely than a list; elsewhere no setting is text with commas
     is_text = value and value[0] not in "[{('\"" and ("," not in value or name.lstrip("+").startswith("env."))
     return f"{name}{equals}{quoted(value)}" if is_text else text
+
+
+def _paths(cfg: DictConfig, prefix: str = "") -> Iterator[str]:
+    """Yield the full names of all settings and sections."""
+    for name, value in cfg.items_ex(resolve=False):
+        yield f"{prefix}{name}"
+        if isinstance(value, DictConfig):
+            yield from _paths(value, f"{prefix}{name}.")
+
+
+def _in_another_section(rest: str, paths: Iterable[str]) -> str:
+    """Return which settings are meant by a name without its first sections; empty if there are none."""
+    found = [path for path in paths if path.endswith(f".{rest}")]
+    return f"Did you mean {', '.join(map(repr, found[:3]))}?" if found else ""
 
 
 def _hint(name: str, part: str, known: list[str] | None) -> str:
