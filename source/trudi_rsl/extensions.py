@@ -21,7 +21,7 @@ RND_OPTIONAL = (
 """Its other keys."""
 
 RND_RESOLVED = ("num_states", "obs_groups")
-"""Keys that RSL-RL adds to a section when it builds PPO from it."""
+"""Keys that older versions of RSL-RL add to a section when they build PPO from it."""
 
 WEIGHT_SCHEDULES = {
     "constant": (),

@@ -101,7 +101,7 @@ class PolicyGradient(PPO):
         section = cfg["algorithm"]
         if section.setdefault("symmetry_cfg", None):
             raise ConfigError(f"{cls.__name__} does not support algorithm.symmetry_cfg; leave it out or use PPO.")
-        # a copy, because RSL-RL multiplies the weight in place
+        # a copy, because older versions of RSL-RL multiply the weight in place
         section["rnd_cfg"] = checked_rnd(section.get("rnd_cfg"))
         if section["rnd_cfg"] is not None and control_period(getattr(env, "unwrapped", None)) is None:
             raise ConfigError(
