@@ -34,8 +34,8 @@ ENVS, ROUNDS = 1024, 15
 BARE, READ = "bare", "bare, read after each step"
 """Playground's step. JAX dispatches a step while it computes the one before, unless a policy reads the results."""
 OURS, ENDING = "ours", "ours, one episode ends per step"
-FIRST_ITERATION = "Learning iteration 0/"
-"""RSL-RL prints it after the first iteration, with --verbose."""
+FIRST_ITERATION = "Iteration 0/"
+"""Begins what is printed after the first iteration, with --verbose."""
 
 
 class Clock(NamedTuple):

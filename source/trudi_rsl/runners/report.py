@@ -190,7 +190,7 @@ def _block(runner: Any, iteration: Iteration, left: str) -> str:
             text = "  ".join(f"{name} {number(value)}" for name, value in values.items())
             indent = " " * 16
             wrapped = textwrap.wrap(text, 100, initial_indent=indent, subsequent_indent=indent, break_on_hyphens=False)
-            wrapped[0] = f"  {heading:<14}{wrapped[0][16:]}"
+            wrapped[0] = f"  {heading:<13} {wrapped[0][16:]}"
             lines += wrapped
     return "\n".join(lines)
 
