@@ -121,7 +121,7 @@ def test_a_kl_far_above_its_bound_is_found_in_five_iterations_and_a_falling_one_
         return examine(History(np.arange(len(path_kl)), {"path_kl": np.array(path_kl)}, SETTINGS_OF_KL))
 
     finding = found(0.11, 0.44, 0.83, 1.05, 1.27)["KL far above eps"]
-    assert "1.27 nats, 13 times eps = 0.1" in finding.what and finding.since == 3
+    assert "1.27 nats, 13 times kl_bound = 0.1" in finding.what and finding.since == 3
     assert "agent.algorithm.learning_rate=0.0001" in finding.remedy
     assert found(0.12, 1.27, 1.05, 0.83, 0.75) == {}
     assert found(1.27, 1.27) == {}

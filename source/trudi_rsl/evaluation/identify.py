@@ -103,7 +103,8 @@ def read_subjects(checkpoints: Iterable[tuple[str | None, Path]]) -> list[Subjec
         if other is not subject and subject.seed is not None:
             raise CheckpointError(
                 f"{other.checkpoint} and {subject.checkpoint} are both seed {subject.seed} of {subject.label!r} on "
-                f"{subject.task}, so they are not independent. Give one of them, or name their groups: NAME=PATH."
+                f"{subject.task}, so they are not independent. Name one of them instead of their folder, train with "
+                "another --seed, or compare them as groups: first=PATH second=PATH."
             )
     return subjects
 

@@ -31,7 +31,7 @@ class Expectation:
         if self.hours is None:
             return f"{self.algorithm}: {self.runs} runs, hours unknown: no speed is stored and none has finished"
         source = f", {self.measured} of them estimated from finished runs" if self.measured else ""
-        return f"{self.algorithm}: {self.runs} runs x {self.hours / self.runs:.3g} h = {self.hours:.3g} h{source}"
+        return f"{self.algorithm}: {self.runs} runs x {_hours(self.hours / self.runs)} = {_hours(self.hours)}{source}"
 
 
 def env_steps(job: Job) -> int | None:
@@ -72,9 +72,14 @@ def describe(experiment: Experiment, listed: Sequence[Expectation]) -> list[str]
         return []
     known = [entry.hours for entry in listed if entry.hours is not None]
     incomplete = "; those without a number come on top" if len(known) < len(listed) else ""
-    total = [f"All together: {sum(known):.3g} h, each run alone on its machine{incomplete}."] if known else []
+    total = [f"All together: {_hours(sum(known))}, each run alone on its machine{incomplete}."] if known else []
     source = [f"Steps per second: {experiment.speed_source.strip()}"] if experiment.speed and known else []
     return ["Expected hours of training:", *(f"  {entry}" for entry in listed), *total, *source]
+
+
+def _hours(hours: float) -> str:
+    """Return a duration with three digits or, from 100 h on, in whole hours."""
+    return f"{hours:,.0f} h" if hours >= 100 else f"{hours:.3g} h"
 
 
 def _from_speed(experiment: Experiment, job: Job) -> float | None:
