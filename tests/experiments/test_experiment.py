@@ -180,7 +180,7 @@ def test_each_algorithm_gets_the_samplers_that_it_supports() -> None:
         ({"variants": {"v": ["env.env_kwargs.gg=2"]}}, "no option 'gg'"),
         ({"overrides": ["agent.device=abacus"]}, "'abacus'"),
         ({"overrides": ["agent.seed=3"]}, "agent.seed cannot be overridden"),
-        ({"variants": {"v": ["agent.logger=wandb"]}}, "agent.logger cannot be overridden"),
+        ({"variants": {"v": ["agent.logger=tensorboard"]}}, "agent.logger cannot be overridden"),
         ({"seeds": [1, 2, 1]}, "one folder, Pendulum-v1_trudi_seed1: .*twice"),
         ({"algorithms": ["ppo", "ppo"]}, "one folder, Pendulum-v1_ppo_seed1: .*twice"),
         ({"variants": {"a b": [], "a-b": []}}, "Two runs would write to one folder, .*'a b' and 'a-b'"),

@@ -35,7 +35,7 @@ def test_an_unhealthy_run_exits_with_1_and_names_the_finding_its_start_and_its_r
     assert main([str(unhealthy("clipped targets").folder), str(healthy.folder)]) == 1
     out = capsys.readouterr().out
     assert "clipped_targets: 1 found in 8 iterations and 2 checkpoints.\n- clipped targets, since iteration 0: " in out
-    assert "range [-0.5, 0.5] and are clipped.\n  Widen algorithm.value_range" in out
+    assert "range [-0.5, 0.5] and are clipped.\n  Widen agent.algorithm.value_range" in out
     assert "\n\nhealthy: nothing found" in out
 
 
