@@ -131,8 +131,8 @@ def kl_far_above_bound(history: History) -> Finding | None:
     if not violated[-1] or lasts:
         return None
     return Finding(
-        f"The path KL is {path_kl[-1]:.3g} nats, {path_kl[-1] / bound:.0f} times kl_bound = {bound:g}: updates lead far "
-        "out of the trust region.",
+        f"The path KL is {path_kl[-1]:.3g} nats, {path_kl[-1] / bound:.0f} times kl_bound = {bound:g}: updates lead "
+        "far out of the trust region.",
         f"{_smaller_steps(history)} If the multiplier lambda is still growing, watch whether path_kl falls.",
         since,
     )
