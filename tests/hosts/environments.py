@@ -74,7 +74,13 @@ HOSTS = {
             "isaaclab",
             "3.0.",
             "isaaclab-3.0.txt",
-            longest=("test_rough_g1.py", "test_algorithms.py", "test_documentation.py", "test_paper_tasks.py"),
+            longest=(
+                "test_documentation.py",
+                "test_rough_g1.py",
+                "test_own_project.py",
+                "test_algorithms.py",
+                "test_paper_tasks.py",
+            ),
         ),
     )
 }
