@@ -16,6 +16,8 @@ from typing import Any
 
 import pytest
 
+pytestmark = pytest.mark.slow
+
 ROOT = Path(__file__).parents[2]
 LEARNER = [
     *("TruDi, captured", "TruDi, adjoint, captured", "TruDi, fresh chains", "REPPO, captured", "DIME, captured"),
