@@ -82,7 +82,7 @@ def test_terminated_rows_get_the_reward_only(final: bool) -> None:
     targets = compute(model, buffer)
     assert targets[RESET_ROW, ENV] == buffer.rewards[RESET_ROW, ENV]
     assert buffer.target_valid.all()
-    # the next features are those of the reset state unless the host told the final observation
+    # the next features are those of the reset state unless the host provides the final observation
     assert buffer.features_valid[RESET_ROW, ENV].item() == final
     assert buffer.features_valid.sum() == buffer.features_valid.numel() - (not final)
 

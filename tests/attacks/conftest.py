@@ -25,7 +25,7 @@ def checkpoint(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="session")
 def ppo_checkpoint(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A checkpoint of PPO that tells its policy."""
+    """A checkpoint of PPO that names its policy."""
     path = tmp_path_factory.mktemp("ppo") / "model_0.pt"
     OnPolicyRunner(DriftEnv(), ppo_cfg(), log_dir=None, device="cpu").save(str(path))
     return path

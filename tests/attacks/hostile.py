@@ -84,8 +84,8 @@ def write_onnx(path: Path, size: int = 3, location: str | None = None, **metadat
     node = helper.make_node("Add", ["obs", "w"], ["actions"])
     graph = helper.make_graph([node], "policy", values[:1], values[1:], [weights])
     model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 18)], ir_version=9)
-    told = {"obs_dims": {"policy": size}} | metadata
-    helper.set_model_props(model, {k: v if isinstance(v, str) else json.dumps(v) for k, v in told.items()})
+    stated = {"obs_dims": {"policy": size}} | metadata
+    helper.set_model_props(model, {k: v if isinstance(v, str) else json.dumps(v) for k, v in stated.items()})
     path.write_bytes(model.SerializeToString())
     return path
 

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: BSD-3-Clause
-"""An exported policy from somebody else is refused where it reaches beyond its file or tells absurd numbers."""
+"""An exported policy from somebody else is refused where it reaches beyond its file or states absurd numbers."""
 
 from __future__ import annotations
 
@@ -79,10 +79,10 @@ def test_absurd_metadata_is_refused_before_a_robot_moves(tmp_path: Path, entries
     assert message[0].startswith("The file's metadata ")
 
 
-@pytest.mark.parametrize("told", ["soon", "[0.02]", "-1", "NaN", "9" * 5000, "[" * 100_000])
-def test_an_absurd_control_period_is_not_measured_against(tmp_path: Path, told: str) -> None:
+@pytest.mark.parametrize("stated", ["soon", "[0.02]", "-1", "NaN", "9" * 5000, "[" * 100_000])
+def test_an_absurd_control_period_is_not_measured_against(tmp_path: Path, stated: str) -> None:
     with refused(ExportError) as message:
-        measure([write_onnx(tmp_path / "policy.onnx", control_period_s=told)], 100)
+        measure([write_onnx(tmp_path / "policy.onnx", control_period_s=stated)], 100)
     assert "control" in message[0]
 
 

@@ -41,7 +41,7 @@ def read(path: Path) -> Any:
 
 
 PLACES = st.one_of(st.floats(0.0, 1.0, exclude_max=True), st.integers(0, 400), st.integers(-1500, -1))
-"""Anywhere, near the begin or near the end, where archives tell what they hold."""
+"""Anywhere, near the begin or near the end, where archives list what they hold."""
 DAMAGES = st.tuples(
     st.sampled_from(["cut", "bits", "splice", "hole"]),
     st.lists(st.tuples(PLACES, st.integers(0, 7)), min_size=2, max_size=6),

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: BSD-3-Clause
-"""Whatever an ONNX file tells or is made of, its policy acts with finite numbers or is refused."""
+"""Whatever an ONNX file says or is made of, its policy acts with finite numbers or is refused."""
 
 from __future__ import annotations
 

@@ -94,7 +94,7 @@ def test_with_one_denoising_step_the_update_is_ppos_on_the_same_gaussian(setting
         )
     ppo = PPO(twin, critic, storage, num_mini_batches=3, **settings)  # type: ignore[arg-type]
 
-    # at the old parameters the KL is 0 or a rounding error, which RSL-RL's adaptive learning rate tells apart
+    # at the old parameters the KL is 0 or a rounding error, which RSL-RL's adaptive learning rate distinguishes
     for model in (dppo.actor, twin.model):
         perturbed(model, 0.03)  # type: ignore[arg-type]
     before = state(dppo)
