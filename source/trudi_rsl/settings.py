@@ -97,7 +97,7 @@ class LearnerCfg:
     """Consecutive iterations with an update skipped for NaN or infinity after which training stops, at least 1."""
     compile: CompileMode = "auto"
     """Compile with inductor (`default`), also replay updates as CUDA graphs (`cudagraphs`), or neither (`off`). `auto`
-    takes `cudagraphs` on CUDA, else `default`, and, but for RSL-RL's runner, `off` for trainings that do not repay it."""
+    takes `cudagraphs` on CUDA, else `default`, and, but for RSL-RL's runner, `off` for trainings too short for it."""
     precision: Precision = "auto"
     """Matrix products of the networks: float32, TF32 or bfloat16; `auto` takes TF32 on GPUs that have it, else float32.
     Chains, log-probs, path KLs, targets and the optimisers' state are always float32."""
