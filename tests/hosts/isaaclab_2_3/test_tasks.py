@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: BSD-3-Clause
-"""Every task of Isaac Lab 2.3 gets a TruDi configuration by one import line."""
+"""Every task of Isaac Lab 2.3 with feed-forward networks gets a TruDi configuration by one import line."""
 
 from __future__ import annotations
 
@@ -30,8 +30,15 @@ def test_exactly_the_tasks_with_a_configuration_for_rsl_rl_have_one_for_trudi() 
 
 
 @pytest.mark.parametrize("task", WITH_PPO)
-def test_the_tasks_configuration_is_one_that_trudi_and_rsl_rl_take(task: str) -> None:
-    ppo, trudi = (load_cfg_from_registry(task, key) for key in (PPO_KEY, TRUDI_KEY))
+def test_the_tasks_configuration_is_one_that_trudi_and_rsl_rl_take_or_refused_with_the_reason(task: str) -> None:
+    ppo = load_cfg_from_registry(task, PPO_KEY)
+    # the only tasks with recurrent networks
+    assert (ppo.policy.class_name == "ActorCriticRecurrent") == task.startswith("Isaac-Deploy-GearAssembly")
+    if ppo.policy.class_name == "ActorCriticRecurrent":
+        with pytest.raises(ConfigError, match=r"recurrent network \(ActorCriticRecurrent\)"):
+            load_cfg_from_registry(task, TRUDI_KEY)
+        return
+    trudi = load_cfg_from_registry(task, TRUDI_KEY)
     values = trudi.to_dict()
     settings = TruDiCfg.from_dict(values["algorithm"])
     assert settings.gamma == task_preset(task, "isaaclab")["agent"]["algorithm"].get("gamma", ppo.algorithm.gamma)
