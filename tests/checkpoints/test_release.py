@@ -20,6 +20,8 @@ from trudi_rsl.evaluation.identify import load_run_settings, read_subject
 from trudi_rsl.hosts.registry import make_env
 from trudi_rsl.runners import OnPolicyRunner
 
+pytestmark = pytest.mark.slow
+
 
 @pytest.fixture(scope="module")
 def trudi_checkpoint(tmp_path_factory: pytest.TempPathFactory) -> Path:

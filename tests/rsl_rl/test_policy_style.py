@@ -49,7 +49,7 @@ def test_the_plain_name_takes_the_configured_bounds_and_is_refused_without_them(
     runner = runner_of({"class_name": "DiffusionActorCritic"}, tmp_path, action_bounds=[-2.0, 4.0])
     runner.learn(1)
     assert algorithm(runner).get_policy().action_scale.tolist() == [3.0]
-    with pytest.raises(ConfigError, match=r"DiffusionActorCritic\.for_env\(self\.env\).*action_bounds=\[-1\.0,1\.0\]"):
+    with pytest.raises(ConfigError, match=r"for_env\(self\.env\).*.action_bounds.\] = \[-1\.0, 1\.0\]"):
         runner_of({"class_name": "DiffusionActorCritic"}, tmp_path)
 
 
