@@ -11,6 +11,7 @@ from trudi_rsl.config.ppo_conversion import trudi_settings
 from trudi_rsl.config.unsupported import refuse_unsupported
 from trudi_rsl.errors import ConfigError, settings_as_overrides
 from trudi_rsl.rsl_rl_compat.version import POLICY_STYLE
+from trudi_rsl.settings import TruDiCfg
 
 MLP = {"class_name": "MLPModel", "hidden_dims": [8], "rnn_type": None, "cnn_cfg": None}
 RND = {"weight": 0.1, "num_outputs": 1, "predictor_hidden_dims": [-1], "target_hidden_dims": [-1]}
@@ -50,12 +51,22 @@ def test_the_refusal_names_the_setting_in_the_grammar_of_its_user() -> None:
         refuse_unsupported(section)
 
 
-def test_networks_on_vectors_of_every_host_and_symmetry_that_only_logs_pass() -> None:
-    for name in ("MLPModel", "rsl_rl.models:MLPModel", "rsl_rl.models.MLPModel", None):
-        refuse_unsupported({"actor": MLP | {"class_name": name}, "critic": {"hidden_dims": [8]}, "policy": None})
-    for name in ("ActorCritic", "DiffusionActorCritic.for_env(self.env)"):
-        refuse_unsupported({"policy": {"class_name": name}})
-    refuse_unsupported({"algorithm": {"symmetry_cfg": {"use_data_augmentation": False}, "rnd_cfg": None}})
+@pytest.mark.parametrize(
+    "part",
+    [
+        *(
+            {"actor": MLP | {"class_name": name}, "critic": {"hidden_dims": [8]}, "policy": None}
+            for name in ("MLPModel", "rsl_rl.models:MLPModel", "rsl_rl.models.MLPModel", None)
+        ),
+        *({"policy": {"class_name": name}} for name in ("ActorCritic", "DiffusionActorCritic.for_env(self.env)")),
+        {"algorithm": {"symmetry_cfg": {"use_data_augmentation": False}, "rnd_cfg": None}},
+    ],
+    ids=lambda part: str(part)[:60],
+)
+def test_networks_on_vectors_of_every_host_and_symmetry_that_only_logs_are_converted(part: dict[str, Any]) -> None:
+    converted = trudi_settings("Task-v0", {"num_steps_per_env": 100, "max_iterations": 10, **part}, "isaaclab")
+    assert (converted["num_steps_per_env"], converted["max_iterations"]) == (100, 10)
+    assert converted["algorithm"].keys() == TruDiCfg().to_dict().keys()
 
 
 @pytest.mark.skipif(POLICY_STYLE, reason="RSL-RL 3 has its extensions in the runner")

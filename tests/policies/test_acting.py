@@ -130,6 +130,16 @@ def test_normalisers_learn_each_observation_once_and_only_in_training_mode(asymm
         assert encoder(steps[0]).abs().max() < 10.0
 
 
+def test_statistics_are_updated_in_place_because_captured_graphs_read_them_at_their_addresses() -> None:
+    model = actor_critic(True).train()
+    buffers = [*model.actor_obs.named_buffers(), *model.critic_obs.named_buffers()]
+    addresses, before = [b.data_ptr() for _, b in buffers], [b.clone() for _, b in buffers]
+    model.update_normalization(observations(50))
+    after = [*model.actor_obs.named_buffers(), *model.critic_obs.named_buffers()]
+    assert [b.data_ptr() for _, b in after] == addresses
+    assert not any(torch.equal(new, old) for (_, new), old in zip(after, before, strict=True))
+
+
 def test_the_normaliser_survives_non_finite_rows() -> None:
     model, obs = actor_critic().train(), observations(20)
     obs["policy"][3, 1] = float("inf")

@@ -20,7 +20,7 @@ from torch import Tensor
 from trudi_rsl.algorithms.nonfinite import filter_nonfinite
 from trudi_rsl.distributed import all_reduce_mean
 from trudi_rsl.environments.description import control_period
-from trudi_rsl.errors import CheckpointError
+from trudi_rsl.errors import CheckpointError, setting
 from trudi_rsl.rsl_rl_compat.extensions import build_rnd, rnd_loss
 from trudi_rsl.rsl_rl_compat.version import NORMALIZES_IN_UPDATE
 
@@ -104,8 +104,9 @@ class Curiosity:
         """
         if STATE not in checkpoint:
             raise CheckpointError(
-                "The checkpoint is of a training without RND. Leave algorithm.rnd_cfg out to continue it, or load its "
-                'networks alone, with load_cfg={"actor": True, "critic": True}.'
+                "The checkpoint is of a training without RND. To continue it, leave "
+                f"{setting('algorithm.rnd_cfg')} out, or load its networks alone, with "
+                'load_cfg={"actor": True, "critic": True}.'
             )
         self.rnd.load_state_dict(checkpoint[STATE], strict=strict)
         self.optimizer.load_state_dict(checkpoint[OPTIMIZER])
