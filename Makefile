@@ -56,7 +56,7 @@ benchmark: $(STAMP)  ## Measure what docs/results.md shows (hours; continues whe
 	$(PY) benchmarks/report.py
 
 test: lint  ## Lint, then the tests: the core, RSL-RL's contract on other versions of rsl-rl-lib, the hosts
-	$(PY) -m pytest -n $(PYTEST_WORKERS) --dist loadgroup --durations 15
+	$(PY) -m pytest -n $(PYTEST_WORKERS) --dist loadfile --durations 15
 	$(PY) -m nox --session core
 	$(PY) -m nox --session dm_control
 	$(PY) -m nox --session hosts
@@ -65,11 +65,11 @@ test-hosts: $(STAMP)  ## The tests with real Isaac Lab and mjlab, each in an env
 	$(PY) -m nox --session hosts
 
 test-nightly: $(STAMP)  ## All tests, also those that repeat a claim on further tasks, algorithms and versions
-	$(PY) -m pytest -n $(PYTEST_WORKERS) --dist loadgroup --nightly
+	$(PY) -m pytest -n $(PYTEST_WORKERS) --dist loadfile --nightly
 	$(PY) -m nox --session core hosts -- --nightly
 
 test-fast: $(STAMP)  ## The tests that take seconds
-	$(PY) -m pytest -n $(PYTEST_WORKERS) --dist loadgroup -m "not slow"
+	$(PY) -m pytest -n $(PYTEST_WORKERS) --dist loadfile -m "not slow"
 
 lint: $(STAMP)  ## ruff, pyright, import-linter and hadolint
 	$(VENV)/bin/hadolint docker/*.Dockerfile

@@ -43,25 +43,6 @@ def float64() -> Iterator[None]:
     torch.set_default_dtype(before)
 
 
-@pytest.hookimpl(tryfirst=True)
-def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Let tests that share a fixture run in one worker, which makes it once (``--dist loadgroup``).
-
-    A fixture of a module keeps the tests of its file together, one of the session those of the folder that defines it.
-    """
-    for item in items:
-        if item.get_closest_marker("xdist_group") is None and (group := _shared_by(item)) is not None:
-            item.add_marker(pytest.mark.xdist_group(group))
-
-
-def _shared_by(item: pytest.Item) -> str | None:
-    """Return the file or folder whose tests share a fixture with ``item``, None if it shares none."""
-    known = getattr(item, "_fixtureinfo").name2fixturedefs  # noqa: B009
-    shared = [d for definitions in known.values() for d in definitions if d.baseid and d.scope in ("module", "session")]
-    folders = [d.baseid for d in shared if d.scope == "session" and not d.baseid.endswith(".py")]
-    return min(folders, default=item.location[0] if shared else None, key=len)
-
-
 def pytest_runtest_setup(item: pytest.Item) -> None:
     """Skip tests marked `cuda` on a machine without a CUDA device, and those marked `nightly` without the flag."""
     if item.get_closest_marker("nightly") and not item.config.getoption("--nightly"):

@@ -18,9 +18,6 @@ from trudi_rsl.algorithms.objectives import ActorTerms
 from trudi_rsl.errors import ConfigError
 from trudi_rsl.storage import Minibatch
 
-# in one worker, as others would compile the same code once more
-pytestmark = pytest.mark.xdist_group("compiled")
-
 UPDATES = 10
 # Sums are taken in another order, and Adam's first steps turn the sign of a tiny gradient into a step of full length.
 CLOSE: dict[str, Any] = {"rtol": 2e-3, "atol": 2e-5}

@@ -14,6 +14,8 @@ from tests.scripts.running import ScriptHere, assert_pictures, table_rows
 
 FEW = ("--episodes", "2", "env.max_episode_steps=4")
 
+pytestmark = pytest.mark.slow
+
 
 @pytest.fixture(scope="module")
 def project(tmp_path_factory: pytest.TempPathFactory) -> Path:
@@ -32,7 +34,6 @@ def evaluate(project: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.Capt
     return ScriptHere("evaluate.py", project, monkeypatch, capsys)
 
 
-@pytest.mark.slow
 def test_runs_become_files_tables_and_pictures(evaluate: ScriptHere, project: Path) -> None:
     output = evaluate("runs/*/*", "--sampler", "sde", "ode", "--score_scale", "0.5", "1", "--output", "out", *FEW)
     groups = [("ppo", "SDE"), ("ppo", "ODE"), ("trudi", "SDE"), ("trudi", "ODE c=0.5"), ("trudi", "ODE")]

@@ -32,7 +32,10 @@ from trudi_rsl.experiments.sweep import missing
 from trudi_rsl.hosts.registry import SIMULATION
 from trudi_rsl.rsl_rl_compat.version import PPO_MODELS
 
-pytestmark = pytest.mark.skipif(not PPO_MODELS, reason="the settings of PPO are written for RSL-RL 5")
+pytestmark = [
+    pytest.mark.slow,
+    pytest.mark.skipif(not PPO_MODELS, reason="the settings of PPO are written for RSL-RL 5"),
+]
 
 TASK = "tests.hosts.gymnasium_tasks:trudi-tests/Clock-v0"
 EXPERIMENT = {
@@ -161,7 +164,6 @@ def test_a_dry_run_lists_the_commands_and_runs_nothing(project: Path, capsys: py
     assert files(project) == before
 
 
-@pytest.mark.slow
 def test_a_failing_run_is_reported_and_the_others_go_on(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -181,7 +183,6 @@ def test_a_failing_run_is_reported_and_the_others_go_on(
     assert "another process is writing to" in capsys.readouterr().err
 
 
-@pytest.mark.slow
 def test_an_interrupted_sweep_ends_its_runs(tmp_path: Path) -> None:
     long = EXPERIMENT | {"seeds": [1], "variants": {"long": ["agent.max_iterations=100000"]}}
     (tmp_path / "clocks.yaml").write_text(yaml.safe_dump(long))
@@ -202,7 +203,6 @@ def test_an_interrupted_sweep_ends_its_runs(tmp_path: Path) -> None:
         pass
 
 
-@pytest.mark.slow
 def test_missing_evaluations_are_run_without_training(project: Path) -> None:
     pytest.importorskip("submitit")
     before = attempts(project)
