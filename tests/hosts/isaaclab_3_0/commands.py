@@ -77,7 +77,11 @@ def script(name: str, *args: str | Path, folder: Path, until: Path | None = None
 
 
 def run(*command: str | Path, folder: Path, until: Path | None = None) -> Done:
-    """Run a command in ``folder``; some seconds after the file ``until`` appears, interrupt it as by Ctrl-C."""
+    """Run a command in ``folder``; some seconds after the file ``until`` appears, interrupt it as by Ctrl-C.
+
+    The output of an interrupted command ends before the interrupt: where that strikes is chance, and in a destructor
+    Python prints a traceback.
+    """
     output = folder / "output.txt"
     with output.open("w") as file:
         environ = os.environ | {"COLUMNS": "200"}  # wide enough for the messages in rich's tables
@@ -85,11 +89,12 @@ def run(*command: str | Path, folder: Path, until: Path | None = None) -> Done:
         try:
             if until is not None:
                 _wait_for(until, process)
+                before_interrupt = output.read_text()
                 _interrupt(process)
             process.wait(TIMEOUT)
         finally:
             process.kill()
-    return Done(process.returncode, output.read_text(), folder)
+    return Done(process.returncode, output.read_text() if until is None else before_interrupt, folder)
 
 
 def _interrupt(process: subprocess.Popen) -> None:
