@@ -24,6 +24,7 @@ from trudi_rsl.algorithms.curiosity import Curiosity
 from trudi_rsl.algorithms.learner import Learner
 from trudi_rsl.algorithms.metrics import reduce_metrics, reduce_minibatches, rollout_metrics
 from trudi_rsl.algorithms.nonfinite import UpdateGuard, filter_nonfinite
+from trudi_rsl.algorithms.symmetry import Symmetry
 from trudi_rsl.algorithms.targets import compute_targets, initial_range, widened_range
 from trudi_rsl.algorithms.trust_region import raise_if_replay_differs, step_sizes_of
 from trudi_rsl.checkpoints.format import (
@@ -70,6 +71,7 @@ class TruDi:
         multi_gpu_cfg: RSL-RL's distributed settings, None on one device.
         num_updates: Number of minibatch updates of the training, infinite if unknown.
         curiosity: RSL-RL's random network distillation, whose rewards are added to the environment's; None for none.
+        symmetry: RSL-RL's symmetry augmentation and mirror loss; None for none.
     """
 
     algorithm: ClassVar[LearnerAlgorithm | None] = None
@@ -88,13 +90,14 @@ class TruDi:
         multi_gpu_cfg: dict[str, Any] | None = None,
         num_updates: float = math.inf,
         curiosity: Curiosity | None = None,
+        symmetry: Symmetry | None = None,
     ) -> None:
         self.cfg, self.spec, self.env, self.device, self.storage = cfg, spec, env, device, storage
         self.actor_critic = actor_critic.to(device)
-        self.curiosity, self.rnd = curiosity, cast(Any, curiosity.rnd if curiosity else None)
+        self.curiosity, self.symmetry, self.rnd = curiosity, symmetry, cast(Any, curiosity.rnd if curiosity else None)
         accelerator = Accelerator(cfg.compile, device, num_updates)
         world_size = multi_gpu_cfg["world_size"] if multi_gpu_cfg else 1
-        self.learner = Learner(actor_critic, cfg, world_size, accelerator)
+        self.learner = Learner(actor_critic, cfg, world_size, accelerator, symmetry.terms if symmetry else None)
         self._sample = accelerator.compile("sampling", self._sampled)
         self._decisions = accelerator.capture("sampling", self._decisions_at, copies=False)
         self._update_statistics: Callable[..., None] = actor_critic.update_statistics
@@ -148,9 +151,13 @@ class TruDi:
         raw = self.actor_critic.raw_observations(obs)
         if self.actor_critic.training:
             self._update_statistics(*raw)
-        if self.curiosity is not None:
-            self.curiosity.observe(obs, self.storage.step)
+        self._show_extensions(obs)
         return self.actor_critic.to_simulator(self._decide(*raw))
+
+    def _show_extensions(self, obs: TensorDict) -> None:
+        for extension in (self.curiosity, self.symmetry):
+            if extension is not None:
+                extension.observe(obs, self.storage.step)
 
     @torch.no_grad()
     def _decide(self, *raw: Tensor) -> Tensor:
@@ -192,6 +199,8 @@ class TruDi:
             raw = model.actor_obs.concatenate(final_obs).to(self.device)
             raw_critic = model.critic_obs.concatenate(final_obs).to(self.device) if model.asymmetric else raw
             self.storage.add_final_obs(raw, raw_critic)
+            if self.symmetry is not None:
+                self.symmetry.observe_final(final_obs, self.storage.step)
         rewards = rewards.reshape(-1)
         if self.curiosity is not None:
             self.intrinsic_rewards = self.curiosity.intrinsic_rewards(obs)
@@ -208,6 +217,7 @@ class TruDi:
             NonFiniteError: See :meth:`UpdateGuard.filter_rollout`; names environment and step.
             RuntimeError: On the first call, if replaying the policy's decisions does not reproduce them.
         """
+        self._show_extensions(obs)
         self._decide(*self.actor_critic.raw_observations(obs))
         self._can_learn, self._nonfinite_envs = self.guard.filter_rollout(self.storage, self.env, self.save)
         if torch.distributed.is_initialized():
@@ -224,7 +234,8 @@ class TruDi:
             critic.zero_code.data.copy_(hl_gauss.encode(torch.zeros_like(hl_gauss.vmin)))
             self._value_range_chosen = True
         with network_precision(self.cfg.precision, self.storage.device.type):
-            compute_targets(self.actor_critic, self.storage, self.learner.alpha, self.cfg.gamma, self.cfg.lam)
+            discounts = self.cfg.gamma, self.cfg.lam
+            compute_targets(self.actor_critic, self.storage, self.learner.alpha, *discounts, self.symmetry)
         if self.cfg.value_range == "auto":
             targets, valid = self.storage.targets, self.storage.target_valid
             self._widen(*widened_range(hl_gauss.vmin, hl_gauss.vmax, targets, valid))
@@ -280,6 +291,8 @@ class TruDi:
         if self.curiosity is not None:
             self.curiosity.end_update()
         metrics |= reduce_minibatches(collected)
+        if self.symmetry is not None and self.symmetry.only_logs:
+            metrics["symmetry"] = self.symmetry.error(storage, batches[-1])
         metrics["entropy_per_dim"] = metrics.pop("entropy") / model.num_actions
         metrics["alpha"] = self.learner.alpha
         if isinstance(self.cfg, TrustRegionCfg):
@@ -288,7 +301,8 @@ class TruDi:
         return reduce_metrics(metrics) | {"entropy_target_per_dim": self.cfg.entropy_target_per_dim}
 
     def _learn_from(self, rows: BatchRows, old_steps: Tensor | None) -> dict[str, Tensor]:
-        return self.learner.update(self.storage.minibatch(rows), old_steps)
+        images = () if self.symmetry is None else (self.symmetry.images(rows),)
+        return self.learner.update(self.storage.minibatch(rows), old_steps, *images)
 
     def _start_rollout(self) -> None:
         self.storage.clear()
