@@ -3,12 +3,13 @@
 
 import dataclasses
 import shutil
+from functools import cache
 from pathlib import Path
 from typing import Any
 
 import pytest
 import yaml
-from omegaconf import OmegaConf
+from omegaconf import DictConfig, OmegaConf
 
 from trudi_rsl.config import compose, task_preset
 from trudi_rsl.config.presets import CONFIG_DIR, available, preset_of
@@ -29,6 +30,14 @@ PRESETS = [
     for preset in presets
     if host not in LAID_OVER_A_HOSTS_OWN
 ]
+
+
+@cache
+def compose_preset(host: str, algo: str, preset: str) -> DictConfig:
+    """Compose a preset once for all tests that read it."""
+    return compose("SomeTask-v0", algo, [f"preset={preset}"], host=HOSTS[host])
+
+
 needs_ppo = pytest.mark.skipif(not PPO_MODELS, reason="the settings of PPO are written for RSL-RL 5")
 
 
@@ -38,7 +47,7 @@ def test_every_preset_composes_and_holds_possible_values(host: str, algo: str, p
         with pytest.raises(ConfigError, match=rf"{algo.upper()} here are written for rsl-rl-lib 5; installed is [34]"):
             compose("SomeTask-v0", algo, [f"preset={preset}"], host=HOSTS[host])
         return
-    cfg = compose("SomeTask-v0", algo, [f"preset={preset}"], host=HOSTS[host])
+    cfg = compose_preset(host, algo, preset)
     assert not OmegaConf.missing_keys(cfg)
     batch = cfg.env.num_envs * cfg.agent.num_steps_per_env / cfg.agent.algorithm.num_mini_batches
     assert batch == int(batch), "transitions are dropped"
@@ -150,8 +159,7 @@ def test_runs_of_different_algorithms_lie_apart() -> None:
 @pytest.mark.parametrize(("host", "preset"), [(host, preset) for host, algo, preset in PRESETS if algo == "trudi"])
 @pytest.mark.parametrize("algo", ["reppo", "dime"])
 def test_trudis_relatives_have_the_tasks_preset_but_for_actor_or_constraint(algo: str, host: str, preset: str) -> None:
-    names, settings = ("trudi", algo), HOSTS[host]
-    trudi, relative = (compose("SomeTask-v0", name, [f"preset={preset}"], host=settings) for name in names)
+    trudi, relative = (compose_preset(host, name, preset) for name in ("trudi", algo))
     cls = SETTINGS[algo]  # type: ignore[index]
     own = cls().to_dict()
     assert set(relative.agent.algorithm) == {"class_name", *own}

@@ -63,6 +63,7 @@ def test_all_missing_packages_and_the_command_that_installs_them_are_named_in_on
     assert "needs rich, onnx, onnxscript, not installed" in line and line.endswith(packages.how_to_install())
 
 
+@pytest.mark.slow
 def test_flags_reach_the_export(
     checkpoint: Path, actor_critic: DiffusionActorCritic, obs: TensorDict, raw: Tensor, tmp_path: Path,
     capsys: pytest.CaptureFixture[str],
