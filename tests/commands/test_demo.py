@@ -76,5 +76,5 @@ def test_missing_packages_are_named_before_anything_is_written(
 def test_a_resume_of_the_demo_says_that_it_is_no_file_to_resume(capsys: pytest.CaptureFixture[str]) -> None:
     assert program.run("demo", ["--episodes", "1"]) == 0
     task = ["--task", "PlanarObstacle-v0", "--device", "cpu"]
-    assert program.run("train", [*task, "--resume", "--checkpoint", "logs/demo/planar_obstacle"]) == 1
+    assert program.run("train", [*task, "--resume", "--checkpoint", "logs/demo/planar_obstacle"]) == 2
     assert "is a released policy" in capsys.readouterr().err

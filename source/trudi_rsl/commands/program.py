@@ -70,8 +70,8 @@ def usage() -> str:
 def run(name: str, argv: Sequence[str]) -> int:
     """Run one subcommand and return its exit code.
 
-    0 after success, 2 for arguments and settings that cannot work, 130 after Ctrl-C, and 1 for other problems that a
-    user can solve, each with one line on stderr. A subcommand may return codes of its own.
+    0 after success, 2 if the arguments cannot work, 1 if something else fails that a user can solve, each with one line
+    on stderr, and 130 after Ctrl-C. A subcommand may return codes of its own.
     """
     for stream in (sys.stdout, sys.stderr):
         if isinstance(stream, io.TextIOWrapper):  # a terminal or pipe of ASCII shows other letters as question marks

@@ -31,7 +31,7 @@ def parse(argv: Sequence[str]) -> argparse.Namespace:
     parser = Parser(__doc__, "sweep")
     parser.add_argument("experiment", help="a YAML file, or the name of one in configs/experiment")
     parser.add_argument("overrides", nargs="*", metavar="name=value", help="settings of all runs")
-    parser.add_argument("--algorithms", nargs="+", help="replaces the file's list")
+    parser.add_argument("--algorithms", nargs="+", type=str.lower, help="replaces the file's list")
     parser.add_argument("--tasks", nargs="+", help="replaces the file's list")
     parser.add_argument("--seeds", nargs="+", type=int, help="replaces the file's list")
     parser.add_argument("--name", help="folder of the runs below logs/rsl_rl (default: the file's name)")

@@ -136,8 +136,9 @@ def _not_importable(task: str, error: Exception) -> ImportError:
 
 
 def _not_registered(task: str, error: Exception) -> ConfigError:
+    reason = str(error).partition(" Did you mean")[0].rstrip(".")  # Gymnasium's guess ignores versions
     return ConfigError(
-        f"Gymnasium cannot make task {task!r}: {error} {nearest(task, latest_ids(), at_most=30)} "
+        f"Gymnasium cannot make task {task!r}: {reason}. {nearest(task, latest_ids(), at_most=30)} "
         "A task of another package is named 'module:Env-v0'."
     )
 
