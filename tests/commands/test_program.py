@@ -6,6 +6,7 @@ from __future__ import annotations
 import importlib
 import json
 import os
+import re
 import subprocess
 import sys
 import zipfile
@@ -19,7 +20,7 @@ from trudi_rsl.errors import CheckpointError, ConfigError
 
 ROOT = Path(__file__).resolve().parents[2]
 SOURCE = ROOT / "source"
-NEEDED = {"train": ["--task", "Hopper-v5"], "play": ["--task", "Hopper-v5"], "tasks": [], "demo": []}
+NEEDED = {"train": ["--task", "Hopper-v5"], "play": ["--task", "Hopper-v5"], "tasks": [], "demo": [], "docs": []}
 
 HOPPER = ["train", "--task", "Hopper-v5"]
 G1 = ["train", "--task", "Mjlab-Velocity-Flat-Unitree-G1"]
@@ -45,7 +46,9 @@ WRONG: dict[str, list[list[str]]] = {
             ["play", RUN],
         )
     ],
-    "'few'": [[*start, "env.num_envs=few"] for start in (HOPPER, ["play", "--checkpoint", RUN], ["evaluate", RUN])],
+    "must be an integer; got few": [
+        [*start, "env.num_envs=few"] for start in (HOPPER, ["play", "--checkpoint", RUN], ["evaluate", RUN])
+    ],
     "'clip_param'": [[*HOPPER, "--algo", algo, "agent.algorithm.clip_parm=1"] for algo in ("ppo", "fpo")],
     "'hidden_dims'": [[*HOPPER, "--algo", "dppo", "agent.actor.hiden_dims=[8]"]],
     "'trudi'": [[*start, "--algo", "trudy"] for start in (HOPPER, G1)],
@@ -133,6 +136,19 @@ def test_every_subcommand_describes_itself_and_its_flags(capsys: pytest.CaptureF
             importlib.import_module(f"trudi_rsl.commands.{name}").main(["--help"])
         assert capsys.readouterr().out.startswith(f"usage: trudi {name} ")
     assert max(map(len, listed.splitlines())) <= 80
+
+
+def test_every_page_is_listed_and_printed_also_those_that_messages_name(capsys: pytest.CaptureFixture[str]) -> None:
+    assert program.main(["docs"]) == 0
+    listed = [line.split()[0] for line in capsys.readouterr().out.splitlines()]
+    assert set(listed) == {p.relative_to(ROOT / "docs").as_posix()[:-3] for p in (ROOT / "docs").rglob("*.md")}
+    sources = "".join(file.read_text() for file in SOURCE.rglob("*.py"))
+    assert set(re.findall(r"trudi docs (\w+)", sources)) <= set(listed)
+    for name in ("log", "docs/log.md"):
+        assert program.main(["docs", name]) == 0
+        assert capsys.readouterr().out.rstrip() == (ROOT / "docs" / "log.md").read_text().rstrip()
+    assert program.main(["docs", "logg"]) == 2
+    assert "'log'" in capsys.readouterr().err
 
 
 def test_an_unknown_subcommand_gets_the_nearest(capsys: pytest.CaptureFixture[str]) -> None:

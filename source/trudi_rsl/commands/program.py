@@ -26,6 +26,7 @@ COMMANDS = {
     "sweep": "train and evaluate all runs of an experiment file",
     "modes": "count which of several good behaviours policies show",
     "chains": "draw the denoising chains of a policy",
+    "docs": "list the pages of the documentation, or print one",
 }
 """Subcommands, each the name of a module beside this one, and what they do."""
 
