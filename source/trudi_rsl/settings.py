@@ -8,10 +8,9 @@ algorithm in an RSL-RL ``algorithm`` section (:func:`settings_from_dict`); withi
 from __future__ import annotations
 
 import dataclasses
-import math
+import logging
 import typing
-import warnings
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, ClassVar, Literal, Self
 
@@ -19,6 +18,9 @@ from trudi_rsl.errors import ConfigError, nearest
 from trudi_rsl.extensions import checked_rnd, checked_symmetry
 from trudi_rsl.plain_values import is_finite, yaml_hint
 from trudi_rsl.ppo_fields import describe_ignored, without_effect
+from trudi_rsl.setting_ranges import ALLOWED
+
+logger = logging.getLogger(__name__)
 
 Actor = Literal["diffusion", "gaussian"]
 Constraint = Literal["path_kl", "none"]
@@ -28,8 +30,6 @@ Precision = Literal["auto", "fp32", "tf32", "bf16"]
 LearnerAlgorithm = Literal["trudi", "reppo", "dime"]
 """Names of the learner's algorithms as ``--algo`` takes them."""
 
-MAX_ENTROPY_PER_DIM = math.log(2.0)
-"""Entropy of the uniform distribution on [-1, 1], the largest that any distribution on it can have."""
 
 SELECTORS = ("actor", "constraint")
 """Keys of an ``algorithm`` section that select the algorithm."""
@@ -105,8 +105,8 @@ class LearnerCfg:
             hint = hints[name]
             if hint is float and not is_finite(value):
                 raise ConfigError(f"algorithm.{name} must be a finite number; got {value!r}.{yaml_hint(value)}")
-            if name in _ALLOWED:
-                is_allowed, allowed = _ALLOWED[name]
+            if name in ALLOWED:
+                is_allowed, allowed = ALLOWED[name]
                 self._require(name, is_allowed(value), allowed)
             elif hint is bool:
                 self._require(name, isinstance(value, bool), "true or false")
@@ -153,7 +153,7 @@ class LearnerCfg:
                 default = f"left at {family[name]} in {_label(cls)}, which has no use for it"
                 raise ConfigError(f"algorithm.{name} must be {default}; got {value!r}.")
         if listed := describe_ignored(name for name in ignored if given[name] is not None):
-            warnings.warn(f"{_label(cls)} has no use for these PPO settings and ignores them: {listed}.", stacklevel=2)
+            logger.warning("%s has no use for these PPO settings and ignores them: %s.", _label(cls), listed)
         return cls(**{k: v for k, v in given.items() if k in own})
 
     @classmethod
@@ -297,41 +297,6 @@ SETTINGS: dict[LearnerAlgorithm, type[AnyCfg]] = {"trudi": TruDiCfg, "reppo": RE
 UNUSED = frozenset({"num_denoise_steps", "prior_std", "init_friction", "num_adjoint_steps"})
 """Settings of denoising chains that an algorithm without them ignores: configurations and checkpoints from before each
 algorithm had its own fields contain them."""
-
-Check = tuple[Callable[[Any], bool], str]
-"""Whether a value is allowed, and what is."""
-
-
-def _integer(lowest: int) -> Check:
-    return (lambda value: type(value) is int and value >= lowest), f"an integer of at least {lowest}"
-
-
-def _are_widths(values: object) -> bool:
-    if not isinstance(values, Sequence) or isinstance(values, str):
-        return False
-    return all(isinstance(v, int) and v > 0 for v in values)
-
-
-_ABOVE_0: Check = (lambda value: value > 0, "above 0")
-_ALLOWED: dict[str, Check] = {
-    **dict.fromkeys(("num_learning_epochs", "num_mini_batches", "num_denoise_steps", "num_kl_chains"), _integer(1)),
-    **dict.fromkeys(("critic_hidden_dim", "max_skipped_updates"), _integer(1)),
-    "num_bins": _integer(2),
-    "num_adjoint_steps": _integer(0),
-    **dict.fromkeys(("learning_rate", "max_grad_norm", "init_alpha", "init_lambda", "kl_bound"), _ABOVE_0),
-    **dict.fromkeys(("prior_std", "init_friction"), _ABOVE_0),
-    "gamma": (lambda value: 0 <= value < 1, "in [0, 1)"),
-    "lam": (lambda value: 0 <= value <= 1, "in [0, 1]"),
-    "aux_loss_coef": (lambda value: value >= 0, "at least 0"),
-    "entropy_target_per_dim": (
-        lambda value: value <= MAX_ENTROPY_PER_DIM,
-        f"at most ln 2 = {MAX_ENTROPY_PER_DIM:.4f}: no distribution on [-1, 1] has more entropy, and the temperature "
-        "would grow without bound",
-    ),
-    "actor_hidden_dims": (lambda value: _are_widths(value) and len(value) > 0, "a non-empty list of positive widths"),
-    "state_encoder_dims": (_are_widths, "a list of positive widths, empty for none"),
-}
-"""Allowed values of integers, numbers and widths by field."""
 
 
 def algorithm_of_settings(values: Mapping[str, Any]) -> LearnerAlgorithm:

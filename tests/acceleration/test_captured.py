@@ -169,6 +169,7 @@ def test_a_captured_training_is_the_eager_one(
     torch.testing.assert_close(states[1], states[0], rtol=1e-5, atol=1e-6)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("actor_gradient", ["pathwise", "adjoint"])
 def test_a_captured_training_resumes_exactly(
     cuda: EmulatedCuda, monkeypatch: pytest.MonkeyPatch, tmp_path: Path, actor_gradient: str

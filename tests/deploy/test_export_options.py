@@ -48,6 +48,7 @@ def test_fewer_steps_cover_the_same_time(
     assert sum(node.op_type in ("Gemm", "MatMul") for node in graph.node) == 4 * steps
 
 
+@pytest.mark.slow
 def test_the_initial_latent_can_be_an_input(
     actor_critic: DiffusionActorCritic, obs: TensorDict, raw: Tensor, tmp_path: Path
 ) -> None:

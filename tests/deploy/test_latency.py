@@ -65,6 +65,7 @@ def test_files_that_are_no_policies_and_too_few_calls_are_refused(exported: Path
             measure([exported], 100, period)
 
 
+@pytest.mark.slow
 def test_the_script_prints_and_draws_every_file_and_warns(exported: Path, tmp_path: Path) -> None:
     arguments = ("--calls", "100", "--period_ms", "0.000001", "--output", "latency.png")
     files = (exported.parent, exported.with_suffix(".pt"))

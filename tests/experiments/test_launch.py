@@ -81,6 +81,7 @@ def test_failing_jobs_are_reported_and_do_not_stop_the_others(tmp_path: Path) ->
     assert "fine" in (tmp_path / "good.txt").read_text()
 
 
+@pytest.mark.slow
 def test_no_more_jobs_run_at_once_than_there_are_workers(tmp_path: Path) -> None:
     code = """
 import pathlib, sys, time

@@ -65,6 +65,7 @@ def test_the_q_part_is_the_pathwise_gradient_where_controls_do_not_depend_on_the
     torch.testing.assert_close(matching, pathwise)
 
 
+@pytest.mark.slow
 def test_the_entropy_part_is_the_pathwise_gradient_up_to_the_discretisation() -> None:
     def error(num_steps: int) -> float:
         """Return the error of the gradient in controls and frictions, relative to its length."""

@@ -11,7 +11,7 @@ import torch
 from hypothesis import HealthCheck, Phase, settings
 from hypothesis import strategies as st
 
-from trudi_rsl.settings import MAX_ENTROPY_PER_DIM
+from trudi_rsl.setting_ranges import MAX_ENTROPY_PER_DIM
 
 FIXED = settings(
     max_examples=25,

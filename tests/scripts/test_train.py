@@ -20,7 +20,9 @@ TASK = "InvertedPendulum-v5"
 SMALL = ["agent.num_steps_per_env=16", "agent.algorithm.num_mini_batches=2"]
 
 
-@pytest.fixture(scope="module", params=["trudi", "reppo", "ppo"])
+@pytest.fixture(
+    scope="module", params=["trudi", *(pytest.param(algo, marks=pytest.mark.slow) for algo in ("reppo", "ppo"))]
+)
 def run(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> tuple[str, Path, str]:
     """Algorithm, run folder and output of a training in a process of its own."""
     folder = tmp_path_factory.mktemp(request.param)

@@ -25,7 +25,7 @@ from trudi_rsl.algorithms.learner import Learner
 from trudi_rsl.algorithms.metrics import reduce_metrics, reduce_minibatches, rollout_metrics
 from trudi_rsl.algorithms.nonfinite import UpdateGuard, filter_nonfinite
 from trudi_rsl.algorithms.symmetry import Symmetry
-from trudi_rsl.algorithms.targets import compute_targets, initial_range, widened_range
+from trudi_rsl.algorithms.targets import compute_targets, initial_range, widen, widened_range
 from trudi_rsl.algorithms.trust_region import raise_if_replay_differs, step_sizes_of
 from trudi_rsl.checkpoints.format import (
     ACTOR_PARTS,
@@ -41,6 +41,8 @@ from trudi_rsl.checkpoints.resume import resume_state, set_resume_state
 from trudi_rsl.config.swap import replace_ppo_settings
 from trudi_rsl.distributed import all_gather, all_reduce_mean
 from trudi_rsl.environments.episode_ends import episode_ends, last_observations
+from trudi_rsl.environments.step_shapes import StepShapes
+from trudi_rsl.errors import naming_settings
 from trudi_rsl.health import Watch
 from trudi_rsl.policies import ActorCritic
 from trudi_rsl.policies.base import Decision
@@ -118,6 +120,7 @@ class TruDi:
         self._collecting = False
         self._can_learn, self._nonfinite_envs = True, 0
         self._replay_checked = False
+        self._shapes = StepShapes(storage.num_envs, *actor_critic.actor_obs.groups, *actor_critic.critic_obs.groups)
         self._watch = Watch(cfg.to_dict()) if self.is_main_process else None
 
     @classmethod
@@ -140,7 +143,9 @@ class TruDi:
         section = cfg["algorithm"]
         if section.get("rnd_cfg"):
             check_rnd()
-        settings = settings_from_dict(section) if cls.algorithm is None else SETTINGS[cls.algorithm].from_dict(section)
+        with naming_settings():
+            build = settings_from_dict if cls.algorithm is None else SETTINGS[cls.algorithm].from_dict
+            settings = build(section)
         return constructor_arguments(settings, obs, env, cfg, device)
 
     # -- collecting -----------------------------------------------------------------------------------------------
@@ -148,6 +153,7 @@ class TruDi:
     def act(self, obs: TensorDict) -> Tensor:
         """Return simulator actions ``[E, A]`` for observation groups of batch ``[E]`` and store the decision."""
         self._collecting = True
+        self._shapes.start(obs)
         raw = self.actor_critic.raw_observations(obs)
         if self.actor_critic.training:
             self._update_statistics(*raw)
@@ -189,7 +195,11 @@ class TruDi:
                 :func:`~trudi_rsl.environments.episode_ends.episode_ends`; ``final_obs`` (observation groups
                 ``[E, ...]``) are the true last observations, see
                 :func:`~trudi_rsl.environments.episode_ends.last_observations`.
+
+        Raises:
+            TaskError: If observations, rewards or dones have other shapes.
         """
+        self._shapes.check(obs, rewards, dones, self.storage.step)
         terminated, truncated = episode_ends(self.env, dones, extras)
         model = self.actor_critic
         final_obs = None
@@ -227,8 +237,7 @@ class TruDi:
             return
         if isinstance(self.cfg, TrustRegionCfg) and not self._replay_checked:
             self._check_replay(self.cfg.kl_bound)
-        critic = self.actor_critic.critic
-        hl_gauss = critic.hl_gauss
+        critic, hl_gauss = self.actor_critic.critic, self.actor_critic.critic.hl_gauss
         if not self._value_range_chosen:
             hl_gauss.set_range(*initial_range(self.storage.rewards, self.cfg.gamma))
             critic.zero_code.data.copy_(hl_gauss.encode(torch.zeros_like(hl_gauss.vmin)))
@@ -238,7 +247,7 @@ class TruDi:
             compute_targets(self.actor_critic, self.storage, self.learner.alpha, *discounts, self.symmetry)
         if self.cfg.value_range == "auto":
             targets, valid = self.storage.targets, self.storage.target_valid
-            self._widen(*widened_range(hl_gauss.vmin, hl_gauss.vmax, targets, valid))
+            widen(critic, *widened_range(hl_gauss.vmin, hl_gauss.vmax, targets, valid))
 
     def _check_replay(self, kl_bound: float) -> None:
         precision = resolve_precision(self.cfg.precision, self.device)
@@ -247,14 +256,6 @@ class TruDi:
         self._replay_checked = True
         if precision != "fp32" and self.is_main_process:
             logger.info("In %s, rounding changes the path KL by up to %.1e nats of %g.", precision, error, kl_bound)
-
-    def _widen(self, low: Tensor, high: Tensor) -> None:
-        """Widen the critic's value range, unless ``[low, high]`` lies inside it."""
-        critic = self.actor_critic.critic
-        vmin, vmax = critic.hl_gauss.vmin, critic.hl_gauss.vmax
-        # widening to the same range would leave a rounding error
-        if (low < vmin) | (high > vmax):
-            critic.widen(torch.minimum(low, vmin), torch.maximum(high, vmax))
 
     # -- learning -------------------------------------------------------------------------------------------------
 
@@ -354,8 +355,9 @@ class TruDi:
             CheckpointError: If the checkpoint is of another algorithm, task or shape.
         """
         loaded_dict = present_format(loaded_dict)
-        everything: dict[str, bool] = dict.fromkeys(("actor", "critic", "optimizer", "iteration", "rnd"), True)
-        wanted = everything if load_cfg is None else load_cfg
+        wanted = (
+            dict.fromkeys(("actor", "critic", "optimizer", "iteration", "rnd"), True) if load_cfg is None else load_cfg
+        )
         # an actor alone may start another task
         spec = learner_spec(loaded_dict, self.spec["task"] if wanted.get("critic") or wanted.get("optimizer") else None)
         check_settings(spec, self.spec)
@@ -370,7 +372,7 @@ class TruDi:
             # with an automatic value range, keep the loaded one
             self._value_range_chosen = True
             if self.cfg.value_range != "auto":
-                self._widen(*torch.tensor(self.cfg.value_range, device=self.device))
+                widen(self.actor_critic.critic, *torch.tensor(self.cfg.value_range, device=self.device))
         if wanted.get("optimizer"):
             self.learner.load_state_dict(loaded_dict["optimizer_state_dict"])
         if wanted.get("rnd") and self.curiosity is not None:

@@ -12,7 +12,7 @@ from trudi_rsl.config.ppo_conversion import trudi_settings
 from trudi_rsl.config.presets import task_preset
 from trudi_rsl.config.unsupported import MODEL_SECTIONS, refuse_foreign_algorithm, refuse_unsupported
 from trudi_rsl.environments.description import task_name
-from trudi_rsl.errors import ConfigError, nearest
+from trudi_rsl.errors import ConfigError, naming_settings, nearest
 from trudi_rsl.plain_values import copied, is_count
 from trudi_rsl.ppo_fields import PPO_ONLY_FIELDS, describe_ignored, refuse_unknown, without_effect
 from trudi_rsl.rsl_rl_compat.version import ALGORITHM_CLASS_NAME
@@ -58,13 +58,16 @@ def trudi_cfg(ppo_cfg: Mapping[str, Any], env: VecEnv, **algorithm: Any) -> dict
     cfg["algorithm"]["class_name"] = ALGORITHM_CLASS_NAME
     for name in (*MODEL_SECTIONS, "torch_compile_mode"):
         cfg.pop(name, None)
-    section = cfg["algorithm"]
-    refuse_unknown(section, {"class_name", *SELECTORS, *UNUSED, *TruDiCfg().to_dict()})
     own = TruDiCfg().to_dict()
+    section = cfg["algorithm"]
+    with naming_settings():
+        refuse_unknown(section, {"class_name", *SELECTORS, *UNUSED, *own})
     ignored = {name for name in section if name not in own and without_effect(name)}
     if listed := describe_ignored(name for name in ignored if section[name] is not None):
         logger.info("TruDi has no use for these PPO settings and ignores them: %s.", listed)
     cfg["algorithm"] = {name: value for name, value in section.items() if name not in ignored}
+    with naming_settings():
+        TruDiCfg.from_dict(cfg["algorithm"])
     return cfg
 
 

@@ -1,0 +1,46 @@
+# SPDX-License-Identifier: BSD-3-Clause
+"""Allowed values of the integers, numbers and lists of widths among the settings of TruDi, REPPO and DIME."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Sequence
+from typing import Any
+
+MAX_ENTROPY_PER_DIM = math.log(2.0)
+"""Entropy of the uniform distribution on [-1, 1], the largest that any distribution on it can have."""
+
+Check = tuple[Callable[[Any], bool], str]
+"""Whether a value is allowed, and what is."""
+
+
+def _integer(lowest: int) -> Check:
+    return (lambda value: type(value) is int and value >= lowest), f"an integer of at least {lowest}"
+
+
+def _are_widths(values: object) -> bool:
+    if not isinstance(values, Sequence) or isinstance(values, str):
+        return False
+    return all(isinstance(v, int) and v > 0 for v in values)
+
+
+_ABOVE_0: Check = (lambda value: value > 0, "above 0")
+ALLOWED: dict[str, Check] = {
+    **dict.fromkeys(("num_learning_epochs", "num_mini_batches", "num_denoise_steps", "num_kl_chains"), _integer(1)),
+    **dict.fromkeys(("critic_hidden_dim", "max_skipped_updates"), _integer(1)),
+    "num_bins": _integer(2),
+    "num_adjoint_steps": _integer(0),
+    **dict.fromkeys(("learning_rate", "max_grad_norm", "init_alpha", "init_lambda", "kl_bound"), _ABOVE_0),
+    **dict.fromkeys(("prior_std", "init_friction"), _ABOVE_0),
+    "gamma": (lambda value: 0 <= value < 1, "in [0, 1)"),
+    "lam": (lambda value: 0 <= value <= 1, "in [0, 1]"),
+    "aux_loss_coef": (lambda value: value >= 0, "at least 0"),
+    "entropy_target_per_dim": (
+        lambda value: value <= MAX_ENTROPY_PER_DIM,
+        f"at most ln 2 = {MAX_ENTROPY_PER_DIM:.4f}: no distribution on [-1, 1] has more entropy, and the temperature "
+        "would grow without bound",
+    ),
+    "actor_hidden_dims": (lambda value: _are_widths(value) and len(value) > 0, "a non-empty list of positive widths"),
+    "state_encoder_dims": (_are_widths, "a list of positive widths, empty for none"),
+}
+"""Field to whether a value is allowed, and which are."""
