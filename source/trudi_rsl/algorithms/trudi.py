@@ -72,8 +72,7 @@ class TruDi:
         env: The environment; its state is saved if it has a ``state_dict``.
         multi_gpu_cfg: RSL-RL's distributed settings, None on one device.
         num_updates: Number of minibatch updates of the training, infinite if unknown.
-        curiosity: RSL-RL's random network distillation, whose rewards are added to the environment's; None for none.
-        symmetry: RSL-RL's symmetry augmentation and mirror loss; None for none.
+        curiosity, symmetry: RSL-RL's random network distillation, and its augmentation and mirror loss; None for none.
     """
 
     algorithm: ClassVar[LearnerAlgorithm | None] = None
@@ -117,9 +116,8 @@ class TruDi:
         self._startup_message = described if self.is_main_process else ""
         self.learning_rate = cfg.learning_rate
         self._value_range_chosen = cfg.value_range != "auto"
-        self._collecting = False
+        self._collecting, self._replay_checked = False, False
         self._can_learn, self._nonfinite_envs = True, 0
-        self._replay_checked = False
         self._shapes = StepShapes(storage.num_envs, *actor_critic.actor_obs.groups, *actor_critic.critic_obs.groups)
         self._watch = Watch(cfg.to_dict()) if self.is_main_process else None
 
@@ -355,9 +353,8 @@ class TruDi:
             CheckpointError: If the checkpoint is of another algorithm, task or shape.
         """
         loaded_dict = present_format(loaded_dict)
-        wanted = (
-            dict.fromkeys(("actor", "critic", "optimizer", "iteration", "rnd"), True) if load_cfg is None else load_cfg
-        )
+        everything: dict[str, bool] = dict.fromkeys(("actor", "critic", "optimizer", "iteration", "rnd"), True)
+        wanted = everything if load_cfg is None else load_cfg
         # an actor alone may start another task
         spec = learner_spec(loaded_dict, self.spec["task"] if wanted.get("critic") or wanted.get("optimizer") else None)
         check_settings(spec, self.spec)
