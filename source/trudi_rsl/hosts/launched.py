@@ -195,8 +195,8 @@ ISAACLAB = LaunchedHost(
     name="isaaclab",
     title="Isaac Lab",
     package="isaaclab",
-    install="Isaac Lab 3.0 (Python 3.12): pip install isaaclab. If Isaac Lab is a checkout, run this script as "
-    "./isaaclab.sh -p -m trudi_rsl train ...",
+    install="Isaac Lab 3.0 (Python 3.12): pip install isaaclab. In a checkout of Isaac Lab, run trudi as "
+    "./isaaclab.sh -p -m trudi_rsl",
     tasks=_list_isaaclab_tasks,
     patterns=("Isaac-*", "*:Isaac-*", "IsaacContrib-*", "*:IsaacContrib-*"),
     has_task=_is_in_isaaclab,
