@@ -22,7 +22,8 @@ from trudi_rsl.config.overrides import check_section_names, parse_overrides
 from trudi_rsl.config.run_folder import require_path
 from trudi_rsl.errors import ConfigError, nearest
 from trudi_rsl.hosts.host import Host, check_build, check_device
-from trudi_rsl.settings import PPO_ONLY_FIELDS, SETTINGS, TruDiCfg
+from trudi_rsl.ppo_fields import PPO_ONLY_FIELDS
+from trudi_rsl.settings import SETTINGS, TruDiCfg
 from trudi_rsl.task_names import counterpart
 
 
