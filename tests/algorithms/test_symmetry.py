@@ -26,6 +26,7 @@ from trudi_rsl.networks.q_critic import CriticOutput
 from trudi_rsl.policies.gaussian import Gaussian
 from trudi_rsl.rsl_rl_compat.augmentation import Augmentation
 from trudi_rsl.settings import settings_from_dict
+from trudi_rsl.storage import BatchRows
 
 SWAP = SignedPermutations(torch.tensor([[0, 1], [1, 0]]), torch.tensor([[1.0, 1.0], [-1.0, -1.0]]))
 """Of two actions, each becomes the negative of the other."""
@@ -378,6 +379,14 @@ def test_what_is_learned_from_are_the_images_of_the_simulators_own_observations(
             following = torch.cat([of_obs(seen[5]["policy"][e]), seen[5]["privileged"][e]])
             pair = model.critic_obs.normalize(following), storage.actions[5, e].flip(-1)[None]
             torch.testing.assert_close(images.next_features[i], model.critic.value_and_features(*pair)[1][0])
+    # where an episode ended, the next pair is that of its last observation
+    ends = ended.nonzero(as_tuple=True)
+    actions = torch.rand(len(ends[0]), 2)
+    trudi.symmetry.compute_features(storage, ends, actions)
+    features = trudi.symmetry.images(BatchRows(4 * ends[0] + ends[1], None)).next_features
+    final = [torch.cat([of_obs(last[t]["policy"][e]), last[t]["privileged"][e]]) for t, e in zip(*ends, strict=True)]
+    pairs = model.critic_obs.normalize(torch.stack(final)), actions.flip(-1)
+    torch.testing.assert_close(features, model.critic.value_and_features(*pairs)[1])
 
 
 @pytest.mark.parametrize("use", USES.values(), ids=USES)
