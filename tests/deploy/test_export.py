@@ -100,9 +100,13 @@ def test_the_reported_differences_come_from_the_files(report: ExportReport, acto
     # measured against another policy, the same files differ
     other = copy.deepcopy(actor_critic)
     other.actor.score_network.output_layer.bias.data.add_(0.5)
-    probes = parity.draw_probes(other, other.as_jit(), ChainOptions())
-    for actions in (parity.run_onnx(report.onnx, probes)[0], parity.run_torchscript(report.torchscript, probes)):
-        assert parity.differences(actions, probes.actions, other.as_jit()).max() > 1e-3
+    policy = other.deployable()
+    probes = parity.draw_probes(other, policy, ChainOptions())
+    for actions in (
+        parity.run_onnx(report.onnx, probes)[0],
+        parity.run_torchscript(report.torchscript, probes, policy),
+    ):
+        assert parity.differences(actions, probes.actions, policy).max() > 1e-3
 
 
 def test_differences_weigh_each_dimension_by_its_largest_action(actor_critic: DiffusionActorCritic) -> None:
