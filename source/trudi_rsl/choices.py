@@ -19,6 +19,9 @@ NAMES: dict[Algorithm, str] = {
 }
 """Display names of the algorithms."""
 
+SHORT_NAMES: dict[str, Algorithm] = {name: algorithm for algorithm, name in NAMES.items()}
+"""``--algo`` names by display name, which is also that of the class."""
+
 Sampler = Literal["ode", "sde", "best_of_k"]
 SAMPLERS: tuple[str, ...] = get_args(Sampler)
 """How a policy acts."""

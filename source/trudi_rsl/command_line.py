@@ -10,7 +10,7 @@ from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any, NoReturn
 
-from trudi_rsl.errors import ConfigError, nearest
+from trudi_rsl.errors import ConfigError, nearest, similar
 
 PROGRAM = (sys.executable, "-m", "trudi_rsl")
 """The command ``trudi``, for a process of its own."""
@@ -47,14 +47,36 @@ class Parser(argparse.ArgumentParser):
         """All flags."""
         return [option for action in self._actions for option in action.option_strings]
 
-    def parse_all(self, argv: Sequence[str] | None = None) -> argparse.Namespace:
+    def add_run(self) -> None:
+        """Add what names the run of a command on one policy, by position or by flag; :func:`one_run` returns it."""
+        self.add_argument("words", nargs="*", metavar="RUN", help="a checkpoint, a run folder or an experiment folder")
+        self.add_argument("--checkpoint", metavar="RUN", help="the same")
+
+    def parse_all(self, argv: Sequence[str]) -> argparse.Namespace:
         """Parse all arguments, positional ones anywhere among the flags; exit with code 2 if a flag is unknown."""
+        self._refuse(flag for flag in _flags_in(argv) if flag not in self.flags)
         args, rest = self.parse_known_intermixed_args(argv)
+        self._refuse(rest)
+        return args
+
+    def parse_some(self, argv: Sequence[str]) -> tuple[argparse.Namespace, list[str]]:
+        """Parse what is known and return the rest, which may hold flags of a simulator.
+
+        Exits with code 2 if a required flag is missing, naming an unknown flag that looks like it.
+        """
+        given = _flags_in(argv)
+        required = (set(action.option_strings) for action in self._actions if action.required)
+        missing = {flag for options in required if not options & set(given) for flag in options}
+        unknown = (flag for flag in given if flag not in self.flags)
+        self._refuse(flag for flag in unknown if missing & set(similar(flag, self.flags, prefix="--")))
+        return self.parse_known_args(argv)
+
+    def _refuse(self, unparsed: Iterable[str]) -> None:
+        """Exit with code 2 if one of a command's unparsed arguments is a flag."""
         try:
-            refuse_flags(rest, self.flags)
+            refuse_flags(unparsed, self.flags)
         except ConfigError as error:
             self.error(str(error))
-        return args
 
     def error(self, message: str) -> NoReturn:
         """Print the message and exit with code 2."""
@@ -79,3 +101,29 @@ def refuse_flags(rest: Iterable[str], known: Iterable[str]) -> None:
         if text.startswith("-"):
             flag = text.partition("=")[0]
             raise ConfigError(f"Unknown flag {flag}. {nearest(flag, flags, prefix='--')} --help lists them.")
+
+
+def one_run(words: Sequence[str], checkpoint: str | None, example: str) -> str:
+    """Return the run that a command on one policy is to use, named by position or by ``--checkpoint``.
+
+    Raises:
+        ConfigError: If none is named, or more than one; ``example`` is a command that names one.
+    """
+    named = [*words, *([] if checkpoint is None else [checkpoint])]
+    if not named:
+        raise ConfigError(f"Name a checkpoint, a run folder or an experiment folder: {example}")
+    if len(named) > 1:
+        raise ConfigError(f"This command takes one run, not {len(named)}: {', '.join(named)}.")
+    return named[0]
+
+
+def is_override(word: str) -> bool:
+    """Return whether an argument is an override ``name=value`` and not a path with such a name."""
+    name, equals, _ = word.partition("=")
+    return bool(equals) and "/" not in name and not os.path.lexists(word)
+
+
+def _flags_in(argv: Sequence[str]) -> list[str]:
+    """Return the names of the long flags among arguments; what follows ``--`` is none."""
+    arguments = argv[: argv.index("--")] if "--" in argv else argv
+    return [text.partition("=")[0] for text in arguments if text.startswith("--")]

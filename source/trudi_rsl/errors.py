@@ -26,11 +26,17 @@ class ConfigError(UserError, ValueError):
 
 
 class CheckpointError(UserError, RuntimeError):
-    """A checkpoint of another task, algorithm, shape or format than the one it is loaded into."""
+    """A run or checkpoint that does not exist, or is of another task, algorithm, shape or format than asked for."""
+
+    exit_status = 2
 
 
 class NonFiniteError(UserError, RuntimeError):
     """NaN or infinity in the simulator's observations or rewards, or in the policy's actions."""
+
+
+class TaskError(UserError, RuntimeError):
+    """Something from an environment that no algorithm can use, such as rewards of another shape."""
 
 
 class ProcessLostError(UserError, RuntimeError):
@@ -61,6 +67,19 @@ def one_line(text: object, longest: int = 300) -> str:
     return line if len(line) <= longest else f"{line[: longest - 3]}..."
 
 
+def similar(name: str, known: Iterable[str], limit: int = 3, prefix: str = "") -> list[str]:
+    """Return the known names that differ from ``name`` in upper and lower case alone, else the ``limit`` closest.
+
+    ``prefix`` is a common prefix of all names, ignored in the comparison.
+    """
+    names = sorted(known)
+    if same := [other for other in names if other.lower() == name.lower()]:
+        return same
+    endings = [other.removeprefix(prefix) for other in names]
+    close = difflib.get_close_matches(name.removeprefix(prefix), endings, n=limit, cutoff=0.5)
+    return [prefix + ending for ending in close]
+
+
 def nearest(name: str, known: Iterable[str], limit: int = 3, prefix: str = "", at_most: int = 100) -> str:
     """Return a sentence naming the known names closest to ``name``, or all of them when none is close.
 
@@ -72,10 +91,8 @@ def nearest(name: str, known: Iterable[str], limit: int = 3, prefix: str = "", a
         at_most: Largest number of names when none is close.
     """
     names = sorted(known)
-    endings = [n.removeprefix(prefix) for n in names]
-    close = [prefix + end for end in difflib.get_close_matches(name.removeprefix(prefix), endings, n=limit, cutoff=0.5)]
-    if close:
-        return f"Did you mean {', '.join(repr(c) for c in close)}?"
+    if close := similar(name, names, limit, prefix):
+        return f"Did you mean {', '.join(map(repr, close))}?"
     more = f" and {len(names) - at_most} more" if len(names) > at_most else ""
     return f"Known: {', '.join(names[:at_most])}{more}."
 
@@ -91,6 +108,16 @@ def settings_as_overrides() -> Iterator[None]:
         yield
     finally:
         _users_write_overrides.reset(token)
+
+
+@contextlib.contextmanager
+def naming_settings() -> Iterator[None]:
+    """Let a ConfigError of the block that begins with ``algorithm.name`` begin with :func:`setting` of it instead."""
+    try:
+        yield
+    except ConfigError as error:
+        text = re.sub(r"^algorithm(\.\w+)+", lambda name: setting(name[0]), str(error))
+        raise ConfigError(text) from error
 
 
 def setting(name: str, value: str = "") -> str:

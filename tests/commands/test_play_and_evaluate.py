@@ -81,7 +81,7 @@ def test_checkpoints_of_a_task_that_has_moved_are_those_of_its_new_name(
     shutil.rmtree(tmp_path / "__pycache__", ignore_errors=True)
 
     arguments = ["--task", "after:Moved-v5", "--checkpoint", str(folder), "--episodes", "1"]
-    assert run("play", arguments) == 1
+    assert run("play", arguments) == 2
     error = capsys.readouterr().err
     assert "add --task_was before:Moved-v5" in error
     assert run("play", [*arguments, "--task_was", "before:Moved-v5"]) == 0

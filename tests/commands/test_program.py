@@ -6,6 +6,7 @@ from __future__ import annotations
 import importlib
 import json
 import os
+import re
 import subprocess
 import sys
 import zipfile
@@ -19,14 +20,17 @@ from trudi_rsl.errors import CheckpointError, ConfigError
 
 ROOT = Path(__file__).resolve().parents[2]
 SOURCE = ROOT / "source"
-NEEDED = {"train": ["--task", "Hopper-v5"], "play": ["--task", "Hopper-v5"], "export": ["--checkpoint", "x"]}
-NEEDED |= {"chains": NEEDED["export"], "tasks": [], "sweep": ["x"], "demo": []}
+NEEDED = {"train": ["--task", "Hopper-v5"], "play": ["--task", "Hopper-v5"], "tasks": [], "demo": [], "docs": []}
 
 HOPPER = ["train", "--task", "Hopper-v5"]
 G1 = ["train", "--task", "Mjlab-Velocity-Flat-Unitree-G1"]
 RUN = "logs/rsl_rl/hopper-v5/run"
 WRONG: dict[str, list[list[str]]] = {
     "Unknown flag --checkpont.": [[name, *NEEDED.get(name, ["x"]), "--checkpont"] for name in program.COMMANDS],
+    "Unknown flag --tsk. Did you mean '--task'": [["train", "--tsk", "Hopper-v5"], [*HOPPER, "--tsk", "Ant-v5"]],
+    "Unknown flag --ouput. Did you mean '--output'": [[name, "--ouput", "x"] for name in ("plot", "export", "modes")],
+    "Name a checkpoint": [["export"], ["chains"], ["play"], ["chains", "env.num_envs=1"]],
+    "takes one run, not 2": [[name, "x", "--checkpoint", "y"] for name in ("export", "chains", "play")],
     "'kl_bound'": [[*start, "agent.algorithm.kl_bond=1"] for start in (HOPPER, G1, ["sweep", "paper_small"])],
     "above 0; got -1": [[*start, "agent.algorithm.kl_bound=-1"] for start in (HOPPER, G1, ["sweep", "paper_small"])],
     "It is PPO's; use agent.algorithm.kl_bound.": [[*HOPPER, "agent.algorithm.clip_param=1"]],
@@ -38,9 +42,13 @@ WRONG: dict[str, list[list[str]]] = {
             ["play", "--checkpoint", RUN],
             ["evaluate", RUN],
             ["chains", "--checkpoint", RUN],
+            ["chains", RUN],
+            ["play", RUN],
         )
     ],
-    "'few'": [[*start, "env.num_envs=few"] for start in (HOPPER, ["play", "--checkpoint", RUN], ["evaluate", RUN])],
+    "must be an integer; got few": [
+        [*start, "env.num_envs=few"] for start in (HOPPER, ["play", "--checkpoint", RUN], ["evaluate", RUN])
+    ],
     "'clip_param'": [[*HOPPER, "--algo", algo, "agent.algorithm.clip_parm=1"] for algo in ("ppo", "fpo")],
     "'hidden_dims'": [[*HOPPER, "--algo", "dppo", "agent.actor.hiden_dims=[8]"]],
     "'trudi'": [[*start, "--algo", "trudy"] for start in (HOPPER, G1)],
@@ -65,10 +73,13 @@ MISSING = {
         *(["play", "--checkpoint", "nowhere/model_0.pt", *task] for task in ([], ["--task", "Hopper-v5"])),
         *([*start, "--checkpoint", "nowhere/model_0.pt"] for start in (HOPPER, G1, ["export"], ["chains"])),
         *([name, "nowhere/model_0.pt"] for name in ("evaluate", "modes", "plot", "doctor", "latency")),
+        *([name, "nowhere/model_0.pt"] for name in ("export", "chains", "play")),
     ],
+    "2 of the checkpoints of reppo on Hopper-v5 are of seed 42": [["evaluate", "logs/rsl_rl/twice"]],
     "No run yet": [["play", "--task", "Ant-v5"], ["train", "--task", "Ant-v5", "--resume"]],
     "matches 'run2'": [[*HOPPER, "--load_run", "run2"], ["play", "--task", "Hopper-v5", "--load_run", "run2"]],
     "'Hopper-v5'": [["train", "--task", "Hoper-v5"], ["sweep", "paper_small", "--tasks", "Hoper-v5"]],
+    "exist. Did you mean 'Hopper-v5'? A task": [["train", "--task", "hopper-v5"]],
     "no module 'no_such_module'": [["train", "--task", "no_such_module:Hopper-v5"]],
 }
 """The same of runs and tasks that do not exist; a task is looked up in Gymnasium's registry."""
@@ -91,15 +102,18 @@ for message, arguments, without in json.loads(sys.argv[1]):
         except SystemExit as leaving:
             code = leaving.code
     printed = error.getvalue()
-    assert code in (1, 2) and printed.startswith("Error: ") and printed.count("\\n") == 1, (arguments, code, printed)
+    expected = 1 if "not installed" in printed else 2
+    assert code == expected and printed.startswith("Error: ") and printed.count("\\n") == 1, (arguments, code, printed)
     assert message in printed, (arguments, printed)
     assert not set(without) & set(sys.modules), arguments
 """
-    checkpoint = tmp_path / RUN / "model_0.pt"
-    checkpoint.parent.joinpath("params").mkdir(parents=True)
-    with zipfile.ZipFile(checkpoint, "w") as archive:
-        archive.writestr("data.pkl", b"not read")
-    (checkpoint.parent / "params" / "env.yaml").write_text("task: Hopper-v5\nnum_envs: 4\n")
+    for run in (RUN, "logs/rsl_rl/twice/first", "logs/rsl_rl/twice/second"):
+        (params := tmp_path / run / "params").mkdir(parents=True)
+        with zipfile.ZipFile(params.with_name("model_0.pt"), "w") as archive:
+            archive.writestr("data.pkl", b"not read")
+        (params / "env.yaml").write_text("task: Hopper-v5\nnum_envs: 4\n")
+        algorithm = "{class_name: 'trudi_rsl.algorithms:TruDi', actor: gaussian}"
+        (params / "agent.yaml").write_text(f"seed: 42\nresume: false\nalgorithm: {algorithm}\n")
     before = sorted(tmp_path.rglob("*"))
     heavy = ["torch", "rsl_rl", "matplotlib", "mujoco"]
     cases = [
@@ -124,6 +138,19 @@ def test_every_subcommand_describes_itself_and_its_flags(capsys: pytest.CaptureF
     assert max(map(len, listed.splitlines())) <= 80
 
 
+def test_every_page_is_listed_and_printed_also_those_that_messages_name(capsys: pytest.CaptureFixture[str]) -> None:
+    assert program.main(["docs"]) == 0
+    listed = [line.split()[0] for line in capsys.readouterr().out.splitlines()]
+    assert set(listed) == {p.relative_to(ROOT / "docs").as_posix()[:-3] for p in (ROOT / "docs").rglob("*.md")}
+    sources = "".join(file.read_text() for file in SOURCE.rglob("*.py"))
+    assert set(re.findall(r"trudi docs (\w+)", sources)) <= set(listed)
+    for name in ("log", "docs/log.md"):
+        assert program.main(["docs", name]) == 0
+        assert capsys.readouterr().out.rstrip() == (ROOT / "docs" / "log.md").read_text().rstrip()
+    assert program.main(["docs", "logg"]) == 2
+    assert "'log'" in capsys.readouterr().err
+
+
 def test_an_unknown_subcommand_gets_the_nearest(capsys: pytest.CaptureFixture[str]) -> None:
     assert program.main(["trian"]) == 2
     assert "'train'" in capsys.readouterr().err
@@ -133,7 +160,7 @@ def test_an_unknown_subcommand_gets_the_nearest(capsys: pytest.CaptureFixture[st
     ("error", "code"),
     [
         (ConfigError("x"), 2),
-        (CheckpointError("x"), 1),
+        (CheckpointError("x"), 2),
         (ImportError("x"), 1),
         (OSError("x"), 1),
         (KeyboardInterrupt(), 130),

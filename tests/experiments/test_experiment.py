@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -32,11 +33,16 @@ def names(jobs: list[Job]) -> list[tuple[str, str, int]]:
     return [(job.algorithm, job.variant, job.seed) for job in jobs]
 
 
+@cache
+def plan_of(name: str) -> list[Job]:
+    """Plan an experiment of the package once for all tests that read it."""
+    return plan(load_experiment(name))
+
+
 # tests/experiments/test_paper.py plans those of the paper's tasks
 @pytest.mark.parametrize("name", [name for name in available("experiment") if not name.startswith("paper_")])
 def test_every_experiment_of_the_package_passes_all_checks(name: str) -> None:
-    experiment = load_experiment(name)
-    jobs = plan(experiment)
+    experiment, jobs = load_experiment(name), plan_of(name)
     try_tasks(jobs)
     variants = max(len(experiment.variants), 1)
     assert len(jobs) == len(experiment.algorithms) * len(experiment.tasks) * len(experiment.seeds) * variants
@@ -44,17 +50,17 @@ def test_every_experiment_of_the_package_passes_all_checks(name: str) -> None:
 
 def test_the_papers_ablations_are_included() -> None:
     def values(name: str, key: str) -> list[Any]:
-        jobs = plan(load_experiment(name))
+        jobs = plan_of(name)
         return list(dict.fromkeys(job.settings["agent"]["algorithm"][key] for job in jobs))
 
     assert values("denoising_steps", "num_denoise_steps") == [1, 4, 8, 16, 32]
     assert values("trust_region", "kl_bound") == [0.01, 0.1, 0.2, 0.4, 1.0, 50.0]
     assert values("chains", "kl_chains") == ["stored", "fresh"]
     assert load_experiment("algorithms").algorithms == ["trudi", "reppo", "dime", "ppo", "spo", "dppo", "fpo"]
-    budgets = {job.algorithm: job.settings["agent"]["max_seconds"] for job in plan(load_experiment("wall_clock"))}
+    budgets = {job.algorithm: job.settings["agent"]["max_seconds"] for job in plan_of("wall_clock")}
     assert set(budgets) == {"trudi", "reppo", "ppo"}
     assert len(set(budgets.values())) == 1
-    samplers = plan(load_experiment("samplers"))[0].samplers
+    samplers = plan_of("samplers")[0].samplers
     assert {sampler["sampler"] for sampler in samplers} == {"sde", "ode", "best_of_k"}
     assert {sampler["score_scale"] for sampler in samplers} >= {0.5, None, 1.5, 2.0}
 

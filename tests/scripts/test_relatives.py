@@ -70,7 +70,7 @@ def test_another_algorithm_refuses_to_resume_it(
     monkeypatch.chdir(half.parents[4])
     other = "spo" if algo != "spo" else "ppo"
     arguments = ["--task", TASK, "--algo", other, "--num_envs", "4", "--checkpoint", str(half), *SHARED]
-    assert main([*arguments, *SMALL[other]]) == 1
+    assert main([*arguments, *SMALL[other]]) == 2
     assert f"--algo {algo}" in capsys.readouterr().err
 
 

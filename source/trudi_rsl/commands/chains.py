@@ -12,7 +12,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from trudi_rsl import packages
-from trudi_rsl.command_line import Parser, require_new
+from trudi_rsl.command_line import Parser, is_override, one_run, require_new
 from trudi_rsl.errors import ConfigError
 from trudi_rsl.task_names import register_former_names
 
@@ -20,7 +20,7 @@ from trudi_rsl.task_names import register_former_names
 def parse(argv: Sequence[str]) -> argparse.Namespace:
     """Return the flags and overrides."""
     parser = Parser(__doc__, "chains")
-    parser.add_argument("--checkpoint", required=True, help="a checkpoint, a run folder or an experiment folder")
+    parser.add_run()
     parser.add_argument(
         "--obs", type=Path, help="a .npy file with all numbers that the actor sees (default: those of the task's reset)"
     )
@@ -33,9 +33,11 @@ def parse(argv: Sequence[str]) -> argparse.Namespace:
         help="pictures to write, without suffix, which must not exist (default: chain beside the checkpoint, replaced "
         "if it exists)",
     )
-    parser.add_argument("overrides", nargs="*", metavar="env.name=value", help="settings of the simulator")
     parser.add_former_names()
-    return parser.parse_all(argv)
+    args = parser.parse_all(argv)
+    args.overrides = [word for word in args.words if is_override(word)]
+    args.words = [word for word in args.words if word not in args.overrides]
+    return args
 
 
 def main(argv: Sequence[str]) -> None:
@@ -44,6 +46,7 @@ def main(argv: Sequence[str]) -> None:
     register_former_names(args.task_was)
     if args.obs is not None and args.overrides:
         raise ConfigError("With --obs there is no simulator whose settings could be overridden.")
+    args.checkpoint = one_run(args.words, args.checkpoint, "trudi chains RUN")
     packages.require("Drawing chains", packages.CORE, packages.PICTURES)
     for file in draw(args):
         print(f"Denoising chains: {file}")

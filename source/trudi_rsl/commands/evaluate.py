@@ -15,7 +15,7 @@ from pathlib import Path
 
 from trudi_rsl import packages
 from trudi_rsl.choices import EVALUATION_SEED, INITIAL_LATENTS, SAMPLERS
-from trudi_rsl.command_line import Parser, require_new
+from trudi_rsl.command_line import Parser, is_override, require_new
 from trudi_rsl.task_names import register_former_names
 
 
@@ -60,7 +60,7 @@ def parse(argv: Sequence[str]) -> argparse.Namespace:
     parser.add_argument("--output", type=Path, help="folder of the results (default: logs/evaluation/<timestamp>)")
     parser.add_former_names()
     args = parser.parse_all(argv)
-    args.overrides = [text for text in args.paths if text.lstrip("+").startswith("env.") and "=" in text]
+    args.overrides = [text for text in args.paths if text.lstrip("+").startswith("env.") and is_override(text)]
     args.paths = [text for text in args.paths if text not in args.overrides]
     return args
 
@@ -73,6 +73,7 @@ def main(argv: Sequence[str]) -> None:
     from trudi_rsl.config.run_folder import named_checkpoints
     from trudi_rsl.evaluation.comparison import compare, read_ranges, require_ranges
     from trudi_rsl.evaluation.samplers import EvaluationCfg, expand_samplers, supported_samplers
+    from trudi_rsl.evaluation.seeds import refuse_repeated_seeds
     from trudi_rsl.hosts.host import check_build
     from trudi_rsl.hosts.registry import check_overrides
 
@@ -82,6 +83,7 @@ def main(argv: Sequence[str]) -> None:
     ranges = read_ranges(args.normalize, args.reference)
     output = args.output or Path("logs", "evaluation", datetime.now().strftime("%Y-%m-%d_%H-%M-%S"))
     checkpoints = named_checkpoints(args.paths)
+    refuse_repeated_seeds(checkpoints)
     check_overrides((checkpoint for _, checkpoint in checkpoints), args.overrides)
 
     # torch and the simulators are imported from here on

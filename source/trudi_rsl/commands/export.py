@@ -1,5 +1,8 @@
 # SPDX-License-Identifier: BSD-3-Clause
-"""Export a trained policy as ONNX and TorchScript: `obs [1, n] -> actions [1, A]`, from the checkpoint alone."""
+"""Export a trained policy of any algorithm as ONNX and TorchScript, from the checkpoint alone.
+
+The files take `obs [1, n]` and return `actions [1, A]`. Of several runs, the newest one's policy is exported.
+"""
 
 from __future__ import annotations
 
@@ -11,7 +14,7 @@ from typing import TYPE_CHECKING
 
 from trudi_rsl import packages
 from trudi_rsl.choices import PRECISIONS
-from trudi_rsl.command_line import Parser
+from trudi_rsl.command_line import Parser, one_run
 from trudi_rsl.errors import ConfigError
 
 if TYPE_CHECKING:
@@ -21,9 +24,7 @@ if TYPE_CHECKING:
 def parse(argv: Sequence[str]) -> argparse.Namespace:
     """Return the flags."""
     parser = Parser(__doc__, "export")
-    parser.add_argument(
-        "--checkpoint", required=True, help="a checkpoint of any algorithm, a run folder or an experiment folder"
-    )
+    parser.add_run()
     parser.add_argument("--output", type=Path, help="output folder (default: exported/ beside the checkpoint)")
     parser.add_argument("--score_scale", type=float, default=1.0, help="score scale c of the ODE, above 0 (default: 1)")
     parser.add_argument("--steps", type=int, help="denoising steps, merged from those trained (default: all)")
@@ -38,10 +39,11 @@ def parse(argv: Sequence[str]) -> argparse.Namespace:
 def main(argv: Sequence[str]) -> None:
     """Export and print the written files."""
     args = parse(argv)
+    named = one_run(args.words, args.checkpoint, "trudi export RUN")
     packages.require("Exporting", packages.CORE, packages.EXPORT)
     from trudi_rsl.config.run_folder import one_checkpoint
 
-    checkpoint = one_checkpoint(args.checkpoint)
+    checkpoint = one_checkpoint(named)
     from trudi_rsl.deploy import ExportOptions, export_checkpoint
     from trudi_rsl.policies import ChainOptions
 

@@ -26,6 +26,7 @@ COMMANDS = {
     "sweep": "train and evaluate all runs of an experiment file",
     "modes": "count which of several good behaviours policies show",
     "chains": "draw the denoising chains of a policy",
+    "docs": "list the pages of the documentation, or print one",
 }
 """Subcommands, each the name of a module beside this one, and what they do."""
 
@@ -70,8 +71,8 @@ def usage() -> str:
 def run(name: str, argv: Sequence[str]) -> int:
     """Run one subcommand and return its exit code.
 
-    0 after success, 2 for arguments and settings that cannot work, 130 after Ctrl-C, and 1 for other problems that a
-    user can solve, each with one line on stderr. A subcommand may return codes of its own.
+    0 after success, 2 if the arguments cannot work, 1 if something else fails that a user can solve, each with one line
+    on stderr, and 130 after Ctrl-C. A subcommand may return codes of its own.
     """
     for stream in (sys.stdout, sys.stderr):
         if isinstance(stream, io.TextIOWrapper):  # a terminal or pipe of ASCII shows other letters as question marks

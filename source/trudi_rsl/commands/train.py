@@ -23,7 +23,8 @@ def parse(argv: Sequence[str]) -> tuple[argparse.Namespace, list[str]]:
     """Return the flags and the remaining arguments: overrides, and flags of the task's simulator."""
     parser = Parser(__doc__, "train", usage="%(prog)s --task TASK [flags] [name=value ...]")
     parser.add_argument("--task", required=True, help="task name such as Isaac-Velocity-Rough-G1-v0 or HalfCheetah-v5")
-    parser.add_argument("--algo", default="trudi", help="trudi, reppo, dime, ppo, spo, dppo or fpo (default: trudi)")
+    algorithms = "trudi, reppo, dime, ppo, spo, dppo or fpo (default: trudi)"
+    parser.add_argument("--algo", type=str.lower, default="trudi", help=algorithms)
     parser.add_argument("--num_envs", type=int, help="parallel environments")
     parser.add_argument("--max_iterations", type=int, help="iterations in total, those before a resume included")
     parser.add_argument("--more_iterations", type=int, help="with --resume: iterations to add to the checkpoint's")
@@ -50,10 +51,10 @@ def parse(argv: Sequence[str]) -> tuple[argparse.Namespace, list[str]]:
     parser.add_argument("--video", action="store_true", help="record videos while training (Isaac Lab, mjlab)")
     parser.add_argument("--video_length", type=int, help="length of a video in environment steps")
     parser.add_argument("--video_interval", type=int, help="environment steps from one video to the next")
-    parser.add_argument("--distributed", action="store_true", help="train in several processes: docs/distributed.md")
+    parser.add_argument("--distributed", action="store_true", help="train in several processes: trudi docs distributed")
     parser.add_argument("--agent", help=argparse.SUPPRESS)
     parser.add_former_names()
-    args, rest = parser.parse_known_args(argv)
+    args, rest = parser.parse_some(argv)
     if args.agent is not None:
         parser.error("--agent is Isaac Lab's; here --algo chooses the agent")
     args.flags = parser.flags

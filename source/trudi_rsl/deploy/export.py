@@ -138,7 +138,7 @@ def export_policy(
     options, directory = options or ExportOptions(), Path(directory)
     existing = [directory / name for name in NAMES if (directory / name).exists()]
     if existing and not overwrite:
-        raise parity.ExportError(
+        raise parity.ExportExistsError(
             f"{' and '.join(map(str, existing))} exist already and were kept. Choose another folder (--output), or "
             "pass overwrite=True (--overwrite)."
         )

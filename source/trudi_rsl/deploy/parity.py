@@ -42,6 +42,12 @@ class ExportError(UserError, RuntimeError):
     """A policy that cannot be exported or run, an export that would replace files, or one that acts differently."""
 
 
+class ExportExistsError(ExportError):
+    """An export that would replace files."""
+
+    exit_status = 2
+
+
 class Probes(NamedTuple):
     """Observations at which an exported file is compared with the policy."""
 

@@ -21,6 +21,7 @@ from trudi_rsl.config.overrides import parse_overrides
 from trudi_rsl.config.run_folder import named_checkpoints
 from trudi_rsl.config.schema import GYMNASIUM, HostSettings
 from trudi_rsl.errors import CheckpointError
+from trudi_rsl.evaluation.seeds import Seed, refuse_repeated
 from trudi_rsl.settings import SETTINGS
 from trudi_rsl.task_names import present_name
 
@@ -97,15 +98,11 @@ def read_subjects(checkpoints: Iterable[tuple[str | None, Path]]) -> list[Subjec
     Raises CheckpointError if one is without its task's name; or if two are of the same run or seed of one group.
     """
     subjects = _one_per_lineage(read_subject(checkpoint, label) for label, checkpoint in checkpoints)
-    seeds: dict[tuple[str, str, int | None], Subject] = {}
-    for subject in subjects:
-        other = seeds.setdefault((subject.label, subject.task, subject.seed), subject)
-        if other is not subject and subject.seed is not None:
-            raise CheckpointError(
-                f"{other.checkpoint} and {subject.checkpoint} are both seed {subject.seed} of {subject.label!r} on "
-                f"{subject.task}, so they are not independent. Name one of them instead of their folder, train with "
-                "another --seed, or compare them as groups: first=PATH second=PATH."
-            )
+    refuse_repeated(
+        (Seed(subject.label, subject.task, subject.seed), subject.checkpoint)
+        for subject in subjects
+        if subject.seed is not None
+    )
     return subjects
 
 

@@ -195,7 +195,7 @@ ISAACLAB = LaunchedHost(
     title="Isaac Lab",
     package="isaaclab",
     install="Isaac Lab 3.0 (Python 3.12): pip install isaaclab. If Isaac Lab is a checkout, run this script as "
-    "./isaaclab.sh -p scripts/train.py ...",
+    "./isaaclab.sh -p -m trudi_rsl train ...",
     tasks=_list_isaaclab_tasks,
     patterns=("Isaac-*", "*:Isaac-*", "IsaacContrib-*", "*:IsaacContrib-*"),
     has_task=_is_in_isaaclab,

@@ -74,7 +74,7 @@ def test_every_task_with_a_configuration_for_ppo_has_a_valid_one_for_each_algori
         settings = to_dict(trudi.algorithm)
         assert settings.pop("class_name") == "trudi_rsl.algorithms:TruDi"
         cfg = TruDiCfg.from_dict(settings)
-        images = [getattr(ppo, name).class_name == "CNNModel" for name in ("actor", "critic")]
+        images = [getattr(getattr(ppo, name), "class_name", None) == "CNNModel" for name in ("actor", "critic")]
         assert [cfg.actor_encoder is not None, cfg.critic_encoder is not None] == images
         seeing += any(images)
         assert to_dict(trudi).get("obs_groups") == to_dict(ppo).get("obs_groups")
