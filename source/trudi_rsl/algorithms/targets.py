@@ -9,6 +9,7 @@ import torch
 from torch import Tensor
 
 from trudi_rsl.distributed import all_gather
+from trudi_rsl.networks import QCritic
 from trudi_rsl.policies import ActorCritic
 from trudi_rsl.storage import RolloutBuffer, td_lambda_targets
 
@@ -42,6 +43,14 @@ def widened_range(vmin: Tensor, vmax: Tensor, targets: Tensor, valid: Tensor) ->
         torch.distributed.all_reduce(counts)
     below, above = counts[1:] / counts[0].clamp(min=1)
     return (vmin - width).where(below > CROWDED_SHARE, vmin), (vmax + width).where(above > CROWDED_SHARE, vmax)
+
+
+def widen(critic: QCritic, low: Tensor, high: Tensor) -> None:
+    """Widen the critic's value range, unless ``[low, high]`` lies inside it."""
+    vmin, vmax = critic.hl_gauss.vmin, critic.hl_gauss.vmax
+    # widening to the same range would leave a rounding error
+    if (low < vmin) | (high > vmax):
+        critic.widen(torch.minimum(low, vmin), torch.maximum(high, vmax))
 
 
 @torch.no_grad()

@@ -24,7 +24,7 @@ from trudi_rsl.algorithms.curiosity import Curiosity
 from trudi_rsl.algorithms.learner import Learner
 from trudi_rsl.algorithms.metrics import reduce_metrics, reduce_minibatches, rollout_metrics
 from trudi_rsl.algorithms.nonfinite import UpdateGuard, filter_nonfinite
-from trudi_rsl.algorithms.targets import compute_targets, initial_range, widened_range
+from trudi_rsl.algorithms.targets import compute_targets, initial_range, widen, widened_range
 from trudi_rsl.algorithms.trust_region import raise_if_replay_differs, step_sizes_of
 from trudi_rsl.checkpoints.format import (
     ACTOR_PARTS,
@@ -246,7 +246,7 @@ class TruDi:
             compute_targets(self.actor_critic, self.storage, self.learner.alpha, self.cfg.gamma, self.cfg.lam)
         if self.cfg.value_range == "auto":
             targets, valid = self.storage.targets, self.storage.target_valid
-            self._widen(*widened_range(hl_gauss.vmin, hl_gauss.vmax, targets, valid))
+            widen(critic, *widened_range(hl_gauss.vmin, hl_gauss.vmax, targets, valid))
 
     def _check_replay(self, kl_bound: float) -> None:
         precision = resolve_precision(self.cfg.precision, self.device)
@@ -256,14 +256,6 @@ class TruDi:
         self._replay_checked = True
         if precision != "fp32" and self.is_main_process:
             logger.info("In %s, rounding changes the path KL by up to %.1e nats of %g.", precision, error, kl_bound)
-
-    def _widen(self, low: Tensor, high: Tensor) -> None:
-        """Widen the critic's value range, unless ``[low, high]`` lies inside it."""
-        critic = self.actor_critic.critic
-        vmin, vmax = critic.hl_gauss.vmin, critic.hl_gauss.vmax
-        # widening to the same range would leave a rounding error
-        if (low < vmin) | (high > vmax):
-            critic.widen(torch.minimum(low, vmin), torch.maximum(high, vmax))
 
     # -- learning -------------------------------------------------------------------------------------------------
 
@@ -376,7 +368,7 @@ class TruDi:
             # with an automatic value range, keep the loaded one
             self._value_range_chosen = True
             if self.cfg.value_range != "auto":
-                self._widen(*torch.tensor(self.cfg.value_range, device=self.device))
+                widen(self.actor_critic.critic, *torch.tensor(self.cfg.value_range, device=self.device))
         if wanted.get("optimizer"):
             self.learner.load_state_dict(loaded_dict["optimizer_state_dict"])
         if wanted.get("rnd") and self.curiosity is not None:
