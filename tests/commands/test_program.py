@@ -9,6 +9,7 @@ import os
 import re
 import subprocess
 import sys
+import warnings
 import zipfile
 from importlib.metadata import version
 from pathlib import Path
@@ -175,6 +176,17 @@ def test_a_problem_of_the_user_is_one_line_and_an_exit_code(
     monkeypatch.setattr(train, "main", fail)
     assert program.run("train", []) == code
     assert capsys.readouterr().err == ("Interrupted.\n" if code == 130 else "Error: x\n")
+
+
+def test_a_warning_of_a_command_is_one_line_without_a_source_line(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(train, "main", lambda _argv: warnings.warn("a simulator says so", stacklevel=1))
+    with warnings.catch_warnings():
+        warnings.simplefilter("always")
+        monkeypatch.setattr(warnings, "showwarning", lambda *args: print(warnings.formatwarning(*args), end=""))
+        assert program.run("train", []) == 0
+    assert capsys.readouterr().out == "Warning: a simulator says so\n"
 
 
 def test_ctrl_c_during_the_imports_ends_quietly() -> None:

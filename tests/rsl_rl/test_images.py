@@ -216,7 +216,7 @@ def test_an_image_that_is_not_finite_is_not_learned_from() -> None:
     collect(trudi, ImageEnv(), alter)
     assert not trudi.storage.seen[:NUM_STEPS, 1].any() and trudi.storage.seen[:, [0, 2, 3]].all()
     batch = next(trudi.storage.minibatches(1, 1))
-    assert not (batch.images["depth"] == 0.0).flatten(1).all(1).any(), "zeros are stored for it, and not drawn"
+    assert not (batch.cameras["depth"] == 0.0).flatten(1).all(1).any(), "zeros are stored for it, and not drawn"
     before = state(trudi)
     trudi.update()
     after = state(trudi)
@@ -261,3 +261,9 @@ IMPOSSIBLE: list[tuple[Any, str]] = [
 def test_an_impossible_section_is_refused_by_its_key(section: Any, words: str) -> None:
     with pytest.raises(ConfigError, match=rf"^algorithm\.critic_encoder.*{words}"):
         settings_from_dict({"critic_encoder": section})
+
+
+def test_a_symmetry_that_images_cannot_have_is_refused() -> None:
+    symmetry = {"use_data_augmentation": True, "use_mirror_loss": False, "data_augmentation_func": lambda **_: None}
+    with pytest.raises(ConfigError, match=r"symmetry_cfg must be none with an encoder"):
+        settings_from_dict({"actor_encoder": ENCODER, "symmetry_cfg": symmetry})

@@ -103,8 +103,11 @@ class ActorTerms(NamedTuple):
     """Temperature, scalar, constant."""
     multiplier: Tensor
     """``lambda``, scalar, constant."""
-    images: Mapping[str, Tensor] = MappingProxyType({})
-    """The actor's images ``[B, C, H, W]`` by group, for an encoder that learns; ``obs`` then becomes its latents."""
+    images: Tensor | None = None
+    """Normalised actor observations of the mirror images of the first states, ``[(G-1)*B, O]``; None without mirror
+    loss."""
+    cameras: Mapping[str, Tensor] = MappingProxyType({})
+    """The actor's camera images ``[B, C, H, W]`` by group, for an encoder that learns; ``obs`` become its latents."""
     old_obs: Tensor | None = None
     """Latents of the old policy's encoder ``[B, O]`` for the reverse KL; None if they are ``obs``."""
 

@@ -54,7 +54,7 @@ def describe(entry: HostTasks, texts: Sequence[str], width: int) -> str:
     """Return the lines on one host: its name, what is missing, and its tasks whose names contain one of the texts."""
     host = entry.host
     if not entry.installed:
-        more = ", ..." if len(host.patterns) > MOST_PATTERNS else ""
+        more = " and more" if len(host.patterns) > MOST_PATTERNS else ""
         claims = f" Its tasks: {', '.join(host.patterns[:MOST_PATTERNS])}{more}." if host.patterns else ""
         return textwrap.fill(f"{host.title} ({host.name}): not installed. {host.install.rstrip('.')}.{claims}", width)
     if entry.problem is not None:

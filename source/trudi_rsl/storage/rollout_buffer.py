@@ -36,8 +36,8 @@ class Minibatch(NamedTuple):
     """Traces of the decisions ``[R, B, A]``, None unless they are stored."""
     counts: Tensor | None = None
     """Numbers of usable targets and next features ``[2]``, averaged over ranks; None in a single process."""
-    images: Mapping[str, Tensor] = MappingProxyType({})
-    """Images ``[B, C, H, W]`` by observation group, in their own types."""
+    cameras: Mapping[str, Tensor] = MappingProxyType({})
+    """Camera images ``[B, C, H, W]`` by observation group, in their own types."""
 
 
 class BatchRows(NamedTuple):
