@@ -18,7 +18,7 @@ from trudi_rsl.errors import ConfigError, nearest
 from trudi_rsl.extensions import checked_rnd, checked_symmetry
 from trudi_rsl.model_sections import checked_encoder
 from trudi_rsl.plain_values import is_finite, yaml_hint
-from trudi_rsl.ppo_fields import describe_ignored, without_effect
+from trudi_rsl.ppo_fields import PPO_ONLY_FIELDS, describe_ignored, without_effect
 from trudi_rsl.setting_ranges import ALLOWED
 
 logger = logging.getLogger(__name__)
@@ -159,7 +159,9 @@ class LearnerCfg:
             if name in own | ignored | UNUSED:
                 continue
             if name not in family:
-                raise ConfigError(f"{_label(cls)} has no setting 'algorithm.{name}'. {nearest(name, own)}")
+                raise ConfigError(
+                    f"{_label(cls)} has no setting 'algorithm.{name}'. {nearest(name, own | PPO_ONLY_FIELDS)}"
+                )
             if _plain(value) != _plain(family[name]):
                 default = f"left at {family[name]} in {_label(cls)}, which has no use for it"
                 raise ConfigError(f"algorithm.{name} must be {default}; got {value!r}.")

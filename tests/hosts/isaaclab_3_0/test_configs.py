@@ -66,7 +66,7 @@ def test_every_task_with_a_configuration_for_ppo_has_a_valid_one_for_each_algori
             continue
         ppo = load(task, "ppo")
         if network_classes(ppo) - {"MLPModel", "ActorCritic", "CNNModel"}:
-            with pytest.raises(ConfigError, match=r"recurrent network|network for images|takes over RSL-RL's"):
+            with pytest.raises(ConfigError, match=r"recurrent network|for images|networks of its own|of RSL-RL.s PPO"):
                 load(task, "trudi")
             refused.add(task)
             continue

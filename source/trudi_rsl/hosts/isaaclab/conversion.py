@@ -13,6 +13,7 @@ from isaaclab_rl.rsl_rl import RslRlOnPolicyRunnerCfg  # pyright: ignore[reportM
 
 from trudi_rsl.checkpoints.format import NAMES, Algorithm
 from trudi_rsl.config.ppo_conversion import relative_class, sibling_name, trudi_settings
+from trudi_rsl.config.unsupported import refuse_foreign_algorithm
 from trudi_rsl.errors import ConfigError
 from trudi_rsl.rsl_rl_compat.version import ALGORITHM_CLASS_NAME, INSTALLED, POLICY_CLASS_NAME, POLICY_STYLE, PPO_MODELS
 from trudi_rsl.settings import SETTINGS, LearnerAlgorithm, fields_from_trudi, schema_fields
@@ -86,6 +87,7 @@ def convert(task: str, cfg: Any, algo: Algorithm) -> Any:
             "RslRlOnPolicyRunnerCfg to start from. Write your own configuration with algorithm = "
             "RslRlTrudiAlgorithmCfg() (trudi_rsl.hosts.isaaclab.conversion)."
         )
+    refuse_foreign_algorithm({"class_name": cfg.algorithm.class_name}, NAMES[algo])
     if algo == "trudi":
         return _trudi_from_ppo(task, cfg)
     if not PPO_MODELS:
@@ -114,6 +116,9 @@ def _convertible(task: str, choices: dict[str, Any], algo: Algorithm) -> dict[st
 def _trudi_from_ppo(task: str, ppo: Any) -> RslRlTrudiRunnerCfg:
     """Make a TruDi configuration; :func:`trudi_settings` defines what is kept of PPO's."""
     names = [f.name for f in dataclasses.fields(RslRlOnPolicyRunnerCfg) if f.name not in _PPO_FIELDS]
+    own = {f.name for f in dataclasses.fields(ppo)} - {f.name for f in dataclasses.fields(RslRlOnPolicyRunnerCfg)}
+    if own:
+        logger.info("%s: TruDi leaves out what %s adds: %s.", task, type(ppo).__name__, ", ".join(sorted(own)))
     values = {name: None if value is dataclasses.MISSING else value for name, value in ppo.to_dict().items()}
     settings = trudi_settings(task, values, "isaaclab")
     settings["algorithm"] = RslRlTrudiAlgorithmCfg(**settings["algorithm"])

@@ -13,7 +13,7 @@ from mjlab.rl import RslRlBaseRunnerCfg, RslRlOnPolicyRunnerCfg  # pyright: igno
 
 from trudi_rsl.choices import PolicyGradientAlgorithm
 from trudi_rsl.config.ppo_conversion import relative_class, sibling_name, trudi_settings
-from trudi_rsl.config.unsupported import refuse_unsupported
+from trudi_rsl.config.unsupported import refuse_foreign_algorithm, refuse_unsupported
 from trudi_rsl.errors import ConfigError
 from trudi_rsl.rsl_rl_compat.version import ALGORITHM_CLASS_NAME
 from trudi_rsl.settings import SELECTORS, SETTINGS, LearnerAlgorithm, LearnerCfg, fields_from_trudi, schema_fields
@@ -100,6 +100,7 @@ def why_not(rl_cfg: Any) -> str | None:
     if not isinstance(rl_cfg, RslRlOnPolicyRunnerCfg):
         return f"its configuration is a {type(rl_cfg).__name__}, but TruDi needs an RslRlOnPolicyRunnerCfg."
     try:
+        refuse_foreign_algorithm(dataclasses.asdict(rl_cfg.algorithm), "TruDi")
         refuse_unsupported(dataclasses.asdict(rl_cfg))
     except ConfigError as error:
         return str(error)
