@@ -35,6 +35,10 @@ class NonFiniteError(UserError, RuntimeError):
     """NaN or infinity in the simulator's observations or rewards, or in the policy's actions."""
 
 
+class TaskError(UserError, RuntimeError):
+    """Something from an environment that no algorithm can use, such as rewards of another shape."""
+
+
 class ProcessLostError(UserError, RuntimeError):
     """Another process of the same training is gone, so this one cannot go on."""
 
@@ -104,6 +108,16 @@ def settings_as_overrides() -> Iterator[None]:
         yield
     finally:
         _users_write_overrides.reset(token)
+
+
+@contextlib.contextmanager
+def naming_settings() -> Iterator[None]:
+    """Let a ConfigError of the block that begins with ``algorithm.name`` begin with :func:`setting` of it instead."""
+    try:
+        yield
+    except ConfigError as error:
+        text = re.sub(r"^algorithm(\.\w+)+", lambda name: setting(name[0]), str(error))
+        raise ConfigError(text) from error
 
 
 def setting(name: str, value: str = "") -> str:

@@ -83,6 +83,12 @@ def require_inside(folder: Path, run: Path) -> None:
         raise CheckpointError(f"{folder} is a link that leads out of the run folder, so nothing was written there.")
 
 
+def starts_as_checkpoint(path: Path) -> bool:
+    """Return whether a file's first bytes are those of a checkpoint."""
+    with path.open("rb") as file:
+        return file.read(len(ARCHIVE)).startswith((PICKLE, ARCHIVE))
+
+
 def is_whole(path: Path) -> bool:
     """Return whether the checksums of a checkpoint's archive are right.
 

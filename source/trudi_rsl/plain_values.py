@@ -70,9 +70,10 @@ def is_finite(value: object) -> TypeGuard[float]:
 
 
 def yaml_hint(value: object) -> str:
-    """Return how to write a number that YAML has read as text; empty for any other value."""
+    """Return how to write a number that is text, as all in quotes and some in YAML; empty for any other value."""
     digits = str(value).lower().replace("e", "", 1).replace(".", "", 1).lstrip("+-")
-    return " YAML reads 1.0e4 as text; write 10000.0 or 1.0e+4." if isinstance(value, str) and digits.isdigit() else ""
+    is_number = isinstance(value, str) and digits.isdigit()
+    return " It is text: leave out the quotes, and write 1.0e+4 or 10000.0 for YAML's text 1.0e4." if is_number else ""
 
 
 def as_plain(value: object) -> Any:

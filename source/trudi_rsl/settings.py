@@ -8,8 +8,8 @@ algorithm in an RSL-RL ``algorithm`` section (:func:`settings_from_dict`); withi
 from __future__ import annotations
 
 import dataclasses
+import logging
 import typing
-import warnings
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, ClassVar, Literal, Self
@@ -18,6 +18,8 @@ from trudi_rsl.errors import ConfigError, nearest
 from trudi_rsl.extensions import checked_rnd, refuse_symmetry
 from trudi_rsl.plain_values import is_finite, yaml_hint
 from trudi_rsl.setting_ranges import ALLOWED
+
+logger = logging.getLogger(__name__)
 
 Actor = Literal["diffusion", "gaussian"]
 Constraint = Literal["path_kl", "none"]
@@ -153,9 +155,8 @@ class LearnerCfg:
                 default = f"left at {family[name]} in {_label(cls)}, which has no use for it"
                 raise ConfigError(f"algorithm.{name} must be {default}; got {value!r}.")
         if ignored := sorted(k for k in given if k in PPO_ONLY_FIELDS and given[k] is not None):
-            warnings.warn(
-                f"{_label(cls)} has no use for these PPO settings and ignores them: {', '.join(ignored)}.", stacklevel=2
-            )
+            names = ", ".join(ignored)
+            logger.warning("%s has no use for these PPO settings and ignores them: %s.", _label(cls), names)
         return cls(**{k: v for k, v in given.items() if k in own})
 
     @classmethod

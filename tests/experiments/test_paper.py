@@ -71,7 +71,7 @@ def test_a_dry_run_lists_all_runs_and_their_hours_where_the_host_is_not_installe
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     monkeypatch.chdir(tmp_path)
-    assert main(["paper_isaaclab", "--dry_run", "--seeds", "1", "--algorithms", "trudi"]) == 0
+    assert main(["paper_isaaclab", "--dry_run", "--list", "--seeds", "1", "--algorithms", "trudi"]) == 0
     output = capsys.readouterr().out
     assert output.count("[to run] trudi train --task Isaac-") == 6
     assert "trudi: 6 runs, hours unknown" in output

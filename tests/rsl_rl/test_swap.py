@@ -25,7 +25,7 @@ from trudi_rsl.config import compose
 from trudi_rsl.config.overrides import parse_overrides
 from trudi_rsl.config.swap import replace_ppo_settings, trudi_cfg
 from trudi_rsl.environments.action_bounds import action_bounds
-from trudi_rsl.errors import ConfigError
+from trudi_rsl.errors import ConfigError, TaskError
 from trudi_rsl.rsl_rl_compat.version import POLICY_STYLE
 from trudi_rsl.settings import TruDiCfg
 
@@ -64,7 +64,6 @@ def trained(env: Any, cfg: dict[str, Any], folder: Path | None = None) -> StockR
     return runner
 
 
-@pytest.mark.filterwarnings("ignore:TruDi has no use for")
 def test_the_class_name_alone_and_trudi_cfg_train_the_same_parameters() -> None:
     original = ppo_cfg()
     torch.manual_seed(1)
@@ -145,14 +144,14 @@ def test_a_project_with_rnd_changes_the_same_line_and_keeps_it(tmp_path: Path) -
     assert trudi_cfg(ppo_cfg(rnd_cfg=rnd), env)["algorithm"]["rnd_cfg"] == rnd
 
 
-def test_symmetry_is_refused_unless_it_only_logs() -> None:
+def test_symmetry_is_refused_unless_it_only_logs(capsys: pytest.CaptureFixture[str]) -> None:
     functions = {"data_augmentation_func": "project.symmetry:mirror", "mirror_loss_coeff": 0.1}
     for use in ("use_data_augmentation", "use_mirror_loss"):
         for swap in (lambda cfg: trudi_cfg(cfg, point_mass()), lambda cfg: StockRunner(point_mass(), cfg, None, "cpu")):
             with pytest.raises(ConfigError, match=rf"symmetry_cfg\.{use} is true"):
                 swap(swapped(symmetry_cfg={**functions, use: True}))
-    with pytest.warns(UserWarning, match="ignores them: .*symmetry_cfg"):
-        StockRunner(point_mass(), swapped(symmetry_cfg={**functions, "use_mirror_loss": False}), None, "cpu")
+    StockRunner(point_mass(), swapped(symmetry_cfg={**functions, "use_mirror_loss": False}), None, "cpu")
+    assert re.search("ignores them: .*symmetry_cfg", capsys.readouterr().out)
 
 
 def test_observations_without_groups_are_refused_with_the_line_to_write() -> None:
@@ -251,3 +250,36 @@ def test_a_swap_after_a_command_in_the_same_process_speaks_of_dict_keys_and_the_
     said = capsys.readouterr().out
     assert 'train_cfg["algorithm"]["action_bounds"] = [-1.0, 1.0]' in said
     assert "agent.algorithm" not in said
+
+
+@pytest.mark.parametrize("value", [-1, "0.2"])
+def test_an_impossible_setting_is_refused_when_the_configuration_is_made_as_a_key_of_it(value: Any) -> None:
+    with pytest.raises(ConfigError, match=r'^train_cfg\["algorithm"\]\["kl_bound"\] must be'):
+        trudi_cfg(ppo_cfg(), point_mass(), kl_bound=value)
+    with pytest.raises(ConfigError, match=r'^train_cfg\["algorithm"\]\["kl_bound"\] must be'):
+        StockRunner(point_mass(), swapped(kl_bound=value), None, "cpu")
+
+
+@pytest.mark.parametrize(
+    ("what", "shape", "needed"),
+    [
+        ("observations of the group 'policy'", [4, 5], [4, 4]),
+        ("rewards", [4, 1], [4]),
+        ("dones", [4, 1], [4]),
+    ],
+)
+@pytest.mark.parametrize("runner", [StockRunner, trudi_rsl.OnPolicyRunner])
+def test_a_step_of_another_shape_is_named_with_what_is_needed(
+    runner: type[StockRunner], what: str, shape: list[int], needed: list[int]
+) -> None:
+    def step(self: Any, actions: torch.Tensor) -> tuple[Any, ...]:
+        obs, rewards, dones, extras = EXAMPLE["PointMass"].step(self, actions)
+        if self.episode_length_buf[0] == 3:
+            wrong = {what.split()[0]: torch.zeros(shape)}
+            rewards, dones = wrong.get("rewards", rewards), wrong.get("dones", dones)
+            obs = TensorDict({"policy": wrong["observations"]}, batch_size=[4]) if "observations" in wrong else obs
+        return obs, rewards, dones, extras
+
+    sentence = f"step 2 of this rollout returned {what} of shape {shape}, not {needed}"
+    with pytest.raises(TaskError, match=re.escape(sentence)):
+        runner(point_mass(step=step), swapped(), None, "cpu").learn(1)

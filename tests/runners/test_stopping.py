@@ -111,6 +111,19 @@ def test_a_second_signal_ends_training_at_once(tmp_path: Path) -> None:
     assert not list((tmp_path / "run").glob("model_*"))
 
 
+def test_a_signal_in_the_iteration_that_compiles_says_so(capsys: pytest.CaptureFixture[str]) -> None:
+    alg = SimpleNamespace(learner=SimpleNamespace(accelerator=SimpleNamespace(compiles=True)))
+    runner: Any = SimpleNamespace(device="cpu", alg=alg)
+    for iterations, says_so in ((0, True), (1, False)):
+        stop = StopConditions(None)
+        stop.on_start(runner)
+        for _ in range(iterations):
+            stop.after_update(runner, {})
+        with stop.handling_signals():
+            signal.raise_signal(signal.SIGINT)
+        assert ("compiles" in capsys.readouterr().out) == says_so
+
+
 def test_signals_with_a_handler_are_left_to_it() -> None:
     seen: list[int] = []
     before = signal.signal(signal.SIGTERM, lambda number, _: seen.append(number))

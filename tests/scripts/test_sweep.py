@@ -155,12 +155,15 @@ def test_another_sampler_is_evaluated_without_training(project: Path) -> None:
 
 def test_a_dry_run_lists_the_commands_and_runs_nothing(project: Path, capsys: pytest.CaptureFixture[str]) -> None:
     before = files(project)
-    assert main(["clocks.yaml", "--seeds", "2", "3", "--dry_run"]) == 0
-    lines = capsys.readouterr().out.splitlines()
-    assert lines[0].startswith("clocks: 4 runs in ")
-    assert [line.partition("]")[0] for line in lines[1:5]] == ["[finished"] * 2 + ["[to run"] * 2
-    assert "--seed 3 --experiment_name clocks/" in lines[4]
-    assert any("2 of them estimated from finished runs" in line for line in lines[5:])
+    command = ["clocks.yaml", "--seeds", "2", "3", "--dry_run"]
+    assert main(command) == 0
+    summary = capsys.readouterr().out
+    assert summary.startswith("clocks: 4 runs in ") and ": 2 to run, 2 finished\n" in summary
+    assert "2 of them estimated from finished runs" in summary and "trudi train" not in summary
+    assert main([*command, "--list"]) == 0
+    lines = capsys.readouterr().out.splitlines()[-4:]
+    assert [line.partition("]")[0] for line in lines] == ["[finished"] * 2 + ["[to run"] * 2
+    assert "--seed 3 --experiment_name clocks/" in lines[3]
     assert files(project) == before
 
 

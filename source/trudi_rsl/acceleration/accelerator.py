@@ -31,7 +31,8 @@ class Accelerator:
 
     Args:
         mode: See :attr:`trudi_rsl.settings.LearnerCfg.compile`.
-        num_updates: Number of minibatch updates of the training.
+        num_updates: Number of minibatch updates of the training, infinite if unknown, as under RSL-RL's own runner
+            without ``max_iterations`` in its configuration.
 
     Raises:
         ConfigError: If CUDA graphs are requested on another device.
@@ -39,6 +40,9 @@ class Accelerator:
 
     def __init__(self, mode: CompileMode, device: torch.device | str, num_updates: float = math.inf) -> None:
         device = torch.device(device)
+        self._advice = ""
+        if mode == "auto" and math.isinf(num_updates):
+            self._advice = f" A short training does without: {setting('algorithm.compile', repr('off'))}."
         self._reason = f"algorithm.compile={mode}"
         if mode == "auto" and num_updates < WORTHWHILE_UPDATES:
             mode = "off"
@@ -100,7 +104,8 @@ class Accelerator:
             return f"Nothing is compiled ({self._reason})."
         compiled, captured = (", ".join(f.name for f in functions) for functions in (self._compiled, self._captured))
         captured = f" Captured as CUDA graphs: {captured}." if captured else ""
-        return f"Compiled for {self.device}: {compiled}.{captured} The first iteration takes up to a minute."
+        done = f"Compiled for {self.device}: {compiled}.{captured}"
+        return f"{done} The first iteration takes up to a minute.{self._advice}"
 
 
 class Guarded:

@@ -40,6 +40,8 @@ from trudi_rsl.checkpoints.resume import resume_state, set_resume_state
 from trudi_rsl.config.swap import replace_ppo_settings
 from trudi_rsl.distributed import all_gather, all_reduce_mean
 from trudi_rsl.environments.episode_ends import episode_ends, last_observations
+from trudi_rsl.environments.step_shapes import StepShapes
+from trudi_rsl.errors import naming_settings
 from trudi_rsl.health import Watch
 from trudi_rsl.policies import ActorCritic
 from trudi_rsl.policies.base import Decision
@@ -115,6 +117,7 @@ class TruDi:
         self._collecting = False
         self._can_learn, self._nonfinite_envs = True, 0
         self._replay_checked = False
+        self._shapes = StepShapes(storage.num_envs, *actor_critic.actor_obs.groups, *actor_critic.critic_obs.groups)
         self._watch = Watch(cfg.to_dict()) if self.is_main_process else None
 
     @classmethod
@@ -137,7 +140,9 @@ class TruDi:
         section = cfg["algorithm"]
         if section.get("rnd_cfg"):
             check_rnd()
-        settings = settings_from_dict(section) if cls.algorithm is None else SETTINGS[cls.algorithm].from_dict(section)
+        with naming_settings():
+            build = settings_from_dict if cls.algorithm is None else SETTINGS[cls.algorithm].from_dict
+            settings = build(section)
         return constructor_arguments(settings, obs, env, cfg, device)
 
     # -- collecting -----------------------------------------------------------------------------------------------
@@ -145,6 +150,7 @@ class TruDi:
     def act(self, obs: TensorDict) -> Tensor:
         """Return simulator actions ``[E, A]`` for observation groups of batch ``[E]`` and store the decision."""
         self._collecting = True
+        self._shapes.start(obs)
         raw = self.actor_critic.raw_observations(obs)
         if self.actor_critic.training:
             self._update_statistics(*raw)
@@ -182,7 +188,11 @@ class TruDi:
                 :func:`~trudi_rsl.environments.episode_ends.episode_ends`; ``final_obs`` (observation groups
                 ``[E, ...]``) are the true last observations, see
                 :func:`~trudi_rsl.environments.episode_ends.last_observations`.
+
+        Raises:
+            TaskError: If observations, rewards or dones have other shapes.
         """
+        self._shapes.check(obs, rewards, dones, self.storage.step)
         terminated, truncated = episode_ends(self.env, dones, extras)
         model = self.actor_critic
         final_obs = None

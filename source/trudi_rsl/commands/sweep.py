@@ -40,8 +40,12 @@ def parse(argv: Sequence[str]) -> argparse.Namespace:
     parser.add_argument(
         "--launcher_options", nargs="+", default=[], metavar="KEY=VALUE", help="for Slurm, as timeout_min=240"
     )
-    parser.add_argument("--dry_run", action="store_true", help="check, and list the runs and their commands")
-    return parser.parse_all(argv)
+    parser.add_argument("--dry_run", action="store_true", help="check; print how many runs and hours, train nothing")
+    parser.add_argument("--list", action="store_true", help="with --dry_run: also print the command of every run")
+    args = parser.parse_all(argv)
+    if args.list and not args.dry_run:
+        parser.error("--list is for --dry_run")
+    return args
 
 
 def main(argv: Sequence[str]) -> int:
@@ -82,12 +86,17 @@ def sweep(args: argparse.Namespace, argv: Sequence[str]) -> int:
 
     if args.dry_run:
         to_run = jobs if problem else missing(jobs)
-        for job in jobs:
-            state = "to run" if job in to_run else "finished"
-            print(f"[{state}] {shlex.join(['trudi', 'train', *job.arguments])}")
+        print(summary(experiment, len(jobs) - len(to_run), len(to_run)))
         print("\n".join(describe(experiment, expectations(experiment, jobs, to_run))))
         if problem:
             print(f"Not here: {problem}")
+        if args.list:
+            names = {job.name for job in to_run}
+            for job in jobs:
+                state = "to run" if job.name in names else "finished"
+                print(f"[{state}] {shlex.join(['trudi', 'train', *job.arguments])}")
+        else:
+            print("--list prints the command of every run.")
         return 0
     begin = time.time()
     job_command = [sys.executable, "-m", "trudi_rsl.commands.job"]
@@ -97,6 +106,14 @@ def sweep(args: argparse.Namespace, argv: Sequence[str]) -> int:
     for name, reason in outcome.broken.items():
         print(f"Broken: {name}: {reason}", file=sys.stderr)
     return 1 if outcome.broken else 0
+
+
+def summary(experiment: Experiment, finished: int, to_run: int) -> str:
+    """Return a line of a dry run: what is multiplied to runs, and how many are left."""
+    lists = {"algorithms": experiment.algorithms, "tasks": experiment.tasks, "seeds": experiment.seeds}
+    product = " x ".join(f"{len(values)} {name if len(values) > 1 else name[:-1]}" for name, values in lists.items())
+    variants = f" x {len(experiment.variants)} variants" if len(experiment.variants) > 1 else ""
+    return f"{product}{variants}: {to_run} to run, {finished} finished"
 
 
 def experiment_of(args: argparse.Namespace) -> Experiment:

@@ -38,12 +38,13 @@ from trudi_rsl.config.overrides import (
     check_section_names,
     parse_overrides,
     quoted,
+    wrong_value,
 )
 from trudi_rsl.config.ppo_names import section_names
 from trudi_rsl.config.presets import CONFIG_DIR, available, preset_of
 from trudi_rsl.config.run_folder import LOG_ROOT, resume_path
 from trudi_rsl.config.schema import GYMNASIUM, HostSettings, RunnerCfg, TrainCfg
-from trudi_rsl.errors import ConfigError, nearest
+from trudi_rsl.errors import ConfigError, naming_settings, nearest, settings_as_overrides
 from trudi_rsl.rsl_rl_compat.version import INSTALLED, PPO_MODELS
 from trudi_rsl.settings import (
     SETTINGS,
@@ -123,8 +124,9 @@ def compose(
             cfg = hydra_compose("train", groups + flags + user)
             OmegaConf.resolve(cfg)
         except (HydraException, OmegaConfBaseException, ValueError) as error:  # int() fails for a name in a list
-            check_names(hydra_compose("train", groups), parsed, opened)
-            raise ConfigError(_reason(error)) from error
+            known = hydra_compose("train", groups)
+            check_names(known, parsed, opened)
+            raise ConfigError(wrong_value(error, known, parsed)) from error
     if not cfg.agent.experiment_name:
         name = re.sub(r"[^a-z0-9._-]+", "_", task.lower())
         cfg.agent.experiment_name = name if algo == "trudi" else f"{name}_{algo}"
@@ -141,10 +143,8 @@ def compose(
 
 def check_algorithm(algo: LearnerAlgorithm, section: Mapping[str, Any]) -> LearnerCfg:
     """Return the settings of a learner's algorithm; a wrong one raises a ConfigError in the grammar of overrides."""
-    try:
+    with settings_as_overrides(), naming_settings():
         return SETTINGS[algo].from_dict(section)
-    except ConfigError as error:
-        raise ConfigError(re.sub(r"^algorithm\.", "agent.algorithm.", str(error))) from error
 
 
 def names_of(settings: Mapping[str, Any], overrides: Sequence[str]) -> list[str]:
@@ -189,15 +189,6 @@ def find_played(
     return path
 
 
-def _reason(error: Exception) -> str:
-    """Return in one line which setting OmegaConf refused and why."""
-    cause = error if isinstance(error, OmegaConfBaseException) else error.__cause__
-    if not isinstance(cause, OmegaConfBaseException):
-        return " ".join(str(error).split())
-    line = (cause.msg or str(cause)).strip().splitlines()[0]
-    return f"{cause.full_key}: {line}" if cause.full_key else line
-
-
 @contextlib.contextmanager
 def _hydra(config_dir: Path) -> Iterator[None]:
     """Initialize Hydra inside the block, also in a program that uses Hydra itself, whose state is restored."""
@@ -225,7 +216,7 @@ def check_env_overrides(overrides: Sequence[str], host: HostSettings = GYMNASIUM
         for override in parsed:
             OmegaConf.update(cfg, override.key_or_group, override.value(), force_add=True)
     except OmegaConfBaseException as error:
-        raise ConfigError(_reason(error)) from error
+        raise ConfigError(wrong_value(error, cfg, parsed)) from error
     if cfg.env.num_envs < 1:
         raise ConfigError(f"env.num_envs must be an integer of at least 1; got {cfg.env.num_envs}.")
 

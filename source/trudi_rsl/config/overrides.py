@@ -3,13 +3,15 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
 from hydra.core.override_parser.overrides_parser import OverridesParser
 from hydra.core.override_parser.types import Override, Quote, QuotedString
 from hydra.errors import HydraException
-from omegaconf import DictConfig, OmegaConf
+from omegaconf import BooleanNode, DictConfig, FloatNode, IntegerNode, ListConfig, OmegaConf, StringNode
+from omegaconf.errors import OmegaConfBaseException
 
 from trudi_rsl.errors import ConfigError, nearest
 from trudi_rsl.settings import PPO_ONLY_FIELDS, TruDiCfg, schema_fields
@@ -44,6 +46,9 @@ def parse_overrides(overrides: Sequence[str]) -> list[Override]:
         if override is None or override.is_sweep_override():
             override = _parse(_with_quotes(text))
         if override is None or override.is_sweep_override() or override.is_delete():
+            if re.fullmatch(r"[^=]+=[+-]?\d,\d+", text):
+                number, pair = text.replace(",", "."), f"{text.replace('=', '=[')}]"
+                raise ConfigError(f"Cannot read {text!r}; write {number} for a number, {pair} for a list.")
             raise ConfigError(
                 f"Cannot read {text!r} as an override; write name=value, as env.num_envs=64, and lists in brackets."
             )
@@ -76,6 +81,43 @@ def check_names(cfg: DictConfig, overrides: Iterable[Override], opened: Sequence
                 raise ConfigError(f"{reason} {hint}")
             node = OmegaConf.select(node, part, throw_on_missing=False)
             walked.append(part)
+
+
+KINDS: dict[type, tuple[str, str]] = {
+    IntegerNode: ("an integer", "a list of integers, as [256,256]"),
+    FloatNode: ("a number", "a list of numbers, as [-1.0,1.0]"),
+    BooleanNode: ("true or false", "a list of true and false"),
+    StringNode: ("text", "a list of names, as [policy,critic]"),
+}
+"""How a user writes the values of a setting's type, and lists of them."""
+NODES = {int: IntegerNode, float: FloatNode, bool: BooleanNode, str: StringNode}
+
+
+def wrong_value(error: Exception, cfg: DictConfig, overrides: Iterable[Override]) -> str:
+    """Return in one line which setting of ``cfg`` OmegaConf refused, what it takes, and what the user wrote."""
+    cause = error if isinstance(error, OmegaConfBaseException) else error.__cause__
+    if not isinstance(cause, OmegaConfBaseException):
+        return " ".join(str(error).split())
+    line = (cause.msg or str(cause)).strip().splitlines()[0]
+    name = re.sub(r"\[\d+\]$", "", str(cause.full_key or ""))
+    kind = _kind(cfg, name)
+    written = [(o.input_line or "").partition("=")[2] for o in overrides if o.key_or_group == name]
+    if not name or kind is None or not written:
+        return f"{name}: {line}" if name else line
+    return f"{name} must be {kind}; got {written[-1]}."
+
+
+def _kind(cfg: DictConfig, name: str) -> str | None:
+    """Return what values a setting takes; None if that is not known."""
+    section, _, last = name.rpartition(".")
+    parent = OmegaConf.select(cfg, section, throw_on_missing=False) if section else cfg
+    node = parent._get_node(last) if isinstance(parent, DictConfig) else None
+    if isinstance(node, ListConfig):
+        element = NODES.get(node._metadata.element_type)  # pyright: ignore[reportArgumentType]
+        return None if element is None else KINDS[element][1]
+    if type(node) not in KINDS:
+        return None
+    return KINDS[type(node)][0] + (" or null" if node._is_optional() else "")  # pyright: ignore
 
 
 def check_section_names(overrides: Iterable[Override], known: Mapping[str, Collection[str]]) -> None:

@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import functools
 from fnmatch import fnmatchcase
 from pathlib import Path
 from typing import Any, cast
@@ -58,10 +59,15 @@ def _host_table(host: str, config_dir: Path) -> DictConfig:
     path = config_dir / "tasks.yaml"
     if not path.is_file():
         raise ConfigError(f"The host {host} has no file of presets {path}; install its package again.")
-    table = cast("DictConfig", OmegaConf.load(path)).get(host)
+    table = _load(path, path.stat().st_mtime_ns).get(host)
     if not isinstance(table, DictConfig):
         raise ConfigError(f"{path} has no section {host!r}, which lists the presets of that host's tasks.")
     return table
+
+
+@functools.cache
+def _load(path: Path, _changed_at: int) -> DictConfig:
+    return cast("DictConfig", OmegaConf.load(path))
 
 
 def _read(path: Path) -> DictConfig:

@@ -20,7 +20,7 @@ from omegaconf import DictConfig, OmegaConf
 from trudi_rsl.config.schema import ANY_CHECKPOINT, EnvCfg, RunnerCfg
 from trudi_rsl.config.yaml_file import read_yaml
 from trudi_rsl.errors import CheckpointError, ConfigError, nearest, one_line
-from trudi_rsl.files import is_whole
+from trudi_rsl.files import is_whole, starts_as_checkpoint
 
 logger = logging.getLogger(__name__)
 
@@ -242,6 +242,8 @@ def find_checkpoints(named: str | Path) -> list[Path]:
     paths, found = _named_paths(named), {}
     for path in paths:
         if path.is_file():
+            if len(paths) == 1 and not starts_as_checkpoint(path):
+                raise CheckpointError(f"{path} is not a checkpoint (model_*.pt); name one, or its run folder.")
             checkpoints = [path] if len(paths) == 1 or path.match(CHECKPOINTS) else []
         else:
             checkpoints = map(newest_checkpoint, _runs_in(path, CHECKPOINTS))

@@ -13,7 +13,7 @@ from trudi_rsl.config.ppo_conversion import trudi_settings
 from trudi_rsl.config.presets import task_preset
 from trudi_rsl.config.unsupported import MODEL_SECTIONS, refuse_unsupported
 from trudi_rsl.environments.description import task_name
-from trudi_rsl.errors import ConfigError, nearest
+from trudi_rsl.errors import ConfigError, naming_settings, nearest
 from trudi_rsl.plain_values import is_count
 from trudi_rsl.rsl_rl_compat.version import ALGORITHM_CLASS_NAME
 from trudi_rsl.settings import PPO_ONLY_FIELDS, SETTINGS, LearnerAlgorithm, TruDiCfg, fields_from_trudi
@@ -61,6 +61,8 @@ def trudi_cfg(ppo_cfg: Mapping[str, Any], env: VecEnv, **algorithm: Any) -> dict
     if ignored:
         logger.info("TruDi has no use for these PPO settings and ignores them: %s.", ", ".join(ignored))
     cfg["algorithm"] = {name: value for name, value in cfg["algorithm"].items() if name not in PPO_ONLY_FIELDS}
+    with naming_settings():
+        TruDiCfg.from_dict(cfg["algorithm"])
     return cfg
 
 

@@ -15,14 +15,15 @@ from typing import Any, TypeVar
 from omegaconf import OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
-from trudi_rsl.choices import EVALUATION_SEED
-from trudi_rsl.config.compose import check_seed
+from trudi_rsl.choices import EVALUATION_SEED, NAMES
+from trudi_rsl.config.compose import check_seed, preset_name
 from trudi_rsl.config.presets import CONFIG_DIR, available
 from trudi_rsl.config.yaml_file import read_yaml
 from trudi_rsl.errors import ConfigError, nearest, one_line
 from trudi_rsl.evaluation.comparison import parse_ranges
 from trudi_rsl.evaluation.samplers import EvaluationCfg, SamplerCfg, expand_samplers, supported_samplers
 from trudi_rsl.experiments.job import Job
+from trudi_rsl.hosts.host import EnvironmentHost, Host
 from trudi_rsl.hosts.launched import LaunchedHost
 from trudi_rsl.hosts.registry import canonical_name, find_host
 from trudi_rsl.plain_values import is_finite
@@ -215,10 +216,11 @@ def plan(experiment: Experiment, overrides: Sequence[str] = ()) -> list[Job]:
     ]
     # settings of PPO and its relatives are those of classes that import torch: what is refused without it comes first
     planned: dict[int, list[Job]] = {}
+    settings_of = _SharedSettings()
     for is_learner in (True, False):
         for index, group in enumerate(groups):
             if (group[1] in SETTINGS) == is_learner:
-                planned[index] = list(_plan_group(experiment, *group, overrides))
+                planned[index] = list(_plan_group(experiment, *group, overrides, settings_of))
         if is_learner:
             _look_up(tasks)
     jobs = [job for index in range(len(groups)) for job in planned[index]]
@@ -257,7 +259,12 @@ def _look_up(tasks: Sequence[str]) -> None:
 
 
 def _plan_group(
-    experiment: Experiment, task: str, algorithm: str, variant: str, overrides: Sequence[str]
+    experiment: Experiment,
+    task: str,
+    algorithm: str,
+    variant: str,
+    overrides: Sequence[str],
+    settings_of: _SharedSettings,
 ) -> Iterator[Job]:
     """Yield the runs of one algorithm and variant on one task, one per seed."""
     limit, host = experiment.seconds.get(algorithm), find_host(task)
@@ -274,7 +281,7 @@ def _plan_group(
         *experiment.named_variants()[variant].overrides,
     ]
     with _errors_naming(task, algorithm, variant):
-        run_settings = host.run_settings(task, algorithm, overrides)
+        run_settings = settings_of(host, task, algorithm, overrides)
         samplers, _ = supported_samplers(experiment.evaluation.sampler_cfgs(), algorithm)  # pyright: ignore[reportArgumentType]
         for key in (text.lstrip("+").partition("=")[0] for text in overrides):
             if key in RESERVED_SETTINGS:
@@ -299,6 +306,22 @@ def _plan_group(
             evaluation_seed=experiment.evaluation.seed,
             play_arguments=launched.play_arguments(overrides) if launched else None,
         )
+
+
+class _SharedSettings:
+    """Composes the settings of runs, those of all tasks with one preset and the same overrides once."""
+
+    def __init__(self) -> None:
+        self._composed: dict[tuple[str, ...], dict[str, Any]] = {}
+
+    def __call__(self, host: Host, task: str, algorithm: str, overrides: Sequence[str]) -> dict[str, Any]:
+        """Return a host's ``run_settings``; the name of the experiment in them may be that of another task."""
+        if not isinstance(host, EnvironmentHost) or algorithm not in NAMES:
+            return host.run_settings(task, algorithm, overrides)
+        key = (host.name, preset_name(task, algorithm, overrides, host), algorithm, *overrides)
+        if key not in self._composed:
+            self._composed[key] = host.run_settings(task, algorithm, overrides)
+        return self._composed[key] | {"task": task}
 
 
 def _folder_name(text: str) -> str:

@@ -111,7 +111,7 @@ def kl_above_bound(history: History) -> Finding | None:
         return None
     level = float(np.median(window))
     return Finding(
-        f"The path KL stays at {level:.2g} nats, {level / bound:.0f} times the trust region eps = {bound:g}: most "
+        f"The path KL stays at {level:.2g} nats, {level / bound:.0f} times kl_bound = {bound:g}: most "
         "updates only lead back into it.",
         _smaller_steps(history),
         since,

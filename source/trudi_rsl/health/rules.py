@@ -3,8 +3,8 @@
 
 from __future__ import annotations
 
+import logging
 import time
-import warnings
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -14,6 +14,8 @@ import numpy as np
 from trudi_rsl.health import learning_rules as learning
 from trudi_rsl.health import simulator_rules as simulator
 from trudi_rsl.health.history import Finding, History
+
+logger = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
@@ -114,7 +116,7 @@ class Watch:
         findings = examine(self.history, self._rules)
         self._rules = [rule for rule in self._rules if rule.name not in findings]
         for finding in findings.values():
-            warnings.warn(f"{finding.what} {finding.remedy}", stacklevel=4)
+            logger.warning("%s %s", finding.what, finding.remedy)
         return findings
 
     @property

@@ -117,7 +117,7 @@ class RateCheckpoints(Hook):
             runner.logger.writer.add_scalar(name, value, iteration)
         if results:
             self.last = path, results[MEAN_RETURN]
-            suffix = ", the best of this run so far" if is_best else ""
+            suffix = ", the best in this run folder so far" if is_best else ""
             logger.info("%s: return %.4g in %d episodes%s.", path.name, results[MEAN_RETURN], episodes, suffix)
 
     def evaluate(self, runner: Any, episodes: int) -> dict[str, float]:

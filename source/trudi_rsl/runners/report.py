@@ -224,7 +224,7 @@ def _returns(runner: Any) -> list[str]:
     if (best := rating.best) is not None:
         path, mean_return = best
         kind = "evaluation" if rating.last is not None else "training return at a checkpoint"
-        rows.append(("best", mean_return, f"the highest {kind}: {path.name}, linked as best.pt"))
+        rows.append(("best", mean_return, f"the highest {kind} in this run folder: {path.name}, linked as best.pt"))
     return (
         ["Returns:", *(f"  {name:<11}{number(value):>9}  {meaning}" for name, value, meaning in rows)] if rows else []
     )

@@ -38,16 +38,21 @@ class StopConditions(Hook):
         self._max_seconds = max_seconds
         self._deadline: float | None = None
         self._reason: str | None = None
+        self._compiles = False
+        """Whether the iteration under way compiles functions."""
         self.signal_number: int | None = None
         """The first signal, None before it."""
 
     def on_start(self, runner: OnPolicyRunner) -> None:
         """Forget earlier requests and start the clock."""
         self.signal_number = self._reason = None
+        learner = getattr(runner.alg, "learner", None)
+        self._compiles = learner is not None and learner.accelerator.compiles
         self._deadline = None if self._max_seconds is None else time.monotonic() + self._max_seconds
 
     def after_update(self, runner: OnPolicyRunner, metrics: dict[str, float]) -> None:
         """Decide, together with all ranks, whether this iteration is the last."""
+        self._compiles = False
         out_of_time = self._deadline is not None and time.monotonic() >= self._deadline
         number = self.signal_number or 0
         if torch.distributed.is_initialized():
@@ -92,8 +97,9 @@ class StopConditions(Hook):
                 if not torch.distributed.is_initialized():
                     previous_handlers.close()
                     advice = "; a second one ends it at once"
+                what = "this first iteration, which compiles for up to a minute" if self._compiles else "this iteration"
                 name = signal.Signals(number).name
-                logger.info("%s: training ends with a checkpoint after this iteration%s.", name, advice)
+                logger.info("%s: training ends with a checkpoint after %s%s.", name, what, advice)
 
             for number in SIGNALS:
                 if signal.getsignal(number) in DEFAULT_HANDLERS:
