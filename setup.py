@@ -40,14 +40,15 @@ setup(
     author="The trudi_rsl developers",
     license="BSD-3-Clause",
     license_files=["LICENSE"],
-    # A wheel carries the presets; a checkout uses those in configs/.
-    package_dir={"": "source", "trudi_rsl.configs": "configs"},
-    packages=[*find_packages("source"), "trudi_rsl.configs"],
+    # A wheel carries presets and pages; a checkout uses those in configs/ and docs/.
+    package_dir={"": "source", "trudi_rsl.configs": "configs", "trudi_rsl.docs": "docs"},
+    packages=[*find_packages("source"), "trudi_rsl.configs", "trudi_rsl.docs"],
     package_data={
         "trudi_rsl": ["py.typed"],
         "trudi_rsl.tasks": ["*.xml"],
         "trudi_rsl.pretrained": ["*.onnx", "*.pt", "*.json"],
         "trudi_rsl.configs": ["**/*.yaml"],
+        "trudi_rsl.docs": ["**/*.md"],
     },
     entry_points={
         "console_scripts": ["trudi = trudi_rsl.commands.program:main"],

@@ -19,6 +19,8 @@ ALGORITHMS |= {algo: algo.upper() for algo in ("spo", "dppo", "fpo")}
 PACKAGES = ("torch", "rsl-rl-lib", "gymnasium", "mujoco")
 
 Record = dict[str, Any]
+Rows = list[dict[str, str]]
+"""The rows of a table, each by column; a missing cell is shown as a dash."""
 
 
 def run_key(record: Record) -> tuple[str, str, str, int]:

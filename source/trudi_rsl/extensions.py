@@ -6,6 +6,7 @@ RSL-RL checks neither: a wrong name in them is a TypeError of a constructor, aft
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
@@ -29,6 +30,15 @@ WEIGHT_SCHEDULES = {
     "linear": ("initial_step", "final_step", "final_value"),
 }
 """Modes of ``rnd_cfg.weight_schedule`` and the keys that each needs; steps count from the start of training."""
+
+SYMMETRY_USES = ("use_data_augmentation", "use_mirror_loss")
+"""Keys of ``symmetry_cfg`` that change what is learned; with neither, the mirror error is only logged."""
+
+SYMMETRY_DEFAULTS: dict[str, Any] = {**dict.fromkeys(SYMMETRY_USES, False), "mirror_loss_coeff": 0.0}
+"""Keys of ``symmetry_cfg`` with a default, which is RSL-RL's; ``data_augmentation_func`` has none."""
+
+SYMMETRY_RESOLVED = ("env", "_env")
+"""Keys that RSL-RL adds to a section when it builds PPO from it."""
 
 
 def checked_rnd(section: object) -> dict[str, Any] | None:
@@ -73,19 +83,46 @@ def _check_schedule(schedule: object) -> None:
         raise ConfigError(f"algorithm.rnd_cfg.weight_schedule must have initial_step < final_step; got {steps}.")
 
 
-def refuse_symmetry(section: object) -> None:
-    """Refuse a ``symmetry_cfg`` that changes what PPO learns; one that only logs a loss, with both uses off, passes.
+def checked_symmetry(section: object) -> dict[str, Any] | None:
+    """Return a copy of a ``symmetry_cfg`` section with all its keys, None for one that is empty.
+
+    A function that can be imported is written as ``module:name``, so that the section can be saved; another one stays
+    as it is. The environment, which older versions of RSL-RL add to a section, is left out.
 
     Raises:
-        ConfigError: Naming the use to turn off.
+        ConfigError: If a key is missing or unknown, or a value impossible.
     """
-    uses = ("use_data_augmentation", "use_mirror_loss")
-    given = section if isinstance(section, Mapping) else {name: getattr(section, name, False) for name in uses}
-    if used := [name for name in uses if given.get(name)]:
+    if section in (None, {}):
+        return None
+    if not isinstance(section, Mapping):
+        section = getattr(section, "__dict__", section)
+    if not isinstance(section, Mapping):
+        raise ConfigError(f"algorithm.symmetry_cfg must be a section of settings, or none; got {section!r}.")
+    given = {name: value for name, value in section.items() if name not in SYMMETRY_RESOLVED}
+    _check_names("symmetry_cfg", given, ("data_augmentation_func",), tuple(SYMMETRY_DEFAULTS))
+    values = SYMMETRY_DEFAULTS | {name: value for name, value in given.items() if value is not None}
+    for name in SYMMETRY_USES:
+        _require(f"symmetry_cfg.{name}", values[name], lambda value: isinstance(value, bool), "true or false")
+    _require("symmetry_cfg.mirror_loss_coeff", values["mirror_loss_coeff"], _is_weight, "a finite number of at least 0")
+    values["data_augmentation_func"] = function = _importable(values.get("data_augmentation_func"))
+    is_named = isinstance(function, str) and (":" in function or "." in function)
+    if not (callable(function) or is_named):
         raise ConfigError(
-            f"algorithm.symmetry_cfg.{used[0]} is true, and this algorithm has no symmetry augmentation. Set "
-            "algorithm.symmetry_cfg to none to train without it, or train with PPO."
+            "algorithm.symmetry_cfg.data_augmentation_func must be a function, or its name as 'package.module:name'; "
+            f"got {function!r}."
         )
+    return values
+
+
+def _importable(function: Any) -> Any:
+    """Return ``module:name`` of a function that can be imported by that name, anything else unchanged."""
+    module, name = getattr(function, "__module__", None), getattr(function, "__qualname__", "<unnamed>")
+    if not callable(function) or module in (None, "__main__") or "<" in name:
+        return function
+    found: Any = sys.modules.get(module)
+    for part in name.split("."):
+        found = getattr(found, part, None)
+    return f"{module}:{name}" if found is function else function
 
 
 def _check_names(section: str, given: Mapping[str, Any], required: Sequence[str], optional: Sequence[str]) -> None:
@@ -104,6 +141,10 @@ def _require(name: str, value: Any, is_allowed: Callable[[Any], bool], allowed: 
 
 def _are_widths(value: object) -> bool:
     return isinstance(value, list) and len(value) > 0 and all(type(v) is int and (v > 0 or v == -1) for v in value)
+
+
+def _is_weight(value: object) -> bool:
+    return is_finite(value) and value >= 0
 
 
 def _plain(value: Any) -> Any:

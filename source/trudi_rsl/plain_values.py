@@ -76,6 +76,16 @@ def yaml_hint(value: object) -> str:
     return " It is text: leave out the quotes, and write 1.0e+4 or 10000.0 for YAML's text 1.0e4." if is_number else ""
 
 
+def copied(value: Any) -> Any:
+    """Return a copy of settings with mappings and lists of its own, and all other values shared.
+
+    A deep copy would also copy what a function in them is bound to, such as an environment.
+    """
+    if isinstance(value, Mapping):
+        return {name: copied(part) for name, part in value.items()}
+    return [copied(part) for part in value] if isinstance(value, list) else value
+
+
 def as_plain(value: object) -> Any:
     """Return a copy of settings that holds only what a checkpoint may: mappings, lists, text, numbers and None.
 

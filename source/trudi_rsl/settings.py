@@ -15,8 +15,9 @@ from dataclasses import dataclass
 from typing import Any, ClassVar, Literal, Self
 
 from trudi_rsl.errors import ConfigError, nearest
-from trudi_rsl.extensions import checked_rnd, refuse_symmetry
+from trudi_rsl.extensions import checked_rnd, checked_symmetry
 from trudi_rsl.plain_values import is_finite, yaml_hint
+from trudi_rsl.ppo_fields import describe_ignored, without_effect
 from trudi_rsl.setting_ranges import ALLOWED
 
 logger = logging.getLogger(__name__)
@@ -29,12 +30,6 @@ Precision = Literal["auto", "fp32", "tf32", "bf16"]
 LearnerAlgorithm = Literal["trudi", "reppo", "dime"]
 """Names of the learner's algorithms as ``--algo`` takes them."""
 
-PPO_ONLY_FIELDS = frozenset({
-    "clip_param", "desired_kl", "entropy_coef", "grad_reduce_bucket_mb", "normalize_advantage_per_mini_batch",
-    "optimizer", "schedule", "share_cnn_encoders", "symmetry_cfg", "use_clipped_value_loss", "use_mixed_precision",
-    "value_loss_coef",
-})  # fmt: skip
-"""Fields of RSL-RL's PPO that have no meaning here but may remain in a project's config."""
 
 SELECTORS = ("actor", "constraint")
 """Keys of an ``algorithm`` section that select the algorithm."""
@@ -91,6 +86,8 @@ class LearnerCfg:
     in steps where an episode ends. Without it, targets stop before an episode's last step."""
     rnd_cfg: dict[str, Any] | None = None
     """RSL-RL's random network distillation, PPO's section of this name; None trains without."""
+    symmetry_cfg: dict[str, Any] | None = None
+    """RSL-RL's symmetry augmentation and mirror loss, PPO's section of this name; None trains without."""
 
     max_skipped_updates: int = 5
     """Consecutive iterations with an update skipped for NaN or infinity after which training stops, at least 1."""
@@ -124,7 +121,7 @@ class LearnerCfg:
         self.value_range = "auto" if self.value_range in (None, "auto") else self._interval("value_range")
         if self.action_bounds is not None:
             self.action_bounds = self._interval("action_bounds")
-        self.rnd_cfg = checked_rnd(self.rnd_cfg)
+        self.rnd_cfg, self.symmetry_cfg = checked_rnd(self.rnd_cfg), checked_symmetry(self.symmetry_cfg)
 
     @property
     def stores_chains(self) -> bool:
@@ -135,8 +132,9 @@ class LearnerCfg:
     def from_dict(cls, values: Mapping[str, Any]) -> Self:
         """Build the configuration from an RSL-RL ``algorithm`` section.
 
-        PPO's own fields are ignored with a warning, so that a project can swap the class name alone. Settings that only
-        TruDi has are accepted at TruDi's default, and those of :data:`UNUSED` at any value.
+        PPO's own fields, and those of a project's subclass of it, are ignored with a warning, so that a project can
+        swap the class name alone. Settings that only TruDi has are accepted at TruDi's default, and those of
+        :data:`UNUSED` at any value.
 
         Raises:
             ConfigError: If a field is unknown (with the nearest names), impossible, or selects another algorithm.
@@ -145,18 +143,17 @@ class LearnerCfg:
         given = {k: v for k, v in values.items() if k not in ("class_name", *SELECTORS)}
         for name in SELECTORS:
             cls._check_selector(name, values.get(name, getattr(cls, name)))
-        refuse_symmetry(given.get("symmetry_cfg"))
+        ignored = {name for name in given if name not in family and without_effect(name)}
         for name, value in given.items():
-            if name in own | PPO_ONLY_FIELDS | UNUSED:
+            if name in own | ignored | UNUSED:
                 continue
             if name not in family:
                 raise ConfigError(f"{_label(cls)} has no setting 'algorithm.{name}'. {nearest(name, own)}")
             if _plain(value) != _plain(family[name]):
                 default = f"left at {family[name]} in {_label(cls)}, which has no use for it"
                 raise ConfigError(f"algorithm.{name} must be {default}; got {value!r}.")
-        if ignored := sorted(k for k in given if k in PPO_ONLY_FIELDS and given[k] is not None):
-            names = ", ".join(ignored)
-            logger.warning("%s has no use for these PPO settings and ignores them: %s.", _label(cls), names)
+        if listed := describe_ignored(name for name in ignored if given[name] is not None):
+            logger.warning("%s has no use for these PPO settings and ignores them: %s.", _label(cls), listed)
         return cls(**{k: v for k, v in given.items() if k in own})
 
     @classmethod
@@ -172,8 +169,7 @@ class LearnerCfg:
 
     def to_dict(self) -> dict[str, Any]:
         """Return selectors and settings as plain values, for a checkpoint or a YAML file."""
-        values = {name: getattr(self, name) for name in SELECTORS} | dataclasses.asdict(self)
-        return {name: _plain(value) for name, value in values.items()}
+        return {name: _plain(getattr(self, name)) for name in (*SELECTORS, *_defaults(type(self)))}
 
     def _require(self, name: str, ok: bool, allowed: str) -> None:
         if not ok:
@@ -360,4 +356,6 @@ def _defaults(cls: type) -> dict[str, Any]:
 
 
 def _plain(value: Any) -> Any:
+    if isinstance(value, Mapping):
+        return {name: _plain(part) for name, part in value.items()}
     return list(value) if isinstance(value, tuple | list) else value

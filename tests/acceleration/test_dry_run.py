@@ -32,7 +32,7 @@ SYNCS_OF_LEARNER = {
     "compute_returns": {
         "read in trudi_rsl/algorithms/nonfinite.py: find_nonfinite": 2,
         "shape in trudi_rsl/algorithms/targets.py: compute_targets": 2,
-        "read in trudi_rsl/algorithms/trudi.py: _widen": 2,
+        "read in trudi_rsl/algorithms/targets.py: widen": 2,
         # once per training
         "upload in trudi_rsl/algorithms/targets.py: initial_range": 1,
         "upload in trudi_rsl/algorithms/trust_region.py: raise_if_replay_differs": 4,

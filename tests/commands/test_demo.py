@@ -20,7 +20,10 @@ def _in_a_new_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
 
 
-def test_the_obstacle_needs_no_renderer_and_its_paths_are_drawn(capsys: pytest.CaptureFixture[str]) -> None:
+def test_the_obstacle_needs_no_renderer_and_its_paths_are_drawn(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("COLUMNS", "80")
     assert program.run("demo", ["--episodes", "20"]) == 0
     folder = Path("logs", "demo", "planar_obstacle")
     stored = json.loads((folder / "modes.json").read_text())
@@ -29,6 +32,7 @@ def test_the_obstacle_needs_no_renderer_and_its_paths_are_drawn(capsys: pytest.C
     assert_pictures(folder / "modes")
     printed = capsys.readouterr().out
     assert f"left {stored['counts']['left']}" in printed
+    assert {"PlanarObstacle-v0", "planar_obstacle", "model_99.pt", "trudi"} <= set(printed.split()), "no word is cut"
     for line in printed.partition("Next:\n")[2].splitlines()[:2]:
         _, command, *arguments = line.split()
         few = ["--episodes", "2"] if command == "play" else ["--num_paths", "20"]

@@ -6,8 +6,10 @@ from __future__ import annotations
 import importlib
 import json
 import os
+import re
 import subprocess
 import sys
+import warnings
 import zipfile
 from importlib.metadata import version
 from pathlib import Path
@@ -19,7 +21,7 @@ from trudi_rsl.errors import CheckpointError, ConfigError
 
 ROOT = Path(__file__).resolve().parents[2]
 SOURCE = ROOT / "source"
-NEEDED = {"train": ["--task", "Hopper-v5"], "play": ["--task", "Hopper-v5"], "tasks": [], "demo": []}
+NEEDED = {"train": ["--task", "Hopper-v5"], "play": ["--task", "Hopper-v5"], "tasks": [], "demo": [], "docs": []}
 
 HOPPER = ["train", "--task", "Hopper-v5"]
 G1 = ["train", "--task", "Mjlab-Velocity-Flat-Unitree-G1"]
@@ -45,7 +47,9 @@ WRONG: dict[str, list[list[str]]] = {
             ["play", RUN],
         )
     ],
-    "'few'": [[*start, "env.num_envs=few"] for start in (HOPPER, ["play", "--checkpoint", RUN], ["evaluate", RUN])],
+    "must be an integer; got few": [
+        [*start, "env.num_envs=few"] for start in (HOPPER, ["play", "--checkpoint", RUN], ["evaluate", RUN])
+    ],
     "'clip_param'": [[*HOPPER, "--algo", algo, "agent.algorithm.clip_parm=1"] for algo in ("ppo", "fpo")],
     "'hidden_dims'": [[*HOPPER, "--algo", "dppo", "agent.actor.hiden_dims=[8]"]],
     "'trudi'": [[*start, "--algo", "trudy"] for start in (HOPPER, G1)],
@@ -135,6 +139,19 @@ def test_every_subcommand_describes_itself_and_its_flags(capsys: pytest.CaptureF
     assert max(map(len, listed.splitlines())) <= 80
 
 
+def test_every_page_is_listed_and_printed_also_those_that_messages_name(capsys: pytest.CaptureFixture[str]) -> None:
+    assert program.main(["docs"]) == 0
+    listed = [line.split()[0] for line in capsys.readouterr().out.splitlines()]
+    assert set(listed) == {p.relative_to(ROOT / "docs").as_posix()[:-3] for p in (ROOT / "docs").rglob("*.md")}
+    sources = "".join(file.read_text() for file in SOURCE.rglob("*.py"))
+    assert set(re.findall(r"trudi docs (\w+)", sources)) <= set(listed)
+    for name in ("log", "docs/log.md"):
+        assert program.main(["docs", name]) == 0
+        assert capsys.readouterr().out.rstrip() == (ROOT / "docs" / "log.md").read_text().rstrip()
+    assert program.main(["docs", "logg"]) == 2
+    assert "'log'" in capsys.readouterr().err
+
+
 def test_an_unknown_subcommand_gets_the_nearest(capsys: pytest.CaptureFixture[str]) -> None:
     assert program.main(["trian"]) == 2
     assert "'train'" in capsys.readouterr().err
@@ -159,6 +176,17 @@ def test_a_problem_of_the_user_is_one_line_and_an_exit_code(
     monkeypatch.setattr(train, "main", fail)
     assert program.run("train", []) == code
     assert capsys.readouterr().err == ("Interrupted.\n" if code == 130 else "Error: x\n")
+
+
+def test_a_warning_of_a_command_is_one_line_without_a_source_line(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(train, "main", lambda _argv: warnings.warn("a simulator says so", stacklevel=1))
+    with warnings.catch_warnings():
+        warnings.simplefilter("always")
+        monkeypatch.setattr(warnings, "showwarning", lambda *args: print(warnings.formatwarning(*args), end=""))
+        assert program.run("train", []) == 0
+    assert capsys.readouterr().out == "Warning: a simulator says so\n"
 
 
 def test_ctrl_c_during_the_imports_ends_quietly() -> None:

@@ -21,6 +21,9 @@ def test_tasks_that_train_here_are_listed_by_host_in_lines_that_fit(
     printed = capsys.readouterr().out
     assert {"HalfCheetah-v5", "PlanarObstacle-v0", "PlanarPushT-v0"} <= set(printed.split())
     assert max(map(len, printed.splitlines())) <= 80
+    listed, _, left_out = printed.partition("Not trained here.")
+    assert "CartPole-v1" not in listed and "Pendulum-v1" in listed.split()
+    assert "vectors of numbers: Acrobot-v1, " in " ".join(left_out.split())
     tasks.main(["CHEETAH", "--host", "gymnasium"])
     words = capsys.readouterr().out.split()
     assert "HalfCheetah-v5" in words and "Hopper-v5" not in words

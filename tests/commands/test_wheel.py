@@ -118,6 +118,7 @@ def test_every_command_of_the_readme_runs_in_order_where_neither_git_nor_a_compi
         done = shell("trudi", *smaller(arguments))
         is_diagnosis = arguments[0] == "doctor" and done.returncode == FOUND_SOMETHING
         assert done.returncode == 0 or is_diagnosis, (arguments, done.stderr)
+    assert "path KL" in shell("trudi", "docs", "log").stdout
     (policy,) = tmp_path.glob("logs/rsl_rl/hopper-v5/*/exported/policy.onnx")
     (snippet,) = (block for language, block in BLOCK.findall(README) if language == "python")
     program = f"import os, numpy, trudi_rsl\nos.chdir({str(policy.parent)!r})\nobs = numpy.zeros(11)\n{snippet}"

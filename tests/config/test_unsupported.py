@@ -32,7 +32,9 @@ UNSUPPORTED: list[tuple[dict[str, Any], str]] = [
     ({"actor": MLP | {"cnn_cfg": {"kernel_size": [3]}}}, "actor section describes a network for images"),
     ({"actor": {"class_name": "project.models:OwnModel"}}, "actor section describes a OwnModel"),
     ({"critic": {"class_name": OwnModel}}, "critic section describes a OwnModel"),
-    ({"algorithm": {"symmetry_cfg": {"use_data_augmentation": True}}}, r"symmetry_cfg\.use_data_augmentation is true"),
+    ({"algorithm": {"symmetry_cfg": {"use_data_augmentation": True}}}, "symmetry_cfg has no 'data_augmentation_func'"),
+    ({"critic": [MLP, MLP]}, "has 2 critic networks"),
+    ({"critic_2": MLP}, "critic_2 section describes one more network"),
 ]
 
 
@@ -59,11 +61,11 @@ def test_the_refusal_names_the_setting_in_the_grammar_of_its_user() -> None:
             for name in ("MLPModel", "rsl_rl.models:MLPModel", "rsl_rl.models.MLPModel", None)
         ),
         *({"policy": {"class_name": name}} for name in ("ActorCritic", "DiffusionActorCritic.for_env(self.env)")),
-        {"algorithm": {"symmetry_cfg": {"use_data_augmentation": False}, "rnd_cfg": None}},
+        {"algorithm": {"symmetry_cfg": {"data_augmentation_func": "project.symmetry:mirror"}, "rnd_cfg": None}},
     ],
     ids=lambda part: str(part)[:60],
 )
-def test_networks_on_vectors_of_every_host_and_symmetry_that_only_logs_are_converted(part: dict[str, Any]) -> None:
+def test_networks_on_vectors_of_every_host_and_symmetry_are_converted(part: dict[str, Any]) -> None:
     converted = trudi_settings("Task-v0", {"num_steps_per_env": 100, "max_iterations": 10, **part}, "isaaclab")
     assert (converted["num_steps_per_env"], converted["max_iterations"]) == (100, 10)
     assert converted["algorithm"].keys() == TruDiCfg().to_dict().keys()

@@ -22,7 +22,7 @@ from tests.hosts.software_vulkan import software_vulkan
 
 REQUIREMENTS = Path(__file__).parent / "requirements"
 # What building the package of this checkout reads.
-PACKAGE = ("setup.py", "pyproject.toml", "README.md", "LICENSE", "configs", "source")
+PACKAGE = ("setup.py", "pyproject.toml", "README.md", "LICENSE", "configs", "docs", "source")
 CHECK = "import ensurepip, sys, venv; print('%d.%d' % sys.version_info[:2])"
 
 

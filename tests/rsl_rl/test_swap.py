@@ -144,14 +144,27 @@ def test_a_project_with_rnd_changes_the_same_line_and_keeps_it(tmp_path: Path) -
     assert trudi_cfg(ppo_cfg(rnd_cfg=rnd), env)["algorithm"]["rnd_cfg"] == rnd
 
 
-def test_symmetry_is_refused_unless_it_only_logs(capsys: pytest.CaptureFixture[str]) -> None:
-    functions = {"data_augmentation_func": "project.symmetry:mirror", "mirror_loss_coeff": 0.1}
-    for use in ("use_data_augmentation", "use_mirror_loss"):
-        for swap in (lambda cfg: trudi_cfg(cfg, point_mass()), lambda cfg: StockRunner(point_mass(), cfg, None, "cpu")):
-            with pytest.raises(ConfigError, match=rf"symmetry_cfg\.{use} is true"):
-                swap(swapped(symmetry_cfg={**functions, use: True}))
-    StockRunner(point_mass(), swapped(symmetry_cfg={**functions, "use_mirror_loss": False}), None, "cpu")
-    assert re.search("ignores them: .*symmetry_cfg", capsys.readouterr().out)
+def mirror(env: Any, obs: TensorDict | None = None, actions: torch.Tensor | None = None) -> tuple[Any, Any]:
+    """Return the point mass and its mirror image at the origin."""
+    if obs is not None:
+        image = obs.clone()
+        image["policy"] = -obs["policy"]
+        obs = torch.cat([obs, image])  # pyright: ignore
+    return obs, None if actions is None else torch.cat([actions, -actions])
+
+
+def test_a_project_with_symmetry_changes_the_same_line_and_keeps_it(tmp_path: Path) -> None:
+    section = {"data_augmentation_func": mirror, "use_data_augmentation": True, "use_mirror_loss": True}
+    named = {**section, "data_augmentation_func": f"{__name__}:mirror", "mirror_loss_coeff": 0.1}
+    cfg = swapped(symmetry_cfg={**section, "mirror_loss_coeff": 0.1}, num_learning_epochs=1)
+    runner = trained(point_mass(), cfg | {"num_steps_per_env": 32}, tmp_path)
+    assert read_checkpoint(tmp_path / "model_0.pt")["trudi_rsl"]["settings"]["symmetry_cfg"] == named
+    terms = algorithm(runner).symmetry.terms  # pyright: ignore[reportOptionalMemberAccess]
+    assert (terms.augments, terms.loss_coef, terms.mirrors.count) == (True, 0.1, 2)
+    events = EventAccumulator(str(tmp_path))
+    events.Reload()
+    assert "Loss/symmetry" in events.Tags()["scalars"]
+    assert trudi_cfg(ppo_cfg(symmetry_cfg=section), point_mass())["algorithm"]["symmetry_cfg"] is not None
 
 
 def test_observations_without_groups_are_refused_with_the_line_to_write() -> None:

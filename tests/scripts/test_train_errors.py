@@ -101,7 +101,7 @@ def test_a_checkpoint_of_another_task_algorithm_or_shape_is_refused_before_a_run
         "nowhere/model_1.pt": [*pendulum, "--checkpoint", "nowhere/model_1.pt"],
         "No run yet in": [*pendulum, "--resume"],
     }.items():
-        assert named in _fails(capsys, 1, *arguments)
+        assert named in _fails(capsys, 2, *arguments)
     assert set(Path("logs").rglob("*")) - kept <= {Path("logs/rsl_rl/x")}
 
 

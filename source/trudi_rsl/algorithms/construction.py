@@ -11,10 +11,12 @@ from tensordict import TensorDict
 
 from trudi_rsl.acceleration import set_matmul_precision
 from trudi_rsl.algorithms.curiosity import curiosity
+from trudi_rsl.algorithms.symmetry import symmetry
 from trudi_rsl.checkpoints.format import policy_spec
 from trudi_rsl.checkpoints.rebuild import build_actor_critic
 from trudi_rsl.environments.action_bounds import action_bounds
 from trudi_rsl.environments.progress import request_final_obs
+from trudi_rsl.plain_values import as_plain
 from trudi_rsl.rsl_rl_compat.contract import resolve_groups
 from trudi_rsl.settings import SELECTORS, AnyCfg, algorithm_of_settings
 from trudi_rsl.storage import RolloutBuffer
@@ -33,7 +35,8 @@ def constructor_arguments(
         device: Device of training.
 
     Raises:
-        ConfigError: If the environment lacks an observation group, or RSL-RL is too old for an extension.
+        ConfigError: If the environment lacks an observation group, RSL-RL is too old for an extension, or the function
+            of ``symmetry_cfg`` mirrors in a way that chains cannot be mirrored in.
     """
     # RSL-RL's runner reads RND's weight and rewards exactly if this is set
     cfg["algorithm"]["rnd_cfg"] = settings.rnd_cfg
@@ -58,6 +61,9 @@ def constructor_arguments(
     algorithm = algorithm_of_settings(values)
     # the algorithm implies the selectors
     values = {name: value for name, value in values.items() if name not in SELECTORS}
+    if settings.symmetry_cfg is not None:
+        # a function without a name to import is part of no checkpoint
+        values["symmetry_cfg"] = as_plain(settings.symmetry_cfg)
     used_groups = {name: groups[name] for name in ("actor", "critic")}
     return {
         "actor_critic": actor_critic,
@@ -69,4 +75,7 @@ def constructor_arguments(
         "multi_gpu_cfg": cfg.get("multi_gpu"),
         "num_updates": settings.num_learning_epochs * settings.num_mini_batches * cfg.get("max_iterations", math.inf),
         "curiosity": curiosity(settings.rnd_cfg, obs, groups, env, num_steps, device),
+        "symmetry": symmetry(
+            settings.symmetry_cfg, obs.to(device), env, actor_critic, num_steps, settings.critic_hidden_dim, device
+        ),
     }

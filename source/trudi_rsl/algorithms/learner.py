@@ -12,6 +12,7 @@ from torch import Tensor, nn
 from trudi_rsl.acceleration import Accelerator, Gradient, network_precision
 from trudi_rsl.algorithms import objectives
 from trudi_rsl.algorithms.objectives import ActorTerms, AdjointStates, Objective, TrustRegion
+from trudi_rsl.algorithms.symmetry import Images, MirrorTerms, augment, mirror_error
 from trudi_rsl.algorithms.trust_region import OldChains, OldPolicy, fresh_chains, from_trace
 from trudi_rsl.distributed import all_reduce_mean
 from trudi_rsl.errors import ConfigError, one_line, setting
@@ -30,6 +31,7 @@ class Learner:
         actor_critic: The module whose actor and critic are trained; its old actor is only read.
         world_size: Number of ranks that average their gradients.
         accelerator: Compiles the steps; None does not.
+        mirroring: Uses of mirror images; None for none.
     """
 
     def __init__(
@@ -38,9 +40,11 @@ class Learner:
         cfg: LearnerCfg,
         world_size: int = 1,
         accelerator: Accelerator | None = None,
+        mirroring: MirrorTerms | None = None,
     ) -> None:
         self.actor_critic = actor_critic
         self.cfg = cfg
+        self.mirroring = mirroring
         self.world_size = world_size
         self.entropy_target = cfg.entropy_target_per_dim * actor_critic.num_actions
         device = actor_critic.action_scale.device
@@ -83,32 +87,38 @@ class Learner:
         """Multiplier ``lambda`` of the trust region, a scalar without gradient."""
         return self.log_lambda.detach().exp()
 
-    def update(self, batch: Minibatch, old_steps: Tensor | None) -> dict[str, Tensor]:
+    def update(self, batch: Minibatch, old_steps: Tensor | None, images: Images | None = None) -> dict[str, Tensor]:
         """Take one critic, one actor and one dual step.
 
         A step with a NaN or infinity in its gradient is skipped, and so are all steps after it until ``skips`` is
         reset. This preserves the state that the failing minibatch met.
 
-        ``old_steps`` are the step sizes ``[N, A]`` of the policy that collected the batch, None for a Gaussian. Returns
-        scalars on the device, without gradient; ``skipped_updates`` is 1 if any step was skipped. On a GPU it forces no
-        sync, so that a CUDA graph can hold it.
+        ``old_steps`` are the step sizes ``[N, A]`` of the policy that collected the batch, None for a Gaussian;
+        ``images`` are those of the batch, with a symmetry. Returns scalars on the device, without gradient;
+        ``skipped_updates`` is 1 if any step was skipped. On a GPU it forces no sync, so that a CUDA graph can hold it.
 
         Raises:
             ConfigError: If the device has too little memory for the minibatch.
         """
         try:
-            return self._take_steps(batch, old_steps)
+            return self._take_steps(batch, old_steps, images)
         except torch.OutOfMemoryError as error:
             raise ConfigError(
                 f"The device has too little memory for minibatches of {len(batch.actions)} transitions: raise "
                 f"{setting('algorithm.num_mini_batches')}. {one_line(error)}"
             ) from error
 
-    def _take_steps(self, batch: Minibatch, old_steps: Tensor | None) -> dict[str, Tensor]:
-        metrics = self._critic_step(batch)
-        actor_metrics = self._actor_step(batch, old_steps)
+    def _take_steps(self, batch: Minibatch, old_steps: Tensor | None, images: Images | None) -> dict[str, Tensor]:
+        metrics = self._critic_step(self._learned_from(batch, images))
+        actor_metrics = self._actor_step(batch, old_steps, images)
         self._dual_step(actor_metrics["entropy"], actor_metrics.get("path_kl"))
         return metrics | actor_metrics | {"skipped_updates": self.skips.clone()}
+
+    def _learned_from(self, batch: Minibatch, images: Images | None) -> Minibatch:
+        """Return the batch, with its images if critic and actor learn from them."""
+        if images is None or self.mirroring is None or not self.mirroring.augments:
+            return batch
+        return augment(batch, images, self.mirroring.mirrors)
 
     # -- critic -------------------------------------------------------------------------------------------------------
 
@@ -122,10 +132,20 @@ class Learner:
 
     # -- actor --------------------------------------------------------------------------------------------------------
 
-    def _actor_step(self, batch: Minibatch, old_steps: Tensor | None) -> dict[str, Tensor]:
+    def _actor_step(
+        self, batch: Minibatch, old_steps: Tensor | None, images: Images | None = None
+    ) -> dict[str, Tensor]:
         noise = self.actor_critic.actor.draw_noise(len(batch.actor_obs))
         old = self._old_policy(batch, old_steps)
-        terms = ActorTerms(batch.actor_obs, batch.critic_obs, noise, old, self.alpha, self.multiplier)
+        learned, of_images = self._learned_from(batch, images), None
+        if images is not None and self.mirroring is not None:
+            mirrors = self.mirroring.mirrors
+            if self.mirroring.augments:
+                # with mirrored noise, a symmetric policy takes the very step that it takes without images
+                noise = mirrors.mirror(noise)
+                old = None if old is None else old.mirrored(mirrors, len(batch.actor_obs))
+            of_images = images.actor_obs if self.mirroring.loss_coef > 0.0 else None
+        terms = ActorTerms(learned.actor_obs, learned.critic_obs, noise, old, self.alpha, self.multiplier, of_images)
         objective, gradient = self._differentiate_actor(terms)
         # one all-reduce for the gradient and what drives the duals
         dual_inputs = {name: objective.metrics[name] for name in ("entropy", "path_kl") if name in objective.metrics}
@@ -150,9 +170,16 @@ class Learner:
         model, region = self.actor_critic, self._trust_region
         with network_precision(self.cfg.precision, terms.obs.device.type):
             if region is not None and states is not None and chosen is not None:
-                return objectives.adjoint_objective(model.actor, terms, states, chosen, region.estimator)
-            split = not (self.accelerator.compiles or terms.obs.is_cuda or terms.old is None)
-            return objectives.pathwise_objective(model.actor, model.critic, terms, region, split)
+                objective = objectives.adjoint_objective(model.actor, terms, states, chosen, region.estimator)
+            else:
+                split = not (self.accelerator.compiles or terms.obs.is_cuda or terms.old is None)
+                objective = objectives.pathwise_objective(model.actor, model.critic, terms, region, split)
+            if self.mirroring is None or terms.images is None:
+                return objective
+            mirrors, coef = self.mirroring.mirrors, self.mirroring.loss_coef
+            originals = terms.obs[: len(terms.images) // (mirrors.count - 1)]
+            error = mirror_error(model, originals, terms.images, mirrors)
+            return Objective(objective.loss + coef * error, objective.metrics | {"symmetry": error.detach()})
 
     def _draw_adjoint_states(self, terms: ActorTerms) -> AdjointStates:
         model, region = self.actor_critic, self._trust_region

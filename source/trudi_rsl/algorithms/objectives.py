@@ -101,6 +101,9 @@ class ActorTerms(NamedTuple):
     """Temperature, scalar, constant."""
     multiplier: Tensor
     """``lambda``, scalar, constant."""
+    images: Tensor | None = None
+    """Normalised actor observations of the mirror images of the first states, ``[(G-1)*B, O]``; None without mirror
+    loss."""
 
 
 class TrustRegion(NamedTuple):

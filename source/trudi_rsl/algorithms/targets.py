@@ -8,7 +8,9 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from trudi_rsl.algorithms.symmetry import Symmetry
 from trudi_rsl.distributed import all_gather
+from trudi_rsl.networks import QCritic
 from trudi_rsl.policies import ActorCritic
 from trudi_rsl.storage import RolloutBuffer, td_lambda_targets
 
@@ -44,13 +46,29 @@ def widened_range(vmin: Tensor, vmax: Tensor, targets: Tensor, valid: Tensor) ->
     return (vmin - width).where(below > CROWDED_SHARE, vmin), (vmax + width).where(above > CROWDED_SHARE, vmax)
 
 
+def widen(critic: QCritic, low: Tensor, high: Tensor) -> None:
+    """Widen the critic's value range, unless ``[low, high]`` lies inside it."""
+    vmin, vmax = critic.hl_gauss.vmin, critic.hl_gauss.vmax
+    # widening to the same range would leave a rounding error
+    if (low < vmin) | (high > vmax):
+        critic.widen(torch.minimum(low, vmin), torch.maximum(high, vmax))
+
+
 @torch.no_grad()
-def compute_targets(model: ActorCritic[Any], storage: RolloutBuffer, alpha: Tensor, gamma: float, lam: float) -> None:
+def compute_targets(
+    model: ActorCritic[Any],
+    storage: RolloutBuffer,
+    alpha: Tensor,
+    gamma: float,
+    lam: float,
+    symmetry: Symmetry | None = None,
+) -> None:
     """Fill ``targets``, ``next_features`` and the validity masks of a full rollout that ``model`` collected.
 
     The decision at the next observation is both the next action and the bootstrap action, so only final observations
-    need additional decisions.
+    need additional decisions. A symmetry computes the features of its images.
     """
+    rows, last_actions = None, None
     next_values = torch.empty_like(storage.rewards)
     next_log_probs = storage.log_probs[1:].clone()
     # row by row: the critic's activations of a whole rollout would need much more memory than the rollout
@@ -65,8 +83,11 @@ def compute_targets(model: ActorCritic[Any], storage: RolloutBuffer, alpha: Tens
         actor_obs = model.actor_obs.normalize(storage.final_actor_obs[rows])
         critic_obs = model.critic_obs.normalize(storage.final_critic_obs[rows]) if model.asymmetric else actor_obs
         decision = model.decide(actor_obs)
+        last_actions = decision.action
         next_values[rows], storage.next_features[rows] = model.critic.value_and_features(critic_obs, decision.action)
         next_log_probs[rows] = decision.log_prob
+    if symmetry is not None:
+        symmetry.compute_features(storage, rows, last_actions)
     # r~_t = r_t - gamma alpha b_t lp(s'), with b_t = 0 at a true termination
     soft_rewards = storage.rewards - gamma * alpha * next_log_probs.masked_fill(storage.terminated, 0.0)
     storage.features_valid.copy_(known)

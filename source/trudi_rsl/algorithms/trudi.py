@@ -24,7 +24,8 @@ from trudi_rsl.algorithms.curiosity import Curiosity
 from trudi_rsl.algorithms.learner import Learner
 from trudi_rsl.algorithms.metrics import reduce_metrics, reduce_minibatches, rollout_metrics
 from trudi_rsl.algorithms.nonfinite import UpdateGuard, filter_nonfinite
-from trudi_rsl.algorithms.targets import compute_targets, initial_range, widened_range
+from trudi_rsl.algorithms.symmetry import Symmetry
+from trudi_rsl.algorithms.targets import compute_targets, initial_range, widen, widened_range
 from trudi_rsl.algorithms.trust_region import raise_if_replay_differs, step_sizes_of
 from trudi_rsl.checkpoints.format import (
     ACTOR_PARTS,
@@ -71,7 +72,7 @@ class TruDi:
         env: The environment; its state is saved if it has a ``state_dict``.
         multi_gpu_cfg: RSL-RL's distributed settings, None on one device.
         num_updates: Number of minibatch updates of the training, infinite if unknown.
-        curiosity: RSL-RL's random network distillation, whose rewards are added to the environment's; None for none.
+        curiosity, symmetry: RSL-RL's random network distillation, and its augmentation and mirror loss; None for none.
     """
 
     algorithm: ClassVar[LearnerAlgorithm | None] = None
@@ -90,13 +91,14 @@ class TruDi:
         multi_gpu_cfg: dict[str, Any] | None = None,
         num_updates: float = math.inf,
         curiosity: Curiosity | None = None,
+        symmetry: Symmetry | None = None,
     ) -> None:
         self.cfg, self.spec, self.env, self.device, self.storage = cfg, spec, env, device, storage
         self.actor_critic = actor_critic.to(device)
-        self.curiosity, self.rnd = curiosity, cast(Any, curiosity.rnd if curiosity else None)
+        self.curiosity, self.symmetry, self.rnd = curiosity, symmetry, cast(Any, curiosity.rnd if curiosity else None)
         accelerator = Accelerator(cfg.compile, device, num_updates)
         world_size = multi_gpu_cfg["world_size"] if multi_gpu_cfg else 1
-        self.learner = Learner(actor_critic, cfg, world_size, accelerator)
+        self.learner = Learner(actor_critic, cfg, world_size, accelerator, symmetry.terms if symmetry else None)
         self._sample = accelerator.compile("sampling", self._sampled)
         self._decisions = accelerator.capture("sampling", self._decisions_at, copies=False)
         self._update_statistics: Callable[..., None] = actor_critic.update_statistics
@@ -114,9 +116,8 @@ class TruDi:
         self._startup_message = described if self.is_main_process else ""
         self.learning_rate = cfg.learning_rate
         self._value_range_chosen = cfg.value_range != "auto"
-        self._collecting = False
+        self._collecting, self._replay_checked = False, False
         self._can_learn, self._nonfinite_envs = True, 0
-        self._replay_checked = False
         self._shapes = StepShapes(storage.num_envs, *actor_critic.actor_obs.groups, *actor_critic.critic_obs.groups)
         self._watch = Watch(cfg.to_dict()) if self.is_main_process else None
 
@@ -154,9 +155,13 @@ class TruDi:
         raw = self.actor_critic.raw_observations(obs)
         if self.actor_critic.training:
             self._update_statistics(*raw)
-        if self.curiosity is not None:
-            self.curiosity.observe(obs, self.storage.step)
+        self._show_extensions(obs)
         return self.actor_critic.to_simulator(self._decide(*raw))
+
+    def _show_extensions(self, obs: TensorDict) -> None:
+        for extension in (self.curiosity, self.symmetry):
+            if extension is not None:
+                extension.observe(obs, self.storage.step)
 
     @torch.no_grad()
     def _decide(self, *raw: Tensor) -> Tensor:
@@ -202,6 +207,8 @@ class TruDi:
             raw = model.actor_obs.concatenate(final_obs).to(self.device)
             raw_critic = model.critic_obs.concatenate(final_obs).to(self.device) if model.asymmetric else raw
             self.storage.add_final_obs(raw, raw_critic)
+            if self.symmetry is not None:
+                self.symmetry.observe_final(final_obs, self.storage.step)
         rewards = rewards.reshape(-1)
         if self.curiosity is not None:
             self.intrinsic_rewards = self.curiosity.intrinsic_rewards(obs)
@@ -218,6 +225,7 @@ class TruDi:
             NonFiniteError: See :meth:`UpdateGuard.filter_rollout`; names environment and step.
             RuntimeError: On the first call, if replaying the policy's decisions does not reproduce them.
         """
+        self._show_extensions(obs)
         self._decide(*self.actor_critic.raw_observations(obs))
         self._can_learn, self._nonfinite_envs = self.guard.filter_rollout(self.storage, self.env, self.save)
         if torch.distributed.is_initialized():
@@ -227,17 +235,17 @@ class TruDi:
             return
         if isinstance(self.cfg, TrustRegionCfg) and not self._replay_checked:
             self._check_replay(self.cfg.kl_bound)
-        critic = self.actor_critic.critic
-        hl_gauss = critic.hl_gauss
+        critic, hl_gauss = self.actor_critic.critic, self.actor_critic.critic.hl_gauss
         if not self._value_range_chosen:
             hl_gauss.set_range(*initial_range(self.storage.rewards, self.cfg.gamma))
             critic.zero_code.data.copy_(hl_gauss.encode(torch.zeros_like(hl_gauss.vmin)))
             self._value_range_chosen = True
         with network_precision(self.cfg.precision, self.storage.device.type):
-            compute_targets(self.actor_critic, self.storage, self.learner.alpha, self.cfg.gamma, self.cfg.lam)
+            discounts = self.cfg.gamma, self.cfg.lam
+            compute_targets(self.actor_critic, self.storage, self.learner.alpha, *discounts, self.symmetry)
         if self.cfg.value_range == "auto":
             targets, valid = self.storage.targets, self.storage.target_valid
-            self._widen(*widened_range(hl_gauss.vmin, hl_gauss.vmax, targets, valid))
+            widen(critic, *widened_range(hl_gauss.vmin, hl_gauss.vmax, targets, valid))
 
     def _check_replay(self, kl_bound: float) -> None:
         precision = resolve_precision(self.cfg.precision, self.device)
@@ -246,14 +254,6 @@ class TruDi:
         self._replay_checked = True
         if precision != "fp32" and self.is_main_process:
             logger.info("In %s, rounding changes the path KL by up to %.1e nats of %g.", precision, error, kl_bound)
-
-    def _widen(self, low: Tensor, high: Tensor) -> None:
-        """Widen the critic's value range, unless ``[low, high]`` lies inside it."""
-        critic = self.actor_critic.critic
-        vmin, vmax = critic.hl_gauss.vmin, critic.hl_gauss.vmax
-        # widening to the same range would leave a rounding error
-        if (low < vmin) | (high > vmax):
-            critic.widen(torch.minimum(low, vmin), torch.maximum(high, vmax))
 
     # -- learning -------------------------------------------------------------------------------------------------
 
@@ -290,6 +290,8 @@ class TruDi:
         if self.curiosity is not None:
             self.curiosity.end_update()
         metrics |= reduce_minibatches(collected)
+        if self.symmetry is not None and self.symmetry.only_logs:
+            metrics["symmetry"] = self.symmetry.error(storage, batches[-1])
         metrics["entropy_per_dim"] = metrics.pop("entropy") / model.num_actions
         metrics["alpha"] = self.learner.alpha
         if isinstance(self.cfg, TrustRegionCfg):
@@ -298,7 +300,8 @@ class TruDi:
         return reduce_metrics(metrics) | {"entropy_target_per_dim": self.cfg.entropy_target_per_dim}
 
     def _learn_from(self, rows: BatchRows, old_steps: Tensor | None) -> dict[str, Tensor]:
-        return self.learner.update(self.storage.minibatch(rows), old_steps)
+        images = () if self.symmetry is None else (self.symmetry.images(rows),)
+        return self.learner.update(self.storage.minibatch(rows), old_steps, *images)
 
     def _start_rollout(self) -> None:
         self.storage.clear()
@@ -366,7 +369,7 @@ class TruDi:
             # with an automatic value range, keep the loaded one
             self._value_range_chosen = True
             if self.cfg.value_range != "auto":
-                self._widen(*torch.tensor(self.cfg.value_range, device=self.device))
+                widen(self.actor_critic.critic, *torch.tensor(self.cfg.value_range, device=self.device))
         if wanted.get("optimizer"):
             self.learner.load_state_dict(loaded_dict["optimizer_state_dict"])
         if wanted.get("rnd") and self.curiosity is not None:

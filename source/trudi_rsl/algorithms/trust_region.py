@@ -14,6 +14,7 @@ from torch import Tensor
 
 from trudi_rsl.acceleration import network_precision
 from trudi_rsl.diffusion.chain import gaussian_kl, mean_only_kl, step_log_ratios
+from trudi_rsl.diffusion.signed_permutation import SignedPermutations
 from trudi_rsl.errors import setting
 from trudi_rsl.policies.base import Decision, Policy
 from trudi_rsl.policies.diffusion import DiffusionPolicy
@@ -32,7 +33,7 @@ class OldChains(NamedTuple):
     means: Tensor
     """Their denoising means ``[N, K*B, A]``."""
     steps: Tensor
-    """Step sizes of that policy, ``[N, A]``."""
+    """Step sizes of that policy, ``[N, A]``; of each chain, ``[N, K*B, A]``, where some are mirrored."""
 
     def at(self, rows: Tensor, num_states: int) -> OldChains:
         """Return the chains of the states ``rows`` ``[b]`` among ``num_states``."""
@@ -41,7 +42,23 @@ class OldChains(NamedTuple):
             # K is written out, as -1 is ambiguous where there are no states
             return x.unflatten(1, (x.shape[1] // num_states, num_states))[:, :, rows].flatten(1, 2)
 
-        return OldChains(select(self.latents), select(self.means), self.steps)
+        return OldChains(
+            select(self.latents), select(self.means), self.steps if self.steps.ndim == 2 else select(self.steps)
+        )
+
+    def mirrored(self, mirrors: SignedPermutations, num_states: int) -> OldChains:
+        """Return the images of the chains in ``num_states`` states, of which state ``g * B + b`` is image ``g`` of b.
+
+        The path KL of a mirrored policy along them is that of the policy along the chains.
+        """
+
+        def each(image: Callable[[Tensor], Tensor], x: Tensor) -> Tensor:
+            return image(x.unflatten(1, (-1, num_states))).flatten(1, 2)
+
+        steps = self.steps[:, None].expand(-1, self.latents.shape[1], -1)
+        return OldChains(
+            each(mirrors.mirror, self.latents), each(mirrors.mirror, self.means), each(mirrors.permute, steps)
+        )
 
 
 class OldGaussians(NamedTuple):
@@ -55,6 +72,11 @@ class OldGaussians(NamedTuple):
     def at(self, rows: Tensor, num_states: int) -> OldGaussians:
         """Return the Gaussians of the states ``rows`` ``[b]`` among ``num_states``."""
         return OldGaussians(self.mean[rows], self.log_std[rows])
+
+    def mirrored(self, mirrors: SignedPermutations, num_states: int) -> OldGaussians:
+        """Return the images of the Gaussians in ``num_states`` states, in the order of :meth:`OldChains.mirrored`."""
+        assert len(self.mean) == num_states
+        return OldGaussians(mirrors.mirror(self.mean), mirrors.permute(self.log_std))
 
 
 OldPolicy = OldChains | OldGaussians
@@ -110,7 +132,7 @@ def chain_kl(
         estimator: ``closed_form``, ``mean_only`` or ``log_ratio``.
         reached: Latents ``x_{k+1}`` after the steps, ``[M, B, A]``.
         old_means: The old policy's denoising means ``[M, B, A]``.
-        old_steps: Its step sizes ``[M, A]``.
+        old_steps: Its step sizes ``[M, A]`` or ``[M, B, A]``.
         means: The current policy's means from the same latents ``[M, B, A]``.
         steps: Its step sizes ``[M, A]``.
     """

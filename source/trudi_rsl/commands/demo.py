@@ -24,7 +24,7 @@ EPISODES = {PLANAR: MODE_RUNS, CHEETAH: 3}
 """Default numbers of episodes."""
 VIDEO_STEPS = 150
 """Length of the video in steps; without a GPU, MuJoCo renders about twenty per second."""
-PAGES = {PLANAR: "docs/multimodality.md", CHEETAH: "docs/deployment.md"}
+PAGES = {PLANAR: "multimodality", CHEETAH: "deployment"}
 
 
 def parse(argv: Sequence[str]) -> argparse.Namespace:
@@ -55,13 +55,13 @@ def main(argv: Sequence[str]) -> None:
     show(checkpoint, onnx, episodes, args.seed)
     quoted = shlex.quote(str(folder))
     print(
-        f"Recorded with the policy: {pretrained.return_mean:.2f} +- {pretrained.return_std:.2f} over "
-        f"{pretrained.episodes} episodes.\n"
-        f"Next:\n  trudi play --checkpoint {quoted} --episodes 10\n"
-        + (f"  trudi chains --checkpoint {quoted} env.env_kwargs.fixed_start=true\n" if args.policy == PLANAR else "")
+        f"Recorded with the policy, from other random numbers: {pretrained.return_mean:.2f} +- "
+        f"{pretrained.return_std:.2f} over {pretrained.episodes} episodes.\n"
+        f"Next:\n  trudi play {quoted} --episodes 10\n"
+        + (f"  trudi chains {quoted} env.env_kwargs.fixed_start=true\n" if args.policy == PLANAR else "")
         + f"  trudi latency {shlex.quote(str(onnx))}\n"
         f"  {pretrained.command}    # minutes on one core\n"
-        f"Background: {PAGES[args.policy]}"
+        f"Background: trudi docs {PAGES[args.policy]}"
     )
 
 

@@ -2,7 +2,7 @@
 """Report problems of training runs and which setting to change, from their logs and checkpoints.
 
 Runs may still be training. Rules with too little data to judge are listed with the data that they need. The exit code
-is 0 if nothing is wrong, 1 if a rule is violated, 2 if a folder is not a run. docs/health.md explains each finding.
+is 0 if nothing is wrong, 1 if a rule is violated, 2 if a folder is not a run. `trudi docs health` explains findings.
 """
 
 from __future__ import annotations

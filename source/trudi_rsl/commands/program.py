@@ -3,11 +3,13 @@
 
 from __future__ import annotations
 
+import contextlib
 import importlib
 import io
 import os
 import sys
-from collections.abc import Sequence
+import warnings
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 from trudi_rsl import __version__
@@ -26,6 +28,7 @@ COMMANDS = {
     "sweep": "train and evaluate all runs of an experiment file",
     "modes": "count which of several good behaviours policies show",
     "chains": "draw the denoising chains of a policy",
+    "docs": "list the pages of the documentation, or print one",
 }
 """Subcommands, each the name of a module beside this one, and what they do."""
 
@@ -67,6 +70,17 @@ def usage() -> str:
     )
 
 
+@contextlib.contextmanager
+def warnings_in_one_line() -> Iterator[None]:
+    """Print Python's warnings in the block without the place and the source line that raised them."""
+    before = warnings.formatwarning
+    warnings.formatwarning = lambda message, *_args, **_kwargs: f"Warning: {message}\n"
+    try:
+        yield
+    finally:
+        warnings.formatwarning = before
+
+
 def run(name: str, argv: Sequence[str]) -> int:
     """Run one subcommand and return its exit code.
 
@@ -80,7 +94,7 @@ def run(name: str, argv: Sequence[str]) -> int:
     if (here := str(Path.cwd())) not in sys.path:
         sys.path.append(here)
     try:
-        with settings_as_overrides():
+        with settings_as_overrides(), warnings_in_one_line():
             return importlib.import_module(f"trudi_rsl.commands.{name}").main(list(argv)) or 0
     except BrokenPipeError:  # the reader of a pipe, such as `head`, has seen enough
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())

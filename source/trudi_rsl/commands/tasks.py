@@ -10,7 +10,7 @@ from __future__ import annotations
 import argparse
 import shutil
 import textwrap
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from typing import TYPE_CHECKING
 
 from trudi_rsl import packages
@@ -54,15 +54,25 @@ def describe(entry: HostTasks, texts: Sequence[str], width: int) -> str:
     """Return the lines on one host: its name, what is missing, and its tasks whose names contain one of the texts."""
     host = entry.host
     if not entry.installed:
-        more = ", ..." if len(host.patterns) > MOST_PATTERNS else ""
+        more = " and more" if len(host.patterns) > MOST_PATTERNS else ""
         claims = f" Its tasks: {', '.join(host.patterns[:MOST_PATTERNS])}{more}." if host.patterns else ""
         return textwrap.fill(f"{host.title} ({host.name}): not installed. {host.install.rstrip('.')}.{claims}", width)
     if entry.problem is not None:
         return textwrap.fill(f"{host.title} ({host.name}): {entry.problem}", width)
+    names = chosen(entry.tasks, texts)
+    count = f"{len(names)} of {len(entry.tasks)} tasks" if texts else f"{len(names)} tasks"
+    reasons: dict[str, list[str]] = {}
+    for name in chosen(entry.untrainable, texts):
+        reasons.setdefault(entry.untrainable[name], []).append(name)
+    left_out = "; ".join(f"{reason}: {', '.join(of)}" for reason, of in reasons.items())
+    last = [textwrap.fill(f"Not trained here. {left_out}.", width, subsequent_indent="  ")] if left_out else []
+    return "\n".join([f"{host.title} ({host.name}): {count}", *columns(names, width), *last])
+
+
+def chosen(names: Iterable[str], texts: Sequence[str]) -> list[str]:
+    """Return the names that contain one of the texts, all if there are none, in alphabetical order."""
     wanted = [text.lower() for text in texts]
-    names = sorted(name for name in entry.tasks if not wanted or any(text in name.lower() for text in wanted))
-    count = f"{len(names)} of {len(entry.tasks)} tasks" if wanted else f"{len(names)} tasks"
-    return "\n".join([f"{host.title} ({host.name}): {count}", *columns(names, width)])
+    return sorted(name for name in names if not wanted or any(text in name.lower() for text in wanted))
 
 
 def columns(names: Sequence[str], width: int) -> list[str]:

@@ -51,7 +51,7 @@ def parse(argv: Sequence[str]) -> tuple[argparse.Namespace, list[str]]:
     parser.add_argument("--video", action="store_true", help="record videos while training (Isaac Lab, mjlab)")
     parser.add_argument("--video_length", type=int, help="length of a video in environment steps")
     parser.add_argument("--video_interval", type=int, help="environment steps from one video to the next")
-    parser.add_argument("--distributed", action="store_true", help="train in several processes: docs/distributed.md")
+    parser.add_argument("--distributed", action="store_true", help="train in several processes: trudi docs distributed")
     parser.add_argument("--agent", help=argparse.SUPPRESS)
     parser.add_former_names()
     args, rest = parser.parse_some(argv)

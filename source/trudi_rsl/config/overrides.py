@@ -14,7 +14,8 @@ from omegaconf import BooleanNode, DictConfig, FloatNode, IntegerNode, ListConfi
 from omegaconf.errors import OmegaConfBaseException
 
 from trudi_rsl.errors import ConfigError, nearest
-from trudi_rsl.settings import PPO_ONLY_FIELDS, TruDiCfg, schema_fields
+from trudi_rsl.ppo_fields import PPO_ONLY_FIELDS
+from trudi_rsl.settings import TruDiCfg, schema_fields
 
 OPEN_SECTIONS = ("agent.obs_groups", "agent.actor.distribution_cfg", "agent.critic.distribution_cfg")
 """Sections of an agent that accept keys beyond those of the schema."""

@@ -3,7 +3,6 @@
 
 from __future__ import annotations
 
-import copy
 import logging
 import math
 from collections.abc import Mapping, Sequence
@@ -11,12 +10,13 @@ from typing import TYPE_CHECKING, Any, TypeGuard
 
 from trudi_rsl.config.ppo_conversion import trudi_settings
 from trudi_rsl.config.presets import task_preset
-from trudi_rsl.config.unsupported import MODEL_SECTIONS, refuse_unsupported
+from trudi_rsl.config.unsupported import MODEL_SECTIONS, refuse_foreign_algorithm, refuse_unsupported
 from trudi_rsl.environments.description import task_name
 from trudi_rsl.errors import ConfigError, naming_settings, nearest
-from trudi_rsl.plain_values import is_count
+from trudi_rsl.plain_values import copied, is_count
+from trudi_rsl.ppo_fields import PPO_ONLY_FIELDS, describe_ignored, refuse_unknown, without_effect
 from trudi_rsl.rsl_rl_compat.version import ALGORITHM_CLASS_NAME
-from trudi_rsl.settings import PPO_ONLY_FIELDS, SETTINGS, LearnerAlgorithm, TruDiCfg, fields_from_trudi
+from trudi_rsl.settings import SELECTORS, SETTINGS, UNUSED, LearnerAlgorithm, TruDiCfg, fields_from_trudi
 
 if TYPE_CHECKING:
     from rsl_rl.env import VecEnv
@@ -49,7 +49,8 @@ def trudi_cfg(ppo_cfg: Mapping[str, Any], env: VecEnv, **algorithm: Any) -> dict
         ConfigError: A setting does not exist or is impossible, or TruDi cannot serve a part of ``ppo_cfg``, such as
             recurrent networks, see :func:`~trudi_rsl.config.unsupported.refuse_unsupported`.
     """
-    cfg = copy.deepcopy(dict(ppo_cfg))
+    cfg: dict[str, Any] = copied(ppo_cfg)
+    refuse_foreign_algorithm(cfg.get("algorithm") or {}, "TruDi")
     if unknown := sorted(algorithm.keys() - TruDiCfg().to_dict().keys()):
         raise ConfigError(f"trudi_cfg() has no argument {unknown[0]!r}. {nearest(unknown[0], TruDiCfg().to_dict())}")
     section = {name: value for name, value in cfg.get("algorithm", {}).items() if name not in _SHARED} | algorithm
@@ -57,10 +58,14 @@ def trudi_cfg(ppo_cfg: Mapping[str, Any], env: VecEnv, **algorithm: Any) -> dict
     cfg["algorithm"]["class_name"] = ALGORITHM_CLASS_NAME
     for name in (*MODEL_SECTIONS, "torch_compile_mode"):
         cfg.pop(name, None)
-    ignored = sorted(name for name in PPO_ONLY_FIELDS & cfg["algorithm"].keys() if cfg["algorithm"][name] is not None)
-    if ignored:
-        logger.info("TruDi has no use for these PPO settings and ignores them: %s.", ", ".join(ignored))
-    cfg["algorithm"] = {name: value for name, value in cfg["algorithm"].items() if name not in PPO_ONLY_FIELDS}
+    own = TruDiCfg().to_dict()
+    section = cfg["algorithm"]
+    with naming_settings():
+        refuse_unknown(section, {"class_name", *SELECTORS, *UNUSED, *own})
+    ignored = {name for name in section if name not in own and without_effect(name)}
+    if listed := describe_ignored(name for name in ignored if section[name] is not None):
+        logger.info("TruDi has no use for these PPO settings and ignores them: %s.", listed)
+    cfg["algorithm"] = {name: value for name, value in section.items() if name not in ignored}
     with naming_settings():
         TruDiCfg.from_dict(cfg["algorithm"])
     return cfg

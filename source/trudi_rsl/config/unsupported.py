@@ -7,11 +7,14 @@ from collections.abc import Mapping
 from typing import Any
 
 from trudi_rsl.errors import ConfigError, setting
-from trudi_rsl.extensions import refuse_symmetry
+from trudi_rsl.extensions import checked_symmetry
 from trudi_rsl.rsl_rl_compat.extensions import check_rnd
 
 MODEL_SECTIONS = ("actor", "critic", "policy")
 """Sections of a PPO configuration that describe its networks; ``policy`` is that of RSL-RL 3."""
+
+_ONE_OF_EACH = "TruDi has one actor and one critic, of which none may be left out unasked. Train this task with PPO."
+_OWN_ALGORITHMS = ("TruDi", "REPPO", "DIME", "SPO", "DPPO", "FPO")
 
 FEED_FORWARD = ("MLPModel", "ActorCritic", "DiffusionActorCritic")
 """Classes of networks on vectors, whose widths may be taken over: RSL-RL's, and this package's own for RSL-RL 3."""
@@ -25,7 +28,8 @@ def refuse_unsupported(cfg: Mapping[str, Any]) -> None:
 
     Raises:
         ConfigError: If it is for distillation, its networks are recurrent, see images or are of a project's own class,
-            it augments by symmetry, or it has RND and RSL-RL is too old for that.
+            it has networks beside one actor and one critic, its symmetry is incomplete, or it has RND and RSL-RL is too
+            old for that.
     """
     if _class_name(cfg.get("class_name")) == "DistillationRunner":
         raise ConfigError("The configuration is for distillation, which TruDi cannot replace.")
@@ -33,10 +37,40 @@ def refuse_unsupported(cfg: Mapping[str, Any]) -> None:
         section = cfg.get(name)
         if isinstance(section, Mapping):
             _refuse_network(name, section)
+        elif isinstance(section, (list, tuple)) and section:
+            raise ConfigError(f"The configuration has {len(section)} {name} networks. {_ONE_OF_EACH}")
+    for name, section in cfg.items():
+        is_network = isinstance(section, Mapping) and "hidden_dims" in section
+        if name not in MODEL_SECTIONS and is_network:
+            raise ConfigError(f"The {name} section describes one more network. {_ONE_OF_EACH}")
     algorithm = cfg.get("algorithm") or {}
-    refuse_symmetry(algorithm.get("symmetry_cfg"))
+    checked_symmetry(algorithm.get("symmetry_cfg"))
     if algorithm.get("rnd_cfg"):
         check_rnd()
+
+
+def refuse_foreign_algorithm(section: Mapping[str, Any], name: str) -> None:
+    """Refuse an ``algorithm`` section of anything but RSL-RL's PPO and this package's algorithms.
+
+    Args:
+        section: The section as plain values.
+        name: Name of the algorithm that would take its place.
+
+    Raises:
+        ConfigError: If it names an algorithm of a project's own, such as one with several critics, or distillation.
+    """
+    given = section.get("class_name")
+    kind = _class_name(given)
+    module = given.__module__ if isinstance(given, type) else str(given or "").rpartition(":")[0] or str(given or "")
+    package = module.partition(".")[0]
+    if kind == "Distillation":
+        raise ConfigError(f"The configuration is for distillation, which {name} cannot replace.")
+    if package not in ("", "PPO", "rsl_rl", "trudi_rsl", *_OWN_ALGORITHMS):
+        raise ConfigError(
+            f"The algorithm section describes a {kind} of {package}, and {name} can take the place of RSL-RL's PPO "
+            f"alone: what {kind} does beside it, such as more critics or losses, would be lost. Train this task with "
+            f"its own algorithm, or set {setting('algorithm.class_name', repr('PPO'))} if it may be left out."
+        )
 
 
 def _refuse_network(name: str, section: Mapping[str, Any]) -> None:

@@ -62,10 +62,11 @@ def log_prob_bound(latents: Tensor, noise: Tensor, steps: Tensor, prior_std: flo
 def gaussian_kl(mean_p: Tensor, step_p: Tensor, mean_q: Tensor, step_q: Tensor) -> Tensor:
     """Return ``KL(N(mean_p, 2 step_p) || N(mean_q, 2 step_q))`` summed over steps and dimensions, ``[B]`` nats.
 
-    Means are ``[N, B, A]``, step sizes ``[N, A]``.
+    Means are ``[N, B, A]``, step sizes ``[N, A]``, or ``[N, B, A]`` where they differ between rows.
     """
-    ratio = (step_p / step_q)[:, None]
-    quadratic = (mean_p - mean_q).square() / (2.0 * step_q[:, None])
+    step_p, step_q = _with_rows(step_p), _with_rows(step_q)
+    ratio = step_p / step_q
+    quadratic = (mean_p - mean_q).square() / (2.0 * step_q)
     return 0.5 * (ratio - 1.0 - ratio.log() + quadratic).sum((0, 2))
 
 
@@ -74,19 +75,26 @@ def mean_only_kl(mean_old: Tensor, step_old: Tensor, mean: Tensor) -> Tensor:
 
     Shapes as in :func:`gaussian_kl`.
     """
-    return ((mean_old - mean).square() / (4.0 * step_old[:, None])).sum((0, 2))
+    return ((mean_old - mean).square() / (4.0 * _with_rows(step_old))).sum((0, 2))
 
 
 def step_log_ratios(reached: Tensor, mean_old: Tensor, step_old: Tensor, mean: Tensor, step: Tensor) -> Tensor:
     """Return ``log p_old(x_{k+1} | x_k) - log p_new(x_{k+1} | x_k)`` of each step, ``[N, B]`` nats.
 
     Over old chains, the expectation of the sum over steps is the path KL; single samples can be negative. ``reached``
-    holds ``x_1 .. x_N``; it and the means, both at the same latents, are ``[N, B, A]``, step sizes ``[N, A]``.
+    holds ``x_1 .. x_N``; it and the means, both at the same latents, are ``[N, B, A]``, step sizes as in
+    :func:`gaussian_kl`.
     """
-    old = (reached - mean_old).square() / (4.0 * step_old[:, None])
-    new = (reached - mean).square() / (4.0 * step[:, None])
-    log_std_ratio = 0.5 * (step / step_old).log()[:, None]
+    step_old, step = _with_rows(step_old), _with_rows(step)
+    old = (reached - mean_old).square() / (4.0 * step_old)
+    new = (reached - mean).square() / (4.0 * step)
+    log_std_ratio = 0.5 * (step / step_old).log()
     return (new - old + log_std_ratio).sum(-1)
+
+
+def _with_rows(step: Tensor) -> Tensor:
+    """Return step sizes ``[N, A]`` as ``[N, 1, A]``, and those of rows ``[N, B, A]`` as they are."""
+    return step if step.ndim == 3 else step[:, None]
 
 
 def step_entropies(step: Tensor) -> Tensor:

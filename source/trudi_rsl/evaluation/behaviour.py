@@ -12,6 +12,7 @@ from typing import Any
 
 import torch
 from omegaconf import DictConfig
+from rich.box import SIMPLE
 from rich.table import Table
 from rsl_rl.env import VecEnv
 
@@ -228,19 +229,21 @@ def behaviour_figure(behaviour: Behaviour, modes: BehaviourModes, title: str) ->
 
 def behaviour_table(measured: Sequence[PolicyBehaviour]) -> Table:
     """Return a table to print, a row for each policy."""
-    table = Table()
-    for name in ("task", "run", "algorithm"):
+    tasks = {result.subject.task: None for result in measured}
+    caption = "bits: entropy of the modes, 0 for a single one, 1 for two in balance"
+    table = Table(title=", ".join(tasks), caption=caption, box=SIMPLE)
+    for name in (*(["task"] if len(tasks) > 1 else []), "run", "algorithm"):
         table.add_column(name, overflow="fold")
-    for name in ("return", "runs by mode", "failures", "H (bits)"):
+    for name in ("return", "episodes", "failed", "bits"):
         table.add_column(name, justify="right")
     for result in measured:
         subject, behaviour = result.subject, result.behaviour
         table.add_row(
-            subject.task,
-            str(Path(subject.checkpoint.parent.name, subject.checkpoint.name)),
+            *([subject.task] if len(tasks) > 1 else []),
+            f"{subject.checkpoint.parent.name}\n{subject.checkpoint.name}",
             subject.algorithm,
             f"{behaviour.returns.mean():.2f}",
-            ", ".join(f"{name} {count}" for name, count in behaviour.counts.items()),
+            "\n".join(f"{name} {count}" for name, count in behaviour.counts.items()),
             str(behaviour.failures),
             _format_bits(behaviour.entropy),
         )

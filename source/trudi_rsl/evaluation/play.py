@@ -227,7 +227,7 @@ def results_table(scores: Sequence[Score], best: Path | None = None) -> Table:
     # a header with spaces can wrap
     headers = [name.replace("_", " ") for name in metrics]
     names = ["mean", "std", "IQM", "episodes", *["success"] * with_success, *headers]
-    table = Table()
+    table = Table(caption="IQM: mean of the middle half of the returns", min_width=43)
     for name in names if best is None else ["iteration", *names, ""]:
         table.add_column(name, justify="right")
     for entry in scores:

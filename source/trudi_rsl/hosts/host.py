@@ -64,6 +64,8 @@ class Host(HostSettings, ABC):
     """A sentence on how to install it."""
     tasks: Callable[[], Sequence[str]]
     """Returns the names of its tasks; called only if it is installed."""
+    untrainable: Callable[[], Mapping[str, str]] | None = None
+    """Returns those of its tasks that cannot be trained here, each with the reason; None if all can."""
     patterns: tuple[str, ...] = ()
     """Patterns (``*``, ``?``, ``[...]``) of the names of tasks that it claims, matched with all of ``--task``."""
     has_task: Callable[[str], bool] | None = None

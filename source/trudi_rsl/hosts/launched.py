@@ -22,7 +22,8 @@ from trudi_rsl.config.overrides import check_section_names, parse_overrides
 from trudi_rsl.config.run_folder import require_path
 from trudi_rsl.errors import ConfigError, nearest
 from trudi_rsl.hosts.host import Host, check_build, check_device
-from trudi_rsl.settings import PPO_ONLY_FIELDS, SETTINGS, TruDiCfg
+from trudi_rsl.ppo_fields import PPO_ONLY_FIELDS
+from trudi_rsl.settings import SETTINGS, TruDiCfg
 from trudi_rsl.task_names import counterpart
 
 
@@ -194,8 +195,8 @@ ISAACLAB = LaunchedHost(
     name="isaaclab",
     title="Isaac Lab",
     package="isaaclab",
-    install="Isaac Lab 3.0 (Python 3.12): pip install isaaclab. If Isaac Lab is a checkout, run this script as "
-    "./isaaclab.sh -p scripts/train.py ...",
+    install="Isaac Lab 3.0 (Python 3.12): pip install isaaclab. In a checkout of Isaac Lab, run trudi as "
+    "./isaaclab.sh -p -m trudi_rsl",
     tasks=_list_isaaclab_tasks,
     patterns=("Isaac-*", "*:Isaac-*", "IsaacContrib-*", "*:IsaacContrib-*"),
     has_task=_is_in_isaaclab,

@@ -168,6 +168,8 @@ class HostTasks:
     installed: bool
     tasks: Sequence[str] = field(default_factory=list)
     """Names of its tasks; empty if it is not installed (``host.patterns`` has what it claims) or cannot list them."""
+    untrainable: Mapping[str, str] = field(default_factory=dict)
+    """Names of further tasks, which cannot be trained here, each with the reason."""
     problem: str | None = None
     """Why an installed host cannot list its tasks."""
 
@@ -180,7 +182,9 @@ def list_tasks() -> list[HostTasks]:
             listed.append(HostTasks(host, False))
             continue
         try:
-            listed.append(HostTasks(host, True, list(host.tasks())))
+            untrainable = host.untrainable() if host.untrainable is not None else {}
+            tasks = [task for task in host.tasks() if task not in untrainable]
+            listed.append(HostTasks(host, True, tasks, untrainable))
         except Exception as error:  # a simulator that is installed may still not start here
             listed.append(HostTasks(host, True, problem=f"{type(error).__name__}: {one_line(error)}"))
     return listed

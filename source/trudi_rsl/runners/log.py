@@ -122,8 +122,8 @@ def start_writer(log: Any, name: object) -> None:
         if is_local:
             raise
         raise ConfigError(
-            f"The log writer {name!r} did not start ({type(error).__name__}: {one_line(error)}). docs/log.md says what "
-            "each needs; --logger tensorboard needs nothing."
+            f"The log writer {name!r} did not start ({type(error).__name__}: {one_line(error)}). `trudi docs log` says "
+            "what each needs; --logger tensorboard needs nothing."
         ) from error
 
 

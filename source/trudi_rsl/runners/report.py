@@ -24,7 +24,7 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn
 from trudi_rsl.checkpoints.format import NAMES
 from trudi_rsl.metric_names import HEADINGS, LOSS, OTHER, tag_of
 
-GLOSSARY = "docs/log.md"
+GLOSSARY = "trudi docs log"
 ROWS_PER_HEADER = 25
 WINDOW = 50
 """Iterations whose median duration is that of those to come."""
@@ -246,7 +246,7 @@ def _next_commands(program: str, task: str, folder: Path, unfinished: bool) -> l
         "Next:",
         *resumed,
         f"  {command.format('play')} --task {task} --checkpoint {best}",
-        f"  {command.format('export')} --checkpoint {best}",
+        f"  {command.format('export')} {best}",
         f"  {command.format('plot')} {run}",
         f"  {command.format('doctor')} {run}",
     ]

@@ -86,6 +86,7 @@ def run(*command: str | Path, folder: Path, until: Path | None = None) -> Done:
     with output.open("w") as file:
         environ = os.environ | {"COLUMNS": "200"}  # wide enough for the messages in rich's tables
         process = subprocess.Popen(command, cwd=folder, stdout=file, stderr=subprocess.STDOUT, env=environ)
+        before_interrupt = None
         try:
             if until is not None:
                 _wait_for(until, process)
@@ -94,7 +95,7 @@ def run(*command: str | Path, folder: Path, until: Path | None = None) -> Done:
             process.wait(TIMEOUT)
         finally:
             process.kill()
-    return Done(process.returncode, output.read_text() if until is None else before_interrupt, folder)
+    return Done(process.returncode, output.read_text() if before_interrupt is None else before_interrupt, folder)
 
 
 def _interrupt(process: subprocess.Popen) -> None:

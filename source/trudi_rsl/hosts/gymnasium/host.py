@@ -48,6 +48,13 @@ def list_tasks() -> list[str]:
     return sorted(latest_ids())
 
 
+def untrainable() -> dict[str, str]:
+    """Return as :func:`~trudi_rsl.hosts.gymnasium.make.untrainable_tasks`."""
+    from trudi_rsl.hosts.gymnasium.make import untrainable_tasks
+
+    return untrainable_tasks()
+
+
 def find_task(name: str) -> None:
     """Raise as :func:`~trudi_rsl.hosts.gymnasium.make.require_registered`."""
     from trudi_rsl.hosts.gymnasium.make import require_registered
@@ -61,6 +68,7 @@ HOST = EnvironmentHost(
     package="gymnasium",
     install=f"Run: {packages.install_command()}",
     tasks=list_tasks,
+    untrainable=untrainable,
     make_env=make_env,
     find_task=find_task,
 )

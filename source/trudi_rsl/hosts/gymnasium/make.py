@@ -7,8 +7,11 @@ import contextlib
 import importlib
 import importlib.util
 import inspect
+import io
 import os
+import re
 import sys
+import warnings
 from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
@@ -188,6 +191,40 @@ def latest_ids() -> list[str]:
     """Return the ids of all registered tasks, each in its newest version."""
     by_version = sorted(gym.registry.values(), key=lambda spec: spec.version or 0)
     return list({(spec.namespace, spec.name): spec.id for spec in by_version}.values())
+
+
+def untrainable_tasks() -> dict[str, str]:
+    """Return the tasks of :func:`latest_ids` that cannot be trained here, each with the reason.
+
+    One environment of each is made for that.
+    """
+    reasons: dict[str, str] = {}
+    with contextlib.ExitStack() as quietly:
+        with contextlib.suppress(Exception):  # a wrong MUJOCO_GL raises others than ImportErrors
+            importlib.import_module("mujoco")
+        quietly.enter_context(_mujoco_warnings_off())
+        quietly.enter_context(warnings.catch_warnings(action="ignore"))
+        quietly.enter_context(contextlib.redirect_stdout(io.StringIO()))
+        for task in latest_ids():
+            try:
+                options = {"render_mode": None} if _renders_by_default(_registered(task)) else {}
+                env = gym.make(task, disable_env_checker=True, **options)
+                action_limits(env.action_space, task, (-1.0, 1.0))
+                env.close()
+            except ConfigError:
+                reasons[task] = "other actions than vectors of numbers"
+            except (ImportError, gym.error.DependencyNotInstalled) as error:
+                reasons[task] = f"{_missing_package(error)} not installed"
+            except Exception as error:  # any code of other packages
+                reasons[task] = f"{type(error).__name__} when it is made"
+    return reasons
+
+
+def _missing_package(error: Exception) -> str:
+    """Return the package that an import or its advice names."""
+    named = getattr(error, "name", None)
+    found = re.search(r"(\w+) is not installed|pip install \W*(\w+)", str(error))
+    return named or (next(filter(None, found.groups())) if found else "a package")
 
 
 def _registered(task: str) -> EnvSpec | None:

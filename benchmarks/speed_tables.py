@@ -1,0 +1,85 @@
+# SPDX-License-Identifier: BSD-3-Clause
+"""The rows of the tables on speed: environment steps per second, action batches, updates and their parts."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+from results import Record, Results, Rows
+
+
+def throughput(results: Results) -> Rows:
+    """Return speeds and where the time goes."""
+    columns = {part: part for part in ("simulate", "sample", "targets", "critic step", "actor step")}
+    columns |= {"whole update": "update"}
+    rows = []
+    for name, run in results.read("throughput")["runs"].items():
+        seconds, (slow, fast) = run["seconds_per_iteration"], run["slowest_and_fastest"]
+        shown = f"{run['env_steps_per_second']:.0f} ({slow:.0f} to {fast:.0f})"
+        shares = {
+            column: f"{100 * seconds[part] / seconds['iteration']:.0f} %" if part in seconds else "-"
+            for column, part in columns.items()
+        }
+        kl = f"{run['path_kl_ms']:.1f}" if "path_kl_ms" in run else "-"
+        rows.append(
+            {"run": name, "env-steps/s (slowest to fastest iteration)": shown}
+            | shares
+            | {"path KL of a minibatch, ms": kl}
+        )
+    return rows
+
+
+def digits(value: float) -> str:
+    """Return a number with three digits, or without decimals."""
+    return f"{value:.0f}" if value >= 100 else f"{value:.3g}"
+
+
+def quartiles(timing: Mapping[str, float]) -> str:
+    """Return a median with its quartiles."""
+    return f"{digits(timing['median'])} [{digits(timing['q25'])}, {digits(timing['q75'])}]"
+
+
+def speed_cells(results: Results, device: str, section: str) -> list[tuple[str, str, Record]]:
+    """Return run, name and record of every measured cell."""
+    runs = results.read(f"speed_{device}")["runs"]
+    cells = ((run, *item) for run, sections in runs.items() for item in sections.get(section, {}).items())
+    return [cell for cell in cells if "skipped" not in cell[2]]
+
+
+def speed_sampling(results: Results, device: str) -> Rows:
+    """Return the times of action batches, one row per number of environments."""
+    rows: dict[tuple[str, ...], dict[str, str]] = {}
+    for label, _, cell in speed_cells(results, device, "sampling"):
+        column = f"N = {cell['shape']['num_denoise_steps']}" if cell["actor"] == "diffusion" else cell["actor"]
+        first = {"run": label, "code": cell["mode"], "environments": str(cell["shape"]["num_envs"])}
+        rows.setdefault(tuple(first.values()), first)[column] = quartiles(cell["ms"])
+    return list(rows.values())
+
+
+def speed_update(results: Results, device: str) -> Rows:
+    """Return the times of updates, one row per variant."""
+    rows, cells, same = [], speed_cells(results, device, "update"), ("mode", "precision", "shape")
+    gaussian = [(label, cell) for label, _, cell in cells if cell["actor"] == "gaussian"]
+    for label, name, cell in cells:
+        row = {"run": label, "variant": name, "ms per minibatch": quartiles(cell["ms"])}
+        row["ms per update"] = quartiles(cell["update_ms"])
+        twins = (c["ms"]["median"] for of, c in gaussian if of == label and all(c[key] == cell[key] for key in same))
+        if cell["actor"] != "ppo preset" and (twin := next(twins, None)):
+            row["of Gaussian"] = f"{cell['ms']['median'] / twin:.2f}"
+        if "flops" in cell:
+            row["GFLOP per minibatch"] = digits(1e-9 * cell["flops"])
+            row["of a large product"] = f"{100 * cell['share_of_big_gemm']:.0f} %"
+            row["of its own"] = f"{100 * cell['share_of_own_gemm']:.0f} %"
+        rows.append(row)
+    return rows
+
+
+def speed_parts(results: Results, device: str) -> Rows:
+    """Return the times of an update's parts."""
+    names = ("critic step", "actor step", "path KL", "optimizers")
+    return [
+        {"run": label, "variant": name}
+        | {part: quartiles(cell["parts"][part]["ms"]) if part in cell["parts"] else "-" for part in names}
+        for label, name, cell in speed_cells(results, device, "update")
+        if cell.get("parts")
+    ]
