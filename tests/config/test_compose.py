@@ -211,6 +211,7 @@ def test_settings_and_an_algorithm_that_do_not_fit_are_refused(algo: str, overri
             ["agent.algorithm.actor_hidden_dims", "a list of integers, as [256,256]; got [a]"],
         ),
         (["agent.algorithm.actor_hidden_dims=32"], ["agent.algorithm.actor_hidden_dims must be a list", "got 32."]),
+        (["agent.algorithm={kl_bond: 0.2}"], ["agent.algorithm.kl_bond"]),
         (["agent.run_name=null"], ["agent.run_name must be text; got null."]),
         (["agent.algorithm.kl_bound=0,2"], ["agent.algorithm.kl_bound=0.2 for", "agent.algorithm.kl_bound=[0,2] for"]),
         (["agent.algorithm=3"], ["agent.algorithm"]),

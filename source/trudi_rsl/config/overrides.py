@@ -112,7 +112,9 @@ def _kind(cfg: DictConfig, name: str) -> str | None:
     """Return what values a setting takes; None if that is not known."""
     section, _, last = name.rpartition(".")
     parent = OmegaConf.select(cfg, section, throw_on_missing=False) if section else cfg
-    node = parent._get_node(last) if isinstance(parent, DictConfig) else None
+    node = parent._get_node(last) if isinstance(parent, DictConfig) and last in parent else None
+    if isinstance(node, DictConfig):
+        return f"a section, whose settings are written as {name}.NAME=value"
     if isinstance(node, ListConfig):
         element = NODES.get(node._metadata.element_type)  # pyright: ignore[reportArgumentType]
         return None if element is None else KINDS[element][1]
