@@ -187,7 +187,7 @@ class Learner:
             if self.mirroring is None or terms.images is None:
                 return objective
             mirrors, coef = self.mirroring.mirrors, self.mirroring.loss_coef
-            originals = terms.obs[: len(terms.images) // (mirrors.count - 1)]
+            originals = terms.obs[: len(terms.images) // (mirrors.num_maps - 1)]
             error = mirror_error(model, originals, terms.images, mirrors)
             return Objective(objective.loss + coef * error, objective.metrics | {"symmetry": error.detach()})
 
