@@ -33,7 +33,7 @@ from trudi_rsl.deploy import ExportOptions, ExportReport, Policy, export_checkpo
 from trudi_rsl.deploy.latency import CALLS_PER_TURN, RUNTIMES
 from trudi_rsl.deploy.latency import measure as time_files
 from trudi_rsl.deploy.provenance import machine
-from trudi_rsl.deploy.runtime import open_session
+from trudi_rsl.deploy.session import open_session
 from trudi_rsl.evaluation.behaviour import Behaviour, record
 from trudi_rsl.evaluation.episodes import evaluate
 from trudi_rsl.evaluation.identify import load_run_settings, read_subject

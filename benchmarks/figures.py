@@ -24,7 +24,7 @@ from tables import Groups, Runs
 COLORS = dict(
     zip(ALGORITHMS, ("#1f5fbf", "#3f9b57", "#8a5cc2", "#d9822b", "#b5a21c", "#c2455e", "#6b6b6b"), strict=True)
 )
-LABELS = ALGORITHMS | {"ppo": "PPO (RSL-RL)"}
+LABELS = ALGORITHMS | {"ppo": "PPO (RSL-RL)", "ppo untuned": "PPO (RSL-RL), untuned"}
 PARTS = {"simulate": "#8a8a8a", "sample": "#7fb3e6", "store": "#c9c9c9", "targets": "#a6d49f"}
 PARTS |= {"critic step": "#d9822b", "actor step": "#1f5fbf", "update": "#d9b48f"}
 """Colours of an iteration's parts."""

@@ -146,6 +146,7 @@ class Group(NamedTuple):
 CELLS: dict[str, Callable[[Group], str]] = {
     "task": lambda g: g.task,
     "algorithm": lambda g: ALGORITHMS[g.algo],
+    "algorithm_and_variant": lambda g: ALGORITHMS[g.algo] + (f", {g.variant}" if g.variant != "preset" else ""),
     "variant": lambda g: f"**{g.variant}**" if g.variant == g.preset else g.variant,
     "seeds": lambda g: seeds_of(g.runs),
     "env_steps": lambda g: f"{g.runs[0]['env_steps'][-1] // 1000}k",
@@ -205,7 +206,8 @@ def entry_rows(results: Results, table: str) -> Rows:
 def comparison_with_seconds(results: Results) -> Rows:
     """Return what every algorithm reached on HalfCheetah, with the seconds for the budget on one thread."""
     speeds = results.read("throughput")["runs"]
-    rates = {name: speeds[f"{algo}, 1 thread"]["env_steps_per_second"] for algo, name in ALGORITHMS.items()}
+    names = ALGORITHMS | {"ppo untuned": f"{ALGORITHMS['ppo']}, untuned"}
+    rates = {name: speeds[f"{run}, 1 thread"]["env_steps_per_second"] for run, name in names.items()}
     rows = run_rows(results, "halfcheetah")
     return [row | {"seconds": f"{BUDGET / rates[row['algorithm']]:.0f}"} for row in rows]
 

@@ -36,7 +36,9 @@ from trudi_rsl.runners.evaluation import RateCheckpoints
 
 TASK = "HalfCheetah-v5"
 WARM_UP, MEASURED, PROFILED = 5, 25, 10
-CASES = [("trudi", 1), ("ppo", 1), ("trudi", 2), ("ppo", 2)]
+UNTUNED = "ppo untuned"
+"""PPO with the preset of the tasks that it has not been tuned for."""
+CASES = [("trudi", 1), ("ppo", 1), (UNTUNED, 1), ("trudi", 2), ("ppo", 2), (UNTUNED, 2)]
 CASES += [(algo, 1) for algo in ALGORITHMS if algo not in ("trudi", "ppo")]
 """Algorithms and threads."""
 
@@ -127,10 +129,11 @@ def medians(iterations: Sequence[dict[str, float]]) -> dict[str, float]:
     return {name: statistics.median(iteration[name] for iteration in iterations) for name in iterations[-1]}
 
 
-def measure(algo: str, warm_up: int, iterations: int) -> Record:
+def measure(case: str, warm_up: int, iterations: int) -> Record:
     """Return medians over the iterations of one training run."""
+    algo, overrides = ("ppo", ["preset=gymnasium"]) if case == UNTUNED else (case, [])
     with contextlib.redirect_stdout(io.StringIO()):
-        runner, cfg = training(TASK, algo, {"agent.seed": 1, "agent.device": "cpu"})
+        runner, cfg = training(TASK, algo, {"agent.seed": 1, "agent.device": "cpu"}, overrides)
         watch = watched(runner, {"_critic_step": "critic step", "_actor_step": "actor step"})
         runner.learn(warm_up, init_at_random_ep_len=True)
     seconds = [timed_iteration(runner, watch) for _ in range(iterations)]
@@ -153,9 +156,9 @@ def throughput(quick: bool) -> Record:
     """Measure all cases one after the other."""
     counts = (1, 1) if quick else (WARM_UP, MEASURED)
     records = {}
-    for algo, threads in track(CASES[:2] if quick else CASES, "throughput"):
+    for case, threads in track(CASES[:2] if quick else CASES, "throughput"):
         torch.set_num_threads(threads)
-        records[f"{algo}, {threads} thread{'s' * (threads > 1)}"] = measure(algo, *counts)
+        records[f"{case}, {threads} thread{'s' * (threads > 1)}"] = measure(case, *counts)
     about = {"task": TASK, "iterations": counts[1], "warm_up": counts[0], "processor": machine()}
     return about | {"versions": versions(), "runs": records}
 

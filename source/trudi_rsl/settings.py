@@ -16,6 +16,7 @@ from typing import Any, ClassVar, Literal, Self
 
 from trudi_rsl.errors import ConfigError, nearest
 from trudi_rsl.extensions import checked_rnd, checked_symmetry
+from trudi_rsl.model_sections import checked_encoder
 from trudi_rsl.plain_values import is_finite, yaml_hint
 from trudi_rsl.ppo_fields import PPO_ONLY_FIELDS, describe_ignored, without_effect
 from trudi_rsl.setting_ranges import ALLOWED
@@ -77,6 +78,12 @@ class LearnerCfg:
     aux_loss_coef: float = 1.0
     """Weight of the feature-prediction loss, at least 0 (REPPO, arXiv 2507.11019)."""
 
+    actor_encoder: dict[str, Any] | None = None
+    """RSL-RL's model that encodes the actor's observations: PPO's `actor` section of a `CNNModel` without its head. The
+    actor's loss trains it. None concatenates vectors, as `MLPModel` does."""
+    critic_encoder: dict[str, Any] | None = None
+    """The same for the critic, from PPO's `critic` section. The critic's loss trains it."""
+
     action_bounds: tuple[float, float] | None = None
     """Lower and upper action bound for all dimensions of the policy; None takes the environment's own."""
     obs_normalization: bool = True
@@ -122,6 +129,10 @@ class LearnerCfg:
         if self.action_bounds is not None:
             self.action_bounds = self._interval("action_bounds")
         self.rnd_cfg, self.symmetry_cfg = checked_rnd(self.rnd_cfg), checked_symmetry(self.symmetry_cfg)
+        self.actor_encoder = checked_encoder("actor_encoder", self.actor_encoder)
+        self.critic_encoder = checked_encoder("critic_encoder", self.critic_encoder)
+        if self.symmetry_cfg and (self.actor_encoder or self.critic_encoder):
+            raise ConfigError("algorithm.symmetry_cfg must be none with an encoder: its images are not mirrored.")
 
     @property
     def stores_chains(self) -> bool:

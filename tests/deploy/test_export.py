@@ -100,20 +100,24 @@ def test_the_reported_differences_come_from_the_files(report: ExportReport, acto
     # measured against another policy, the same files differ
     other = copy.deepcopy(actor_critic)
     other.actor.score_network.output_layer.bias.data.add_(0.5)
-    probes = parity.draw_probes(other, other.as_jit(), ChainOptions())
-    for actions in (parity.run_onnx(report.onnx, probes)[0], parity.run_torchscript(report.torchscript, probes)):
-        assert parity.differences(actions, probes.actions, other.as_jit()).max() > 1e-3
+    policy = other.deployable()
+    probes = parity.draw_probes(other, policy, ChainOptions())
+    for actions in (
+        parity.run_onnx(report.onnx, probes)[0],
+        parity.run_torchscript(report.torchscript, probes, policy),
+    ):
+        assert parity.differences(actions, probes.actions, policy).max() > 1e-3
 
 
 def test_differences_weigh_each_dimension_by_its_largest_action(actor_critic: DiffusionActorCritic) -> None:
     actions = torch.tensor([[0.5, 10.0, 0.25], [0.5, 10.0, 0.25]])
     moved = actions + torch.tensor([[1e-3, 0.0, 0.0], [0.0, 0.3, 0.001]])
-    found = parity.differences(moved, actions, actor_critic.as_jit())
+    found = parity.differences(moved, actions, actor_critic.deployable())
     torch.testing.assert_close(found, torch.tensor([1e-3, 1e-2]), rtol=1e-3, atol=0.0)
 
 
 def test_probes_cover_what_the_normaliser_has_seen_and_far_beyond(actor_critic: DiffusionActorCritic) -> None:
-    probes = parity.draw_probes(actor_critic, actor_critic.as_jit(), ChainOptions()).obs
+    probes = parity.draw_probes(actor_critic, actor_critic.deployable(), ChainOptions()).obs
     distance = actor_critic.actor_obs.normalize(probes).abs()
     assert len(probes) > 300
     assert (distance < 3.0).all(1).float().mean() > 0.3
@@ -125,7 +129,7 @@ def test_a_sharp_policy_is_compared_only_where_float32_determines_its_action(
 ) -> None:
     sharp = copy.deepcopy(actor_critic)
     sharp.actor.score_network.output_layer.weight.data.mul_(32.0)
-    probes = parity.draw_probes(sharp, sharp.as_jit(), ChainOptions()).obs
+    probes = parity.draw_probes(sharp, sharp.deployable(), ChainOptions()).obs
     assert parity.MIN_COMPARABLE <= len(probes) < parity.NUM_PROBES
     assert export_policy(sharp, tmp_path / "sharp").onnx_difference <= parity.TOLERANCE
     monkeypatch.setattr(parity, "MIN_COMPARABLE", parity.NUM_PROBES)

@@ -10,7 +10,7 @@ import pytest
 import torch
 
 from trudi_rsl.checkpoints.rebuild import load_actor_critic
-from trudi_rsl.deploy.runtime import open_session
+from trudi_rsl.deploy.session import open_session
 from trudi_rsl.evaluation.deployed import DeployedPolicy, deployed_behaviour
 from trudi_rsl.evaluation.episodes import evaluate
 from trudi_rsl.evaluation.identify import load_run_settings, read_subject

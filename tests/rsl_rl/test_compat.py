@@ -77,7 +77,7 @@ def test_observation_sets_are_refused_with_the_groups_there_are(
 def test_refusals_of_rsl_rl_and_of_trudi_are_configuration_errors(obs: TensorDict) -> None:
     with pytest.raises(ConfigError, match=r"obs_groups: .*'(actor|policy)'"):
         resolve_groups(obs.select("camera"), {})
-    with pytest.raises(ConfigError, match=r"'camera' has shape \(8, 8\)"):
+    with pytest.raises(ConfigError, match=r"'camera' of the set 'actor' has shape \(8, 8\)"):
         resolve_groups(obs, {"obs_groups": {"actor": ["camera"], "critic": ["policy"]}})
 
 

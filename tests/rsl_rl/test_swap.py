@@ -160,7 +160,7 @@ def test_a_project_with_symmetry_changes_the_same_line_and_keeps_it(tmp_path: Pa
     runner = trained(point_mass(), cfg | {"num_steps_per_env": 32}, tmp_path)
     assert read_checkpoint(tmp_path / "model_0.pt")["trudi_rsl"]["settings"]["symmetry_cfg"] == named
     terms = algorithm(runner).symmetry.terms  # pyright: ignore[reportOptionalMemberAccess]
-    assert (terms.augments, terms.loss_coef, terms.mirrors.count) == (True, 0.1, 2)
+    assert (terms.augments, terms.loss_coef, terms.mirrors.num_maps) == (True, 0.1, 2)
     events = EventAccumulator(str(tmp_path))
     events.Reload()
     assert "Loss/symmetry" in events.Tags()["scalars"]

@@ -40,7 +40,9 @@ def constructor_arguments(
     """
     # RSL-RL's runner reads RND's weight and rewards exactly if this is set
     cfg["algorithm"]["rnd_cfg"] = settings.rnd_cfg
-    groups = resolve_groups(obs, cfg)
+    encoders = {"actor": settings.actor_encoder, "critic": settings.critic_encoder}
+    with_images = [name for name, section in encoders.items() if section and section["class_name"] == "CNNModel"]
+    groups = resolve_groups(obs, cfg, with_images)
     set_matmul_precision(settings.precision, device)
     low, high = action_bounds(env, settings.action_bounds)
     if settings.final_observations:
@@ -56,6 +58,7 @@ def constructor_arguments(
         settings.critic_hidden_dim,
         actor_critic.actor.trace_length if settings.stores_chains else 0,
         device,
+        actor_critic.images(obs),
     )
     values = settings.to_dict()
     algorithm = algorithm_of_settings(values)

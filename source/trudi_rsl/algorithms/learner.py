@@ -17,6 +17,7 @@ from trudi_rsl.algorithms.trust_region import OldChains, OldPolicy, fresh_chains
 from trudi_rsl.distributed import all_reduce_mean
 from trudi_rsl.errors import ConfigError, one_line, setting
 from trudi_rsl.policies import ActorCritic
+from trudi_rsl.policies.observations import ObservationEncoder
 from trudi_rsl.settings import LearnerCfg, REPPOCfg, TruDiCfg, TrustRegionCfg
 from trudi_rsl.storage import Minibatch
 
@@ -53,8 +54,8 @@ class Learner:
         self.log_alpha = nn.Parameter(torch.tensor(cfg.init_alpha, device=device).log())
         self.log_lambda = nn.Parameter(torch.tensor(init_lambda, device=device).log())
         parameters = {
-            "actor": list(actor_critic.actor.parameters()),
-            "critic": list(actor_critic.critic.parameters()),
+            "actor": [*actor_critic.actor.parameters(), *actor_critic.actor_obs.parameters()],
+            "critic": [*actor_critic.critic.parameters(), *actor_critic.critic_obs.parameters()],
             "duals": [self.log_alpha, self.log_lambda] if isinstance(cfg, TrustRegionCfg) else [self.log_alpha],
         }
         on_gpu = device.type == "cuda"
@@ -127,16 +128,22 @@ class Learner:
         return objective.metrics | {"critic_grad_norm": self._descend("critic", self._average_over_ranks(gradient))}
 
     def _critic_objective(self, batch: Minibatch) -> Objective:
+        model = self.actor_critic
         with network_precision(self.cfg.precision, batch.actions.device.type):
-            return objectives.critic_objective(self.actor_critic.critic, batch, self.cfg.aux_loss_coef)
+            if model.critic_obs.is_learned:
+                batch = batch._replace(critic_obs=model.critic_obs.encode(batch.critic_obs, batch.cameras))
+            return objectives.critic_objective(model.critic, batch, self.cfg.aux_loss_coef)
 
     # -- actor --------------------------------------------------------------------------------------------------------
 
     def _actor_step(
         self, batch: Minibatch, old_steps: Tensor | None, images: Images | None = None
     ) -> dict[str, Tensor]:
-        noise = self.actor_critic.actor.draw_noise(len(batch.actor_obs))
-        old = self._old_policy(batch, old_steps)
+        model = self.actor_critic
+        noise = model.actor.draw_noise(len(batch.actor_obs))
+        old, old_obs = self._old_policy(batch, old_steps), None
+        if model.old_actor_obs is not None and self._trust_region is not None and old is None:
+            old_obs = self._latents(model.old_actor_obs, batch.actor_obs, batch)
         learned, of_images = self._learned_from(batch, images), None
         if images is not None and self.mirroring is not None:
             mirrors = self.mirroring.mirrors
@@ -145,7 +152,9 @@ class Learner:
                 noise = mirrors.mirror(noise)
                 old = None if old is None else old.mirrored(mirrors, len(batch.actor_obs))
             of_images = images.actor_obs if self.mirroring.loss_coef > 0.0 else None
-        terms = ActorTerms(learned.actor_obs, learned.critic_obs, noise, old, self.alpha, self.multiplier, of_images)
+        critic_obs = self._latents(model.critic_obs, learned.critic_obs, learned)
+        duals = self.alpha, self.multiplier
+        terms = ActorTerms(learned.actor_obs, critic_obs, noise, old, *duals, of_images, learned.cameras, old_obs)
         objective, gradient = self._differentiate_actor(terms)
         # one all-reduce for the gradient and what drives the duals
         dual_inputs = {name: objective.metrics[name] for name in ("entropy", "path_kl") if name in objective.metrics}
@@ -169,6 +178,7 @@ class Learner:
     ) -> Objective:
         model, region = self.actor_critic, self._trust_region
         with network_precision(self.cfg.precision, terms.obs.device.type):
+            terms = self._encoded(terms)
             if region is not None and states is not None and chosen is not None:
                 objective = objectives.adjoint_objective(model.actor, terms, states, chosen, region.estimator)
             else:
@@ -177,7 +187,7 @@ class Learner:
             if self.mirroring is None or terms.images is None:
                 return objective
             mirrors, coef = self.mirroring.mirrors, self.mirroring.loss_coef
-            originals = terms.obs[: len(terms.images) // (mirrors.count - 1)]
+            originals = terms.obs[: len(terms.images) // (mirrors.num_maps - 1)]
             error = mirror_error(model, originals, terms.images, mirrors)
             return Objective(objective.loss + coef * error, objective.metrics | {"symmetry": error.detach()})
 
@@ -185,7 +195,20 @@ class Learner:
         model, region = self.actor_critic, self._trust_region
         assert region is not None, "only TruDi, which has one, matches adjoints"
         with network_precision(self.cfg.precision, terms.obs.device.type):
+            with torch.no_grad():
+                terms = self._encoded(terms)
             return objectives.adjoint_states(model.actor, model.critic, terms, region)
+
+    def _encoded(self, terms: ActorTerms) -> ActorTerms:
+        """Return the terms with latents as the actor's observations; gradients reach its encoder."""
+        encoder = self.actor_critic.actor_obs
+        return terms._replace(obs=encoder.encode(terms.obs, terms.cameras)) if encoder.is_learned else terms
+
+    @torch.no_grad()
+    def _latents(self, encoder: ObservationEncoder, obs: Tensor, batch: Minibatch) -> Tensor:
+        """Return the latents ``[B, L]`` of a minibatch's observations ``[B, O]`` and images, constant."""
+        with network_precision(self.cfg.precision, obs.device.type):
+            return encoder.encode(obs, batch.cameras)
 
     @property
     def _trust_region(self) -> TrustRegion | None:
@@ -199,8 +222,9 @@ class Learner:
             return from_trace(batch.trace, old_steps)
         if not isinstance(self.cfg, TruDiCfg) or not self.cfg.draws_old_chains:
             return None
-        noise = self.actor_critic.old_actor.draw_noise(self.cfg.num_kl_chains * len(batch.actor_obs))
-        return self._fresh_chains(batch.actor_obs, noise)
+        model = self.actor_critic
+        noise = model.old_actor.draw_noise(self.cfg.num_kl_chains * len(batch.actor_obs))
+        return self._fresh_chains(self._latents(model.old_actor_obs or model.actor_obs, batch.actor_obs, batch), noise)
 
     def _draw_fresh_chains(self, obs: Tensor, noise: Tensor) -> OldChains:
         with network_precision(self.cfg.precision, obs.device.type):

@@ -36,9 +36,13 @@ def rollout_metrics(storage: RolloutBuffer, hl_gauss: HLGauss) -> dict[str, Tens
 
 
 def observation_shift(storage: RolloutBuffer) -> Tensor:
-    """Return the largest distance of an entry's mean over the rollout from its running mean, in standard deviations."""
-    obs = {id(o): o for o in (storage.actor_obs, storage.critic_obs)}.values()
-    return torch.stack([o[: storage.num_steps].mean((0, 1)).abs().max() for o in obs]).max()
+    """Return the largest distance of an entry's mean over the rollout from its running mean, in standard deviations.
+
+    It is that of vectors, 0 where all observations are images.
+    """
+    obs = {id(o): o for o in (storage.actor_obs, storage.critic_obs) if o.shape[-1]}.values()
+    shifts = [o[: storage.num_steps].mean((0, 1)).abs().max() for o in obs]
+    return torch.stack(shifts).max() if shifts else storage.rewards.new_zeros(())
 
 
 def reduce_minibatches(minibatches: Sequence[dict[str, Tensor]]) -> dict[str, Tensor]:

@@ -119,7 +119,9 @@ def _finite_final_obs(storage: RolloutBuffer) -> Tensor:
     """Return where the final observations are finite, bool ``[T, E]``; True everywhere if none are stored."""
     if storage.final_actor_obs is None or storage.final_critic_obs is None:
         return torch.ones_like(storage.rewarded)
-    return torch.isfinite(storage.final_actor_obs).all(-1) & torch.isfinite(storage.final_critic_obs).all(-1)
+    vectors = torch.isfinite(storage.final_actor_obs).all(-1) & torch.isfinite(storage.final_critic_obs).all(-1)
+    images = [torch.isfinite(x).flatten(2).all(-1) for x in storage.final_images.values() if x.is_floating_point()]
+    return torch.stack([vectors, *images]).all(0) if images else vectors
 
 
 Content = Callable[[], Mapping[str, Any]]

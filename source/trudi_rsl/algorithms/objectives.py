@@ -3,6 +3,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from types import MappingProxyType
 from typing import NamedTuple
 
 import torch
@@ -104,6 +106,10 @@ class ActorTerms(NamedTuple):
     images: Tensor | None = None
     """Normalised actor observations of the mirror images of the first states, ``[(G-1)*B, O]``; None without mirror
     loss."""
+    cameras: Mapping[str, Tensor] = MappingProxyType({})
+    """The actor's camera images ``[B, C, H, W]`` by group, for an encoder that learns; ``obs`` become its latents."""
+    old_obs: Tensor | None = None
+    """Latents of the old policy's encoder ``[B, O]`` for the reverse KL; None if they are ``obs``."""
 
 
 class TrustRegion(NamedTuple):
@@ -147,7 +153,8 @@ def pathwise_objective(
     if not split:
         decision = policy.decide(terms.obs, terms.noise)
         if terms.old is None:
-            kl = reverse_path_kl(policy, region.old_policy, terms.obs, decision.trace)
+            old_obs = terms.obs if terms.old_obs is None else terms.old_obs
+            kl = reverse_path_kl(policy, region.old_policy, old_obs, decision.trace)
         else:
             kl = path_kl(policy, terms.obs, terms.old, region.estimator)
         values = critic.value(terms.critic_obs, decision.action)

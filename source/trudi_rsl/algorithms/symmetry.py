@@ -57,11 +57,11 @@ def augment(batch: Minibatch, images: Images, mirrors: SignedPermutations) -> Mi
         actor_obs=actor_obs,
         critic_obs=actor_obs if shared else torch.cat([batch.critic_obs, images.critic_obs]),
         actions=mirrors.mirror(batch.actions),
-        targets=batch.targets.repeat(mirrors.count),
+        targets=batch.targets.repeat(mirrors.num_maps),
         next_features=torch.cat([batch.next_features, images.next_features]),
-        target_valid=batch.target_valid.repeat(mirrors.count),
-        features_valid=batch.features_valid.repeat(mirrors.count),
-        counts=None if batch.counts is None else mirrors.count * batch.counts,
+        target_valid=batch.target_valid.repeat(mirrors.num_maps),
+        features_valid=batch.features_valid.repeat(mirrors.num_maps),
+        counts=None if batch.counts is None else mirrors.num_maps * batch.counts,
     )
 
 
@@ -112,7 +112,7 @@ class Symmetry:
         self.only_logs = self.terms.loss_coef == 0.0
         """Whether the mirror error is no part of the loss."""
         self._augmentation, self._model = augmentation, model
-        shape = (mirrors.count - 1, num_steps + 1, num_envs)
+        shape = (mirrors.num_maps - 1, num_steps + 1, num_envs)
         self._actor_obs = self._critic_obs = torch.zeros(*shape, model.actor_obs.num_obs, device=device)
         if augments and model.asymmetric:
             self._critic_obs = torch.zeros(*shape, model.critic_obs.num_obs, device=device)

@@ -73,15 +73,17 @@ def compute_targets(
     next_log_probs = storage.log_probs[1:].clone()
     # row by row: the critic's activations of a whole rollout would need much more memory than the rollout
     for t in range(storage.num_steps):
-        next_values[t], storage.next_features[t] = model.critic.value_and_features(
-            storage.critic_obs[t + 1], storage.actions[t + 1]
-        )
+        latents = model.critic_obs.encode(storage.critic_obs[t + 1], storage.images_at(t + 1))
+        next_values[t], storage.next_features[t] = model.critic.value_and_features(latents, storage.actions[t + 1])
     ended = storage.terminated | storage.truncated
     known = ~ended | storage.has_final
     if storage.final_actor_obs is not None and storage.final_critic_obs is not None:
         rows = (ended & storage.has_final).nonzero(as_tuple=True)
-        actor_obs = model.actor_obs.normalize(storage.final_actor_obs[rows])
-        critic_obs = model.critic_obs.normalize(storage.final_critic_obs[rows]) if model.asymmetric else actor_obs
+        images = {name: values[rows] for name, values in storage.final_images.items()}
+        actor_obs = model.actor_obs.encode(model.actor_obs.normalize(storage.final_actor_obs[rows]), images)
+        critic_obs = actor_obs
+        if model.asymmetric:
+            critic_obs = model.critic_obs.encode(model.critic_obs.normalize(storage.final_critic_obs[rows]), images)
         decision = model.decide(actor_obs)
         last_actions = decision.action
         next_values[rows], storage.next_features[rows] = model.critic.value_and_features(critic_obs, decision.action)

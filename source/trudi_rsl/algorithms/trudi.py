@@ -106,7 +106,7 @@ class TruDi:
         # all-reduces stay outside of CUDA graphs
         if world_size == 1:
             self._update = accelerator.capture("minibatch update", self._learn_from)
-            if cfg.obs_normalization:
+            if any(encoder.has_statistics for encoder in actor_critic.encoders):
                 self._update_statistics = accelerator.capture("observation statistics", self._update_statistics)
         self.is_main_process = not multi_gpu_cfg or multi_gpu_cfg["global_rank"] == 0
         self.guard = UpdateGuard(cfg.max_skipped_updates)
@@ -156,7 +156,7 @@ class TruDi:
         if self.actor_critic.training:
             self._update_statistics(*raw)
         self._show_extensions(obs)
-        return self.actor_critic.to_simulator(self._decide(*raw))
+        return self.actor_critic.to_simulator(self._decide(self.actor_critic.images(obs), *raw))
 
     def _show_extensions(self, obs: TensorDict) -> None:
         for extension in (self.curiosity, self.symmetry):
@@ -164,19 +164,28 @@ class TruDi:
                 extension.observe(obs, self.storage.step)
 
     @torch.no_grad()
-    def _decide(self, *raw: Tensor) -> Tensor:
-        """Store the decisions at raw observations and return their unit actions ``[E, A]``."""
-        observations, seen, decision = self._decisions(*raw)
-        self.storage.add_decision(observations[0], observations[-1], decision, seen)
+    def _decide(self, images: dict[str, Tensor], *raw: Tensor) -> Tensor:
+        """Store the decisions at images and raw observations and return their unit actions ``[E, A]``."""
+        observations, finite_images, seen, decision = self._decisions(images, *raw)
+        self.storage.add_decision(observations[0], observations[-1], decision, seen, finite_images)
         return self.storage.actions[self.storage.step]
 
-    def _decisions_at(self, *raw: Tensor) -> tuple[tuple[Tensor, ...], Tensor, Decision]:
-        """Return normalised finite observations, the mask of finite rows, and decisions at them."""
+    def _decisions_at(
+        self, images: dict[str, Tensor], *raw: Tensor
+    ) -> tuple[tuple[Tensor, ...], dict[str, Tensor], Tensor, Decision]:
+        """Return normalised finite observations, finite images, the mask of finite rows, and decisions at them."""
         model = self.actor_critic
         # an environment with non-finite observations gets the action of a mean observation until it is reset
         normalized = (encoder.normalize(x) for encoder, x in zip(model.encoders, raw, strict=True))
-        finite, seen = filter_nonfinite(*normalized)
-        return finite, seen, self._sample(finite[0], model.actor.draw_noise(len(seen)))
+        finite, seen = filter_nonfinite(*normalized, *images.values())
+        images = dict(zip(images, finite[len(raw) :], strict=True))
+        latents = self._latents(finite[0], images)
+        return finite[: len(raw)], images, seen, self._sample(latents, model.actor.draw_noise(len(seen)))
+
+    def _latents(self, actor_obs: Tensor, images: dict[str, Tensor]) -> Tensor:
+        """Return the actor's latents ``[E, L]`` of normalised observations ``[E, O]`` and images."""
+        with network_precision(self.cfg.precision, actor_obs.device.type):
+            return self.actor_critic.actor_obs.encode(actor_obs, images)
 
     def _sampled(self, actor_obs: Tensor, noise: Tensor) -> Decision:
         with network_precision(self.cfg.precision, actor_obs.device.type):
@@ -202,11 +211,11 @@ class TruDi:
         model = self.actor_critic
         final_obs = None
         if self.cfg.final_observations:
-            final_obs = last_observations(extras, obs, {*model.actor_obs.groups, *model.critic_obs.groups})
+            final_obs = last_observations(extras, obs, model.groups)
         if final_obs is not None:
             raw = model.actor_obs.concatenate(final_obs).to(self.device)
             raw_critic = model.critic_obs.concatenate(final_obs).to(self.device) if model.asymmetric else raw
-            self.storage.add_final_obs(raw, raw_critic)
+            self.storage.add_final_obs(raw, raw_critic, model.images(final_obs))
             if self.symmetry is not None:
                 self.symmetry.observe_final(final_obs, self.storage.step)
         rewards = rewards.reshape(-1)
@@ -226,7 +235,7 @@ class TruDi:
             RuntimeError: On the first call, if replaying the policy's decisions does not reproduce them.
         """
         self._show_extensions(obs)
-        self._decide(*self.actor_critic.raw_observations(obs))
+        self._decide(self.actor_critic.images(obs), *self.actor_critic.raw_observations(obs))
         self._can_learn, self._nonfinite_envs = self.guard.filter_rollout(self.storage, self.env, self.save)
         if torch.distributed.is_initialized():
             # all ranks must agree, or one deadlocks at the next all-reduce
@@ -249,7 +258,8 @@ class TruDi:
 
     def _check_replay(self, kl_bound: float) -> None:
         precision = resolve_precision(self.cfg.precision, self.device)
-        obs = self.storage.actor_obs[0].clone()
+        with torch.no_grad():
+            obs = self._latents(self.storage.actor_obs[0].clone(), self.storage.images_at(0))
         error = raise_if_replay_differs(self.actor_critic.actor, obs, self._sample, precision, kl_bound)
         self._replay_checked = True
         if precision != "fp32" and self.is_main_process:

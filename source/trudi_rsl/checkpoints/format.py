@@ -19,7 +19,7 @@ from __future__ import annotations
 import re
 import warnings
 from collections.abc import Mapping
-from typing import TYPE_CHECKING, Any, Literal, TypedDict, cast
+from typing import TYPE_CHECKING, Any, Literal, NotRequired, TypedDict, cast
 
 from tensordict import TensorDict
 from torch import Tensor
@@ -51,8 +51,23 @@ STATE_PARTS = {"actor_state_dict": ACTOR_PARTS, "critic_state_dict": CRITIC_PART
 RESUME_STATE = ("rng_state", "env_state", "env_progress", "simulators")
 """Keys of the state that an exact resume needs, see :mod:`trudi_rsl.checkpoints.resume`."""
 
-FUNCTION_SETTINGS = ("num_denoise_steps", "prior_std", "residual", "obs_normalization", "action_bounds")
+FUNCTION_SETTINGS = (
+    *("num_denoise_steps", "prior_std", "residual", "obs_normalization", "action_bounds"),
+    *("actor_encoder", "critic_encoder"),
+)
 """Settings that change what the weights compute without changing their shapes."""
+
+IMAGE_TYPES = ("uint8", "int8", "int16", "int32", "float16", "float32")
+"""Names of torch's types that images may have."""
+
+
+class ImageSpec(TypedDict):
+    """What a checkpoint says about an observation group of images."""
+
+    shape: list[int]
+    """``[C, H, W]``."""
+    dtype: str
+    """One of :data:`IMAGE_TYPES`."""
 
 
 class PolicySpec(TypedDict):
@@ -69,7 +84,9 @@ class PolicySpec(TypedDict):
     obs_groups: dict[str, list[str]]
     """Observation sets that the policy reads to the names of their groups."""
     obs_dims: dict[str, int]
-    """Sizes of these groups."""
+    """Sizes of these groups, if they are vectors."""
+    images: NotRequired[dict[str, ImageSpec]]
+    """The groups that are images; absent if there are none."""
     num_actions: int
     action_bounds: tuple[Tensor, Tensor] | None
     """Lower and upper bounds ``[A]`` of squashed policies in the simulator's units."""
@@ -117,18 +134,26 @@ def policy_spec(
     action_bounds: tuple[Tensor, Tensor] | None = None,
 ) -> PolicySpec:
     """Return the section of a checkpoint; ``obs`` sizes the groups, :class:`PolicySpec` documents the rest."""
-    return {
+    names = dict.fromkeys(group for groups in obs_groups.values() for group in groups)
+    vectors = [group for group in names if obs[group].ndim == 2]
+    images: dict[str, ImageSpec] = {
+        group: {"shape": list(obs[group].shape[1:]), "dtype": str(obs[group].dtype).removeprefix("torch.")}
+        for group in names
+        if group not in vectors
+    }
+    spec: PolicySpec = {
         "format": FORMAT,
         "algorithm": algorithm,
         "policy": policy,
         "settings": dict(settings),
         "task": task_name(env),
-        "environment": describe_environment(env, obs_groups["actor"]),
+        "environment": describe_environment(env, [group for group in obs_groups["actor"] if group in vectors]),
         "obs_groups": {name: list(groups) for name, groups in obs_groups.items()},
-        "obs_dims": {group: obs[group].shape[-1] for groups in obs_groups.values() for group in groups},
+        "obs_dims": {group: obs[group].shape[-1] for group in vectors},
         "num_actions": env.num_actions,
         "action_bounds": None if action_bounds is None else (action_bounds[0].cpu(), action_bounds[1].cpu()),
     }
+    return {**spec, "images": images} if images else spec
 
 
 @as_checkpoint_error()

@@ -18,6 +18,7 @@ from trudi_rsl.checkpoints.file import read_checkpoint
 from trudi_rsl.checkpoints.format import (
     ACTOR_PARTS,
     CRITIC_PARTS,
+    IMAGE_TYPES,
     LEARNER_KINDS,
     NAMES,
     PolicyKind,
@@ -42,6 +43,9 @@ if TYPE_CHECKING:
 MODULE_SETTINGS = ("actor_hidden_dims", "residual", "critic_hidden_dim", "num_bins", "obs_normalization")
 CHAIN_SETTINGS = ("num_denoise_steps", "prior_std", "init_friction", "state_encoder_dims")
 """Settings that an actor-critic is built from: of any kind, and in addition those of a diffusion policy."""
+
+ENCODER_SETTINGS = ("actor_encoder", "critic_encoder")
+"""Settings that describe RSL-RL's models in front of actor and critic."""
 
 STEP_SETTINGS = ("num_denoise_steps", "num_flow_steps", "num_matching_samples")
 MOST_STEPS = 10_000
@@ -106,7 +110,7 @@ def build_actor_critic(
     kind, names = policies.GaussianActorCritic, MODULE_SETTINGS
     if isinstance(cfg, DiffusionCfg):
         kind, names = policies.DiffusionActorCritic, MODULE_SETTINGS + CHAIN_SETTINGS
-    options: dict[str, Any] = {name: getattr(cfg, name) for name in names}
+    options: dict[str, Any] = {name: getattr(cfg, name) for name in (*names, *ENCODER_SETTINGS)}
     # an automatic range is moved to the first rollout's rewards before it is used
     options["value_range"] = (-1.0, 1.0) if cfg.value_range == "auto" else cfg.value_range
     return kind(obs, obs_groups, action_low, action_high, **options)
@@ -115,7 +119,8 @@ def build_actor_critic(
 def _build(spec: PolicySpec, device: str) -> Any:
     """Build the module that a section describes, with untrained weights."""
     with torch.device(device):
-        obs = TensorDict({group: torch.zeros(1, dim) for group, dim in spec["obs_dims"].items()}, batch_size=[1])
+        groups = {group: torch.zeros(1, dim) for group, dim in spec["obs_dims"].items()}
+        obs = TensorDict(groups | _example_images(spec), batch_size=[1])  # pyright: ignore[reportArgumentType]
         if spec["policy"] in LEARNER_KINDS:
             cfg = SETTINGS[cast(LearnerAlgorithm, spec["algorithm"])].from_dict(spec["settings"])
             low, high = (end.to(device) for end in spec["action_bounds"] or ())
@@ -127,6 +132,17 @@ def _build(spec: PolicySpec, device: str) -> Any:
                 raise _unknown_class(distribution["class_name"])
             distribution["class_name"] = DISTRIBUTIONS[name]
         return MODELS[spec["policy"]](obs, spec["obs_groups"], "actor", spec["num_actions"], **settings)
+
+
+def _example_images(spec: PolicySpec) -> dict[str, Tensor]:
+    """Return an image for each image group of a section, which takes no memory."""
+    images = {}
+    for group, image in (spec.get("images") or {}).items():
+        shape, dtype = image["shape"], image["dtype"]
+        if not (len(shape) == 3 and all(map(is_count, shape)) and dtype in IMAGE_TYPES):
+            raise CheckpointError(f"The checkpoint says {image!r:.80} for the images of group {one_line(group, 40)!r}.")
+        images[group] = torch.zeros(1, 1, 1, 1, dtype=getattr(torch, dtype)).expand(1, *shape)
+    return images
 
 
 # -- loading ----------------------------------------------------------------------------------------------------------
@@ -205,8 +221,17 @@ def load_deployable(path: str | Path) -> tuple[DeployablePolicy, dict[str, Any]]
             **json.loads(json.dumps(spec["environment"])),  # fails for what no export can hold
             "task": spec["task"] or "",
             "algorithm": NAMES[spec["algorithm"]],
-            "obs_dims": {group: spec["obs_dims"][group] for group in spec["obs_groups"]["actor"]},
+            **_described(spec),
         }
+
+
+def _described(spec: PolicySpec) -> dict[str, Any]:
+    """Return the actor's observation groups as an export describes them: sizes of vectors, images if there are any."""
+    images = spec.get("images") or {}
+    groups = spec["obs_groups"]["actor"]
+    sizes = {group: spec["obs_dims"][group] for group in groups if group not in images}
+    own = {group: images[group] for group in groups if group in images}
+    return {"obs_dims": sizes, **({"images": own} if own else {})}
 
 
 def select(module: nn.Module, prefixes: tuple[str, ...]) -> dict[str, Tensor]:

@@ -9,7 +9,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from trudi_rsl.config.presets import task_preset
-from trudi_rsl.config.unsupported import refuse_unsupported
+from trudi_rsl.config.unsupported import encoder_settings, refuse_unsupported
 from trudi_rsl.errors import ConfigError
 from trudi_rsl.ppo_fields import describe_ignored, refuse_unknown
 from trudi_rsl.settings import SELECTORS, UNUSED, TruDiCfg
@@ -23,11 +23,11 @@ _reported: set[str] = set()
 def trudi_settings(task: str, ppo: Mapping[str, Any], host: str) -> dict[str, Any]:
     """Return the runner settings in which TruDi differs from a task's PPO.
 
-    Observation groups, RND and symmetry are always the task's own. So are gamma and the total number of environment
-    steps, unless the task is one of the paper's. All other settings of learning come from the preset
-    (``configs/tasks.yaml``), or else are TruDi's defaults. Rollouts have at least the preset's number of steps (64 in
-    the paper, 16 to 32 in the tasks' PPO): TD(lambda) looks about ``1 / (1 - gamma * lam)`` steps ahead, and the policy
-    moves by at most ``kl_bound`` per rollout. The number of iterations shrinks in proportion.
+    Observation groups, RND, symmetry and models that encode images are always the task's own. So are gamma and the
+    total number of environment steps, unless the task is one of the paper's. All other settings of learning come from
+    the preset (``configs/tasks.yaml``), or else are TruDi's defaults. Rollouts have at least the preset's number of
+    steps (64 in the paper, 16 to 32 in the tasks' PPO): TD(lambda) looks about ``1 / (1 - gamma * lam)`` steps ahead,
+    and the policy moves by at most ``kl_bound`` per rollout. The number of iterations shrinks in proportion.
 
     Args:
         task: Task name.
@@ -50,7 +50,7 @@ def trudi_settings(task: str, ppo: Mapping[str, Any], host: str) -> dict[str, An
     except ConfigError as error:
         raise ConfigError(f"TruDi cannot take the place of PPO in {task!r}. {error}") from error
     preset = task_preset(task, host)["agent"]
-    kept = {name: own[name] for name in ("gamma", "rnd_cfg", "symmetry_cfg") if name in own}
+    kept = {name: own[name] for name in ("gamma", "rnd_cfg", "symmetry_cfg") if name in own} | encoder_settings(ppo)
     steps = max(ppo["num_steps_per_env"], preset.get("num_steps_per_env", 1))
     iterations = math.ceil((ppo.get("max_iterations") or 0) * ppo["num_steps_per_env"] / steps)
     settings: dict[str, Any] = {
@@ -88,8 +88,9 @@ def _report(task: str, settings: Mapping[str, Any], ppo: Mapping[str, Any], own:
     changed = {name: (settings[name], ppo[name]) for name in ("num_steps_per_env", "max_iterations") if name in ppo}
     changed["gamma"] = (settings["algorithm"]["gamma"], own.get("gamma"))
     listed = ", ".join(f"{name} {ours} (PPO: {theirs})" for name, (ours, theirs) in changed.items() if ours != theirs)
+    networks = "the networks' heads" if encoder_settings(ppo) else "the network sections"
     ignored = describe_ignored(own.keys() - TruDiCfg().to_dict().keys() - {"class_name"})
     logger.info(
         f"{task}: TruDi's configuration is made from the task's PPO configuration, with {listed or 'no changes'}. "
-        f"Ignored of PPO's: the network sections{ignored and ', '}{ignored}."
+        f"Ignored of PPO's: {networks}{ignored and ', '}{ignored}."
     )

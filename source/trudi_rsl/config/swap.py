@@ -10,7 +10,12 @@ from typing import TYPE_CHECKING, Any, TypeGuard
 
 from trudi_rsl.config.ppo_conversion import trudi_settings
 from trudi_rsl.config.presets import task_preset
-from trudi_rsl.config.unsupported import MODEL_SECTIONS, refuse_foreign_algorithm, refuse_unsupported
+from trudi_rsl.config.unsupported import (
+    MODEL_SECTIONS,
+    encoder_settings,
+    refuse_foreign_algorithm,
+    refuse_unsupported,
+)
 from trudi_rsl.environments.description import task_name
 from trudi_rsl.errors import ConfigError, naming_settings, nearest
 from trudi_rsl.plain_values import copied, is_count
@@ -37,8 +42,8 @@ def trudi_cfg(ppo_cfg: Mapping[str, Any], env: VecEnv, **algorithm: Any) -> dict
     The same happens, in the runner's own configuration, where only the class name of a PPO configuration is replaced by
     ``trudi_rsl.algorithms:TruDi``. Kept are gamma, the observation groups, everything outside of the ``algorithm``
     section, and, as ``max_iterations``, the number of environment steps. The widths of the networks are those of the
-    ``actor`` and ``critic`` sections. The rest is the preset of the environment's host or, for one that no host has
-    made, of its size: rollout length, rows of a minibatch, epochs, learning rate.
+    ``actor`` and ``critic`` sections, and so are models that encode images. The rest is the preset of the environment's
+    host or, for one that no host has made, of its size: rollout length, rows of a minibatch, epochs, learning rate.
 
     Args:
         ppo_cfg: RSL-RL's runner configuration; not changed.
@@ -98,7 +103,7 @@ def _swap(cfg: dict[str, Any], source: Mapping[str, Any], env: VecEnv, algo: Lea
     host = _host_of(env)
     if host is None:
         steps, preset = _size_preset(env, cfg)
-        preset |= _widths(cfg)
+        preset |= _widths(cfg) | encoder_settings(cfg)
         name = f"{env.num_envs} environments"
     else:
         converted = trudi_settings(task_name(env) or "", cfg, host)

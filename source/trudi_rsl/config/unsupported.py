@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: BSD-3-Clause
-"""What TruDi, REPPO and DIME cannot take over from a PPO configuration, refused on every way of swapping."""
+"""The networks of a PPO configuration as TruDi, REPPO and DIME take them over, and what they cannot, refused."""
 
 from __future__ import annotations
 
@@ -8,7 +8,9 @@ from typing import Any
 
 from trudi_rsl.errors import ConfigError, setting
 from trudi_rsl.extensions import checked_symmetry
+from trudi_rsl.model_sections import ENCODER_KEYS
 from trudi_rsl.rsl_rl_compat.extensions import check_rnd
+from trudi_rsl.rsl_rl_compat.models import check_encoder
 
 MODEL_SECTIONS = ("actor", "critic", "policy")
 """Sections of a PPO configuration that describe its networks; ``policy`` is that of RSL-RL 3."""
@@ -20,6 +22,22 @@ FEED_FORWARD = ("MLPModel", "ActorCritic", "DiffusionActorCritic")
 """Classes of networks on vectors, whose widths may be taken over: RSL-RL's, and this package's own for RSL-RL 3."""
 
 
+def encoder_settings(cfg: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the settings ``actor_encoder`` and ``critic_encoder`` of a PPO configuration, those that it has.
+
+    Args:
+        cfg: RSL-RL's runner configuration as plain values, which :func:`refuse_unsupported` has accepted.
+    """
+    settings = {}
+    for name in ("actor", "critic"):
+        section = cfg.get(name)
+        kind = _class_name(section.get("class_name")) if isinstance(section, Mapping) else ""
+        if isinstance(section, Mapping) and kind in ENCODER_KEYS:
+            own = {key: section[key] for key in ENCODER_KEYS[kind] if section.get(key) is not None}
+            settings[f"{name}_encoder"] = {"class_name": kind, **own}
+    return settings
+
+
 def refuse_unsupported(cfg: Mapping[str, Any]) -> None:
     """Refuse a PPO configuration with something that would be lost if TruDi took its place.
 
@@ -27,9 +45,9 @@ def refuse_unsupported(cfg: Mapping[str, Any]) -> None:
         cfg: RSL-RL's runner configuration as plain values; settings may be absent or None.
 
     Raises:
-        ConfigError: If it is for distillation, its networks are recurrent, see images or are of a project's own class,
-            it has networks beside one actor and one critic, its symmetry is incomplete, or it has RND and RSL-RL is too
-            old for that.
+        ConfigError: If it is for distillation, its networks are recurrent or of a project's own class, it has networks
+            beside one actor and one critic, its symmetry is incomplete, or it has RND or a network for images and
+            RSL-RL is too old for that.
     """
     if _class_name(cfg.get("class_name")) == "DistillationRunner":
         raise ConfigError("The configuration is for distillation, which TruDi cannot replace.")
@@ -81,15 +99,19 @@ def _refuse_network(name: str, section: Mapping[str, Any]) -> None:
             f"have no memory. Train this task with PPO, or set {place} and put past observations into an observation "
             "group."
         )
-    if section.get("cnn_cfg") or "CNN" in kind:
+    is_rsl_rl = _module(section.get("class_name")).partition(".")[0] in ("", "rsl_rl")
+    if kind in ENCODER_KEYS and is_rsl_rl and name != "policy":
+        check_encoder(f"{name}_encoder")
+        return
+    if section.get("cnn_cfg") or (kind in ENCODER_KEYS and is_rsl_rl) or kind == "ActorCriticCNN":
         raise ConfigError(
-            f"The {name} section describes a network for images ({kind or 'cnn_cfg'}), and TruDi's take vectors. Train "
-            f"this task with PPO, or set {place} and observation groups of vectors."
+            f"The {name} section describes a network for images ({kind or 'cnn_cfg'}), which TruDi takes over from an "
+            f"actor or critic section with {setting(f'{name}.class_name', repr('CNNModel'))}, of rsl-rl-lib 4 or newer."
         )
     if kind and kind not in FEED_FORWARD:
         raise ConfigError(
-            f"The {name} section describes a {kind}, and TruDi has networks of its own in place of RSL-RL's MLPModel "
-            f"alone. Train this task with PPO, or set {place} if its sizes may be taken over."
+            f"The {name} section describes a {kind}, and TruDi takes over RSL-RL's MLPModel and CNNModel alone. Train "
+            f"this task with PPO, or set {place} if its sizes may be taken over."
         )
 
 
@@ -100,3 +122,11 @@ def _class_name(value: object) -> str:
     # RSL-RL 3 evaluates names, as in DiffusionActorCritic.for_env(self.env)
     text = str(value or "").rpartition(":")[2].partition(".for_env(")[0]
     return text.rpartition(".")[2]
+
+
+def _module(value: object) -> str:
+    """Return the module of a class, given as itself or as text; empty for text without one."""
+    if isinstance(value, type):
+        return value.__module__
+    text = str(value or "").partition(".for_env(")[0]
+    return text.rpartition(":")[0] or text.rpartition(".")[0]

@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import json
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
@@ -17,8 +18,10 @@ from trudi_rsl.plain_values import is_count, is_finite
 Array = NDArray[np.float32]
 
 MAX_NUMBERS = 1_000_000
-"""Upper limit of the size of an observation term with its history."""
+"""Upper limit of the size of an observation term with its history, or of an image."""
 MAX_PERIOD_S = 3600.0
+IMAGE_TYPES = ("uint8", "int8", "int16", "int32", "float16", "float32")
+"""Names of the types that images may have."""
 
 
 class ContractError(ValueError):
@@ -47,6 +50,16 @@ class ObservationTerm:
     def total(self) -> int:
         """Values in the observation."""
         return self.size * self.history
+
+
+@dataclass(frozen=True)
+class ImageInput:
+    """An observation group of images."""
+
+    name: str
+    shape: tuple[int, int, int]
+    """``(C, H, W)``."""
+    dtype: np.dtype[Any]
 
 
 @dataclass(frozen=True)
@@ -113,6 +126,8 @@ class Contract:
     """None if unknown."""
     commands: Mapping[str, Any]
     """Ranges of the commands that the policy was trained on, by name."""
+    images: tuple[ImageInput, ...] = ()
+    """The images that the policy sees beside the observation, in order."""
     unreadable: Mapping[str, str] = field(default_factory=dict)
     """Names of what could not be read from the simulator, such as ``robot.stiffness``, and the reasons."""
 
@@ -161,6 +176,7 @@ class Contract:
                 control_period_s=period,
                 robot=_robot(**values["robot"]) if values.get("robot") else None,
                 commands=commands,
+                images=tuple(_image(name, **image) for name, image in (values.get("images") or {}).items()),
                 unreadable={str(name): str(reason) for name, reason in (values.get("unreadable") or {}).items()},
             )
         except (ArithmeticError, AttributeError, LookupError, RecursionError, TypeError, ValueError) as error:
@@ -195,6 +211,13 @@ def _term(
     if not isinstance(function, str) or not isinstance(params or {}, Mapping):
         raise ValueError(f"observation term {name!r} of function {function!r} with {params!r}")
     return ObservationTerm(name, size, history, scales, bounds, function, params or {})
+
+
+def _image(name: str, shape: list[int], dtype: str) -> ImageInput:
+    if not (len(shape) == 3 and all(map(is_count, shape)) and math.prod(shape) <= MAX_NUMBERS and dtype in IMAGE_TYPES):
+        raise ValueError(f"images {name!r} of shape {shape} and type {dtype!r}")
+    channels, height, width = shape
+    return ImageInput(name, (channels, height, width), np.dtype(dtype))
 
 
 def _action(joint_names: list[str], joint_ids: list[int], **values: Any) -> JointAction:

@@ -25,7 +25,8 @@ from trudi_rsl.deploy.provenance import commit, versions
 from trudi_rsl.deploy.runtime import Latency
 from trudi_rsl.errors import nearest
 from trudi_rsl.files import require_inside
-from trudi_rsl.policies import ChainInferencePolicy, ChainOptions, DeployablePolicy, InferencePolicy, LatentInputPolicy
+from trudi_rsl.policies import ChainInferencePolicy, ChainOptions, DeployablePolicy, LatentInputPolicy
+from trudi_rsl.policies.encoded import DeployedForm, deployed, head_of, onnx_form
 
 ONNX_NAME = "policy.onnx"
 TORCHSCRIPT_NAME = "policy.pt"
@@ -115,6 +116,9 @@ def export_policy(
 ) -> ExportReport:
     """Write ``policy.onnx`` and ``policy.pt``: raw ``obs [B, O]`` in, simulator ``actions [B, A]`` out.
 
+    A policy that sees images takes them as further inputs ``[B, C, H, W]``, by the names of their groups in ONNX and as
+    a list in TorchScript, which is what RSL-RL's ``CNNModel`` exports.
+
     Both contain the observation normaliser, the unrolled chain or a Gaussian's mean, and the action scaling, and are
     deterministic. The observation is the concatenation of the actor's groups, in the order of the metadata's
     ``obs_groups``. Files get their names only after they were loaded again and returned PyTorch's actions.
@@ -140,9 +144,12 @@ def export_policy(
         )
     # deployed runtimes compute in float32 on the CPU; a GPU may use TF32
     frozen = copy.deepcopy(original).cpu().eval()
-    policy = frozen.deployable(options.chain)
-    if options.latent_input and not isinstance(policy, ChainInferencePolicy):
+    policy = deployed(frozen, options.chain)
+    head = head_of(policy)
+    if options.latent_input and not isinstance(head, ChainInferencePolicy):
         raise ValueError("A Gaussian policy has no chain, so no file can take its initial latent.")
+    if options.latent_input and head is not policy:
+        raise ValueError("No file can take the initial latent of a policy that sees images.")
     entries = {
         "trudi_rsl_version": __version__,
         "obs_groups": frozen.actor_obs.groups,
@@ -150,8 +157,8 @@ def export_policy(
         "precision": options.precision,
     }
     if frozen.actor_obs.has_statistics:
-        entries["obs_mean"] = policy.obs_mean.flatten().tolist()
-        entries["obs_std"] = (1.0 / policy.obs_inverse_std.flatten()).tolist()
+        entries["obs_mean"] = head.obs_mean.flatten().tolist()
+        entries["obs_std"] = (1.0 / head.obs_inverse_std.flatten()).tolist()
     entries |= metadata or {}
     # joint limits bound a policy without bounds of its own
     if "action_low" not in entries and entries.get("actions") and "obs_dims" in entries:
@@ -162,7 +169,9 @@ def export_policy(
     directory.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(prefix=".export-", dir=directory) as temporary:
         folder = Path(temporary)
-        onnx_difference, latency_ms = _write_verified(folder / ONNX_NAME, policy, policy, probes, entries, options)
+        onnx_difference, latency_ms = _write_verified(
+            folder / ONNX_NAME, onnx_form(policy), policy, probes, entries, options
+        )
         if isinstance(policy, ChainInferencePolicy) and options.latent_input:
             free = parity.draw_probes(frozen, policy, options.chain, latent_input=True)
             about = entries | {"initial_latent": "input"}
@@ -170,8 +179,8 @@ def export_policy(
             difference, _ = _write_verified(folder / LATENT_NAME, model, policy, free, about, options)
             onnx_difference = max(onnx_difference, difference)
         torch.jit.script(policy).save(str(folder / TORCHSCRIPT_NAME))
-        scripted = parity.run_torchscript(folder / TORCHSCRIPT_NAME, probes)
-        found = parity.differences(scripted, probes.actions, policy)
+        scripted = parity.run_torchscript(folder / TORCHSCRIPT_NAME, probes, policy)
+        found = parity.differences(scripted, probes.actions, head)
         torchscript_difference = parity.require_equal(TORCHSCRIPT_NAME, found)
         try:
             if (text := deploy_yaml(entries)) is not None:
@@ -201,7 +210,7 @@ def export_policy(
 def _write_verified(
     file: Path,
     model: nn.Module,
-    policy: InferencePolicy,
+    policy: DeployedForm,
     probes: parity.Probes,
     metadata: Mapping[str, Any],
     options: ExportOptions,
@@ -210,7 +219,7 @@ def _write_verified(
     write_onnx(model, file, metadata, batch_size=options.batch_size)
     reduce_precision(file, options.precision)
     actions, latency_ms = parity.run_onnx(file, probes, options.batch_size)
-    found = parity.differences(actions, probes.actions, policy)
+    found = parity.differences(actions, probes.actions, head_of(policy))
     largest = parity.require_equal(file.name, found, options.precision)
     measured = {"parity_error": largest, "parity_error_median": found.median().item()}
     measured |= {"latency_ms_p50": latency_ms.p50, "latency_ms_p99": latency_ms.p99}

@@ -12,7 +12,7 @@ import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import torch
@@ -22,7 +22,8 @@ from trudi_rsl import packages
 from trudi_rsl.choices import TIMED_CALLS
 from trudi_rsl.deploy.contract import MAX_NUMBERS
 from trudi_rsl.deploy.parity import ExportError
-from trudi_rsl.deploy.runtime import Latency, open_session
+from trudi_rsl.deploy.runtime import Latency
+from trudi_rsl.deploy.session import ONNX_TYPES, open_session
 from trudi_rsl.errors import one_line
 from trudi_rsl.plain_values import is_count, is_finite
 
@@ -123,8 +124,10 @@ def _load(file: Path) -> tuple[Callable[[], object], float | None]:
             return _load_onnx(file)
         torch.set_num_threads(1)
         policy = torch.jit.load(file)
-        obs = torch.randn(1, policy.num_obs, generator=torch.Generator().manual_seed(0))
-        return torch.inference_mode()(lambda: policy(obs)), None
+        inputs: list[Any] = [torch.randn(1, policy.num_obs, generator=torch.Generator().manual_seed(0))]
+        if hasattr(policy, "image_shapes"):
+            inputs.append([torch.zeros(1, *shape) for shape in policy.image_shapes])
+        return torch.inference_mode()(lambda: policy(*inputs)), None
     # the libraries raise many classes for unreadable files
     except Exception as error:
         raise ExportError(f"{file} cannot be run: {one_line(error)}") from error
@@ -136,7 +139,8 @@ def _load_onnx(file: Path) -> tuple[Callable[[], object], float | None]:
     if any(not is_count(size) or size > MAX_NUMBERS for node in inputs for size in node.shape):
         raise ValueError(f"its inputs have the shapes {[node.shape for node in inputs]}")
     sample = np.random.default_rng(0).standard_normal
-    obs = {node.name: sample(node.shape).astype(np.float32) for node in inputs}
+    types = {onnx: name for name, onnx in ONNX_TYPES.items()}
+    obs = {node.name: sample(node.shape).astype(types.get(node.type, "float32")) for node in inputs}
     period_s = json.loads(session.get_modelmeta().custom_metadata_map.get("control_period_s", "null"))
     if period_s is not None and not (is_finite(period_s) and period_s > 0.0):
         raise ValueError(f"its control period is {period_s!r:.40} s")

@@ -13,9 +13,11 @@ import torch
 from torch import Tensor
 
 from trudi_rsl.choices import Precision
-from trudi_rsl.deploy.runtime import Latency, open_session
+from trudi_rsl.deploy.runtime import Latency
+from trudi_rsl.deploy.session import open_session
 from trudi_rsl.errors import UserError
 from trudi_rsl.policies import ChainInferencePolicy, ChainOptions, DeployablePolicy, InferencePolicy
+from trudi_rsl.policies.encoded import DeployedForm, head_of, inputs_of
 
 TOLERANCE = 1e-5
 """Largest difference allowed between an exported float32 file and PyTorch, as measured by :func:`differences`."""
@@ -55,15 +57,19 @@ class Probes(NamedTuple):
     """Initial latents in standard deviations, ``[B, A]``; None if the file contains the start."""
     actions: Tensor
     """The policy's own actions, ``[B, A]``."""
+    images: dict[str, Tensor]
+    """Images ``[B, C, H, W]`` by group."""
 
     def inputs(self, rows: Tensor) -> dict[str, Tensor]:
         """Return the file's inputs for the probes of these indices."""
-        inputs = {"obs": self.obs[rows]}
+        inputs = {name: values[rows] for name, values in self.images.items()}
+        if self.obs.shape[1]:
+            inputs["obs"] = self.obs[rows]
         return inputs if self.latents is None else inputs | {"latent": self.latents[rows]}
 
 
 def draw_probes(
-    original: DeployablePolicy, policy: InferencePolicy, options: ChainOptions, latent_input: bool = False
+    original: DeployablePolicy, policy: DeployedForm, options: ChainOptions, latent_input: bool = False
 ) -> Probes:
     """Sample observations for the comparison, with the actions of the actor itself.
 
@@ -84,23 +90,27 @@ def draw_probes(
         ExportError: If an action is NaN or infinite, or fewer than :data:`MIN_COMPARABLE` observations remain.
     """
     generator = torch.Generator().manual_seed(0)
-    deviations = torch.randn(NUM_PROBES, policy.num_obs, generator=generator)
+    head = head_of(policy)
+    deviations = torch.randn(NUM_PROBES, head.num_obs, generator=generator)
     deviations *= torch.tensor(PROBE_SPREADS).repeat(NUM_PROBES // len(PROBE_SPREADS))[:, None]
-    obs = policy.obs_mean + deviations / policy.obs_inverse_std
-    chain = policy if isinstance(policy, ChainInferencePolicy) else None
+    obs = head.obs_mean + deviations / head.obs_inverse_std
+    images = _draw_images(policy, generator)
+    chain = head if isinstance(head, ChainInferencePolicy) else None
     latents = None
     if chain is not None and latent_input:
         latents = torch.randn(NUM_PROBES, chain.start.shape[1], generator=generator)
     start = None if chain is None else chain.start if latents is None else chain.start_std * latents
-    expected = reference_actions(original, obs, start, options)
+    state = _latents(original, obs, images)
+    expected = reference_actions(original, state, start, options)
     in_double = copy.deepcopy(original).double()
-    exact = reference_actions(in_double, obs.double(), None if start is None else start.double(), options)
-    rounding = differences(expected, exact, policy)
+    exact_state = _latents(in_double, obs.double(), images)
+    exact = reference_actions(in_double, exact_state, None if start is None else start.double(), options)
+    rounding = differences(expected, exact, head)
     if chain is not None and start is not None:
         for _ in range(ROUNDING_DRAWS):
             nudge = torch.randn(expected.shape, generator=generator) * torch.finfo(torch.float32).eps
-            nudged = reference_actions(original, obs, start + chain.start_std * nudge, options)
-            rounding = torch.maximum(rounding, differences(nudged, exact, policy))
+            nudged = reference_actions(original, state, start + chain.start_std * nudge, options)
+            rounding = torch.maximum(rounding, differences(nudged, exact, head))
     comparable = rounding <= MAX_ROUNDING
     if comparable.sum() < MIN_COMPARABLE:
         raise ExportError(
@@ -108,14 +118,35 @@ def draw_probes(
             "observations, so an export cannot be verified, and a robot would act on rounding noise. Nothing was "
             "written; export an earlier checkpoint."
         )
-    return Probes(obs[comparable], None if latents is None else latents[comparable], expected[comparable])
+    images = {name: values[comparable] for name, values in images.items()}
+    return Probes(obs[comparable], None if latents is None else latents[comparable], expected[comparable], images)
+
+
+def _draw_images(policy: DeployedForm, generator: torch.Generator) -> dict[str, Tensor]:
+    """Return an image for each probe: noise over the range of integers, or over [0, 1]."""
+    if isinstance(policy, InferencePolicy):
+        return {}
+    drawn = {}
+    for name, example in policy.example_images().items():
+        shape = (NUM_PROBES, *example.shape[1:])
+        if example.dtype.is_floating_point:
+            drawn[name] = torch.rand(shape, generator=generator).to(example.dtype)
+        else:
+            drawn[name] = torch.randint(torch.iinfo(example.dtype).max, shape, generator=generator, dtype=example.dtype)
+    return drawn
 
 
 @torch.no_grad()
-def reference_actions(original: DeployablePolicy, obs: Tensor, start: Tensor | None, options: ChainOptions) -> Tensor:
-    """Return the actor's own actions ``[B, A]`` at raw observations ``[B, O]``, from latents ``[1 or B, A]``."""
-    start = None if start is None else start.expand(len(obs), -1)
-    actions = original.deterministic_actions(original.actor_obs.normalize(obs), options, start)
+def _latents(original: DeployablePolicy, obs: Tensor, images: dict[str, Tensor]) -> Tensor:
+    """Return the latents ``[B, L]`` of the actor's encoder at raw vectors ``[B, O]`` and images."""
+    return original.actor_obs.encode(original.actor_obs.normalize(obs), images)
+
+
+@torch.no_grad()
+def reference_actions(original: DeployablePolicy, state: Tensor, start: Tensor | None, options: ChainOptions) -> Tensor:
+    """Return the actor's own actions ``[B, A]`` at its encoder's latents ``[B, L]``, from ``x_0`` ``[1 or B, A]``."""
+    start = None if start is None else start.expand(len(state), -1)
+    actions = original.deterministic_actions(state, options, start)
     if not torch.isfinite(actions).all():
         raise ExportError(
             "The policy returns NaN or infinite actions: its weights or observation statistics are damaged. Nothing "
@@ -141,11 +172,15 @@ def run_onnx(path: Path, probes: Probes, batch_size: int = 1) -> tuple[Tensor, L
 
 
 @torch.no_grad()
-def run_torchscript(path: Path, probes: Probes) -> Tensor:
-    """Return the actions ``[B, A]`` of a TorchScript policy at the probes, one at a time."""
-    policy = torch.jit.load(path)
-    policy.reset()
-    return torch.cat([policy(row[None]) for row in probes.obs])
+def run_torchscript(path: Path, probes: Probes, policy: DeployedForm) -> Tensor:
+    """Return the actions ``[B, A]`` of a TorchScript file of a policy at the probes, one at a time."""
+    scripted = torch.jit.load(path)
+    scripted.reset()
+    actions = []
+    for row in torch.arange(len(probes.obs)).split(1):
+        images = {name: values[row] for name, values in probes.images.items()}
+        actions.append(scripted(*inputs_of(policy, probes.obs[row], images)))
+    return torch.cat(actions)
 
 
 def differences(actions: Tensor, reference: Tensor, policy: InferencePolicy) -> Tensor:

@@ -9,27 +9,14 @@ from collections import deque
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import ArrayLike
 
 from trudi_rsl.deploy.contract import Array, Contract, ContractError, ObservationTerm
+from trudi_rsl.deploy.session import check_shapes, open_session
 from trudi_rsl.errors import nearest, one_line
-from trudi_rsl.plain_values import is_count
-
-try:
-    import onnxruntime
-except ImportError as error:
-    raise ImportError(f"Running a policy needs onnxruntime ({error}). Run: pip install onnxruntime") from error
-
-
-def open_session(file: str | Path, num_threads: int = 1) -> onnxruntime.InferenceSession:
-    """Return an onnxruntime session on the CPU; several threads slow down networks of a policy's size."""
-    options = onnxruntime.SessionOptions()
-    options.log_severity_level = 3  # it warns about every half-precision layer that a CPU computes in float32
-    options.intra_op_num_threads = options.inter_op_num_threads = num_threads
-    return onnxruntime.InferenceSession(str(file), options, providers=["CPUExecutionProvider"])
 
 
 class ObservationBuilder:
@@ -58,6 +45,8 @@ class ObservationBuilder:
             if name not in self._terms:
                 raise ContractError(f"Unknown observation term {name!r}. {nearest(name, self._terms)}")
         self._latest = frames
+        if not frames:
+            return np.zeros(0, np.float32)
         return np.concatenate([np.concatenate(self._with(name, frame)) for name, frame in frames.items()])
 
     def keep(self) -> None:
@@ -156,8 +145,8 @@ class Policy:
         except Exception as error:  # onnxruntime raises many classes of its own
             raise ContractError(f"{file} is not a policy that onnxruntime can run: {one_line(error)}") from error
         self.contract = Contract.from_metadata(metadata)
-        self.num_actions = _check_shapes(self._session, self.contract)
-        takes_latents = len(self._session.get_inputs()) > 1
+        self.num_actions = check_shapes(self._session, self.contract)
+        takes_latents = self._session.get_inputs()[-1].name == "latent"
         self._latents = np.random.default_rng(latent_seed) if takes_latents else None
         self._builder = ObservationBuilder(self.contract.terms)
         self._max_held, self._max_deviation = max_held, max_deviation
@@ -196,7 +185,10 @@ class Policy:
 
     def latency_ms(self, num_calls: int = 200) -> Latency:
         """Measure the network's time for one action, in at least one call; histories and counters do not change."""
-        inputs = {"obs": np.zeros((1, self.contract.num_obs), np.float32)}
+        inputs: dict[str, np.ndarray] = {}
+        if self.contract.num_obs:
+            inputs["obs"] = np.zeros((1, self.contract.num_obs), np.float32)
+        inputs |= {image.name: np.zeros((1, *image.shape), image.dtype) for image in self.contract.images}
         if self._latents is not None:
             inputs["latent"] = np.zeros((1, self.num_actions), np.float32)
         seconds = np.empty(num_calls)
@@ -206,20 +198,25 @@ class Policy:
             seconds[i] = time.perf_counter() - begin
         return Latency.from_seconds(seconds)
 
-    def __call__(self, obs: ArrayLike | Mapping[str, ArrayLike]) -> Array:
+    def __call__(
+        self, obs: ArrayLike | Mapping[str, ArrayLike], images: Mapping[str, np.ndarray] | None = None
+    ) -> Array:
         """Return the action ``[A]`` in the simulator's units.
 
         Args:
             obs: The complete, scaled observation ``[O]``; or one unscaled frame per term by name, from which the policy
                 builds it with scales and histories.
+            images: Images ``[C, H, W]`` by name, of the types of training, for a policy that sees any; None takes them
+                out of a mapping ``obs``.
 
         Raises:
             ContractError: If the observation has the wrong size or terms.
             PolicyStoppedError: If more than ``max_held`` observations in a row are unusable, or the first of an
                 episode, when there is no action to hold.
         """
+        seen = self._images(obs, images)
         if isinstance(obs, Mapping):
-            whole = self._builder.build(obs)
+            whole = self._builder.build({name: value for name, value in obs.items() if name not in seen})
         else:
             whole = np.asarray(obs, np.float32).reshape(-1)
             if len(whole) != self.contract.num_obs:
@@ -227,9 +224,11 @@ class Policy:
                 raise ContractError(
                     f"The observation has {len(whole)} numbers instead of {self.contract.num_obs} ({parts})."
                 )
-        if (reason := self._unusable(whole)) is not None:
+        if (reason := self._unusable(whole, seen)) is not None:
             return self._hold(reason)
-        inputs = {"obs": whole[None]}
+        inputs = {name: image[None] for name, image in seen.items()}
+        if self.contract.num_obs:
+            inputs["obs"] = whole[None]
         if self._latents is not None:
             inputs["latent"] = self._latents.standard_normal((1, self.num_actions), np.float32)
         (actions,) = self._session.run(["actions"], inputs)
@@ -242,8 +241,29 @@ class Policy:
         self._last = self._clip(action)
         return self._last.copy()
 
-    def _unusable(self, obs: Array) -> str | None:
+    def _images(self, obs: Any, images: Mapping[str, np.ndarray] | None) -> dict[str, np.ndarray]:
+        """Return the images ``[C, H, W]`` that the policy sees.
+
+        Raises:
+            ContractError: If one is missing, or of another shape or type.
+        """
+        given = images if images is not None else obs if isinstance(obs, Mapping) else {}
+        seen = {}
+        for image in self.contract.images:
+            if image.name not in given:
+                raise ContractError(f"The image {image.name!r} {image.shape} is missing.")
+            seen[image.name] = values = np.asarray(given[image.name])
+            if values.shape != image.shape or values.dtype != image.dtype:
+                raise ContractError(
+                    f"The image {image.name!r} is {values.dtype} {values.shape} instead of {image.dtype} {image.shape}."
+                )
+        return seen
+
+    def _unusable(self, obs: Array, images: Mapping[str, np.ndarray]) -> str | None:
         """Return why an observation is unusable, None if it is usable."""
+        for name, values in images.items():
+            if not np.isfinite(values).all():
+                return f"NaN or infinity in the image {name!r}"
         if not np.isfinite(obs).all():
             return f"NaN or infinity at positions {_positions(~np.isfinite(obs))}"
         mean, std = self.contract.obs_mean, self.contract.obs_std
@@ -274,37 +294,6 @@ class Policy:
         # rounding of the scaled squashed action stays below this
         self.num_clipped += bool((np.abs(bounded - action) > 1e-5 * (high - low)).any())
         return bounded
-
-
-def _check_shapes(session: onnxruntime.InferenceSession, contract: Contract) -> int:
-    """Check the file's inputs and outputs against its contract, and return the number of actions."""
-    inputs, outputs = session.get_inputs(), session.get_outputs()
-    names = [[node.name for node in nodes] for nodes in (inputs, outputs)]
-    if names not in ([["obs"], ["actions"]], [["obs", "latent"], ["actions"]]):
-        raise ContractError(f"The file maps {names[0]} to {names[1]} instead of ['obs'] to ['actions'].")
-    obs_shape, action_shape = inputs[0].shape, outputs[0].shape
-    if obs_shape[:1] != [1]:
-        rows = one_line(obs_shape[0]) if obs_shape else "no"
-        raise ContractError(f"The file takes {rows} observations per call, a robot has one. Export batch 1.")
-    if obs_shape != [1, contract.num_obs]:
-        raise ContractError(
-            f"The file's metadata describes {contract.num_obs} observations, its input has shape {one_line(obs_shape)}."
-        )
-    num_actions: int = [0, *action_shape][-1]
-    if not is_count(num_actions) or action_shape != [1, num_actions]:
-        raise ContractError(f"The file returns actions of shape {one_line(action_shape)} instead of [1, A].")
-    if len(inputs) > 1 and inputs[1].shape != action_shape:
-        raise ContractError(f"The file takes a latent of shape {one_line(inputs[1].shape)} for {num_actions} actions.")
-    for node in (*inputs, outputs[0]):
-        if node.type != "tensor(float)":
-            raise ContractError(f"The file's {node.name} are {one_line(node.type)}, not float32.")
-    if contract.actions and (n := sum(len(action.joint_names) for action in contract.actions)) != num_actions:
-        raise ContractError(f"The file returns {num_actions} actions, its metadata describes {n}.")
-    for name in ("action_low", "action_high", "obs_mean", "obs_std"):
-        values, size = getattr(contract, name), num_actions if name.startswith("action") else contract.num_obs
-        if values is not None and values.shape != (size,):
-            raise ContractError(f"The file's metadata has {name} of shape {values.shape} instead of ({size},).")
-    return num_actions
 
 
 def _positions(mask: np.ndarray) -> str:

@@ -23,7 +23,7 @@ class SignedPermutations(NamedTuple):
     """1 or -1, ``[G, A]``."""
 
     @property
-    def count(self) -> int:
+    def num_maps(self) -> int:
         """Number ``G`` of maps, the identity included."""
         return self.sources.shape[0]
 

@@ -69,6 +69,8 @@ def load_diffusion_policy(checkpoint: Path) -> tuple[DiffusionActorCritic, Polic
     algorithm = algorithm_of(read_checkpoint(checkpoint))
     if algorithm in SETTINGS:
         actor_critic, spec = load_actor_critic(checkpoint)
+        if actor_critic.actor_obs.is_learned:
+            raise CheckpointError(f"{checkpoint} is of a policy that sees images; chains are drawn for vectors.")
         if isinstance(actor_critic, DiffusionActorCritic):
             return actor_critic, spec
     raise CheckpointError(
@@ -114,7 +116,7 @@ def reset_observation(
         raise ConfigError(f"{error} Or give an observation with --obs FILE.npy.") from error
     cfg = load_run_settings(checkpoint, task, algorithm, ["env.num_envs=1", *overrides], simulation.find_host(task))
     env = simulation.make_env(task, cfg.env, seed=seed)
-    require_fit(spec["obs_dims"], actor_critic.num_actions, env)
+    require_fit(spec, env)
     obs = actor_critic.actor_obs.concatenate(env.get_observations())[0]
     env.close()  # pyright: ignore[reportAttributeAccessIssue]
     return obs

@@ -19,7 +19,7 @@ from tensordict import TensorDict
 from torch import Tensor
 
 from trudi_rsl.algorithms import TruDi
-from trudi_rsl.checkpoints.format import Algorithm
+from trudi_rsl.checkpoints.format import Algorithm, PolicySpec
 from trudi_rsl.checkpoints.rebuild import load_actor_critic, with_known_classes
 from trudi_rsl.config.schema import HostSettings
 from trudi_rsl.environments.progress import close_envs
@@ -91,7 +91,7 @@ def load_policy(
     sampler.require_for(algorithm)
     if algorithm in SETTINGS:
         actor_critic, spec = load_actor_critic(path)
-        require_fit(spec["obs_dims"], actor_critic.num_actions, env)
+        require_fit(spec, env)
         return _bind(actor_critic.to(device).act, sampler)
     cfg: Any = OmegaConf.to_container(agent_cfg) if isinstance(agent_cfg, DictConfig) else copy.deepcopy(agent_cfg)
     cfg = {**cfg, "logger": "tensorboard"}
@@ -127,14 +127,22 @@ def policy_for(algorithm: Any, sampler: SamplerCfg) -> Policy:
     return _GaussianSample(model) if sampler.sampler == "sde" else model
 
 
-def require_fit(obs_dims: Mapping[str, int], num_actions: int, env: VecEnv) -> None:
+def require_fit(spec: PolicySpec, env: VecEnv) -> None:
     """Raise CheckpointError if a policy's observation groups and actions do not have the sizes of the environment's."""
-    available = {group: value.shape[-1] for group, value in env.get_observations().items()}
-    for group, size in obs_dims.items():
-        if available.get(group) != size:
+    obs, num_actions = env.get_observations(), spec["num_actions"]
+    for group, size in spec["obs_dims"].items():
+        available = obs[group].shape[-1] if group in obs else 0
+        if available != size:
             raise CheckpointError(
                 f"The policy reads {size} numbers of observation group {group!r}, the task has "
-                f"{available.get(group, 0)}. Use the env settings it was trained with."
+                f"{available}. Use the env settings it was trained with."
+            )
+    for group, image in (spec.get("images") or {}).items():
+        found = f"{list(obs[group].shape[1:])} {obs[group].dtype}" if group in obs else "none"
+        if found != (trained := f"{image['shape']} torch.{image['dtype']}"):
+            raise CheckpointError(
+                f"The policy sees images {trained} of observation group {group!r}, the task has {found}. Use the env "
+                "settings it was trained with."
             )
     if num_actions != env.num_actions:
         raise CheckpointError(f"The policy has {num_actions} actions, the task {env.num_actions}.")

@@ -6,16 +6,19 @@ from __future__ import annotations
 import copy
 import math
 from abc import abstractmethod
+from collections.abc import Mapping
 from typing import Any, Generic, TypeVar
 
 import torch
 from tensordict import TensorDict
-from torch import Tensor
+from torch import Tensor, nn
 
 from trudi_rsl.choices import INITIAL_LATENTS, SAMPLERS, InitialLatent, Sampler
 from trudi_rsl.networks import QCritic
 from trudi_rsl.policies.base import WHOLE_CHAIN, ChainOptions, ChainPolicy, Decision, Policy
 from trudi_rsl.policies.deployable import DeployablePolicy, Squash
+from trudi_rsl.policies.encoded import deployed, onnx_form
+from trudi_rsl.policies.encoders import make_encoder
 from trudi_rsl.policies.observations import ObservationEncoder
 
 ENTROPY_OF_UNIT_GAUSSIAN = 0.5 * math.log(2.0 * math.pi * math.e)
@@ -40,6 +43,8 @@ class ActorCritic(DeployablePolicy, Generic[PolicyT]):
         action_low, action_high: Action bounds ``[A]``, the upper ones above the lower ones.
         critic_hidden_dim, value_range, num_bins: As for :class:`~trudi_rsl.networks.QCritic`.
         obs_normalization: Whether to normalise observations with running statistics.
+        actor_encoder, critic_encoder: Sections of RSL-RL's models that encode the observations, see
+            :class:`~trudi_rsl.settings.LearnerCfg`; None concatenates them.
         actor_options: Options of :meth:`make_actor`.
     """
 
@@ -57,20 +62,27 @@ class ActorCritic(DeployablePolicy, Generic[PolicyT]):
         value_range: tuple[float, float] = (-10.0, 10.0),
         num_bins: int = 151,
         obs_normalization: bool = True,
+        actor_encoder: Mapping[str, Any] | None = None,
+        critic_encoder: Mapping[str, Any] | None = None,
         **actor_options: Any,
     ) -> None:
         super().__init__()
         actor_groups, critic_groups = obs_groups["actor"], obs_groups["critic"]
-        num_actor_obs = sum(obs[g].shape[-1] for g in actor_groups)
-        num_critic_obs = sum(obs[g].shape[-1] for g in critic_groups)
         self.num_actions = num_actions = action_low.shape[0]
-        self.asymmetric = list(actor_groups) != list(critic_groups)
-        self.actor_obs = self.critic_obs = ObservationEncoder(actor_groups, num_actor_obs, obs_normalization)
+        # learned encoders are never shared: each is trained by the loss of its own network
+        self.asymmetric = list(actor_groups) != list(critic_groups) or bool(actor_encoder or critic_encoder)
+        self.actor_obs = self.critic_obs = make_encoder(
+            obs, actor_groups, actor_encoder, "actor_encoder", obs_normalization
+        )
         if self.asymmetric:
-            self.critic_obs = ObservationEncoder(critic_groups, num_critic_obs, obs_normalization)
-        self.actor = self.make_actor(num_actor_obs, num_actions, **actor_options)
+            self.critic_obs = make_encoder(obs, critic_groups, critic_encoder, "critic_encoder", obs_normalization)
+        self.actor = self.make_actor(self.actor_obs.num_latents, num_actions, **actor_options)
         self.old_actor = copy.deepcopy(self.actor).requires_grad_(False)
-        self.critic = QCritic(num_critic_obs, num_actions, critic_hidden_dim, *value_range, num_bins)
+        self.old_actor_obs: ObservationEncoder | None = None
+        """Encoder of the old actor; None if it has no parameters, so that it is the actor's."""
+        if self.actor_obs.is_learned:
+            self.old_actor_obs = copy.deepcopy(self.actor_obs).requires_grad_(False)
+        self.critic = QCritic(self.critic_obs.num_latents, num_actions, critic_hidden_dim, *value_range, num_bins)
         self.register_buffer("action_scale", 0.5 * (action_high - action_low))
         self.register_buffer("action_offset", 0.5 * (action_high + action_low))
         self.register_buffer("entropy_per_dim", torch.zeros(()), persistent=False)
@@ -134,7 +146,7 @@ class ActorCritic(DeployablePolicy, Generic[PolicyT]):
         return self.critic.value(self.critic_obs(obs), (actions - self.action_offset) / self.action_scale)
 
     def decide(self, actor_obs: Tensor, noise: Tensor | None = None) -> Decision:
-        """Return the actor's decisions at normalised observations ``[B, O]``; samples the noise if there is none."""
+        """Return the actor's decisions at latents of the encoder ``[B, O]``; samples the noise if there is none."""
         return self.actor.decide(actor_obs, self.actor.draw_noise(len(actor_obs)) if noise is None else noise)
 
     def to_simulator(self, unit_actions: Tensor) -> Tensor:
@@ -155,6 +167,20 @@ class ActorCritic(DeployablePolicy, Generic[PolicyT]):
         """The actor's observation encoder, and the critic's if it has its own."""
         return (self.actor_obs, self.critic_obs) if self.asymmetric else (self.actor_obs,)
 
+    @property
+    def image_groups(self) -> list[str]:
+        """Names of the groups that are images of the actor or the critic."""
+        return list(dict.fromkeys(name for encoder in self.encoders for name in encoder.image_groups))
+
+    @property
+    def groups(self) -> set[str]:
+        """Names of all groups that the actor or the critic reads."""
+        return {*self.actor_obs.groups, *self.critic_obs.groups, *self.image_groups}
+
+    def images(self, obs: Any) -> dict[str, Tensor]:
+        """Return the images among observation groups, ``[..., C, H, W]``, each once."""
+        return {name: obs[name] for name in self.image_groups}
+
     def update_normalization(self, obs: TensorDict) -> None:
         """Update the observation statistics with the groups of one step, each observation once."""
         self.update_statistics(*self.raw_observations(obs))
@@ -169,8 +195,10 @@ class ActorCritic(DeployablePolicy, Generic[PolicyT]):
             encoder.update(x)
 
     def sync_old_actor(self) -> None:
-        """Copy the actor's parameters into the old actor, in place."""
+        """Copy the actor's parameters, and those of its encoder, into the old actor, in place."""
         self.old_actor.load_state_dict(self.actor.state_dict())
+        if self.old_actor_obs is not None:
+            self.old_actor_obs.load_state_dict(self.actor_obs.state_dict())
 
     def actor_metrics(self) -> dict[str, Tensor]:
         """Return metrics of the actor's own parameters: detached scalars."""
@@ -182,6 +210,14 @@ class ActorCritic(DeployablePolicy, Generic[PolicyT]):
         return self.action_scale * torch.exp(self.entropy_per_dim - ENTROPY_OF_UNIT_GAUSSIAN)
 
     # -- deploying ------------------------------------------------------------------------------------------------
+
+    def as_jit(self) -> nn.Module:
+        """Return the deployable policy for ``torch.jit.script``, see :func:`~trudi_rsl.policies.encoded.deployed`."""
+        return deployed(self)
+
+    def as_onnx(self, verbose: bool = False) -> nn.Module:
+        """Return the deployable policy with the names that RSL-RL's ONNX exporter reads."""
+        return onnx_form(deployed(self))
 
     @property
     def squash(self) -> Squash:

@@ -175,7 +175,7 @@ def _detached_copy(module: nn.Module) -> nn.Module:
 
 
 class DeployablePolicy(nn.Module, ABC):
-    """A feed-forward policy that can act deterministically and be exported."""
+    """A policy that can act deterministically and be exported."""
 
     is_recurrent = False
     actor_obs: ObservationEncoder
@@ -185,7 +185,7 @@ class DeployablePolicy(nn.Module, ABC):
     def deterministic_actions(
         self, actor_obs: Tensor, options: ChainOptions = WHOLE_CHAIN, start: Tensor | None = None
     ) -> Tensor:
-        """Return the simulator actions ``[B, A]`` of the deterministic policy at normalised observations ``[B, O]``.
+        """Return the simulator actions ``[B, A]`` of the deterministic policy at latents of its encoder ``[B, O]``.
 
         The start holds initial latents ``[B, A]``; None is the fixed start of the options. Raises a ValueError for
         options that the policy does not support.
@@ -193,7 +193,7 @@ class DeployablePolicy(nn.Module, ABC):
 
     @abstractmethod
     def deployable(self, options: ChainOptions = WHOLE_CHAIN) -> InferencePolicy:
-        """Return a frozen copy of the current deterministic policy, unaffected by further training.
+        """Return a frozen copy of the current deterministic policy on its latents, unaffected by further training.
 
         Raises a ValueError for options that the policy does not support.
         """
@@ -214,10 +214,10 @@ class DeployablePolicy(nn.Module, ABC):
     def get_hidden_state(self) -> None:
         """Return None: the policy has no memory."""
 
-    def as_jit(self) -> InferencePolicy:
+    def as_jit(self) -> nn.Module:
         """Return the deployable policy, ``obs [1, O] -> actions [1, A]``, ready for ``torch.jit.script``."""
         return self.deployable()
 
-    def as_onnx(self, verbose: bool = False) -> InferencePolicy:
+    def as_onnx(self, verbose: bool = False) -> nn.Module:
         """Return the deployable policy, with the input and output names that RSL-RL's ONNX exporter reads."""
         return self.deployable()

@@ -3,7 +3,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 import torch
 from tensordict import TensorDict
@@ -39,7 +39,9 @@ class RunningNormalization(EmpiricalNormalization):
 
 
 class ObservationEncoder(nn.Module):
-    """Concatenates observation groups and normalises them with running statistics.
+    """Concatenates observation groups of vectors and normalises them with running statistics.
+
+    Subclasses encode what is normalised, and images beside it, as the latents on which actor and critic stand.
 
     Args:
         groups: Observation group names, concatenated in this order.
@@ -47,11 +49,21 @@ class ObservationEncoder(nn.Module):
         normalize: Whether to normalise; False passes the concatenation through.
     """
 
+    image_groups: Sequence[str] = ()
+    """Names of the groups that are images."""
+    is_learned = False
+    """Whether the encoder has parameters."""
+
     def __init__(self, groups: Sequence[str], num_obs: int, normalize: bool) -> None:
         super().__init__()
         self.groups = list(groups)
         self.num_obs = num_obs
         self.normalizer: nn.Module = RunningNormalization(num_obs) if normalize else nn.Identity()
+
+    @property
+    def num_latents(self) -> int:
+        """Dimension of the latents."""
+        return self.num_obs
 
     @property
     def has_statistics(self) -> bool:
@@ -79,9 +91,13 @@ class ObservationEncoder(nn.Module):
         """Return ``raw`` ``[..., O]`` normalised with the current statistics."""
         return self.normalizer(raw)
 
+    def encode(self, normalized: Tensor, images: Mapping[str, Tensor]) -> Tensor:
+        """Return the latents of normalised vectors ``[B, O]`` and images ``[B, C, H, W]`` by group: the vectors."""
+        return normalized
+
     def forward(self, obs: TensorDict | dict[str, Tensor]) -> Tensor:
-        """Return the normalised observation ``[..., O]``."""
-        return self.normalize(self.concatenate(obs))
+        """Return the latents of observation groups, ``[..., O]`` without images."""
+        return self.encode(self.normalize(self.concatenate(obs)), {name: obs[name] for name in self.image_groups})
 
     def update(self, raw: Tensor) -> None:
         """Update the statistics with raw observations ``[E, O]``; a row with NaN or infinity counts as the mean.

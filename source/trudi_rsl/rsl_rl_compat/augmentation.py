@@ -120,8 +120,8 @@ class Augmentation:
         if missing:
             raise ConfigError(f"{NAME} must return the observation groups; {missing[0]!r} is missing.")
         count = self._count(len(copies), len(obs))
-        if count != mirrors.count:
-            raise ConfigError(f"{NAME} returns {count} copies of observations, but {mirrors.count} of actions.")
+        if count != mirrors.num_maps:
+            raise ConfigError(f"{NAME} returns {count} copies of observations, but {mirrors.num_maps} of actions.")
         images = [copies[g * len(obs) : (g + 1) * len(obs)] for g in range(count)]
         inverses = mirrors.inverses()
         unchanged = []

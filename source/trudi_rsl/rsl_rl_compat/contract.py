@@ -4,14 +4,14 @@
 from __future__ import annotations
 
 import importlib.util
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from typing import Any
 
 import rsl_rl.utils
 from tensordict import TensorDict, TensorDictBase
 
 from trudi_rsl.choices import LOGGERS
-from trudi_rsl.errors import ConfigError, nearest
+from trudi_rsl.errors import ConfigError, nearest, setting
 from trudi_rsl.rsl_rl_compat.models import resolve_callable
 from trudi_rsl.rsl_rl_compat.version import POLICY_STYLE
 
@@ -67,11 +67,18 @@ def check_groups(obs: TensorDict, groups: Mapping[str, Sequence[str]]) -> None:
             raise ConfigError(f"obs_groups.{name} {problem}; the environment has the observation groups {known}.")
 
 
-def resolve_groups(obs: TensorDict, cfg: dict[str, Any]) -> dict[str, list[str]]:
+def resolve_groups(
+    obs: TensorDict, cfg: dict[str, Any], sets_with_images: Collection[str] = ()
+) -> dict[str, list[str]]:
     """Return the runner configuration's ``obs_groups``, checked and, in place, completed by RSL-RL.
 
+    Args:
+        obs: Observations of the environment.
+        cfg: The runner configuration.
+        sets_with_images: Those of ``actor`` and ``critic`` that may have groups of images ``[E, C, H, W]``, and must.
+
     Raises:
-        ConfigError: If the environment lacks a group, or one holds anything but vectors.
+        ConfigError: If the environment lacks a group, or one is neither a vector nor, where allowed, an image.
     """
     require_groups(obs)
     configured = cfg.get("obs_groups") or {}
@@ -86,13 +93,29 @@ def resolve_groups(obs: TensorDict, cfg: dict[str, Any]) -> dict[str, list[str]]
             cfg["obs_groups"] = rsl_rl.utils.resolve_obs_groups(obs, sets, used)
     except ValueError as error:
         raise ConfigError(f"obs_groups: {error}") from error
-    for name in {group for members in used if members in cfg["obs_groups"] for group in cfg["obs_groups"][members]}:
-        if obs[name].ndim != 2:
-            raise ConfigError(
-                f"Observation group {name!r} has shape {tuple(obs[name].shape[1:])}; TruDi takes vectors. Choose other "
-                "groups in obs_groups."
-            )
+    for name in used:
+        _check_shapes(obs, name, cfg["obs_groups"].get(name, ()), name in sets_with_images)
     return cfg["obs_groups"]
+
+
+def _check_shapes(obs: TensorDict, name: str, groups: Sequence[str], with_images: bool) -> None:
+    images = [group for group in groups if obs[group].ndim == 4]
+    for group in groups:
+        if obs[group].ndim == 2 or (with_images and group in images):
+            continue
+        remedy = "Choose other groups in obs_groups."
+        if group in images and name in ("actor", "critic"):
+            encoder = setting(f"algorithm.{name}_encoder", "{'class_name': 'CNNModel', 'cnn_cfg': {...}}")
+            remedy = f"Let RSL-RL's CNNModel encode it, {encoder}, or choose other groups in obs_groups."
+        raise ConfigError(
+            f"Observation group {group!r} of the set {name!r} has shape {tuple(obs[group].shape[1:])}; "
+            f"{'vectors and images (C, H, W)' if with_images else 'vectors'} can be read. {remedy}"
+        )
+    if with_images and not images:
+        raise ConfigError(
+            f"algorithm.{name}_encoder is a CNNModel, and none of the groups {', '.join(groups)} of obs_groups.{name} "
+            "is an image (C, H, W). Leave it out."
+        )
 
 
 def policy_sets(obs_groups: Mapping[str, Sequence[str]]) -> dict[str, list[str]]:

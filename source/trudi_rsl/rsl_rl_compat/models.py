@@ -10,7 +10,9 @@ from typing import Any
 import rsl_rl.modules
 from torch import nn
 
-from trudi_rsl.rsl_rl_compat.version import POLICY_STYLE, PPO_MODELS
+from trudi_rsl.errors import ConfigError
+from trudi_rsl.model_sections import ENCODER_KEYS
+from trudi_rsl.rsl_rl_compat.version import INSTALLED, POLICY_STYLE, PPO_MODELS
 
 if POLICY_STYLE:
     from rsl_rl.networks import EmpiricalNormalization  # pyright: ignore[reportMissingImports]
@@ -27,6 +29,13 @@ MLPModel: Any = None
 if PPO_MODELS:
     from rsl_rl.models import MLPModel
 
+ENCODERS: dict[str, Any] = {}
+"""RSL-RL's models that encode observations by name, none before RSL-RL 4."""
+if not POLICY_STYLE:
+    import rsl_rl.models
+
+    ENCODERS |= {name: vars(rsl_rl.models)[name] for name in ENCODER_KEYS}
+
 DISTRIBUTIONS: dict[str, Any] = {
     name: vars(rsl_rl.modules)[name]
     for name in ("GaussianDistribution", "HeteroscedasticGaussianDistribution", "BetaDistribution")
@@ -36,8 +45,10 @@ DISTRIBUTIONS: dict[str, Any] = {
 
 __all__ = [
     "DISTRIBUTIONS",
+    "ENCODERS",
     "EmpiricalNormalization",
     "MLPModel",
+    "check_encoder",
     "fresh_hidden_states",
     "policy_of",
     "resolve_callable",
@@ -45,6 +56,12 @@ __all__ = [
 
 HIDDEN_STATES = ("hidden_state", "hidden_states")
 """Attributes of recurrent networks that hold their memory: in RSL-RL 4 and newer, and in 3."""
+
+
+def check_encoder(name: str) -> None:
+    """Raise a ConfigError if the installed RSL-RL has no models that a setting of this name could be, as version 3."""
+    if not ENCODERS:
+        raise ConfigError(f"algorithm.{name} needs rsl-rl-lib 4 or newer; installed is {INSTALLED}.")
 
 
 def policy_of(algorithm: Any) -> nn.Module:

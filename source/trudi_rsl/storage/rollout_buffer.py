@@ -3,7 +3,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from types import MappingProxyType
 from typing import NamedTuple
 
 import torch
@@ -35,6 +36,8 @@ class Minibatch(NamedTuple):
     """Traces of the decisions ``[R, B, A]``, None unless they are stored."""
     counts: Tensor | None = None
     """Numbers of usable targets and next features ``[2]``, averaged over ranks; None in a single process."""
+    cameras: Mapping[str, Tensor] = MappingProxyType({})
+    """Camera images ``[B, C, H, W]`` by observation group, in their own types."""
 
 
 class BatchRows(NamedTuple):
@@ -61,6 +64,8 @@ class RolloutBuffer:
         num_actions: Action dimension ``A``.
         feature_dim: Width ``F`` of the critic's features.
         trace_length: Rows ``R`` of the policy's traces, ``R A`` floats per transition; 0 stores none.
+        device: Device of the storage.
+        images: Example images ``[E, C, H, W]`` by observation group, which are stored in their own types.
 
     Raises:
         ConfigError: If the device has too little memory; says how much is needed for what.
@@ -76,10 +81,13 @@ class RolloutBuffer:
         feature_dim: int,
         trace_length: int,
         device: torch.device | str,
+        images: Mapping[str, Tensor] = MappingProxyType({}),
     ) -> None:
         self.num_steps, self.num_envs, self.device = num_steps, num_envs, torch.device(device)
         try:
             self._allocate(num_actor_obs, num_critic_obs, num_actions, feature_dim, trace_length)
+            self.images = {name: self._for_images(num_steps + 1, x) for name, x in images.items()}
+            """Images ``[T + 1, E, C, H, W]`` by observation group, in their own types."""
         except RuntimeError as error:
             if "memory" not in str(error):
                 raise
@@ -87,6 +95,7 @@ class RolloutBuffer:
                 "observations": num_actor_obs + (num_critic_obs or 0),
                 "next features": feature_dim,
                 "chains": trace_length * num_actions,
+                **{f"images of {name}": x[0].numel() * x.element_size() / 4 for name, x in images.items()},
             }
             gib = {name: 4 * num_steps * num_envs * number / 2**30 for name, number in floats.items()}
             raise ConfigError(
@@ -97,6 +106,7 @@ class RolloutBuffer:
             ) from error
         self.final_actor_obs: Tensor | None = None
         self.final_critic_obs: Tensor | None = None
+        self.final_images: dict[str, Tensor] = {}
         self.rows: Tensor | None = None
         """Rows ``t E + e`` to learn from, ``[T E]``, with repetitions in place of excluded rows; None for all."""
         self.step = 0
@@ -120,12 +130,24 @@ class RolloutBuffer:
         self.target_valid, self.features_valid = torch.ones(2, t, e, dtype=torch.bool, device=device)
         self.trace = torch.zeros(t, e, trace_length, num_actions, device=device) if trace_length else None
 
+    def _for_images(self, num_steps: int, example: Tensor) -> Tensor:
+        return torch.zeros(num_steps, self.num_envs, *example.shape[1:], dtype=example.dtype, device=self.device)
+
+    def images_at(self, step: int) -> dict[str, Tensor]:
+        """Return the images ``[E, C, H, W]`` of a row by observation group."""
+        return {name: values[step] for name, values in self.images.items()}
+
     def add_decision(
-        self, actor_obs: Tensor, critic_obs: Tensor, decision: Decision, seen: Tensor | None = None
+        self,
+        actor_obs: Tensor,
+        critic_obs: Tensor,
+        decision: Decision,
+        seen: Tensor | None = None,
+        images: Mapping[str, Tensor] = MappingProxyType({}),
     ) -> None:
         """Write the normalised finite observations ``[E, O]`` and ``[E, Oc]`` and the decision of row ``step``.
 
-        ``seen``, bool ``[E]``, is written to :attr:`seen`.
+        ``seen``, bool ``[E]``, is written to :attr:`seen`; ``images`` are finite, too.
 
         Raises:
             OverflowError: If the rollout is longer than the buffer.
@@ -135,6 +157,8 @@ class RolloutBuffer:
         self.actor_obs[self.step].copy_(actor_obs)
         if self.critic_obs is not self.actor_obs:
             self.critic_obs[self.step].copy_(critic_obs)
+        for name, values in images.items():
+            self.images[name][self.step].copy_(values)
         if seen is not None:
             self.seen[self.step].copy_(seen)
         self.actions[self.step].copy_(decision.action)
@@ -156,8 +180,10 @@ class RolloutBuffer:
         self.truncated[self.step].copy_(truncated)
         self.step += 1
 
-    def add_final_obs(self, actor_obs: Tensor, critic_obs: Tensor) -> None:
-        """Store the raw final observations ``[E, O]`` of row ``step``; call before :meth:`add_outcome`.
+    def add_final_obs(
+        self, actor_obs: Tensor, critic_obs: Tensor, images: Mapping[str, Tensor] = MappingProxyType({})
+    ) -> None:
+        """Store the raw final observations ``[E, O]`` and images of row ``step``; call before :meth:`add_outcome`.
 
         Only rows where an episode ended are read later. Memory is allocated on the first call, since many hosts provide
         no final observations.
@@ -167,9 +193,12 @@ class RolloutBuffer:
                 self.final_actor_obs = self.final_critic_obs = torch.zeros_like(self.actor_obs[1:])
                 if self.critic_obs is not self.actor_obs:
                     self.final_critic_obs = torch.zeros_like(self.critic_obs[1:])
+                self.final_images = {name: torch.zeros_like(x[1:]) for name, x in self.images.items()}
         self.final_actor_obs[self.step].copy_(actor_obs)
         if self.final_critic_obs is not self.final_actor_obs:
             self.final_critic_obs[self.step].copy_(critic_obs)
+        for name, values in images.items():
+            self.final_images[name][self.step].copy_(values)
         self.has_final[self.step].fill_(True)
 
     def clear(self) -> None:
@@ -207,7 +236,8 @@ class RolloutBuffer:
         trace = None if self.trace is None else flat(self.trace).transpose(0, 1)
         learned = flat(self.actions), flat(self.targets), flat(self.next_features)
         valid = flat(self.target_valid), flat(self.features_valid)
-        return Minibatch(actor_obs, critic_obs, *learned, *valid, trace, batch.counts)
+        images = {name: flat(values) for name, values in self.images.items()}
+        return Minibatch(actor_obs, critic_obs, *learned, *valid, trace, batch.counts, images)
 
     def minibatches(self, num_epochs: int, num_minibatches: int) -> Iterator[Minibatch]:
         """Yield the transitions of :meth:`index_batches`."""

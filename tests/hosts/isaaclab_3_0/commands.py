@@ -121,6 +121,7 @@ def check_exports_act_as(checkpoint: Path) -> None:
     policy, _ = load_deployable(checkpoint)
     deployable = policy.deployable()
     probes, exported = draw_probes(policy, deployable, ChainOptions()), checkpoint.parent / "exported"
-    for actions in (run_onnx(exported / "policy.onnx", probes)[0], run_torchscript(exported / "policy.pt", probes)):
+    scripted = run_torchscript(exported / "policy.pt", probes, deployable)
+    for actions in (run_onnx(exported / "policy.onnx", probes)[0], scripted):
         assert actions.shape == probes.actions.shape
         assert differences(actions, probes.actions, deployable).max() < TOLERANCE

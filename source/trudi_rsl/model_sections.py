@@ -1,0 +1,81 @@
+# SPDX-License-Identifier: BSD-3-Clause
+"""The sections of RSL-RL's models that encode observations, checked before a simulator starts.
+
+A section is that of PPO's ``actor`` or ``critic`` without the part behind the encoder (``hidden_dims``, ``activation``,
+``distribution_cfg``), in whose place TruDi's own networks are.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from trudi_rsl.errors import ConfigError, nearest
+from trudi_rsl.plain_values import is_count
+
+ENCODER_KEYS = {
+    "CNNModel": ("cnn_cfg", "obs_normalization"),
+}
+"""Names of RSL-RL's models that encode observations, and the keys that their sections may have."""
+
+CNN_REQUIRED = ("output_channels", "kernel_size")
+CNN_OPTIONAL = ("stride", "dilation", "padding", "norm", "activation", "max_pool", "global_pool", "flatten")
+"""Keys of a ``cnn_cfg``, those of ``rsl_rl.modules.CNN``."""
+
+
+def checked_encoder(name: str, section: object) -> dict[str, Any] | None:
+    """Return a copy of the setting ``actor_encoder`` or ``critic_encoder`` as plain values, None for one that is empty.
+
+    Raises:
+        ConfigError: If the class is not one that encodes, a key is missing or unknown, or a value impossible.
+    """
+    if section in (None, {}):
+        return None
+    if not isinstance(section, Mapping):
+        raise ConfigError(f"algorithm.{name} must be a section with class_name, or none; got {section!r}.")
+    values = {key: _plain(value) for key, value in section.items()}
+    kind = values.get("class_name")
+    if kind not in ENCODER_KEYS:
+        known = ", ".join(ENCODER_KEYS)
+        raise ConfigError(f"algorithm.{name}.class_name must be one of {known}; got {kind!r}. None is an MLPModel.")
+    _check_names(name, values, ("class_name", *ENCODER_KEYS[kind]))
+    if not isinstance(values.get("obs_normalization", False), bool):
+        raise ConfigError(f"algorithm.{name}.obs_normalization must be true or false.")
+    if kind == "CNNModel":
+        _check_cnn(f"{name}.cnn_cfg", values.get("cnn_cfg"))
+    return values
+
+
+def _check_cnn(name: str, section: object) -> None:
+    if not isinstance(section, Mapping) or not section:
+        raise ConfigError(f"algorithm.{name} must describe the convolutions; got {section!r}.")
+    if all(isinstance(part, Mapping) for part in section.values()):
+        for group, part in section.items():
+            _check_cnn(f"{name}.{group}", part)
+        return
+    _check_names(name, section, (*CNN_REQUIRED, *CNN_OPTIONAL))
+    if missing := [key for key in CNN_REQUIRED if key not in section]:
+        raise ConfigError(f"algorithm.{name} has no {missing[0]!r}, which RSL-RL needs and has no default for.")
+    channels = section["output_channels"]
+    if not isinstance(channels, list) or not channels or not all(map(is_count, channels)):
+        raise ConfigError(f"algorithm.{name}.output_channels must be a list of positive numbers; got {channels!r}.")
+    norms = section.get("norm", "none")
+    if "batch" in (norms if isinstance(norms, list) else [norms]):
+        raise ConfigError(
+            f"algorithm.{name}.norm must not be batch: an action would depend on the other environments, and the trust "
+            "region compares the policy in batches of other rows. Use layer or none."
+        )
+    if section.get("flatten", True) is not True:
+        raise ConfigError(f"algorithm.{name}.flatten must be true: networks stand on a vector.")
+
+
+def _check_names(name: str, given: Mapping[str, Any], known: tuple[str, ...]) -> None:
+    for key in given:
+        if key not in known:
+            raise ConfigError(f"algorithm.{name} has no setting {key!r}. {nearest(str(key), known)}")
+
+
+def _plain(value: Any) -> Any:
+    if isinstance(value, Mapping):
+        return {str(name): _plain(part) for name, part in value.items()}
+    return [_plain(part) for part in value] if isinstance(value, list | tuple) else value
