@@ -3,12 +3,13 @@
 
 from __future__ import annotations
 
+import logging
 import time
 import warnings
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, Self
 
 import gymnasium as gym
 import numpy as np
@@ -86,6 +87,24 @@ class Trained:
     log: list[dict[str, float]]
 
 
+class Messages(logging.Handler):
+    """Keeps the messages of warnings of the rules while it is entered."""
+
+    def __init__(self) -> None:
+        super().__init__(logging.WARNING)
+        self.found: list[str] = []
+
+    def emit(self, record: logging.LogRecord) -> None:
+        self.found.append(record.getMessage())
+
+    def __enter__(self) -> Self:
+        logging.getLogger("trudi_rsl.health").addHandler(self)
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        logging.getLogger("trudi_rsl.health").removeHandler(self)
+
+
 def train(folder: Path, iterations: int, task: dict[str, Any] | None = None, **settings: Any) -> Trained:
     """Train TruDi with ``settings`` on :class:`Follow` with the options ``task``."""
     torch.manual_seed(0)
@@ -95,7 +114,7 @@ def train(folder: Path, iterations: int, task: dict[str, Any] | None = None, **s
     folder.mkdir(parents=True)
     save_params(folder, OmegaConf.create({"task": TASK, "agent": agent, "env": {"num_envs": 8}}))
     log = []
-    with warnings.catch_warnings(record=True) as caught, pytest.MonkeyPatch.context() as patch:
+    with warnings.catch_warnings(record=True) as caught, Messages() as messages, pytest.MonkeyPatch.context() as patch:
         warnings.simplefilter("always")
         clock = Clock()
         for name in ("time", "monotonic"):
@@ -105,7 +124,7 @@ def train(folder: Path, iterations: int, task: dict[str, Any] | None = None, **s
         update = runner.alg.update
         runner.alg.update = lambda: log.append(update()) or log[-1]  # type: ignore[method-assign]
         runner.learn(iterations)
-    return Trained(folder, [str(warning.message) for warning in caught], log)
+    return Trained(folder, [*messages.found, *(str(warning.message) for warning in caught)], log)
 
 
 Unhealthy = Callable[[str], Trained]
@@ -130,7 +149,7 @@ PROBLEMS = {
     "faulty environments": Problem("returned NaN or infinity in some environments", 6, {"nan_every": 8}),
     "clipped targets": Problem("and are clipped", 8, settings={"value_range": [-0.5, 0.5]}),
     "dead critic": Problem("of the critic's gradient", 45, settings={"value_range": [-1e6, 1e6]}),
-    "KL above eps": Problem("trust region eps", 40, settings={"kl_bound": 1e-4, "learning_rate": 2e-2}),
+    "KL above eps": Problem("most updates only lead back into it", 40, settings={"kl_bound": 1e-4, "learning_rate": 2e-2}),
     "KL far above eps": Problem("far out of the trust region", 5, settings={"kl_bound": 1e-4, "learning_rate": 2e-2}),
     "entropy target": Problem(
         "off its target", HEALTHY_ITERATIONS, settings={"entropy_target_per_dim": 0.69, "learning_rate": 1e-2}

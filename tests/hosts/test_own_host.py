@@ -59,7 +59,7 @@ def test_mistakes_in_the_settings_of_another_packages_host_are_one_line(folder: 
     train = ["train.py", "--task", "PointMass-v0"]
     for arguments, words in (
         (["env.drug=1"], "Did you mean 'drag'"),
-        (["env.drag=low"], "env.drag: "),
+        (["env.drag=low"], "env.drag must be a number; got low."),
         (["--algo", "spo"], "no presets for 'spo', only for: ppo, trudi"),
     ):
         line = run(folder, *train, *arguments, status=2)
