@@ -149,7 +149,7 @@ PROBLEMS = {
     "faulty environments": Problem("returned NaN or infinity in some environments", 6, {"nan_every": 8}),
     "clipped targets": Problem("and are clipped", 8, settings={"value_range": [-0.5, 0.5]}),
     "dead critic": Problem("of the critic's gradient", 45, settings={"value_range": [-1e6, 1e6]}),
-    "KL above eps": Problem("most updates only lead back into it", 40, settings={"kl_bound": 1e-4, "learning_rate": 2e-2}),
+    "KL above eps": Problem("updates only lead back into it", 40, settings={"kl_bound": 1e-4, "learning_rate": 2e-2}),
     "KL far above eps": Problem("far out of the trust region", 5, settings={"kl_bound": 1e-4, "learning_rate": 2e-2}),
     "entropy target": Problem(
         "off its target", HEALTHY_ITERATIONS, settings={"entropy_target_per_dim": 0.69, "learning_rate": 1e-2}
