@@ -37,7 +37,7 @@ def test_a_task_learns_from_its_stock_mirror_images_and_with_rnd() -> None:
     with make(TASK, 4) as env:
         symmetric = trained(env, load_cfg_from_registry(TASK, SYMMETRY_KEY))
         terms, storage = symmetric.symmetry.terms, symmetric.storage
-        assert terms.augments and terms.mirrors.count == 2
+        assert terms.augments and terms.mirrors.num_maps == 2
         rows = next(storage.index_batches(1, 1))
         images, originals = symmetric.symmetry.images(rows), storage.minibatch(rows).actor_obs
         assert images.actor_obs.shape == originals.shape
@@ -60,6 +60,6 @@ def test_anymals_stock_function_has_four_symmetries_that_chains_can_have() -> No
     env.unwrapped = env
     function = Augmentation(anymal.compute_symmetric_states, env)
     mirrors = function.signed_permutations(torch.full((12,), -1.0), torch.full((12,), 1.0))
-    assert mirrors.count == 4 and mirrors.inverses() == [0, 1, 2, 3]
+    assert mirrors.num_maps == 4 and mirrors.inverses() == [0, 1, 2, 3]
     obs = TensorDict({"policy": torch.randn(3, 48)}, batch_size=[3])
     assert function.check_observations(obs, ["policy"], mirrors) == []
