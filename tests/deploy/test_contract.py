@@ -127,6 +127,7 @@ def test_a_contract_that_deploy_yaml_cannot_express_is_refused(changes: dict[str
         deploy_yaml(METADATA | changes)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("motors", [ROBOT["motor_names"], ["hip"]])
 def test_the_checkpoints_description_is_in_the_onnx_file_and_where_possible_in_deploy_yaml(
     tmp_path: Path, recwarn: pytest.WarningsRecorder, motors: list[str]

@@ -52,6 +52,7 @@ def test_it_acts_as_pytorch_does_on_whole_observations_and_on_terms(
     assert policy.num_held == policy.num_clipped == 0
 
 
+@pytest.mark.slow
 def test_a_file_that_takes_latents_gets_a_new_draw_of_the_seed_at_each_step(
     actor_critic: DiffusionActorCritic, raw: Tensor, tmp_path: Path
 ) -> None:

@@ -48,6 +48,7 @@ def test_every_experiment_of_the_package_passes_all_checks(name: str) -> None:
     assert len(jobs) == len(experiment.algorithms) * len(experiment.tasks) * len(experiment.seeds) * variants
 
 
+@pytest.mark.slow
 def test_the_papers_ablations_are_included() -> None:
     def values(name: str, key: str) -> list[Any]:
         jobs = plan_of(name)

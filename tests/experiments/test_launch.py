@@ -127,6 +127,7 @@ def test_a_job_can_finish_saving_after_ctrl_c(tmp_path: Path) -> None:
     assert (tmp_path / "ended").exists()
 
 
+@pytest.mark.slow
 def test_closing_the_generator_ends_running_jobs(tmp_path: Path) -> None:
     running = run_jobs([python("", tmp_path, "short"), python(SLOW_TO_END, tmp_path, "long")], workers=2)
     assert next(running).job.name == "short"

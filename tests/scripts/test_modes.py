@@ -29,6 +29,7 @@ def modes(project: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.Capture
     return ScriptHere("modes.py", project, monkeypatch, capsys)
 
 
+@pytest.mark.slow
 def test_policies_of_all_kinds_get_a_row_and_files_that_agree(modes: ScriptHere, project: Path) -> None:
     output = modes("trudi", "reppo/model_1.pt", "ppo", "fpo", "--runs", "12", "--output", "out")
     for i, algo in enumerate(ALGORITHMS):

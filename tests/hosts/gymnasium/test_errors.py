@@ -94,6 +94,7 @@ def test_sizes_must_be_positive_integers(sizes: dict[str, Any]) -> None:
         GymnasiumVecEnv("HalfCheetah-v5", **sizes)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("missing", ["mujoco", "gymnasium"])
 def test_a_missing_package_is_answered_with_the_install_command(missing: str) -> None:
     imports = f"import sys; sys.modules[{missing!r}] = None; from trudi_rsl.hosts.gymnasium.env import GymnasiumVecEnv"
