@@ -106,6 +106,14 @@ def test_a_missing_package_is_answered_with_the_install_command(missing: str) ->
     assert last_line.startswith("ImportError") and last_line.endswith(command)
 
 
+@pytest.mark.slow
+def test_an_impossible_value_of_mujocos_variable_is_named_with_the_possible_ones() -> None:
+    make = "from trudi_rsl.hosts.gymnasium.make import make_env; make_env('Hopper-v5')"
+    variables = {"PYTHONPATH": ":".join(sys.path), "MUJOCO_GL": "none-such"}
+    done = subprocess.run([sys.executable, "-c", make], capture_output=True, text=True, env=variables)
+    assert re.search(r"ConfigError: .*MUJOCO_GL: none-such.*egl", done.stderr)
+
+
 @pytest.mark.parametrize(
     ("options", "found"),
     [({}, r"observation\[1\]"), ({"nan_in": "reward"}, "reward"), ({"length": 3}, r"observation\[1\]")],

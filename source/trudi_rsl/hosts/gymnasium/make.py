@@ -78,7 +78,7 @@ def make_env(
     ``spec`` describes a task that is not in Gymnasium's registry.
 
     Raises:
-        ConfigError: The task or an option is unknown, or the task cannot use an option's value.
+        ConfigError: The task or an option is unknown, the task cannot use an option's value, or ``MUJOCO_GL`` is wrong.
         ImportError: A package that the task needs is missing.
     """
     options = dict(env_kwargs or {})
@@ -87,8 +87,8 @@ def make_env(
     if render_mode is not None:
         options["render_mode"] = render_mode
         use_headless_rendering()
-    log_warnings_once(task)
     try:
+        log_warnings_once(task)
         if render_mode is None and _renders_by_default(spec or _registered(task)):
             options.setdefault("render_mode", None)
         return gym.make(spec or task, **options)
@@ -96,6 +96,10 @@ def make_env(
         raise _not_importable(task, error) from error
     except gym.error.Error as error:
         raise _not_registered(task, error) from error
+    except RuntimeError as error:
+        if "MUJOCO_GL" not in str(error):
+            raise
+        raise ConfigError(f"MuJoCo: {error}. Unset it, or set it to egl, osmesa or glfw.") from error
     except _OPTION_ERRORS as error:
         unknown = [key for key in options if f"unexpected keyword argument {key!r}" in str(error)]
         if unknown:
