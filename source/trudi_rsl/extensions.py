@@ -11,7 +11,7 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 from trudi_rsl.errors import ConfigError, nearest
-from trudi_rsl.plain_values import is_finite
+from trudi_rsl.plain_values import is_finite, with_lists
 
 RND_REQUIRED = ("num_outputs", "predictor_hidden_dims", "target_hidden_dims")
 """Keys of ``rnd_cfg`` that RSL-RL's ``RandomNetworkDistillation`` has no default for."""
@@ -56,7 +56,7 @@ def checked_rnd(section: object) -> dict[str, Any] | None:
             f"algorithm.rnd_cfg.{resolved[0]} is there because RSL-RL has built a PPO from this very section, and has "
             "multiplied its weight by the control period; pass a copy from before."
         )
-    values = {name: _plain(value) for name, value in section.items()}
+    values: dict[str, Any] = with_lists(section)
     _check_names("rnd_cfg", values, RND_REQUIRED, RND_OPTIONAL)
     for name in RND_REQUIRED[1:]:
         _require(f"rnd_cfg.{name}", values[name], _are_widths, "a list of widths, -1 for that of the input")
@@ -145,9 +145,3 @@ def _are_widths(value: object) -> bool:
 
 def _is_weight(value: object) -> bool:
     return is_finite(value) and value >= 0
-
-
-def _plain(value: Any) -> Any:
-    if isinstance(value, Mapping):
-        return {name: _plain(part) for name, part in value.items()}
-    return list(value) if isinstance(value, list | tuple) else value

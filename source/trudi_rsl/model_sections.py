@@ -11,7 +11,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from trudi_rsl.errors import ConfigError, nearest
-from trudi_rsl.plain_values import is_count
+from trudi_rsl.plain_values import is_count, with_lists
 
 ENCODER_KEYS = {
     "CNNModel": ("cnn_cfg", "obs_normalization"),
@@ -33,7 +33,7 @@ def checked_encoder(name: str, section: object) -> dict[str, Any] | None:
         return None
     if not isinstance(section, Mapping):
         raise ConfigError(f"algorithm.{name} must be a section with class_name, or none; got {section!r}.")
-    values = {key: _plain(value) for key, value in section.items()}
+    values: dict[str, Any] = with_lists(section)
     kind = values.get("class_name")
     if kind not in ENCODER_KEYS:
         known = ", ".join(ENCODER_KEYS)
@@ -73,9 +73,3 @@ def _check_names(name: str, given: Mapping[str, Any], known: tuple[str, ...]) ->
     for key in given:
         if key not in known:
             raise ConfigError(f"algorithm.{name} has no setting {key!r}. {nearest(str(key), known)}")
-
-
-def _plain(value: Any) -> Any:
-    if isinstance(value, Mapping):
-        return {str(name): _plain(part) for name, part in value.items()}
-    return [_plain(part) for part in value] if isinstance(value, list | tuple) else value

@@ -15,6 +15,9 @@ MOST_LEVELS = 32
 
 CONTAINERS = (Mapping, list, tuple, set, frozenset, deque)
 
+IMAGE_TYPES = ("uint8", "int8", "int16", "int32", "float16", "float32")
+"""Names of the types, torch's and NumPy's, that images in a checkpoint or an export may have."""
+
 
 def require_bounded(content: object, most: int) -> None:
     """Refuse values that are nested too deeply, contain themselves, or are more than ``most``.
@@ -76,14 +79,23 @@ def yaml_hint(value: object) -> str:
     return " It is text: leave out the quotes, and write 1.0e+4 or 10000.0 for YAML's text 1.0e4." if is_number else ""
 
 
-def copied(value: Any) -> Any:
+def copied(value: Any, as_lists: type | tuple[type, ...] = list) -> Any:
     """Return a copy of settings with mappings and lists of its own, and all other values shared.
 
     A deep copy would also copy what a function in them is bound to, such as an environment.
+
+    Args:
+        value: Settings.
+        as_lists: Types of which lists are made.
     """
     if isinstance(value, Mapping):
-        return {name: copied(part) for name, part in value.items()}
-    return [copied(part) for part in value] if isinstance(value, list) else value
+        return {name: copied(part, as_lists) for name, part in value.items()}
+    return [copied(part, as_lists) for part in value] if isinstance(value, as_lists) else value
+
+
+def with_lists(value: Any) -> Any:
+    """Return a copy of settings with lists in place of tuples, as YAML has them; all other values are shared."""
+    return copied(value, (list, tuple))
 
 
 def as_plain(value: object) -> Any:

@@ -17,7 +17,7 @@ from typing import Any, ClassVar, Literal, Self
 from trudi_rsl.errors import ConfigError, nearest
 from trudi_rsl.extensions import checked_rnd, checked_symmetry
 from trudi_rsl.model_sections import checked_encoder
-from trudi_rsl.plain_values import is_finite, yaml_hint
+from trudi_rsl.plain_values import is_finite, with_lists, yaml_hint
 from trudi_rsl.ppo_fields import PPO_ONLY_FIELDS, describe_ignored, without_effect
 from trudi_rsl.setting_ranges import ALLOWED
 
@@ -162,7 +162,7 @@ class LearnerCfg:
                 raise ConfigError(
                     f"{_label(cls)} has no setting 'algorithm.{name}'. {nearest(name, own | PPO_ONLY_FIELDS)}"
                 )
-            if _plain(value) != _plain(family[name]):
+            if with_lists(value) != with_lists(family[name]):
                 default = f"left at {family[name]} in {_label(cls)}, which has no use for it"
                 raise ConfigError(f"algorithm.{name} must be {default}; got {value!r}.")
         if listed := describe_ignored(name for name in ignored if given[name] is not None):
@@ -182,7 +182,7 @@ class LearnerCfg:
 
     def to_dict(self) -> dict[str, Any]:
         """Return selectors and settings as plain values, for a checkpoint or a YAML file."""
-        return {name: _plain(getattr(self, name)) for name in (*SELECTORS, *_defaults(type(self)))}
+        return {name: with_lists(getattr(self, name)) for name in (*SELECTORS, *_defaults(type(self)))}
 
     def _require(self, name: str, ok: bool, allowed: str) -> None:
         if not ok:
@@ -356,7 +356,7 @@ def schema_fields(cls: type) -> list[tuple[str, Any, Any]]:
     selectors = SELECTORS if issubclass(cls, LearnerCfg) else ()
     return [
         *((name, Literal[getattr(cls, name)], getattr(cls, name)) for name in selectors),
-        *((name, hints[name], _plain(default)) for name, default in _defaults(cls).items()),
+        *((name, hints[name], with_lists(default)) for name, default in _defaults(cls).items()),
     ]
 
 
@@ -366,9 +366,3 @@ def _label(cls: type) -> str:
 
 def _defaults(cls: type) -> dict[str, Any]:
     return {field.name: field.default for field in dataclasses.fields(cls)}
-
-
-def _plain(value: Any) -> Any:
-    if isinstance(value, Mapping):
-        return {name: _plain(part) for name, part in value.items()}
-    return list(value) if isinstance(value, tuple | list) else value

@@ -1,31 +1,27 @@
 # SPDX-License-Identifier: BSD-3-Clause
-"""Mirror images change nothing of what a symmetric actor and critic learn, and only symmetric mirrors are accepted."""
+"""Mirror images change nothing of what a symmetric actor and critic learn."""
 
 from __future__ import annotations
 
 import copy
 from collections.abc import Iterator
-from types import SimpleNamespace
 from typing import Any
 
 import pytest
 import torch
-from tensordict import TensorDict
 from torch import Tensor, nn
 from torch.nn import functional as F
 
 from tests.algorithms.builders import actor_critic, gaussian_actor_critic, learner_and_batch, moved
-from tests.properties.small_env import SmallEnv, iteration, make
+from tests.algorithms.mirrored import build, mirror, of_obs
+from tests.properties.small_env import SmallEnv, iteration
 from trudi_rsl.algorithms import TruDi
-from trudi_rsl.algorithms.symmetry import Images, MirrorTerms, mirror_error
+from trudi_rsl.algorithms.symmetry import MirrorImages, MirrorTerms, mirror_error
 from trudi_rsl.algorithms.trust_region import from_trace, path_kl, step_sizes_of
 from trudi_rsl.checkpoints.format import SECTION
 from trudi_rsl.diffusion.signed_permutation import SignedPermutations
-from trudi_rsl.errors import ConfigError
 from trudi_rsl.networks.q_critic import CriticOutput
 from trudi_rsl.policies.gaussian import Gaussian
-from trudi_rsl.rsl_rl_compat.augmentation import Augmentation
-from trudi_rsl.settings import settings_from_dict
 from trudi_rsl.storage import BatchRows
 
 SWAP = SignedPermutations(torch.tensor([[0, 1], [1, 0]]), torch.tensor([[1.0, 1.0], [-1.0, -1.0]]))
@@ -37,10 +33,6 @@ def in_float64() -> Iterator[None]:
     torch.set_default_dtype(torch.float64)
     yield
     torch.set_default_dtype(torch.float32)
-
-
-def of_obs(obs: Tensor) -> Tensor:
-    return obs[..., [1, 0, 2]] * torch.tensor([1.0, 1.0, -1.0])
 
 
 def of_action(x: Tensor) -> Tensor:
@@ -108,9 +100,9 @@ def _gaussian(output: Tensor) -> Gaussian:
     return Gaussian(mean, -5.0 + 3.5 * (raw.tanh() + 1.0))
 
 
-def images_of(batch: Any) -> Images:
+def images_of(batch: Any) -> MirrorImages:
     obs = of_obs(batch.actor_obs)
-    return Images(obs, obs, batch.next_features)
+    return MirrorImages(obs, obs, batch.next_features)
 
 
 LEARNED: dict[str, dict[str, Any]] = {
@@ -212,112 +204,6 @@ def test_the_path_kl_of_mirrored_chains_under_a_mirrored_policy_is_that_of_the_c
     assert not torch.allclose(path_kl(policy, of_obs(obs), images, estimator), expected, rtol=0.05)
 
 
-# -- the project's function -------------------------------------------------------------------------------------------
-
-
-def mirror(env: Any, obs: TensorDict | None = None, actions: Tensor | None = None) -> tuple[Any, Any]:
-    """Return observations and actions, and both mirrored."""
-    if obs is not None:
-        image = obs.clone()
-        image["policy"] = of_obs(obs["policy"])
-        obs = torch.cat([obs, image])  # pyright: ignore
-    return obs, None if actions is None else torch.cat([actions, actions.flip(-1)])
-
-
-def changing(observations: Any = None, actions: Any = None) -> Any:
-    """Return :func:`mirror` with other images of observations or actions."""
-
-    def changed(env: Any, obs: Any = None, actions_: Any = None, **given: Any) -> Any:
-        actions_ = given.get("actions")
-        result = list(mirror(env, obs, actions_))
-        if obs is not None and observations is not None:
-            result[0] = observations(obs)
-        if actions_ is not None and actions is not None:
-            result[1] = actions(actions_)
-        return tuple(result)
-
-    return changed
-
-
-def twice(obs: TensorDict, values: Tensor) -> Any:
-    image = obs.clone()
-    image["policy"] = values
-    return torch.cat([obs, image])  # pyright: ignore
-
-
-def fails(_: Any) -> Any:
-    raise KeyError("robot")
-
-
-WRONG: dict[str, tuple[Any, str]] = {
-    "no copy": (changing(actions=lambda a: a), "must return copies of all rows.* 7 rows for 7"),
-    "not the original": (changing(actions=lambda a: torch.cat([a.flip(-1), a])), "passed first, unchanged"),
-    "other shape": (changing(actions=lambda a: torch.cat([a, a])[:, :1]), r"\[copies \* rows, 3\]; got \[14, 1\]"),
-    "mixture": (
-        changing(actions=lambda a: torch.cat([a, a @ torch.tensor([[0.6, 0.8, 0], [0.8, -0.6, 0], [0, 0, 1.0]])])),
-        r"in image 1, action 0 is \+0\.6 of action 0, \+0\.8 of action 1",
-    ),
-    "two from one": (
-        changing(actions=lambda a: torch.cat([a, a[:, [0, 0, 2]]])),
-        "each to another: in image 1, action 2 is",
-    ),
-    "not odd": (changing(actions=lambda a: torch.cat([a, a.abs()])), "must map every action to one action"),
-    "bounds": (
-        changing(actions=lambda a: torch.cat([a, -a])),
-        r"bounds to bounds: image 1 of action 0 has the bounds \[-3, 2\], and becomes action 0 with \[-2, 3\]",
-    ),
-    "rotation": (changing(actions=lambda a: torch.cat([a, a.roll(1, -1)])), "image 1 of an action, mirrored once more"),
-    "fails": (changing(actions=fails), "fails for actions alone: KeyError: 'robot'"),
-    "observations fail": (changing(observations=fails), "fails for observations alone: KeyError"),
-    "other count": (
-        changing(observations=lambda o: torch.cat([o, o, o])),
-        "3 copies of observations, but 2 of actions",
-    ),
-    "no groups": (changing(observations=lambda o: torch.zeros(8, 3)), "must return the observation groups; 'policy'"),
-    "observations not first": (
-        changing(observations=lambda o: torch.cat([-o, o])),
-        "observations unchanged first; it changes the group 'policy'",
-    ),
-    "observations twice": (
-        changing(observations=lambda o: twice(o, o["policy"] * torch.tensor([1.0, 0.5, 1.0]))),
-        "'policy' comes back with another entry 1",
-    ),
-    "unknown": ("no_such_package.symmetry:mirror", "cannot be imported: No module named 'no_such_package'"),
-    "text": ("mirror", "must be a function, or its name as 'package.module:name'; got 'mirror'"),
-}
-
-TINY: dict[str, Any] = {
-    **{"num_denoise_steps": 2, "actor_hidden_dims": [8], "critic_hidden_dim": 8, "num_bins": 11, "compile": "off"},
-    **{"num_learning_epochs": 1, "num_mini_batches": 2},
-}
-
-
-def build(env: SmallEnv, use: dict[str, Any] | None, critic: list[str] | None = None, **settings: Any) -> TruDi:
-    torch.manual_seed(0)
-    section = None if use is None else {"data_augmentation_func": mirror, **use}
-    return make(env, 5, TINY | {"symmetry_cfg": section} | settings, ["policy"], critic or ["policy"])
-
-
-@pytest.mark.parametrize(("function", "words"), WRONG.values(), ids=WRONG)
-def test_a_function_that_is_no_mirror_of_chains_is_refused_at_the_start(function: Any, words: str) -> None:
-    env = SmallEnv(4, 3, {"policy": 3})
-    with pytest.raises(ConfigError, match=rf"data_augmentation_func.*{words}"):
-        build(env, {"data_augmentation_func": function})
-
-
-def test_all_rotations_are_a_symmetry_and_their_images_are_those_of_the_function() -> None:
-    turns = changing(
-        actions=lambda a: torch.cat([a, a.roll(1, -1), a.roll(2, -1)]), observations=lambda o: torch.cat([o, o, o])
-    )
-    function = Augmentation(turns, None)
-    mirrors = function.signed_permutations(torch.full((3,), -2.0), torch.full((3,), 3.0))
-    actions = torch.randn(5, 3)
-    assert torch.equal(mirrors.mirror(actions), function.actions(actions))
-    assert mirrors.inverses() == [0, 2, 1]
-    obs = TensorDict({"policy": torch.randn(5, 3)}, batch_size=[5])
-    assert function.check_observations(obs, ["policy"], mirrors) == ["policy"]
-
-
 USES: dict[str, dict[str, Any]] = {
     "augmentation": {"use_data_augmentation": True},
     "mirror loss": {"use_mirror_loss": True, "mirror_loss_coeff": 0.5},
@@ -395,7 +281,7 @@ def test_a_resumed_run_goes_on_bitwise(use: dict[str, Any]) -> None:
     trudi, resumed = build(env, use), build(env, use)
     iteration(trudi, env, 5)
     saved = copy.deepcopy(trudi.save())
-    assert saved[SECTION]["settings"]["symmetry_cfg"]["data_augmentation_func"] == f"{__name__}:mirror"
+    assert saved[SECTION]["settings"]["symmetry_cfg"]["data_augmentation_func"] == f"{mirror.__module__}:mirror"
     iteration(trudi, env, 5)
     resumed.load(saved, None, strict=True)
     iteration(resumed, env, 5)
@@ -416,35 +302,3 @@ def test_observations_that_are_not_finite_leave_what_is_learned_sound() -> None:
         trudi.compute_returns(obs)
     assert trudi.update()["nonfinite_envs"] == 1.0
     assert all(torch.isfinite(value).all() for value in learned(trudi).values())
-
-
-def test_a_function_without_a_name_to_import_trains_and_is_no_part_of_the_checkpoint() -> None:
-    env = SmallEnv(4, 2, {"policy": 3})
-    trudi = build(env, {"data_augmentation_func": lambda env, obs, actions: mirror(env, obs, actions)})
-    iteration(trudi, env, 5)
-    assert trudi.save()[SECTION]["settings"]["symmetry_cfg"].keys() == {
-        *("use_data_augmentation", "use_mirror_loss", "mirror_loss_coeff"),
-    }
-
-
-IMPOSSIBLE: list[tuple[Any, str]] = [
-    ({"use_mirror_loss": True}, "symmetry_cfg has no 'data_augmentation_func'"),
-    ({"data_augmentation_func": "a:b", "use_miror_loss": True}, "symmetry_cfg has no setting 'use_miror_loss'"),
-    ({"data_augmentation_func": "a:b", "use_mirror_loss": 1}, r"symmetry_cfg\.use_mirror_loss must be true or false"),
-    ({"data_augmentation_func": "a:b", "mirror_loss_coeff": -1.0}, r"mirror_loss_coeff must be a finite number of at"),
-    ("mirror", "symmetry_cfg must be a section of settings, or none"),
-]
-
-
-@pytest.mark.parametrize(("wrong", "words"), IMPOSSIBLE, ids=lambda part: str(part)[:40])
-def test_an_impossible_section_is_refused_by_its_key(wrong: Any, words: str) -> None:
-    with pytest.raises(ConfigError, match=rf"^algorithm\.(symmetry_cfg\.)?{words}"):
-        settings_from_dict({"symmetry_cfg": wrong})
-
-
-def test_a_section_that_rsl_rl_has_built_a_ppo_from_and_one_of_a_class_are_the_plain_one() -> None:
-    given = {"data_augmentation_func": mirror, "use_data_augmentation": True}
-    plain = settings_from_dict({"symmetry_cfg": given}).symmetry_cfg
-    for section in ({**given, "_env": object(), "env": object()}, SimpleNamespace(**given)):
-        assert settings_from_dict({"symmetry_cfg": section}).symmetry_cfg == plain
-    assert settings_from_dict({"symmetry_cfg": {}}).symmetry_cfg is None

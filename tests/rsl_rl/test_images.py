@@ -233,8 +233,8 @@ def test_another_encoder_is_refused_at_a_resume() -> None:
 
 REFUSED: list[tuple[dict[str, Any], dict[str, list[str]], str]] = [
     ({"actor_encoder": None}, GROUPS, r"group 'camera' of the set 'actor'.*\(3, 8, 8\).*actor_encoder.*CNNModel"),
-    ({}, GROUPS | {"critic": ["privileged"]}, "critic_encoder is a CNNModel, and none of the groups privileged"),
-    ({"actor_encoder": ENCODER | {"cnn_cfg": CNN | {"kernel_size": 50}}}, GROUPS, "actor_encoder does not fit"),
+    ({}, GROUPS | {"critic": ["privileged"]}, r'"critic_encoder"\] is a CNNModel, and none of the groups privileged'),
+    ({"actor_encoder": ENCODER | {"cnn_cfg": CNN | {"kernel_size": 50}}}, GROUPS, r'"actor_encoder"\] does not fit'),
 ]
 
 

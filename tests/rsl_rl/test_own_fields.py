@@ -18,7 +18,7 @@ from trudi_rsl.config.ppo_conversion import trudi_settings
 from trudi_rsl.config.swap import trudi_cfg
 from trudi_rsl.errors import ConfigError
 from trudi_rsl.ppo_fields import PPO_ONLY_FIELDS
-from trudi_rsl.rsl_rl_compat.version import POLICY_STYLE
+from trudi_rsl.rsl_rl_compat.version import ALGORITHM_CLASS_NAME, POLICY_STYLE
 
 pytestmark = pytest.mark.skipif(POLICY_STYLE, reason="RSL-RL 3 passes its policy section to the algorithm")
 
@@ -112,4 +112,5 @@ def test_an_algorithm_of_a_projects_own_and_distillation_are_refused(name: Any) 
 
 @pytest.mark.parametrize("name", ["PPO", "rsl_rl.algorithms:PPO", PPO, "trudi_rsl.algorithms:SPO"], ids=str)
 def test_rsl_rls_ppo_by_any_name_is_taken(name: Any) -> None:
-    trudi_cfg(ppo_cfg(class_name=name), point_mass())
+    section = trudi_cfg(ppo_cfg(class_name=name), point_mass())["algorithm"]
+    assert section["class_name"] == ALGORITHM_CLASS_NAME

@@ -18,6 +18,7 @@ from trudi_rsl.environments.action_bounds import action_bounds
 from trudi_rsl.environments.progress import request_final_obs
 from trudi_rsl.plain_values import as_plain
 from trudi_rsl.rsl_rl_compat.contract import resolve_groups
+from trudi_rsl.rsl_rl_compat.extensions import check_rnd
 from trudi_rsl.settings import SELECTORS, AnyCfg, algorithm_of_settings
 from trudi_rsl.storage import RolloutBuffer
 
@@ -38,6 +39,8 @@ def constructor_arguments(
         ConfigError: If the environment lacks an observation group, RSL-RL is too old for an extension, or the function
             of ``symmetry_cfg`` mirrors in a way that chains cannot be mirrored in.
     """
+    if settings.rnd_cfg:
+        check_rnd()
     # RSL-RL's runner reads RND's weight and rewards exactly if this is set
     cfg["algorithm"]["rnd_cfg"] = settings.rnd_cfg
     encoders = {"actor": settings.actor_encoder, "critic": settings.critic_encoder}

@@ -12,7 +12,7 @@ from torch import Tensor, nn
 from trudi_rsl.acceleration import Accelerator, Gradient, network_precision
 from trudi_rsl.algorithms import objectives
 from trudi_rsl.algorithms.objectives import ActorTerms, AdjointStates, Objective, TrustRegion
-from trudi_rsl.algorithms.symmetry import Images, MirrorTerms, augment, mirror_error
+from trudi_rsl.algorithms.symmetry import MirrorImages, MirrorTerms, augment, mirror_error
 from trudi_rsl.algorithms.trust_region import OldChains, OldPolicy, fresh_chains, from_trace
 from trudi_rsl.distributed import all_reduce_mean
 from trudi_rsl.errors import ConfigError, one_line, setting
@@ -88,38 +88,39 @@ class Learner:
         """Multiplier ``lambda`` of the trust region, a scalar without gradient."""
         return self.log_lambda.detach().exp()
 
-    def update(self, batch: Minibatch, old_steps: Tensor | None, images: Images | None = None) -> dict[str, Tensor]:
+    def update(
+        self, batch: Minibatch, old_steps: Tensor | None, mirrored: MirrorImages | None = None
+    ) -> dict[str, Tensor]:
         """Take one critic, one actor and one dual step.
 
         A step with a NaN or infinity in its gradient is skipped, and so are all steps after it until ``skips`` is
         reset. This preserves the state that the failing minibatch met.
 
         ``old_steps`` are the step sizes ``[N, A]`` of the policy that collected the batch, None for a Gaussian;
-        ``images`` are those of the batch, with a symmetry. Returns scalars on the device, without gradient;
+        ``mirrored`` are the batch's mirror images, with a symmetry. Returns scalars on the device, without gradient;
         ``skipped_updates`` is 1 if any step was skipped. On a GPU it forces no sync, so that a CUDA graph can hold it.
 
         Raises:
             ConfigError: If the device has too little memory for the minibatch.
         """
         try:
-            return self._take_steps(batch, old_steps, images)
+            return self._take_steps(batch, old_steps, mirrored)
         except torch.OutOfMemoryError as error:
             raise ConfigError(
                 f"The device has too little memory for minibatches of {len(batch.actions)} transitions: raise "
                 f"{setting('algorithm.num_mini_batches')}. {one_line(error)}"
             ) from error
 
-    def _take_steps(self, batch: Minibatch, old_steps: Tensor | None, images: Images | None) -> dict[str, Tensor]:
-        metrics = self._critic_step(self._learned_from(batch, images))
-        actor_metrics = self._actor_step(batch, old_steps, images)
+    def _take_steps(
+        self, batch: Minibatch, old_steps: Tensor | None, mirrored: MirrorImages | None
+    ) -> dict[str, Tensor]:
+        learned = batch
+        if mirrored is not None and self.mirroring is not None and self.mirroring.augments:
+            learned = augment(batch, mirrored, self.mirroring.mirrors)
+        metrics = self._critic_step(learned)
+        actor_metrics = self._actor_step(batch, old_steps, mirrored, learned)
         self._dual_step(actor_metrics["entropy"], actor_metrics.get("path_kl"))
         return metrics | actor_metrics | {"skipped_updates": self.skips.clone()}
-
-    def _learned_from(self, batch: Minibatch, images: Images | None) -> Minibatch:
-        """Return the batch, with its images if critic and actor learn from them."""
-        if images is None or self.mirroring is None or not self.mirroring.augments:
-            return batch
-        return augment(batch, images, self.mirroring.mirrors)
 
     # -- critic -------------------------------------------------------------------------------------------------------
 
@@ -137,24 +138,14 @@ class Learner:
     # -- actor --------------------------------------------------------------------------------------------------------
 
     def _actor_step(
-        self, batch: Minibatch, old_steps: Tensor | None, images: Images | None = None
+        self,
+        batch: Minibatch,
+        old_steps: Tensor | None,
+        mirrored: MirrorImages | None = None,
+        learned: Minibatch | None = None,
     ) -> dict[str, Tensor]:
-        model = self.actor_critic
-        noise = model.actor.draw_noise(len(batch.actor_obs))
-        old, old_obs = self._old_policy(batch, old_steps), None
-        if model.old_actor_obs is not None and self._trust_region is not None and old is None:
-            old_obs = self._latents(model.old_actor_obs, batch.actor_obs, batch)
-        learned, of_images = self._learned_from(batch, images), None
-        if images is not None and self.mirroring is not None:
-            mirrors = self.mirroring.mirrors
-            if self.mirroring.augments:
-                # with mirrored noise, a symmetric policy takes the very step that it takes without images
-                noise = mirrors.mirror(noise)
-                old = None if old is None else old.mirrored(mirrors, len(batch.actor_obs))
-            of_images = images.actor_obs if self.mirroring.loss_coef > 0.0 else None
-        critic_obs = self._latents(model.critic_obs, learned.critic_obs, learned)
-        duals = self.alpha, self.multiplier
-        terms = ActorTerms(learned.actor_obs, critic_obs, noise, old, *duals, of_images, learned.cameras, old_obs)
+        """Take one actor step from ``learned``, the batch with the mirror images to learn from (default: the batch)."""
+        terms = self._actor_terms(batch, old_steps, mirrored, batch if learned is None else learned)
         objective, gradient = self._differentiate_actor(terms)
         # one all-reduce for the gradient and what drives the duals
         dual_inputs = {name: objective.metrics[name] for name in ("entropy", "path_kl") if name in objective.metrics}
@@ -162,6 +153,34 @@ class Learner:
         norm = self._descend("actor", averages[: len(gradient)])
         averaged = dict(zip(dual_inputs, averages[len(gradient) :], strict=True))
         return objective.metrics | averaged | {"actor_grad_norm": norm}
+
+    def _actor_terms(
+        self, batch: Minibatch, old_steps: Tensor | None, mirrored: MirrorImages | None, learned: Minibatch
+    ) -> ActorTerms:
+        model = self.actor_critic
+        noise = model.actor.draw_noise(len(batch.actor_obs))
+        old, old_obs = self._old_policy(batch, old_steps), None
+        if model.old_actor_obs is not None and self._trust_region is not None and old is None:
+            old_obs = self._latents(model.old_actor_obs, batch.actor_obs, batch)
+        mirrored_obs = None
+        if mirrored is not None and self.mirroring is not None:
+            mirrors = self.mirroring.mirrors
+            if self.mirroring.augments:
+                # with mirrored noise, a symmetric policy takes the very step that it takes without mirror images
+                noise = mirrors.mirror(noise)
+                old = None if old is None else old.mirrored(mirrors, len(batch.actor_obs))
+            mirrored_obs = mirrored.actor_obs if self.mirroring.loss_coef > 0.0 else None
+        return ActorTerms(
+            obs=learned.actor_obs,
+            critic_obs=self._latents(model.critic_obs, learned.critic_obs, learned),
+            noise=noise,
+            old=old,
+            alpha=self.alpha,
+            multiplier=self.multiplier,
+            mirrored_obs=mirrored_obs,
+            cameras=learned.cameras,
+            old_obs=old_obs,
+        )
 
     def _differentiate_actor(self, terms: ActorTerms) -> tuple[Objective, tuple[Tensor, ...]]:
         """Return the objective and the gradient for each of the actor's parameters."""
@@ -184,11 +203,11 @@ class Learner:
             else:
                 split = not (self.accelerator.compiles or terms.obs.is_cuda or terms.old is None)
                 objective = objectives.pathwise_objective(model.actor, model.critic, terms, region, split)
-            if self.mirroring is None or terms.images is None:
+            if self.mirroring is None or terms.mirrored_obs is None:
                 return objective
             mirrors, coef = self.mirroring.mirrors, self.mirroring.loss_coef
-            originals = terms.obs[: len(terms.images) // (mirrors.num_maps - 1)]
-            error = mirror_error(model, originals, terms.images, mirrors)
+            originals = terms.obs[: len(terms.mirrored_obs) // (mirrors.num_maps - 1)]
+            error = mirror_error(model, originals, terms.mirrored_obs, mirrors)
             return Objective(objective.loss + coef * error, objective.metrics | {"symmetry": error.detach()})
 
     def _draw_adjoint_states(self, terms: ActorTerms) -> AdjointStates:

@@ -94,7 +94,7 @@ class ActorTerms(NamedTuple):
     obs: Tensor
     """Normalised actor observations ``[B, O]``."""
     critic_obs: Tensor
-    """Normalised critic observations ``[B, Oc]``."""
+    """Latents of the critic's encoder ``[B, Oc]``, constant: without one, its normalised observations."""
     noise: Tensor
     """Standard normal noise of the actor's own decisions, ``[num_draws, B, A]``."""
     old: OldPolicy | None
@@ -103,7 +103,7 @@ class ActorTerms(NamedTuple):
     """Temperature, scalar, constant."""
     multiplier: Tensor
     """``lambda``, scalar, constant."""
-    images: Tensor | None = None
+    mirrored_obs: Tensor | None = None
     """Normalised actor observations of the mirror images of the first states, ``[(G-1)*B, O]``; None without mirror
     loss."""
     cameras: Mapping[str, Tensor] = MappingProxyType({})

@@ -26,7 +26,7 @@ from trudi_rsl.storage import BatchRows, Minibatch, RolloutBuffer
 logger = logging.getLogger(__name__)
 
 
-class Images(NamedTuple):
+class MirrorImages(NamedTuple):
     """Mirror images of the rows of a minibatch, without the originals: row ``(g - 1) * B + b`` is image ``g`` of b."""
 
     actor_obs: Tensor
@@ -38,7 +38,7 @@ class Images(NamedTuple):
 
 
 class MirrorTerms(NamedTuple):
-    """What the learner needs of a symmetry besides :class:`Images`."""
+    """What the learner needs of a symmetry besides :class:`MirrorImages`."""
 
     mirrors: SignedPermutations
     """Of unit actions, noise and chains."""
@@ -48,7 +48,7 @@ class MirrorTerms(NamedTuple):
     """Weight of the mirror loss, 0 for none."""
 
 
-def augment(batch: Minibatch, images: Images, mirrors: SignedPermutations) -> Minibatch:
+def augment(batch: Minibatch, images: MirrorImages, mirrors: SignedPermutations) -> Minibatch:
     """Return the minibatch followed by its images, ``[G*B, ...]``; its trace remains that of the originals."""
     assert images.next_features is not None, "without augmentation they are not computed"
     actor_obs = torch.cat([batch.actor_obs, images.actor_obs])
@@ -178,7 +178,7 @@ class Symmetry:
 
     # -- learning -----------------------------------------------------------------------------------------------------
 
-    def images(self, batch: BatchRows) -> Images:
+    def images(self, batch: BatchRows) -> MirrorImages:
         """Return the images of some rows ``t E + e`` of the rollout."""
 
         def at(x: Tensor) -> Tensor:
@@ -186,7 +186,7 @@ class Symmetry:
 
         actor_obs = at(self._actor_obs)
         critic_obs = actor_obs if self._critic_obs is self._actor_obs else at(self._critic_obs)
-        return Images(actor_obs, critic_obs, None if self._next_features is None else at(self._next_features))
+        return MirrorImages(actor_obs, critic_obs, None if self._next_features is None else at(self._next_features))
 
     @torch.no_grad()
     def error(self, storage: RolloutBuffer, batch: BatchRows) -> Tensor:

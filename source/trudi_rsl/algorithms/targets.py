@@ -46,6 +46,19 @@ def widened_range(vmin: Tensor, vmax: Tensor, targets: Tensor, valid: Tensor) ->
     return (vmin - width).where(below > CROWDED_SHARE, vmin), (vmax + width).where(above > CROWDED_SHARE, vmax)
 
 
+def set_initial_range(critic: QCritic, rewards: Tensor, gamma: float) -> None:
+    """Set the critic's value range to :func:`initial_range` of the first rollout's rewards ``[T, E]``."""
+    hl_gauss = critic.hl_gauss
+    hl_gauss.set_range(*initial_range(rewards, gamma))
+    critic.zero_code.data.copy_(hl_gauss.encode(torch.zeros_like(hl_gauss.vmin)))
+
+
+def widen_to_targets(critic: QCritic, storage: RolloutBuffer) -> None:
+    """Widen the critic's value range to :func:`widened_range` of a rollout's targets."""
+    hl_gauss = critic.hl_gauss
+    widen(critic, *widened_range(hl_gauss.vmin, hl_gauss.vmax, storage.targets, storage.target_valid))
+
+
 def widen(critic: QCritic, low: Tensor, high: Tensor) -> None:
     """Widen the critic's value range, unless ``[low, high]`` lies inside it."""
     vmin, vmax = critic.hl_gauss.vmin, critic.hl_gauss.vmax

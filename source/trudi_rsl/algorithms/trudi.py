@@ -25,7 +25,7 @@ from trudi_rsl.algorithms.learner import Learner
 from trudi_rsl.algorithms.metrics import reduce_metrics, reduce_minibatches, rollout_metrics
 from trudi_rsl.algorithms.nonfinite import UpdateGuard, filter_nonfinite
 from trudi_rsl.algorithms.symmetry import Symmetry
-from trudi_rsl.algorithms.targets import compute_targets, initial_range, widen, widened_range
+from trudi_rsl.algorithms.targets import compute_targets, set_initial_range, widen, widen_to_targets
 from trudi_rsl.algorithms.trust_region import raise_if_replay_differs, step_sizes_of
 from trudi_rsl.checkpoints.format import (
     ACTOR_PARTS,
@@ -46,7 +46,6 @@ from trudi_rsl.errors import naming_settings
 from trudi_rsl.health import Watch
 from trudi_rsl.policies import ActorCritic
 from trudi_rsl.policies.base import Decision
-from trudi_rsl.rsl_rl_compat.extensions import check_rnd
 from trudi_rsl.settings import (
     SETTINGS,
     LearnerAlgorithm,
@@ -138,13 +137,9 @@ class TruDi:
     @classmethod
     def arguments(cls, obs: TensorDict, env: VecEnv, cfg: dict[str, Any], device: str) -> dict[str, Any]:
         """Return the constructor's arguments; see :meth:`construct_algorithm`."""
-        section = cfg["algorithm"]
-        if section.get("rnd_cfg"):
-            check_rnd()
+        build = settings_from_dict if cls.algorithm is None else SETTINGS[cls.algorithm].from_dict
         with naming_settings():
-            build = settings_from_dict if cls.algorithm is None else SETTINGS[cls.algorithm].from_dict
-            settings = build(section)
-        return constructor_arguments(settings, obs, env, cfg, device)
+            return constructor_arguments(build(cfg["algorithm"]), obs, env, cfg, device)
 
     # -- collecting -----------------------------------------------------------------------------------------------
 
@@ -209,16 +204,13 @@ class TruDi:
         self._shapes.check(obs, rewards, dones, self.storage.step)
         terminated, truncated = episode_ends(self.env, dones, extras)
         model = self.actor_critic
-        final_obs = None
-        if self.cfg.final_observations:
-            final_obs = last_observations(extras, obs, model.groups)
+        final_obs = last_observations(extras, obs, model.groups) if self.cfg.final_observations else None
         if final_obs is not None:
             raw = model.actor_obs.concatenate(final_obs).to(self.device)
             raw_critic = model.critic_obs.concatenate(final_obs).to(self.device) if model.asymmetric else raw
             self.storage.add_final_obs(raw, raw_critic, model.images(final_obs))
             if self.symmetry is not None:
                 self.symmetry.observe_final(final_obs, self.storage.step)
-        rewards = rewards.reshape(-1)
         if self.curiosity is not None:
             self.intrinsic_rewards = self.curiosity.intrinsic_rewards(obs)
             rewards = rewards + self.intrinsic_rewards
@@ -244,17 +236,14 @@ class TruDi:
             return
         if isinstance(self.cfg, TrustRegionCfg) and not self._replay_checked:
             self._check_replay(self.cfg.kl_bound)
-        critic, hl_gauss = self.actor_critic.critic, self.actor_critic.critic.hl_gauss
+        model, cfg = self.actor_critic, self.cfg
         if not self._value_range_chosen:
-            hl_gauss.set_range(*initial_range(self.storage.rewards, self.cfg.gamma))
-            critic.zero_code.data.copy_(hl_gauss.encode(torch.zeros_like(hl_gauss.vmin)))
+            set_initial_range(model.critic, self.storage.rewards, cfg.gamma)
             self._value_range_chosen = True
-        with network_precision(self.cfg.precision, self.storage.device.type):
-            discounts = self.cfg.gamma, self.cfg.lam
-            compute_targets(self.actor_critic, self.storage, self.learner.alpha, *discounts, self.symmetry)
-        if self.cfg.value_range == "auto":
-            targets, valid = self.storage.targets, self.storage.target_valid
-            widen(critic, *widened_range(hl_gauss.vmin, hl_gauss.vmax, targets, valid))
+        with network_precision(cfg.precision, self.storage.device.type):
+            compute_targets(model, self.storage, self.learner.alpha, cfg.gamma, cfg.lam, self.symmetry)
+        if cfg.value_range == "auto":
+            widen_to_targets(model.critic, self.storage)
 
     def _check_replay(self, kl_bound: float) -> None:
         precision = resolve_precision(self.cfg.precision, self.device)
@@ -289,10 +278,9 @@ class TruDi:
         # minibatches and denoising noise are drawn in turn from one generator
         for rows in storage.index_batches(self.cfg.num_learning_epochs, self.cfg.num_mini_batches):
             batches.append(rows)
-            metrics_of_batch = self._update(rows, old_steps)
+            collected.append(self._update(rows, old_steps))
             if self.curiosity is not None:
-                metrics_of_batch = metrics_of_batch | {"rnd": self.curiosity.learn(rows.rows)}
-            collected.append(metrics_of_batch)
+                collected[-1] = collected[-1] | {"rnd": self.curiosity.learn(rows.rows)}
         weights = torch.nn.utils.get_total_norm([p.detach() for p in model.parameters()])
         self.guard.check_updates(collected, weights, lambda i: storage.minibatch(batches[i]), self.save)
         self.learner.skips.zero_()
@@ -310,8 +298,10 @@ class TruDi:
         return reduce_metrics(metrics) | {"entropy_target_per_dim": self.cfg.entropy_target_per_dim}
 
     def _learn_from(self, rows: BatchRows, old_steps: Tensor | None) -> dict[str, Tensor]:
-        images = () if self.symmetry is None else (self.symmetry.images(rows),)
-        return self.learner.update(self.storage.minibatch(rows), old_steps, *images)
+        batch = self.storage.minibatch(rows)
+        if self.symmetry is None:
+            return self.learner.update(batch, old_steps)
+        return self.learner.update(batch, old_steps, self.symmetry.images(rows))
 
     def _start_rollout(self) -> None:
         self.storage.clear()

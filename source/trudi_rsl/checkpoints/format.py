@@ -57,9 +57,6 @@ FUNCTION_SETTINGS = (
 )
 """Settings that change what the weights compute without changing their shapes."""
 
-IMAGE_TYPES = ("uint8", "int8", "int16", "int32", "float16", "float32")
-"""Names of torch's types that images may have."""
-
 
 class ImageSpec(TypedDict):
     """What a checkpoint says about an observation group of images."""
@@ -67,7 +64,7 @@ class ImageSpec(TypedDict):
     shape: list[int]
     """``[C, H, W]``."""
     dtype: str
-    """One of :data:`IMAGE_TYPES`."""
+    """One of :data:`~trudi_rsl.plain_values.IMAGE_TYPES`."""
 
 
 class PolicySpec(TypedDict):

@@ -18,7 +18,6 @@ from trudi_rsl.checkpoints.file import read_checkpoint
 from trudi_rsl.checkpoints.format import (
     ACTOR_PARTS,
     CRITIC_PARTS,
-    IMAGE_TYPES,
     LEARNER_KINDS,
     NAMES,
     PolicyKind,
@@ -31,7 +30,7 @@ from trudi_rsl.checkpoints.format import (
 )
 from trudi_rsl.choices import PolicyGradientAlgorithm
 from trudi_rsl.errors import CheckpointError, as_checkpoint_error, one_line
-from trudi_rsl.plain_values import is_count
+from trudi_rsl.plain_values import IMAGE_TYPES, is_count
 from trudi_rsl.policies import ActorCritic, DeployablePolicy
 from trudi_rsl.rsl_rl_compat.models import DISTRIBUTIONS, MLPModel
 from trudi_rsl.rsl_rl_compat.version import INSTALLED, PPO_MODELS

@@ -6,6 +6,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
+from trudi_rsl.choices import SHORT_NAMES
 from trudi_rsl.errors import ConfigError, setting
 from trudi_rsl.extensions import checked_symmetry
 from trudi_rsl.model_sections import ENCODER_KEYS
@@ -16,7 +17,6 @@ MODEL_SECTIONS = ("actor", "critic", "policy")
 """Sections of a PPO configuration that describe its networks; ``policy`` is that of RSL-RL 3."""
 
 _ONE_OF_EACH = "TruDi has one actor and one critic, of which none may be left out unasked. Train this task with PPO."
-_OWN_ALGORITHMS = ("TruDi", "REPPO", "DIME", "SPO", "DPPO", "FPO")
 
 FEED_FORWARD = ("MLPModel", "ActorCritic", "DiffusionActorCritic")
 """Classes of networks on vectors, whose widths may be taken over: RSL-RL's, and this package's own for RSL-RL 3."""
@@ -83,7 +83,7 @@ def refuse_foreign_algorithm(section: Mapping[str, Any], name: str) -> None:
     package = module.partition(".")[0]
     if kind == "Distillation":
         raise ConfigError(f"The configuration is for distillation, which {name} cannot replace.")
-    if package not in ("", "PPO", "rsl_rl", "trudi_rsl", *_OWN_ALGORITHMS):
+    if package not in ("", "rsl_rl", "trudi_rsl", *SHORT_NAMES):
         raise ConfigError(
             f"The algorithm section describes a {kind} of {package}, and {name} can take the place of RSL-RL's PPO "
             f"alone: what {kind} does beside it, such as more critics or losses, would be lost. Train this task with "

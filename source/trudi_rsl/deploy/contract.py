@@ -13,15 +13,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 from trudi_rsl.errors import one_line
-from trudi_rsl.plain_values import is_count, is_finite
+from trudi_rsl.plain_values import IMAGE_TYPES, is_count, is_finite
 
 Array = NDArray[np.float32]
 
 MAX_NUMBERS = 1_000_000
 """Upper limit of the size of an observation term with its history, or of an image."""
 MAX_PERIOD_S = 3600.0
-IMAGE_TYPES = ("uint8", "int8", "int16", "int32", "float16", "float32")
-"""Names of the types that images may have."""
 
 
 class ContractError(ValueError):

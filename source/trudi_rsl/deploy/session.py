@@ -7,7 +7,7 @@ from pathlib import Path
 
 from trudi_rsl.deploy.contract import Contract, ContractError
 from trudi_rsl.errors import one_line
-from trudi_rsl.plain_values import is_count
+from trudi_rsl.plain_values import IMAGE_TYPES, is_count
 
 try:
     import onnxruntime
@@ -15,10 +15,7 @@ except ImportError as error:
     raise ImportError(f"Running a policy needs onnxruntime ({error}). Run: pip install onnxruntime") from error
 
 
-ONNX_TYPES = {
-    **{name: f"tensor({name})" for name in ("uint8", "int8", "int16", "int32", "float16")},
-    "float32": "tensor(float)",
-}
+ONNX_TYPES = {name: f"tensor({name})" for name in IMAGE_TYPES} | {"float32": "tensor(float)"}
 """Names of NumPy's types of images to those of onnxruntime."""
 
 
