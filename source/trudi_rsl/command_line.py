@@ -94,12 +94,20 @@ def require_new(*files: Path, flag: str = "--output") -> None:
             raise ConfigError(f"{file} exists and was kept. Choose another {flag}, or delete it first.")
 
 
-def refuse_flags(rest: Iterable[str], known: Iterable[str]) -> None:
-    """Raise a ConfigError with the nearest ``known`` flags if one of a command's unparsed arguments is a flag."""
+def refuse_flags(rest: Iterable[str], known: Iterable[str], settings: Iterable[str] = ()) -> None:
+    """Refuse flags among a command's unparsed arguments.
+
+    Raises:
+        ConfigError: With the setting that the flag is named like, of ``settings`` such as ``agent.algorithm.kl_bound``,
+            else with the nearest ``known`` flags.
+    """
     flags = [flag for flag in known if flag.startswith("--")]
     for text in rest:
         if text.startswith("-"):
             flag = text.partition("=")[0]
+            name = flag.lstrip("-").replace("-", "_")
+            if setting := next((path for path in settings if path.rpartition(".")[2] == name), None):
+                raise ConfigError(f"{flag} is no flag. Set it as {setting}=VALUE.")
             raise ConfigError(f"Unknown flag {flag}. {nearest(flag, flags, prefix='--')} --help lists them.")
 
 

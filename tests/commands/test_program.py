@@ -61,6 +61,8 @@ WRONG: dict[str, list[list[str]]] = {
     "episodes must be": [["evaluate", RUN, "--episodes", "0"]],
     "at least 1; got 0": [["sweep", "paper_small", "env.num_envs=0"]],
     "takes none": [["modes", RUN, "env.num_envs=1"]],
+    "Set it as agent.algorithm.kl_bound=VALUE": [[*HOPPER, "--kl_bound", "0.2"], [*HOPPER, "--kl-bound=0.2"]],
+    "Set it as agent.algorithm.clip_param=VALUE": [[*HOPPER, "--algo", "ppo", "--clip_param", "0.1"]],
     "'halfcheetah'": [["demo", "half_cheetah"]],
 }
 """What a message contains to the arguments that it refuses, by flags, names and values alone."""

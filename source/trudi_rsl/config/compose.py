@@ -30,7 +30,7 @@ from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
 from trudi_rsl import packages
-from trudi_rsl.choices import LOGGERS, Algorithm
+from trudi_rsl.choices import LOGGERS, NAMES, Algorithm
 from trudi_rsl.config.overrides import (
     OPEN_SECTIONS,
     allow_new_keys,
@@ -145,6 +145,16 @@ def check_algorithm(algo: LearnerAlgorithm, section: Mapping[str, Any]) -> Learn
     """Return the settings of a learner's algorithm; a wrong one raises a ConfigError in the grammar of overrides."""
     with settings_as_overrides(), naming_settings():
         return SETTINGS[algo].from_dict(section)
+
+
+def setting_paths(algo: str) -> list[str]:
+    """Return the settings of an algorithm and of the runner as overrides name them; none for an unknown algorithm."""
+    if algo in SETTINGS:
+        sections = {"agent.algorithm": [name for name, *_ in schema_fields(SETTINGS[algo])]}
+    else:
+        sections = section_names(algo) if algo in NAMES else {}
+    paths = [f"{section}.{name}" for section, names in sections.items() for name in sorted(names)]
+    return [*paths, *(f"agent.{field.name}" for field in dataclasses.fields(RunnerCfg) if paths)]
 
 
 def names_of(settings: Mapping[str, Any], overrides: Sequence[str]) -> list[str]:

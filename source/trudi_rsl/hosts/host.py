@@ -21,7 +21,7 @@ from omegaconf import OmegaConf
 
 from trudi_rsl.command_line import refuse_flags, require_new
 from trudi_rsl.config import compose, resume_path
-from trudi_rsl.config.compose import check_env_overrides, find_played, names_of, preset_name
+from trudi_rsl.config.compose import check_env_overrides, find_played, names_of, preset_name, setting_paths
 from trudi_rsl.config.schema import HostSettings, read_env
 from trudi_rsl.distributed import check_launch, quiet_unless_rank0
 from trudi_rsl.errors import ConfigError, nearest
@@ -170,7 +170,7 @@ class EnvironmentHost(Host):
     def train(self, args: argparse.Namespace, rest: Sequence[str]) -> None:
         """See :meth:`Host.train`."""
         self.require_installed(args.task)
-        refuse_flags(rest, args.flags)
+        refuse_flags(rest, args.flags, setting_paths(args.algo))
         if args.video:
             raise ConfigError(
                 f"--video is for tasks of Isaac Lab and mjlab, not for those of {self.title}. trudi play --video "

@@ -17,7 +17,7 @@ from typing import Any, NoReturn
 from trudi_rsl.choices import NAMES
 from trudi_rsl.command_line import refuse_flags
 from trudi_rsl.config import task_preset
-from trudi_rsl.config.compose import check_algorithm
+from trudi_rsl.config.compose import check_algorithm, setting_paths
 from trudi_rsl.config.overrides import check_section_names, parse_overrides
 from trudi_rsl.config.run_folder import require_path
 from trudi_rsl.errors import ConfigError, nearest
@@ -39,7 +39,7 @@ class LaunchedHost(Host):
         self._check_algorithm(args.task, args.algo, rest)
         if args.device is not None:
             check_build(args.device)
-        self._launcher(args, rest).train(args, rest)
+        self._launcher(args, rest, setting_paths(args.algo)).train(args, rest)
 
     def play(self, args: argparse.Namespace, rest: Sequence[str]) -> None:
         """See :meth:`Host.play`."""
@@ -117,13 +117,13 @@ class LaunchedHost(Host):
         """Return the flags and overrides with which ``trudi play`` plays such a run, without the agent's."""
         return [text for text in self.train_arguments(overrides) if not text.startswith("agent.")]
 
-    def _launcher(self, args: argparse.Namespace, rest: Sequence[str]) -> ModuleType:
+    def _launcher(self, args: argparse.Namespace, rest: Sequence[str], settings: Sequence[str] = ()) -> ModuleType:
         if args.checkpoint is not None:
             require_path(args.checkpoint)
         self.require_installed(args.task)
         args.task = self.local_name(args.task)
         if not self.checks_arguments:
-            refuse_flags(rest, args.flags)
+            refuse_flags(rest, args.flags, settings)
             if args.device is not None:
                 check_device(args.device)
         return importlib.import_module(f"trudi_rsl.hosts.{self.name}.launch")
