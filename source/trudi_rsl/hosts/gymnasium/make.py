@@ -97,7 +97,7 @@ def make_env(
     except gym.error.Error as error:
         raise _not_registered(task, error) from error
     except RuntimeError as error:
-        if "MUJOCO_GL" not in str(error):
+        if "MUJOCO_GL" not in str(error) or render_mode is not None:  # rendering has advice of its own
             raise
         raise ConfigError(f"MuJoCo: {error}. Unset it, or set it to egl, osmesa or glfw.") from error
     except _OPTION_ERRORS as error:
