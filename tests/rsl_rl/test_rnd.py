@@ -238,5 +238,5 @@ def test_an_empty_section_is_none_and_tuples_become_lists() -> None:
 
 @pytest.mark.skipif(not POLICY_STYLE, reason="newer versions let the algorithm build its extensions")
 def test_rnd_is_refused_by_name_under_rsl_rl_3() -> None:
-    with pytest.raises(ConfigError, match="rnd_cfg needs rsl-rl-lib 4 or newer"):
+    with pytest.raises(ConfigError, match=r'"rnd_cfg"\] needs rsl-rl-lib 4 or newer'):
         build()

@@ -37,7 +37,8 @@ class Augmentation:
 
     def __init__(self, function: Any, env: Any) -> None:
         try:
-            self._function = resolve_callable(function)
+            # RSL-RL before 3.3 resolves names alone
+            self._function = function if callable(function) else resolve_callable(function)
         except (ImportError, AttributeError, TypeError, ValueError) as error:
             raise ConfigError(f"{NAME}={function!r} cannot be imported: {one_line(error)}") from error
         self._env = env
