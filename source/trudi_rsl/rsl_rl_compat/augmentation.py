@@ -6,7 +6,7 @@ RSL-RL checks neither the number of copies nor what a mirror does to actions: a 
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from typing import Any
 
 import torch
@@ -38,7 +38,7 @@ class Augmentation:
     def __init__(self, function: Any, env: Any) -> None:
         try:
             # RSL-RL before 3.3 resolves names alone
-            self._function = function if callable(function) else resolve_callable(function)
+            self._function: Callable[..., Any] = function if callable(function) else resolve_callable(function)
         except (ImportError, AttributeError, TypeError, ValueError) as error:
             raise ConfigError(f"{NAME}={function!r} cannot be imported: {one_line(error)}") from error
         self._env = env
