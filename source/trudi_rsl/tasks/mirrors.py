@@ -23,7 +23,7 @@ POLAR, AXIAL = (1.0, -1.0, 1.0), (-1.0, 1.0, -1.0)
 
 
 def planar_obstacle(env: Any, obs: TensorDict | None, actions: Tensor | None) -> tuple[Any, Any]:
-    """Return observations ``[B, 2]`` and actions ``[B, 2]`` of ``PlanarObstacle-v0`` with their images, ``[2 B, 2]``."""
+    """Return observations and actions ``[B, 2]`` of ``PlanarObstacle-v0`` with their images, ``[2 B, 2]``."""
     places, signs = [0, 1], [1.0, -1.0]
     return _with_image(obs, places, signs), _with_image(actions, places, signs)
 
