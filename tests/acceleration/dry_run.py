@@ -17,6 +17,7 @@ import sys
 import traceback
 from collections.abc import Callable
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 from unittest import mock
 
@@ -28,6 +29,7 @@ from torch._subclasses import FakeTensorMode
 
 from tests.acceleration.sync_recorder import Recorder
 from trudi_rsl.runners import OnPolicyRunner
+from trudi_rsl.runners.episode_log import EpisodeLog
 from trudi_rsl.settings import SETTINGS
 
 NUM_ENVS, NUM_OBS, NUM_PRIVILEGED, NUM_ACTIONS, NUM_STEPS = 8, 5, 7, 3, 4
@@ -113,6 +115,7 @@ def dry_run(algo: str, settings: dict[str, Any]) -> dict[str, Any]:
     ):
         env = FakeEnv()
         runner = OnPolicyRunner(env, runner_cfg(algo, settings), log_dir=None, device="cuda")
+        runner._episodes = EpisodeLog(SimpleNamespace(logger=_written_log(runner.logger)))
         _wrap(runner, recorder)
 
         def resume() -> None:
@@ -138,13 +141,18 @@ def _wrap(runner: OnPolicyRunner, recorder: Recorder) -> None:
     """Let the parts of an iteration be phases."""
     alg: Any = runner.alg
     parts = [(alg, name) for name in ("act", "process_env_step", "compute_returns", "update")]
-    parts += [(runner.env, "step"), (runner.logger, "process_env_step"), (runner.logger, "log")]
+    parts += [(runner.env, "step"), (runner, "_collect"), (runner.logger, "log")]
     if hasattr(alg, "learner"):
         parts += [(alg, name) for name in ("_update_statistics", "_decisions", "_update")]
     for owner, name in parts:
         if hasattr(owner, name):
-            label = name if owner is alg else f"{type(owner).__name__}.{name}"
+            label = name if owner in (alg, runner) else f"{type(owner).__name__}.{name}"
             setattr(owner, name, _in_phase(recorder, label, getattr(owner, name)))
+
+
+def _written_log(log: Any) -> Any:
+    """Return the sums of RSL-RL's logger with a log writer, which the dry run has not."""
+    return SimpleNamespace(**{**vars(log), "writer": object()})
 
 
 def _in_phase(recorder: Recorder, name: str, function: Callable[..., Any]) -> Callable[..., Any]:

@@ -67,13 +67,16 @@ class Curiosity:
                 self.rnd.update_normalization(states)
             return self.rnd.get_intrinsic_reward(states).masked_fill(~finite, 0.0)
 
-    def learn(self, rows: Tensor) -> Tensor:
-        """Let the predictor learn from rows ``[B]`` of the rollout, and return its loss, a scalar without gradient."""
+    def learn(self, rows: Tensor, veto: Tensor) -> Tensor:
+        """Let the predictor learn from rows ``[B]`` of the rollout, and return its loss, a scalar without gradient.
+
+        Its gradient counts as 0 where it is not finite, and with a ``veto``, bool scalar.
+        """
         loss = rnd_loss(self.rnd, self.states[rows])
         parameters = list(self.rnd.predictor.parameters())
         gradient = torch.autograd.grad(loss, parameters)
         flat = all_reduce_mean(torch.cat([part.flatten() for part in gradient]))
-        flat = flat.where(torch.isfinite(flat).all(), 0.0)
+        flat = flat.where(torch.isfinite(flat).all() & ~veto, 0.0)
         for parameter, part in zip(parameters, flat.split([p.numel() for p in parameters]), strict=True):
             parameter.grad = part.view_as(parameter)
         self.optimizer.step()

@@ -38,6 +38,15 @@ class RunningNormalization(EmpiricalNormalization):
         self._std.copy_(self._var.sqrt())
 
 
+def replace_normalizer(model: nn.Module) -> None:
+    """Replace the normaliser of one of RSL-RL's models by one that forces no GPU sync, with the same statistics."""
+    stock = getattr(model, "obs_normalizer", None)
+    if type(stock) is EmpiricalNormalization and stock.until is None:
+        own = RunningNormalization(stock.mean.shape, stock.eps).to(stock.mean.device)
+        own.load_state_dict(stock.state_dict())
+        model.obs_normalizer = own.train(stock.training)
+
+
 class ObservationEncoder(nn.Module):
     """Concatenates observation groups of vectors and normalises them with running statistics.
 
