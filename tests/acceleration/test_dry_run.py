@@ -21,6 +21,7 @@ pytestmark = pytest.mark.slow
 ROOT = Path(__file__).parents[2]
 LEARNER = [
     *("TruDi, captured", "TruDi, adjoint, captured", "TruDi, fresh chains", "REPPO, captured", "DIME, captured"),
+    *("TruDi, symmetry and RND, captured", "REPPO, images, captured"),
 ]
 RELATIVES = ["PPO", "SPO", "DPPO", "FPO"]
 

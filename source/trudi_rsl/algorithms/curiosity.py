@@ -21,6 +21,7 @@ from trudi_rsl.algorithms.nonfinite import filter_nonfinite
 from trudi_rsl.distributed import all_reduce_mean
 from trudi_rsl.environments.description import control_period
 from trudi_rsl.errors import CheckpointError, setting
+from trudi_rsl.policies.normalization import replace_rnd_normalizers
 from trudi_rsl.rsl_rl_compat.extensions import build_rnd, rnd_loss
 from trudi_rsl.rsl_rl_compat.version import NORMALIZES_IN_UPDATE
 
@@ -44,6 +45,7 @@ class Curiosity:
 
     def __init__(self, rnd: Any, optimizer: torch.optim.Optimizer, obs: TensorDict, num_steps: int) -> None:
         self.rnd, self.optimizer, self.num_steps = rnd, optimizer, num_steps
+        replace_rnd_normalizers(rnd)
         self.groups: list[str] = rnd.obs_groups["rnd_state"]
         # allocated here, because tensors made under the runner's inference mode could not be learned from
         rows = {name: torch.zeros(num_steps * len(obs), obs[name].shape[-1], device=rnd.device) for name in self.groups}

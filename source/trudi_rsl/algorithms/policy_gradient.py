@@ -40,7 +40,7 @@ from trudi_rsl.environments.episode_ends import episode_ends
 from trudi_rsl.errors import ConfigError, nearest
 from trudi_rsl.extensions import checked_rnd
 from trudi_rsl.policies import DenoisingModel, FlowModel, GenerativeModel
-from trudi_rsl.policies.observations import replace_normalizer
+from trudi_rsl.policies.normalization import replace_normalizer, replace_rnd_normalizers
 from trudi_rsl.rsl_rl_compat.extensions import rnd_loss
 from trudi_rsl.rsl_rl_compat.models import resolve_callable
 from trudi_rsl.rsl_rl_compat.version import INSTALLED, NORMALIZES_IN_UPDATE, PPO_MODELS
@@ -103,7 +103,9 @@ class PolicyGradient(PPO):
         if algorithm.actor.is_recurrent or algorithm.critic.is_recurrent:
             raise ConfigError(f"{cls.__name__} does not support recurrent models; use MLPModel, or PPO.")
         for model in (algorithm.actor, algorithm.critic):
-            replace_normalizer(model)
+            replace_normalizer(model, "obs_normalizer")
+        if algorithm.rnd:
+            replace_rnd_normalizers(algorithm.rnd)
         algorithm.env = env
         algorithm.spec = model_spec(cls.algo, algorithm.actor, actor, obs, cfg["obs_groups"], env)
         return algorithm
