@@ -157,7 +157,10 @@ class PolicyGradient(PPO):
         generator = default_generator(self.device)
         drawn_from = generator.get_state()
         minibatches = self.storage.mini_batch_generator(self.num_mini_batches, self.num_learning_epochs)
-        logged = [self._learn(batch) for batch in minibatches]
+        logged, skips = [], []
+        for batch in minibatches:
+            logged.append(self._learn(batch))
+            skips.append(self._steps.skips.clone())
         if NORMALIZES_IN_UPDATE:
             seen = self.storage.observations.flatten(0, 1)
             self.actor.update_normalization(seen)
@@ -174,7 +177,7 @@ class PolicyGradient(PPO):
         if not skipped:
             self.guard.in_a_row = 0
         else:
-            first = next(i for i, metrics in enumerate(logged) if metrics["skipped_updates"].item())
+            first = next(i for i, skip in enumerate(skips) if skip.item())
             logged = logged[: first + 1]
             values = mean_metrics(logged).tolist()
             now = generator.get_state()
@@ -219,7 +222,6 @@ class PolicyGradient(PPO):
         norms = [nn.utils.clip_grad_norm_(m.parameters(), self.max_grad_norm) for m in (self.actor, self.critic)]
         self._steps.step(torch.stack(norms))
         losses["ratio_deviation"] = (ratio - 1.0).abs().mean()
-        losses["skipped_updates"] = self._steps.skips.clone()
         return {name: value.detach() for name, value in losses.items()}
 
     def _record_skip(self, batch: RolloutStorage.Batch, logged: list[dict[str, Tensor]]) -> None:
