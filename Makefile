@@ -57,7 +57,7 @@ benchmark: $(STAMP)  ## Measure what docs/results.md shows (hours; continues whe
 
 test: lint  ## Lint, then the tests: the core, RSL-RL's contract on other versions of rsl-rl-lib, the hosts
 	$(PY) -m pytest -n $(PYTEST_WORKERS) --dist loadfile --durations 15
-	$(PY) -m nox --session core
+	$(PY) -m nox --session core rsl_rl_suite
 	$(PY) -m nox --session dm_control
 	$(PY) -m nox --session hosts
 
@@ -66,7 +66,7 @@ test-hosts: $(STAMP)  ## The tests with real Isaac Lab and mjlab, each in an env
 
 test-nightly: $(STAMP)  ## All tests, also those that repeat a claim on further tasks, algorithms and versions
 	$(PY) -m pytest -n $(PYTEST_WORKERS) --dist loadfile --nightly
-	$(PY) -m nox --session core hosts -- --nightly
+	$(PY) -m nox --session core rsl_rl_suite hosts -- --nightly
 
 test-fast: $(STAMP)  ## The tests that take seconds
 	$(PY) -m pytest -n $(PYTEST_WORKERS) --dist loadfile -m "not slow"

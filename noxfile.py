@@ -5,6 +5,8 @@
 of their own: they install rsl-rl-lib without its dependencies into a folder of the running environment and put that
 first on the import path; `tests/rsl_rl/test_compat.py` checks that it is used.
 
+`rsl_rl_suite`: RSL-RL's own tests with TruDi in the place of PPO, from its repository; skipped without a network.
+
 `dm_control`: its suite, in the same manner, because it works with one version of MuJoCo only.
 
 `hosts`: real Isaac Lab, mjlab, MuJoCo Playground and ManiSkill, each in an environment of its own
@@ -12,6 +14,7 @@ first on the import path; `tests/rsl_rl/test_compat.py` checks that it is used.
 """
 
 import os
+import subprocess
 import sys
 import zlib
 from importlib import metadata
@@ -23,7 +26,7 @@ import nox
 ROOT = Path(__file__).parent
 sys.path.insert(0, str(ROOT))
 
-from tests.hosts.environments import HOSTS, PACKAGE, BuildError, Host, build, install  # noqa: E402
+from tests.hosts.environments import HOSTS, PACKAGE, BuildError, Host, build, cache_folder, install, locked  # noqa: E402
 
 # 3.0.1 and 3.1.2: Isaac Lab 2.3; 5.0.1: Isaac Lab 3.0 beta; 5.4.2: mjlab 1.6; 5.5.1: Isaac Lab 3.0.
 RSL_RL_VERSIONS = ("3.0.1", "3.1.2", "4.0.1", "5.0.1", "5.4.2", "5.5.1")
@@ -34,6 +37,8 @@ NIGHTLY = "--nightly"
 # environment runs what does not depend on RSL-RL: exports, processes, and most of the composition.
 CONTRACT_TESTS = ("tests/rsl_rl", "tests/config", "tests/checkpoints")
 CONTRACT_SELECTION = ("-m", "not slow", "-k", "not test_compose or ppo")
+# The newest tag whose expected failures are listed in tests/rsl_rl/suite; the same version is tested.
+SUITE_REPOSITORY, SUITE_VERSION = "https://github.com/leggedrobotics/rsl_rl", "5.4.2"
 # Without what only rendering, composing models and dm_control's other tasks need.
 DM_CONTROL = (
     "dm_control==1.0.50",
@@ -108,6 +113,33 @@ def _files(host: Host) -> list[str]:
     names = sorted(path.name for path in (ROOT / "tests" / "hosts" / host.name).glob("test_*.py"))
     names.sort(key=lambda name: host.longest.index(name) if name in host.longest else len(host.longest))
     return [f"tests/hosts/{host.name}/{name}" for name in names]
+
+
+@nox.session
+def rsl_rl_suite(session: nox.Session) -> None:
+    """Run RSL-RL's own tests with TruDi in the place of PPO, those of its algorithms or all; see tests/rsl_rl/suite."""
+    suite = cache_folder().parent / f"rsl_rl-v{SUITE_VERSION}"
+    with locked(suite):
+        if not (suite / "tests").exists():
+            found = subprocess.run(("git", "ls-remote", "--tags", SUITE_REPOSITORY), capture_output=True, text=True)
+            if found.returncode != 0:
+                session.skip(f"RSL-RL's tests cannot be fetched: {found.stderr.strip()}")
+            with TemporaryDirectory(dir=suite.parent) as folder:
+                clone = ("git", "clone", "--quiet", "--depth", "1", "--branch", f"v{SUITE_VERSION}", SUITE_REPOSITORY)
+                session.run(*clone, folder, "-c", "advice.detachedHead=false", external=True)
+                suite.mkdir(exist_ok=True)
+                Path(folder, "tests").rename(suite / "tests")
+    target = _rsl_rl(session, Path(sys.executable), Path(sys.prefix), SUITE_VERSION)
+    plugin = ROOT / "tests" / "rsl_rl" / "suite"
+    session.chdir(suite)
+    # The rest are RSL-RL's models and functions by themselves, which take most of the time.
+    folders = ("tests",) if NIGHTLY in session.posargs else ("tests/algorithms", "tests/runners", "tests/extensions")
+    session.run(
+        *(sys.executable, "-m", "pytest", *folders, "-p", "in_place_of_ppo", "-p", "no:cacheprovider", "-r", "x"),
+        *(argument for argument in session.posargs if argument != NIGHTLY),
+        env={"PYTHONPATH": _join(target, ROOT / "source", plugin, suite), "OMP_NUM_THREADS": "1"},
+        external=True,
+    )
 
 
 @nox.session
