@@ -28,7 +28,7 @@ def test_observations_are_normalised_as_by_rsl_rl_until_the_limit() -> None:
         stock.update(x)
         own.update(x)
         assert torch.equal(own(x), stock(x)), step
-    assert own.count == stock.count == 4 * NUM_ENVS
+    assert own.state_dict()["count"] == stock.state_dict()["count"] == 4 * NUM_ENVS
 
 
 @pytest.mark.skipif(POLICY_STYLE, reason="RSL-RL 3 has its extensions in the runner")

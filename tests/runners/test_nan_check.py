@@ -38,7 +38,7 @@ class NaNAt(GymnasiumVecEnv):
 def test_nothing_is_learned_from_a_rollout_with_nan(algorithm: str, where: str, named: str, tmp_path: Path) -> None:
     env = NaNAt(TASK, 3)
     env.where = where
-    cfg = ppo_cfg() | {"num_steps_per_env": 4, "save_interval": 1}
+    cfg: dict[str, Any] = ppo_cfg() | {"num_steps_per_env": 4, "save_interval": 1}
     cfg["algorithm"]["class_name"] = algorithm
     runner = OnPolicyRunner(env, cfg, str(tmp_path), "cpu")
     with pytest.raises(ValueError, match=f"The {named} returned .* NaN at step 1 of the rollout"):

@@ -30,7 +30,7 @@ class RunningNormalization(EmpiricalNormalization):
             spread = (counts * (variances + (means - average).square())).sum(0) / count
             mean, variance = average.view_as(mean), spread.view_as(variance)
         if self.until is not None:
-            count = count.where(self.count < self.until, 0)
+            count = count.where(torch.lt(self.count, self.until), 0)
         self.count += count
         rate = count / self.count
         shift = mean - self._mean
