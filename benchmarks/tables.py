@@ -163,6 +163,8 @@ CELLS: dict[str, Callable[[Group], str]] = {
     "sde": lambda g: joined(evaluated(g.runs, "sde")),
     "ode": lambda g: joined(evaluated(g.runs, "ode")),
     "exported": lambda g: joined(evaluated(g.runs, "ode_from_zeros")),
+    "exported_precise": lambda g: joined(evaluated(g.runs, "ode_from_zeros"), 1),
+    "mirror_error": lambda g: joined((run["final"]["Loss/symmetry"] for run in g.runs), 4),
     "path_kl": lambda g: median((run["mean"]["Loss/path_kl"] for run in g.runs), 3),
     "gated": lambda g: median(100 * run["mean"]["Loss/gated_share"] for run in g.runs) + " %",
     "level": lambda g: median(last_returns(g.ppo())),
