@@ -17,6 +17,7 @@ import sys
 import traceback
 from collections.abc import Callable
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 from unittest import mock
 
@@ -27,10 +28,35 @@ from torch import Tensor
 from torch._subclasses import FakeTensorMode
 
 from tests.acceleration.sync_recorder import Recorder
+from trudi_rsl.diffusion.signed_permutation import SignedPermutations
+from trudi_rsl.extensions import SYMMETRY_USES
+from trudi_rsl.rsl_rl_compat.augmentation import Augmentation
 from trudi_rsl.runners import OnPolicyRunner
+from trudi_rsl.runners.episode_log import EpisodeLog
 from trudi_rsl.settings import SETTINGS
 
 NUM_ENVS, NUM_OBS, NUM_PRIVILEGED, NUM_ACTIONS, NUM_STEPS = 8, 5, 7, 3, 4
+CAMERA = (3, 8, 8)
+CNN = {"class_name": "CNNModel", "cnn_cfg": {"output_channels": [4], "kernel_size": 3, "activation": "elu"}}
+RND: dict[str, Any] = {
+    **{"num_outputs": 2, "predictor_hidden_dims": [8], "target_hidden_dims": [8], "weight": 1.0},
+    **{"state_normalization": True, "reward_normalization": True},
+}
+
+
+def mirrored(env: Any, obs: TensorDict | None, actions: Tensor | None) -> tuple[Any, Any]:
+    """Return observations and actions, and both with their signs changed."""
+    if obs is not None:
+        obs = torch.cat([obs, obs.apply(torch.neg)])  # pyright: ignore
+    return obs, None if actions is None else torch.cat([actions, -actions])
+
+
+def _mirrors(*_: Any) -> SignedPermutations:
+    """Return what :func:`mirrored` does to actions, which the values of fake tensors do not show."""
+    sources = torch.arange(NUM_ACTIONS, device="cuda").repeat(2, 1)
+    return SignedPermutations(sources, torch.ones(2, NUM_ACTIONS, device="cuda"))
+
+
 VARIANTS: dict[str, tuple[str, dict[str, Any]]] = {
     "TruDi, captured": ("trudi", {"compile": "cudagraphs"}),
     "TruDi, adjoint, captured": (
@@ -40,8 +66,17 @@ VARIANTS: dict[str, tuple[str, dict[str, Any]]] = {
     "TruDi, fresh chains": ("trudi", {"kl_chains": "fresh", "num_kl_chains": 2, "compile": "off"}),
     "REPPO, captured": ("reppo", {"compile": "cudagraphs"}),
     "DIME, captured": ("dime", {"compile": "cudagraphs"}),
+    "TruDi, symmetry and RND, captured": (
+        "trudi",
+        {
+            "compile": "cudagraphs",
+            "symmetry_cfg": {"data_augmentation_func": mirrored, **dict.fromkeys(SYMMETRY_USES, True)},
+            "rnd_cfg": RND,
+        },
+    ),
+    "REPPO, images, captured": ("reppo", {"compile": "cudagraphs", "actor_encoder": CNN, "critic_encoder": CNN}),
     "PPO": ("ppo", {}),
-    "SPO": ("spo", {}),
+    "SPO": ("spo", {"rnd_cfg": RND}),
     "DPPO": ("dppo", {}),
     "FPO": ("fpo", {}),
 }
@@ -56,11 +91,13 @@ class FakeEnv(VecEnv):
         self.device = "cuda"
         self.episode_length_buf = torch.zeros(NUM_ENVS, dtype=torch.long, device="cuda")
         self.cfg: dict | object = {}
+        self.step_dt = 0.1
+        self.unwrapped: Any = self
         self.action_low, self.action_high = -torch.ones(NUM_ACTIONS), torch.ones(NUM_ACTIONS)
 
     def get_observations(self) -> TensorDict:
-        groups = {"policy": NUM_OBS, "critic": NUM_PRIVILEGED}
-        drawn = {name: torch.randn(NUM_ENVS, size, device="cuda") for name, size in groups.items()}
+        shapes = {"policy": (NUM_OBS,), "critic": (NUM_PRIVILEGED,), "camera": CAMERA}
+        drawn = {name: torch.randn(NUM_ENVS, *shape, device="cuda") for name, shape in shapes.items()}
         return TensorDict(drawn, batch_size=[NUM_ENVS], device="cuda")
 
     def step(self, actions: Tensor) -> tuple[TensorDict, Tensor, Tensor, dict[str, Any]]:
@@ -72,11 +109,15 @@ class FakeEnv(VecEnv):
 
 def runner_cfg(algo: str, settings: dict[str, Any]) -> dict[str, Any]:
     """Return a runner's configuration with small networks."""
+    groups = {"actor": ["policy"], "critic": ["critic"], "rnd_state": ["policy"]}
+    if "actor_encoder" in settings:
+        groups["actor"].append("camera")
+        groups["critic"].append("camera")
     shared = {
         "num_steps_per_env": NUM_STEPS,
         "save_interval": 50,
         "max_iterations": 1000,
-        "obs_groups": {"actor": ["policy"], "critic": ["critic"]},
+        "obs_groups": groups,
     }
     learning = {"num_learning_epochs": 2, "num_mini_batches": 2}
     if algo in SETTINGS:
@@ -92,6 +133,7 @@ def runner_cfg(algo: str, settings: dict[str, Any]) -> dict[str, Any]:
         "schedule": "fixed" if algo == "fpo" else "adaptive",
         **{"desired_kl": 0.01, "entropy_coef": 0.0, "learning_rate": 1e-3, "gamma": 0.99, "lam": 0.95},
         "clip_param": 0.2,
+        **settings,
     }
     actor = model | {"distribution_cfg": {"class_name": "GaussianDistribution", "init_std": 1.0}}
     return shared | {"actor": actor, "critic": dict(model), "algorithm": algorithm}
@@ -107,12 +149,15 @@ def dry_run(algo: str, settings: dict[str, Any]) -> dict[str, Any]:
         fake_cuda.patched(lambda: recorder.sync("synchronize")),
         uncompiled,
         recorder.patched(),
+        mock.patch.object(Augmentation, "signed_permutations", _mirrors),
+        mock.patch.object(Augmentation, "check_observations", lambda *_: []),
         fake,
         recorder,
         contextlib.redirect_stdout(io.StringIO()) as printed,
     ):
         env = FakeEnv()
         runner = OnPolicyRunner(env, runner_cfg(algo, settings), log_dir=None, device="cuda")
+        runner._episodes = EpisodeLog(SimpleNamespace(logger=_written_log(runner.logger)))
         _wrap(runner, recorder)
 
         def resume() -> None:
@@ -138,13 +183,18 @@ def _wrap(runner: OnPolicyRunner, recorder: Recorder) -> None:
     """Let the parts of an iteration be phases."""
     alg: Any = runner.alg
     parts = [(alg, name) for name in ("act", "process_env_step", "compute_returns", "update")]
-    parts += [(runner.env, "step"), (runner.logger, "process_env_step"), (runner.logger, "log")]
+    parts += [(runner.env, "step"), (runner, "_collect"), (runner.logger, "log")]
     if hasattr(alg, "learner"):
         parts += [(alg, name) for name in ("_update_statistics", "_decisions", "_update")]
     for owner, name in parts:
         if hasattr(owner, name):
-            label = name if owner is alg else f"{type(owner).__name__}.{name}"
+            label = name if owner in (alg, runner) else f"{type(owner).__name__}.{name}"
             setattr(owner, name, _in_phase(recorder, label, getattr(owner, name)))
+
+
+def _written_log(log: Any) -> Any:
+    """Return the sums of RSL-RL's logger with a log writer, which the dry run has not."""
+    return SimpleNamespace(**{**vars(log), "writer": object()})
 
 
 def _in_phase(recorder: Recorder, name: str, function: Callable[..., Any]) -> Callable[..., Any]:

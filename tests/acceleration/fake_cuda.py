@@ -67,6 +67,7 @@ struct CUDAHooks : CUDAHooksInterface {
   DeviceIndex exchangeDevice(DeviceIndex) const override { return 0; }
   DeviceIndex maybeExchangeDevice(DeviceIndex) const override { return 0; }
   void deviceSynchronize(DeviceIndex) const override {}
+  Generator getNewGenerator(DeviceIndex) const override { return at::detail::createCPUGenerator(); }
   const Generator& getDefaultGenerator(DeviceIndex) const override {
     static Generator generator = at::detail::createCPUGenerator();
     return generator;
@@ -143,6 +144,10 @@ class _Generator:
     def clone_state(self) -> None: ...
 
     def graphsafe_set_state(self, state: Any) -> None: ...
+
+    def get_state(self) -> None: ...
+
+    def set_state(self, state: Any) -> None: ...
 
 
 def _move_module(

@@ -101,6 +101,9 @@ class Recorder(TorchDispatchMode):
             self.sync("shape")
         if on_gpu and func in (aten.index.Tensor, aten.index_put_.default, aten.index_put.default):
             args = self._indexed(func, args)
+        if func is aten._fused_adam_.tensor_lr:
+            # has no form for fake tensors, as that with a number has
+            func, kwargs = aten._fused_adam_.default, {**kwargs, "lr": 0.0}
         if func in (aten._to_copy.default, aten.copy_.default):
             self._copied(func, args, kwargs)
         if func is aten._to_copy.default and not on_gpu and kwargs.get("device") is not None:

@@ -15,7 +15,14 @@ from tests.algorithms.builders import actor_critic, gaussian_actor_critic, learn
 from tests.algorithms.faulty_host import TASK, Faulty
 from tests.rsl_rl.helpers import runner_cfg
 from trudi_rsl.algorithms import TruDi
-from trudi_rsl.algorithms.nonfinite import NonFinite, UpdateGuard, filter_nonfinite, find_nonfinite, mask_nonfinite
+from trudi_rsl.algorithms.nonfinite import (
+    NonFinite,
+    UpdateGuard,
+    filter_nonfinite,
+    first_nonfinite,
+    mask_nonfinite,
+    nonfinite_numbers,
+)
 from trudi_rsl.algorithms.targets import compute_targets
 from trudi_rsl.checkpoints.file import read_checkpoint
 from trudi_rsl.checkpoints.rebuild import load_actor_critic
@@ -37,7 +44,7 @@ def drop_observations(buffer: RolloutBuffer, rows: slice | int, env: int = ENV) 
 
 def first_of(buffer: RolloutBuffer) -> NonFinite:
     """Return the rollout's first non-finite number, which exists."""
-    found = find_nonfinite(buffer)
+    found = first_nonfinite(nonfinite_numbers(buffer))
     assert found is not None
     return found
 
@@ -53,7 +60,7 @@ def targets(model: DiffusionActorCritic, buffer: RolloutBuffer) -> Tensor:
 def test_a_non_finite_reward_is_found_with_environment_and_step(bad: float) -> None:
     for row in range(4):
         buffer = rollout(actor_critic())
-        assert find_nonfinite(buffer) is None
+        assert not nonfinite_numbers(buffer).any()
         buffer.step = row
         none = torch.zeros(buffer.num_envs, dtype=torch.bool)
         rewards = torch.tensor([0.0, 0.0, 0.0, bad, 0.0])
@@ -92,7 +99,7 @@ def test_a_final_observation_counts_where_an_episode_ended() -> None:
     final[ENV] = float("nan")
     buffer.step = ROW
     buffer.add_final_obs(final, final)
-    assert find_nonfinite(buffer) is None
+    assert not nonfinite_numbers(buffer).any()
     buffer.truncated[ROW, ENV] = True
     assert first_of(buffer)[:3] == ("final observation", ENV, ROW)
     assert mask_nonfinite(buffer)

@@ -7,12 +7,23 @@ import pytest
 import torch
 
 from tests.algorithms.builders import actor_critic, gaussian_actor_critic
-from trudi_rsl.algorithms.trust_region import raise_if_replay_differs
+from trudi_rsl.algorithms.trust_region import replay_error, report_replay
+from trudi_rsl.policies.base import Policy
 from trudi_rsl.policies.diffusion import DiffusionPolicy
+from trudi_rsl.settings import Precision
 
 OBS = torch.linspace(-2.0, 2.0, 48).reshape(16, 3)
 BOUND = 1e-3
 """Bound of the trust region; smaller than in training, since one step of rounding changes little."""
+
+
+def check(policy: Policy, sample: Any, precision: Precision, bound: float) -> float:
+    """Return a policy's replay error, or raise as in training."""
+    error = replay_error(policy, OBS, sample, precision).item()
+    report_replay(error, precision, bound, verbose=False)
+    return error
+
+
 rounded = torch.autocast("cpu", torch.bfloat16, cache_enabled=False)
 
 
@@ -20,22 +31,22 @@ rounded = torch.autocast("cpu", torch.bfloat16, cache_enabled=False)
 def test_decisions_sampled_and_replayed_in_float32_pass_and_leave_the_policy_unchanged(build: Any) -> None:
     model = build()
     before = {name: value.clone() for name, value in model.state_dict().items()}
-    raise_if_replay_differs(model.actor, OBS, model.decide, "fp32", BOUND)
+    check(model.actor, model.decide, "fp32", BOUND)
     torch.testing.assert_close(dict(model.state_dict()), before, rtol=0, atol=0)
 
 
 def test_chains_of_another_precision_than_their_replay_are_refused() -> None:
     policy = DiffusionPolicy(num_obs=3, num_actions=6, hidden_dims=[256, 256])
     with pytest.raises(RuntimeError, match=r"changes the policy by .* nats .*set_float32_matmul_precision"):
-        raise_if_replay_differs(policy, OBS, rounded(policy.decide), "fp32", BOUND)
+        check(policy, rounded(policy.decide), "fp32", BOUND)
     with pytest.raises(RuntimeError, match=r"changes the policy by .* nats .*=bf16.* Use fp32"):
-        raise_if_replay_differs(policy, OBS, policy.decide, "bf16", BOUND)
+        check(policy, policy.decide, "bf16", BOUND)
     # the policy's own last layer, near zero before the first update, would have let it pass
     assert policy.score_network.output_layer.weight.abs().max() < 1e-6
 
     gaussian = gaussian_actor_critic()
     with pytest.raises(RuntimeError, match=r"changes the policy by .* nats"):
-        raise_if_replay_differs(gaussian.actor, OBS, rounded(gaussian.decide), "fp32", BOUND)
+        check(gaussian.actor, rounded(gaussian.decide), "fp32", BOUND)
 
 
 def test_a_policy_that_is_not_finite_is_refused() -> None:
@@ -43,13 +54,13 @@ def test_a_policy_that_is_not_finite_is_refused() -> None:
     with torch.no_grad():
         model.actor.raw_friction.fill_(torch.nan)
     with pytest.raises(RuntimeError, match="changes the policy by nan"):
-        raise_if_replay_differs(model.actor, OBS, model.decide, "fp32", BOUND)
+        check(model.actor, model.decide, "fp32", BOUND)
 
 
 def test_rounding_counts_relative_to_the_bound_and_is_returned() -> None:
     model = actor_critic()
-    measured = raise_if_replay_differs(model.actor, OBS, rounded(model.decide), "fp32", 1e3)
+    measured = check(model.actor, rounded(model.decide), "fp32", 1e3)
     assert measured > 1e-7, "bfloat16 rounds"
-    raise_if_replay_differs(model.actor, OBS, rounded(model.decide), "fp32", 101.0 * measured)
+    check(model.actor, rounded(model.decide), "fp32", 101.0 * measured)
     with pytest.raises(RuntimeError, match=r"1% of algorithm\.kl_bound"):
-        raise_if_replay_differs(model.actor, OBS, rounded(model.decide), "fp32", 99.0 * measured)
+        check(model.actor, rounded(model.decide), "fp32", 99.0 * measured)

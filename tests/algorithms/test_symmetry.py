@@ -268,8 +268,11 @@ def test_what_is_learned_from_are_the_images_of_the_simulators_own_observations(
     # where an episode ended, the next pair is that of its last observation
     ends = ended.nonzero(as_tuple=True)
     actions = torch.rand(len(ends[0]), 2)
-    trudi.symmetry.compute_features(storage, ends, actions)
-    features = trudi.symmetry.images(BatchRows(4 * ends[0] + ends[1], None)).next_features
+    rows = 4 * ends[0] + ends[1]
+    trudi.symmetry.compute_final_features(rows, torch.ones_like(rows, dtype=torch.bool), actions)
+    features = trudi.symmetry.images(BatchRows(rows, None)).next_features
+    trudi.symmetry.compute_final_features(rows, torch.zeros_like(rows, dtype=torch.bool), -actions)
+    torch.testing.assert_close(trudi.symmetry.images(BatchRows(rows, None)).next_features, features, rtol=0, atol=0)
     final = [torch.cat([of_obs(last[t]["policy"][e]), last[t]["privileged"][e]]) for t, e in zip(*ends, strict=True)]
     pairs = model.critic_obs.normalize(torch.stack(final)), actions.flip(-1)
     torch.testing.assert_close(features, model.critic.value_and_features(*pairs)[1])

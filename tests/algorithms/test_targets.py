@@ -1,28 +1,31 @@
 # SPDX-License-Identifier: BSD-3-Clause
 """Soft TD(lambda) targets of stored rollouts with a real actor-critic."""
 
+from typing import Any
+
 import pytest
 import torch
 from hypothesis import given
 from hypothesis import strategies as st
 from torch import Tensor
 
-from tests.algorithms.builders import actor_critic, rollout
-from trudi_rsl.algorithms.targets import compute_targets
-from trudi_rsl.policies import DiffusionActorCritic
+from tests.algorithms.builders import actor_critic, gaussian_actor_critic, rollout
+from trudi_rsl.algorithms import targets
+from trudi_rsl.algorithms.targets import compute_targets, final_rows
+from trudi_rsl.policies import ActorCritic, DiffusionActorCritic
 from trudi_rsl.storage import RolloutBuffer
 
 GAMMA, LAM, ALPHA = 0.9, 0.7, torch.tensor(0.2)
 RESET_ROW, ENV = 1, 2
 
 
-def compute(model: DiffusionActorCritic, buffer: RolloutBuffer, gamma: float = GAMMA, lam: float = LAM) -> Tensor:
+def compute(model: ActorCritic[Any], buffer: RolloutBuffer, gamma: float = GAMMA, lam: float = LAM) -> Tensor:
     torch.manual_seed(11)
     compute_targets(model, buffer, ALPHA, gamma, lam)
     return buffer.targets.clone()
 
 
-def ended(model: DiffusionActorCritic, kind: str, final: bool) -> RolloutBuffer:
+def ended(model: ActorCritic[Any], kind: str, final: bool) -> RolloutBuffer:
     """Return a rollout in which one environment's episode ended in one row, with or without final observations."""
     buffer = rollout(model)
     getattr(buffer, kind)[RESET_ROW, ENV] = True
@@ -129,3 +132,37 @@ def test_the_next_episode_never_influences_rows_before_the_reset(seed: int, kind
     assert not torch.equal(after[RESET_ROW + 1 :, ENV], before[RESET_ROW + 1 :, ENV])
     others = torch.arange(buffer.num_envs) != ENV
     torch.testing.assert_close(after[:, others], before[:, others], rtol=0, atol=0)
+
+
+def test_on_a_gpu_a_fixed_number_of_final_observations_is_evaluated_truncations_first() -> None:
+    needed = torch.rand(16, 3, generator=torch.Generator().manual_seed(0)) < 0.3
+    truncated = needed & (torch.arange(3) == 1)
+    wanted = set(needed.flatten().nonzero().flatten().tolist())
+    (exactly,) = final_rows(needed, truncated)
+    assert exactly.tolist() == sorted(wanted)
+    # as many parts of 3 rows, whatever is needed
+    assert [len(part) for part in final_rows(needed, truncated, 2)] == [3] * 8
+    assert wanted <= set(torch.cat(list(final_rows(needed, truncated, 2))).tolist())
+    few = torch.cat(list(final_rows(needed, truncated, 8)))
+    assert len(few) == 6 < len(wanted)
+    assert set(truncated.flatten().nonzero().flatten().tolist()) <= set(few.tolist())
+
+
+def test_the_fixed_number_gives_the_same_targets_and_rows_beyond_it_count_as_unknown(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    model = gaussian_actor_critic()
+    buffer = ended(model, "truncated", final=True)
+    # a policy without noise, since other numbers of rows draw other numbers
+    monkeypatch.setattr(model.actor, "draw_noise", lambda n: torch.zeros(model.actor.num_draws, n, model.num_actions))
+    exact, features = compute(model, buffer), buffer.next_features.clone()
+    monkeypatch.setattr(targets, "final_rows", lambda needed, truncated: final_rows(needed, truncated, 8))
+    torch.testing.assert_close(compute(model, buffer), exact)
+    torch.testing.assert_close(buffer.next_features, features)
+    assert buffer.target_valid.all()
+    other = torch.tensor([0])
+    monkeypatch.setattr(targets, "final_rows", lambda needed, truncated: [other])
+    compute(model, buffer)
+    assert (
+        (~buffer.target_valid).nonzero().tolist() == (~buffer.features_valid).nonzero().tolist() == [[RESET_ROW, ENV]]
+    )

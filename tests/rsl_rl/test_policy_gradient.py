@@ -14,7 +14,8 @@ from torch.multiprocessing.spawn import spawn
 
 from tests.rsl_rl.helpers import runner_cfg as trudi_cfg
 from tests.rsl_rl.small_policies import RandomTask, built, collect, observations, runner_cfg, state
-from trudi_rsl.algorithms.policy_gradient import DPPO, FPO, SPO, PolicyGradient, clipped_surrogate, penalised_surrogate
+from trudi_rsl.algorithms.objectives import clipped_surrogate, penalised_surrogate
+from trudi_rsl.algorithms.policy_gradient import DPPO, FPO, SPO, PolicyGradient
 from trudi_rsl.checkpoints.rebuild import rebuild_policy
 from trudi_rsl.errors import CheckpointError, ConfigError, NonFiniteError
 from trudi_rsl.health.checkup import describe_skipped_update

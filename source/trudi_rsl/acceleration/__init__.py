@@ -2,6 +2,7 @@
 """Compiling and capturing pure functions of tensors, with a fallback when it fails."""
 
 from trudi_rsl.acceleration.accelerator import Accelerator, Gradient
+from trudi_rsl.acceleration.cuda_graph import default_generator
 from trudi_rsl.acceleration.precision import (
     describe_precision,
     network_precision,
@@ -12,6 +13,7 @@ from trudi_rsl.acceleration.precision import (
 __all__ = [
     "Accelerator",
     "Gradient",
+    "default_generator",
     "describe_precision",
     "network_precision",
     "resolve_precision",

@@ -53,6 +53,14 @@ class Outputs(NamedTuple):
         return tree_unflatten(copied, self.structure)
 
 
+def default_generator(device: torch.device | str) -> torch.Generator:
+    """Return the generator from which functions on a device draw by default."""
+    device = torch.device(device)
+    if device.type == "cpu":
+        return torch.default_generator
+    return torch.cuda.default_generators[torch.cuda.current_device() if device.index is None else device.index]
+
+
 def _copy(x: Any) -> Any:
     return x.clone() if isinstance(x, Tensor) else x
 
@@ -154,8 +162,7 @@ class CapturedFunction:
 
     def _capture(self, args: tuple[Any, ...]) -> bool:
         """Capture the function without executing it, and return whether that was possible."""
-        index = torch.cuda.current_device() if self._device.index is None else self._device.index
-        generator = torch.cuda.default_generators[index]
+        generator = default_generator(self._device)
         generator_state = generator.clone_state()
         # memory that is not in use goes back to CUDA, since a graph has a pool of its own
         gc.collect()

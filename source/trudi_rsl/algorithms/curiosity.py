@@ -21,6 +21,7 @@ from trudi_rsl.algorithms.nonfinite import filter_nonfinite
 from trudi_rsl.distributed import all_reduce_mean
 from trudi_rsl.environments.description import control_period
 from trudi_rsl.errors import CheckpointError, setting
+from trudi_rsl.policies.normalization import replace_rnd_normalizers
 from trudi_rsl.rsl_rl_compat.extensions import build_rnd, rnd_loss
 from trudi_rsl.rsl_rl_compat.version import NORMALIZES_IN_UPDATE
 
@@ -44,6 +45,7 @@ class Curiosity:
 
     def __init__(self, rnd: Any, optimizer: torch.optim.Optimizer, obs: TensorDict, num_steps: int) -> None:
         self.rnd, self.optimizer, self.num_steps = rnd, optimizer, num_steps
+        replace_rnd_normalizers(rnd)
         self.groups: list[str] = rnd.obs_groups["rnd_state"]
         # allocated here, because tensors made under the runner's inference mode could not be learned from
         rows = {name: torch.zeros(num_steps * len(obs), obs[name].shape[-1], device=rnd.device) for name in self.groups}
@@ -67,13 +69,16 @@ class Curiosity:
                 self.rnd.update_normalization(states)
             return self.rnd.get_intrinsic_reward(states).masked_fill(~finite, 0.0)
 
-    def learn(self, rows: Tensor) -> Tensor:
-        """Let the predictor learn from rows ``[B]`` of the rollout, and return its loss, a scalar without gradient."""
+    def learn(self, rows: Tensor, veto: Tensor) -> Tensor:
+        """Let the predictor learn from rows ``[B]`` of the rollout, and return its loss, a scalar without gradient.
+
+        Its gradient counts as 0 where it is not finite, and with a ``veto``, bool scalar.
+        """
         loss = rnd_loss(self.rnd, self.states[rows])
         parameters = list(self.rnd.predictor.parameters())
         gradient = torch.autograd.grad(loss, parameters)
         flat = all_reduce_mean(torch.cat([part.flatten() for part in gradient]))
-        flat = flat.where(torch.isfinite(flat).all(), 0.0)
+        flat = flat.where(torch.isfinite(flat).all() & ~veto, 0.0)
         for parameter, part in zip(parameters, flat.split([p.numel() for p in parameters]), strict=True):
             parameter.grad = part.view_as(parameter)
         self.optimizer.step()

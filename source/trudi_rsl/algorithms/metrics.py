@@ -3,7 +3,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 import torch
 from torch import Tensor
@@ -51,8 +51,19 @@ def reduce_minibatches(minibatches: Sequence[dict[str, Tensor]]) -> dict[str, Te
     return {name: values.max() if name in MAX_METRICS else values.mean() for name, values in stacked.items()}
 
 
-def reduce_metrics(metrics: dict[str, Tensor]) -> dict[str, float]:
-    """Return each scalar's mean or maximum over all ranks (:data:`MAX_METRICS`), with one GPU sync."""
+def read_metrics(metrics: Mapping[str, Tensor], own: Mapping[str, Tensor]) -> tuple[dict[str, float], dict[str, float]]:
+    """Return scalars as numbers, by the one GPU sync of an iteration.
+
+    ``metrics`` are reduced to their mean or maximum over all ranks (:data:`MAX_METRICS`), ``own`` are this rank's.
+    """
     ranks = all_gather(torch.stack([value.float() for value in metrics.values()]))
-    means, maxima = torch.stack([ranks.mean(0), ranks.amax(0)]).tolist()
-    return {name: (maxima if name in MAX_METRICS else means)[i] for i, name in enumerate(metrics)}
+    own_values = torch.stack([value.float() for value in own.values()])
+    numbers, size = torch.cat([ranks.mean(0), ranks.amax(0), own_values]).tolist(), len(metrics)
+    means, maxima = numbers[:size], numbers[size : 2 * size]
+    reduced = {name: (maxima if name in MAX_METRICS else means)[i] for i, name in enumerate(metrics)}
+    return reduced, dict(zip(own, numbers[2 * size :], strict=True))
+
+
+def mean_metrics(logged: Sequence[Mapping[str, Tensor]]) -> Tensor:
+    """Return the mean of each metric over the minibatches."""
+    return torch.stack([torch.stack(list(values.values())) for values in logged]).mean(0)

@@ -1,15 +1,16 @@
 # SPDX-License-Identifier: BSD-3-Clause
 """Filtering NaN and infinity out of training.
 
-The rule of where: values are filtered where they enter the storage, and each iteration checks once before it learns and
-once after.
+The rule of where: values are filtered where they enter the storage, and the host reads once per iteration what was
+found.
 
 1. ``TruDi.act`` and ``TruDi.process_env_step`` call :func:`filter_nonfinite` on observations and rewards and store the
    masks of finite rows. (The normaliser excludes non-finite rows from its statistics by itself.)
-2. ``TruDi.compute_returns`` calls :meth:`UpdateGuard.filter_rollout` before any target is computed.
-3. ``TruDi.update`` calls :meth:`UpdateGuard.check_updates` after the last minibatch. In between, steps with a
-   non-finite gradient are skipped on the device (``Learner.skips``). PPO's relatives check each minibatch themselves
-   and call :meth:`UpdateGuard.record_skip`.
+2. ``TruDi.compute_returns`` calls :meth:`UpdateGuard.filter_rollout` before any target is computed. All steps after a
+   rollout that must not be learned from, or after a non-finite gradient, are skipped on the device
+   (``Learner.skips``), so that nothing is read on the host.
+3. ``TruDi.update`` reads what was found after the last minibatch, and calls :meth:`UpdateGuard.check_rollout` and
+   :meth:`UpdateGuard.check_updates`. PPO's relatives call :meth:`UpdateGuard.record_skip`.
 """
 
 from __future__ import annotations
@@ -25,7 +26,7 @@ from rsl_rl.env import VecEnv
 from torch import Tensor
 
 from trudi_rsl.checkpoints.file import write_checkpoint
-from trudi_rsl.environments.progress import reset_envs
+from trudi_rsl.environments.progress import partial_reset
 from trudi_rsl.errors import NonFiniteError, setting
 from trudi_rsl.storage import RolloutBuffer
 
@@ -76,27 +77,31 @@ class NonFinite(NamedTuple):
         )
 
 
-def find_nonfinite(storage: RolloutBuffer) -> NonFinite | None:
-    """Return the first non-finite number of a rollout, None if there is none; the latter takes one GPU sync.
+def nonfinite_numbers(storage: RolloutBuffer) -> Tensor:
+    """Return where a full rollout has non-finite numbers, bool ``[4 T + 2, E]`` in order of time.
 
-    An action counts only where its observation was finite, since it is then the policy's fault.
+    Row ``4 t + i`` is :data:`QUANTITIES` ``[i]`` of step ``t``; the last two are the observation after the rollout and
+    the action there. An action counts only where its observation was finite, since it is then the policy's fault.
     """
     steps = storage.num_steps
     actions = ~storage.seen | (torch.isfinite(storage.actions).all(-1) & torch.isfinite(storage.log_probs))
     ended = (storage.terminated | storage.truncated) & storage.has_final
     final = ~ended | _finite_final_obs(storage)
-    # in order of time: the observations of step t, the policy's action, the reward, the final observation
     by_time = torch.stack([storage.seen[:steps], actions[:steps], storage.rewarded, final], dim=1).flatten(0, 1)
-    bad = ~torch.cat([by_time, storage.seen[steps:], actions[steps:]])
-    if not bad.any():
+    return ~torch.cat([by_time, storage.seen[steps:], actions[steps:]])
+
+
+def first_nonfinite(numbers: Tensor) -> NonFinite | None:
+    """Return the first of :func:`nonfinite_numbers`, None if there is none; reads them on the host."""
+    if not numbers.any():
         return None
-    row, env = (int(i) for i in bad.nonzero()[0])
-    affected, lost = bad.any(0).nonzero().flatten(), (~storage.seen[steps]).nonzero().flatten()
+    row, env = (int(i) for i in numbers.nonzero()[0])
+    affected, lost = numbers.any(0).nonzero().flatten(), numbers[-2].nonzero().flatten()
     return NonFinite(QUANTITIES[row % 4], env, row // 4, affected, lost)
 
 
-def mask_nonfinite(storage: RolloutBuffer) -> bool:
-    """Exclude non-finite transitions from learning, and return whether at least :data:`MIN_SHARE` of them is left.
+def mask_nonfinite(storage: RolloutBuffer) -> Tensor:
+    """Exclude non-finite transitions from learning; return whether :data:`MIN_SHARE` of them is left, bool scalar.
 
     Call it before targets are computed. A row with a non-finite observation is not drawn for minibatches; finite rows
     are drawn twice instead. A row with a non-finite reward or successor has no target, and the rows before it bootstrap
@@ -108,11 +113,11 @@ def mask_nonfinite(storage: RolloutBuffer) -> bool:
     storage.terminated &= ~cut
     storage.truncated |= cut
     storage.has_final &= ~cut
-    rows = storage.seen[:-1].flatten().nonzero().flatten()
-    if cut.float().mean() > 1.0 - MIN_SHARE:
-        return False
-    storage.rows = rows.repeat(-(-cut.numel() // len(rows)))[: cut.numel()]
-    return True
+    seen = storage.seen[:-1].flatten()
+    finite_first = torch.argsort(~seen, stable=True)
+    repeated = torch.arange(len(seen), device=seen.device) % seen.sum().clamp(min=1)
+    storage.rows = finite_first[repeated]
+    return cut.float().mean() <= 1.0 - MIN_SHARE
 
 
 def _finite_final_obs(storage: RolloutBuffer) -> Tensor:
@@ -122,6 +127,19 @@ def _finite_final_obs(storage: RolloutBuffer) -> Tensor:
     vectors = torch.isfinite(storage.final_actor_obs).all(-1) & torch.isfinite(storage.final_critic_obs).all(-1)
     images = [torch.isfinite(x).flatten(2).all(-1) for x in storage.final_images.values() if x.is_floating_point()]
     return torch.stack([vectors, *images]).all(0) if images else vectors
+
+
+class RolloutFaults(NamedTuple):
+    """What is non-finite in a rollout; tensors on the device."""
+
+    numbers: Tensor
+    """:func:`nonfinite_numbers`."""
+    num_envs: Tensor
+    """Number of affected environments, scalar."""
+    enough: Tensor
+    """Whether enough transitions are left to learn from, bool scalar."""
+    veto: Tensor
+    """Whether nothing may be learned from the rollout, bool scalar."""
 
 
 Content = Callable[[], Mapping[str, Any]]
@@ -142,51 +160,70 @@ class UpdateGuard:
         self._files = 0
         self._warned = False
 
-    def filter_rollout(self, storage: RolloutBuffer, env: VecEnv | None, content: Content) -> tuple[bool, int]:
-        """Exclude non-finite transitions of a full rollout, and reset environments that are non-finite at its end.
+    def filter_rollout(self, storage: RolloutBuffer, env: VecEnv | None) -> RolloutFaults:
+        """Exclude non-finite transitions of a full rollout from learning, without a GPU sync.
 
-        Call it before targets are computed. Returns whether enough is left to learn from, and the number of affected
-        environments; ``content`` is called if it is not enough.
+        Call it before targets are computed, and :meth:`check_rollout` after the update.
+        """
+        numbers = nonfinite_numbers(storage)
+        enough = mask_nonfinite(storage)
+        rows = torch.arange(len(numbers), device=numbers.device)
+        first = torch.where(numbers.any(1), rows, len(rows)).min()
+        is_action = (first < len(rows)) & (first % len(QUANTITIES) == QUANTITIES.index("action"))
+        is_lost = numbers[-2].any() & (partial_reset(env) is None)
+        return RolloutFaults(numbers, numbers.any(0).sum(), enough, ~enough | is_action | is_lost)
+
+    def check_rollout(
+        self, faults: RolloutFaults, enough: bool, storage: RolloutBuffer, env: VecEnv | None, content: Content
+    ) -> None:
+        """Report a rollout with ``faults.num_envs > 0``, and reset environments that are non-finite at its end.
+
+        ``enough`` is the value of ``faults.enough``; ``content`` is called if it is False.
 
         Raises:
             NonFiniteError: If the policy's own actions are not finite, the host cannot reset single environments, or
                 too many updates in a row were skipped.
         """
-        found = find_nonfinite(storage)
-        if found is None:
-            return True, 0
+        found = first_nonfinite(faults.numbers)
+        assert found is not None
         if found.quantity == "action":
             raise NonFiniteError(
                 f"The policy returned a non-finite action in environment {found.env} at step {found.step} of this "
                 f"rollout, for finite observations: its weights are damaged. {lower_learning_rate()}"
             )
-        if len(found.lost) and not reset_envs(env, found.lost):
-            raise NonFiniteError(
-                f"{found} Nothing was learned from the rollout, and the simulator cannot reset single environments. "
-                f"{INSPECT_TASK}"
-            )
-        if mask_nonfinite(storage):
-            if not self._warned:
-                self._warned = True
-                counted = "nonfinite_envs in the log counts the environments from now on"
-                logger.warning("%s Training continues without those transitions; %s.", found, counted)
-            return True, len(found.envs)
-        self.record_skip(str(found), INSPECT_TASK, {"rollout": _rows_of_envs(storage, found.envs)}, content)
-        return False, len(found.envs)
+        if len(found.lost):
+            reset = partial_reset(env)
+            if reset is None:
+                raise NonFiniteError(
+                    f"{found} Nothing was learned from the rollout, and the simulator cannot reset single "
+                    f"environments. {INSPECT_TASK}"
+                )
+            reset(found.lost)
+        if not enough:
+            self.record_skip(str(found), INSPECT_TASK, {"rollout": _rows_of_envs(storage, found.envs)}, content)
+        elif not self._warned:
+            self._warned = True
+            counted = "nonfinite_envs in the log counts the environments from now on"
+            logger.warning("%s Training continues without those transitions; %s.", found, counted)
 
     def check_updates(
-        self, metrics: Sequence[Mapping[str, Tensor]], weights: Tensor, batch: Callable[[int], Any], content: Content
+        self,
+        skipped: bool,
+        weights: float,
+        metrics: Sequence[Mapping[str, Tensor]],
+        batch: Callable[[int], Any],
+        content: Content,
     ) -> None:
-        """Check the minibatches of an iteration; takes one GPU sync if all of them were learned from.
+        """Check the minibatches of an iteration.
 
-        ``metrics`` are those that ``Learner.update`` returned, ``weights`` is the norm of all parameters after the last
-        update, scalar. For a skipped update, ``batch`` returns a minibatch by its index, ``content`` the checkpoint.
+        ``skipped`` is whether any was skipped, ``weights`` the norm of all parameters after the last update,
+        ``metrics`` are those that ``Learner.update`` returned. For a skipped update, ``batch`` returns a minibatch by
+        its index, ``content`` the checkpoint.
 
         Raises:
             NonFiniteError: If parameters are not finite, or too many updates in a row were skipped.
         """
-        skipped, norm = torch.stack([metrics[-1]["skipped_updates"], weights]).tolist()
-        if not math.isfinite(norm):
+        if not math.isfinite(weights):
             raise NonFiniteError(f"An update made the weights non-finite. {lower_learning_rate()}")
         if not skipped:
             self.in_a_row = 0

@@ -266,3 +266,25 @@ def temperature_loss(log_alpha: Tensor, entropy: Tensor, entropy_target: float) 
 def multiplier_loss(log_lambda: Tensor, path_kl: Tensor, kl_bound: float) -> Tensor:
     """Return ``-lambda (c - eps)`` of the batch's mean path KL ``c``, also its own derivative by ``log_lambda``."""
     return -log_lambda.exp() * (path_kl - kl_bound)
+
+
+# -- PPO and SPO ------------------------------------------------------------------------------------------------------
+
+
+def clipped_surrogate(ratio: Tensor, advantages: Tensor, clip: float) -> Tensor:
+    """Return PPO's loss ``max(-A r, -A clip(r, 1 - eps, 1 + eps))``, of any shape (arXiv 1707.06347, Eq. 7)."""
+    return torch.max(-advantages * ratio, -advantages * ratio.clamp(1.0 - clip, 1.0 + clip))
+
+
+def penalised_surrogate(ratio: Tensor, advantages: Tensor, clip: float) -> Tensor:
+    """Return SPO's loss ``-(r A - |A| / (2 eps) (r - 1)^2)``, least at ``r = 1 + eps sign(A)`` (arXiv 2401.16025)."""
+    return advantages.abs() / (2.0 * clip) * (ratio - 1.0).square() - ratio * advantages
+
+
+def value_loss(values: Tensor, old_values: Tensor, returns: Tensor, clip: float | None) -> Tensor:
+    """Return RSL-RL's mean squared error of the values ``[B, 1]``, with their change clipped to ``clip`` if given."""
+    errors = (values - returns).square()
+    if clip is not None:
+        near = old_values + (values - old_values).clamp(-clip, clip)
+        errors = torch.max(errors, (near - returns).square())
+    return errors.mean()

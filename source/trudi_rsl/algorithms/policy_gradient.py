@@ -6,6 +6,7 @@ from __future__ import annotations
 import copy
 import functools
 import inspect
+import itertools
 import warnings
 from collections.abc import Mapping, Sequence
 from typing import Any, ClassVar, Self, cast
@@ -17,8 +18,12 @@ from rsl_rl.storage import RolloutStorage
 from tensordict import TensorDict
 from torch import Tensor, nn
 
+from trudi_rsl.acceleration import default_generator
 from trudi_rsl.algorithms.curiosity import PROGRESS, rnd_progress, set_rnd_progress
+from trudi_rsl.algorithms.metrics import mean_metrics
 from trudi_rsl.algorithms.nonfinite import UpdateGuard, lower_learning_rate
+from trudi_rsl.algorithms.objectives import clipped_surrogate, penalised_surrogate, value_loss
+from trudi_rsl.algorithms.skipping_steps import SkippingSteps, plain_state
 from trudi_rsl.checkpoints.format import (
     SECTION,
     PolicySpec,
@@ -35,40 +40,19 @@ from trudi_rsl.environments.episode_ends import episode_ends
 from trudi_rsl.errors import ConfigError, nearest
 from trudi_rsl.extensions import checked_rnd
 from trudi_rsl.policies import DenoisingModel, FlowModel, GenerativeModel
+from trudi_rsl.policies.normalization import replace_normalizer, replace_rnd_normalizers
 from trudi_rsl.rsl_rl_compat.extensions import rnd_loss
 from trudi_rsl.rsl_rl_compat.models import resolve_callable
 from trudi_rsl.rsl_rl_compat.version import INSTALLED, NORMALIZES_IN_UPDATE, PPO_MODELS
 from trudi_rsl.settings import DPPOCfg, LearnerCfg
-
-MIN_LEARNING_RATE, MAX_LEARNING_RATE = 1e-5, 1e-2
-"""Limits of the adaptive learning rate, RSL-RL's."""
-
-
-def clipped_surrogate(ratio: Tensor, advantages: Tensor, clip: float) -> Tensor:
-    """Return PPO's loss ``max(-A r, -A clip(r, 1 - eps, 1 + eps))``, of any shape (arXiv 1707.06347, Eq. 7)."""
-    return torch.max(-advantages * ratio, -advantages * ratio.clamp(1.0 - clip, 1.0 + clip))
-
-
-def penalised_surrogate(ratio: Tensor, advantages: Tensor, clip: float) -> Tensor:
-    """Return SPO's loss ``-(r A - |A| / (2 eps) (r - 1)^2)``, least at ``r = 1 + eps sign(A)`` (arXiv 2401.16025)."""
-    return advantages.abs() / (2.0 * clip) * (ratio - 1.0).square() - ratio * advantages
-
-
-def value_loss(values: Tensor, old_values: Tensor, returns: Tensor, clip: float | None) -> Tensor:
-    """Return RSL-RL's mean squared error of the values ``[B, 1]``, with their change clipped to ``clip`` if given."""
-    errors = (values - returns).square()
-    if clip is not None:
-        near = old_values + (values - old_values).clamp(-clip, clip)
-        errors = torch.max(errors, (near - returns).square())
-    return errors.mean()
 
 
 class PolicyGradient(PPO):
     """RSL-RL's PPO, from which acting, storage, advantages, critic, normalisers and checkpoints are inherited.
 
     ``update`` is rewritten in parts; relatives override :meth:`log_ratios` and :meth:`surrogate`. With those of this
-    class and a Gaussian model it takes PPO's own steps, except those with a non-finite gradient. This check forces a
-    GPU sync in every minibatch, as RSL-RL's adaptive learning rate does.
+    class and a Gaussian model it takes PPO's own steps, except those with a non-finite gradient. Neither this check nor
+    the adaptive learning rate forces a GPU sync, see :class:`~trudi_rsl.algorithms.skipping_steps.SkippingSteps`.
 
     Random network distillation (RND) is RSL-RL's. Symmetry and recurrent models are not supported.
     """
@@ -81,7 +65,13 @@ class PolicyGradient(PPO):
     """The checkpoint's section, if the algorithm was built from a runner configuration."""
     env: VecEnv | None = None
     """The environment; its state is saved if it has a ``state_dict``."""
-    _failed: bool = False
+    veto: Tensor | None = None
+    """Whether nothing may be learned from the rollout, bool scalar; a runner may set it before :meth:`update`."""
+
+    @functools.cached_property
+    def _steps(self) -> SkippingSteps:
+        optimizers = [self.optimizer, *([self._rnd_optimizer] if self.rnd else [])]
+        return SkippingSteps(optimizers, fuses=torch.device(self.device).type == "cuda")
 
     @functools.cached_property
     def guard(self) -> UpdateGuard:
@@ -112,6 +102,10 @@ class PolicyGradient(PPO):
         algorithm = cast(Self, PPO.construct_algorithm(obs, env, cfg, device))
         if algorithm.actor.is_recurrent or algorithm.critic.is_recurrent:
             raise ConfigError(f"{cls.__name__} does not support recurrent models; use MLPModel, or PPO.")
+        for model in (algorithm.actor, algorithm.critic):
+            replace_normalizer(model, "obs_normalizer")
+        if algorithm.rnd:
+            replace_rnd_normalizers(algorithm.rnd)
         algorithm.env = env
         algorithm.spec = model_spec(cls.algo, algorithm.actor, actor, obs, cfg["obs_groups"], env)
         return algorithm
@@ -153,28 +147,47 @@ class PolicyGradient(PPO):
     def update(self) -> dict[str, float]:
         """Learn from the stored rollout and return the mean metrics.
 
-        All steps from the first non-finite gradient on are skipped; ``skipped_updates`` is 1 then.
+        All steps from the first non-finite gradient on are skipped; ``skipped_updates`` is 1 then. The metrics are read
+        by one GPU sync.
 
         Raises:
             NonFiniteError: If too many updates in a row were skipped.
         """
-        logged: list[dict[str, Tensor]] = []
-        for batch in self.storage.mini_batch_generator(self.num_mini_batches, self.num_learning_epochs):
+        self._steps.start(self.learning_rate, self.veto)
+        generator = default_generator(self.device)
+        drawn_from = generator.get_state()
+        minibatches = self.storage.mini_batch_generator(self.num_mini_batches, self.num_learning_epochs)
+        logged, skips = [], []
+        for batch in minibatches:
             logged.append(self._learn(batch))
-            if self._failed:
-                self._record_skip(batch, logged)
-                break
-        else:
-            self.guard.in_a_row = 0
+            skips.append(self._steps.skips.clone())
         if NORMALIZES_IN_UPDATE:
             seen = self.storage.observations.flatten(0, 1)
             self.actor.update_normalization(seen)
             self.critic.update_normalization(seen)
             if self.rnd:
                 self.rnd.update_normalization(seen)
+        means = mean_metrics(logged)
+        vetoed = torch.zeros_like(self._steps.skips) if self.veto is None else self.veto
+        rest = torch.stack([x.double() for x in (self._steps.rate, self._steps.skips, vetoed)])
+        *values, self.learning_rate, skipped, vetoed = torch.cat([means.double(), rest]).tolist()
+        if vetoed:
+            self.storage.clear()
+            return {"skipped_updates": 1.0}
+        if not skipped:
+            self.guard.in_a_row = 0
+        else:
+            first = next(i for i, skip in enumerate(skips) if skip.item())
+            logged = logged[: first + 1]
+            values = mean_metrics(logged).tolist()
+            now = generator.get_state()
+            generator.set_state(drawn_from)
+            again = self.storage.mini_batch_generator(self.num_mini_batches, self.num_learning_epochs)
+            batch = next(itertools.islice(again, first, None))
+            generator.set_state(now)
+            self._record_skip(batch, logged)
         self.storage.clear()
-        means = torch.stack([torch.stack(list(values.values())) for values in logged]).mean(0)
-        return dict(zip(logged[0], means.tolist(), strict=True)) | {"skipped_updates": float(self._failed)}
+        return dict(zip(logged[0], values, strict=True)) | {"skipped_updates": skipped}
 
     def _learn(self, batch: RolloutStorage.Batch) -> dict[str, Tensor]:
         """Take one step of the optimiser and return scalars without gradient."""
@@ -207,11 +220,7 @@ class PolicyGradient(PPO):
         if self.is_multi_gpu:
             self.reduce_parameters()
         norms = [nn.utils.clip_grad_norm_(m.parameters(), self.max_grad_norm) for m in (self.actor, self.critic)]
-        self._failed = not torch.stack(norms).isfinite().all().item()
-        if not self._failed:
-            self.optimizer.step()
-            if self.rnd:
-                self._rnd_optimizer.step()
+        self._steps.step(torch.stack(norms))
         losses["ratio_deviation"] = (ratio - 1.0).abs().mean()
         return {name: value.detach() for name, value in losses.items()}
 
@@ -225,16 +234,9 @@ class PolicyGradient(PPO):
 
     @torch.no_grad()
     def _adapt_learning_rate(self, batch: RolloutStorage.Batch) -> None:
-        """Lower the learning rate where the mean KL is above twice ``desired_kl``, raise it below half of that."""
         old = cast("tuple[Tensor, ...]", batch.old_distribution_params)
         kl = self.actor.get_kl_divergence(old, self.actor.output_distribution_params)
-        mean_kl = all_reduce_mean(kl.mean()).item()
-        if mean_kl > 2.0 * self.desired_kl:
-            self.learning_rate = max(MIN_LEARNING_RATE, self.learning_rate / 1.5)
-        elif 0.0 < mean_kl < 0.5 * self.desired_kl:
-            self.learning_rate = min(MAX_LEARNING_RATE, self.learning_rate * 1.5)
-        for group in self.optimizer.param_groups:
-            group["lr"] = self.learning_rate
+        self._steps.adapt(all_reduce_mean(kl.mean()), self.desired_kl)
 
     @property
     def _rnd_optimizer(self) -> torch.optim.Optimizer:
@@ -248,7 +250,9 @@ class PolicyGradient(PPO):
         between_rollouts = self.storage.step == 0
         state = resume_state(self.env if between_rollouts else None, self.device)
         progress = {PROGRESS: rnd_progress(self.rnd)} if self.rnd else {}
-        return {**super().save(), SECTION: self.spec, **progress, **state}
+        saved = super().save()
+        saved["optimizer_state_dict"] = plain_state(saved["optimizer_state_dict"], self.learning_rate)
+        return {**saved, SECTION: self.spec, **progress, **state}
 
     def load(self, loaded_dict: dict[str, Any], load_cfg: dict[str, bool] | None, strict: bool) -> bool:
         """Load a checkpoint; see RSL-RL's PPO. ``iteration`` also restores random generators and the simulator.
@@ -260,6 +264,7 @@ class PolicyGradient(PPO):
         check_algorithm(loaded_dict, self.algo)
         if self.spec is not None:
             check_task(loaded_dict[SECTION]["task"], self.spec["task"])
+        loaded_dict = self._steps.with_options(loaded_dict)
         takes_iteration = super().load(loaded_dict, load_cfg, strict)
         if load_cfg is None or load_cfg.get("optimizer"):
             self.learning_rate = self.optimizer.param_groups[0]["lr"]

@@ -154,16 +154,8 @@ class Symmetry:
     # -- targets ------------------------------------------------------------------------------------------------------
 
     @torch.no_grad()
-    def compute_features(
-        self, storage: RolloutBuffer, ended: tuple[Tensor, ...] | None, last_actions: Tensor | None
-    ) -> None:
-        """Compute the critic's features of the images of all next pairs.
-
-        Args:
-            storage: A full rollout.
-            ended: Steps and environments, each ``[R]``, whose next observation is an episode's last one; None for none.
-            last_actions: Unit actions there, ``[R, A]``.
-        """
+    def compute_features(self, storage: RolloutBuffer) -> None:
+        """Compute the critic's features of the images of a full rollout's next pairs."""
         if self._next_features is None:
             return
         critic, mirrors = self._model.critic, self.terms.mirrors
@@ -171,10 +163,22 @@ class Symmetry:
             actions = mirrors.mirror(storage.actions[t + 1])[storage.num_envs :]
             _, features = critic.value_and_features(self._critic_obs[:, t + 1].flatten(0, 1), actions)
             self._next_features[:, t] = self._by_image(features)
-        if ended is not None and last_actions is not None and self._final_obs is not None:
-            actions = self._by_image(mirrors.mirror(last_actions)[len(last_actions) :])
-            obs = self._model.critic_obs.normalize(self._final_obs[:, *ended])
-            _, self._next_features[:, *ended] = critic.value_and_features(obs, actions)
+
+    def compute_final_features(self, rows: Tensor, needed: Tensor, last_actions: Tensor) -> None:
+        """Compute the features in rows ``t E + e`` whose next observation is an episode's last one.
+
+        Args:
+            rows: Rows ``[R]``.
+            needed: Where that is so, bool ``[R]``; other rows are left as they are.
+            last_actions: Unit actions there, ``[R, A]``.
+        """
+        if self._next_features is None or self._final_obs is None:
+            return
+        actions = self._by_image(self.terms.mirrors.mirror(last_actions)[len(last_actions) :])
+        obs = self._model.critic_obs.normalize(self._final_obs.flatten(1, 2)[:, rows])
+        _, features = self._model.critic.value_and_features(obs, actions)
+        stored = self._next_features.flatten(1, 2)
+        stored[:, rows] = torch.where(needed[:, None], features, stored[:, rows])
 
     # -- learning -----------------------------------------------------------------------------------------------------
 

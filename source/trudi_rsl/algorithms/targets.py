@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 import torch
@@ -21,6 +22,9 @@ MARGIN = 0.2
 HL-Gauss biases values near the ends inwards, so waiting for clipped targets would be too late.
 """
 
+FINAL_SHARE = 8
+"""On a GPU, final observations of one in so many transitions at most are evaluated: counting would force a sync."""
+
 
 def initial_range(rewards: Tensor, gamma: float) -> tuple[Tensor, Tensor]:
     """Return a range that contains the return of earning the first rollout's extreme rewards forever.
@@ -29,10 +33,19 @@ def initial_range(rewards: Tensor, gamma: float) -> tuple[Tensor, Tensor]:
     The quantiles are those of all ranks' rewards ``[T, E]``.
     """
     rewards = all_gather(rewards).flatten()[: 2**24]
-    low, high = torch.quantile(rewards, torch.tensor([0.01, 0.99], dtype=rewards.dtype, device=rewards.device))
+    # made on the device, where a tensor of the two numbers would be uploaded
+    low, high = torch.quantile(rewards, torch.linspace(0.01, 0.99, 2, dtype=rewards.dtype, device=rewards.device))
     low, high = low.clamp(max=0.0) / (1.0 - gamma), high.clamp(min=0.0) / (1.0 - gamma)
     half = 0.5 * torch.maximum(-low, high).clamp(min=1.0)
     return torch.minimum(low, -half), torch.maximum(high, half)
+
+
+def choose_range(critic: QCritic, rewards: Tensor, gamma: float, veto: Tensor) -> None:
+    """Set a critic's range to the :func:`initial_range` of a rollout, unless there is a ``veto``, bool scalar."""
+    gauss = critic.hl_gauss
+    low, high = initial_range(rewards, gamma)
+    gauss.set_range(gauss.vmin.where(veto, low), gauss.vmax.where(veto, high))
+    critic.zero_code.data.copy_(gauss.encode(torch.zeros_like(gauss.vmin)))
 
 
 def widened_range(vmin: Tensor, vmax: Tensor, targets: Tensor, valid: Tensor) -> tuple[Tensor, Tensor]:
@@ -46,25 +59,10 @@ def widened_range(vmin: Tensor, vmax: Tensor, targets: Tensor, valid: Tensor) ->
     return (vmin - width).where(below > CROWDED_SHARE, vmin), (vmax + width).where(above > CROWDED_SHARE, vmax)
 
 
-def set_initial_range(critic: QCritic, rewards: Tensor, gamma: float) -> None:
-    """Set the critic's value range to :func:`initial_range` of the first rollout's rewards ``[T, E]``."""
-    hl_gauss = critic.hl_gauss
-    hl_gauss.set_range(*initial_range(rewards, gamma))
-    critic.zero_code.data.copy_(hl_gauss.encode(torch.zeros_like(hl_gauss.vmin)))
-
-
-def widen_to_targets(critic: QCritic, storage: RolloutBuffer) -> None:
-    """Widen the critic's value range to :func:`widened_range` of a rollout's targets."""
-    hl_gauss = critic.hl_gauss
-    widen(critic, *widened_range(hl_gauss.vmin, hl_gauss.vmax, storage.targets, storage.target_valid))
-
-
-def widen(critic: QCritic, low: Tensor, high: Tensor) -> None:
-    """Widen the critic's value range, unless ``[low, high]`` lies inside it."""
-    vmin, vmax = critic.hl_gauss.vmin, critic.hl_gauss.vmax
-    # widening to the same range would leave a rounding error
-    if (low < vmin) | (high > vmax):
-        critic.widen(torch.minimum(low, vmin), torch.maximum(high, vmax))
+def widen_to_targets(critic: QCritic, storage: RolloutBuffer, veto: Tensor) -> None:
+    """Widen a critic's range to the :func:`widened_range` of a rollout's targets, unless there is a ``veto``."""
+    gauss = critic.hl_gauss
+    critic.widen(*widened_range(gauss.vmin, gauss.vmax, storage.targets, storage.target_valid & ~veto))
 
 
 @torch.no_grad()
@@ -80,29 +78,23 @@ def compute_targets(
 
     The decision at the next observation is both the next action and the bootstrap action, so only final observations
     need additional decisions. A symmetry computes the features of its images.
+
+    On a GPU, final observations of at most one in :data:`FINAL_SHARE` transitions are evaluated, truncations first;
+    others count as unknown. Episodes would have to be shorter than that many steps on average.
     """
-    rows, last_actions = None, None
     next_values = torch.empty_like(storage.rewards)
     next_log_probs = storage.log_probs[1:].clone()
     # row by row: the critic's activations of a whole rollout would need much more memory than the rollout
     for t in range(storage.num_steps):
         latents = model.critic_obs.encode(storage.critic_obs[t + 1], storage.images_at(t + 1))
         next_values[t], storage.next_features[t] = model.critic.value_and_features(latents, storage.actions[t + 1])
-    ended = storage.terminated | storage.truncated
-    known = ~ended | storage.has_final
-    if storage.final_actor_obs is not None and storage.final_critic_obs is not None:
-        rows = (ended & storage.has_final).nonzero(as_tuple=True)
-        images = {name: values[rows] for name, values in storage.final_images.items()}
-        actor_obs = model.actor_obs.encode(model.actor_obs.normalize(storage.final_actor_obs[rows]), images)
-        critic_obs = actor_obs
-        if model.asymmetric:
-            critic_obs = model.critic_obs.encode(model.critic_obs.normalize(storage.final_critic_obs[rows]), images)
-        decision = model.decide(actor_obs)
-        last_actions = decision.action
-        next_values[rows], storage.next_features[rows] = model.critic.value_and_features(critic_obs, decision.action)
-        next_log_probs[rows] = decision.log_prob
     if symmetry is not None:
-        symmetry.compute_features(storage, rows, last_actions)
+        symmetry.compute_features(storage)
+    ended = storage.terminated | storage.truncated
+    known = ~ended
+    if storage.final_actor_obs is not None and storage.final_critic_obs is not None:
+        needed = ended & storage.has_final
+        known = known | _evaluate_final(model, storage, needed, next_values, next_log_probs, symmetry)
     # r~_t = r_t - gamma alpha b_t lp(s'), with b_t = 0 at a true termination
     soft_rewards = storage.rewards - gamma * alpha * next_log_probs.masked_fill(storage.terminated, 0.0)
     storage.features_valid.copy_(known)
@@ -110,3 +102,47 @@ def compute_targets(
     storage.targets.copy_(
         td_lambda_targets(soft_rewards, next_values, storage.terminated, storage.truncated, target_valid, gamma, lam)
     )
+
+
+def _evaluate_final(
+    model: ActorCritic[Any],
+    storage: RolloutBuffer,
+    needed: Tensor,
+    next_values: Tensor,
+    next_log_probs: Tensor,
+    symmetry: Symmetry | None,
+) -> Tensor:
+    """Evaluate the final observations where they are ``needed``, and return where that was done, bool ``[T, E]``."""
+    assert storage.final_actor_obs is not None and storage.final_critic_obs is not None
+    tensors = storage.final_actor_obs, storage.final_critic_obs, next_values, storage.next_features, next_log_probs
+    final_obs, final_critic_obs, values, features, log_probs = (x.flatten(0, 1) for x in tensors)
+    is_needed, done = needed.flatten(), torch.zeros_like(needed).flatten()
+    for rows in final_rows(needed, storage.truncated):
+        images = {name: values.flatten(0, 1)[rows] for name, values in storage.final_images.items()}
+        actor_obs = critic_obs = model.actor_obs.encode(model.actor_obs.normalize(final_obs[rows]), images)
+        if model.asymmetric:
+            critic_obs = model.critic_obs.encode(model.critic_obs.normalize(final_critic_obs[rows]), images)
+        decision = model.decide(actor_obs)
+        if symmetry is not None:
+            symmetry.compute_final_features(rows, is_needed[rows], decision.action)
+        found = (*model.critic.value_and_features(critic_obs, decision.action), decision.log_prob)
+        for target, new in zip((values, features, log_probs), found, strict=True):
+            kept = is_needed[rows].view(-1, *[1] * (new.ndim - 1))
+            target[rows] = torch.where(kept, new, target[rows])
+        done.index_fill_(0, rows, True)
+    return needed & done.view_as(needed)
+
+
+def final_rows(needed: Tensor, truncated: Tensor, share: int | None = None) -> Sequence[Tensor]:
+    """Return rows ``t E + e`` of a rollout that contain the ``needed`` ones, bool ``[T, E]``, in parts.
+
+    Without a ``share``, which is the default on CPUs, exactly these; otherwise ``max(T / share, 2)`` parts of ``E``
+    rows, the ``truncated`` ones first.
+    """
+    if share is None and needed.device.type == "cpu":
+        return [needed.flatten().nonzero().flatten()]
+    num_steps, num_envs = needed.shape
+    urgency = needed.int() + (needed & truncated).int()
+    order = torch.argsort(urgency.flatten(), descending=True, stable=True)
+    num_parts = min(num_steps, max(num_steps // (share or FINAL_SHARE), 2))
+    return order[: num_parts * num_envs].split(num_envs)

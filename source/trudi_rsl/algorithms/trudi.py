@@ -17,16 +17,16 @@ from trudi_rsl.acceleration import (
     Accelerator,
     describe_precision,
     network_precision,
-    resolve_precision,
 )
 from trudi_rsl.algorithms.construction import constructor_arguments
 from trudi_rsl.algorithms.curiosity import Curiosity
+from trudi_rsl.algorithms.findings import Findings
 from trudi_rsl.algorithms.learner import Learner
-from trudi_rsl.algorithms.metrics import reduce_metrics, reduce_minibatches, rollout_metrics
+from trudi_rsl.algorithms.metrics import reduce_minibatches, rollout_metrics
 from trudi_rsl.algorithms.nonfinite import UpdateGuard, filter_nonfinite
 from trudi_rsl.algorithms.symmetry import Symmetry
-from trudi_rsl.algorithms.targets import compute_targets, set_initial_range, widen, widen_to_targets
-from trudi_rsl.algorithms.trust_region import raise_if_replay_differs, step_sizes_of
+from trudi_rsl.algorithms.targets import choose_range, compute_targets, widen_to_targets
+from trudi_rsl.algorithms.trust_region import replay_error, step_sizes_of
 from trudi_rsl.checkpoints.format import (
     ACTOR_PARTS,
     CRITIC_PARTS,
@@ -39,7 +39,7 @@ from trudi_rsl.checkpoints.format import (
 from trudi_rsl.checkpoints.rebuild import load_weights, select
 from trudi_rsl.checkpoints.resume import resume_state, set_resume_state
 from trudi_rsl.config.swap import replace_ppo_settings
-from trudi_rsl.distributed import all_gather, all_reduce_mean
+from trudi_rsl.distributed import all_reduce_mean
 from trudi_rsl.environments.episode_ends import episode_ends, last_observations
 from trudi_rsl.environments.step_shapes import StepShapes
 from trudi_rsl.errors import naming_settings
@@ -115,8 +115,8 @@ class TruDi:
         self._startup_message = described if self.is_main_process else ""
         self.learning_rate = cfg.learning_rate
         self._value_range_chosen = cfg.value_range != "auto"
-        self._collecting, self._replay_checked = False, False
-        self._can_learn, self._nonfinite_envs = True, 0
+        self._collecting = False
+        self._findings = Findings(self.guard, cfg, self.actor_critic, env, self.is_main_process)
         self._shapes = StepShapes(storage.num_envs, *actor_critic.actor_obs.groups, *actor_critic.critic_obs.groups)
         self._watch = Watch(cfg.to_dict()) if self.is_main_process else None
 
@@ -220,59 +220,56 @@ class TruDi:
     def compute_returns(self, obs: TensorDict) -> None:
         """Compute the targets of the rollout; ``obs`` are the observations after its last step.
 
-        Non-finite transitions are excluded; if too few are left, the next update is skipped.
-
-        Raises:
-            NonFiniteError: See :meth:`UpdateGuard.filter_rollout`; names environment and step.
-            RuntimeError: On the first call, if replaying the policy's decisions does not reproduce them.
+        Non-finite transitions are excluded; if too few are left, the next update changes nothing. No value is read on
+        the host: :meth:`update` reports what was found.
         """
         self._show_extensions(obs)
         self._decide(self.actor_critic.images(obs), *self.actor_critic.raw_observations(obs))
-        self._can_learn, self._nonfinite_envs = self.guard.filter_rollout(self.storage, self.env, self.save)
-        if torch.distributed.is_initialized():
-            # all ranks must agree, or one deadlocks at the next all-reduce
-            self._can_learn = bool(all_gather(torch.tensor(float(self._can_learn), device=self.device)).all())
-        if not self._can_learn:
-            return
-        if isinstance(self.cfg, TrustRegionCfg) and not self._replay_checked:
-            self._check_replay(self.cfg.kl_bound)
-        model, cfg = self.actor_critic, self.cfg
+        error = self._replay_error() if self._findings.needs_replay else None
+        self._findings.examine(self.storage, error)
+        model, cfg, veto = self.actor_critic, self.cfg, self._findings.veto
+        self.learner.skips.copy_(veto)
         if not self._value_range_chosen:
-            set_initial_range(model.critic, self.storage.rewards, cfg.gamma)
-            self._value_range_chosen = True
+            choose_range(model.critic, self.storage.rewards, cfg.gamma, veto)
         with network_precision(cfg.precision, self.storage.device.type):
             compute_targets(model, self.storage, self.learner.alpha, cfg.gamma, cfg.lam, self.symmetry)
         if cfg.value_range == "auto":
-            widen_to_targets(model.critic, self.storage)
+            widen_to_targets(model.critic, self.storage, veto)
 
-    def _check_replay(self, kl_bound: float) -> None:
-        precision = resolve_precision(self.cfg.precision, self.device)
-        with torch.no_grad():
-            obs = self._latents(self.storage.actor_obs[0].clone(), self.storage.images_at(0))
-        error = raise_if_replay_differs(self.actor_critic.actor, obs, self._sample, precision, kl_bound)
-        self._replay_checked = True
-        if precision != "fp32" and self.is_main_process:
-            logger.info("In %s, rounding changes the path KL by up to %.1e nats of %g.", precision, error, kl_bound)
+    @torch.no_grad()
+    def _replay_error(self) -> Tensor:
+        obs = self._latents(self.storage.actor_obs[0].clone(), self.storage.images_at(0))
+        return replay_error(self.actor_critic.actor, obs, self._sample, self._findings.precision)
 
     # -- learning -------------------------------------------------------------------------------------------------
 
     def update(self) -> dict[str, float]:
-        """Learn from the stored rollout and return the logged metrics; takes two GPU syncs.
+        """Learn from the stored rollout and return the logged metrics; they are read by the iteration's one GPU sync.
 
         Raises:
-            NonFiniteError: See :meth:`UpdateGuard.check_updates`.
+            NonFiniteError: If simulator, policy or updates are not finite too often; names environment and step.
+            RuntimeError: If replaying the first rollout's decisions does not reproduce them; nothing is learned then.
         """
-        numbers = self._learn() if self._can_learn else {"skipped_updates": 1.0}
-        numbers["nonfinite_envs"] = float(self._nonfinite_envs)
+        batches, collected, metrics = self._learn()
+        numbers, learned = self._findings.settle(metrics, collected, self.storage, batches, self.save)
+        if learned:
+            numbers["entropy_target_per_dim"] = self.cfg.entropy_target_per_dim
+            self._value_range_chosen = True
+            if self.curiosity is not None:
+                self.curiosity.end_update()
+        self.learner.skips.zero_()
+        self.actor_critic.sync_old_actor()
         self._start_rollout()
         if self._watch is not None:
             self._watch.observe(numbers)
         return numbers
 
-    def _learn(self) -> dict[str, float]:
+    def _learn(self) -> tuple[list[BatchRows], list[dict[str, Tensor]], dict[str, Tensor]]:
+        """Take the steps of all minibatches; return their rows, their metrics, and the iteration's metrics."""
         model, storage = self.actor_critic, self.storage
         old_steps = step_sizes_of(model.old_actor)
-        model.entropy_per_dim.copy_(-all_reduce_mean(storage.log_probs.mean()) / model.num_actions)
+        entropy = -all_reduce_mean(storage.log_probs.mean()) / model.num_actions
+        model.entropy_per_dim.copy_(model.entropy_per_dim.where(self._findings.veto, entropy))
         metrics = rollout_metrics(storage, model.critic.hl_gauss)
         batches, collected = [], []
         # minibatches and denoising noise are drawn in turn from one generator
@@ -280,13 +277,7 @@ class TruDi:
             batches.append(rows)
             collected.append(self._update(rows, old_steps))
             if self.curiosity is not None:
-                collected[-1] = collected[-1] | {"rnd": self.curiosity.learn(rows.rows)}
-        weights = torch.nn.utils.get_total_norm([p.detach() for p in model.parameters()])
-        self.guard.check_updates(collected, weights, lambda i: storage.minibatch(batches[i]), self.save)
-        self.learner.skips.zero_()
-        model.sync_old_actor()
-        if self.curiosity is not None:
-            self.curiosity.end_update()
+                collected[-1] = collected[-1] | {"rnd": self.curiosity.learn(rows.rows, self._findings.veto)}
         metrics |= reduce_minibatches(collected)
         if self.symmetry is not None and self.symmetry.only_logs:
             metrics["symmetry"] = self.symmetry.error(storage, batches[-1])
@@ -294,8 +285,7 @@ class TruDi:
         metrics["alpha"] = self.learner.alpha
         if isinstance(self.cfg, TrustRegionCfg):
             metrics["lambda"] = self.learner.multiplier
-        metrics |= model.actor_metrics()
-        return reduce_metrics(metrics) | {"entropy_target_per_dim": self.cfg.entropy_target_per_dim}
+        return batches, collected, metrics | model.actor_metrics()
 
     def _learn_from(self, rows: BatchRows, old_steps: Tensor | None) -> dict[str, Tensor]:
         batch = self.storage.minibatch(rows)
@@ -369,14 +359,14 @@ class TruDi:
             # with an automatic value range, keep the loaded one
             self._value_range_chosen = True
             if self.cfg.value_range != "auto":
-                widen(self.actor_critic.critic, *torch.tensor(self.cfg.value_range, device=self.device))
+                self.actor_critic.critic.widen(*torch.tensor(self.cfg.value_range, device=self.device))
         if wanted.get("optimizer"):
             self.learner.load_state_dict(loaded_dict["optimizer_state_dict"])
         if wanted.get("rnd") and self.curiosity is not None:
             self.curiosity.load(loaded_dict, strict, self.is_main_process)
         if wanted.get("iteration"):
             set_resume_state(self.env, loaded_dict, self.is_main_process, self.device)
-        self._replay_checked = False
+        self._findings.expect_replay()
         return wanted.get("iteration", False)
 
     def broadcast_parameters(self) -> None:

@@ -6,6 +6,7 @@ For diffusion it is the path KL (paper Eq. 135), for a Gaussian the KL between t
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Callable
 from typing import NamedTuple
 
@@ -20,6 +21,8 @@ from trudi_rsl.policies.base import Decision, Policy
 from trudi_rsl.policies.diffusion import DiffusionPolicy
 from trudi_rsl.policies.gaussian import Gaussian, GaussianPolicy, kl_divergence
 from trudi_rsl.settings import Precision
+
+logger = logging.getLogger(__name__)
 
 
 class OldChains(NamedTuple):
@@ -165,43 +168,47 @@ REPLAY_SHARE = 0.01
 
 
 @torch.no_grad()
-def raise_if_replay_differs(
-    policy: Policy, obs: Tensor, sample: Callable[[Tensor, Tensor], Decision], precision: Precision, kl_bound: float
-) -> float:
-    """Return a policy's KL to itself when its decisions are replayed in other batch shapes; raise unless it is near 0.
+def replay_error(
+    policy: Policy, obs: Tensor, sample: Callable[[Tensor, Tensor], Decision], precision: Precision
+) -> Tensor:
+    """Return a policy's largest KL to itself when its decisions are replayed in other batch shapes: scalar, nats.
 
-    During the check the policy's last layer has random weights of order 1: before the first update its own weights are
-    near zero, and any error of the matrix products would vanish.
+    Meanwhile the policy's last layer has random weights of order 1: before the first update its own weights are near
+    zero, and any error of the matrix products would vanish.
 
     Args:
         policy: The policy that collects; unchanged afterwards.
         obs: Normalised observations ``[B, O]``.
         sample: The function that collects rollouts, compiled or not.
         precision: Precision of the matrix products, ``fp32``, ``tf32`` or ``bf16``.
-        kl_bound: Bound of the trust region, nats; :data:`REPLAY_SHARE` of it is allowed.
+    """
+    weight = policy.output_layer.weight
+    own = weight.clone()
+    generator = torch.Generator(obs.device).manual_seed(0)
+    probe = torch.randn(weight.shape, generator=generator, device=obs.device) / weight.shape[1] ** 0.5
+    draws = policy.num_draws, len(obs), policy.num_actions
+    noise = torch.randn(draws, generator=generator, device=obs.device)
+    try:
+        weight.copy_(probe)
+        decision = sample(obs, noise)
+        with network_precision(precision, obs.device.type):
+            old = from_trace(decision.trace, step_sizes_of(policy))
+            return path_kl(policy, obs, old).abs().max()
+    finally:
+        weight.copy_(own)
 
-    Returns:
-        The largest KL of all states, nats.
+
+def report_replay(error: float, precision: Precision, kl_bound: float, verbose: bool) -> None:
+    """Log a :func:`replay_error` in reduced precision, if ``verbose``; raise unless it is rounding.
+
+    :data:`REPLAY_SHARE` of the trust region's bound ``kl_bound``, nats, is allowed.
 
     Raises:
         RuntimeError: Naming the usual cause.
     """
-    weight = policy.output_layer.weight
-    own = weight.clone()
-    generator = torch.Generator().manual_seed(0)
-    probe = torch.randn(weight.shape, generator=generator) / weight.shape[1] ** 0.5
-    noise = torch.randn(policy.num_draws, len(obs), policy.num_actions, generator=generator)
-    try:
-        weight.copy_(probe)
-        decision = sample(obs, noise.to(obs))
-        with network_precision(precision, obs.device.type):
-            old = from_trace(decision.trace, step_sizes_of(policy))
-            largest = path_kl(policy, obs, old).abs().max().item()
-    finally:
-        weight.copy_(own)
     allowed = REPLAY_SHARE * kl_bound
     # negated, so that NaN fails
-    if not largest <= allowed:
+    if not error <= allowed:
         remedy = (
             "Matrix products do not have the precision that was set: after the simulator has started, call "
             f"torch.set_float32_matmul_precision('highest'), or set {setting('algorithm.compile', repr('off'))}."
@@ -209,8 +216,9 @@ def raise_if_replay_differs(
             else "Use fp32."
         )
         raise RuntimeError(
-            f"Replaying decisions changes the policy by {largest:.1e} nats (at most {allowed:.1e} is right, "
+            f"Replaying decisions changes the policy by {error:.1e} nats (at most {allowed:.1e} is right, "
             f"{REPLAY_SHARE:.0%} of algorithm.kl_bound) with algorithm.precision={precision}, so the trust region "
             f"would act on rounding. {remedy}"
         )
-    return largest
+    if precision != "fp32" and verbose:
+        logger.info("In %s, rounding changes the path KL by up to %.1e nats of %g.", precision, error, kl_bound)

@@ -50,7 +50,7 @@ class RunnerCfg:
     init_at_random_ep_len: bool = True
     """Start episodes at random lengths, so that the environments do not reset in lockstep."""
     check_for_nan: bool = True
-    """Let RSL-RL check for NaN after every step, which forces a GPU sync."""
+    """End training after a rollout with NaN; without a GPU sync per step, unless RSL-RL's own runner trains."""
     obs_groups: dict[str, list[str]] = field(default_factory=lambda: {"actor": ["policy"], "critic": ["policy"]})
     """Observation groups of actor and critic."""
     experiment_name: str = ""

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import inspect
 import logging
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, Any
 
 from torch import Tensor
@@ -97,20 +97,17 @@ def _move_to_terrain(host: Any, terrain: Any, levels: Tensor, types: Tensor) -> 
             host.curriculum_manager = curriculum
 
 
-def reset_envs(env: VecEnv | None, ids: Tensor) -> bool:
-    """Start new episodes in the environments with indices ``[K]``; return whether the host supports it.
+def partial_reset(env: VecEnv | None) -> Callable[[Tensor], Any] | None:
+    """Return the function that starts new episodes in the environments with indices ``[K]``, None if there is none.
 
     Manager-based environments of Isaac Lab and mjlab offer ``reset(env_ids=...)``; Isaac Lab's direct ones have
     ``_reset_idx``, which their ``step`` calls for episodes that end.
     """
     host: Any = getattr(env, "unwrapped", None)
     if callable(reset := getattr(host, "reset", None)) and "env_ids" in inspect.signature(reset).parameters:
-        reset(env_ids=ids)
-        return True
-    if callable(reset := getattr(host, "_reset_idx", None)):
-        reset(ids)
-        return True
-    return False
+        return lambda ids: reset(env_ids=ids)
+    reset = getattr(host, "_reset_idx", None)
+    return reset if callable(reset) else None
 
 
 def close_envs(env: VecEnv) -> None:

@@ -86,15 +86,17 @@ class QCritic(nn.Module):
 
     @torch.no_grad()
     def widen(self, vmin: Tensor, vmax: Tensor) -> None:
-        """Widen the value range to scalars around the old ones, preserving ``Q`` to about the new bins' resolution.
+        """Widen the value range to contain two scalars, preserving ``Q`` to about the new bins' resolution.
 
         Logits belong to bin indices, so changing only the range would rescale every value. Therefore the last layer is
         resampled: the row of a new bin is a weighted mean of the old bins around its centre, and bins outside the old
-        range start nearly empty.
+        range start nearly empty. Nothing changes if the range contains the scalars. No value is read on the host.
         """
         gauss, last = self.hl_gauss, cast(nn.Linear, self.value_head[-1])
         old_min, old_width = gauss.vmin.clone(), gauss.vmax - gauss.vmin
-        gauss.set_range(vmin, vmax)
+        # widening to the same range would leave a rounding error
+        is_wider = (vmin < gauss.vmin) | (vmax > gauss.vmax)
+        gauss.set_range(torch.minimum(vmin, gauss.vmin), torch.maximum(vmax, gauss.vmax))
         position = (gauss.centers() - old_min) / old_width * (gauss.num_bins - 1)
         inside = position.clamp(0.0, gauss.num_bins - 1.0)
         # triangular kernel with the width of a new bin in units of old ones, so that no old bin is skipped
@@ -103,8 +105,8 @@ class QCritic(nn.Module):
         weights = (1.0 - (inside[:, None] - old_bins).abs() / reach).clamp(min=0.0)
         weights /= weights.sum(-1, keepdim=True)
         for parameter in (last.weight, last.bias, self.zero_code):
-            parameter.copy_(weights @ parameter)
-        last.bias.add_(torch.where(position == inside, 0.0, EMPTY_LOGIT))
+            parameter.copy_(torch.where(is_wider, weights @ parameter, parameter))
+        last.bias.add_(torch.where(is_wider & (position != inside), EMPTY_LOGIT, 0.0))
 
     def decode(self, logits: Tensor) -> Tensor:
         """Return the expected value of logits ``[..., num_bins]``."""

@@ -9,33 +9,8 @@ import torch
 from tensordict import TensorDict
 from torch import Tensor, nn
 
-from trudi_rsl.distributed import all_gather
+from trudi_rsl.policies.normalization import RunningNormalization
 from trudi_rsl.rsl_rl_compat.models import EmpiricalNormalization
-
-
-class RunningNormalization(EmpiricalNormalization):
-    """RSL-RL's normaliser, updated in place, without a GPU sync, and with one exchange between ranks."""
-
-    @torch.jit.unused
-    def update(self, x: Tensor) -> None:
-        """Update the statistics with observations ``[E, O]`` of all ranks, as RSL-RL 5.5 computes them."""
-        if not self.training:
-            return
-        variance, mean = x.var(dim=0, unbiased=False, keepdim=True), x.mean(dim=0, keepdim=True)
-        count = torch.full_like(self.count, len(x))
-        if torch.distributed.is_initialized():
-            ranks = all_gather(torch.cat([count[None, None].to(mean), mean, variance], dim=1))
-            counts, means, variances = ranks.split((1, mean.shape[1], mean.shape[1]), dim=2)
-            count = counts.sum().to(count)
-            mean = (counts * means).sum(0) / count
-            variance = (counts * (variances + (means - mean).square())).sum(0) / count
-        self.count += count
-        rate = count / self.count
-        shift = mean - self._mean
-        self._mean += rate * shift
-        self._var += rate * (variance - self._var + shift * (mean - self._mean))
-        # CUDA graphs read it at this address
-        self._std.copy_(self._var.sqrt())
 
 
 class ObservationEncoder(nn.Module):

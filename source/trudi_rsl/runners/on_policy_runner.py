@@ -10,7 +10,6 @@ import time
 from pathlib import Path
 from typing import Any
 
-import rsl_rl.utils
 import torch
 from rsl_rl.algorithms import PPO
 from rsl_rl.env import VecEnv
@@ -28,6 +27,7 @@ from trudi_rsl.distributed import detect_lost_ranks, join_gloo
 from trudi_rsl.environments.description import task_name
 from trudi_rsl.errors import NonFiniteError, ProcessLostError, as_checkpoint_error, one_line
 from trudi_rsl.rsl_rl_compat.models import policy_of
+from trudi_rsl.runners.episode_log import EpisodeLog
 from trudi_rsl.runners.evaluation import RateCheckpoints
 from trudi_rsl.runners.hooks import ExportCheckpoints, Hook
 from trudi_rsl.runners.log import (
@@ -38,6 +38,7 @@ from trudi_rsl.runners.log import (
     start_writer,
     without_prints,
 )
+from trudi_rsl.runners.nan_check import NaNCheck
 from trudi_rsl.runners.origin import continue_from, new_record
 from trudi_rsl.runners.report import Iteration, Report, episode_means
 from trudi_rsl.runners.stopping import StopConditions
@@ -46,8 +47,6 @@ logger = logging.getLogger(__name__)
 
 RETRY_SECONDS = (2.0, 10.0, 30.0, 60.0, 120.0)
 """Pauses before further attempts to write a training's last checkpoint."""
-
-_check_nan = getattr(rsl_rl.utils, "check_nan", lambda *_: None)  # RSL-RL 4.0 and older have no such check
 
 
 class OnPolicyRunner(RslRlOnPolicyRunner):
@@ -68,7 +67,7 @@ class OnPolicyRunner(RslRlOnPolicyRunner):
     - if an error ends training, such as one of the simulator, or another rank is lost, a checkpoint is saved first;
     - a full disk interrupts the log and delays checkpoints, but does not end training;
     - several processes can train on CPUs, over gloo;
-    - TruDi filters non-finite numbers itself: ``check_for_nan``, a GPU sync at every step, is off for it by default.
+    - neither the log nor ``check_for_nan``, which is off by default for TruDi, forces a GPU sync at every step;
 
     Args:
         env: Environments.
@@ -107,6 +106,7 @@ class OnPolicyRunner(RslRlOnPolicyRunner):
         if self.cfg.get("export_checkpoints"):
             self.hooks.append(ExportCheckpoints())
         self._report = Report(bool(self.cfg.get("verbose")))
+        self._episodes = EpisodeLog(self)
         self._has_trained = self._in_rollout = False
         self._unwritten: str | None = None
         self.episodes_continue = False
@@ -209,6 +209,8 @@ class OnPolicyRunner(RslRlOnPolicyRunner):
             for hook in self.hooks:
                 hook.after_rollout(self)
             metrics = self.alg.update()
+            self._nan_check.report()
+            self._episodes.flush()
             learn_time = time.time() - start
             self.current_learning_iteration, self._has_trained = it, True
             for hook in self.hooks:
@@ -225,20 +227,18 @@ class OnPolicyRunner(RslRlOnPolicyRunner):
     def _collect(self, obs: TensorDict) -> TensorDict:
         """Collect a rollout from observations of batch ``[E]``, and return those after its last step."""
         uses_rnd = bool(self.cfg["algorithm"].get("rnd_cfg"))
+        self._nan_check = NaNCheck(self.cfg.get("check_for_nan", True))
         self._in_rollout = True
         for _ in range(self.cfg["num_steps_per_env"]):
             actions = self.alg.act(obs)
             obs, rewards, dones, extras = self.env.step(actions.to(self.env.device))
-            if self.cfg.get("check_for_nan", True):
-                _check_nan(obs, rewards, dones)
-            obs, rewards, dones = obs.to(self.device), rewards.to(self.device), dones.to(self.device)
+            obs, rewards, dones = self._nan_check.filter(*(x.to(self.device) for x in (obs, rewards, dones)))
             self.alg.process_env_step(obs, rewards, dones, extras)
-            intrinsic_rewards = self.alg.intrinsic_rewards if uses_rnd else None
-            # the logger sums rewards up, and one NaN would stay in its mean over a hundred episodes
-            self.logger.process_env_step(rewards.nan_to_num(0.0, 0.0, 0.0), dones, extras, intrinsic_rewards)
+            self._episodes.add(rewards, dones, extras, self.alg.intrinsic_rewards if uses_rnd else None)
             for hook in self.hooks:
                 hook.after_step(self)
         self._in_rollout = False
+        self._nan_check.end_rollout(self.alg)
         return obs
 
     def train_mode(self) -> None:
@@ -286,6 +286,7 @@ class OnPolicyRunner(RslRlOnPolicyRunner):
         If it cannot be written (disk full, folder read-only), this is logged and does not end training. ``infos`` are
         plain values to store beside the task's name and the log's sums.
         """
+        self._episodes.flush()
         own = {"task": task_name(self.env), "logger": log_state(self.logger)}
         try:
             self._write_checkpoint(path, {**own, **(infos or {})})

@@ -121,25 +121,6 @@ class RunnerLogger:
         """Make the writer, unless an earlier training has."""
         self._runner._prepare_logging_writer()
 
-    def process_env_step(self, rewards: Tensor, dones: Tensor, extras: dict[str, Any], rnd: Tensor | None) -> None:
-        """Add rewards ``[E]``, and RND's intrinsic ones, to the sums; move finished episodes to the buffers."""
-        if self.writer is None:
-            return
-        if (episode := extras.get("episode", extras.get("log"))) is not None:
-            self.ep_extras.append(episode)
-        self.cur_episode_length += 1
-        self.cur_reward_sum += rewards
-        sums = [(self.cur_reward_sum, self.rewbuffer), (self.cur_episode_length, self.lenbuffer)]
-        if rnd is not None:
-            self.cur_reward_sum += rnd
-            self.cur_ereward_sum += rewards
-            self.cur_ireward_sum += rnd
-            sums += [(self.cur_ereward_sum, self.erewbuffer), (self.cur_ireward_sum, self.irewbuffer)]
-        ended = dones > 0
-        for total, buffer in sums:
-            buffer.extend(total[ended].tolist())
-            total[ended] = 0
-
     def log(
         self, it: int, start_it: int, total_it: int, collect_time: float, learn_time: float, losses: Any, **_: Any
     ) -> None:
