@@ -44,7 +44,7 @@ def test_a_checkpoint_of_a_gpu_continues_on_a_cpu(tmp_path: Path) -> None:
     straight.learn(1)
     straight.save(str(tmp_path / "cpu.pt"))
     checkpoint = read_checkpoint(tmp_path / "cpu.pt")
-    for name in straight.alg.learner.optimizers:
+    for name in ("critic", "actor", "duals"):
         for group in checkpoint["optimizer_state_dict"][name]["param_groups"]:
             group["capturable"] = True
     checkpoint["rng_state"] |= {"cuda": [torch.zeros(16, dtype=torch.uint8)], "device": "cuda:0"}
