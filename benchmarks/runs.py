@@ -33,7 +33,7 @@ LOGGED = (
     *("Train/mean_reward", "Train/mean_episode_length", "Perf/collection_time", "Perf/learning_time"),
     *("Loss/path_kl", "Loss/path_kl_max", "Loss/gated_share", "Loss/entropy_per_dim", "Loss/alpha", "Loss/lambda"),
     *("Loss/td_error", "Loss/q_mean", "Loss/clipped_targets", "Loss/value_range_low", "Loss/value_range_high"),
-    *("Loss/action_saturation", "Loss/friction"),
+    *("Loss/action_saturation", "Loss/friction", "Loss/symmetry"),
 )
 """Scalars that are read from a run."""
 

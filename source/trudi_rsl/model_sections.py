@@ -7,7 +7,7 @@ A section is that of PPO's ``actor`` or ``critic`` without the part behind the e
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from trudi_rsl.errors import ConfigError, nearest
@@ -18,9 +18,61 @@ ENCODER_KEYS = {
 }
 """Names of RSL-RL's models that encode observations, and the keys that their sections may have."""
 
+PPO_MODEL_KEYS = {
+    "CNNModel": ("cnn_cfg",),
+    "RNNModel": ("rnn_type", "rnn_hidden_dim", "rnn_num_layers"),
+}
+"""Keys that a section of PPO may have beyond those of an MLPModel, by RSL-RL's models."""
+
 CNN_REQUIRED = ("output_channels", "kernel_size")
 CNN_OPTIONAL = ("stride", "dilation", "padding", "norm", "activation", "max_pool", "global_pool", "flatten")
 """Keys of a ``cnn_cfg``, those of ``rsl_rl.modules.CNN``."""
+
+
+def model_for_images(shapes: Mapping[str, Sequence[int]]) -> dict[str, Any]:
+    """Return ``class_name`` and ``cnn_cfg`` of a CNNModel for image groups ``(C, H, W)`` by name.
+
+    From 64 pixels on, the convolutions are those of Mnih et al. (2015), for smaller images two or one with less stride.
+    """
+    return {"class_name": "CNNModel", "cnn_cfg": {name: _cnn_for(min(shape[1:])) for name, shape in shapes.items()}}
+
+
+def _cnn_for(side: int) -> dict[str, Any]:
+    if side >= 64:
+        layers = {"output_channels": [32, 64, 64], "kernel_size": [8, 4, 3], "stride": [4, 2, 1]}
+    elif side >= 16:
+        layers = {"output_channels": [16, 32], "kernel_size": [5, 3], "stride": [2, 2]}
+    else:
+        layers = {"output_channels": [16], "kernel_size": [min(side, 3)], "stride": [1]}
+    return layers | {"activation": "relu"}
+
+
+def check_ppo_models(agent: Mapping[str, Any]) -> None:
+    """Check the model sections of an agent of PPO or a relative, which may have the keys of all models.
+
+    Raises:
+        ConfigError: If a section has a key of another model than its own.
+    """
+    for name in ("actor", "critic"):
+        section = agent[name]
+        for model, keys in PPO_MODEL_KEYS.items():
+            wrong = [key for key in keys if section.get(key) is not None and section["class_name"] != model]
+            if wrong:
+                raise ConfigError(
+                    f"agent.{name}.{wrong[0]} belongs to a {model}: add agent.{name}.class_name={model}, "
+                    f"which is {section['class_name']}."
+                )
+
+
+def without_unset(agent: Mapping[str, Any]) -> dict[str, Any]:
+    """Return a copy of an agent whose model sections lack the keys of other models, which are None."""
+    others = {key for keys in PPO_MODEL_KEYS.values() for key in keys}
+    sections = {
+        name: {key: value for key, value in agent[name].items() if value is not None or key not in others}
+        for name in ("actor", "critic")
+        if isinstance(agent.get(name), Mapping)
+    }
+    return {**agent, **sections}
 
 
 def checked_encoder(name: str, section: object) -> dict[str, Any] | None:

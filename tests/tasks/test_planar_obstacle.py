@@ -110,3 +110,16 @@ def test_a_run_is_of_the_side_on_which_it_passed_the_disc_and_of_none_if_it_fail
     path: list[tuple[float, float]], mode: int | None
 ) -> None:
     assert find_modes(TASK).classify(np.array(path)) == mode
+
+
+def test_pictures_show_where_the_point_is() -> None:
+    env, seen = PlanarObstacleEnv(pixels=32), PlanarObstacleEnv()
+    check_env(env, skip_render_check=True)
+    picture, _ = env.reset(seed=3)
+    position, _ = seen.reset(seed=3)
+    # the dot is the only thing brighter than the goal
+    rows, columns = np.nonzero(picture[0] > 180)
+    x, y = np.linspace(-1.0, 1.0, 32)[columns].mean(), np.linspace(1.0, -1.0, 32)[rows].mean()
+    np.testing.assert_allclose((x, y), position, atol=0.04)
+    moved, *_ = env.step(np.array([0.25, 0.0], np.float32))  # less than a pixel
+    assert not np.array_equal(moved, picture)

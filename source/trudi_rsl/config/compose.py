@@ -45,6 +45,7 @@ from trudi_rsl.config.presets import CONFIG_DIR, available, preset_of
 from trudi_rsl.config.run_folder import LOG_ROOT, resume_path
 from trudi_rsl.config.schema import GYMNASIUM, HostSettings, RunnerCfg, TrainCfg
 from trudi_rsl.errors import ConfigError, naming_settings, nearest, settings_as_overrides
+from trudi_rsl.model_sections import PPO_MODEL_KEYS, check_ppo_models
 from trudi_rsl.rsl_rl_compat.version import INSTALLED, PPO_MODELS
 from trudi_rsl.settings import (
     SETTINGS,
@@ -132,6 +133,7 @@ def compose(
         cfg.agent.experiment_name = name if algo == "trudi" else f"{name}_{algo}"
     check_values(cfg)
     if algo not in SETTINGS:
+        check_ppo_models(cfg.agent)
         return cfg
     plain: Any = OmegaConf.to_container(cfg)
     section = plain["agent"]["algorithm"]
@@ -305,6 +307,7 @@ def _register_schemas() -> None:
 def _register_ppo_schemas() -> None:
     """Store the schemas of PPO and its relatives, which follow the signatures of RSL-RL's classes."""
     from rsl_rl.algorithms import PPO
+    from rsl_rl.models import CNNModel, RNNModel
 
     from trudi_rsl.policies import DenoisingModel, FlowModel
     from trudi_rsl.rsl_rl_compat.models import MLPModel
@@ -314,10 +317,16 @@ def _register_ppo_schemas() -> None:
         algorithm_class = "PPO" if name == "ppo" else f"trudi_rsl.algorithms:{name.upper()}"
         model_class = "MLPModel" if model is MLPModel else f"trudi_rsl.policies:{model.__name__}"
         own = schema_fields(DPPOCfg) if name == "dppo" else []
+        others = [
+            (key, hint | None, None)
+            for other in (CNNModel, RNNModel)
+            for key, hint, _ in _keyword_arguments(other)
+            if key in PPO_MODEL_KEYS[other.__name__]
+        ]
         sections = {
             "algorithm": _schema(f"{name}_algorithm", algorithm_class, [*_keyword_arguments(PPO), *own]),
-            "actor": _schema(f"{name}_actor", model_class, _keyword_arguments(model)),
-            "critic": _schema(f"{name}_critic", "MLPModel", _keyword_arguments(MLPModel)),
+            "actor": _schema(f"{name}_actor", model_class, _keyword_arguments(model) + others * (model is MLPModel)),
+            "critic": _schema(f"{name}_critic", "MLPModel", [*_keyword_arguments(MLPModel), *others]),
         }
         _register_agent(name, sections)
 

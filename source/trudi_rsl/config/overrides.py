@@ -17,7 +17,10 @@ from trudi_rsl.errors import ConfigError, nearest
 from trudi_rsl.ppo_fields import PPO_ONLY_FIELDS
 from trudi_rsl.settings import TruDiCfg, schema_fields
 
-OPEN_SECTIONS = ("agent.obs_groups", "agent.actor.distribution_cfg", "agent.critic.distribution_cfg")
+OPEN_SECTIONS = (
+    "agent.obs_groups",
+    *(f"agent.{model}.{section}" for model in ("actor", "critic") for section in ("distribution_cfg", "cnn_cfg")),
+)
 """Sections of an agent that accept keys beyond those of the schema."""
 
 INSTEAD = {
@@ -26,6 +29,8 @@ INSTEAD = {
     "agent.algorithm.entropy_coef": "agent.algorithm.entropy_target_per_dim",
     "agent.actor.hidden_dims": "agent.algorithm.actor_hidden_dims",
     "agent.actor.obs_normalization": "agent.algorithm.obs_normalization",
+    **{f"agent.{model}.class_name": f"agent.algorithm.{model}_encoder" for model in ("actor", "critic")},
+    **{f"agent.{model}.cnn_cfg": f"agent.algorithm.{model}_encoder" for model in ("actor", "critic")},
     "agent.critic.hidden_dims": "agent.algorithm.critic_hidden_dim",
     "agent.critic.obs_normalization": "agent.algorithm.obs_normalization",
     "agent.empirical_normalization": "agent.algorithm.obs_normalization",

@@ -11,6 +11,7 @@ import functools
 import importlib.util
 from pathlib import Path
 
+from trudi_rsl.model_sections import PPO_MODEL_KEYS
 from trudi_rsl.settings import DPPOCfg, schema_fields
 
 _OWN = Path(__file__).parents[1] / "policies"
@@ -30,10 +31,10 @@ def section_names(algo: str) -> dict[str, frozenset[str]]:
         return {}
     rsl_rl = Path(next(iter(spec.submodule_search_locations)))
     try:
-        critic = _arguments(rsl_rl / "models" / "mlp_model.py")
-        actor = critic
+        mlp = _arguments(rsl_rl / "models" / "mlp_model.py")
+        actor = critic = mlp.union(*PPO_MODEL_KEYS.values())
         if algo in _MODELS:
-            actor = critic | _arguments(_OWN / "generative.py") | _arguments(_OWN / _MODELS[algo])
+            actor = mlp | _arguments(_OWN / "generative.py") | _arguments(_OWN / _MODELS[algo])
         algorithm = _arguments(rsl_rl / "algorithms" / "ppo.py")
     except (OSError, SyntaxError):
         return {}

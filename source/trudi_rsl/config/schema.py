@@ -95,7 +95,10 @@ class GymnasiumEnvCfg(EnvCfg):
     overrides the policy's bounds for all entries; the host still clips actions to the task's."""
     obs: str = "flatten"
     """Observations of tasks with a dictionary or tuple: `flatten` makes one vector, the group `policy`; `groups` makes
-    an observation group of each entry, for `agent.obs_groups`."""
+    an observation group of each entry, for `agent.obs_groups`. Images are groups of their own."""
+    images: str = "original"
+    """Type of image observations: `original` is the task's, mostly bytes; `float32` scales bytes to [0, 1], as RSL-RL's
+    own networks need, and is the preset of PPO and SPO."""
 
 
 @dataclass(frozen=True, kw_only=True)

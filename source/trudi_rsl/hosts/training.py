@@ -13,11 +13,15 @@ import numpy as np
 import torch
 from omegaconf import DictConfig, OmegaConf
 from rsl_rl.env import VecEnv
+from tensordict import TensorDict
 
+from trudi_rsl.checkpoints.format import class_basename
 from trudi_rsl.config import create_run_folder, experiment_folder, save_params
 from trudi_rsl.config.adoption import continue_run
 from trudi_rsl.config.schema import RunnerCfg
 from trudi_rsl.distributed import broadcast_from_rank0, current_ranks
+from trudi_rsl.errors import ConfigError
+from trudi_rsl.model_sections import model_for_images, without_unset
 from trudi_rsl.rsl_rl_compat.contract import check_groups
 from trudi_rsl.runners import OnPolicyRunner
 
@@ -66,10 +70,12 @@ def train(
     if (sets := getattr(env, "default_obs_groups", None)) and agent.obs_groups == RunnerCfg().obs_groups:
         agent.obs_groups = sets
     check_groups(env.get_observations(), agent.obs_groups)
+    _add_models_for_images(agent, env.get_observations())
     new_folder = create_run_folder(experiment_folder(cfg), agent.run_name)
     with new_folder if ranks.is_main else contextlib.nullcontext() as run_dir:
         log_dir = None if run_dir is None else str(run_dir)
-        runner = OnPolicyRunner(env, OmegaConf.to_container(agent), log_dir, agent.device)  # pyright: ignore
+        train_cfg = without_unset(OmegaConf.to_container(agent))  # pyright: ignore[reportArgumentType]
+        runner = OnPolicyRunner(env, train_cfg, log_dir, agent.device)
         env_settings: Any = OmegaConf.to_container(cfg.env)
         runner.record.update({"task": cfg.task, "env": env_settings, "preset": preset})
         if (resumed := broadcast_from_rank0(checkpoint and str(checkpoint))) is not None:
@@ -82,3 +88,34 @@ def train(
             runner.learn(iterations, agent.init_at_random_ep_len and not runner.episodes_continue)
         finally:
             print(f"Run folder: {run_dir}", flush=True)
+
+
+def _add_models_for_images(agent: DictConfig, obs: TensorDict) -> None:
+    """Let models that see images encode them, unless the configuration says how."""
+    for name in ("actor", "critic"):
+        groups = agent.obs_groups.get(name, agent.obs_groups.actor)
+        shapes = {group: tuple(obs[group].shape[1:]) for group in groups if obs[group].ndim == 4}
+        if not shapes:
+            continue
+        model = model_for_images(shapes)
+        encoder, section = f"{name}_encoder", agent.get(name)
+        if encoder in agent.algorithm and not agent.algorithm[encoder]:
+            agent.algorithm[encoder] = model
+            place = f"agent.algorithm.{encoder}"
+        elif section is not None and section.class_name == "MLPModel":
+            section.class_name, section.cnn_cfg = model["class_name"], model["cnn_cfg"]
+            # RSL-RL fails to normalise where there are no vectors
+            section.obs_normalization = section.obs_normalization and len(shapes) < len(groups)
+            place = f"agent.{name}.cnn_cfg"
+        elif section is not None and section.class_name != "CNNModel":
+            raise ConfigError(
+                f"The {name} sees {', '.join(f'{group} {list(shape)}' for group, shape in shapes.items())}, and a "
+                f"{class_basename(section.class_name)} cannot see images. Train with trudi, reppo, dime, ppo or spo, "
+                f"or leave them out of agent.obs_groups.{name}."
+            )
+        else:
+            continue
+        for group, cnn in model["cnn_cfg"].items():
+            layers = f"{cnn['output_channels']} channels, kernels {cnn['kernel_size']}, strides {cnn['stride']}"
+            seen = f"{group} {list(shapes[group])}"
+            logger.info("The %s sees %s through convolutions of %s; change them by %s.", name, seen, layers, place)

@@ -17,6 +17,15 @@ gym.register(
 )
 register_modes("PlanarObstacle-v0", planar_obstacle.MODES)
 
+# The same, seen as a picture.
+gym.register(
+    "PlanarObstaclePixels-v0",
+    f"{planar_obstacle.__name__}:{planar_obstacle.PlanarObstacleEnv.__name__}",
+    kwargs={"pixels": 32},
+    max_episode_steps=planar_obstacle.MAX_EPISODE_STEPS,
+    disable_env_checker=True,
+)
+
 gym.register(
     "PlanarPushT-v0",
     # By name, because the module needs MuJoCo.

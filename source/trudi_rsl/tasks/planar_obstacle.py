@@ -37,6 +37,8 @@ COLLISION_COST = 5.0
 """Cost of entering the disc, in units of a step's progress."""
 MAX_EPISODE_STEPS = 25
 """Time limit in steps; passing the disc takes 8."""
+DOT_RADIUS = 0.06
+"""Standard deviation of the point's dot in observed pictures [m]."""
 PICTURE_SIZE = 240
 """Sides of rendered pictures [pixels]."""
 
@@ -62,49 +64,68 @@ def reward(position: Array, reached: Array) -> Array:
     return progress - TIME_COST - COLLISION_COST * in_obstacle(reached)
 
 
-class PlanarObstacleEnv(gym.Env[Array, NDArray[np.float32]]):
+class PlanarObstacleEnv(gym.Env[NDArray[Any], NDArray[np.float32]]):
     """The Gymnasium environment.
 
-    Observations are positions ``[2]`` in metres, actions velocities ``[2]`` in [-1, 1]. An episode terminates at the
-    goal, a success (``info["is_success"]``), and in the disc.
+    Observations are positions ``[2]`` in metres or pictures, actions velocities ``[2]`` in [-1, 1]. An episode
+    terminates at the goal, a success (``info["is_success"]``), and in the disc.
 
     Args:
         fixed_start: Start every episode at :data:`START` instead of at random in the rectangle around it.
+        pixels: Side of the square grey pictures ``[1, pixels, pixels]`` (bytes) to observe instead of positions.
         render_mode: ``rgb_array`` or None.
     """
 
     metadata = {"render_modes": ["rgb_array"], "render_fps": 10}  # noqa: RUF012
     action_space = Box(-1.0, 1.0, (2,), np.float32)
-    observation_space = Box(np.negative(ARENA), np.array(ARENA), dtype=np.float64)
 
-    def __init__(self, fixed_start: bool = False, render_mode: str | None = None) -> None:
+    def __init__(self, fixed_start: bool = False, pixels: int | None = None, render_mode: str | None = None) -> None:
         self.render_mode = render_mode
+        self.observation_space = Box(np.negative(ARENA), np.array(ARENA), dtype=np.float64)
+        self._grid: Array | None = None
+        if pixels is not None:
+            self.observation_space = Box(0, 255, (1, pixels, pixels), np.uint8)
+            self._grid = _pixel_centres(pixels)
+            self._scene = 60.0 * in_obstacle(self._grid) + 120.0 * (goal_distance(self._grid) < GOAL_RADIUS)
         self._start_spread = np.zeros(2) if fixed_start else np.array(START_SPREAD)
         self._position = np.array(START)
 
-    def reset(self, *, seed: int | None = None, options: dict[str, Any] | None = None) -> tuple[Array, dict[str, Any]]:
+    def reset(
+        self, *, seed: int | None = None, options: dict[str, Any] | None = None
+    ) -> tuple[NDArray[Any], dict[str, Any]]:
         """Start an episode; see :class:`gymnasium.Env`."""
         super().reset(seed=seed)
         self._position = START + self._start_spread * self.np_random.uniform(-1.0, 1.0, 2)
-        return self._position, {}
+        return self._observation(), {}
 
-    def step(self, action: NDArray[np.float32]) -> tuple[Array, float, bool, bool, dict[str, Any]]:
+    def step(self, action: NDArray[np.float32]) -> tuple[NDArray[Any], float, bool, bool, dict[str, Any]]:
         """Move the point; see :class:`gymnasium.Env`."""
         before, self._position = self._position, advance(self._position, action)
         succeeded = bool(goal_distance(self._position) < GOAL_RADIUS)
         ended = succeeded or bool(in_obstacle(self._position))
-        return self._position, float(reward(before, self._position)), ended, False, {"is_success": succeeded}
+        return self._observation(), float(reward(before, self._position)), ended, False, {"is_success": succeeded}
+
+    def _observation(self) -> NDArray[Any]:
+        if self._grid is None:
+            return self._position
+        # a dot wider than a pixel, whose brightness shows where in a pixel it lies
+        distance = np.linalg.norm(self._grid - self._position, axis=-1)
+        return np.maximum(self._scene, 255.0 * np.exp(-0.5 * (distance / DOT_RADIUS) ** 2)).astype(np.uint8)[None]
 
     def render(self) -> NDArray[np.uint8]:  # pyright: ignore[reportIncompatibleMethodOverride]
         """Return an image of the arena, ``[PICTURE_SIZE, PICTURE_SIZE, 3]``."""
-        x = np.linspace(-ARENA[0], ARENA[0], PICTURE_SIZE)
-        y = np.linspace(ARENA[1], -ARENA[1], PICTURE_SIZE)
-        pixels = np.stack(np.broadcast_arrays(x, y[:, None]), axis=-1)
+        pixels = _pixel_centres(PICTURE_SIZE)
         picture = np.full((PICTURE_SIZE, PICTURE_SIZE, 3), 255, np.uint8)
         picture[in_obstacle(pixels)] = (120, 120, 120)
         picture[goal_distance(pixels) < GOAL_RADIUS] = (150, 200, 150)
         picture[np.linalg.norm(pixels - self._position, axis=-1) < 0.04] = (30, 30, 30)
         return picture
+
+
+def _pixel_centres(size: int) -> Array:
+    """Return the positions ``[size, size, 2]`` of the pixels of a picture of the arena."""
+    x, y = np.linspace(-ARENA[0], ARENA[0], size), np.linspace(ARENA[1], -ARENA[1], size)
+    return np.stack(np.broadcast_arrays(x, y[:, None]), axis=-1)
 
 
 def side(observations: Array) -> int | None:

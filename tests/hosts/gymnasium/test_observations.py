@@ -6,6 +6,7 @@ from __future__ import annotations
 import json
 import re
 from pathlib import Path
+from typing import Any
 
 import gymnasium as gym
 import numpy as np
@@ -17,8 +18,12 @@ from omegaconf import OmegaConf
 
 from tests.hosts.gymnasium.test_resume import through_a_file
 from tests.scripts.running import run_script
+from trudi_rsl.config import compose
 from trudi_rsl.errors import ConfigError
 from trudi_rsl.hosts.gymnasium.env import GymnasiumVecEnv
+from trudi_rsl.hosts.gymnasium.observations import ObservationLayout
+from trudi_rsl.hosts.registry import SIMULATION
+from trudi_rsl.hosts.training import train
 
 PARTS = "tests.hosts.gymnasium_tasks:trudi-tests/Parts-v0"
 SAMPLES = "tests.hosts.gymnasium_tasks:trudi-tests/Samples-v0"
@@ -76,21 +81,52 @@ def test_arrays_of_any_shape_and_discrete_observations_become_vectors(space: Spa
     assert torch.isfinite(env.step(torch.zeros(2, 2))[0]["policy"]).all()
 
 
-@pytest.mark.parametrize(
-    "image",
-    [
-        Box(0, 255, (8, 8, 3), np.uint8),
-        Box(0, 255, (8, 8), np.uint8),
-        Box(0, 255, (4, 8, 8, 3), np.uint8),
-        Box(0, 1, (64, 64, 3), np.float32),
-        Box(0, 1, (1, 32, 48), np.float32),
-    ],
-)
-def test_images_are_refused_with_the_reason(image: Box) -> None:
-    with pytest.raises(ConfigError, match=r"an image.*without convolutions.*state observations"):
-        with_space(image)
-    with pytest.raises(ConfigError, match=r"'eyes/left'.*an image.*FilterObservation"):
-        with_space(Dict({"state": VECTOR, "eyes": Dict({"left": image})}))
+IMAGES = [
+    (Box(0, 255, (8, 6, 3), np.uint8), (3, 8, 6), lambda x: x.transpose(2, 0, 1)),
+    (Box(0, 255, (8, 6), np.uint8), (1, 8, 6), lambda x: x[None]),
+    (Box(0, 255, (4, 8, 6, 3), np.uint8), (12, 8, 6), lambda x: x.transpose(0, 3, 1, 2).reshape(12, 8, 6)),
+    (Box(0, 255, (5, 8, 6), np.uint8), (5, 8, 6), lambda x: x),
+    (Box(0, 1, (64, 48, 3), np.float32), (3, 64, 48), lambda x: x.transpose(2, 0, 1)),
+    (Box(0, 1, (1, 32, 48), np.float32), (1, 32, 48), lambda x: x),
+]
+"""Spaces, ``[C, H, W]``, and from an observation to that."""
+
+
+@pytest.mark.parametrize(("image", "shape", "channels_first"), IMAGES, ids=lambda x: "" if callable(x) else str(x))
+def test_images_are_groups_with_channels_first_in_their_own_type(image: Box, shape: Any, channels_first: Any) -> None:
+    layout = ObservationLayout(Dict({"eyes": Dict({"left": image}), "state": VECTOR}), "task")
+    image.seed(0)
+    seen, state = image.sample(), VECTOR.sample()
+    groups = layout.split(np.concatenate([seen.ravel(), state])[None].astype(np.float32))
+    np.testing.assert_array_equal(groups["eyes/left"][0], channels_first(seen))
+    np.testing.assert_array_equal(groups["policy"][0], state)
+    assert groups["eyes/left"].shape[1:] == shape and groups["eyes/left"].dtype == image.dtype
+    assert layout.default_sets == {name: ["policy", "eyes/left"] for name in ("actor", "critic")}
+    assert layout.terms(["policy", "eyes/left"]) == [{"name": "state", "size": 2}], "terms are entries of vectors"
+
+
+@pytest.mark.parametrize("images", ["original", "float32"])
+def test_images_alone_are_the_group_that_an_actor_reads_by_default(images: Any) -> None:
+    env = GymnasiumVecEnv(SAMPLES, 2, env_kwargs={"space": IMAGES[0][0]}, images=images)
+    obs, *_ = env.step(torch.zeros(2, 2))
+    assert obs["policy"].shape == (2, 3, 8, 6) and env.default_obs_groups is None
+    if images == "original":
+        assert obs["policy"].dtype == torch.uint8 and obs["policy"].max() > 200
+    else:
+        assert obs["policy"].dtype == torch.float32 and 0.8 < obs["policy"].max() <= 1.0
+
+
+def test_vectors_around_an_image_stay_in_order() -> None:
+    image = Box(0, 255, (8, 8), np.uint8)
+    layout = ObservationLayout(Dict([("a", VECTOR), ("b", image), ("c", VECTOR)]), "task")
+    groups = layout.split(np.arange(68.0)[None])
+    assert groups["policy"].tolist() == [[0.0, 1.0, 66.0, 67.0]]
+    assert groups["b"].ravel().tolist() == list(range(2, 66))
+
+
+def test_an_image_named_like_the_group_of_vectors_has_another_name() -> None:
+    layout = ObservationLayout(Dict({"policy": IMAGES[0][0], "state": VECTOR}), "task")
+    assert set(layout.split(np.zeros((1, layout.size)))) == {"policy", "policy/image"}
 
 
 @pytest.mark.parametrize("space", [Sequence(VECTOR), Text(5)])
@@ -112,6 +148,23 @@ def test_flattening_is_said_in_one_line_once(capsys: pytest.CaptureFixture[str])
     env.alike(1, 0)
     (line,) = capsys.readouterr().out.splitlines()
     assert "flattened to 6 numbers, in this order: b (2), a (2), kind (2); one-hot: kind" in line
+
+
+def test_models_that_see_images_encode_them_by_default(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    settings = {"env.num_envs": 4, "agent.num_steps_per_env": 8, "agent.max_iterations": 1}
+    small = ["agent.algorithm.num_mini_batches=2", "agent.evaluation_episodes=null"]
+    for algo, more in {"trudi": ["agent.algorithm.compile=off"], "ppo": [], "dppo": []}.items():
+        cfg = compose("PlanarObstaclePixels-v0", algo, [*small, *more], settings=settings)
+        if algo == "dppo":
+            with pytest.raises(ConfigError, match=r"policy \[1, 32, 32\], and a DenoisingModel cannot see images"):
+                train(cfg, SIMULATION.make_env)
+            continue
+        train(cfg, SIMULATION.make_env)
+        (path,) = tmp_path.glob(f"logs/rsl_rl/{cfg.agent.experiment_name}/*/model_0.pt")
+        actor = torch.load(path, weights_only=True)["actor_state_dict"]
+        (kernel,) = (values for name, values in actor.items() if name.endswith("cnns.policy.0.weight"))
+        assert kernel.shape == (16, 1, 5, 5)
 
 
 @pytest.mark.slow

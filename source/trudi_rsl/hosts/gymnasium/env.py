@@ -27,7 +27,7 @@ from trudi_rsl.errors import CheckpointError, ConfigError
 from trudi_rsl.evaluation.episodes import NO_TIME_LIMIT
 from trudi_rsl.hosts.gymnasium.faults import Faults
 from trudi_rsl.hosts.gymnasium.make import action_limits, make_copies, make_env, try_options
-from trudi_rsl.hosts.gymnasium.observations import ObservationLayout, ObservationMode
+from trudi_rsl.hosts.gymnasium.observations import ImageMode, ObservationLayout, ObservationMode
 from trudi_rsl.hosts.gymnasium.plain import generator_state, set_generator
 from trudi_rsl.hosts.gymnasium.rehearsal import Rehearsal
 from trudi_rsl.hosts.gymnasium.state import SimulatorStates, episode_limit, refuse_learned_statistics, time_limits
@@ -49,9 +49,10 @@ class GymnasiumVecEnv(VecEnv):
     """E copies of a Gymnasium task, stepped together, with observations ``[O]`` and actions ``[A]``.
 
     Supports every registered id whose observation space is a Box of any shape, or a Dict or Tuple of such spaces and
-    discrete ones, without images, and whose action space is a 1-D Box of floats. Observations are a TensorDict
-    ``{"policy": [E, O]}`` of float32 or, with ``obs="groups"``, have a group for each entry of the task's Dict or
-    Tuple. The step that ends an episode returns the first observation of the next episode.
+    discrete ones, and whose action space is a 1-D Box of floats. Observations are a TensorDict ``{"policy": [E, O]}``
+    of float32 or, with ``obs="groups"``, have a group for each entry of the task's Dict or Tuple; images are groups of
+    their own, ``[E, C, H, W]`` in their own types. The step that ends an episode returns the first observation of the
+    next episode.
 
     Beside those of :class:`rsl_rl.env.VecEnv`:
 
@@ -81,6 +82,7 @@ class GymnasiumVecEnv(VecEnv):
         render_mode: str | None = None,
         action_bounds: tuple[float, float] | None = None,
         obs: ObservationMode = "flatten",
+        images: ImageMode = "original",
         cfg: Mapping[str, Any] | None = None,
     ) -> None:
         """Make the environments and start their first episodes.
@@ -94,7 +96,8 @@ class GymnasiumVecEnv(VecEnv):
             env_kwargs: Options of the task's constructor.
             render_mode: Gymnasium's render mode; applies to environment 0 only.
             action_bounds: ``(low, high)`` of the action entries that the task leaves unbounded.
-            obs: How the parts of a Dict or Tuple observation form groups.
+            obs: How the vectors of a Dict or Tuple observation form groups.
+            images: The type of images: the task's, or float32, scaled to [0, 1].
             cfg: Further entries of :attr:`cfg`.
 
         Raises:
@@ -105,10 +108,10 @@ class GymnasiumVecEnv(VecEnv):
             if value is not None and (not isinstance(value, int) or value < 1):
                 raise ConfigError(f"{name} must be an integer of at least 1, not {value!r}.")
         options = {"max_episode_steps": max_episode_steps, "env_kwargs": env_kwargs}
-        further: dict[str, Any] = {"action_bounds": action_bounds, "obs": obs}
+        further: dict[str, Any] = {"action_bounds": action_bounds, "obs": obs, "images": images}
         self._make_alike = functools.partial(type(self), task, device=device, **further, **options)
         first = self._make_env(task, render_mode=render_mode, **options)
-        self._layout = ObservationLayout(first.observation_space, task, obs)
+        self._layout = ObservationLayout(first.observation_space, task, obs, images)
         first = self._layout.wrap(first)
 
         def make() -> gym.Env:

@@ -38,6 +38,7 @@ def vec_env_options(cfg: GymnasiumEnvCfg, device: str, seed: int, render_mode: s
         "render_mode": render_mode,
         "action_bounds": None if bounds is None else (bounds[0], bounds[1]),
         "obs": cfg.obs,
+        "images": cfg.images,
     }
 
 

@@ -1,9 +1,9 @@
 # SPDX-License-Identifier: BSD-3-Clause
-"""Observation spaces of Gymnasium tasks as one vector of named parts, or as one vector for each of their groups.
+"""Observation spaces of Gymnasium tasks as one vector of named parts, or one for each of their groups, and images.
 
 Gymnasium's ``FlattenObservation`` makes the vector: parts follow each other in the order of the space (a Dict made from
 a plain mapping is sorted by key, one made from a sequence of pairs keeps its order), arrays in row-major order, and
-discrete parts are one-hot.
+discrete parts are one-hot. Images become groups of their own, ``[C, H, W]`` as RSL-RL's ``CNNModel`` takes them.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ import functools
 import logging
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from typing import Any, Literal, get_args
+from typing import Any, Literal, cast, get_args
 
 import gymnasium as gym
 import numpy as np
@@ -25,7 +25,9 @@ from trudi_rsl.errors import ConfigError, nearest
 logger = logging.getLogger(__name__)
 
 ObservationMode = Literal["flatten", "groups"]
-"""``flatten``: one group ``policy`` with all parts. ``groups``: a group for each entry of the task's Dict or Tuple."""
+"""``flatten``: one group ``policy`` of all vectors. ``groups``: a group for each entry of the task's Dict or Tuple."""
+ImageMode = Literal["original", "float32"]
+"""``original``: images in the task's type. ``float32``: bytes scaled to [0, 1], as RSL-RL's own ``CNNModel`` needs."""
 POLICY = "policy"
 """RSL-RL's name of the group that an actor reads by default."""
 
@@ -41,13 +43,18 @@ class Part:
     path: tuple[str, ...]
     """Keys and indices from the root; empty for a space without parts."""
     space: Space
-    size: int
-    """Numbers that it contributes to the vector."""
+    place: slice
+    """Its entries in the flattened vector."""
 
     @property
     def name(self) -> str:
         """The path joined by slashes, ``policy`` for a space without parts."""
         return "/".join(self.path) or POLICY
+
+    @property
+    def size(self) -> int:
+        """Numbers that it contributes to the vector."""
+        return self.place.stop - self.place.start
 
 
 class ObservationLayout:
@@ -56,82 +63,109 @@ class ObservationLayout:
     Args:
         space: The observation space of a task.
         task: Its name for messages.
-        mode: How parts form groups.
+        mode: How vectors form groups. Each image is a group of its own.
+        images: The type of images.
 
     Attributes:
         size: O.
-        groups: First and last + 1 entry of each group in the vector, in order.
 
     Raises:
-        ConfigError: The mode is unknown, or a part is an image or has no fixed number of entries.
+        ConfigError: The mode is unknown, or a part has no fixed number of entries.
     """
 
-    def __init__(self, space: Space, task: str, mode: ObservationMode = "flatten") -> None:
-        if mode not in get_args(ObservationMode):
-            raise ConfigError(f"env.obs is {mode!r}. {nearest(str(mode), get_args(ObservationMode))}")
+    def __init__(
+        self, space: Space, task: str, mode: ObservationMode = "flatten", images: ImageMode = "original"
+    ) -> None:
+        for name, value, modes in (("obs", mode, ObservationMode), ("images", images, ImageMode)):
+            if value not in get_args(modes):
+                raise ConfigError(f"env.{name} is {value!r}. {nearest(str(value), get_args(modes))}")
+        self._scales_images = images == "float32"
         self._parts = list(_parts(space, (), task))
         self.size = sum(part.size for part in self._parts)
         if self.size == 0:
             raise ConfigError(f"Task {task!r} has observations in {space}, which have no entries.")
         self.is_vector = isinstance(space, Box) and len(space.shape) == 1
-        self._group_of = [part.path[0] if mode == "groups" and part.path else POLICY for part in self._parts]
-        self.groups: dict[str, tuple[int, int]] = {}
-        stop = 0
-        for name, part in zip(self._group_of, self._parts, strict=True):
-            start, stop = stop, stop + part.size
-            self.groups[name] = (self.groups.get(name, (start,))[0], stop)
+        self._vectors: dict[str, list[Part]] = {}
+        for part in self._parts:
+            if not is_image(part.space):
+                self._vectors.setdefault(part.path[0] if mode == "groups" and part.path else POLICY, []).append(part)
+        # networks cannot have a dot in their names
+        names = {part.name.replace(".", "_"): part for part in self._parts if is_image(part.space)}
+        self._images = {f"{name}/image" if name in self._vectors else name: part for name, part in names.items()}
         if not self.is_vector:
             announce(self._describe(task))
 
     @property
     def default_sets(self) -> dict[str, list[str]] | None:
-        """Observation sets in which actor and critic read all groups; None if there is RSL-RL's default ``policy``."""
-        return None if POLICY in self.groups else {name: list(self.groups) for name in ("actor", "critic")}
+        """Observation sets in which actor and critic read all groups; None if there is RSL-RL's default alone."""
+        groups = [*self._vectors, *self._images]
+        return None if groups == [POLICY] else {name: list(groups) for name in ("actor", "critic")}
 
     def wrap(self, env: gym.Env) -> gym.Env:
         """Return an environment with observations ``[O]``: itself if it has them already."""
         return env if self.is_vector else FlattenObservation(env)
 
     def split(self, obs: np.ndarray) -> dict[str, np.ndarray]:
-        """Return views ``[E, O_group]`` of observations ``[E, O]`` by group."""
-        return {name: obs[:, start:stop] for name, (start, stop) in self.groups.items()}
+        """Return the vectors ``[E, O_group]`` and images ``[E, C, H, W]`` of ``[E, O]`` by group."""
+        groups = {name: np.concatenate([obs[:, x.place] for x in parts], -1) for name, parts in self._vectors.items()}
+        for name, part in self._images.items():
+            images = _channels_first(obs[:, part.place], part.space)
+            if self._scales_images:
+                limits = np.iinfo(images.dtype) if np.issubdtype(images.dtype, np.integer) else None
+                images = images.astype(np.float32) / (1 if limits is None else limits.max)
+            groups[name] = images
+        return groups
 
     def terms(self, groups: Sequence[str]) -> list[dict[str, Any]]:
-        """Return name and size of each part of the groups, in the order in which a policy reads them.
+        """Return name and size of each vector in the groups, in the order in which a policy reads them.
 
         Empty for a task whose observation is one vector: nothing is known of its entries.
         """
         if self.is_vector:
             return []
-        parts = list(zip(self._group_of, self._parts, strict=True))
-        return [{"name": part.name, "size": part.size} for group in groups for own, part in parts if own == group]
+        parts = [part for group in groups for part in self._vectors.get(group, [])]
+        return [{"name": part.name, "size": part.size} for part in parts]
 
     def _describe(self, task: str) -> str:
-        one_hot = [part.name for part in self._parts if isinstance(part.space, Discrete | MultiDiscrete)]
-        parts = ", ".join(f"{part.name} ({part.size})" for part in self._parts)
-        groups = "" if tuple(self.groups) == (POLICY,) else f", in the groups {', '.join(self.groups)}"
-        note = f"; one-hot: {', '.join(one_hot)}" if one_hot else ""
-        return f"{task}: observations are flattened to {self.size} numbers{groups}, in this order: {parts}{note}."
+        vectors = [part for parts in self._vectors.values() for part in parts]
+        said = []
+        if vectors:
+            groups = "" if tuple(self._vectors) == (POLICY,) else f", in the groups {', '.join(self._vectors)}"
+            parts = ", ".join(f"{part.name} ({part.size})" for part in vectors)
+            one_hot = [part.name for part in vectors if isinstance(part.space, Discrete | MultiDiscrete)]
+            note = f"; one-hot: {', '.join(one_hot)}" if one_hot else ""
+            size = sum(part.size for part in vectors)
+            said.append(f"observations are flattened to {size} numbers{groups}, in this order: {parts}{note}")
+        if self._images:
+            shapes = {
+                name: _channels_first(np.zeros((1, x.size)), x.space).shape[1:] for name, x in self._images.items()
+            }
+            said.append(f"images [C, H, W]: {', '.join(f'{name} {list(shape)}' for name, shape in shapes.items())}")
+        return f"{task}: {'; '.join(said)}."
 
 
-def _parts(space: Space, path: tuple[str, ...], task: str) -> Iterator[Part]:
+def _parts(space: Space, path: tuple[str, ...], task: str, start: int = 0) -> Iterator[Part]:
     if isinstance(space, Dict | Tuple):
         entries = space.spaces.items() if isinstance(space, Dict) else enumerate(space.spaces)
         for key, entry in entries:
-            yield from _parts(entry, (*path, str(key)), task)
+            for part in _parts(entry, (*path, str(key)), task, start):
+                yield part
+                start = part.place.stop
         return
-    where = f"observation {'/'.join(path)!r}" if path else "observations"
     if not isinstance(space, Box | Discrete | MultiBinary | MultiDiscrete):
-        raise ConfigError(
-            f"Task {task!r} has {where} in {space}, which has no fixed number of entries. Policies read vectors. "
-            f"{_alternative(path)}"
+        where = f"observation {'/'.join(path)!r}" if path else "observations"
+        alternative = (
+            "Choose a variant of the task with state observations, or register one with a wrapper that encodes them."
         )
-    if is_image(space):
+        if path:
+            alternative = (
+                "Register a variant of the task wrapped in gymnasium.wrappers.FilterObservation that leaves it out."
+            )
         raise ConfigError(
-            f"Task {task!r} has {where} in {space}, an image. Policies here are multilayer perceptrons without "
-            f"convolutions and read vectors. {_alternative(path)}"
+            f"Task {task!r} has {where} in {space}, which has no fixed number of entries. Policies read vectors and "
+            f"images. {alternative}"
         )
-    yield Part(path, space, flatdim(space))
+    yield Part(path, space, slice(start, start + flatdim(space)))
 
 
 def is_image(space: Space) -> bool:
@@ -146,10 +180,13 @@ def is_image(space: Space) -> bool:
     return has_channels and min(sides) >= _IMAGE_SIDE
 
 
-def _alternative(path: tuple[str, ...]) -> str:
-    if path:
-        return "Register a variant of the task wrapped in gymnasium.wrappers.FilterObservation that leaves it out."
-    return "Choose a variant of the task with state observations, or register one with a wrapper that encodes them."
+def _channels_first(flat: np.ndarray, space: Space) -> np.ndarray:
+    """Return flattened images ``[E, n]`` as ``[E, C, H, W]`` in the space's type; stacked frames are channels."""
+    shape = cast(tuple[int, ...], space.shape)
+    images = flat.reshape(len(flat), *shape)
+    if len(shape) > 2 and shape[-1] in _CHANNELS:
+        images = np.moveaxis(images, -1, -3)
+    return images.reshape(len(flat), -1, *images.shape[-2:]).astype(space.dtype)
 
 
 @functools.cache
