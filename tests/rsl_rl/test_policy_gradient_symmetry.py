@@ -106,8 +106,8 @@ def test_chains_end_at_the_images_of_their_actions() -> None:
 
 def test_a_mirror_that_chains_cannot_have_is_refused_and_the_environment_does_not_enter_the_configuration() -> None:
     def rotation(env: Any, obs: Any = None, actions: Any = None) -> Any:
-        turned = None if actions is None else actions @ torch.tensor([[0.6, 0.8], [0.8, -0.6]])
-        return mirror(env, obs)[0], None if actions is None else torch.cat([actions, turned])
+        turn = torch.tensor([[0.6, 0.8], [0.8, -0.6]])
+        return mirror(env, obs)[0], None if actions is None else torch.cat([actions, actions @ turn])
 
     with pytest.raises(ConfigError, match="must map every action to one action or its negative"):
         built(DPPO, ACTORS[DPPO], symmetry_cfg=section(True, 0.0) | {"data_augmentation_func": rotation})

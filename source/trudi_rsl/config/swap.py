@@ -115,7 +115,11 @@ def _swap(cfg: dict[str, Any], source: Mapping[str, Any], env: VecEnv, algo: Lea
         before["max_iterations"] = cfg["max_iterations"]
         cfg["max_iterations"] = math.ceil(cfg["max_iterations"] * cfg["num_steps_per_env"] / steps)
     preset = {key: preset[key] for key in fields_from_trudi(algo) if key in preset}
-    section = SETTINGS[algo]().to_dict() | preset | dict(source["algorithm"])
+    defaults, given = SETTINGS[algo]().to_dict(), dict(source["algorithm"])
+    if host is not None:
+        # the conversion has listed what has no effect
+        given = {name: value for name, value in given.items() if name in defaults or not without_effect(name)}
+    section = defaults | preset | given
     cfg["num_steps_per_env"], cfg["algorithm"] = steps, section
     now = {"num_steps_per_env": steps, "max_iterations": cfg.get("max_iterations"), **section}
     changes = ", ".join(f"{key} {now[key]} (PPO: {value})" for key, value in before.items() if now[key] != value)

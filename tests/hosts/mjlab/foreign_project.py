@@ -88,12 +88,7 @@ def register() -> None:
         critic=small,
         algorithm=ExtendedPpoCfg(
             symmetry_cfg={"data_augmentation_func": mirror, "use_data_augmentation": True},
-            rnd_cfg={
-                "weight": 0.1,
-                "num_outputs": 2,
-                "predictor_hidden_dims": [8],
-                "target_hidden_dims": [8],
-            },
+            rnd_cfg={"weight": 0.1, "num_outputs": 2, "predictor_hidden_dims": [8], "target_hidden_dims": [8]},
         ),
         experiment_name="project",
     )

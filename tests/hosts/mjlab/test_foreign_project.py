@@ -4,6 +4,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import sys
 from pathlib import Path
 from typing import Any
@@ -14,7 +15,7 @@ from mjlab.scripts import train as mjlab_train
 from mjlab.tasks import registry
 
 from tests.hosts.mjlab import foreign_project
-from tests.hosts.mjlab.foreign_project import SMOOTH, TASK
+from tests.hosts.mjlab.foreign_project import SMOOTH, TASK, SmoothPpoCfg
 from tests.hosts.mjlab.running import SMALL, newest_run
 from trudi_rsl.checkpoints.file import read_checkpoint
 from trudi_rsl.errors import ConfigError
@@ -61,7 +62,16 @@ def test_an_algorithm_of_its_own_has_no_sibling_and_trudi_names_the_reason() -> 
 def test_one_changed_line_trains_it_nevertheless_and_lists_its_own_setting(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    line = ("--agent.algorithm.class-name", "trudi_rsl.algorithms:TruDi")
-    saved, _ = trained(tmp_path, monkeypatch, SMOOTH, *FEW, *line)
+    cfg = registry.load_rl_cfg(SMOOTH)
+    small = {"actor_hidden_dims": (16, 16), "critic_hidden_dim": 16, "num_denoise_steps": 2}
+    fields = [(name, type(value), dataclasses.field(default=value)) for name, value in small.items()]
+    swapped: Any = dataclasses.make_dataclass("SmallSmoothPpoCfg", fields, bases=(SmoothPpoCfg,))
+    cfg.algorithm = swapped(class_name="trudi_rsl.algorithms:TruDi")
+    env = registry.load_env_cfg(SMOOTH)
+    registry.register_mjlab_task("Project-Cartpole-Swapped", env, env, cfg)
+    capsys.readouterr()
+    saved, _ = trained(tmp_path, monkeypatch, "Project-Cartpole-Swapped", *FEW)
     assert saved["trudi_rsl"]["obs_groups"]["critic"] == ["cart", "pole", "everything"]
-    assert "smoothness_coef (SmoothPpoCfg)" in capsys.readouterr().out
+    assert {name: saved["trudi_rsl"]["settings"][name] for name in small} == small | {"actor_hidden_dims": [16, 16]}
+    said = capsys.readouterr().out
+    assert said.count("smoothness_coef (SmoothPPO)") == said.count("clip_param") == 1
