@@ -17,6 +17,7 @@ import sys
 import traceback
 from collections.abc import Callable
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from types import SimpleNamespace
 from typing import Any
 from unittest import mock
@@ -54,7 +55,8 @@ def mirrored(env: Any, obs: TensorDict | None, actions: Tensor | None) -> tuple[
 def _mirrors(*_: Any) -> SignedPermutations:
     """Return what :func:`mirrored` does to actions, which the values of fake tensors do not show."""
     sources = torch.arange(NUM_ACTIONS, device="cuda").repeat(2, 1)
-    return SignedPermutations(sources, torch.ones(2, NUM_ACTIONS, device="cuda"))
+    identity = torch.ones(NUM_ACTIONS, device="cuda")
+    return SignedPermutations(sources, torch.stack([identity, -identity]))
 
 
 VARIANTS: dict[str, tuple[str, dict[str, Any]]] = {
@@ -84,12 +86,12 @@ VARIANTS: dict[str, tuple[str, dict[str, Any]]] = {
 
 
 class FakeEnv(VecEnv):
-    """Observations, rewards and final observations on the fake GPU, with an asymmetric critic."""
+    """Observations, rewards and final observations on the fake GPU or a real CPU, with an asymmetric critic."""
 
-    def __init__(self) -> None:
+    def __init__(self, device: str) -> None:
         self.num_envs, self.num_actions, self.max_episode_length = NUM_ENVS, NUM_ACTIONS, 1000
-        self.device = "cuda"
-        self.episode_length_buf = torch.zeros(NUM_ENVS, dtype=torch.long, device="cuda")
+        self.device = device
+        self.episode_length_buf = torch.zeros(NUM_ENVS, dtype=torch.long, device=device)
         self.cfg: dict | object = {}
         self.step_dt = 0.1
         self.unwrapped: Any = self
@@ -97,14 +99,14 @@ class FakeEnv(VecEnv):
 
     def get_observations(self) -> TensorDict:
         shapes = {"policy": (NUM_OBS,), "critic": (NUM_PRIVILEGED,), "camera": CAMERA}
-        drawn = {name: torch.randn(NUM_ENVS, *shape, device="cuda") for name, shape in shapes.items()}
-        return TensorDict(drawn, batch_size=[NUM_ENVS], device="cuda")
+        drawn = {name: torch.randn(NUM_ENVS, *shape, device=self.device) for name, shape in shapes.items()}
+        return TensorDict(drawn, batch_size=[NUM_ENVS], device=self.device)
 
     def step(self, actions: Tensor) -> tuple[TensorDict, Tensor, Tensor, dict[str, Any]]:
-        assert actions.is_cuda
-        none = torch.zeros(NUM_ENVS, dtype=torch.long, device="cuda")
+        assert actions.device.type == self.device
+        none = torch.zeros(NUM_ENVS, dtype=torch.long, device=self.device)
         extras = {"time_outs": none.bool(), "final_obs": self.get_observations()}
-        return self.get_observations(), torch.randn(NUM_ENVS, device="cuda"), none, extras
+        return self.get_observations(), torch.randn(NUM_ENVS, device=self.device), none, extras
 
 
 def runner_cfg(algo: str, settings: dict[str, Any]) -> dict[str, Any]:
@@ -139,40 +141,57 @@ def runner_cfg(algo: str, settings: dict[str, Any]) -> dict[str, Any]:
     return shared | {"actor": actor, "critic": dict(model), "algorithm": algorithm}
 
 
+def train_on_cpu(algo: str, settings: dict[str, Any], path: str) -> None:
+    """Write the checkpoint of an iteration on a real CPU."""
+    if "compile" in settings:
+        settings = settings | {"compile": "off"}
+    runner = OnPolicyRunner(FakeEnv("cpu"), runner_cfg(algo, settings), log_dir=None, device="cpu")
+    runner.learn(1)
+    runner.save(path)
+
+
 def dry_run(algo: str, settings: dict[str, Any]) -> dict[str, Any]:
-    """Learn, save, load, learn again and act; return what failed, and syncs and kernels per phase."""
+    """Learn, save, load a CPU's checkpoint, learn again and act.
+
+    Returns what failed, replays of graphs by call, what was logged, and syncs and kernels per phase.
+    """
     recorder, failures = Recorder(), {}
+    replays: dict[str, int] = {}
     fake = FakeTensorMode(allow_non_fake_inputs=True)
     uncompiled = mock.patch.object(torch, "compile", lambda function, **_: function)
-    fake_cuda.Graph.num_replays = 0
-    with (
-        fake_cuda.patched(lambda: recorder.sync("synchronize")),
-        uncompiled,
-        recorder.patched(),
-        mock.patch.object(Augmentation, "signed_permutations", _mirrors),
-        mock.patch.object(Augmentation, "check_observations", lambda *_: []),
-        fake,
-        recorder,
-        contextlib.redirect_stdout(io.StringIO()) as printed,
-    ):
-        env = FakeEnv()
-        runner = OnPolicyRunner(env, runner_cfg(algo, settings), log_dir=None, device="cuda")
-        runner._episodes = EpisodeLog(SimpleNamespace(logger=_written_log(runner.logger)))
-        _wrap(runner, recorder)
+    with TemporaryDirectory() as folder, contextlib.redirect_stdout(io.StringIO()) as printed:
+        path = str(Path(folder, "model_0.pt"))
+        train_on_cpu(algo, settings, path)
+        with (
+            fake_cuda.patched(lambda: recorder.sync("synchronize")),
+            uncompiled,
+            recorder.patched(),
+            mock.patch.object(Augmentation, "signed_permutations", _mirrors),
+            mock.patch.object(Augmentation, "check_observations", lambda *_: []),
+            fake,
+            recorder,
+        ):
+            env = FakeEnv("cuda")
+            runner = OnPolicyRunner(env, runner_cfg(algo, settings), log_dir=None, device="cuda")
+            runner._episodes = EpisodeLog(SimpleNamespace(logger=_written_log(runner.logger)))
+            _wrap(runner, recorder)
 
-        def resume() -> None:
-            runner.alg.load(_on_cpu(runner.alg.save()), None, True)
-            runner.learn(1)
+            def resume() -> None:
+                runner.load(path)
+                runner.learn(1)
 
-        def act() -> None:
-            with torch.inference_mode(), recorder.phase("inference policy"):
-                runner.get_inference_policy("cuda")(env.get_observations())
+            def act() -> None:
+                with torch.inference_mode(), recorder.phase("inference policy"):
+                    runner.get_inference_policy("cuda")(env.get_observations())
 
-        for name, call in {"learn": lambda: runner.learn(1), "resume": resume, "act": act}.items():
-            failures |= _failure(name, call)
+            calls = {"learn": lambda: runner.learn(1), "save": runner.alg.save, "resume": resume, "act": act}
+            for name, call in calls.items():
+                before = fake_cuda.Graph.num_replays
+                failures |= _failure(name, call)
+                replays[name] = fake_cuda.Graph.num_replays - before
     return {
         "failures": failures,
-        "replays": fake_cuda.Graph.num_replays,
+        "replays": replays,
         "said": [line for line in printed.getvalue().splitlines() if line.startswith("[trudi_rsl]")],
         "syncs": {phase: dict(found) for phase, found in recorder.syncs.items()},
         "kernels": {phase: round(count / max(recorder.calls[phase], 1)) for phase, count in recorder.kernels.items()},
@@ -203,15 +222,6 @@ def _in_phase(recorder: Recorder, name: str, function: Callable[..., Any]) -> Ca
             return function(*args, **kwargs)
 
     return call
-
-
-def _on_cpu(x: Any) -> Any:
-    """Return a checkpoint as a file of a training on a CPU holds it."""
-    if isinstance(x, Tensor):
-        return torch.zeros(x.shape, dtype=x.dtype)
-    if isinstance(x, dict):
-        return {key: False if key == "capturable" else _on_cpu(value) for key, value in x.items()}
-    return [_on_cpu(value) for value in x] if isinstance(x, list) else x
 
 
 def _failure(name: str, call: Callable[[], None]) -> dict[str, str]:

@@ -25,9 +25,9 @@ LEARNER = [
 ]
 RELATIVES = ["PPO", "SPO", "DPPO", "FPO"]
 
-# Of two iterations with 4 steps and 4 minibatches each, with a checkpoint loaded between them. Collecting a rollout,
-# computing its targets and learning from minibatches are not among the phases: they wait for nothing. The numbers may
-# only become smaller.
+# Of two iterations with 4 steps and 4 minibatches each, and a CPU's checkpoint loaded between them. Collecting a
+# rollout, computing its targets and learning from minibatches are not among the phases: they wait for nothing. The
+# numbers may only become smaller.
 CAPTURE = {"synchronize in trudi_rsl/acceleration/cuda_graph.py: _capture": 2}
 SYNCS_OF_LEARNER = {
     # once per training and checkpoint loaded
@@ -64,7 +64,12 @@ def test_no_devices_are_mixed_and_every_capture_succeeds(found: dict[str, Any], 
     result = found[variant]
     assert result["failures"] == {}
     assert not [line for line in result["said"] if "could not be" in line]
-    assert (result["replays"] > 0) == ("captured" in variant)
+    assert (result["replays"]["learn"] > 0) == ("captured" in variant)
+
+
+@pytest.mark.parametrize("variant", [name for name in LEARNER if "captured" in name])
+def test_a_checkpoint_of_a_cpu_continues_with_graphs(found: dict[str, Any], variant: str) -> None:
+    assert found[variant]["replays"]["resume"] == found[variant]["replays"]["learn"]
 
 
 @pytest.mark.parametrize("variant", [*LEARNER, *RELATIVES])

@@ -10,6 +10,7 @@ import pytest
 import torch
 
 from tests.rsl_rl.helpers import runner_cfg
+from trudi_rsl.checkpoints.file import read_checkpoint, write_checkpoint
 from trudi_rsl.hosts.gymnasium.env import GymnasiumVecEnv
 from trudi_rsl.runners import OnPolicyRunner
 
@@ -36,6 +37,24 @@ def assert_resume_is_exact(folder: Path, device: str, tolerance: float = 0.0, **
 
 def test_stopping_and_resuming_ends_in_the_same_parameters(tmp_path: Path) -> None:
     assert_resume_is_exact(tmp_path, "cpu")
+
+
+def test_a_checkpoint_of_a_gpu_continues_on_a_cpu(tmp_path: Path) -> None:
+    straight = runner(tmp_path / "straight", "cpu", 1)
+    straight.learn(1)
+    straight.save(str(tmp_path / "cpu.pt"))
+    checkpoint = read_checkpoint(tmp_path / "cpu.pt")
+    for name in ("critic", "actor", "duals"):
+        for group in checkpoint["optimizer_state_dict"][name]["param_groups"]:
+            group["capturable"] = True
+    checkpoint["rng_state"] |= {"cuda": [torch.zeros(16, dtype=torch.uint8)], "device": "cuda:0"}
+    write_checkpoint(checkpoint, tmp_path / "gpu.pt")
+    straight.learn(1)
+    resumed = runner(tmp_path / "resumed", "cpu", 99)
+    resumed.load(str(tmp_path / "gpu.pt"))
+    resumed.learn(1)
+    expected, states = straight.alg.get_policy().state_dict(), resumed.alg.get_policy().state_dict()
+    torch.testing.assert_close(states, expected, rtol=0, atol=0)
 
 
 @pytest.mark.cuda
