@@ -11,7 +11,7 @@ from trudi_rsl.errors import ConfigError, setting
 from trudi_rsl.extensions import checked_symmetry
 from trudi_rsl.model_sections import ENCODER_KEYS
 from trudi_rsl.rsl_rl_compat.extensions import check_rnd
-from trudi_rsl.rsl_rl_compat.models import check_encoder
+from trudi_rsl.rsl_rl_compat.models import check_encoder, encoder_class, is_cnn_subclass
 
 MODEL_SECTIONS = ("actor", "critic", "policy")
 """Sections of a PPO configuration that describe its networks; ``policy`` is that of RSL-RL 3."""
@@ -32,9 +32,18 @@ def encoder_settings(cfg: Mapping[str, Any]) -> dict[str, Any]:
     for name in ("actor", "critic"):
         section = cfg.get(name)
         kind = _class_name(section.get("class_name")) if isinstance(section, Mapping) else ""
-        if isinstance(section, Mapping) and kind in ENCODER_KEYS:
-            own = {key: section[key] for key in ENCODER_KEYS[kind] if section.get(key) is not None}
-            settings[f"{name}_encoder"] = {"class_name": kind, **own}
+        if not isinstance(section, Mapping):
+            continue
+        given = section.get("class_name")
+        if kind not in ENCODER_KEYS or not _is_rsl_rls(given):
+            if kind in FEED_FORWARD or not is_cnn_subclass(given):
+                continue
+            cls = encoder_class(given)
+            kind, base = f"{cls.__module__}:{cls.__qualname__}", "CNNModel"
+        else:
+            base = kind
+        own = {key: section[key] for key in ENCODER_KEYS[base] if section.get(key) is not None}
+        settings[f"{name}_encoder"] = {"class_name": kind, **own}
     return settings
 
 
@@ -99,9 +108,11 @@ def _refuse_network(name: str, section: Mapping[str, Any]) -> None:
             f"have no memory. Train this task with PPO, or set {place} and put past observations into an observation "
             "group."
         )
-    is_rsl_rl = _module(section.get("class_name")).partition(".")[0] in ("", "rsl_rl")
+    is_rsl_rl = _is_rsl_rls(section.get("class_name"))
     if kind in ENCODER_KEYS and is_rsl_rl and name != "policy":
         check_encoder(f"{name}_encoder")
+        return
+    if not is_rsl_rl and name != "policy" and is_cnn_subclass(section["class_name"]):
         return
     if section.get("cnn_cfg") or (kind in ENCODER_KEYS and is_rsl_rl) or kind == "ActorCriticCNN":
         raise ConfigError(
@@ -110,8 +121,8 @@ def _refuse_network(name: str, section: Mapping[str, Any]) -> None:
         )
     if kind and kind not in FEED_FORWARD:
         raise ConfigError(
-            f"The {name} section describes a {kind}, and TruDi takes over RSL-RL's MLPModel and CNNModel alone. Train "
-            f"this task with PPO, or set {place} if its sizes may be taken over."
+            f"The {name} section describes a {kind}, and TruDi takes over RSL-RL's MLPModel, its CNNModel and subclasses "
+            f"of that. Train this task with PPO, or set {place} if its sizes may be taken over."
         )
 
 
@@ -122,6 +133,10 @@ def _class_name(value: object) -> str:
     # RSL-RL 3 evaluates names, as in DiffusionActorCritic.for_env(self.env)
     text = str(value or "").rpartition(":")[2].partition(".for_env(")[0]
     return text.rpartition(".")[2]
+
+
+def _is_rsl_rls(value: object) -> bool:
+    return _module(value).partition(".")[0] in ("", "rsl_rl")
 
 
 def _module(value: object) -> str:

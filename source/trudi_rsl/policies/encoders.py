@@ -12,7 +12,7 @@ from torch import Tensor, nn
 
 from trudi_rsl.errors import ConfigError
 from trudi_rsl.policies.observations import ObservationEncoder
-from trudi_rsl.rsl_rl_compat.models import ENCODERS, check_encoder
+from trudi_rsl.rsl_rl_compat.models import check_encoder, encoder_class
 
 VECTORS = "vectors (normalised)"
 """Name under which a model gets the concatenated and normalised vectors."""
@@ -33,7 +33,7 @@ class ImageType(NamedTuple):
 
 
 class ImageEncoder(ObservationEncoder):
-    """RSL-RL's ``CNNModel`` without its head: normalised vectors, then the features of each image group.
+    """RSL-RL's ``CNNModel``, or a subclass, without its head: normalised vectors, then the features of each image group.
 
     Args:
         obs: Example observations; those of the image groups are ``[B, C, H, W]``, which only their shapes are read of.
@@ -57,13 +57,14 @@ class ImageEncoder(ObservationEncoder):
         self.image_types = {name: ImageType(tuple(obs[name].shape[1:]), obs[name].dtype) for name in images}
         examples = {name: torch.zeros(1, *image.shape, dtype=image.dtype) for name, image in self.image_types.items()}
         vector = torch.zeros(1, num_obs)
-        self.model = _headless("CNNModel", {VECTORS: vector} | examples, cnn_cfg=section["cnn_cfg"])
-        self.encode(vector, examples)  # RSL-RL accepts kernels larger than the image
+        self.model = _headless(section["class_name"], {VECTORS: vector} | examples, cnn_cfg=section["cnn_cfg"])
+        # RSL-RL accepts kernels larger than the image
+        self._num_latents: int = self.encode(vector, examples).shape[-1]
 
     @property
     def num_latents(self) -> int:
         """Dimension of the latents: the vectors, then the features of the images."""
-        return self.num_obs + self.model.cnn_latent_dim
+        return self._num_latents
 
     def concatenate(self, obs: TensorDict | dict[str, Tensor]) -> Tensor:
         """Return the raw vectors ``[B, O]``; ``[B, 0]`` where all groups are images."""
@@ -106,6 +107,6 @@ def make_encoder(
 def _headless(kind: str, obs: Mapping[str, Tensor], **options: Any) -> Any:
     """Return one of RSL-RL's models for example observations, normalised before, without head and distribution."""
     example: Any = TensorDict(dict(obs), batch_size=[1])
-    model = ENCODERS[kind](example, {"state": list(obs)}, "state", 1, hidden_dims=[1], **options)
+    model = encoder_class(kind)(example, {"state": list(obs)}, "state", 1, hidden_dims=[1], **options)
     model.mlp = nn.Identity()
     return model
