@@ -89,7 +89,7 @@ def test_another_class_and_a_missing_one_are_refused() -> None:
 def test_norm_batch_and_a_class_that_is_no_model_are_refused_where_a_project_is_converted() -> None:
     for section, words in (
         (own(Scaled, gain=1.0, norm="batch"), r'"norm"\] must not be batch'),
-        (own(NoModel), "describes a NoModel"),
+        (own(NoModel), r"describes a network for images \(NoModel\)"),
     ):
         cfg = ppo_cfg("PPO")
         cfg["actor"] |= section

@@ -121,8 +121,8 @@ def _refuse_network(name: str, section: Mapping[str, Any]) -> None:
         )
     if kind and kind not in FEED_FORWARD:
         raise ConfigError(
-            f"The {name} section describes a {kind}, and TruDi takes over RSL-RL's MLPModel, its CNNModel and subclasses "
-            f"of that. Train this task with PPO, or set {place} if its sizes may be taken over."
+            f"The {name} section describes a {kind}, and TruDi takes over RSL-RL's MLPModel, its CNNModel and "
+            f"subclasses of that. Train this task with PPO, or set {place} if its sizes may be taken over."
         )
 
 

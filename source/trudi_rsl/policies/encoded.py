@@ -35,8 +35,8 @@ class ImageInferencePolicy(nn.Module):
         self.image_types: List[str] = [str(image.dtype).removeprefix("torch.") for image in types]  # noqa: UP006
         if type(encoder.model).get_latent is not encoder_class("CNNModel").get_latent:
             raise ConfigError(
-                f"A policy whose encoder is a {type(encoder.model).__name__} cannot be exported: it has a get_latent of "
-                "its own in place of CNNModel's."
+                f"A policy whose encoder is a {type(encoder.model).__name__} cannot be exported: it has a get_latent "
+                "of its own in place of CNNModel's."
             )
         cnns = [copy.deepcopy(encoder.model.cnns[name]).requires_grad_(False) for name in encoder.image_groups]
         self.cnns = nn.ModuleList(cnns)

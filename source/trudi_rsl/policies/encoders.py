@@ -33,7 +33,7 @@ class ImageType(NamedTuple):
 
 
 class ImageEncoder(ObservationEncoder):
-    """RSL-RL's ``CNNModel``, or a subclass, without its head: normalised vectors, then the features of each image group.
+    """RSL-RL's ``CNNModel``, or a subclass, without its head: normalised vectors, then the features of image groups.
 
     Args:
         obs: Example observations; those of the image groups are ``[B, C, H, W]``, which only their shapes are read of.
