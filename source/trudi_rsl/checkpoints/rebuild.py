@@ -32,7 +32,7 @@ from trudi_rsl.checkpoints.format import (
 )
 from trudi_rsl.choices import PolicyGradientAlgorithm
 from trudi_rsl.errors import CheckpointError, as_checkpoint_error, one_line
-from trudi_rsl.model_sections import HOST_MODELS
+from trudi_rsl.model_sections import HOST_MODELS, without_unset
 from trudi_rsl.plain_values import IMAGE_TYPES, is_count
 from trudi_rsl.policies import ActorCritic, DeployablePolicy
 from trudi_rsl.rsl_rl_compat.models import DISTRIBUTIONS, MLPModel
@@ -300,6 +300,12 @@ def require_fit(saved: Mapping[str, Any], module: nn.Module, prefixes: tuple[str
 def full_class_name(name: Any) -> Any:
     """Return the full name of a class of this package that a configuration names alone, others as they are."""
     return OWN_CLASSES.get(name, name) if isinstance(name, str) else name
+
+
+def as_rsl_rl_takes(cfg: dict[str, Any]) -> None:
+    """Change a runner configuration in place to what RSL-RL takes: full class names, and no unset keys of models."""
+    cfg["algorithm"]["class_name"] = full_class_name(cfg["algorithm"].get("class_name"))
+    cfg |= without_unset(cfg)
 
 
 def with_known_classes(section: Any, name: object = None) -> Any:
