@@ -120,12 +120,12 @@ def test_a_section_with_all_settings_of_trudi_and_one_without_any_of_ppo_are_use
         assert cfg == before
 
 
-def test_an_unknown_setting_and_a_recurrent_network_are_refused_in_the_words_of_a_dict() -> None:
+def test_an_unknown_setting_and_a_network_of_its_own_are_refused_in_the_words_of_a_dict() -> None:
     with pytest.raises(ConfigError, match=r"no argument 'kl_bond'.*'kl_bound'"):
         trudi_cfg(ppo_cfg(), point_mass(), kl_bond=0.1)
     cfg = swapped()
-    cfg["actor"] |= {"class_name": "RNNModel", "rnn_type": "gru"}
-    with pytest.raises(ConfigError, match=r'RNNModel.*train_cfg\["actor"\]\["class_name"\]'):
+    cfg["actor"] |= {"class_name": "project:OwnModel"}
+    with pytest.raises(ConfigError, match=r'OwnModel.*train_cfg\["actor"\]\["class_name"\]'):
         StockRunner(point_mass(), cfg, None, "cpu")
 
 

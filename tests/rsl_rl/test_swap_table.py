@@ -75,8 +75,8 @@ def widths() -> None:
 
 
 def remembers() -> None:
-    refused("recurrent", {"actor": MEMORY | {"hidden_dims": [8]}})
-    refused("recurrent", {"policy": {"class_name": "ActorCriticRecurrent"}})
+    section = swapped({"actor": MEMORY | {"hidden_dims": [8]}})["algorithm"]
+    assert section["actor_encoder"] == MEMORY and section["critic_encoder"] is None
 
 
 def sees() -> None:
@@ -142,6 +142,7 @@ CHECKS: dict[str, Callable[..., None]] = {
     "`num_learning_epochs`": of_the_preset,
     "`MLPModel`": widths,
     "`RNNModel`": remembers,
+    "`ActorCriticRecurrent`": lambda: refused("recurrent", {"policy": {"class_name": "ActorCriticRecurrent"}}),
     "`CNNModel`, images": sees,
     "`ActorCriticCNN`": other_images,
     "a subclass of `CNNModel`": own_encoder,

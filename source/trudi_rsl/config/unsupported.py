@@ -9,7 +9,7 @@ from typing import Any
 from trudi_rsl.choices import SHORT_NAMES
 from trudi_rsl.errors import ConfigError, setting
 from trudi_rsl.extensions import checked_symmetry
-from trudi_rsl.model_sections import ENCODER_KEYS
+from trudi_rsl.model_sections import ENCODER_KEYS, kind_of
 from trudi_rsl.rsl_rl_compat.extensions import check_rnd
 from trudi_rsl.rsl_rl_compat.models import check_encoder, encoder_class, is_cnn_subclass
 
@@ -31,19 +31,10 @@ def encoder_settings(cfg: Mapping[str, Any]) -> dict[str, Any]:
     settings = {}
     for name in ("actor", "critic"):
         section = cfg.get(name)
-        kind = _class_name(section.get("class_name")) if isinstance(section, Mapping) else ""
-        if not isinstance(section, Mapping):
-            continue
-        given = section.get("class_name")
-        if kind not in ENCODER_KEYS or not _is_rsl_rls(given):
-            if kind in FEED_FORWARD or not is_cnn_subclass(given):
-                continue
-            cls = encoder_class(given)
-            kind, base = f"{cls.__module__}:{cls.__qualname__}", "CNNModel"
-        else:
-            base = kind
-        own = {key: section[key] for key in ENCODER_KEYS[base] if section.get(key) is not None}
-        settings[f"{name}_encoder"] = {"class_name": kind, **own}
+        if isinstance(section, Mapping) and (encoder := _encoder_name(section.get("class_name"))) is not None:
+            keys = ENCODER_KEYS[str(kind_of(encoder))]
+            own = {key: section[key] for key in keys if section.get(key) is not None}
+            settings[f"{name}_encoder"] = {"class_name": encoder, **own}
     return settings
 
 
@@ -54,8 +45,8 @@ def refuse_unsupported(cfg: Mapping[str, Any]) -> None:
         cfg: RSL-RL's runner configuration as plain values; settings may be absent or None.
 
     Raises:
-        ConfigError: If it is for distillation, its networks are recurrent or of a project's own class, it has networks
-            beside one actor and one critic, its symmetry is incomplete, or it has RND or a network for images and
+        ConfigError: If it is for distillation, its networks are of a project's own class, it has networks beside one
+            actor and one critic, its symmetry is incomplete, or it has RND, a recurrent network or one for images and
             RSL-RL is too old for that.
     """
     if _class_name(cfg.get("class_name")) == "DistillationRunner":
@@ -102,18 +93,18 @@ def refuse_foreign_algorithm(section: Mapping[str, Any], name: str) -> None:
 
 def _refuse_network(name: str, section: Mapping[str, Any]) -> None:
     kind, place = _class_name(section.get("class_name")), setting(f"{name}.class_name", "'MLPModel'")
-    if section.get("rnn_type") or "Recurrent" in kind or kind == "RNNModel":
-        raise ConfigError(
-            f"The {name} section describes a recurrent network ({kind or section['rnn_type']}), and TruDi's policies "
-            f"have no memory. Train this task with PPO, or set {place} and put past observations into an observation "
-            "group."
-        )
     is_rsl_rl = _is_rsl_rls(section.get("class_name"))
     if kind in ENCODER_KEYS and is_rsl_rl and name != "policy":
         check_encoder(f"{name}_encoder")
         return
     if not is_rsl_rl and name != "policy" and is_cnn_subclass(section["class_name"]):
         return
+    if kind == "ActorCriticRecurrent" or section.get("rnn_type") or (kind == "RNNModel" and is_rsl_rl):
+        raise ConfigError(
+            f"The {name} section describes a recurrent network ({kind or section['rnn_type']}), which TruDi takes over "
+            f"from an actor or critic section with {setting(f'{name}.class_name', repr('RNNModel'))}, in rsl-rl-lib 4 "
+            "and newer."
+        )
     if section.get("cnn_cfg") or (kind in ENCODER_KEYS and is_rsl_rl) or kind == "ActorCriticCNN":
         raise ConfigError(
             f"The {name} section describes a network for images ({kind or 'cnn_cfg'}), which TruDi takes over from an "
@@ -121,8 +112,8 @@ def _refuse_network(name: str, section: Mapping[str, Any]) -> None:
         )
     if kind and kind not in FEED_FORWARD:
         raise ConfigError(
-            f"The {name} section describes a {kind}, and TruDi takes over RSL-RL's MLPModel, its CNNModel and "
-            f"subclasses of that. Train this task with PPO, or set {place} if its sizes may be taken over."
+            f"The {name} section describes a {kind}, and TruDi takes over RSL-RL's MLPModel, RNNModel, CNNModel and "
+            f"subclasses of the latter. Train this task with PPO, or set {place} if its sizes may be taken over."
         )
 
 
@@ -133,6 +124,17 @@ def _class_name(value: object) -> str:
     # RSL-RL 3 evaluates names, as in DiffusionActorCritic.for_env(self.env)
     text = str(value or "").rpartition(":")[2].partition(".for_env(")[0]
     return text.rpartition(".")[2]
+
+
+def _encoder_name(value: object) -> str | None:
+    """Return the name by which an encoder's section names a class that can be one, None for any other class."""
+    kind = _class_name(value)
+    if _is_rsl_rls(value):
+        return kind if kind in ENCODER_KEYS else None
+    if kind in FEED_FORWARD or not is_cnn_subclass(value):
+        return None
+    cls = encoder_class(value)
+    return f"{cls.__module__}:{cls.__qualname__}"
 
 
 def _is_rsl_rls(value: object) -> bool:
