@@ -116,7 +116,7 @@ def test_a_task_without_joint_positions_is_exported_without_metadata_and_that_is
 def test_a_stock_task_trains_from_depth_images_by_mjlabs_own_encoder_and_exports_it(train: Train) -> None:
     run = train("Mjlab-Lift-Cube-Yam-Depth-TruDi", "--agent.max-iterations", "1", "--env.scene.num-envs", "2")
     policy, spec = load_actor_critic(run / "model_0.pt")
-    assert spec["images"] == {"camera": {"shape": [1, 32, 32], "dtype": "float32"}}
+    assert spec.get("images") == {"camera": {"shape": [1, 32, 32], "dtype": "float32"}}
     assert type(policy.actor_obs.model).__name__ == "SpatialSoftmaxCNNModel"
     groups = {name: torch.rand(1, size) for name, size in spec["obs_dims"].items()}
     obs = TensorDict(groups | {"camera": torch.rand(1, 1, 32, 32)}, batch_size=[1])
