@@ -58,7 +58,7 @@ def check_ppo_models(agent: Mapping[str, Any]) -> None:
     """Check the model sections of an agent of PPO or a relative, which may have the keys of all models.
 
     Raises:
-        ConfigError: If a section has a key of another model than its own.
+        ConfigError: If a section has a key of another model than its own, or an impossible value.
     """
     for name in ("actor", "critic"):
         section = agent[name]
@@ -69,6 +69,11 @@ def check_ppo_models(agent: Mapping[str, Any]) -> None:
                     f"agent.{name}.{wrong[0]} belongs to a {model}: add agent.{name}.class_name={model}, "
                     f"which is {section['class_name']}."
                 )
+        given = {key: value for key, value in section.items() if value is not None}
+        if section["class_name"] == "RNNModel":
+            _check_rnn(f"agent.{name}", given)
+        elif section["class_name"] == "CNNModel":
+            _check_cnn(f"agent.{name}.cnn_cfg", with_lists(given).get("cnn_cfg"), is_own=False)
 
 
 def without_unset(agent: Mapping[str, Any]) -> dict[str, Any]:
@@ -108,13 +113,13 @@ def checked_encoder(name: str, section: object) -> dict[str, Any] | None:
         known = f"{', '.join(ENCODER_KEYS)} or 'module:name' of a subclass of CNNModel"
         given = values.get("class_name")
         raise ConfigError(f"algorithm.{name}.class_name must be one of {known}; got {given!r}. None is an MLPModel.")
-    _check_names(name, values, ("class_name", *ENCODER_KEYS[kind]))
+    _check_names(f"algorithm.{name}", values, ("class_name", *ENCODER_KEYS[kind]))
     if not isinstance(values.get("obs_normalization", False), bool):
         raise ConfigError(f"algorithm.{name}.obs_normalization must be true or false.")
     if kind == "CNNModel":
-        _check_cnn(f"{name}.cnn_cfg", values.get("cnn_cfg"), is_own=kind != values["class_name"])
+        _check_cnn(f"algorithm.{name}.cnn_cfg", values.get("cnn_cfg"), is_own=kind != values["class_name"])
     else:
-        _check_rnn(name, values)
+        _check_rnn(f"algorithm.{name}", values)
     return values
 
 
@@ -125,17 +130,17 @@ def is_recurrent(section: Mapping[str, Any] | None) -> bool:
 
 def _check_rnn(name: str, section: Mapping[str, Any]) -> None:
     if (kind := section.get("rnn_type", "lstm")) not in RNN_TYPES:
-        raise ConfigError(f"algorithm.{name}.rnn_type must be one of {', '.join(RNN_TYPES)}; got {kind!r}.")
+        raise ConfigError(f"{name}.rnn_type must be one of {', '.join(RNN_TYPES)}; got {kind!r}.")
     if not is_count(width := section.get("rnn_hidden_dim", 256)):
-        raise ConfigError(f"algorithm.{name}.rnn_hidden_dim must be an integer of at least 1; got {width!r}.")
+        raise ConfigError(f"{name}.rnn_hidden_dim must be an integer of at least 1; got {width!r}.")
     if not is_count(layers := section.get("rnn_num_layers", 1)) or layers > MOST_RNN_LAYERS:
-        raise ConfigError(f"algorithm.{name}.rnn_num_layers must be 1 to {MOST_RNN_LAYERS}; got {layers!r}.")
+        raise ConfigError(f"{name}.rnn_num_layers must be 1 to {MOST_RNN_LAYERS}; got {layers!r}.")
 
 
 def _check_cnn(name: str, section: object, is_own: bool) -> None:
     """Check a ``cnn_cfg``; the names and widths of a subclass's own are its own affair."""
     if not isinstance(section, Mapping) or not section:
-        raise ConfigError(f"algorithm.{name} must describe the convolutions; got {section!r}.")
+        raise ConfigError(f"{name} must describe the convolutions; got {section!r}.")
     if all(isinstance(part, Mapping) for part in section.values()):
         for group, part in section.items():
             _check_cnn(f"{name}.{group}", part, is_own)
@@ -145,23 +150,23 @@ def _check_cnn(name: str, section: object, is_own: bool) -> None:
     norms = section.get("norm", "none")
     if "batch" in (norms if isinstance(norms, list) else [norms]):
         raise ConfigError(
-            f"algorithm.{name}.norm must not be batch: an action would depend on the other environments, and the trust "
+            f"{name}.norm must not be batch: an action would depend on the other environments, and the trust "
             "region compares the policy in batches of other rows. Use layer or none."
         )
     if section.get("flatten", True) is not True:
-        raise ConfigError(f"algorithm.{name}.flatten must be true: networks stand on a vector.")
+        raise ConfigError(f"{name}.flatten must be true: networks stand on a vector.")
 
 
 def _check_layers(name: str, section: Mapping[str, Any]) -> None:
     _check_names(name, section, (*CNN_REQUIRED, *CNN_OPTIONAL))
     if missing := [key for key in CNN_REQUIRED if key not in section]:
-        raise ConfigError(f"algorithm.{name} has no {missing[0]!r}, which RSL-RL needs and has no default for.")
+        raise ConfigError(f"{name} has no {missing[0]!r}, which RSL-RL needs and has no default for.")
     channels = section["output_channels"]
     if not isinstance(channels, list) or not channels or not all(map(is_count, channels)):
-        raise ConfigError(f"algorithm.{name}.output_channels must be a list of positive numbers; got {channels!r}.")
+        raise ConfigError(f"{name}.output_channels must be a list of positive numbers; got {channels!r}.")
 
 
 def _check_names(name: str, given: Mapping[str, Any], known: tuple[str, ...]) -> None:
     for key in given:
         if key not in known:
-            raise ConfigError(f"algorithm.{name} has no setting {key!r}. {nearest(str(key), known)}")
+            raise ConfigError(f"{name} has no setting {key!r}. {nearest(str(key), known)}")

@@ -126,7 +126,7 @@ def test_impossible_settings_are_refused_by_name(
 def test_recurrent_models_are_refused() -> None:
     cfg = runner_cfg(SPO)
     cfg["critic"] |= {"class_name": "RNNModel", "rnn_type": "gru", "rnn_hidden_dim": 4, "rnn_num_layers": 1}
-    with pytest.raises(ConfigError, match="SPO does not support recurrent models"):
+    with pytest.raises(ConfigError, match="SPO has no recurrent models"):
         SPO.construct_algorithm(observations(), RandomTask(), cfg, "cpu")  # type: ignore[arg-type]
 
 

@@ -37,7 +37,7 @@ from trudi_rsl.choices import PolicyGradientAlgorithm
 from trudi_rsl.diffusion.signed_permutation import SignedPermutations
 from trudi_rsl.distributed import all_reduce_mean
 from trudi_rsl.environments.episode_ends import episode_ends
-from trudi_rsl.errors import ConfigError
+from trudi_rsl.errors import ConfigError, setting
 from trudi_rsl.policies import DenoisingModel, FlowModel, GenerativeModel
 from trudi_rsl.policies.normalization import replace_normalizer, replace_rnd_normalizers
 from trudi_rsl.rsl_rl_compat.augmentation import Augmentation
@@ -93,7 +93,8 @@ class PolicyGradient(PPO):
         algorithm = cast(Self, PPO.construct_algorithm(obs, env, cfg, device))
         cfg["algorithm"]["symmetry_cfg"] = symmetry  # RSL-RL adds the environment to it
         if algorithm.actor.is_recurrent or algorithm.critic.is_recurrent:
-            raise ConfigError(f"{cls.__name__} does not support recurrent models; use MLPModel, or PPO.")
+            places = f"{setting('actor.class_name')} and {setting('critic.class_name')}"
+            raise ConfigError(f"{cls.__name__} has no recurrent models: set {places} to 'MLPModel', or train with PPO.")
         for model in (algorithm.actor, algorithm.critic):
             replace_normalizer(model, "obs_normalizer")
         if algorithm.rnd:

@@ -45,7 +45,7 @@ from trudi_rsl.config.presets import CONFIG_DIR, available, preset_of
 from trudi_rsl.config.run_folder import LOG_ROOT, resume_path
 from trudi_rsl.config.schema import GYMNASIUM, HostSettings, RunnerCfg, TrainCfg
 from trudi_rsl.errors import ConfigError, naming_settings, nearest, settings_as_overrides
-from trudi_rsl.model_sections import PPO_MODEL_KEYS, check_ppo_models
+from trudi_rsl.model_sections import PPO_MODEL_KEYS, check_ppo_models, is_recurrent
 from trudi_rsl.rsl_rl_compat.version import INSTALLED, PPO_MODELS
 from trudi_rsl.setting_ranges import sequence_length
 from trudi_rsl.settings import (
@@ -140,11 +140,21 @@ def compose(
     section = plain["agent"]["algorithm"]
     # REPPO and DIME have fewer fields than the schema that TruDi's presets fill
     own = check_algorithm(algo, section)
-    if own.is_recurrent:
-        with settings_as_overrides(), naming_settings():
-            sequence_length(own.sequence_length, own.num_mini_batches, cfg.agent.num_steps_per_env, cfg.env.num_envs)
     plain["agent"]["algorithm"] = {"class_name": section["class_name"], **own.to_dict()}
     return DictConfig(plain, flags={"struct": True})
+
+
+def check_sequences(cfg: DictConfig) -> None:
+    """Check that a configuration to train a recurrent policy with has a sequence for each minibatch.
+
+    Raises:
+        ConfigError: See :func:`~trudi_rsl.setting_ranges.sequence_length`.
+    """
+    section = cfg.agent.algorithm
+    if any(is_recurrent(section.get(f"{model}_encoder")) for model in ("actor", "critic")):
+        with settings_as_overrides(), naming_settings():
+            steps = cfg.agent.num_steps_per_env
+            sequence_length(section.sequence_length, section.num_mini_batches, steps, cfg.env.num_envs)
 
 
 def check_algorithm(algo: LearnerAlgorithm, section: Mapping[str, Any]) -> LearnerCfg:

@@ -19,6 +19,7 @@ from trudi_rsl.settings import TruDiCfg, schema_fields
 
 OPEN_SECTIONS = (
     "agent.obs_groups",
+    *("agent.algorithm.actor_encoder", "agent.algorithm.critic_encoder"),
     *(f"agent.{model}.{section}" for model in ("actor", "critic") for section in ("distribution_cfg", "cnn_cfg")),
 )
 """Sections of an agent that accept keys beyond those of the schema."""

@@ -114,6 +114,8 @@ def _swap(cfg: dict[str, Any], source: Mapping[str, Any], env: VecEnv, algo: Lea
     if any(is_recurrent(preset.get(f"{model}_encoder")) for model in ("actor", "critic")):
         # minibatches of whole sequences, of which each environment has one
         preset["num_mini_batches"] = min(preset["num_mini_batches"], env.num_envs)
+        length = source["algorithm"].get("sequence_length") or 1
+        steps = math.ceil(steps / length) * length
     before = {name: cfg["algorithm"][name] for name in _SHARED if name in cfg["algorithm"]}
     before["num_steps_per_env"] = cfg["num_steps_per_env"]
     if cfg.get("max_iterations") is not None:

@@ -99,6 +99,9 @@ def _add_models_for_images(agent: DictConfig, obs: TensorDict) -> None:
             continue
         model = model_for_images(shapes)
         encoder, section = f"{name}_encoder", agent.get(name)
+        if integers := [group for group in shapes if section is not None and not obs[group].is_floating_point()]:
+            kind = str(obs[integers[0]].dtype).removeprefix("torch.")
+            raise ConfigError(f"RSL-RL's networks fail on images of {kind}, as {integers[0]}. Set env.images=float32.")
         if encoder in agent.algorithm and not agent.algorithm[encoder]:
             agent.algorithm[encoder] = model
             place = f"agent.algorithm.{encoder}"

@@ -27,13 +27,15 @@ logger = logging.getLogger(__name__)
 ObservationMode = Literal["flatten", "groups"]
 """``flatten``: one group ``policy`` of all vectors. ``groups``: a group for each entry of the task's Dict or Tuple."""
 ImageMode = Literal["original", "float32"]
-"""``original``: images in the task's type. ``float32``: bytes scaled to [0, 1], as RSL-RL's own ``CNNModel`` needs."""
+"""``original``: images in the task's type, if torch computes with it. ``float32``: integers scaled to [0, 1], as RSL-RL's own ``CNNModel`` needs."""
 POLICY = "policy"
 """RSL-RL's name of the group that an actor reads by default."""
 
 _IMAGE_SIDE = 16
 """Shortest side of a Box of floats with color channels that counts as an image."""
 _CHANNELS = (1, 3, 4)
+_NOT_IN_TORCH = (np.uint16, np.uint32, np.uint64)
+"""Types with which torch computes too little to mask an image."""
 
 
 @dataclass(frozen=True)
@@ -110,7 +112,7 @@ class ObservationLayout:
         groups = {name: np.concatenate([obs[:, x.place] for x in parts], -1) for name, parts in self._vectors.items()}
         for name, part in self._images.items():
             images = _channels_first(obs[:, part.place], part.space)
-            if self._scales_images:
+            if self._scales_images or images.dtype in _NOT_IN_TORCH:
                 limits = np.iinfo(images.dtype) if np.issubdtype(images.dtype, np.integer) else None
                 images = images.astype(np.float32) / (1 if limits is None else limits.max)
             groups[name] = images
