@@ -47,6 +47,7 @@ train: $(STAMP)  ## Train HalfCheetah-v5 with TruDi on the CPU, then evaluate, e
 
 benchmark: $(STAMP)  ## Measure what docs/results.md shows (hours; continues where it was interrupted)
 	$(PY) benchmarks/throughput.py
+	$(PY) benchmarks/options.py
 	$(PY) benchmarks/speed.py --threads 1 2
 	$(PY) benchmarks/scaling.py
 	$(PY) benchmarks/deployment.py --tables latency sim_to_sim

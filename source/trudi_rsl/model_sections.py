@@ -13,16 +13,20 @@ from typing import Any
 from trudi_rsl.errors import ConfigError, nearest
 from trudi_rsl.plain_values import is_count, with_lists
 
-ENCODER_KEYS = {
-    "CNNModel": ("cnn_cfg", "obs_normalization"),
-}
-"""Names of RSL-RL's models that encode observations, and the keys that their sections may have."""
-
 PPO_MODEL_KEYS = {
     "CNNModel": ("cnn_cfg",),
     "RNNModel": ("rnn_type", "rnn_hidden_dim", "rnn_num_layers"),
 }
 """Keys that a section of PPO may have beyond those of an MLPModel, by RSL-RL's models."""
+
+ENCODER_KEYS = {model: (*keys, "obs_normalization") for model, keys in PPO_MODEL_KEYS.items()}
+"""Names of RSL-RL's models that encode observations, and the keys that their sections may have."""
+
+RNN_TYPES = ("lstm", "gru")
+"""Values of ``rnn_type``; RSL-RL takes any other for an LSTM."""
+
+MOST_RNN_LAYERS = 16
+"""Largest ``rnn_num_layers``; a file with millions of layers would be built before its weights are compared."""
 
 CNN_REQUIRED = ("output_channels", "kernel_size")
 CNN_OPTIONAL = ("stride", "dilation", "padding", "norm", "activation", "max_pool", "global_pool", "flatten")
@@ -95,7 +99,23 @@ def checked_encoder(name: str, section: object) -> dict[str, Any] | None:
         raise ConfigError(f"algorithm.{name}.obs_normalization must be true or false.")
     if kind == "CNNModel":
         _check_cnn(f"{name}.cnn_cfg", values.get("cnn_cfg"))
+    else:
+        _check_rnn(name, values)
     return values
+
+
+def is_recurrent(section: Mapping[str, Any] | None) -> bool:
+    """Return whether a checked section describes an encoder that remembers."""
+    return section is not None and section["class_name"] == "RNNModel"
+
+
+def _check_rnn(name: str, section: Mapping[str, Any]) -> None:
+    if (kind := section.get("rnn_type", "lstm")) not in RNN_TYPES:
+        raise ConfigError(f"algorithm.{name}.rnn_type must be one of {', '.join(RNN_TYPES)}; got {kind!r}.")
+    if not is_count(width := section.get("rnn_hidden_dim", 256)):
+        raise ConfigError(f"algorithm.{name}.rnn_hidden_dim must be an integer of at least 1; got {width!r}.")
+    if not is_count(layers := section.get("rnn_num_layers", 1)) or layers > MOST_RNN_LAYERS:
+        raise ConfigError(f"algorithm.{name}.rnn_num_layers must be 1 to {MOST_RNN_LAYERS}; got {layers!r}.")
 
 
 def _check_cnn(name: str, section: object) -> None:

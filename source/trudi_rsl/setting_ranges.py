@@ -7,6 +7,8 @@ import math
 from collections.abc import Callable, Sequence
 from typing import Any
 
+from trudi_rsl.errors import ConfigError, setting
+
 MAX_ENTROPY_PER_DIM = math.log(2.0)
 """Entropy of the uniform distribution on [-1, 1], the largest that any distribution on it can have."""
 
@@ -30,6 +32,7 @@ ALLOWED: dict[str, Check] = {
     **dict.fromkeys(("critic_hidden_dim", "max_skipped_updates"), _integer(1)),
     "num_bins": _integer(2),
     "num_adjoint_steps": _integer(0),
+    "sequence_length": (lambda value: value is None or (type(value) is int and value >= 1), "an integer of at least 1"),
     **dict.fromkeys(("learning_rate", "max_grad_norm", "init_alpha", "init_lambda", "kl_bound"), _ABOVE_0),
     **dict.fromkeys(("prior_std", "init_friction"), _ABOVE_0),
     "gamma": (lambda value: 0 <= value < 1, "in [0, 1)"),
@@ -44,3 +47,30 @@ ALLOWED: dict[str, Check] = {
     "state_encoder_dims": (_are_widths, "a list of positive widths, empty for none"),
 }
 """Field to whether a value is allowed, and which are."""
+
+
+def sequence_length(length: int | None, num_mini_batches: int, num_steps: int, num_envs: int) -> int:
+    """Return the steps of the sequences through which recurrent encoders learn.
+
+    Args:
+        length: The setting ``sequence_length``; None is the whole rollout.
+        num_mini_batches: The setting.
+        num_steps: Steps of a rollout.
+        num_envs: Number of environments.
+
+    Raises:
+        ConfigError: If sequences of this length do not make up the rollout, or are fewer than the minibatches.
+    """
+    length = length or num_steps
+    if num_steps % length:
+        raise ConfigError(
+            f"algorithm.sequence_length must divide num_steps_per_env ({num_steps}), which is cut into sequences; got "
+            f"{length}."
+        )
+    if num_mini_batches > (sequences := num_envs * num_steps // length):
+        raise ConfigError(
+            f"algorithm.num_mini_batches must be at most {sequences} with a recurrent encoder, got {num_mini_batches}: "
+            f"a minibatch consists of whole sequences, and each of {num_envs} environments has {num_steps // length}. "
+            f"Lower it, raise num_envs, or lower {setting('algorithm.sequence_length')}."
+        )
+    return length

@@ -16,7 +16,7 @@ from typing import Any, ClassVar, Literal, Self
 
 from trudi_rsl.errors import ConfigError, nearest
 from trudi_rsl.extensions import checked_rnd, checked_symmetry
-from trudi_rsl.model_sections import checked_encoder
+from trudi_rsl.model_sections import checked_encoder, is_recurrent
 from trudi_rsl.plain_values import is_finite, with_lists, yaml_hint
 from trudi_rsl.ppo_fields import PPO_ONLY_FIELDS, describe_ignored, without_effect
 from trudi_rsl.setting_ranges import ALLOWED
@@ -79,10 +79,13 @@ class LearnerCfg:
     """Weight of the feature-prediction loss, at least 0 (REPPO, arXiv 2507.11019)."""
 
     actor_encoder: dict[str, Any] | None = None
-    """RSL-RL's model that encodes the actor's observations: PPO's `actor` section of a `CNNModel` without its head. The
-    actor's loss trains it. None concatenates vectors, as `MLPModel` does."""
+    """RSL-RL's model that encodes the actor's observations: PPO's `actor` section of a `CNNModel` or `RNNModel` without
+    its head. The actor's loss trains it. None concatenates vectors, as `MLPModel` does."""
     critic_encoder: dict[str, Any] | None = None
     """The same for the critic, from PPO's `critic` section. The critic's loss trains it."""
+    sequence_length: int | None = None
+    """Steps of the sequences through which recurrent encoders learn, at least 1 and a divisor of `num_steps_per_env`;
+    None takes whole rollouts."""
 
     action_bounds: tuple[float, float] | None = None
     """Lower and upper action bound for all dimensions of the policy; None takes the environment's own."""
@@ -132,7 +135,19 @@ class LearnerCfg:
         self.actor_encoder = checked_encoder("actor_encoder", self.actor_encoder)
         self.critic_encoder = checked_encoder("critic_encoder", self.critic_encoder)
         if self.symmetry_cfg and (self.actor_encoder or self.critic_encoder):
-            raise ConfigError("algorithm.symmetry_cfg must be none with an encoder: its images are not mirrored.")
+            raise ConfigError(
+                "algorithm.symmetry_cfg must be none with an encoder: neither images nor memories are mirrored."
+            )
+        self._require(
+            "sequence_length",
+            self.sequence_length is None or self.is_recurrent,
+            "none unless actor_encoder or critic_encoder is an RNNModel",
+        )
+
+    @property
+    def is_recurrent(self) -> bool:
+        """Whether an encoder remembers."""
+        return is_recurrent(self.actor_encoder) or is_recurrent(self.critic_encoder)
 
     @property
     def stores_chains(self) -> bool:

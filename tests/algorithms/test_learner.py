@@ -173,7 +173,7 @@ def test_a_checkpoint_of_a_cpu_leaves_the_optimisers_ready_for_cuda_graphs() -> 
 def test_a_minibatch_that_does_not_fit_is_an_error_with_the_setting_that_helps(monkeypatch: pytest.MonkeyPatch) -> None:
     learner, batch, old_steps = learner_and_batch(actor_critic())
 
-    def runs_out(_: object) -> None:
+    def runs_out(*_: object) -> None:
         raise torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 2.00 GiB.")
 
     monkeypatch.setattr(learner, "_critic_step", runs_out)

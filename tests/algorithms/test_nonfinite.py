@@ -233,10 +233,10 @@ def test_a_failing_minibatch_is_kept_with_the_state_before_it_and_training_goes_
     algorithm: TruDi = trained.alg  # type: ignore[assignment]
     take, seen = algorithm.learner.update, []
 
-    def third_fails(batch: Any, old_steps: Any) -> Any:
+    def third_fails(batch: Any, *rest: Any) -> Any:
         seen.append(batch)
         damaged = batch._replace(targets=batch.targets * float("nan")) if len(seen) == 3 else batch
-        return take(damaged, old_steps)
+        return take(damaged, *rest)
 
     algorithm.learner.update = third_fails  # type: ignore[method-assign]
     trained.learn(2)
@@ -274,8 +274,8 @@ def test_damaged_weights_stop_training_at_once(tmp_path: Path) -> None:
     algorithm: TruDi = trained.alg  # type: ignore[assignment]
     learned = algorithm.learner.update
 
-    def damaging(batch: Any, old_steps: Any) -> Any:
-        metrics = learned(batch, old_steps)
+    def damaging(*args: Any) -> Any:
+        metrics = learned(*args)
         algorithm.actor_critic.actor.output_layer.weight.data.fill_(torch.inf)
         return metrics
 

@@ -24,8 +24,8 @@ class OwnModel:
 UNSUPPORTED: list[tuple[dict[str, Any], str]] = [
     ({"class_name": "DistillationRunner"}, "is for distillation"),
     ({"class_name": "rsl_rl.runners:DistillationRunner"}, "is for distillation"),
-    ({"actor": {"class_name": "RNNModel"}}, "actor section describes a recurrent network.*RNNModel"),
-    ({"critic": {"class_name": "rsl_rl.models:RNNModel"}}, "critic section describes a recurrent network"),
+    ({"policy": {"class_name": "rsl_rl.models:RNNModel"}}, "policy section describes a recurrent network.*RNNModel"),
+    ({"actor": {"class_name": "project.models:RNNModel"}}, "actor section describes a RNNModel"),
     ({"critic": MLP | {"rnn_type": "lstm"}}, "critic section describes a recurrent network"),
     ({"policy": {"class_name": "ActorCriticRecurrent"}}, "policy section describes a recurrent network"),
     ({"policy": {"class_name": "ActorCriticCNN"}}, "policy section describes a network for images.*ActorCriticCNN"),
@@ -47,7 +47,7 @@ def test_each_unsupported_part_is_refused_where_a_task_is_converted(part: dict[s
 
 
 def test_the_refusal_names_the_setting_in_the_grammar_of_its_user() -> None:
-    section = {"actor": {"class_name": "RNNModel"}}
+    section = {"actor": {"class_name": "OwnModel"}}
     with pytest.raises(ConfigError, match=r'train_cfg\["actor"\]\["class_name"\] = \'MLPModel\''):
         refuse_unsupported(section)
     with settings_as_overrides(), pytest.raises(ConfigError, match=r"agent\.actor\.class_name=MLPModel"):

@@ -102,11 +102,11 @@ def test_the_reported_differences_come_from_the_files(report: ExportReport, acto
     other.actor.score_network.output_layer.bias.data.add_(0.5)
     policy = other.deployable()
     probes = parity.draw_probes(other, policy, ChainOptions())
-    for actions in (
+    for outputs in (
         parity.run_onnx(report.onnx, probes)[0],
         parity.run_torchscript(report.torchscript, probes, policy),
     ):
-        assert parity.differences(actions, probes.actions, policy).max() > 1e-3
+        assert outputs.differences(probes, policy).max() > 1e-3
 
 
 def test_differences_weigh_each_dimension_by_its_largest_action(actor_critic: DiffusionActorCritic) -> None:

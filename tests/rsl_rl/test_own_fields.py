@@ -18,7 +18,7 @@ from trudi_rsl.config.ppo_conversion import trudi_settings
 from trudi_rsl.config.swap import trudi_cfg
 from trudi_rsl.errors import ConfigError
 from trudi_rsl.ppo_fields import PPO_ONLY_FIELDS
-from trudi_rsl.rsl_rl_compat.version import ALGORITHM_CLASS_NAME, POLICY_STYLE
+from trudi_rsl.rsl_rl_compat.version import ALGORITHM_CLASS_NAME, POLICY_STYLE, PPO_MODELS
 
 pytestmark = pytest.mark.skipif(POLICY_STYLE, reason="RSL-RL 3 passes its policy section to the algorithm")
 
@@ -114,3 +114,20 @@ def test_an_algorithm_of_a_projects_own_and_distillation_are_refused(name: Any) 
 def test_rsl_rls_ppo_by_any_name_is_taken(name: Any) -> None:
     section = trudi_cfg(ppo_cfg(class_name=name), point_mass())["algorithm"]
     assert section["class_name"] == ALGORITHM_CLASS_NAME
+
+
+@pytest.mark.skipif(not PPO_MODELS, reason="they need RSL-RL 5")
+@pytest.mark.parametrize("name", ["SPO", "DPPO", "FPO"])
+@pytest.mark.filterwarnings("ignore:(D|F)PPO's actor|FPO")
+def test_spo_dppo_and_fpo_list_what_a_project_defines_and_refuse_what_nobody_does(
+    name: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def build(**own: Any) -> None:
+        StockRunner(point_mass(), ppo_cfg(class_name=f"trudi_rsl.algorithms:{name}", **own), None, "cpu")
+
+    build(smoothness_coef=0.3, teacher_weight=0.7)
+    said = capsys.readouterr().out
+    assert f"{name} has no use" in said
+    assert "smoothness_coef (ProjectPPO), teacher_weight (ProjectCfg)" in said
+    with pytest.raises(ConfigError, match=r"clip_parm.*'clip_param'"):
+        build(clip_parm=0.1)

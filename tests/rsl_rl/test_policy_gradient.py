@@ -123,13 +123,6 @@ def test_impossible_settings_are_refused_by_name(
 
 
 @needs_models
-@pytest.mark.parametrize("algorithm", [SPO, DPPO, FPO])
-def test_symmetry_is_refused(algorithm: type[PolicyGradient]) -> None:
-    with pytest.raises(ConfigError, match=rf"{algorithm.__name__} does not support algorithm\.symmetry_cfg"):
-        built(algorithm, symmetry_cfg={"use_mirror_loss": True})
-
-
-@needs_models
 def test_recurrent_models_are_refused() -> None:
     cfg = runner_cfg(SPO)
     cfg["critic"] |= {"class_name": "RNNModel", "rnn_type": "gru", "rnn_hidden_dim": 4, "rnn_num_layers": 1}

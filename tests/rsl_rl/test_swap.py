@@ -26,11 +26,12 @@ from trudi_rsl.config.overrides import parse_overrides
 from trudi_rsl.config.swap import replace_ppo_settings, trudi_cfg
 from trudi_rsl.environments.action_bounds import action_bounds
 from trudi_rsl.errors import ConfigError, TaskError
-from trudi_rsl.rsl_rl_compat.version import POLICY_STYLE
+from trudi_rsl.rsl_rl_compat.version import POLICY_STYLE, PPO_MODELS
 from trudi_rsl.settings import TruDiCfg
 
 pytestmark = pytest.mark.skipif(POLICY_STYLE, reason="RSL-RL 3 passes its policy section to the algorithm")
 
+needs_models = pytest.mark.skipif(not PPO_MODELS, reason="SPO needs RSL-RL 5")
 ROOT = Path(__file__).resolve().parents[2]
 README, PAGE = ROOT / "README.md", ROOT / "docs" / "your_own_environment.md"
 EXAMPLE: dict[str, Any] = {"__name__": "example"}
@@ -49,6 +50,10 @@ def ppo_cfg(**algorithm: Any) -> dict[str, Any]:
 
 def swapped(**algorithm: Any) -> dict[str, Any]:
     return ppo_cfg(class_name=TRUDI, compile="off", num_denoise_steps=2, **algorithm)
+
+
+def spo_cfg() -> dict[str, Any]:
+    return ppo_cfg(class_name="trudi_rsl.algorithms:SPO")
 
 
 def point_mass(num_envs: int = 4, **attributes: Any) -> Any:
@@ -115,12 +120,12 @@ def test_a_section_with_all_settings_of_trudi_and_one_without_any_of_ppo_are_use
         assert cfg == before
 
 
-def test_an_unknown_setting_and_a_recurrent_network_are_refused_in_the_words_of_a_dict() -> None:
+def test_an_unknown_setting_and_a_network_of_its_own_are_refused_in_the_words_of_a_dict() -> None:
     with pytest.raises(ConfigError, match=r"no argument 'kl_bond'.*'kl_bound'"):
         trudi_cfg(ppo_cfg(), point_mass(), kl_bond=0.1)
     cfg = swapped()
-    cfg["actor"] |= {"class_name": "RNNModel", "rnn_type": "gru"}
-    with pytest.raises(ConfigError, match=r'RNNModel.*train_cfg\["actor"\]\["class_name"\]'):
+    cfg["actor"] |= {"class_name": "project:OwnModel"}
+    with pytest.raises(ConfigError, match=r'OwnModel.*train_cfg\["actor"\]\["class_name"\]'):
         StockRunner(point_mass(), cfg, None, "cpu")
 
 
@@ -281,9 +286,18 @@ def test_an_impossible_setting_is_refused_when_the_configuration_is_made_as_a_ke
         ("dones", [4, 1], [4]),
     ],
 )
-@pytest.mark.parametrize("runner", [StockRunner, trudi_rsl.OnPolicyRunner])
+@pytest.mark.parametrize(
+    ("runner", "cfg"),
+    [
+        (StockRunner, swapped),
+        (trudi_rsl.OnPolicyRunner, swapped),
+        (trudi_rsl.OnPolicyRunner, ppo_cfg),
+        pytest.param(trudi_rsl.OnPolicyRunner, spo_cfg, marks=needs_models),
+    ],
+    ids=["stock runner", "our runner", "PPO", "SPO"],
+)
 def test_a_step_of_another_shape_is_named_with_what_is_needed(
-    runner: type[StockRunner], what: str, shape: list[int], needed: list[int]
+    runner: type[StockRunner], cfg: Any, what: str, shape: list[int], needed: list[int]
 ) -> None:
     def step(self: Any, actions: torch.Tensor) -> tuple[Any, ...]:
         obs, rewards, dones, extras = EXAMPLE["PointMass"].step(self, actions)
@@ -295,4 +309,4 @@ def test_a_step_of_another_shape_is_named_with_what_is_needed(
 
     sentence = f"step 2 of this rollout returned {what} of shape {shape}, not {needed}"
     with pytest.raises(TaskError, match=re.escape(sentence)):
-        runner(point_mass(step=step), swapped(), None, "cpu").learn(1)
+        runner(point_mass(step=step), cfg(), None, "cpu").learn(1)

@@ -147,9 +147,15 @@ class Gradient(NamedTuple):
     objective: Callable[..., Any]
     """Returns an object whose ``loss`` is a scalar."""
     parameters: Sequence[nn.Parameter]
-    """Parameters to differentiate with respect to; everything else is constant."""
+    """Parameters to differentiate with respect to; everything else but :attr:`inputs` is constant."""
+    inputs: Callable[..., Sequence[Tensor]] = lambda *_: ()
+    """Returns those of the arguments' tensors, leaves that require a gradient, to differentiate with respect to."""
 
     def __call__(self, *args: Any) -> tuple[Any, tuple[Tensor, ...]]:
-        """Return the objective's result and the gradient of its loss, zero for unused parameters."""
+        """Return the objective's result and the gradient of its loss, zero for what it does not use.
+
+        It is that of the parameters, then of the inputs.
+        """
         result = self.objective(*args)
-        return result, torch.autograd.grad(result.loss, list(self.parameters), materialize_grads=True)
+        learned = [*self.parameters, *self.inputs(*args)]
+        return result, torch.autograd.grad(result.loss, learned, materialize_grads=True)

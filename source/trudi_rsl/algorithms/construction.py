@@ -19,8 +19,9 @@ from trudi_rsl.environments.progress import request_final_obs
 from trudi_rsl.plain_values import as_plain
 from trudi_rsl.rsl_rl_compat.contract import resolve_groups
 from trudi_rsl.rsl_rl_compat.extensions import check_rnd
+from trudi_rsl.setting_ranges import sequence_length
 from trudi_rsl.settings import SELECTORS, AnyCfg, algorithm_of_settings
-from trudi_rsl.storage import RolloutBuffer
+from trudi_rsl.storage import RolloutBuffer, SequenceStorage
 
 
 def constructor_arguments(
@@ -52,16 +53,21 @@ def constructor_arguments(
         request_final_obs(env)
     actor_critic = build_actor_critic(settings, obs, groups, low, high).to(device)
     num_steps = cfg["num_steps_per_env"]
+    sequences = None
+    if actor_critic.is_recurrent:
+        length = sequence_length(settings.sequence_length, settings.num_mini_batches, num_steps, env.num_envs)
+        sequences = SequenceStorage(num_steps, env.num_envs, length, actor_critic.recurrent_encoders, device)
     storage = RolloutBuffer(
         num_steps,
         env.num_envs,
-        actor_critic.actor_obs.num_obs,
-        actor_critic.critic_obs.num_obs if actor_critic.asymmetric else None,
+        actor_critic.actor_obs.num_stored,
+        actor_critic.critic_obs.num_stored if actor_critic.asymmetric else None,
         actor_critic.num_actions,
         settings.critic_hidden_dim,
         actor_critic.actor.trace_length if settings.stores_chains else 0,
         device,
         actor_critic.images(obs),
+        sequences,
     )
     values = settings.to_dict()
     algorithm = algorithm_of_settings(values)

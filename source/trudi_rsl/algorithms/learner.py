@@ -3,7 +3,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from types import MappingProxyType
 from typing import Any
 
 import torch
@@ -18,8 +19,12 @@ from trudi_rsl.distributed import all_reduce_mean
 from trudi_rsl.errors import ConfigError, one_line, setting
 from trudi_rsl.policies import ActorCritic
 from trudi_rsl.policies.observations import ObservationEncoder
+from trudi_rsl.policies.recurrent import PaddedSequences
 from trudi_rsl.settings import LearnerCfg, REPPOCfg, TruDiCfg, TrustRegionCfg
 from trudi_rsl.storage import Minibatch
+
+NO_SEQUENCES: Mapping[str, PaddedSequences] = MappingProxyType({})
+"""Without recurrent encoders."""
 
 OF_THIS_RUN = ("lr", "fused", "capturable")
 """Options of an optimiser that a checkpoint does not change."""
@@ -58,6 +63,11 @@ class Learner:
             "critic": [*actor_critic.critic.parameters(), *actor_critic.critic_obs.parameters()],
             "duals": [self.log_alpha, self.log_lambda] if isinstance(cfg, TrustRegionCfg) else [self.log_alpha],
         }
+        heads = dict(parameters)
+        """Parameters that compiled functions differentiate by; recurrent encoders follow from their latents."""
+        for name, module in (("actor", actor_critic.actor), ("critic", actor_critic.critic)):
+            if name in actor_critic.recurrent_encoders:
+                heads[name] = list(module.parameters())
         on_gpu = device.type == "cuda"
         self.optimizers = {
             # capturable: the step count lives on the device, where a CUDA graph can advance it
@@ -70,13 +80,17 @@ class Learner:
             # fused optimisers read it on the device, as they do for torch.amp
             optimizer.found_inf = self.skips  # type: ignore[attr-defined]
         compile_ = self.accelerator.compile
-        self._critic_gradient = compile_("critic step", Gradient(self._critic_objective, parameters["critic"]))
+        self._critic_gradient = compile_(
+            "critic step", Gradient(self._critic_objective, heads["critic"], lambda batch: _leaves(batch.critic_obs))
+        )
         if isinstance(cfg, TruDiCfg) and cfg.draws_old_chains:
             self._fresh_chains = compile_("old policy's chains", self._draw_fresh_chains)
         self._matches_adjoints = isinstance(cfg, TruDiCfg) and cfg.actor_gradient == "adjoint"
         if self._matches_adjoints:
             self._adjoint_states = compile_("actor's chains", self._draw_adjoint_states)
-        self._actor_gradient = compile_("actor step", Gradient(self._actor_objective, parameters["actor"]))
+        self._actor_gradient = compile_(
+            "actor step", Gradient(self._actor_objective, heads["actor"], lambda terms, *_: _leaves(terms.obs))
+        )
 
     @property
     def alpha(self) -> Tensor:
@@ -89,7 +103,11 @@ class Learner:
         return self.log_lambda.detach().exp()
 
     def update(
-        self, batch: Minibatch, old_steps: Tensor | None, mirrored: MirrorImages | None = None
+        self,
+        batch: Minibatch,
+        old_steps: Tensor | None,
+        mirrored: MirrorImages | None = None,
+        sequences: Mapping[str, PaddedSequences] = NO_SEQUENCES,
     ) -> dict[str, Tensor]:
         """Take one critic, one actor and one dual step.
 
@@ -97,14 +115,15 @@ class Learner:
         reset. This preserves the state that the failing minibatch met.
 
         ``old_steps`` are the step sizes ``[N, A]`` of the policy that collected the batch, None for a Gaussian;
-        ``mirrored`` are the batch's mirror images, with a symmetry. Returns scalars on the device, without gradient;
+        ``mirrored`` are the batch's mirror images, with a symmetry; ``sequences`` are what recurrent encoders replay.
+        Returns scalars on the device, without gradient;
         ``skipped_updates`` is 1 if any step was skipped. On a GPU it forces no sync, so that a CUDA graph can hold it.
 
         Raises:
             ConfigError: If the device has too little memory for the minibatch.
         """
         try:
-            return self._take_steps(batch, old_steps, mirrored)
+            return self._take_steps(batch, old_steps, mirrored, sequences)
         except torch.OutOfMemoryError as error:
             raise ConfigError(
                 f"The device has too little memory for minibatches of {len(batch.actions)} transitions: raise "
@@ -112,20 +131,31 @@ class Learner:
             ) from error
 
     def _take_steps(
-        self, batch: Minibatch, old_steps: Tensor | None, mirrored: MirrorImages | None
+        self,
+        batch: Minibatch,
+        old_steps: Tensor | None,
+        mirrored: MirrorImages | None,
+        sequences: Mapping[str, PaddedSequences],
     ) -> dict[str, Tensor]:
         learned = batch
         if mirrored is not None and self.mirroring is not None and self.mirroring.augments:
             learned = augment(batch, mirrored, self.mirroring.mirrors)
-        metrics = self._critic_step(learned)
-        actor_metrics = self._actor_step(batch, old_steps, mirrored, learned)
+        metrics = self._critic_step(learned, sequences.get("critic"))
+        if "critic" in sequences:
+            learned = learned._replace(critic_obs=self._replayed("critic", sequences["critic"]).detach())
+        actor_metrics = self._actor_step(batch, old_steps, mirrored, learned, sequences.get("actor"))
         self._dual_step(actor_metrics["entropy"], actor_metrics.get("path_kl"))
         return metrics | actor_metrics | {"skipped_updates": self.skips.clone()}
 
     # -- critic -------------------------------------------------------------------------------------------------------
 
-    def _critic_step(self, batch: Minibatch) -> dict[str, Tensor]:
-        objective, gradient = self._critic_gradient(batch)
+    def _critic_step(self, batch: Minibatch, sequences: PaddedSequences | None = None) -> dict[str, Tensor]:
+        if sequences is None:
+            objective, gradient = self._critic_gradient(batch)
+        else:
+            latents = self._replayed("critic", sequences)
+            objective, by_heads = self._critic_gradient(batch._replace(critic_obs=_leaf(latents)))
+            gradient = self._through("critic", latents, by_heads)
         return objective.metrics | {"critic_grad_norm": self._descend("critic", self._average_over_ranks(gradient))}
 
     def _critic_objective(self, batch: Minibatch) -> Objective:
@@ -143,10 +173,16 @@ class Learner:
         old_steps: Tensor | None,
         mirrored: MirrorImages | None = None,
         learned: Minibatch | None = None,
+        sequences: PaddedSequences | None = None,
     ) -> dict[str, Tensor]:
         """Take one actor step from ``learned``, the batch with the mirror images to learn from (default: the batch)."""
         terms = self._actor_terms(batch, old_steps, mirrored, batch if learned is None else learned)
-        objective, gradient = self._differentiate_actor(terms)
+        if sequences is None:
+            objective, gradient = self._differentiate_actor(terms)
+        else:
+            latents = self._replayed("actor", sequences)
+            objective, by_heads = self._differentiate_actor(terms._replace(obs=_leaf(latents)))
+            gradient = self._through("actor", latents, by_heads)
         # one all-reduce for the gradient and what drives the duals
         dual_inputs = {name: objective.metrics[name] for name in ("entropy", "path_kl") if name in objective.metrics}
         averages = self._average_over_ranks([*gradient, *dual_inputs.values()])
@@ -160,8 +196,8 @@ class Learner:
         model = self.actor_critic
         noise = model.actor.draw_noise(len(batch.actor_obs))
         old, old_obs = self._old_policy(batch, old_steps), None
-        if model.old_actor_obs is not None and self._trust_region is not None and old is None:
-            old_obs = self._latents(model.old_actor_obs, batch.actor_obs, batch)
+        if model.actor_obs.is_learned and self._trust_region is not None and old is None:
+            old_obs = self._latents(model.old_actor_obs or model.actor_obs, batch.actor_obs, batch)
         mirrored_obs = None
         if mirrored is not None and self.mirroring is not None:
             mirrors = self.mirroring.mirrors
@@ -228,6 +264,21 @@ class Learner:
         """Return the latents ``[B, L]`` of a minibatch's observations ``[B, O]`` and images, constant."""
         with network_precision(self.cfg.precision, obs.device.type):
             return encoder.encode(obs, batch.cameras)
+
+    # -- recurrent encoders -------------------------------------------------------------------------------------------
+
+    def _replayed(self, name: str, sequences: PaddedSequences) -> Tensor:
+        """Return the latents ``[B, L]`` of the encoder of ``actor`` or ``critic``, with the graph of all steps."""
+        return self.actor_critic.recurrent_encoders[name].replay(sequences)
+
+    def _through(self, name: str, latents: Tensor, gradient: Sequence[Tensor]) -> tuple[Tensor, ...]:
+        """Return a gradient by the head's parameters and the latents as one by all parameters, the encoder's last.
+
+        The recurrent network runs outside of compiled functions, since the number of trajectories varies.
+        """
+        *by_head, by_latents = gradient
+        encoder = list(self.actor_critic.recurrent_encoders[name].parameters())
+        return *by_head, *torch.autograd.grad(latents, encoder, by_latents)
 
     @property
     def _trust_region(self) -> TrustRegion | None:
@@ -302,3 +353,12 @@ class Learner:
             self.log_lambda.copy_(state["log_lambda"])
         # graphs refer to the optimisers' former state
         self.accelerator.reset()
+
+
+def _leaf(latents: Tensor) -> Tensor:
+    """Return latents that a gradient can be taken by, without their graph."""
+    return latents.detach().requires_grad_()
+
+
+def _leaves(x: Tensor) -> list[Tensor]:
+    return [x] if x.requires_grad else []

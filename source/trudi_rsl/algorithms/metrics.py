@@ -40,8 +40,7 @@ def observation_shift(storage: RolloutBuffer) -> Tensor:
 
     It is that of vectors, 0 where all observations are images.
     """
-    obs = {id(o): o for o in (storage.actor_obs, storage.critic_obs) if o.shape[-1]}.values()
-    shifts = [o[: storage.num_steps].mean((0, 1)).abs().max() for o in obs]
+    shifts = [obs.mean((0, 1)).abs().max() for obs in storage.observations if obs.shape[-1]]
     return torch.stack(shifts).max() if shifts else storage.rewards.new_zeros(())
 
 

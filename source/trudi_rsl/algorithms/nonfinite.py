@@ -28,7 +28,7 @@ from torch import Tensor
 from trudi_rsl.checkpoints.file import write_checkpoint
 from trudi_rsl.environments.progress import partial_reset
 from trudi_rsl.errors import NonFiniteError, setting
-from trudi_rsl.storage import RolloutBuffer
+from trudi_rsl.storage import RolloutBuffer, repeat_kept
 
 logger = logging.getLogger(__name__)
 
@@ -113,10 +113,7 @@ def mask_nonfinite(storage: RolloutBuffer) -> Tensor:
     storage.terminated &= ~cut
     storage.truncated |= cut
     storage.has_final &= ~cut
-    seen = storage.seen[:-1].flatten()
-    finite_first = torch.argsort(~seen, stable=True)
-    repeated = torch.arange(len(seen), device=seen.device) % seen.sum().clamp(min=1)
-    storage.rows = finite_first[repeated]
+    storage.rows = repeat_kept(storage.seen[:-1].flatten())
     return cut.float().mean() <= 1.0 - MIN_SHARE
 
 

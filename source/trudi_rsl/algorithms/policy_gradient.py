@@ -5,10 +5,9 @@ from __future__ import annotations
 
 import copy
 import functools
-import inspect
 import itertools
 import warnings
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from typing import Any, ClassVar, Self, cast
 
 import torch
@@ -23,6 +22,7 @@ from trudi_rsl.algorithms.curiosity import PROGRESS, rnd_progress, set_rnd_progr
 from trudi_rsl.algorithms.metrics import mean_metrics
 from trudi_rsl.algorithms.nonfinite import UpdateGuard, lower_learning_rate
 from trudi_rsl.algorithms.objectives import clipped_surrogate, penalised_surrogate, value_loss
+from trudi_rsl.algorithms.ppo_section import generative_actor, take_over
 from trudi_rsl.algorithms.skipping_steps import SkippingSteps, plain_state
 from trudi_rsl.checkpoints.format import (
     SECTION,
@@ -34,15 +34,14 @@ from trudi_rsl.checkpoints.format import (
 from trudi_rsl.checkpoints.rebuild import model_spec
 from trudi_rsl.checkpoints.resume import resume_state, set_resume_state
 from trudi_rsl.choices import PolicyGradientAlgorithm
+from trudi_rsl.diffusion.signed_permutation import SignedPermutations
 from trudi_rsl.distributed import all_reduce_mean
-from trudi_rsl.environments.description import control_period
 from trudi_rsl.environments.episode_ends import episode_ends
-from trudi_rsl.errors import ConfigError, nearest
-from trudi_rsl.extensions import checked_rnd
+from trudi_rsl.errors import ConfigError
 from trudi_rsl.policies import DenoisingModel, FlowModel, GenerativeModel
 from trudi_rsl.policies.normalization import replace_normalizer, replace_rnd_normalizers
+from trudi_rsl.rsl_rl_compat.augmentation import Augmentation
 from trudi_rsl.rsl_rl_compat.extensions import rnd_loss
-from trudi_rsl.rsl_rl_compat.models import resolve_callable
 from trudi_rsl.rsl_rl_compat.version import INSTALLED, NORMALIZES_IN_UPDATE, PPO_MODELS
 from trudi_rsl.settings import DPPOCfg, LearnerCfg
 
@@ -54,7 +53,7 @@ class PolicyGradient(PPO):
     class and a Gaussian model it takes PPO's own steps, except those with a non-finite gradient. Neither this check nor
     the adaptive learning rate forces a GPU sync, see :class:`~trudi_rsl.algorithms.skipping_steps.SkippingSteps`.
 
-    Random network distillation (RND) is RSL-RL's. Symmetry and recurrent models are not supported.
+    Random network distillation (RND) and symmetry are RSL-RL's. Recurrent models are not supported.
     """
 
     algo: ClassVar[PolicyGradientAlgorithm] = "ppo"
@@ -88,18 +87,11 @@ class PolicyGradient(PPO):
             ConfigError: If RSL-RL is older than 5, or the configuration uses an unsupported extension.
         """
         cls.check_version()
-        section = cfg["algorithm"]
-        if section.setdefault("symmetry_cfg", None):
-            raise ConfigError(f"{cls.__name__} does not support algorithm.symmetry_cfg; leave it out or use PPO.")
-        # a copy, because older versions of RSL-RL multiply the weight in place
-        section["rnd_cfg"] = checked_rnd(section.get("rnd_cfg"))
-        if section["rnd_cfg"] is not None and control_period(getattr(env, "unwrapped", None)) is None:
-            raise ConfigError(
-                "RSL-RL multiplies algorithm.rnd_cfg.weight by env.unwrapped.step_dt, the seconds per step, and this "
-                "environment has none."
-            )
+        take_over(cfg["algorithm"], cls, env)
+        symmetry = copy.copy(cfg["algorithm"]["symmetry_cfg"])
         actor = copy.deepcopy(cfg["actor"])
         algorithm = cast(Self, PPO.construct_algorithm(obs, env, cfg, device))
+        cfg["algorithm"]["symmetry_cfg"] = symmetry  # RSL-RL adds the environment to it
         if algorithm.actor.is_recurrent or algorithm.critic.is_recurrent:
             raise ConfigError(f"{cls.__name__} does not support recurrent models; use MLPModel, or PPO.")
         for model in (algorithm.actor, algorithm.critic):
@@ -191,16 +183,21 @@ class PolicyGradient(PPO):
 
     def _learn(self, batch: RolloutStorage.Batch) -> dict[str, Tensor]:
         """Take one step of the optimiser and return scalars without gradient."""
-        advantages = torch.squeeze(cast(Tensor, batch.advantages), -1)
         if self.normalize_advantage_per_mini_batch:
-            advantages = (advantages - advantages.mean()) / (advantages.std() + 1e-8)
+            given = cast(Tensor, batch.advantages)
+            batch.advantages = (given - given.mean()) / (given.std() + 1e-8)
+        rows = slice(len(cast(Tensor, batch.actions)))
+        """Those of the rollout, which the mirror images follow."""
+        if self.symmetry:
+            self.symmetry.augment_batch(batch, rows.stop)
+        advantages = torch.squeeze(cast(Tensor, batch.advantages), -1)
         # up to 5.4 RSL-RL has no such setting
         mixed = getattr(self, "use_mixed_precision", False)
         with torch.autocast(torch.device(self.device).type, torch.bfloat16, enabled=mixed):
             ratio = self.log_ratios(batch).exp()
             values = self.critic(cast(TensorDict, batch.observations))
             if self.schedule == "adaptive" and self.desired_kl is not None:
-                self._adapt_learning_rate(batch)
+                self._adapt_learning_rate(batch, rows)
             clip = self.clip_param if self.use_clipped_value_loss else None
             losses = {
                 "value": value_loss(values, cast(Tensor, batch.values), cast(Tensor, batch.returns), clip),
@@ -208,10 +205,14 @@ class PolicyGradient(PPO):
             }
             loss = losses["surrogate"] + self.value_loss_coef * losses["value"]
             if self.has_closed_forms:
-                losses["entropy"] = self.actor.output_entropy.mean()
+                losses["entropy"] = self.actor.output_entropy[rows].mean()
                 loss = loss - self.entropy_coef * losses["entropy"]
             if self.rnd:
-                losses["rnd"] = rnd_loss(self.rnd, cast(TensorDict, batch.observations))
+                losses["rnd"] = rnd_loss(self.rnd, cast(TensorDict, batch.observations)[rows])
+            if self.symmetry:
+                losses["symmetry"] = self.symmetry.compute_loss(self.actor, batch, rows.stop)
+                if self.symmetry.use_mirror_loss:
+                    loss = loss + self.symmetry.mirror_loss_coeff * losses["symmetry"]
         self.optimizer.zero_grad()
         loss.backward()
         if self.rnd:
@@ -233,9 +234,10 @@ class PolicyGradient(PPO):
         self.guard.record_skip(reason, lower_learning_rate(), {"minibatch": minibatch, "not_finite": bad}, self.save)
 
     @torch.no_grad()
-    def _adapt_learning_rate(self, batch: RolloutStorage.Batch) -> None:
+    def _adapt_learning_rate(self, batch: RolloutStorage.Batch, rows: slice) -> None:
         old = cast("tuple[Tensor, ...]", batch.old_distribution_params)
-        kl = self.actor.get_kl_divergence(old, self.actor.output_distribution_params)
+        new = tuple(x[rows] for x in self.actor.output_distribution_params)
+        kl = self.actor.get_kl_divergence(old, new)
         self._steps.adapt(all_reduce_mean(kl.mean()), self.desired_kl)
 
     @property
@@ -296,56 +298,45 @@ class GenerativePolicyGradient(PolicyGradient):
     model: ClassVar[type[GenerativeModel]]
     """Class of the actor."""
 
+    def __init__(self, *settings: Any, **named_settings: Any) -> None:
+        super().__init__(*settings, **named_settings)
+        _ = self._mirrors  # refused before training
+
     @classmethod
     def construct_algorithm(  # pyright: ignore[reportIncompatibleMethodOverride]
         cls, obs: TensorDict, env: VecEnv, cfg: dict[str, Any], device: str
     ) -> Self:
-        """Build the algorithm; an ``actor`` section of PPO is converted (:meth:`actor_section`).
+        """Build the algorithm; an ``actor`` section of PPO is converted, see :func:`generative_actor`.
 
         Raises:
             ConfigError: Also if the actor is of another class or has an unknown or impossible setting.
         """
         cls.check_version()
-        cfg["actor"] = cls.actor_section(cfg["actor"])
+        cfg["actor"] = generative_actor(cfg["actor"], cls.__name__, cls.model)
         if cfg["algorithm"].pop("share_cnn_encoders", None):
             raise ConfigError(f"{cls.__name__} does not support algorithm.share_cnn_encoders: its actor takes vectors.")
         return super().construct_algorithm(obs, env, cfg, device)
 
-    @classmethod
-    def actor_section(cls, given: Mapping[str, Any]) -> dict[str, Any]:
-        """Return the ``actor`` section of a runner configuration for this algorithm's actor.
-
-        Widths, activation and normalisation of PPO's ``MLPModel`` are kept; its Gaussian's initial standard deviation
-        becomes that of the noise that actions start from.
-
-        Raises:
-            ConfigError: If the section is of another model, or names an unknown setting.
-        """
-        section = {name: value for name, value in given.items() if value is not None}
-        model: Any = resolve_callable(section["class_name"])
-        if model.__name__ == "MLPModel":
-            section["class_name"] = f"trudi_rsl.policies:{cls.model.__name__}"
-            if (distribution := section.pop("distribution_cfg", None)) is not None:
-                section.setdefault("prior_std", distribution.get("init_std", 1.0))
-                warnings.warn(
-                    f"{cls.__name__}'s actor is a {cls.model.__name__}, which uses only init_std of "
-                    f"actor.distribution_cfg: prior_std={section['prior_std']}.",
-                    stacklevel=2,
-                )
-        elif not issubclass(model, cls.model):
-            mismatch = f"{cls.__name__}'s actor is a {cls.model.__name__}; agent.actor.class_name is {model.__name__}"
-            raise ConfigError(f"{mismatch}. Leave it out or write MLPModel.")
-        known = inspect.signature(cls.model).parameters
-        for name in section:
-            if name not in known and name != "class_name":
-                raise ConfigError(f"{cls.__name__} has no setting 'agent.actor.{name}'. {nearest(name, known)}")
-        return section
+    @functools.cached_property
+    def _mirrors(self) -> SignedPermutations | None:
+        """The mirrors of actions, and so of what the ratio needs to know about them; None without augmentation."""
+        if not (self.symmetry and self.symmetry.use_data_augmentation):
+            return None
+        bound = torch.ones(cast(GenerativeModel, self.actor).num_actions, device=self.device)
+        return Augmentation(self.symmetry.data_augmentation_func, self.symmetry.env).signed_permutations(-bound, bound)
 
     def log_ratios(self, batch: RolloutStorage.Batch) -> Tensor:
         """Return the actor's own log-ratios; see :class:`PolicyGradient`."""
-        old_params = cast("Sequence[Tensor]", batch.old_distribution_params)
+        params = cast("Sequence[Tensor]", batch.old_distribution_params)
         actor, actions = cast(GenerativeModel, self.actor), cast(Tensor, batch.actions)
-        return actor.log_ratios(cast(TensorDict, batch.observations), actions, old_params)
+        if self._mirrors is None:
+            return actor.log_ratios(cast(TensorDict, batch.observations), actions, params)
+        params, size = actor.mirror(params, self._mirrors), len(params[0])
+        # each image has a friction of its own; the originals come last, so that the actor's output_* are theirs
+        images = [slice(start, start + size) for start in reversed(range(0, len(actions), size))]
+        obs = cast(TensorDict, batch.observations)
+        ratios = [actor.log_ratios(obs[rows], actions[rows], [x[rows] for x in params]) for rows in images]
+        return torch.cat(ratios[::-1])
 
 
 class DPPO(GenerativePolicyGradient):

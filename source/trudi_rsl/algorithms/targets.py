@@ -119,9 +119,9 @@ def _evaluate_final(
     is_needed, done = needed.flatten(), torch.zeros_like(needed).flatten()
     for rows in final_rows(needed, storage.truncated):
         images = {name: values.flatten(0, 1)[rows] for name, values in storage.final_images.items()}
-        actor_obs = critic_obs = model.actor_obs.encode(model.actor_obs.normalize(final_obs[rows]), images)
+        actor_obs = critic_obs = model.actor_obs.encode_final(final_obs[rows], images)
         if model.asymmetric:
-            critic_obs = model.critic_obs.encode(model.critic_obs.normalize(final_critic_obs[rows]), images)
+            critic_obs = model.critic_obs.encode_final(final_critic_obs[rows], images)
         decision = model.decide(actor_obs)
         if symmetry is not None:
             symmetry.compute_final_features(rows, is_needed[rows], decision.action)

@@ -22,6 +22,7 @@ from trudi_rsl.algorithms.construction import constructor_arguments
 from trudi_rsl.algorithms.curiosity import Curiosity
 from trudi_rsl.algorithms.findings import Findings
 from trudi_rsl.algorithms.learner import Learner
+from trudi_rsl.algorithms.memory import Memory, Perception, perceive
 from trudi_rsl.algorithms.metrics import reduce_minibatches, rollout_metrics
 from trudi_rsl.algorithms.nonfinite import UpdateGuard, filter_nonfinite
 from trudi_rsl.algorithms.symmetry import Symmetry
@@ -94,6 +95,7 @@ class TruDi:
     ) -> None:
         self.cfg, self.spec, self.env, self.device, self.storage = cfg, spec, env, device, storage
         self.actor_critic = actor_critic.to(device)
+        self.memory = Memory(actor_critic, storage.num_envs, cfg.precision)
         self.curiosity, self.symmetry, self.rnd = curiosity, symmetry, cast(Any, curiosity.rnd if curiosity else None)
         accelerator = Accelerator(cfg.compile, device, num_updates)
         world_size = multi_gpu_cfg["world_size"] if multi_gpu_cfg else 1
@@ -104,7 +106,8 @@ class TruDi:
         self._update: Callable[[BatchRows, Tensor | None], dict[str, Tensor]] = self._learn_from
         # all-reduces stay outside of CUDA graphs
         if world_size == 1:
-            self._update = accelerator.capture("minibatch update", self._learn_from)
+            if not actor_critic.is_recurrent:  # the number of trajectories varies
+                self._update = accelerator.capture("minibatch update", self._learn_from)
             if any(encoder.has_statistics for encoder in actor_critic.encoders):
                 self._update_statistics = accelerator.capture("observation statistics", self._update_statistics)
         self.is_main_process = not multi_gpu_cfg or multi_gpu_cfg["global_rank"] == 0
@@ -151,7 +154,8 @@ class TruDi:
         if self.actor_critic.training:
             self._update_statistics(*raw)
         self._show_extensions(obs)
-        return self.actor_critic.to_simulator(self._decide(self.actor_critic.images(obs), *raw))
+        self.memory.keep(self._decide(self.actor_critic.images(obs), *raw))
+        return self.actor_critic.to_simulator(self.storage.actions[self.storage.step])
 
     def _show_extensions(self, obs: TensorDict) -> None:
         for extension in (self.curiosity, self.symmetry):
@@ -159,28 +163,21 @@ class TruDi:
                 extension.observe(obs, self.storage.step)
 
     @torch.no_grad()
-    def _decide(self, images: dict[str, Tensor], *raw: Tensor) -> Tensor:
-        """Store the decisions at images and raw observations and return their unit actions ``[E, A]``."""
-        observations, finite_images, seen, decision = self._decisions(images, *raw)
-        self.storage.add_decision(observations[0], observations[-1], decision, seen, finite_images)
-        return self.storage.actions[self.storage.step]
+    def _decide(self, images: dict[str, Tensor], *raw: Tensor) -> dict[str, Tensor]:
+        """Store the decisions at images and raw observations; return the states of recurrent encoders after them."""
+        storage, before = self.storage, self.memory.states
+        seen, decision = self._decisions(images, before, *raw)
+        storage.add_decision(seen.stored[0], seen.stored[-1], decision, seen.finite, seen.images)
+        if storage.sequences is not None:
+            storage.sequences.add_step(storage.step, seen.inputs, before)
+        return seen.states
 
     def _decisions_at(
-        self, images: dict[str, Tensor], *raw: Tensor
-    ) -> tuple[tuple[Tensor, ...], dict[str, Tensor], Tensor, Decision]:
-        """Return normalised finite observations, finite images, the mask of finite rows, and decisions at them."""
-        model = self.actor_critic
-        # an environment with non-finite observations gets the action of a mean observation until it is reset
-        normalized = (encoder.normalize(x) for encoder, x in zip(model.encoders, raw, strict=True))
-        finite, seen = filter_nonfinite(*normalized, *images.values())
-        images = dict(zip(images, finite[len(raw) :], strict=True))
-        latents = self._latents(finite[0], images)
-        return finite[: len(raw)], images, seen, self._sample(latents, model.actor.draw_noise(len(seen)))
-
-    def _latents(self, actor_obs: Tensor, images: dict[str, Tensor]) -> Tensor:
-        """Return the actor's latents ``[E, L]`` of normalised observations ``[E, O]`` and images."""
-        with network_precision(self.cfg.precision, actor_obs.device.type):
-            return self.actor_critic.actor_obs.encode(actor_obs, images)
+        self, images: dict[str, Tensor], states: dict[str, Tensor], *raw: Tensor
+    ) -> tuple[Perception, Decision]:
+        with network_precision(self.cfg.precision, raw[0].device.type):
+            seen = perceive(self.actor_critic, images, states, raw)
+        return seen, self._sample(seen.latents, self.actor_critic.actor.draw_noise(len(seen.finite)))
 
     def _sampled(self, actor_obs: Tensor, noise: Tensor) -> Decision:
         with network_precision(self.cfg.precision, actor_obs.device.type):
@@ -206,9 +203,8 @@ class TruDi:
         model = self.actor_critic
         final_obs = last_observations(extras, obs, model.groups) if self.cfg.final_observations else None
         if final_obs is not None:
-            raw = model.actor_obs.concatenate(final_obs).to(self.device)
-            raw_critic = model.critic_obs.concatenate(final_obs).to(self.device) if model.asymmetric else raw
-            self.storage.add_final_obs(raw, raw_critic, model.images(final_obs))
+            final = self.memory.final_latents([x.to(self.device) for x in model.raw_observations(final_obs)])
+            self.storage.add_final_obs(final[0], final[-1], model.images(final_obs))
             if self.symmetry is not None:
                 self.symmetry.observe_final(final_obs, self.storage.step)
         if self.curiosity is not None:
@@ -216,6 +212,7 @@ class TruDi:
             rewards = rewards + self.intrinsic_rewards
         (finite_rewards,), rewarded = filter_nonfinite(rewards)
         self.storage.add_outcome(finite_rewards, terminated, truncated, rewarded)
+        self.memory.reset(terminated | truncated)
 
     def compute_returns(self, obs: TensorDict) -> None:
         """Compute the targets of the rollout; ``obs`` are the observations after its last step.
@@ -238,7 +235,8 @@ class TruDi:
 
     @torch.no_grad()
     def _replay_error(self) -> Tensor:
-        obs = self._latents(self.storage.actor_obs[0].clone(), self.storage.images_at(0))
+        with network_precision(self.cfg.precision, self.storage.device.type):
+            obs = self.actor_critic.actor_obs.encode(self.storage.actor_obs[0].clone(), self.storage.images_at(0))
         return replay_error(self.actor_critic.actor, obs, self._sample, self._findings.precision)
 
     # -- learning -------------------------------------------------------------------------------------------------
@@ -259,6 +257,7 @@ class TruDi:
                 self.curiosity.end_update()
         self.learner.skips.zero_()
         self.actor_critic.sync_old_actor()
+        self.memory.reset(~self.storage.seen[-1])  # these environments start new episodes
         self._start_rollout()
         if self._watch is not None:
             self._watch.observe(numbers)
@@ -289,9 +288,8 @@ class TruDi:
 
     def _learn_from(self, rows: BatchRows, old_steps: Tensor | None) -> dict[str, Tensor]:
         batch = self.storage.minibatch(rows)
-        if self.symmetry is None:
-            return self.learner.update(batch, old_steps)
-        return self.learner.update(batch, old_steps, self.symmetry.images(rows))
+        mirrored = None if self.symmetry is None else self.symmetry.images(rows)
+        return self.learner.update(batch, old_steps, mirrored, self.storage.padded_sequences(rows))
 
     def _start_rollout(self) -> None:
         self.storage.clear()
@@ -327,6 +325,7 @@ class TruDi:
             "optimizer_state_dict": self.learner.state_dict(),
             SECTION: self.spec,
             **(self.curiosity.save() if self.curiosity else {}),
+            **({} if self._collecting else self.memory.save()),
             **resume_state(None if self._collecting else self.env, self.device),
         }
 
@@ -365,7 +364,7 @@ class TruDi:
         if wanted.get("rnd") and self.curiosity is not None:
             self.curiosity.load(loaded_dict, strict, self.is_main_process)
         if wanted.get("iteration"):
-            set_resume_state(self.env, loaded_dict, self.is_main_process, self.device)
+            self.memory.load(loaded_dict, set_resume_state(self.env, loaded_dict, self.is_main_process, self.device))
         self._findings.expect_replay()
         return wanted.get("iteration", False)
 

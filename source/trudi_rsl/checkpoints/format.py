@@ -48,6 +48,9 @@ CRITIC_PARTS = ("critic.", "critic_obs.")
 STATE_PARTS = {"actor_state_dict": ACTOR_PARTS, "critic_state_dict": CRITIC_PARTS}
 """Keys of a checkpoint to the prefixes of the actor-critic's entries under them."""
 
+HIDDEN_STATES = "hidden_states"
+"""Key of the states of recurrent encoders."""
+
 RESUME_STATE = ("rng_state", "env_state", "env_progress", "simulators")
 """Keys of the state that an exact resume needs, see :mod:`trudi_rsl.checkpoints.resume`."""
 

@@ -93,8 +93,10 @@ def set_resume_state(
     checkpoint: Mapping[str, Any],
     is_main_process: bool = True,
     device: torch.device | str = "cpu",
-) -> None:
+) -> bool:
     """Restore the entries of :func:`resume_state`, as far as ``env`` supports it; what starts over is logged.
+
+    Returns whether the checkpoint's episodes continue.
 
     Args:
         env: The environment.
@@ -110,7 +112,7 @@ def set_resume_state(
             listed = ", ".join(f"{name} {value}" for name, value in restored.items())
             logger.info("Simulator: %s; new episodes are started.", listed)
     if not is_main_process:
-        return
+        return False
     checkpoint = without_changed_simulator(checkpoint)
     if "env_state" in checkpoint and hasattr(env, "load_state_dict"):
         env.load_state_dict(checkpoint["env_state"])  # type: ignore[union-attr]
@@ -118,6 +120,8 @@ def set_resume_state(
         reason = checkpoint.get(STARTS_OVER, "the checkpoint does not contain its state")
         logger.info("The simulator starts new episodes: %s.", reason)
     set_rng_state(checkpoint["rng_state"], device)
+    state = checkpoint.get("env_state") or {}
+    return env is not None and bool(state.get("exact")) and state.get("num_envs") == env.num_envs
 
 
 def reseeded(checkpoint: Mapping[str, Any], seed: int) -> dict[str, Any]:

@@ -47,6 +47,7 @@ from trudi_rsl.config.schema import GYMNASIUM, HostSettings, RunnerCfg, TrainCfg
 from trudi_rsl.errors import ConfigError, naming_settings, nearest, settings_as_overrides
 from trudi_rsl.model_sections import PPO_MODEL_KEYS, check_ppo_models
 from trudi_rsl.rsl_rl_compat.version import INSTALLED, PPO_MODELS
+from trudi_rsl.setting_ranges import sequence_length
 from trudi_rsl.settings import (
     SETTINGS,
     DPPOCfg,
@@ -138,8 +139,11 @@ def compose(
     plain: Any = OmegaConf.to_container(cfg)
     section = plain["agent"]["algorithm"]
     # REPPO and DIME have fewer fields than the schema that TruDi's presets fill
-    own = check_algorithm(algo, section).to_dict()
-    plain["agent"]["algorithm"] = {"class_name": section["class_name"], **own}
+    own = check_algorithm(algo, section)
+    if own.is_recurrent:
+        with settings_as_overrides(), naming_settings():
+            sequence_length(own.sequence_length, own.num_mini_batches, cfg.agent.num_steps_per_env, cfg.env.num_envs)
+    plain["agent"]["algorithm"] = {"class_name": section["class_name"], **own.to_dict()}
     return DictConfig(plain, flags={"struct": True})
 
 

@@ -18,6 +18,7 @@ from trudi_rsl.config.unsupported import (
 )
 from trudi_rsl.environments.description import task_name
 from trudi_rsl.errors import ConfigError, naming_settings, nearest
+from trudi_rsl.model_sections import is_recurrent
 from trudi_rsl.plain_values import copied, is_count
 from trudi_rsl.ppo_fields import PPO_ONLY_FIELDS, describe_ignored, refuse_unknown, without_effect
 from trudi_rsl.rsl_rl_compat.version import ALGORITHM_CLASS_NAME
@@ -42,8 +43,9 @@ def trudi_cfg(ppo_cfg: Mapping[str, Any], env: VecEnv, **algorithm: Any) -> dict
     The same happens, in the runner's own configuration, where only the class name of a PPO configuration is replaced by
     ``trudi_rsl.algorithms:TruDi``. Kept are gamma, the observation groups, everything outside of the ``algorithm``
     section, and, as ``max_iterations``, the number of environment steps. The widths of the networks are those of the
-    ``actor`` and ``critic`` sections, and so are models that encode images. The rest is the preset of the environment's
-    host or, for one that no host has made, of its size: rollout length, rows of a minibatch, epochs, learning rate.
+    ``actor`` and ``critic`` sections, and so are models that encode images or remember. The rest is the preset of the
+    environment's host or, for one that no host has made, of its size: rollout length, rows of a minibatch, epochs,
+    learning rate.
 
     Args:
         ppo_cfg: RSL-RL's runner configuration; not changed.
@@ -52,7 +54,7 @@ def trudi_cfg(ppo_cfg: Mapping[str, Any], env: VecEnv, **algorithm: Any) -> dict
 
     Raises:
         ConfigError: A setting does not exist or is impossible, or TruDi cannot serve a part of ``ppo_cfg``, such as
-            recurrent networks, see :func:`~trudi_rsl.config.unsupported.refuse_unsupported`.
+            several critics, see :func:`~trudi_rsl.config.unsupported.refuse_unsupported`.
     """
     cfg: dict[str, Any] = copied(ppo_cfg)
     refuse_foreign_algorithm(cfg.get("algorithm") or {}, "TruDi")
@@ -109,13 +111,20 @@ def _swap(cfg: dict[str, Any], source: Mapping[str, Any], env: VecEnv, algo: Lea
         converted = trudi_settings(task_name(env) or "", cfg, host)
         steps, preset = converted["num_steps_per_env"], converted["algorithm"]
         name = host
+    if any(is_recurrent(preset.get(f"{model}_encoder")) for model in ("actor", "critic")):
+        # minibatches of whole sequences, of which each environment has one
+        preset["num_mini_batches"] = min(preset["num_mini_batches"], env.num_envs)
     before = {name: cfg["algorithm"][name] for name in _SHARED if name in cfg["algorithm"]}
     before["num_steps_per_env"] = cfg["num_steps_per_env"]
     if cfg.get("max_iterations") is not None:
         before["max_iterations"] = cfg["max_iterations"]
         cfg["max_iterations"] = math.ceil(cfg["max_iterations"] * cfg["num_steps_per_env"] / steps)
     preset = {key: preset[key] for key in fields_from_trudi(algo) if key in preset}
-    section = SETTINGS[algo]().to_dict() | preset | dict(source["algorithm"])
+    defaults, given = SETTINGS[algo]().to_dict(), dict(source["algorithm"])
+    if host is not None:
+        # the conversion has listed what has no effect
+        given = {name: value for name, value in given.items() if name in defaults or not without_effect(name)}
+    section = defaults | preset | given
     cfg["num_steps_per_env"], cfg["algorithm"] = steps, section
     now = {"num_steps_per_env": steps, "max_iterations": cfg.get("max_iterations"), **section}
     changes = ", ".join(f"{key} {now[key]} (PPO: {value})" for key, value in before.items() if now[key] != value)

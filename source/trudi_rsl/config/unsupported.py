@@ -45,8 +45,8 @@ def refuse_unsupported(cfg: Mapping[str, Any]) -> None:
         cfg: RSL-RL's runner configuration as plain values; settings may be absent or None.
 
     Raises:
-        ConfigError: If it is for distillation, its networks are recurrent or of a project's own class, it has networks
-            beside one actor and one critic, its symmetry is incomplete, or it has RND or a network for images and
+        ConfigError: If it is for distillation, its networks are of a project's own class, it has networks beside one
+            actor and one critic, its symmetry is incomplete, or it has RND, a recurrent network or one for images and
             RSL-RL is too old for that.
     """
     if _class_name(cfg.get("class_name")) == "DistillationRunner":
@@ -93,16 +93,16 @@ def refuse_foreign_algorithm(section: Mapping[str, Any], name: str) -> None:
 
 def _refuse_network(name: str, section: Mapping[str, Any]) -> None:
     kind, place = _class_name(section.get("class_name")), setting(f"{name}.class_name", "'MLPModel'")
-    if section.get("rnn_type") or "Recurrent" in kind or kind == "RNNModel":
-        raise ConfigError(
-            f"The {name} section describes a recurrent network ({kind or section['rnn_type']}), and TruDi's policies "
-            f"have no memory. Train this task with PPO, or set {place} and put past observations into an observation "
-            "group."
-        )
     is_rsl_rl = _module(section.get("class_name")).partition(".")[0] in ("", "rsl_rl")
     if kind in ENCODER_KEYS and is_rsl_rl and name != "policy":
         check_encoder(f"{name}_encoder")
         return
+    if kind == "ActorCriticRecurrent" or section.get("rnn_type") or (kind == "RNNModel" and is_rsl_rl):
+        raise ConfigError(
+            f"The {name} section describes a recurrent network ({kind or section['rnn_type']}), which TruDi takes over "
+            f"from an actor or critic section with {setting(f'{name}.class_name', repr('RNNModel'))}, in rsl-rl-lib 4 "
+            "and newer."
+        )
     if section.get("cnn_cfg") or (kind in ENCODER_KEYS and is_rsl_rl) or kind == "ActorCriticCNN":
         raise ConfigError(
             f"The {name} section describes a network for images ({kind or 'cnn_cfg'}), which TruDi takes over from an "
@@ -110,8 +110,8 @@ def _refuse_network(name: str, section: Mapping[str, Any]) -> None:
         )
     if kind and kind not in FEED_FORWARD:
         raise ConfigError(
-            f"The {name} section describes a {kind}, and TruDi takes over RSL-RL's MLPModel and CNNModel alone. Train "
-            f"this task with PPO, or set {place} if its sizes may be taken over."
+            f"The {name} section describes a {kind}, and TruDi takes over RSL-RL's MLPModel, CNNModel and RNNModel "
+            f"alone. Train this task with PPO, or set {place} if its sizes may be taken over."
         )
 
 

@@ -61,6 +61,20 @@ class ImageInput:
 
 
 @dataclass(frozen=True)
+class Memory:
+    """The state of a policy that remembers, zero at an episode's start."""
+
+    names: tuple[str, ...]
+    """Its parts: ``h`` and, for an LSTM, ``c``, which the file takes as ``h_in`` and returns as ``h_out``."""
+    shape: tuple[int, int, int]
+    """Shape ``(N, 1, H)`` of each."""
+
+    def zeros(self) -> dict[str, Array]:
+        """Return the state at an episode's start by the names of inputs."""
+        return {f"{name}_in": np.zeros(self.shape, np.float32) for name in self.names}
+
+
+@dataclass(frozen=True)
 class JointAction:
     """An action term that commands ``offset + scale * action`` to as many joints."""
 
@@ -126,6 +140,8 @@ class Contract:
     """Ranges of the commands that the policy was trained on, by name."""
     images: tuple[ImageInput, ...] = ()
     """The images that the policy sees beside the observation, in order."""
+    memory: Memory | None = None
+    """None for a policy that depends on the last observation alone."""
     unreadable: Mapping[str, str] = field(default_factory=dict)
     """Names of what could not be read from the simulator, such as ``robot.stiffness``, and the reasons."""
 
@@ -175,6 +191,7 @@ class Contract:
                 robot=_robot(**values["robot"]) if values.get("robot") else None,
                 commands=commands,
                 images=tuple(_image(name, **image) for name, image in (values.get("images") or {}).items()),
+                memory=_memory(**values["memory"]) if values.get("memory") else None,
                 unreadable={str(name): str(reason) for name, reason in (values.get("unreadable") or {}).items()},
             )
         except (ArithmeticError, AttributeError, LookupError, RecursionError, TypeError, ValueError) as error:
@@ -216,6 +233,13 @@ def _image(name: str, shape: list[int], dtype: str) -> ImageInput:
         raise ValueError(f"images {name!r} of shape {shape} and type {dtype!r}")
     channels, height, width = shape
     return ImageInput(name, (channels, height, width), np.dtype(dtype))
+
+
+def _memory(parts: int, num_layers: int, hidden_dim: int) -> Memory:
+    sizes = (parts, num_layers, hidden_dim)
+    if not (all(map(is_count, sizes)) and parts <= 2 and math.prod(sizes) <= MAX_NUMBERS):
+        raise ValueError(f"a memory of {parts} parts of {num_layers} layers with {hidden_dim} numbers")
+    return Memory(("h", "c")[:parts], (num_layers, 1, hidden_dim))
 
 
 def _action(joint_names: list[str], joint_ids: list[int], **values: Any) -> JointAction:

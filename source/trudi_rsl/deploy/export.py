@@ -26,7 +26,7 @@ from trudi_rsl.deploy.runtime import Latency
 from trudi_rsl.errors import nearest
 from trudi_rsl.files import require_inside
 from trudi_rsl.policies import ChainInferencePolicy, ChainOptions, DeployablePolicy, LatentInputPolicy
-from trudi_rsl.policies.encoded import DeployedForm, deployed, head_of, onnx_form
+from trudi_rsl.policies.encoded import DeployedForm, RecurrentInferencePolicy, deployed, head_of, onnx_form
 
 ONNX_NAME = "policy.onnx"
 TORCHSCRIPT_NAME = "policy.pt"
@@ -117,7 +117,9 @@ def export_policy(
     """Write ``policy.onnx`` and ``policy.pt``: raw ``obs [B, O]`` in, simulator ``actions [B, A]`` out.
 
     A policy that sees images takes them as further inputs ``[B, C, H, W]``, by the names of their groups in ONNX and as
-    a list in TorchScript, which is what RSL-RL's ``CNNModel`` exports.
+    a list in TorchScript, which is what RSL-RL's ``CNNModel`` exports. A policy that remembers takes and returns its
+    state ``h`` (and ``c``) ``[N, B, H]`` in ONNX and keeps it in TorchScript until ``reset()``, for one observation per
+    call, which is what RSL-RL's ``RNNModel`` exports.
 
     Both contain the observation normaliser, the unrolled chain or a Gaussian's mean, and the action scaling, and are
     deterministic. The observation is the concatenation of the actor's groups, in the order of the metadata's
@@ -149,7 +151,8 @@ def export_policy(
     if options.latent_input and not isinstance(head, ChainInferencePolicy):
         raise ValueError("A Gaussian policy has no chain, so no file can take its initial latent.")
     if options.latent_input and head is not policy:
-        raise ValueError("No file can take the initial latent of a policy that sees images.")
+        kind = "remembers" if isinstance(policy, RecurrentInferencePolicy) else "sees images"
+        raise ValueError(f"No file can take the initial latent of a policy that {kind}.")
     entries = {
         "trudi_rsl_version": __version__,
         "obs_groups": frozen.actor_obs.groups,
@@ -159,6 +162,9 @@ def export_policy(
     if frozen.actor_obs.has_statistics:
         entries["obs_mean"] = head.obs_mean.flatten().tolist()
         entries["obs_std"] = (1.0 / head.obs_inverse_std.flatten()).tolist()
+    if isinstance(policy, RecurrentInferencePolicy):
+        num_parts, num_layers, _, width = policy.state.shape
+        entries["memory"] = {"parts": num_parts, "num_layers": num_layers, "hidden_dim": width}
     entries |= metadata or {}
     # joint limits bound a policy without bounds of its own
     if "action_low" not in entries and entries.get("actions") and "obs_dims" in entries:
@@ -179,11 +185,11 @@ def export_policy(
             difference, _ = _write_verified(folder / LATENT_NAME, model, policy, free, about, options)
             onnx_difference = max(onnx_difference, difference)
         torch.jit.script(policy).save(str(folder / TORCHSCRIPT_NAME))
-        scripted = parity.run_torchscript(folder / TORCHSCRIPT_NAME, probes, policy)
-        found = parity.differences(scripted, probes.actions, head)
+        found = parity.run_torchscript(folder / TORCHSCRIPT_NAME, probes, policy).differences(probes, head)
         torchscript_difference = parity.require_equal(TORCHSCRIPT_NAME, found)
         try:
-            if (text := deploy_yaml(entries)) is not None:
+            # its runner has inputs for observations alone
+            if head is policy and (text := deploy_yaml(entries)) is not None:
                 (folder / YAML_NAME).write_text(text)
         except ContractError as error:
             warnings.warn(f"{YAML_NAME} was not written: {error}.", stacklevel=2)
@@ -218,8 +224,8 @@ def _write_verified(
     """Write an ONNX file, run it, and return its largest difference and the latency of a call."""
     write_onnx(model, file, metadata, batch_size=options.batch_size)
     reduce_precision(file, options.precision)
-    actions, latency_ms = parity.run_onnx(file, probes, options.batch_size)
-    found = parity.differences(actions, probes.actions, head_of(policy))
+    outputs, latency_ms = parity.run_onnx(file, probes, options.batch_size)
+    found = outputs.differences(probes, head_of(policy))
     largest = parity.require_equal(file.name, found, options.precision)
     measured = {"parity_error": largest, "parity_error_median": found.median().item()}
     measured |= {"latency_ms_p50": latency_ms.p50, "latency_ms_p99": latency_ms.p99}

@@ -156,12 +156,13 @@ def _split_gemms(graph: onnx.GraphProto) -> None:
 
 @contextlib.contextmanager
 def _quiet(logger_name: str) -> Iterator[None]:
-    """Suppress the warnings of a logger, and FutureWarnings."""
+    """Suppress the warnings of a logger, FutureWarnings, and torch's about an RNN's own list of its weights."""
     logger = logging.getLogger(logger_name)
     before = logger.level
     logger.setLevel(logging.ERROR)
     try:
         with warnings.catch_warnings(action="ignore", category=FutureWarning):
+            warnings.filterwarnings("ignore", "The tensor attributes? ", UserWarning)
             yield
     finally:
         logger.setLevel(before)

@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import copy
 import time
+from collections.abc import Sequence
 from pathlib import Path
 from typing import NamedTuple
 
@@ -17,13 +18,23 @@ from trudi_rsl.deploy.runtime import Latency
 from trudi_rsl.deploy.session import open_session
 from trudi_rsl.errors import UserError
 from trudi_rsl.policies import ChainInferencePolicy, ChainOptions, DeployablePolicy, InferencePolicy
-from trudi_rsl.policies.encoded import DeployedForm, head_of, inputs_of
+from trudi_rsl.policies.encoded import (
+    DeployedForm,
+    ImageInferencePolicy,
+    RecurrentInferencePolicy,
+    head_of,
+    inputs_of,
+)
+from trudi_rsl.policies.recurrent import RecurrentEncoder
 
 TOLERANCE = 1e-5
 """Largest difference allowed between an exported float32 file and PyTorch, as measured by :func:`differences`."""
 
 MEDIAN_TOLERANCES = {"fp16": 1e-2, "int8": 1e-1}
 """Median differences allowed in fewer bits. The maximum says little: it occurs where the chain amplifies rounding."""
+
+STATE_INPUTS, STATE_OUTPUTS = ("h_in", "c_in"), ("h_out", "c_out")
+"""Names of the states of a recurrent policy; a GRU has the first alone."""
 
 NUM_PROBES = 400
 MIN_COMPARABLE = 40
@@ -59,10 +70,16 @@ class Probes(NamedTuple):
     """The policy's own actions, ``[B, A]``."""
     images: dict[str, Tensor]
     """Images ``[B, C, H, W]`` by group."""
+    state: Tensor | None = None
+    """States of a recurrent encoder before the observations ``[P, N, B, H]``; None for a policy without memory."""
+    next_state: Tensor | None = None
+    """Those after them."""
 
     def inputs(self, rows: Tensor) -> dict[str, Tensor]:
         """Return the file's inputs for the probes of these indices."""
         inputs = {name: values[rows] for name, values in self.images.items()}
+        if self.state is not None:
+            inputs |= dict(zip(STATE_INPUTS, self.state[:, :, rows], strict=False))
         if self.obs.shape[1]:
             inputs["obs"] = self.obs[rows]
         return inputs if self.latents is None else inputs | {"latent": self.latents[rows]}
@@ -100,10 +117,11 @@ def draw_probes(
     if chain is not None and latent_input:
         latents = torch.randn(NUM_PROBES, chain.start.shape[1], generator=generator)
     start = None if chain is None else chain.start if latents is None else chain.start_std * latents
-    state = _latents(original, obs, images)
+    memory = _draw_memory(policy, generator)
+    state, next_memory = _latents(original, obs, images, memory)
     expected = reference_actions(original, state, start, options)
     in_double = copy.deepcopy(original).double()
-    exact_state = _latents(in_double, obs.double(), images)
+    exact_state, _ = _latents(in_double, obs.double(), images, None if memory is None else memory.double())
     exact = reference_actions(in_double, exact_state, None if start is None else start.double(), options)
     rounding = differences(expected, exact, head)
     if chain is not None and start is not None:
@@ -119,12 +137,15 @@ def draw_probes(
             "written; export an earlier checkpoint."
         )
     images = {name: values[comparable] for name, values in images.items()}
-    return Probes(obs[comparable], None if latents is None else latents[comparable], expected[comparable], images)
+    memories = [None if m is None else m[:, :, comparable] for m in (memory, next_memory)]
+    return Probes(
+        obs[comparable], None if latents is None else latents[comparable], expected[comparable], images, *memories
+    )
 
 
 def _draw_images(policy: DeployedForm, generator: torch.Generator) -> dict[str, Tensor]:
     """Return an image for each probe: noise over the range of integers, or over [0, 1]."""
-    if isinstance(policy, InferencePolicy):
+    if not isinstance(policy, ImageInferencePolicy):
         return {}
     drawn = {}
     for name, example in policy.example_images().items():
@@ -136,10 +157,23 @@ def _draw_images(policy: DeployedForm, generator: torch.Generator) -> dict[str, 
     return drawn
 
 
+def _draw_memory(policy: DeployedForm, generator: torch.Generator) -> Tensor | None:
+    """Return a state ``[P, N, B, H]`` for each probe of a recurrent policy: hidden states are in [-1, 1]."""
+    if not isinstance(policy, RecurrentInferencePolicy):
+        return None
+    shape = policy.state.expand(-1, -1, NUM_PROBES, -1).shape
+    return 2.0 * torch.rand(shape, generator=generator) - 1.0
+
+
 @torch.no_grad()
-def _latents(original: DeployablePolicy, obs: Tensor, images: dict[str, Tensor]) -> Tensor:
-    """Return the latents ``[B, L]`` of the actor's encoder at raw vectors ``[B, O]`` and images."""
-    return original.actor_obs.encode(original.actor_obs.normalize(obs), images)
+def _latents(
+    original: DeployablePolicy, obs: Tensor, images: dict[str, Tensor], memory: Tensor | None
+) -> tuple[Tensor, Tensor | None]:
+    """Return the latents ``[B, L]`` of the actor's encoder at raw vectors ``[B, O]`` and images, and its next state."""
+    encoder = original.actor_obs
+    if isinstance(encoder, RecurrentEncoder) and memory is not None:
+        return encoder.step(encoder.normalize(obs), memory)
+    return encoder.encode(encoder.normalize(obs), images), None
 
 
 @torch.no_grad()
@@ -155,32 +189,58 @@ def reference_actions(original: DeployablePolicy, state: Tensor, start: Tensor |
     return actions
 
 
-def run_onnx(path: Path, probes: Probes, batch_size: int = 1) -> tuple[Tensor, Latency]:
-    """Return an ONNX policy's actions ``[B, A]`` at the probes, ``batch_size`` per call, and the latency of a call."""
+class Outputs(NamedTuple):
+    """What an exported file returns at the probes."""
+
+    actions: Tensor
+    """``[B, A]``."""
+    state: Tensor | None
+    """The next states of a recurrent policy ``[P, N, B, H]``."""
+
+    def differences(self, probes: Probes, policy: InferencePolicy) -> Tensor:
+        """Return the largest difference from PyTorch at each probe ``[B]``, of the action or a number of the state."""
+        found = differences(self.actions, probes.actions, policy)
+        if self.state is None or probes.next_state is None:
+            return found
+        return torch.maximum(found, (self.state - probes.next_state).abs().amax((0, 1, 3)))
+
+
+def run_onnx(path: Path, probes: Probes, batch_size: int = 1) -> tuple[Outputs, Latency]:
+    """Return what an ONNX policy returns at the probes, ``batch_size`` per call, and the latency of a call."""
     session, count = open_session(path), len(probes.obs)
+    names = ["actions", *STATE_OUTPUTS[: 0 if probes.state is None else len(probes.state)]]
     # the last batch wraps around to the first probes
     batches = (torch.arange(-(-count // batch_size) * batch_size) % count).split(batch_size)
-    actions, seconds = [], []
+    actions, states, seconds = [], [], []
     for i, rows in enumerate([batches[0]] * WARM_UP + list(batches)):
         inputs = {name: value.numpy() for name, value in probes.inputs(rows).items()}
         begin = time.perf_counter()
-        (action,) = session.run(["actions"], inputs)
+        action, *state = session.run(names, inputs)
         if i >= WARM_UP:
             seconds.append(time.perf_counter() - begin)
             actions.append(torch.as_tensor(action))
-    return torch.cat(actions)[:count], Latency.from_seconds(seconds)
+            states.append(torch.stack([torch.as_tensor(part) for part in state]) if state else None)
+    return _outputs(actions, states, count), Latency.from_seconds(seconds)
 
 
 @torch.no_grad()
-def run_torchscript(path: Path, probes: Probes, policy: DeployedForm) -> Tensor:
-    """Return the actions ``[B, A]`` of a TorchScript file of a policy at the probes, one at a time."""
+def run_torchscript(path: Path, probes: Probes, policy: DeployedForm) -> Outputs:
+    """Return what a TorchScript file of a policy returns at the probes, one at a time."""
     scripted = torch.jit.load(path)
     scripted.reset()
-    actions = []
+    actions, states = [], []
     for row in torch.arange(len(probes.obs)).split(1):
         images = {name: values[row] for name, values in probes.images.items()}
+        if probes.state is not None:
+            scripted.state.copy_(probes.state[:, :, row])
         actions.append(scripted(*inputs_of(policy, probes.obs[row], images)))
-    return torch.cat(actions)
+        states.append(None if probes.state is None else scripted.state.clone())
+    return _outputs(actions, states, len(probes.obs))
+
+
+def _outputs(actions: Sequence[Tensor], states: Sequence[Tensor | None], count: int) -> Outputs:
+    kept = [state for state in states if state is not None]
+    return Outputs(torch.cat(list(actions))[:count], torch.cat(kept, dim=2)[:, :, :count] if kept else None)
 
 
 def differences(actions: Tensor, reference: Tensor, policy: InferencePolicy) -> Tensor:

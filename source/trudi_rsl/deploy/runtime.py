@@ -108,6 +108,7 @@ class Policy:
 
     - If an observation holds NaN or infinity, lies too far from those of training, or leads to an action that is not
       finite, the last action is held; after too many such steps in a row the policy stops.
+    - A policy that remembers keeps its state here, and unusable observations do not change it.
     - Actions are clipped to the bounds of training; the clipped steps are counted.
 
     Args:
@@ -149,6 +150,8 @@ class Policy:
         takes_latents = self._session.get_inputs()[-1].name == "latent"
         self._latents = np.random.default_rng(latent_seed) if takes_latents else None
         self._builder = ObservationBuilder(self.contract.terms)
+        self._outputs = [node.name for node in self._session.get_outputs()]
+        self._state: dict[str, Array] = {}
         self._max_held, self._max_deviation = max_held, max_deviation
         if max_deviation is not None and (self.contract.obs_mean is None or self.contract.obs_std is None):
             raise ContractError("max_deviation needs the statistics of training, which the file does not hold.")
@@ -158,10 +161,12 @@ class Policy:
         """Steps at which the last action was held, in total."""
         self._held_in_a_row = 0
         self._last: Array | None = None
+        self.reset()
 
     def reset(self) -> None:
-        """Start an episode: clear the histories and the last action, and resume after a stop."""
+        """Start an episode: clear histories, memory and the last action, and resume after a stop."""
         self._builder.reset()
+        self._state = {} if self.contract.memory is None else self.contract.memory.zeros()
         self._held_in_a_row, self._last = 0, None
 
     @property
@@ -191,6 +196,7 @@ class Policy:
         inputs |= {image.name: np.zeros((1, *image.shape), image.dtype) for image in self.contract.images}
         if self._latents is not None:
             inputs["latent"] = np.zeros((1, self.num_actions), np.float32)
+        inputs |= self._state
         seconds = np.empty(num_calls)
         for i in range(-(num_calls // 10), num_calls):
             begin = time.perf_counter()
@@ -226,17 +232,18 @@ class Policy:
                 )
         if (reason := self._unusable(whole, seen)) is not None:
             return self._hold(reason)
-        inputs = {name: image[None] for name, image in seen.items()}
+        inputs = {name: image[None] for name, image in seen.items()} | self._state
         if self.contract.num_obs:
             inputs["obs"] = whole[None]
         if self._latents is not None:
             inputs["latent"] = self._latents.standard_normal((1, self.num_actions), np.float32)
-        (actions,) = self._session.run(["actions"], inputs)
+        actions, *state = self._session.run(self._outputs, inputs)
         action = np.asarray(actions, np.float32)[0]
         if not np.isfinite(action).all():
             return self._hold(f"NaN or infinity in the action at positions {_positions(~np.isfinite(action))}")
         if isinstance(obs, Mapping):
             self._builder.keep()
+        self._state = {name: np.asarray(part) for name, part in zip(self._state, state, strict=True)}
         self._held_in_a_row = 0
         self._last = self._clip(action)
         return self._last.copy()

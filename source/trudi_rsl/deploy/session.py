@@ -32,13 +32,19 @@ def check_shapes(session: onnxruntime.InferenceSession, contract: Contract) -> i
     inputs, outputs = session.get_inputs(), session.get_outputs()
     names = [[node.name for node in nodes] for nodes in (inputs, outputs)]
     known = [*(["obs"] if contract.num_obs or not contract.images else []), *(image.name for image in contract.images)]
-    if names not in ([known, ["actions"]], [[*known, "latent"], ["actions"]]):
-        raise ContractError(f"The file maps {names[0]} to {names[1]} instead of {known} to ['actions'].")
+    kept = [] if contract.memory is None else list(contract.memory.names)
+    known += [f"{name}_in" for name in kept]
+    returned = ["actions", *(f"{name}_out" for name in kept)]
+    if names != [known, returned] and (kept or names != [[*known, "latent"], returned]):
+        raise ContractError(f"The file maps {names[0]} to {names[1]} instead of {known} to {returned}.")
+    for node in (*inputs[len(known) - len(kept) : len(known)], *outputs[1:]):
+        if contract.memory is not None and node.shape != list(contract.memory.shape):
+            raise ContractError(f"The file's state {node.name!r} has shape {one_line(node.shape)}.")
     obs_shape, action_shape = inputs[0].shape, outputs[0].shape
     if obs_shape[:1] != [1]:
         rows = one_line(obs_shape[0]) if obs_shape else "no"
         raise ContractError(f"The file takes {rows} observations per call, a robot has one. Export batch 1.")
-    for node, image in zip(inputs[len(known) - len(contract.images) :], contract.images, strict=False):
+    for node, image in zip(inputs[len(known) - len(kept) - len(contract.images) :], contract.images, strict=False):
         if node.shape != [1, *image.shape] or node.type != ONNX_TYPES[image.dtype.name]:
             raise ContractError(f"The file takes {node.type} {one_line(node.shape)} as the image {image.name!r}.")
     if names[0][0] == "obs" and obs_shape != [1, contract.num_obs]:
@@ -51,7 +57,7 @@ def check_shapes(session: onnxruntime.InferenceSession, contract: Contract) -> i
     if names[0][-1] == "latent" and inputs[-1].shape != action_shape:
         raise ContractError(f"The file takes a latent of shape {one_line(inputs[-1].shape)} for {num_actions} actions.")
     images = {image.name for image in contract.images}
-    for node in (*(node for node in inputs if node.name not in images), outputs[0]):
+    for node in (*(node for node in inputs if node.name not in images), *outputs):
         if node.type != "tensor(float)":
             raise ContractError(f"The file's {node.name} are {one_line(node.type)}, not float32.")
     if contract.actions and (n := sum(len(action.joint_names) for action in contract.actions)) != num_actions:

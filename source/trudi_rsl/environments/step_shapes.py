@@ -20,7 +20,7 @@ class StepShapes:
 
     Args:
         num_envs: Number of environments E.
-        *groups: Names of the observation groups in use.
+        *groups: Names of the observation groups in use; without any, all groups are.
     """
 
     def __init__(self, num_envs: int, *groups: str) -> None:
@@ -31,10 +31,12 @@ class StepShapes:
     def start(self, obs: TensorDict) -> None:
         """Remember the shapes of the first observation groups, ``[E, ...]``, which all later ones must have."""
         if not self._groups:
-            self._groups = {group: obs[group].shape for group in self._names}
+            self._groups = {group: obs[group].shape for group in self._names or map(str, obs.keys())}
 
     def check(self, obs: Any, rewards: Tensor, dones: Tensor, step: int) -> None:
         """Check what an environment returned in a step of a rollout; ``rewards`` and ``dones`` are ``[E]``.
+
+        If :meth:`start` was not called, the first observations are those that all later ones are compared with.
 
         Raises:
             TaskError: If a shape is another one.
@@ -42,6 +44,8 @@ class StepShapes:
         for name, values in (("rewards", rewards), ("dones", dones)):
             if values.shape != self._per_env:
                 raise _wrong(name, values.shape, self._per_env, step)
+        if not self._groups and isinstance(obs, TensorDict):
+            self.start(obs)
         for group, shape in self._groups.items():
             if isinstance(obs, TensorDict) and obs[group].shape != shape:
                 raise _wrong(f"observations of the group {group!r}", obs[group].shape, shape, step)

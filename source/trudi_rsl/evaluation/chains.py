@@ -70,7 +70,8 @@ def load_diffusion_policy(checkpoint: Path) -> tuple[DiffusionActorCritic, Polic
     if algorithm in SETTINGS:
         actor_critic, spec = load_actor_critic(checkpoint)
         if actor_critic.actor_obs.is_learned:
-            raise CheckpointError(f"{checkpoint} is of a policy that sees images; chains are drawn for vectors.")
+            kind = "remembers" if actor_critic.is_recurrent else "sees images"
+            raise CheckpointError(f"{checkpoint} is of a policy that {kind}; chains are drawn for vectors alone.")
         if isinstance(actor_critic, DiffusionActorCritic):
             return actor_critic, spec
     raise CheckpointError(

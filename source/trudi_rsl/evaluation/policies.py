@@ -26,7 +26,7 @@ from trudi_rsl.environments.progress import close_envs
 from trudi_rsl.errors import CheckpointError, as_checkpoint_error
 from trudi_rsl.evaluation.episodes import NO_TIME_LIMIT, Policy
 from trudi_rsl.evaluation.samplers import SamplerCfg
-from trudi_rsl.policies import GenerativeModel
+from trudi_rsl.policies import ActorCritic, GenerativeModel
 from trudi_rsl.rsl_rl_compat.models import policy_of
 from trudi_rsl.settings import SETTINGS
 
@@ -92,7 +92,7 @@ def load_policy(
     if algorithm in SETTINGS:
         actor_critic, spec = load_actor_critic(path)
         require_fit(spec, env)
-        return _bind(actor_critic.to(device).act, sampler)
+        return _bind(actor_critic.to(device), sampler)
     cfg: Any = OmegaConf.to_container(agent_cfg) if isinstance(agent_cfg, DictConfig) else copy.deepcopy(agent_cfg)
     cfg = {**cfg, "logger": "tensorboard"}
     for name in {"rnd_cfg", "symmetry_cfg"} & set(cfg.get("algorithm") or ()):  # only training uses them
@@ -121,7 +121,7 @@ def policy_for(algorithm: Any, sampler: SamplerCfg) -> Policy:
     model: Any = policy_of(algorithm)
     model.eval()
     if isinstance(algorithm, TruDi) or isinstance(model, GenerativeModel):
-        return _bind(algorithm.actor_critic.act if isinstance(algorithm, TruDi) else model.act, sampler)
+        return _bind(algorithm.actor_critic if isinstance(algorithm, TruDi) else model, sampler)
     if hasattr(model, "act_inference"):  # RSL-RL 3
         return model.act if sampler.sampler == "sde" else model.act_inference
     return _GaussianSample(model) if sampler.sampler == "sde" else model
@@ -148,8 +148,10 @@ def require_fit(spec: PolicySpec, env: VecEnv) -> None:
         raise CheckpointError(f"The policy has {num_actions} actions, the task {env.num_actions}.")
 
 
-def _bind(act: Callable[..., Tensor], sampler: SamplerCfg) -> Policy:
-    return functools.partial(act, sampler=sampler.sampler, **sampler.options())
+def _bind(model: ActorCritic[Any] | GenerativeModel[Any], sampler: SamplerCfg) -> Policy:
+    act = functools.partial(model.act, sampler=sampler.sampler, **sampler.options())
+    act.reset = model.reset  # pyright: ignore[reportAttributeAccessIssue]  recurrent encoders forget ended episodes
+    return act
 
 
 class _GaussianSample:

@@ -18,8 +18,9 @@ from trudi_rsl.networks import QCritic
 from trudi_rsl.policies.base import WHOLE_CHAIN, ChainOptions, ChainPolicy, Decision, Policy
 from trudi_rsl.policies.deployable import DeployablePolicy, Squash
 from trudi_rsl.policies.encoded import deployed, onnx_form
-from trudi_rsl.policies.encoders import make_encoder
+from trudi_rsl.policies.make_encoder import make_encoder
 from trudi_rsl.policies.observations import ObservationEncoder
+from trudi_rsl.policies.recurrent import RecurrentEncoder
 
 ENTROPY_OF_UNIT_GAUSSIAN = 0.5 * math.log(2.0 * math.pi * math.e)
 
@@ -79,8 +80,9 @@ class ActorCritic(DeployablePolicy, Generic[PolicyT]):
         self.actor = self.make_actor(self.actor_obs.num_latents, num_actions, **actor_options)
         self.old_actor = copy.deepcopy(self.actor).requires_grad_(False)
         self.old_actor_obs: ObservationEncoder | None = None
-        """Encoder of the old actor; None if it has no parameters, so that it is the actor's."""
-        if self.actor_obs.is_learned:
+        """Encoder of the old actor; None if latents of the rollout are the old ones without it: the encoder has no
+        parameters, or rollouts store its latents."""
+        if self.actor_obs.is_learned and not self.actor_obs.is_recurrent:
             self.old_actor_obs = copy.deepcopy(self.actor_obs).requires_grad_(False)
         self.critic = QCritic(self.critic_obs.num_latents, num_actions, critic_hidden_dim, *value_range, num_bins)
         self.register_buffer("action_scale", 0.5 * (action_high - action_low))
@@ -99,7 +101,8 @@ class ActorCritic(DeployablePolicy, Generic[PolicyT]):
     ) -> Tensor:
         """Return simulator actions ``[B, A]`` for observation groups of batch ``[B]``, as RSL-RL's models do.
 
-        Samples with ``stochastic_output``, else acts deterministically; ignores what only recurrent models use.
+        Samples with ``stochastic_output``, else acts deterministically. A recurrent encoder keeps its state itself, see
+        :meth:`reset`; ``masks`` and ``hidden_state`` are ignored.
         """
         return self.act(obs, "sde") if stochastic_output else self.act(obs, "ode", initial_latent="zeros")
 
@@ -168,6 +171,17 @@ class ActorCritic(DeployablePolicy, Generic[PolicyT]):
         return (self.actor_obs, self.critic_obs) if self.asymmetric else (self.actor_obs,)
 
     @property
+    def recurrent_encoders(self) -> dict[str, RecurrentEncoder]:
+        """Those of the encoders that remember, by ``actor`` and ``critic``."""
+        named = zip(("actor", "critic"), self.encoders, strict=False)
+        return {name: encoder for name, encoder in named if isinstance(encoder, RecurrentEncoder)}
+
+    @property
+    def is_recurrent(self) -> bool:
+        """Whether the actor or the critic remembers."""
+        return bool(self.recurrent_encoders)
+
+    @property
     def image_groups(self) -> list[str]:
         """Names of the groups that are images of the actor or the critic."""
         return list(dict.fromkeys(name for encoder in self.encoders for name in encoder.image_groups))
@@ -180,6 +194,11 @@ class ActorCritic(DeployablePolicy, Generic[PolicyT]):
     def images(self, obs: Any) -> dict[str, Tensor]:
         """Return the images among observation groups, ``[..., C, H, W]``, each once."""
         return {name: obs[name] for name in self.image_groups}
+
+    def reset(self, dones: Tensor | None = None, hidden_state: object = None) -> None:
+        """Forget the environments in which an episode ended, where ``dones`` ``[B]`` is not 0; all of them for None."""
+        for encoder in self.encoders:
+            encoder.reset(dones)
 
     def update_normalization(self, obs: TensorDict) -> None:
         """Update the observation statistics with the groups of one step, each observation once."""

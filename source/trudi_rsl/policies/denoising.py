@@ -10,6 +10,7 @@ from torch import Tensor
 
 from trudi_rsl.diffusion.chain import gaussian_kl, step_entropies, step_log_ratios
 from trudi_rsl.diffusion.schedule import step_sizes
+from trudi_rsl.diffusion.signed_permutation import SignedPermutations
 from trudi_rsl.policies.diffusion import DiffusionPolicy
 from trudi_rsl.policies.generative import GenerativeModel, activation_class, require_at_least_one, require_positive
 
@@ -69,6 +70,12 @@ class DenoisingModel(GenerativeModel[DiffusionPolicy]):
         means = self.actor.means(self.actor_obs(obs), latents[:-1])
         self.output_distribution_params = self._pack(latents, means)
         return -step_log_ratios(latents[1:], old_means, old_steps, means, self.actor.step_sizes()).transpose(0, 1)
+
+    def mirror(self, params: Sequence[Tensor], mirrors: SignedPermutations) -> tuple[Tensor, ...]:
+        """Return the images of chains, means and friction; see :class:`GenerativeModel`."""
+        *paths, friction = params
+        images = (mirrors.mirror(path.transpose(0, 1)).transpose(0, 1) for path in paths)
+        return *images, mirrors.permute(friction)
 
     def _pack(self, latents: Tensor, means: Tensor) -> tuple[Tensor, ...]:
         """Return chains as parameters for RSL-RL's storage, batch first and detached."""

@@ -177,7 +177,6 @@ def _detached_copy(module: nn.Module) -> nn.Module:
 class DeployablePolicy(nn.Module, ABC):
     """A policy that can act deterministically and be exported."""
 
-    is_recurrent = False
     actor_obs: ObservationEncoder
     """The observation groups of the actor, and their normaliser."""
 
@@ -203,6 +202,11 @@ class DeployablePolicy(nn.Module, ABC):
         """Return export metadata of what :meth:`deployable` returns for these options."""
 
     # -- RSL-RL's model interface ---------------------------------------------------------------------------------
+
+    @property
+    def is_recurrent(self) -> bool:
+        """Whether the policy has a memory."""
+        return False
 
     def update_normalization(self, obs: Any) -> None:
         """Update the observation statistics with the groups of one step, each observation once."""

@@ -10,9 +10,8 @@ import torch
 from tensordict import TensorDict
 from torch import Tensor, nn
 
-from trudi_rsl.errors import ConfigError
 from trudi_rsl.policies.observations import ObservationEncoder
-from trudi_rsl.rsl_rl_compat.models import ENCODERS, check_encoder
+from trudi_rsl.rsl_rl_compat.models import ENCODERS
 
 VECTORS = "vectors (normalised)"
 """Name under which a model gets the concatenated and normalised vectors."""
@@ -57,7 +56,7 @@ class ImageEncoder(ObservationEncoder):
         self.image_types = {name: ImageType(tuple(obs[name].shape[1:]), obs[name].dtype) for name in images}
         examples = {name: torch.zeros(1, *image.shape, dtype=image.dtype) for name, image in self.image_types.items()}
         vector = torch.zeros(1, num_obs)
-        self.model = _headless("CNNModel", {VECTORS: vector} | examples, cnn_cfg=section["cnn_cfg"])
+        self.model = headless("CNNModel", {VECTORS: vector} | examples, cnn_cfg=section["cnn_cfg"])
         self.encode(vector, examples)  # RSL-RL accepts kernels larger than the image
 
     @property
@@ -78,32 +77,7 @@ class ImageEncoder(ObservationEncoder):
         return self.model.get_latent({VECTORS: normalized} | scaled).to(normalized.dtype)
 
 
-def make_encoder(
-    obs: TensorDict, groups: Sequence[str], section: Mapping[str, Any] | None, name: str, normalize: bool
-) -> ObservationEncoder:
-    """Return the encoder of observation groups that a setting describes; None is one without parameters.
-
-    Args:
-        obs: Example observations.
-        groups: Names of the groups.
-        section: The setting.
-        name: Its name, ``actor_encoder`` or ``critic_encoder``.
-        normalize: Whether to normalise vectors, unless the section says it.
-
-    Raises:
-        ConfigError: If the observations do not fit the section, or the installed RSL-RL has no such models.
-    """
-    if section is None:
-        return ObservationEncoder(groups, sum(obs[group].shape[-1] for group in groups), normalize)
-    check_encoder(name)
-    try:
-        return ImageEncoder(obs, groups, section, normalize)
-    except (RuntimeError, TypeError, ValueError) as error:
-        shapes = ", ".join(f"{group} {tuple(obs[group].shape[1:])}" for group in groups)
-        raise ConfigError(f"algorithm.{name} does not fit the observation groups {shapes}: {error}") from error
-
-
-def _headless(kind: str, obs: Mapping[str, Tensor], **options: Any) -> Any:
+def headless(kind: str, obs: Mapping[str, Tensor], **options: Any) -> Any:
     """Return one of RSL-RL's models for example observations, normalised before, without head and distribution."""
     example: Any = TensorDict(dict(obs), batch_size=[1])
     model = ENCODERS[kind](example, {"state": list(obs)}, "state", 1, hidden_dims=[1], **options)

@@ -12,6 +12,7 @@ from torch import Tensor, nn
 from trudi_rsl.diffusion.flow import euler_path, interpolate, matching_losses
 from trudi_rsl.diffusion.schedule import first_steps, merged_sizes
 from trudi_rsl.diffusion.score_network import ScoreNetwork
+from trudi_rsl.diffusion.signed_permutation import SignedPermutations
 from trudi_rsl.policies.base import WHOLE_CHAIN, ChainOptions, ChainPolicy, ChainSteps
 from trudi_rsl.policies.generative import GenerativeModel, activation_class, require_at_least_one, require_positive
 
@@ -129,3 +130,12 @@ class FlowModel(GenerativeModel[FlowPolicy]):
         losses = self.actor.matching_losses(self.actor_obs(obs), actions, times, noise)
         self.output_distribution_params = (times, noise, losses.detach())
         return (old_losses - losses).mean(-1)
+
+    def mirror(self, params: Sequence[Tensor], mirrors: SignedPermutations) -> tuple[Tensor, ...]:
+        """Return times, images of the noises, and losses, which mirroring leaves; see :class:`GenerativeModel`.
+
+        The prior's noise has the same deviation in all dimensions.
+        """
+        times, noise, losses = params
+        images = mirrors.mirror(noise.transpose(0, 1)).transpose(0, 1)
+        return times.repeat(mirrors.num_maps, 1), images, losses.repeat(mirrors.num_maps, 1)

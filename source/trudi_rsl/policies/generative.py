@@ -12,6 +12,7 @@ from tensordict import TensorDict
 from torch import Tensor, nn
 
 from trudi_rsl.choices import InitialLatent
+from trudi_rsl.diffusion.signed_permutation import SignedPermutations
 from trudi_rsl.errors import ConfigError
 from trudi_rsl.policies.actor_critic import check_initial_latent
 from trudi_rsl.policies.base import WHOLE_CHAIN, ChainOptions, ChainPolicy
@@ -51,6 +52,13 @@ class GenerativeModel(DeployablePolicy, Generic[ChainT]):
         """Return the log-ratios of this policy to the one that sampled actions ``[B, A]``, ``[B]`` or ``[B, N]``.
 
         ``old_params`` is what :meth:`sample` returned with the actions.
+        """
+
+    @abstractmethod
+    def mirror(self, params: Sequence[Tensor], mirrors: SignedPermutations) -> tuple[Tensor, ...]:
+        """Return what :meth:`sample` would have returned with the images of the actions, each ``[G*B, ...]``.
+
+        Row ``g * B + b`` is image ``g`` of row b; the first images are the originals.
         """
 
     # -- acting ---------------------------------------------------------------------------------------------------

@@ -28,6 +28,8 @@ class ObservationEncoder(nn.Module):
     """Names of the groups that are images."""
     is_learned = False
     """Whether the encoder has parameters."""
+    is_recurrent = False
+    """Whether latents depend on earlier observations of the episode."""
 
     def __init__(self, groups: Sequence[str], num_obs: int, normalize: bool) -> None:
         super().__init__()
@@ -38,6 +40,11 @@ class ObservationEncoder(nn.Module):
     @property
     def num_latents(self) -> int:
         """Dimension of the latents."""
+        return self.num_obs
+
+    @property
+    def num_stored(self) -> int:
+        """Numbers per state that the rollout stores, of which :meth:`encode` makes latents."""
         return self.num_obs
 
     @property
@@ -70,9 +77,16 @@ class ObservationEncoder(nn.Module):
         """Return the latents of normalised vectors ``[B, O]`` and images ``[B, C, H, W]`` by group: the vectors."""
         return normalized
 
+    def encode_final(self, raw: Tensor, images: Mapping[str, Tensor]) -> Tensor:
+        """Return the latents of what the rollout stores of final observations: raw vectors ``[B, O]``, and images."""
+        return self.encode(self.normalize(raw), images)
+
     def forward(self, obs: TensorDict | dict[str, Tensor]) -> Tensor:
         """Return the latents of observation groups, ``[..., O]`` without images."""
         return self.encode(self.normalize(self.concatenate(obs)), {name: obs[name] for name in self.image_groups})
+
+    def reset(self, dones: Tensor | None = None) -> None:
+        """Do nothing: the encoder has no memory."""
 
     def update(self, raw: Tensor) -> None:
         """Update the statistics with raw observations ``[E, O]``; a row with NaN or infinity counts as the mean.

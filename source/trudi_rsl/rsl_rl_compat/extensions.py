@@ -19,6 +19,11 @@ RandomNetworkDistillation: Any = None
 if not POLICY_STYLE:
     from rsl_rl.extensions import RandomNetworkDistillation
 
+try:
+    from rsl_rl.extensions import Symmetry
+except ImportError:
+    Symmetry: Any = None
+
 LEARNING_RATE = 1e-3
 """RSL-RL's default for the predictor."""
 
@@ -29,6 +34,14 @@ def check_rnd() -> None:
         raise ConfigError(
             f"algorithm.rnd_cfg needs rsl-rl-lib 4 or newer with this algorithm; installed is {INSTALLED}. Leave it "
             "out, or train with PPO."
+        )
+
+
+def check_symmetry(name: str) -> None:
+    """Raise a ConfigError if RSL-RL has symmetry inside of PPO's update alone, which ``name`` replaces."""
+    if Symmetry is None:
+        raise ConfigError(
+            f"algorithm.symmetry_cfg needs rsl-rl-lib 5.1 or newer with {name}; installed is {INSTALLED}."
         )
 
 

@@ -25,6 +25,7 @@ from trudi_rsl.checkpoints.rebuild import full_class_name, model_spec
 from trudi_rsl.checkpoints.resume import resume_state, set_resume_state
 from trudi_rsl.distributed import detect_lost_ranks, join_gloo
 from trudi_rsl.environments.description import task_name
+from trudi_rsl.environments.step_shapes import StepShapes
 from trudi_rsl.errors import NonFiniteError, ProcessLostError, as_checkpoint_error, one_line
 from trudi_rsl.rsl_rl_compat.models import policy_of
 from trudi_rsl.runners.episode_log import EpisodeLog
@@ -66,7 +67,7 @@ class OnPolicyRunner(RslRlOnPolicyRunner):
     - SIGINT and SIGTERM end training after the iteration, with a checkpoint; a second one ends it at once;
     - if an error ends training, such as one of the simulator, or another rank is lost, a checkpoint is saved first;
     - a full disk interrupts the log and delays checkpoints, but does not end training;
-    - several processes can train on CPUs, over gloo;
+    - several processes can train on CPUs, over gloo; a step of wrong shapes is named, whatever the algorithm;
     - neither the log nor ``check_for_nan``, which is off by default for TruDi, forces a GPU sync at every step;
 
     Args:
@@ -103,10 +104,9 @@ class OnPolicyRunner(RslRlOnPolicyRunner):
         # a signal's sender, such as a cluster's scheduler, waits for a limited time
         self.rating = RateCheckpoints(self.cfg.get("keep_checkpoints"), lambda: stop.signal_number is not None)
         self.hooks: list[Hook] = [self._stop, self.rating]
-        if self.cfg.get("export_checkpoints"):
-            self.hooks.append(ExportCheckpoints())
+        self.hooks += [ExportCheckpoints()] if self.cfg.get("export_checkpoints") else []
         self._report = Report(bool(self.cfg.get("verbose")))
-        self._episodes = EpisodeLog(self)
+        self._episodes, self._shapes = EpisodeLog(self), StepShapes(env.num_envs)
         self._has_trained = self._in_rollout = False
         self._unwritten: str | None = None
         self.episodes_continue = False
@@ -229,9 +229,10 @@ class OnPolicyRunner(RslRlOnPolicyRunner):
         uses_rnd = bool(self.cfg["algorithm"].get("rnd_cfg"))
         self._nan_check = NaNCheck(self.cfg.get("check_for_nan", True))
         self._in_rollout = True
-        for _ in range(self.cfg["num_steps_per_env"]):
+        for step in range(self.cfg["num_steps_per_env"]):
             actions = self.alg.act(obs)
             obs, rewards, dones, extras = self.env.step(actions.to(self.env.device))
+            self._shapes.check(obs, rewards, dones, step)
             obs, rewards, dones = self._nan_check.filter(*(x.to(self.device) for x in (obs, rewards, dones)))
             self.alg.process_env_step(obs, rewards, dones, extras)
             self._episodes.add(rewards, dones, extras, self.alg.intrinsic_rewards if uses_rnd else None)
@@ -363,10 +364,9 @@ class OnPolicyRunner(RslRlOnPolicyRunner):
             CheckpointError: If there is no such file, or it is of another task, algorithm or network shape.
         """
         checkpoint = read_checkpoint(path)
-        is_stock_ppo = self._is_stock_ppo()
         if isinstance(self.alg, TruDi):
             learner_spec(checkpoint)
-        elif is_stock_ppo:
+        elif self._is_stock_ppo():
             check_algorithm(checkpoint, "ppo")
             check_task(task_of(checkpoint), task_name(self.env))
         resumes = load_cfg is None or load_cfg.get("iteration", False)
@@ -376,7 +376,7 @@ class OnPolicyRunner(RslRlOnPolicyRunner):
             if self._load_algorithm_state(checkpoint, load_cfg, strict):
                 self.current_learning_iteration, self._has_trained = checkpoint["iter"], True
             if resumes:
-                if is_stock_ppo and "rng_state" in checkpoint:
+                if self._is_stock_ppo() and "rng_state" in checkpoint:
                     # RSL-RL up to 5.4 would continue with the configured rate
                     self.alg.learning_rate = self.alg.optimizer.param_groups[0]["lr"]
                     set_resume_state(self.env, checkpoint, not self.gpu_global_rank, self.device)

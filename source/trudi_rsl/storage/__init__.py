@@ -2,6 +2,7 @@
 """Device-resident rollout storage and its targets."""
 
 from trudi_rsl.storage.rollout_buffer import BatchRows, Minibatch, RolloutBuffer
+from trudi_rsl.storage.sequences import SequenceStorage, repeat_kept
 from trudi_rsl.storage.td_lambda import td_lambda_targets
 
-__all__ = ["BatchRows", "Minibatch", "RolloutBuffer", "td_lambda_targets"]
+__all__ = ["BatchRows", "Minibatch", "RolloutBuffer", "SequenceStorage", "repeat_kept", "td_lambda_targets"]

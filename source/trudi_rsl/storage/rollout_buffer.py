@@ -13,15 +13,17 @@ from torch import Tensor
 from trudi_rsl.distributed import all_reduce_mean
 from trudi_rsl.errors import ConfigError, setting
 from trudi_rsl.policies.base import Decision
+from trudi_rsl.policies.recurrent import PaddedSequences
+from trudi_rsl.storage.sequences import SequenceStorage, Trajectories
 
 
 class Minibatch(NamedTuple):
     """Rows of the rollout drawn for one update, ``B`` of them."""
 
     actor_obs: Tensor
-    """Normalised actor observations ``[B, O]``."""
+    """Normalised actor observations ``[B, O]``, or the latents of a recurrent encoder at the time of the rollout."""
     critic_obs: Tensor
-    """Normalised critic observations ``[B, Oc]``."""
+    """The critic's ``[B, Oc]``."""
     actions: Tensor
     """Unit actions ``[B, A]``."""
     targets: Tensor
@@ -47,6 +49,8 @@ class BatchRows(NamedTuple):
     """Rows ``t E + e``, long ``[B]``."""
     counts: Tensor | None
     """:attr:`Minibatch.counts`."""
+    trajectories: Trajectories | None = None
+    """What recurrent encoders run through for these rows; None without such encoders."""
 
 
 class RolloutBuffer:
@@ -59,13 +63,15 @@ class RolloutBuffer:
     Args:
         num_steps: Rollout length ``T``.
         num_envs: Number of environments ``E``.
-        num_actor_obs: Actor observation dimension ``O``.
-        num_critic_obs: Critic observation dimension ``Oc``; None when the critic sees the actor's observations.
+        num_actor_obs: Dimension ``O`` of what is stored of the actor's observations: normalised, or as latents of a
+            recurrent encoder.
+        num_critic_obs: The same of the critic's, ``Oc``; None when the critic sees the actor's observations.
         num_actions: Action dimension ``A``.
         feature_dim: Width ``F`` of the critic's features.
         trace_length: Rows ``R`` of the policy's traces, ``R A`` floats per transition; 0 stores none.
         device: Device of the storage.
         images: Example images ``[E, C, H, W]`` by observation group, which are stored in their own types.
+        sequences: Stores what recurrent encoders need; None without such encoders.
 
     Raises:
         ConfigError: If the device has too little memory; says how much is needed for what.
@@ -82,8 +88,10 @@ class RolloutBuffer:
         trace_length: int,
         device: torch.device | str,
         images: Mapping[str, Tensor] = MappingProxyType({}),
+        sequences: SequenceStorage | None = None,
     ) -> None:
         self.num_steps, self.num_envs, self.device = num_steps, num_envs, torch.device(device)
+        self.sequences = sequences
         try:
             self._allocate(num_actor_obs, num_critic_obs, num_actions, feature_dim, trace_length)
             self.images = {name: self._for_images(num_steps + 1, x) for name, x in images.items()}
@@ -133,6 +141,15 @@ class RolloutBuffer:
     def _for_images(self, num_steps: int, example: Tensor) -> Tensor:
         return torch.zeros(num_steps, self.num_envs, *example.shape[1:], dtype=example.dtype, device=self.device)
 
+    @property
+    def observations(self) -> list[Tensor]:
+        """The normalised observations of actor and critic ``[T, E, O]`` and ``[T, E, Oc]``, each once."""
+        inputs = self.sequences.inputs if self.sequences is not None else {}
+        stored = {"actor": self.actor_obs, "critic": self.critic_obs}
+        if self.critic_obs is self.actor_obs:
+            del stored["critic"]
+        return [inputs.get(name, obs[: self.num_steps]) for name, obs in stored.items()]
+
     def images_at(self, step: int) -> dict[str, Tensor]:
         """Return the images ``[E, C, H, W]`` of a row by observation group."""
         return {name: values[step] for name, values in self.images.items()}
@@ -145,7 +162,7 @@ class RolloutBuffer:
         seen: Tensor | None = None,
         images: Mapping[str, Tensor] = MappingProxyType({}),
     ) -> None:
-        """Write the normalised finite observations ``[E, O]`` and ``[E, Oc]`` and the decision of row ``step``.
+        """Write what is stored of finite observations, ``[E, O]`` and ``[E, Oc]``, and the decision of row ``step``.
 
         ``seen``, bool ``[E]``, is written to :attr:`seen`; ``images`` are finite, too.
 
@@ -178,12 +195,17 @@ class RolloutBuffer:
         self.rewards[self.step].copy_(rewards)
         self.terminated[self.step].copy_(terminated)
         self.truncated[self.step].copy_(truncated)
+        if self.sequences is not None:
+            # what is excluded as non-finite counts as truncated later, but resets no state
+            torch.logical_or(terminated, truncated, out=self.sequences.ended[self.step])
         self.step += 1
 
     def add_final_obs(
         self, actor_obs: Tensor, critic_obs: Tensor, images: Mapping[str, Tensor] = MappingProxyType({})
     ) -> None:
-        """Store the raw final observations ``[E, O]`` and images of row ``step``; call before :meth:`add_outcome`.
+        """Store final observations ``[E, O]``, raw or as latents of a recurrent encoder, and images of row ``step``.
+
+        Call it before :meth:`add_outcome`.
 
         Only rows where an episode ended are read later. Memory is allocated on the first call, since many hosts provide
         no final observations.
@@ -209,11 +231,18 @@ class RolloutBuffer:
     def index_batches(self, num_epochs: int, num_minibatches: int) -> Iterator[BatchRows]:
         """Yield the rows of ``num_epochs * num_minibatches`` batches, each epoch a fresh permutation of all rows.
 
+        With recurrent encoders, batches are of whole sequences.
+
         All have the same size; if it does not divide the number of rows, each epoch leaves out a few at random.
 
         Raises:
-            ValueError: If there are fewer rows than minibatches.
+            ValueError: If there are fewer rows, or sequences, than minibatches.
         """
+        if self.sequences is not None:
+            for batches in self.sequences.batches(self.seen[:-1], num_epochs, num_minibatches):
+                counts = self._counts(torch.stack([rows for rows, _ in batches]))
+                yield from (BatchRows(rows, n, parts) for (rows, parts), n in zip(batches, counts, strict=True))
+            return
         rows = self.num_steps * self.num_envs
         if num_minibatches > rows:
             raise ValueError(f"{rows} transitions can't make {num_minibatches} minibatches; lower num_mini_batches.")
@@ -238,6 +267,12 @@ class RolloutBuffer:
         valid = flat(self.target_valid), flat(self.features_valid)
         images = {name: flat(values) for name, values in self.images.items()}
         return Minibatch(actor_obs, critic_obs, *learned, *valid, trace, batch.counts, images)
+
+    def padded_sequences(self, batch: BatchRows) -> dict[str, PaddedSequences]:
+        """Return what the recurrent encoders of ``actor`` and ``critic`` replay for a minibatch, by their names."""
+        if self.sequences is None or batch.trajectories is None:
+            return {}
+        return self.sequences.padded(batch.trajectories)
 
     def minibatches(self, num_epochs: int, num_minibatches: int) -> Iterator[Minibatch]:
         """Yield the transitions of :meth:`index_batches`."""

@@ -1,10 +1,10 @@
 # SPDX-License-Identifier: BSD-3-Clause
-"""Tasks with several equally good behaviours. Importing this package registers them with Gymnasium."""
+"""Tasks with several equally good behaviours, and tasks that need a memory. Importing this package registers them."""
 
 import gymnasium as gym
 
 from trudi_rsl.evaluation.modes import BehaviourModes, find_modes, register_modes
-from trudi_rsl.tasks import planar_obstacle, push_t
+from trudi_rsl.tasks import planar_obstacle, positions_only, push_t
 
 __all__ = ["BehaviourModes", "find_modes", "register_modes"]
 
@@ -34,3 +34,10 @@ gym.register(
     disable_env_checker=True,
 )
 register_modes("PlanarPushT-v0", push_t.MODES)
+
+# angle and height, joint angles
+positions_only.register("PartialHopper-v0", "Hopper-v5", num_positions=5)
+# position of the cart, angle of the pole
+positions_only.register("PartialInvertedPendulum-v0", "InvertedPendulum-v5", num_positions=2)
+# position of the cart, sines and cosines of the angles
+positions_only.register("PartialInvertedDoublePendulum-v0", "InvertedDoublePendulum-v5", num_positions=5)

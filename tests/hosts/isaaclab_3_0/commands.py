@@ -16,7 +16,7 @@ from typing import Any
 import yaml
 
 from trudi_rsl.checkpoints.rebuild import load_deployable
-from trudi_rsl.deploy.parity import TOLERANCE, differences, draw_probes, run_onnx, run_torchscript
+from trudi_rsl.deploy.parity import TOLERANCE, draw_probes, run_onnx, run_torchscript
 from trudi_rsl.policies import ChainOptions
 
 SCRIPTS = Path(__file__).resolve().parents[3] / "scripts"
@@ -122,6 +122,6 @@ def check_exports_act_as(checkpoint: Path) -> None:
     deployable = policy.deployable()
     probes, exported = draw_probes(policy, deployable, ChainOptions()), checkpoint.parent / "exported"
     scripted = run_torchscript(exported / "policy.pt", probes, deployable)
-    for actions in (run_onnx(exported / "policy.onnx", probes)[0], scripted):
-        assert actions.shape == probes.actions.shape
-        assert differences(actions, probes.actions, deployable).max() < TOLERANCE
+    for outputs in (run_onnx(exported / "policy.onnx", probes)[0], scripted):
+        assert outputs.actions.shape == probes.actions.shape
+        assert outputs.differences(probes, deployable).max() < TOLERANCE

@@ -23,7 +23,6 @@ from trudi_rsl.policies import ActorCritic
 _GAE = "generalised advantages of a state-value critic; TruDi has TD(lambda) targets of a Q critic"
 _BOOTSTRAP = "PPO adds the value before the step to the reward of a time limit; TruDi bootstraps from the last state"
 _KL_SCHEDULE = "PPO's learning rate follows desired_kl; TruDi bounds the KL itself, and its learning rate is constant"
-_MEMORY = "a recurrent model is refused: TruDi's policies have no memory"
 
 EXPECTED = {
     **dict.fromkeys(
@@ -42,16 +41,6 @@ EXPECTED = {
             "test_ppo.py::TestAdaptiveLearningRate::test_lr_unchanged_in_stable_range",
         ),
         _KL_SCHEDULE,
-    ),
-    **dict.fromkeys(
-        (
-            "test_on_policy_runner.py::TestDeterministicTraining::test_rnn_reproducibility",
-            "test_on_policy_runner.py::TestRNNRunner::test_rnn_learn_runs_without_error",
-            "test_on_policy_runner.py::TestRNNRunner::test_rnn_learn_updates_parameters",
-            "test_on_policy_runner.py::TestRNNRunner::test_rnn_inference_produces_actions",
-            "test_on_policy_runner.py::TestRNNRunner::test_rnn_save_load_restores_parameters",
-        ),
-        _MEMORY,
     ),
 }
 """Tests that fail with TruDi, by file, class and name, and why: PPO's internals, and what TruDi does not have."""

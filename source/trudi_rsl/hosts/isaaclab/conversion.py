@@ -69,7 +69,7 @@ def convert(task: str, cfg: Any, algo: Algorithm) -> Any:
 
     Raises:
         ConfigError: ``cfg`` is not a configuration of RSL-RL's on-policy runner, RSL-RL is too old, or the algorithm
-            cannot serve a part of it, such as recurrent networks or images.
+            cannot serve a part of it, such as several critics.
     """
     if choices := alternatives(cfg):
         from isaaclab_tasks.utils import preset  # pyright: ignore[reportMissingImports]
