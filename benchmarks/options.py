@@ -23,7 +23,6 @@ from rich.progress import track
 from throughput import medians, timed_iteration, training, watched
 
 from trudi_rsl.deploy.provenance import machine
-from trudi_rsl.model_sections import ENCODER_KEYS
 
 VECTORS, PIXELS = "PlanarObstacle-v0", "PlanarObstaclePixels-v0"
 WARM_UP, MEASURED = 2, 7
@@ -43,14 +42,13 @@ OPTIONS: dict[str, tuple[str, Sequence[str]]] = {
         [f"agent.algorithm.symmetry_cfg={{{AUGMENTED},use_mirror_loss:true,mirror_loss_coeff:0.1}}"],
     ),
     "RND": (VECTORS, [f"agent.algorithm.rnd_cfg={{{RND}}}", "agent.obs_groups.rnd_state=[policy]"]),
+    "GRU of 64 in actor and critic": (
+        VECTORS,
+        [f"agent.algorithm.{name}_encoder={{{GRU}}}" for name in ("actor", "critic")],
+    ),
     "images 32 x 32": (PIXELS, [f"agent.algorithm.{name}_encoder={{{CNN}}}" for name in ("actor", "critic")]),
 }
 """Names of the options, with the task and the overrides that turn each on."""
-if "RNNModel" in ENCODER_KEYS:
-    OPTIONS["GRU of 64 in actor and critic"] = (
-        VECTORS,
-        [f"agent.algorithm.{name}_encoder={{{GRU}}}" for name in ("actor", "critic")],
-    )
 
 
 def options(quick: bool, device: str, overrides: Sequence[str]) -> Record:
