@@ -21,7 +21,14 @@ from omegaconf import OmegaConf
 
 from trudi_rsl.command_line import refuse_flags, require_new
 from trudi_rsl.config import compose, resume_path
-from trudi_rsl.config.compose import check_env_overrides, check_sequences, find_played, names_of, preset_name, setting_paths
+from trudi_rsl.config.compose import (
+    check_env_overrides,
+    check_sequences,
+    find_played,
+    names_of,
+    preset_name,
+    setting_paths,
+)
 from trudi_rsl.config.schema import HostSettings, read_env
 from trudi_rsl.distributed import check_launch, quiet_unless_rank0
 from trudi_rsl.errors import ConfigError, nearest

@@ -27,7 +27,8 @@ logger = logging.getLogger(__name__)
 ObservationMode = Literal["flatten", "groups"]
 """``flatten``: one group ``policy`` of all vectors. ``groups``: a group for each entry of the task's Dict or Tuple."""
 ImageMode = Literal["original", "float32"]
-"""``original``: images in the task's type, if torch computes with it. ``float32``: integers scaled to [0, 1], as RSL-RL's own ``CNNModel`` needs."""
+"""``original``: images in the task's type, if torch computes with it. ``float32``: integers scaled to [0, 1], which
+RSL-RL's own ``CNNModel`` needs."""
 POLICY = "policy"
 """RSL-RL's name of the group that an actor reads by default."""
 
