@@ -62,6 +62,11 @@ def check_ppo_models(agent: Mapping[str, Any]) -> None:
     """
     for name in ("actor", "critic"):
         section = agent[name]
+        known = ("MLPModel", *PPO_MODEL_KEYS)
+        if ":" not in section["class_name"] and section["class_name"] not in known:
+            raise ConfigError(
+                f"agent.{name}.class_name is {section['class_name']!r}. {nearest(section['class_name'], known)}"
+            )
         for model, keys in PPO_MODEL_KEYS.items():
             wrong = [key for key in keys if section.get(key) is not None and section["class_name"] != model]
             if wrong:

@@ -113,6 +113,20 @@ def test_a_reset_leaks_nothing() -> None:
     assert torch.equal(first[0], second[0]) and not torch.equal(first[1], second[1])
 
 
+def test_an_observation_with_nan_leaves_the_memory_of_an_acting_policy_as_it_was() -> None:
+    rnn = build().actor_critic.recurrent_encoders["actor"]
+    obs = [{name: torch.randn(2, 3) for name in rnn.groups} for _ in range(2)]
+    broken = {name: x.clone() for name, x in obs[0].items()}
+    for x in broken.values():
+        x[0, 0] = torch.nan
+    rnn.reset()
+    assert rnn(broken)[0].isnan().any(), "an action for it is not made up"
+    after = rnn(obs[1])
+    rnn.reset()
+    alone = rnn(obs[1])
+    assert torch.equal(after[0], alone[0]) and not torch.equal(after[1], alone[1])
+
+
 def test_a_last_observation_is_seen_with_the_memory_of_its_own_episode() -> None:
     trudi, env = build(), MemoryEnv()
     collect(trudi, env, num_steps=2)

@@ -12,6 +12,7 @@ import yaml
 from omegaconf import DictConfig, OmegaConf
 
 from trudi_rsl.config import compose, task_preset
+from trudi_rsl.config.compose import check_sequences
 from trudi_rsl.config.presets import CONFIG_DIR, available, preset_of
 from trudi_rsl.config.schema import EnvCfg, HostSettings
 from trudi_rsl.errors import ConfigError
@@ -278,3 +279,45 @@ def test_a_task_preset_holds_what_its_files_say_and_the_nearer_file_wins() -> No
     assert walk["algorithm"]["value_range"] == [-10.0, 10.0]
     assert walk["algorithm"]["gamma"] == repose["algorithm"]["gamma"]
     assert walk["num_steps_per_env"] == ant["num_steps_per_env"] and "gamma" not in ant["algorithm"]
+
+
+RECURRENT = "PartialHopper-v0"
+
+
+@pytest.mark.parametrize(
+    ("algo", "overrides", "words"),
+    [
+        ("trudi", ["agent.algorithm.num_mini_batches=65"], r"num_mini_batches must be at most 64 with a recurrent"),
+        ("ppo", ["env.num_envs=3"], r"agent\.algorithm\.num_mini_batches must be at most 3 with an RNNModel, got 4"),
+    ],
+)
+def test_recurrent_trainings_without_a_sequence_for_each_minibatch_are_refused_and_others_are_not(
+    algo: str, overrides: list[str], words: str
+) -> None:
+    with pytest.raises(ConfigError, match=words):
+        check_sequences(compose(RECURRENT, algo, overrides))
+    check_sequences(compose(RECURRENT, algo))
+    compose(RECURRENT, algo, ["env.num_envs=2"])  # as for three episodes of a trained policy
+
+
+@pytest.mark.parametrize(
+    ("override", "words"),
+    [
+        ("rnn_type=foo", r"agent\.actor\.rnn_type must be one of lstm, gru"),
+        ("rnn_hidden_dim=0", r"agent\.actor\.rnn_hidden_dim must be an integer of at least 1"),
+        ("class_name=RNModel", r"agent\.actor\.class_name is 'RNModel'.*RNNModel"),
+        ("class_name=MLPModel", r"agent\.actor\.rnn_type belongs to a RNNModel"),
+    ],
+)
+def test_model_sections_of_ppo_are_checked(override: str, words: str) -> None:
+    with pytest.raises(ConfigError, match=words):
+        compose(RECURRENT, "ppo", [f"agent.actor.{override}"])
+
+
+def test_all_keys_of_an_encoder_can_be_set_one_by_one() -> None:
+    cfg = compose("Hopper-v5", "trudi", ["agent.algorithm.actor_encoder.class_name=RNNModel"])
+    assert cfg.agent.algorithm.actor_encoder == {"class_name": "RNNModel"}
+    cfg = compose(RECURRENT, "trudi", ["agent.algorithm.critic_encoder.rnn_num_layers=2"])
+    assert cfg.agent.algorithm.critic_encoder.rnn_num_layers == 2
+    with pytest.raises(ConfigError, match=r"no setting 'rnn_layers'"):
+        compose(RECURRENT, "trudi", ["agent.algorithm.critic_encoder.rnn_layers=2"])

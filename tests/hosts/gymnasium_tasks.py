@@ -142,6 +142,9 @@ class Samples(gym.Env):
         return self.observation_space.sample(), 0.0, False, False, {}
 
 
+CAMERA = gym.spaces.Dict({"camera": gym.spaces.Box(0, 255, (8, 8), np.uint8), "state": gym.spaces.Box(-1.0, 1.0, (2,))})
+
+gym.register("trudi-tests/Camera-v0", f"{__name__}:Samples", max_episode_steps=5, kwargs={"space": CAMERA})
 gym.register("trudi-tests/Samples-v0", f"{__name__}:Samples", max_episode_steps=5)
 gym.register("trudi-tests/Parts-v0", f"{__name__}:Parts", max_episode_steps=4)
 gym.register("trudi-tests/Clock-v0", f"{__name__}:Clock")

@@ -150,7 +150,14 @@ def check_sequences(cfg: DictConfig) -> None:
     Raises:
         ConfigError: See :func:`~trudi_rsl.setting_ranges.sequence_length`.
     """
-    section = cfg.agent.algorithm
+    agent, section = cfg.agent, cfg.agent.algorithm
+    networks = [agent[name] for name in ("actor", "critic") if name in agent]
+    if any(is_recurrent(network) for network in networks) and section.num_mini_batches > cfg.env.num_envs:
+        raise ConfigError(
+            f"agent.algorithm.num_mini_batches must be at most {cfg.env.num_envs} with an RNNModel, got "
+            f"{section.num_mini_batches}: RSL-RL's minibatches consist of whole environments, and with fewer of these "
+            "it learns nothing. Lower it or raise env.num_envs."
+        )
     if any(is_recurrent(section.get(f"{model}_encoder")) for model in ("actor", "critic")):
         with settings_as_overrides(), naming_settings():
             steps = cfg.agent.num_steps_per_env

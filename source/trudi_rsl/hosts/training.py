@@ -67,7 +67,8 @@ def train(
     np.random.seed(agent.seed + ranks.rank)
     # environment i has this seed plus i, which is unique over all ranks
     env = make_env(cfg.task, cfg.env, agent.device, agent.seed + ranks.rank * cfg.env.num_envs)
-    if (sets := getattr(env, "default_obs_groups", None)) and agent.obs_groups == RunnerCfg().obs_groups:
+    is_default = agent.obs_groups == RunnerCfg().obs_groups and not any(n.startswith("agent.obs_groups") for n in named)
+    if (sets := getattr(env, "default_obs_groups", None)) and is_default:
         agent.obs_groups = sets
     check_groups(env.get_observations(), agent.obs_groups)
     _add_models_for_images(agent, env.get_observations())
@@ -117,6 +118,8 @@ def _add_models_for_images(agent: DictConfig, obs: TensorDict) -> None:
                 f"or leave them out of agent.obs_groups.{name}."
             )
         else:
+            if section is not None and len(shapes) == len(groups):
+                section.obs_normalization = False
             continue
         for group, cnn in model["cnn_cfg"].items():
             layers = f"{cnn['output_channels']} channels, kernels {cnn['kernel_size']}, strides {cnn['stride']}"

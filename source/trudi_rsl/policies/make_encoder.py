@@ -39,6 +39,6 @@ def make_encoder(
     check_encoder(name)
     try:
         return CLASSES[str(kind_of(section["class_name"]))](obs, groups, section, normalize)
-    except (RuntimeError, TypeError, ValueError) as error:
+    except (RuntimeError, TypeError, ValueError, KeyError, ZeroDivisionError) as error:
         shapes = ", ".join(f"{group} {tuple(obs[group].shape[1:])}" for group in groups)
         raise ConfigError(f"algorithm.{name} does not fit the observation groups {shapes}: {error}") from error

@@ -120,7 +120,10 @@ class RecurrentEncoder(ObservationEncoder):
                 f"The policy remembers {state.shape[2]} environments and got observations of {len(normalized)}: call "
                 "its reset() first."
             )
-        latents, self.hidden_state = self.step(normalized, state)
+        latents, after = self.step(normalized, state)
+        # one NaN must not stay in the memory
+        finite = torch.isfinite(normalized).all(-1, keepdim=True)
+        self.hidden_state = torch.where(finite, after, state)
         return latents
 
     def reset(self, dones: Tensor | None = None) -> None:

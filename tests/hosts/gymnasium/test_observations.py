@@ -18,6 +18,7 @@ from omegaconf import OmegaConf
 
 from tests.hosts.gymnasium.test_resume import through_a_file
 from tests.scripts.running import run_script
+from trudi_rsl.checkpoints.rebuild import load_actor_critic
 from trudi_rsl.config import compose
 from trudi_rsl.errors import ConfigError
 from trudi_rsl.hosts.gymnasium.env import GymnasiumVecEnv
@@ -27,6 +28,7 @@ from trudi_rsl.hosts.training import train
 
 PARTS = "tests.hosts.gymnasium_tasks:trudi-tests/Parts-v0"
 SAMPLES = "tests.hosts.gymnasium_tasks:trudi-tests/Samples-v0"
+CAMERA = "tests.hosts.gymnasium_tasks:trudi-tests/Camera-v0"
 VECTOR = Box(-1.0, 1.0, (2,), np.float32)
 NAMES = [("joints/velocity", 2), ("joints/angle", 1), ("grid", 4), ("goal/0", 1), ("goal/1", 3)]
 
@@ -116,6 +118,12 @@ def test_images_alone_are_the_group_that_an_actor_reads_by_default(images: Any) 
         assert obs["policy"].dtype == torch.float32 and 0.8 < obs["policy"].max() <= 1.0
 
 
+def test_images_of_types_that_torch_cannot_mask_are_scaled_floats() -> None:
+    image = Box(0, 65535, (16, 16, 1), np.uint16)
+    groups = ObservationLayout(image, "task").split(np.full((1, 256), 65535.0, np.float32))
+    assert groups["policy"].dtype == np.float32 and groups["policy"].max() == 1.0
+
+
 def test_vectors_around_an_image_stay_in_order() -> None:
     image = Box(0, 255, (8, 8), np.uint8)
     layout = ObservationLayout(Dict([("a", VECTOR), ("b", image), ("c", VECTOR)]), "task")
@@ -165,6 +173,22 @@ def test_models_that_see_images_encode_them_by_default(tmp_path: Path, monkeypat
         actor = torch.load(path, weights_only=True)["actor_state_dict"]
         (kernel,) = (values for name, values in actor.items() if name.endswith("cnns.policy.0.weight"))
         assert kernel.shape == (16, 1, 5, 5)
+
+
+def test_an_image_is_left_out_where_the_user_names_the_groups(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    chosen = ["agent.obs_groups.actor=[policy]", "agent.obs_groups.critic=[policy]"]
+    small = ["agent.algorithm.num_mini_batches=2", "agent.evaluation_episodes=null", "agent.algorithm.compile=off"]
+    settings = {"env.num_envs": 2, "agent.num_steps_per_env": 4, "agent.max_iterations": 1}
+    for overrides, num_inputs in (([], 2 + 16 * 6 * 6), (chosen, 2)):
+        cfg = compose(
+            "tests.hosts.gymnasium_tasks:trudi-tests/Camera-v0", "trudi", [*small, *overrides], settings=settings
+        )
+        cfg.agent.experiment_name = f"inputs_{num_inputs}"
+        train(cfg, SIMULATION.make_env, named=[override.partition("=")[0] for override in overrides])
+        (path,) = tmp_path.glob(f"logs/rsl_rl/inputs_{num_inputs}/*/model_0.pt")
+        actor, _ = load_actor_critic(path)
+        assert actor.actor_obs.num_latents == num_inputs
 
 
 @pytest.mark.slow
