@@ -54,6 +54,7 @@ benchmark: $(STAMP)  ## Measure what docs/results.md shows (hours; continues whe
 	$(PY) benchmarks/deployment.py --tables exported --tasks HalfCheetah-v5 PlanarObstacle-v0
 	$(PY) benchmarks/learning.py
 	$(PY) benchmarks/robustness.py --tables soak resume long_run
+	$(PY) benchmarks/cost_model.py
 	$(PY) benchmarks/report.py
 
 test: lint  ## Lint, then the tests: the core, RSL-RL's contract on other versions of rsl-rl-lib, the hosts

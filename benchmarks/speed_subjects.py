@@ -26,6 +26,7 @@ from trudi_rsl.acceleration import network_precision, set_matmul_precision
 from trudi_rsl.algorithms import TruDi
 from trudi_rsl.algorithms.trust_region import path_kl, step_sizes_of
 from trudi_rsl.config import compose
+from trudi_rsl.model_sections import without_unset
 from trudi_rsl.policies.diffusion import DiffusionPolicy
 from trudi_rsl.settings import Precision
 from trudi_rsl.storage import Minibatch
@@ -66,7 +67,7 @@ class RandomEnv(VecEnv):
 
 
 def _preset(algo: str) -> dict[str, Any]:
-    return OmegaConf.to_container(compose("HalfCheetah-v5", algo).agent)  # pyright: ignore[reportReturnType]
+    return without_unset(OmegaConf.to_container(compose("HalfCheetah-v5", algo).agent))  # pyright: ignore
 
 
 def make_trudi(shape: Shape, variant: Variant, device: str) -> tuple[TruDi, RandomEnv]:

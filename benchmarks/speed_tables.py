@@ -83,3 +83,34 @@ def speed_parts(results: Results, device: str) -> Rows:
         for label, name, cell in speed_cells(results, device, "update")
         if cell.get("parts")
     ]
+
+
+def gpu_costs(results: Results) -> Rows:
+    """Return the estimated costs on a GPU beside the times that were measured on one."""
+    rows, checked = [], results.read("gpu_check")
+    for name, parts in results.read("cost_model")["subjects"].items():
+        algorithm, _, precision = name.lower().partition(", ")
+        measured = checked.get(f"{algorithm} {precision or 'tf32'}", {}).get("ms", {})
+        for part in ("environment step", "sampling", "minibatch", "update", "iteration"):
+            costs = parts[part]
+            rows.append({"algorithm": name, "part": part, "kernels": f"{costs['kernels']:.0f}"})
+            rows[-1] |= {"GB": digits(costs["gb"]), "GFLOP": digits(costs["gflop"])}
+            if precision != "bf16":
+                rows[-1]["ms, fp32"] = digits(costs["ms_fp32"])
+            rows[-1]["ms, TF32 or bf16"] = digits(costs["ms_tf32"])
+            if part in measured:
+                rows[-1]["measured, ms"] = digits(measured[part])
+    return rows
+
+
+def gpu_memory(results: Results) -> Rows:
+    """Return the memory that TruDi needs on a GPU."""
+    return [
+        {
+            "environments x steps": f"{size['num_envs']} x {size['num_steps']}",
+            "actions": str(size["num_actions"]),
+            "minibatches": str(size["num_mini_batches"]),
+        }
+        | {f"{name}, GiB": f"{gib:.2f}" for name, gib in size["gib"].items()}
+        for size in results.read("cost_model")["memory"]
+    ]

@@ -28,6 +28,9 @@ RNN_TYPES = ("lstm", "gru")
 MOST_RNN_LAYERS = 16
 """Largest ``rnn_num_layers``; a file with millions of layers would be built before its weights are compared."""
 
+HOST_MODELS = frozenset({"mjlab.rl.spatial_softmax:SpatialSoftmaxCNNModel"})
+"""Subclasses of ``CNNModel`` that hosts bring along, which may be imported because a file names them."""
+
 CNN_REQUIRED = ("output_channels", "kernel_size")
 CNN_OPTIONAL = ("stride", "dilation", "padding", "norm", "activation", "max_pool", "global_pool", "flatten")
 """Keys of a ``cnn_cfg``, those of ``rsl_rl.modules.CNN``."""
@@ -79,6 +82,16 @@ def without_unset(agent: Mapping[str, Any]) -> dict[str, Any]:
     return {**agent, **sections}
 
 
+def kind_of(class_name: object) -> str | None:
+    """Return which of RSL-RL's models a class named in an encoder's section is or derives from, None for no such name.
+
+    A class of another package is named ``module:name`` and can only derive from ``CNNModel``.
+    """
+    if class_name in ENCODER_KEYS:
+        return str(class_name)
+    return "CNNModel" if isinstance(class_name, str) and class_name.count(":") == 1 else None
+
+
 def checked_encoder(name: str, section: object) -> dict[str, Any] | None:
     """Return a copy of the setting ``actor_encoder`` or ``critic_encoder`` as plain values, None for one that is empty.
 
@@ -90,15 +103,16 @@ def checked_encoder(name: str, section: object) -> dict[str, Any] | None:
     if not isinstance(section, Mapping):
         raise ConfigError(f"algorithm.{name} must be a section with class_name, or none; got {section!r}.")
     values: dict[str, Any] = with_lists(section)
-    kind = values.get("class_name")
-    if kind not in ENCODER_KEYS:
-        known = ", ".join(ENCODER_KEYS)
-        raise ConfigError(f"algorithm.{name}.class_name must be one of {known}; got {kind!r}. None is an MLPModel.")
+    kind = kind_of(values.get("class_name"))
+    if kind is None:
+        known = f"{', '.join(ENCODER_KEYS)} or 'module:name' of a subclass of CNNModel"
+        given = values.get("class_name")
+        raise ConfigError(f"algorithm.{name}.class_name must be one of {known}; got {given!r}. None is an MLPModel.")
     _check_names(name, values, ("class_name", *ENCODER_KEYS[kind]))
     if not isinstance(values.get("obs_normalization", False), bool):
         raise ConfigError(f"algorithm.{name}.obs_normalization must be true or false.")
     if kind == "CNNModel":
-        _check_cnn(f"{name}.cnn_cfg", values.get("cnn_cfg"))
+        _check_cnn(f"{name}.cnn_cfg", values.get("cnn_cfg"), is_own=kind != values["class_name"])
     else:
         _check_rnn(name, values)
     return values
@@ -118,19 +132,16 @@ def _check_rnn(name: str, section: Mapping[str, Any]) -> None:
         raise ConfigError(f"algorithm.{name}.rnn_num_layers must be 1 to {MOST_RNN_LAYERS}; got {layers!r}.")
 
 
-def _check_cnn(name: str, section: object) -> None:
+def _check_cnn(name: str, section: object, is_own: bool) -> None:
+    """Check a ``cnn_cfg``; the names and widths of a subclass's own are its own affair."""
     if not isinstance(section, Mapping) or not section:
         raise ConfigError(f"algorithm.{name} must describe the convolutions; got {section!r}.")
     if all(isinstance(part, Mapping) for part in section.values()):
         for group, part in section.items():
-            _check_cnn(f"{name}.{group}", part)
+            _check_cnn(f"{name}.{group}", part, is_own)
         return
-    _check_names(name, section, (*CNN_REQUIRED, *CNN_OPTIONAL))
-    if missing := [key for key in CNN_REQUIRED if key not in section]:
-        raise ConfigError(f"algorithm.{name} has no {missing[0]!r}, which RSL-RL needs and has no default for.")
-    channels = section["output_channels"]
-    if not isinstance(channels, list) or not channels or not all(map(is_count, channels)):
-        raise ConfigError(f"algorithm.{name}.output_channels must be a list of positive numbers; got {channels!r}.")
+    if not is_own:
+        _check_layers(name, section)
     norms = section.get("norm", "none")
     if "batch" in (norms if isinstance(norms, list) else [norms]):
         raise ConfigError(
@@ -139,6 +150,15 @@ def _check_cnn(name: str, section: object) -> None:
         )
     if section.get("flatten", True) is not True:
         raise ConfigError(f"algorithm.{name}.flatten must be true: networks stand on a vector.")
+
+
+def _check_layers(name: str, section: Mapping[str, Any]) -> None:
+    _check_names(name, section, (*CNN_REQUIRED, *CNN_OPTIONAL))
+    if missing := [key for key in CNN_REQUIRED if key not in section]:
+        raise ConfigError(f"algorithm.{name} has no {missing[0]!r}, which RSL-RL needs and has no default for.")
+    channels = section["output_channels"]
+    if not isinstance(channels, list) or not channels or not all(map(is_count, channels)):
+        raise ConfigError(f"algorithm.{name}.output_channels must be a list of positive numbers; got {channels!r}.")
 
 
 def _check_names(name: str, given: Mapping[str, Any], known: tuple[str, ...]) -> None:

@@ -114,8 +114,16 @@ class Recorder(TorchDispatchMode):
             result = func(*args, **kwargs)
         if func in (aten.all.default, aten.all.dim):
             result.is_all = True  # pyright: ignore[reportAttributeAccessIssue]
-        self._count(func, inputs, result)
+        outputs = [x for x in tree_leaves(result) if isinstance(x, Tensor)]
+        if _launches(func, [*inputs, *outputs]):
+            self.kernels[self._phases[-1]] += 1
+            self.count(func, args, kwargs, result, inputs, outputs)
         return result
+
+    def count(
+        self, func: Any, args: Any, kwargs: Any, result: Any, inputs: list[Tensor], outputs: list[Tensor]
+    ) -> None:
+        """Hear of an operation that launches a kernel; for subclasses."""
 
     def _indexed(self, func: Any, args: tuple[Any, ...]) -> tuple[Any, ...]:
         indices = [i for i in args[1] if i is not None]
@@ -142,15 +150,6 @@ class Recorder(TorchDispatchMode):
             self.sync("read")
         elif not source.is_cuda and torch.device(target).type == "cuda" and not asynchronous:
             self.sync("upload")
-
-    def _count(self, func: Any, inputs: list[Tensor], result: Any) -> None:
-        outputs = [x for x in tree_leaves(result) if isinstance(x, Tensor)]
-        if func in LAUNCH_NOTHING or not any(x.is_cuda for x in (*inputs, *outputs)):
-            return
-        returns = func._schema.returns
-        is_view = returns and all(r.alias_info is not None and not r.alias_info.is_write for r in returns)
-        if not is_view:
-            self.kernels[self._phases[-1]] += 1
 
     @contextlib.contextmanager
     def patched(self) -> Iterator[None]:
@@ -203,6 +202,15 @@ class Recorder(TorchDispatchMode):
             for owner, name, replacement in replacements:
                 stack.enter_context(mock.patch.object(owner, name, replacement))
             yield
+
+
+def _launches(func: Any, tensors: list[Tensor]) -> bool:
+    """Return whether an operation launches a kernel on the GPU."""
+    if func in LAUNCH_NOTHING or not any(x.is_cuda for x in tensors):
+        return False
+    returns = func._schema.returns
+    is_view = returns and all(r.alias_info is not None and not r.alias_info.is_write for r in returns)
+    return not is_view
 
 
 def _value(x: Tensor) -> Any:

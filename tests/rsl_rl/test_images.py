@@ -246,7 +246,7 @@ def test_observations_that_do_not_fit_are_refused(settings: Any, groups: Any, wo
 
 IMPOSSIBLE: list[tuple[Any, str]] = [
     ("CNNModel", "must be a section with class_name"),
-    ({"class_name": "project:CNNModel"}, "class_name must be one of CNNModel.*got 'project:CNNModel'"),
+    ({"class_name": "MLP"}, "class_name must be one of CNNModel.* or 'module:name' of a subclass.*got 'MLP'"),
     ({"class_name": "CNNModel"}, r"cnn_cfg must describe the convolutions; got None"),
     (ENCODER | {"hidden_dims": [3]}, "has no setting 'hidden_dims'"),
     (ENCODER | {"cnn_cfg": {"kernel_size": 3}}, "cnn_cfg has no 'output_channels'"),

@@ -70,9 +70,9 @@ class CapturedFunction:
 
     A replay launches all kernels of the function by one call, on the current stream and without a GPU sync. Arguments
     are copied into buffers of the graph, results are copies that stay valid unless the caller declines them. The
-    function must take tensors of fixed
-    shapes, read no value on the host, and return no argument and nothing with a gradient; it may change parameters and
-    draw from the default generator. Calls with other shapes, once it is captured, run as they are.
+    function must take tensors of fixed shapes, read no value on the host, and return no argument and nothing with a
+    gradient; it may change parameters and draw from the default generator. Calls with other shapes, once it is
+    captured, run as they are.
 
     If CUDA refuses the capture, a one-line warning is logged, and this and all later calls run as they are: nothing of
     a capture is executed, so nothing is lost or done twice.

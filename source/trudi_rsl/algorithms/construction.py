@@ -16,6 +16,7 @@ from trudi_rsl.checkpoints.format import policy_spec
 from trudi_rsl.checkpoints.rebuild import build_actor_critic
 from trudi_rsl.environments.action_bounds import action_bounds
 from trudi_rsl.environments.progress import request_final_obs
+from trudi_rsl.model_sections import kind_of
 from trudi_rsl.plain_values import as_plain
 from trudi_rsl.rsl_rl_compat.contract import resolve_groups
 from trudi_rsl.rsl_rl_compat.extensions import check_rnd
@@ -45,7 +46,9 @@ def constructor_arguments(
     # RSL-RL's runner reads RND's weight and rewards exactly if this is set
     cfg["algorithm"]["rnd_cfg"] = settings.rnd_cfg
     encoders = {"actor": settings.actor_encoder, "critic": settings.critic_encoder}
-    with_images = [name for name, section in encoders.items() if section and section["class_name"] == "CNNModel"]
+    with_images = [
+        name for name, section in encoders.items() if section and kind_of(section["class_name"]) == "CNNModel"
+    ]
     groups = resolve_groups(obs, cfg, with_images)
     set_matmul_precision(settings.precision, device)
     low, high = action_bounds(env, settings.action_bounds)

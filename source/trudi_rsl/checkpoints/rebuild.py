@@ -4,7 +4,9 @@
 from __future__ import annotations
 
 import copy
+import importlib.util
 import json
+import sys
 from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, cast
@@ -30,6 +32,7 @@ from trudi_rsl.checkpoints.format import (
 )
 from trudi_rsl.choices import PolicyGradientAlgorithm
 from trudi_rsl.errors import CheckpointError, as_checkpoint_error, one_line
+from trudi_rsl.model_sections import HOST_MODELS, without_unset
 from trudi_rsl.plain_values import IMAGE_TYPES, is_count
 from trudi_rsl.policies import ActorCritic, DeployablePolicy
 from trudi_rsl.rsl_rl_compat.models import DISTRIBUTIONS, MLPModel
@@ -122,6 +125,8 @@ def _build(spec: PolicySpec, device: str) -> Any:
         obs = TensorDict(groups | _example_images(spec), batch_size=[1])  # pyright: ignore[reportArgumentType]
         if spec["policy"] in LEARNER_KINDS:
             cfg = SETTINGS[cast(LearnerAlgorithm, spec["algorithm"])].from_dict(spec["settings"])
+            for name in ENCODER_SETTINGS:
+                _require_known_model(getattr(cfg, name))
             low, high = (end.to(device) for end in spec["action_bounds"] or ())
             return build_actor_critic(cfg, obs, spec["obs_groups"], low, high)
         settings = copy.deepcopy(spec["settings"])
@@ -131,6 +136,24 @@ def _build(spec: PolicySpec, device: str) -> Any:
                 raise _unknown_class(distribution["class_name"])
             distribution["class_name"] = DISTRIBUTIONS[name]
         return MODELS[spec["policy"]](obs, spec["obs_groups"], "actor", spec["num_actions"], **settings)
+
+
+def _require_known_model(section: Mapping[str, Any] | None) -> None:
+    """Refuse a model that would have to be imported because a file names it, which may run any code.
+
+    Raises:
+        CheckpointError: If it is neither RSL-RL's nor a host's, and its module has not been imported.
+    """
+    name = "CNNModel" if section is None else section["class_name"]
+    module, _, _ = name.rpartition(":")
+    if not module or module in sys.modules:
+        return
+    if name not in HOST_MODELS:
+        raise CheckpointError(
+            f"The policy's encoder is a {name}, which was not imported. If you trust it, import {module} first."
+        )
+    if importlib.util.find_spec(module.partition(".")[0]) is None:
+        raise CheckpointError(f"The policy's encoder is a {name}, and {module.partition('.')[0]} is not installed.")
 
 
 def _example_images(spec: PolicySpec) -> dict[str, Tensor]:
@@ -279,6 +302,12 @@ def full_class_name(name: Any) -> Any:
     return OWN_CLASSES.get(name, name) if isinstance(name, str) else name
 
 
+def as_rsl_rl_takes(cfg: dict[str, Any]) -> None:
+    """Change a runner configuration in place to what RSL-RL takes: full class names, and no unset keys of models."""
+    cfg["algorithm"]["class_name"] = full_class_name(cfg["algorithm"].get("class_name"))
+    cfg |= without_unset(cfg)
+
+
 def with_known_classes(section: Any, name: object = None) -> Any:
     """Return a copy of settings from a file in which classes of this package have their present names.
 
@@ -292,6 +321,8 @@ def with_known_classes(section: Any, name: object = None) -> Any:
         CheckpointError: If they name a class other than :data:`OWN_CLASSES` and :data:`RSL_RL_CLASSES`, or a function.
     """
     if name == "class_name":
+        if section in HOST_MODELS:
+            return section
         basename = class_basename(section)
         if basename in OWN_CLASSES:
             return OWN_CLASSES[basename]

@@ -9,9 +9,9 @@ from typing import Any
 from trudi_rsl.choices import SHORT_NAMES
 from trudi_rsl.errors import ConfigError, setting
 from trudi_rsl.extensions import checked_symmetry
-from trudi_rsl.model_sections import ENCODER_KEYS
+from trudi_rsl.model_sections import ENCODER_KEYS, kind_of
 from trudi_rsl.rsl_rl_compat.extensions import check_rnd
-from trudi_rsl.rsl_rl_compat.models import check_encoder
+from trudi_rsl.rsl_rl_compat.models import check_encoder, encoder_class, is_cnn_subclass
 
 MODEL_SECTIONS = ("actor", "critic", "policy")
 """Sections of a PPO configuration that describe its networks; ``policy`` is that of RSL-RL 3."""
@@ -31,10 +31,10 @@ def encoder_settings(cfg: Mapping[str, Any]) -> dict[str, Any]:
     settings = {}
     for name in ("actor", "critic"):
         section = cfg.get(name)
-        kind = _class_name(section.get("class_name")) if isinstance(section, Mapping) else ""
-        if isinstance(section, Mapping) and kind in ENCODER_KEYS:
-            own = {key: section[key] for key in ENCODER_KEYS[kind] if section.get(key) is not None}
-            settings[f"{name}_encoder"] = {"class_name": kind, **own}
+        if isinstance(section, Mapping) and (encoder := _encoder_name(section.get("class_name"))) is not None:
+            keys = ENCODER_KEYS[str(kind_of(encoder))]
+            own = {key: section[key] for key in keys if section.get(key) is not None}
+            settings[f"{name}_encoder"] = {"class_name": encoder, **own}
     return settings
 
 
@@ -93,9 +93,11 @@ def refuse_foreign_algorithm(section: Mapping[str, Any], name: str) -> None:
 
 def _refuse_network(name: str, section: Mapping[str, Any]) -> None:
     kind, place = _class_name(section.get("class_name")), setting(f"{name}.class_name", "'MLPModel'")
-    is_rsl_rl = _module(section.get("class_name")).partition(".")[0] in ("", "rsl_rl")
+    is_rsl_rl = _is_rsl_rls(section.get("class_name"))
     if kind in ENCODER_KEYS and is_rsl_rl and name != "policy":
         check_encoder(f"{name}_encoder")
+        return
+    if not is_rsl_rl and name != "policy" and is_cnn_subclass(section["class_name"]):
         return
     if kind == "ActorCriticRecurrent" or section.get("rnn_type") or (kind == "RNNModel" and is_rsl_rl):
         raise ConfigError(
@@ -110,8 +112,8 @@ def _refuse_network(name: str, section: Mapping[str, Any]) -> None:
         )
     if kind and kind not in FEED_FORWARD:
         raise ConfigError(
-            f"The {name} section describes a {kind}, and TruDi takes over RSL-RL's MLPModel, CNNModel and RNNModel "
-            f"alone. Train this task with PPO, or set {place} if its sizes may be taken over."
+            f"The {name} section describes a {kind}, and TruDi takes over RSL-RL's MLPModel, RNNModel, CNNModel and "
+            f"subclasses of the latter. Train this task with PPO, or set {place} if its sizes may be taken over."
         )
 
 
@@ -122,6 +124,21 @@ def _class_name(value: object) -> str:
     # RSL-RL 3 evaluates names, as in DiffusionActorCritic.for_env(self.env)
     text = str(value or "").rpartition(":")[2].partition(".for_env(")[0]
     return text.rpartition(".")[2]
+
+
+def _encoder_name(value: object) -> str | None:
+    """Return the name by which an encoder's section names a class that can be one, None for any other class."""
+    kind = _class_name(value)
+    if _is_rsl_rls(value):
+        return kind if kind in ENCODER_KEYS else None
+    if kind in FEED_FORWARD or not is_cnn_subclass(value):
+        return None
+    cls = encoder_class(value)
+    return f"{cls.__module__}:{cls.__qualname__}"
+
+
+def _is_rsl_rls(value: object) -> bool:
+    return _module(value).partition(".")[0] in ("", "rsl_rl")
 
 
 def _module(value: object) -> str:

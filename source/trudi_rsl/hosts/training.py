@@ -21,7 +21,7 @@ from trudi_rsl.config.adoption import continue_run
 from trudi_rsl.config.schema import RunnerCfg
 from trudi_rsl.distributed import broadcast_from_rank0, current_ranks
 from trudi_rsl.errors import ConfigError
-from trudi_rsl.model_sections import model_for_images, without_unset
+from trudi_rsl.model_sections import model_for_images
 from trudi_rsl.rsl_rl_compat.contract import check_groups
 from trudi_rsl.runners import OnPolicyRunner
 
@@ -74,7 +74,7 @@ def train(
     new_folder = create_run_folder(experiment_folder(cfg), agent.run_name)
     with new_folder if ranks.is_main else contextlib.nullcontext() as run_dir:
         log_dir = None if run_dir is None else str(run_dir)
-        train_cfg = without_unset(OmegaConf.to_container(agent))  # pyright: ignore[reportArgumentType]
+        train_cfg: Any = OmegaConf.to_container(agent)
         runner = OnPolicyRunner(env, train_cfg, log_dir, agent.device)
         env_settings: Any = OmegaConf.to_container(cfg.env)
         runner.record.update({"task": cfg.task, "env": env_settings, "preset": preset})

@@ -10,10 +10,12 @@ from typing import List, Tuple  # noqa: UP035  TorchScript knows these spellings
 import torch
 from torch import Tensor, nn
 
+from trudi_rsl.errors import ConfigError
 from trudi_rsl.policies.base import WHOLE_CHAIN, ChainOptions
 from trudi_rsl.policies.deployable import DeployablePolicy, InferencePolicy
 from trudi_rsl.policies.encoders import ImageEncoder
 from trudi_rsl.policies.recurrent import RecurrentEncoder
+from trudi_rsl.rsl_rl_compat.models import encoder_class
 
 
 class ImageInferencePolicy(nn.Module):
@@ -32,6 +34,11 @@ class ImageInferencePolicy(nn.Module):
         self.image_shapes: List[List[int]] = [list(image.shape) for image in types]  # noqa: UP006
         self.scales: List[float] = [image.scale for image in types]  # noqa: UP006
         self.image_types: List[str] = [str(image.dtype).removeprefix("torch.") for image in types]  # noqa: UP006
+        if type(encoder.model).get_latent is not encoder_class("CNNModel").get_latent:
+            raise ConfigError(
+                f"A policy whose encoder is a {type(encoder.model).__name__} cannot be exported: it has a get_latent "
+                "of its own in place of CNNModel's."
+            )
         cnns = [copy.deepcopy(encoder.model.cnns[name]).requires_grad_(False) for name in encoder.image_groups]
         self.cnns = nn.ModuleList(cnns)
         self.num_obs: int = encoder.num_obs

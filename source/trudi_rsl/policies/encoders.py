@@ -11,7 +11,7 @@ from tensordict import TensorDict
 from torch import Tensor, nn
 
 from trudi_rsl.policies.observations import ObservationEncoder
-from trudi_rsl.rsl_rl_compat.models import ENCODERS
+from trudi_rsl.rsl_rl_compat.models import encoder_class
 
 VECTORS = "vectors (normalised)"
 """Name under which a model gets the concatenated and normalised vectors."""
@@ -32,7 +32,7 @@ class ImageType(NamedTuple):
 
 
 class ImageEncoder(ObservationEncoder):
-    """RSL-RL's ``CNNModel`` without its head: normalised vectors, then the features of each image group.
+    """RSL-RL's ``CNNModel``, or a subclass, without its head: normalised vectors, then the features of image groups.
 
     Args:
         obs: Example observations; those of the image groups are ``[B, C, H, W]``, which only their shapes are read of.
@@ -56,13 +56,14 @@ class ImageEncoder(ObservationEncoder):
         self.image_types = {name: ImageType(tuple(obs[name].shape[1:]), obs[name].dtype) for name in images}
         examples = {name: torch.zeros(1, *image.shape, dtype=image.dtype) for name, image in self.image_types.items()}
         vector = torch.zeros(1, num_obs)
-        self.model = headless("CNNModel", {VECTORS: vector} | examples, cnn_cfg=section["cnn_cfg"])
-        self.encode(vector, examples)  # RSL-RL accepts kernels larger than the image
+        self.model = headless(section["class_name"], {VECTORS: vector} | examples, cnn_cfg=section["cnn_cfg"])
+        # RSL-RL accepts kernels larger than the image
+        self._num_latents: int = self.encode(vector, examples).shape[-1]
 
     @property
     def num_latents(self) -> int:
         """Dimension of the latents: the vectors, then the features of the images."""
-        return self.num_obs + self.model.cnn_latent_dim
+        return self._num_latents
 
     def concatenate(self, obs: TensorDict | dict[str, Tensor]) -> Tensor:
         """Return the raw vectors ``[B, O]``; ``[B, 0]`` where all groups are images."""
@@ -80,6 +81,6 @@ class ImageEncoder(ObservationEncoder):
 def headless(kind: str, obs: Mapping[str, Tensor], **options: Any) -> Any:
     """Return one of RSL-RL's models for example observations, normalised before, without head and distribution."""
     example: Any = TensorDict(dict(obs), batch_size=[1])
-    model = ENCODERS[kind](example, {"state": list(obs)}, "state", 1, hidden_dims=[1], **options)
+    model = encoder_class(kind)(example, {"state": list(obs)}, "state", 1, hidden_dims=[1], **options)
     model.mlp = nn.Identity()
     return model

@@ -9,13 +9,14 @@ from typing import Any
 from tensordict import TensorDict
 
 from trudi_rsl.errors import ConfigError
+from trudi_rsl.model_sections import kind_of
 from trudi_rsl.policies.encoders import ImageEncoder
 from trudi_rsl.policies.observations import ObservationEncoder
 from trudi_rsl.policies.recurrent import RecurrentEncoder
 from trudi_rsl.rsl_rl_compat.models import check_encoder
 
 CLASSES: dict[str, Any] = {"CNNModel": ImageEncoder, "RNNModel": RecurrentEncoder}
-"""Encoders by the name of RSL-RL's model."""
+"""Encoders by the name of RSL-RL's model, or of the one that a class derives from."""
 
 
 def make_encoder(
@@ -37,7 +38,7 @@ def make_encoder(
         return ObservationEncoder(groups, sum(obs[group].shape[-1] for group in groups), normalize)
     check_encoder(name)
     try:
-        return CLASSES[section["class_name"]](obs, groups, section, normalize)
+        return CLASSES[str(kind_of(section["class_name"]))](obs, groups, section, normalize)
     except (RuntimeError, TypeError, ValueError) as error:
         shapes = ", ".join(f"{group} {tuple(obs[group].shape[1:])}" for group in groups)
         raise ConfigError(f"algorithm.{name} does not fit the observation groups {shapes}: {error}") from error

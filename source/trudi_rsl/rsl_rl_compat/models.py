@@ -10,7 +10,7 @@ from typing import Any
 import rsl_rl.modules
 from torch import nn
 
-from trudi_rsl.errors import ConfigError
+from trudi_rsl.errors import ConfigError, one_line
 from trudi_rsl.model_sections import ENCODER_KEYS
 from trudi_rsl.rsl_rl_compat.version import INSTALLED, POLICY_STYLE, PPO_MODELS
 
@@ -49,7 +49,9 @@ __all__ = [
     "EmpiricalNormalization",
     "MLPModel",
     "check_encoder",
+    "encoder_class",
     "fresh_hidden_states",
+    "is_cnn_subclass",
     "policy_of",
     "resolve_callable",
 ]
@@ -62,6 +64,31 @@ def check_encoder(name: str) -> None:
     """Raise a ConfigError if the installed RSL-RL has no models that a setting of this name could be, as version 3."""
     if not ENCODERS:
         raise ConfigError(f"algorithm.{name} needs rsl-rl-lib 4 or newer; installed is {INSTALLED}.")
+
+
+def encoder_class(name: Any) -> Any:
+    """Return RSL-RL's model of this name, or a subclass of its ``CNNModel``, given as itself or as ``module:name``.
+
+    Raises:
+        ConfigError: If there is no such class, or it is none of these.
+    """
+    if name in ENCODERS:
+        return ENCODERS[name]
+    try:
+        cls: Any = name if isinstance(name, type) else resolve_callable(name)
+    except (ImportError, AttributeError, TypeError, ValueError) as error:
+        raise ConfigError(f"The model {name!r} cannot be imported: {one_line(error)}") from error
+    if "CNNModel" not in ENCODERS or not (isinstance(cls, type) and issubclass(cls, ENCODERS["CNNModel"])):
+        raise ConfigError(f"{name!r} is no subclass of RSL-RL's CNNModel.")
+    return cls
+
+
+def is_cnn_subclass(name: Any) -> bool:
+    """Return whether a class, given as itself or as text, can be imported and derives from RSL-RL's ``CNNModel``."""
+    try:
+        return issubclass(encoder_class(name), ENCODERS["CNNModel"])
+    except (ConfigError, KeyError):
+        return False
 
 
 def policy_of(algorithm: Any) -> nn.Module:

@@ -21,7 +21,7 @@ from trudi_rsl.algorithms import TruDi
 from trudi_rsl.algorithms.policy_gradient import PolicyGradient
 from trudi_rsl.checkpoints.file import read_checkpoint, write_checkpoint
 from trudi_rsl.checkpoints.format import RUN, SECTION, PolicySpec, check_algorithm, check_task, learner_spec, task_of
-from trudi_rsl.checkpoints.rebuild import full_class_name, model_spec
+from trudi_rsl.checkpoints.rebuild import as_rsl_rl_takes, model_spec
 from trudi_rsl.checkpoints.resume import resume_state, set_resume_state
 from trudi_rsl.distributed import detect_lost_ranks, join_gloo
 from trudi_rsl.environments.description import task_name
@@ -89,7 +89,7 @@ class OnPolicyRunner(RslRlOnPolicyRunner):
         device: str = "cpu",
         **host_options: Any,
     ) -> None:
-        train_cfg["algorithm"]["class_name"] = full_class_name(train_cfg["algorithm"].get("class_name"))
+        as_rsl_rl_takes(train_cfg)
         actor = copy.deepcopy(train_cfg.get("actor"))  # RSL-RL up to 5.4 removes the class names
         self.record = new_record(env, train_cfg)
         """What checkpoints say about this run; a host sets what the configuration lacks."""

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import onnxruntime
 import pytest
 import torch
 import yaml
@@ -17,8 +18,10 @@ from mjlab.envs import ManagerBasedRlEnv
 from mjlab.scripts import train as mjlab_train
 from mjlab.tasks.registry import load_env_cfg, load_rl_cfg, load_runner_cls
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
+from tensordict import TensorDict
 
 from tests.hosts.mjlab.running import CARTPOLE, FLAT, ROUGH, SMALL, assert_acts_as, newest_run, onnx_metadata
+from trudi_rsl.algorithms import load_actor_critic
 from trudi_rsl.checkpoints.file import read_checkpoint
 from trudi_rsl.errors import CheckpointError
 
@@ -108,6 +111,19 @@ def test_a_task_without_joint_positions_is_exported_without_metadata_and_that_is
     output = capsys.readouterr().out
     assert output.count("has no metadata") == 1
     assert "Could not export" not in output
+
+
+def test_a_stock_task_trains_from_depth_images_by_mjlabs_own_encoder_and_exports_it(train: Train) -> None:
+    run = train("Mjlab-Lift-Cube-Yam-Depth-TruDi", "--agent.max-iterations", "1", "--env.scene.num-envs", "2")
+    policy, spec = load_actor_critic(run / "model_0.pt")
+    assert spec.get("images") == {"camera": {"shape": [1, 32, 32], "dtype": "float32"}}
+    assert type(policy.actor_obs.model).__name__ == "SpatialSoftmaxCNNModel"
+    groups = {name: torch.rand(1, size) for name, size in spec["obs_dims"].items()}
+    obs = TensorDict(groups | {"camera": torch.rand(1, 1, 32, 32)}, batch_size=[1])
+    session = onnxruntime.InferenceSession((run / f"{run.name}.onnx").read_bytes(), providers=["CPUExecutionProvider"])
+    (actions,) = session.run(["actions"], {"obs": obs["actor"].numpy(), "camera": obs["camera"].numpy()})
+    with torch.no_grad():
+        torch.testing.assert_close(torch.as_tensor(actions), policy(obs), rtol=1e-4, atol=1e-5)
 
 
 def test_true_last_observations_reach_the_targets_unless_they_are_turned_off(
