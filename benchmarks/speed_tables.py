@@ -98,8 +98,7 @@ def gpu_costs(results: Results) -> Rows:
             if precision != "bf16":
                 rows[-1]["ms, fp32"] = digits(costs["ms_fp32"])
             rows[-1]["ms, TF32 or bf16"] = digits(costs["ms_tf32"])
-            if part in measured:
-                rows[-1]["measured, ms"] = digits(measured[part])
+            rows[-1]["measured, ms"] = digits(measured[part]) if part in measured else "-"
     return rows
 
 

@@ -134,7 +134,7 @@ def test_a_last_observation_is_seen_with_the_memory_of_its_own_episode() -> None
         trudi.act(env.get_observations())
         before = {name: value.clone() for name, value in trudi.memory.states.items()}
         obs, reward, _, extras = env.step(torch.zeros(NUM_ENVS, 2))
-        extras["final_obs"]["policy"][1] = torch.inf
+        extras["final_obs"]["policy"][1, 0] = torch.inf
         trudi.process_env_step(obs, reward, torch.ones(NUM_ENVS), extras)
     model, storage = trudi.actor_critic, trudi.storage
     for name, stored in (("actor", storage.final_actor_obs), ("critic", storage.final_critic_obs)):
@@ -254,6 +254,8 @@ def test_what_is_not_finite_is_not_learned_from_and_keeps_no_memory() -> None:
         parts, stored = trudi.storage.padded_sequences(rows), trudi.storage.minibatch(rows)
         latents = trudi.actor_critic.recurrent_encoders["actor"].replay(parts["actor"])
         torch.testing.assert_close(latents, stored.actor_obs)
+    for value in trudi.memory.states.values():
+        value[:, :, 1] = 1.0  # unless its episode ended in the last step
     trudi.update()
     assert all(torch.isfinite(value).all() for value in state(trudi).values())
     assert not any(value[:, :, 1].any() for value in trudi.memory.states.values())

@@ -33,15 +33,28 @@ class Scaled(CNNModel):
         cnn_cfg = dict(cnn_cfg)
         gain = cnn_cfg.pop("gain")
         super().__init__(*args, cnn_cfg=cnn_cfg, **kwargs)
-        for cnn in self.cnns.values():
+        for name, cnn in self.cnns.items():
             cnn[0].weight.data.mul_(gain)
+            self.cnns[name] = Floats(cnn)
+
+
+class Floats(torch.nn.Module):
+    """A network on images of any type."""
+
+    def __init__(self, network: torch.nn.Module) -> None:
+        super().__init__()
+        self.network = network
+
+    def forward(self, images: Tensor) -> Tensor:
+        return self.network(images.float())
 
 
 class Averaged(CNNModel):
-    """A latent of its own: the mean of the features."""
+    """A latent of its own: the mean of the features of images that it scales itself."""
 
     def get_latent(self, obs: Any, masks: Tensor | None = None, hidden_state: Any = None) -> Tensor:
-        return super().get_latent(obs).mean(-1, keepdim=True)
+        assert obs["camera"].dtype == torch.uint8, "a model of its own sees images as they are"
+        return super().get_latent({**obs, "camera": obs["camera"] / 255.0}).mean(-1, keepdim=True)
 
 
 class NoModel:

@@ -32,7 +32,7 @@ class ImageInferencePolicy(nn.Module):
         types = [encoder.image_types[name] for name in encoder.image_groups]
         self.image_groups: List[str] = list(encoder.image_groups)  # noqa: UP006
         self.image_shapes: List[List[int]] = [list(image.shape) for image in types]  # noqa: UP006
-        self.scales: List[float] = [image.scale for image in types]  # noqa: UP006
+        self.scales: List[float] = [image.scale if encoder.scales_images else 1.0 for image in types]  # noqa: UP006
         self.image_types: List[str] = [str(image.dtype).removeprefix("torch.") for image in types]  # noqa: UP006
         if type(encoder.model).get_latent is not encoder_class("CNNModel").get_latent:
             raise ConfigError(

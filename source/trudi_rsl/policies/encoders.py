@@ -56,6 +56,8 @@ class ImageEncoder(ObservationEncoder):
         self.image_types = {name: ImageType(tuple(obs[name].shape[1:]), obs[name].dtype) for name in images}
         examples = {name: torch.zeros(1, *image.shape, dtype=image.dtype) for name, image in self.image_types.items()}
         vector = torch.zeros(1, num_obs)
+        self.scales_images: bool = section["class_name"] == "CNNModel"
+        """Whether integers are scaled to [0, 1]; a subclass may do that itself and sees images as they are."""
         self.model = headless(section["class_name"], {VECTORS: vector} | examples, cnn_cfg=section["cnn_cfg"])
         # RSL-RL accepts kernels larger than the image
         self._num_latents: int = self.encode(vector, examples).shape[-1]
@@ -74,8 +76,10 @@ class ImageEncoder(ObservationEncoder):
 
     def encode(self, normalized: Tensor, images: Mapping[str, Tensor]) -> Tensor:
         """Return the latents ``[B, L]`` of normalised vectors ``[B, O]`` and images; gradients reach the CNNs."""
-        scaled = {name: images[name].to(normalized.dtype) * self.image_types[name].scale for name in self.image_groups}
-        return self.model.get_latent({VECTORS: normalized} | scaled).to(normalized.dtype)
+        seen = {name: images[name] for name in self.image_groups}
+        if self.scales_images:
+            seen = {name: x.to(normalized.dtype) * self.image_types[name].scale for name, x in seen.items()}
+        return self.model.get_latent({VECTORS: normalized} | seen).to(normalized.dtype)
 
 
 def headless(kind: str, obs: Mapping[str, Tensor], **options: Any) -> Any:

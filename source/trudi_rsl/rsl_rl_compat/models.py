@@ -76,7 +76,7 @@ def encoder_class(name: Any) -> Any:
         return ENCODERS[name]
     try:
         cls: Any = name if isinstance(name, type) else resolve_callable(name)
-    except (ImportError, AttributeError, TypeError, ValueError) as error:
+    except Exception as error:  # a project's module may raise anything
         raise ConfigError(f"The model {name!r} cannot be imported: {one_line(error)}") from error
     if "CNNModel" not in ENCODERS or not (isinstance(cls, type) and issubclass(cls, ENCODERS["CNNModel"])):
         raise ConfigError(f"{name!r} is no subclass of RSL-RL's CNNModel.")
