@@ -31,7 +31,7 @@ class Trajectories(NamedTuple):
     """Steps ``l M + m`` of the minibatch's rows, long ``[B]``."""
 
     def to(self, device: torch.device) -> Trajectories:
-        """Return them on a device, without waiting for it."""
+        """Return them on a device, without a GPU sync."""
         return Trajectories(*(x.to(device, non_blocking=True) for x in self))
 
 
