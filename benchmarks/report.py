@@ -17,10 +17,7 @@ from figures import draw_all
 from results import ROOT, Results
 from tables import TABLES, Rows, values
 
-PAGES = (
-    "README.md",
-    *(f"docs/{name}.md" for name in ("results", "choosing", "multimodality", "playground", "maniskill")),
-)
+PAGES = ("README.md", *(f"docs/{name}.md" for name in ("results", "multimodality", "playground", "maniskill")))
 CODE_PAGES = ("docs/settings.md", "docs/installation.md")
 """Pages whose tables come from the code."""
 TABLE = re.compile(r"(<!-- table: (\w+)([^>]*?) -->\n).*?(<!-- end of table -->)", re.DOTALL)

@@ -9,7 +9,6 @@ import re
 import statistics
 
 import pytest
-import yaml
 from code_tables import SECTIONS, settings
 from report import CODE_PAGES, PAGES, TABLE, VALUE, markdown, render
 from results import ROOT, Results
@@ -18,6 +17,7 @@ from runs import planned
 from scipy.stats import mannwhitneyu
 from tables import grouped, seconds_to
 
+from trudi_rsl.config.overrides import parse_overrides
 from trudi_rsl.config.schema import GymnasiumEnvCfg, RunnerCfg
 from trudi_rsl.settings import TruDiCfg
 
@@ -87,9 +87,11 @@ def test_every_stored_learning_run_had_the_planned_settings() -> None:
         jobs = {(job.task, job.algo, job.variant, job.seed): job for job in planned(name)}
         for run in results.runs(name):
             job = jobs[run["task"], run["algo"], run["variant"], run["seed"]]
-            settings = dict(override.split("=") for override in job.overrides)
+            chosen = {override.key_or_group: override.value() for override in parse_overrides(job.overrides)}
             for setting, value in run["config"]["algorithm"].items():
-                wanted = yaml.safe_load(settings.get(f"agent.algorithm.{setting}", "null"))
+                wanted = chosen.get(f"agent.algorithm.{setting}")
+                if isinstance(wanted, dict):  # the stored section is complete
+                    value = {key: value[key] for key in wanted}
                 assert wanted is None or wanted == value, (name, job, setting)
 
 

@@ -9,6 +9,7 @@ import pytest
 
 import trudi_rsl.tasks  # noqa: F401  registers them
 from trudi_rsl.config import compose
+from trudi_rsl.config.compose import check_sequences
 from trudi_rsl.errors import ConfigError
 from trudi_rsl.hosts.gymnasium.env import GymnasiumVecEnv
 from trudi_rsl.rsl_rl_compat.version import PPO_MODELS
@@ -54,4 +55,4 @@ def test_the_preset_remembers_and_another_does_not() -> None:
     assert compose(task, "ppo").agent.actor.class_name == "RNNModel"
     assert compose(task, overrides=["preset=gymnasium"]).agent.algorithm.actor_encoder is None
     with pytest.raises(ConfigError, match=r"agent\.algorithm\.num_mini_batches must be at most 4 .*lower agent\.algo"):
-        compose(task, overrides=["env.num_envs=4"])
+        check_sequences(compose(task, overrides=["env.num_envs=4"]))

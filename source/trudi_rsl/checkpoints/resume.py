@@ -121,7 +121,7 @@ def set_resume_state(
         logger.info("The simulator starts new episodes: %s.", reason)
     set_rng_state(checkpoint["rng_state"], device)
     state = checkpoint.get("env_state") or {}
-    return env is not None and bool(state.get("exact")) and state.get("num_envs") == env.num_envs
+    return env is not None and bool(state.get("exact")) and state.get("num_envs") == getattr(env, "num_envs", None)
 
 
 def reseeded(checkpoint: Mapping[str, Any], seed: int) -> dict[str, Any]:

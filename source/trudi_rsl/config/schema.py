@@ -96,9 +96,9 @@ class GymnasiumEnvCfg(EnvCfg):
     obs: str = "flatten"
     """Observations of tasks with a dictionary or tuple: `flatten` makes one vector, the group `policy`; `groups` makes
     an observation group of each entry, for `agent.obs_groups`. Images are groups of their own."""
-    images: str = "original"
+    images: str = "auto"
     """Type of image observations: `original` is the task's, mostly bytes; `float32` scales bytes to [0, 1], as RSL-RL's
-    own networks need, and is the preset of PPO and SPO."""
+    own networks need; `auto` takes the latter for PPO and SPO, else the former."""
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -65,6 +65,9 @@ def train(
         torch.set_num_threads(agent.num_threads)
     torch.manual_seed(agent.seed + ranks.rank)
     np.random.seed(agent.seed + ranks.rank)
+    if cfg.env.get("images") == "auto":
+        # RSL-RL's own networks, which have sections, fail on bytes
+        cfg.env.images = "float32" if "actor" in agent else "original"
     # environment i has this seed plus i, which is unique over all ranks
     env = make_env(cfg.task, cfg.env, agent.device, agent.seed + ranks.rank * cfg.env.num_envs)
     is_default = agent.obs_groups == RunnerCfg().obs_groups and not any(n.startswith("agent.obs_groups") for n in named)

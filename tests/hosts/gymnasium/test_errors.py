@@ -250,9 +250,9 @@ def test_training_masks_the_transition_of_a_restarted_environment() -> None:
     runner: Any = OnPolicyRunner(faulty_clock(restarts_faulty=False), runner_cfg(), None, "cpu")
     valid, update = [], runner.alg.learner.update
 
-    def counting_update(batch: Any, steps: int) -> Any:
+    def counting_update(batch: Any, *more: Any) -> Any:
         valid.append(batch.target_valid.sum().item())
-        return update(batch, steps)
+        return update(batch, *more)
 
     runner.alg.learner.update = counting_update
     runner.learn(2)

@@ -82,7 +82,7 @@ class GymnasiumVecEnv(VecEnv):
         render_mode: str | None = None,
         action_bounds: tuple[float, float] | None = None,
         obs: ObservationMode = "flatten",
-        images: ImageMode = "original",
+        images: ImageMode = "auto",
         cfg: Mapping[str, Any] | None = None,
     ) -> None:
         """Make the environments and start their first episodes.

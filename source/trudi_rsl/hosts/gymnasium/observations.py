@@ -26,9 +26,9 @@ logger = logging.getLogger(__name__)
 
 ObservationMode = Literal["flatten", "groups"]
 """``flatten``: one group ``policy`` of all vectors. ``groups``: a group for each entry of the task's Dict or Tuple."""
-ImageMode = Literal["original", "float32"]
-"""``original``: images in the task's type, if torch computes with it. ``float32``: integers scaled to [0, 1], which
-RSL-RL's own ``CNNModel`` needs."""
+ImageMode = Literal["auto", "original", "float32"]
+"""``original``, ``auto``: images in the task's type, if torch computes with it. ``float32``: integers scaled to [0, 1],
+which RSL-RL's own ``CNNModel`` needs."""
 POLICY = "policy"
 """RSL-RL's name of the group that an actor reads by default."""
 
@@ -76,9 +76,7 @@ class ObservationLayout:
         ConfigError: The mode is unknown, or a part has no fixed number of entries.
     """
 
-    def __init__(
-        self, space: Space, task: str, mode: ObservationMode = "flatten", images: ImageMode = "original"
-    ) -> None:
+    def __init__(self, space: Space, task: str, mode: ObservationMode = "flatten", images: ImageMode = "auto") -> None:
         for name, value, modes in (("obs", mode, ObservationMode), ("images", images, ImageMode)):
             if value not in get_args(modes):
                 raise ConfigError(f"env.{name} is {value!r}. {nearest(str(value), get_args(modes))}")
