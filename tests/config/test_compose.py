@@ -288,7 +288,12 @@ RECURRENT = "PartialHopper-v0"
     ("algo", "overrides", "words"),
     [
         ("trudi", ["agent.algorithm.num_mini_batches=65"], r"num_mini_batches must be at most 64 with a recurrent"),
-        ("ppo", ["env.num_envs=3"], r"agent\.algorithm\.num_mini_batches must be at most 3 with an RNNModel, got 4"),
+        pytest.param(
+            "ppo",
+            ["env.num_envs=3"],
+            r"agent\.algorithm\.num_mini_batches must be at most 3 with an RNNModel, got 4",
+            marks=needs_ppo,
+        ),
     ],
 )
 def test_recurrent_trainings_without_a_sequence_for_each_minibatch_are_refused_and_others_are_not(
@@ -300,6 +305,7 @@ def test_recurrent_trainings_without_a_sequence_for_each_minibatch_are_refused_a
     compose(RECURRENT, algo, ["env.num_envs=2"])  # as for three episodes of a trained policy
 
 
+@needs_ppo
 @pytest.mark.parametrize(
     ("override", "words"),
     [

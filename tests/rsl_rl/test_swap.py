@@ -31,7 +31,7 @@ from trudi_rsl.settings import TruDiCfg
 
 pytestmark = pytest.mark.skipif(POLICY_STYLE, reason="RSL-RL 3 passes its policy section to the algorithm")
 
-needs_models = pytest.mark.skipif(not PPO_MODELS, reason="SPO needs RSL-RL 5")
+needs_models = pytest.mark.skipif(not PPO_MODELS, reason="the sections and relatives of PPO need RSL-RL 5")
 ROOT = Path(__file__).resolve().parents[2]
 README, PAGE = ROOT / "README.md", ROOT / "docs" / "your_own_environment.md"
 EXAMPLE: dict[str, Any] = {"__name__": "example"}
@@ -291,7 +291,7 @@ def test_an_impossible_setting_is_refused_when_the_configuration_is_made_as_a_ke
     [
         (StockRunner, swapped),
         (trudi_rsl.OnPolicyRunner, swapped),
-        (trudi_rsl.OnPolicyRunner, ppo_cfg),
+        pytest.param(trudi_rsl.OnPolicyRunner, ppo_cfg, marks=needs_models),
         pytest.param(trudi_rsl.OnPolicyRunner, spo_cfg, marks=needs_models),
     ],
     ids=["stock runner", "our runner", "PPO", "SPO"],
