@@ -127,7 +127,6 @@ def test_an_algorithm_trains_resumes_plays_and_exports(algo: str, play: ScriptHe
         (["--task", CARTPOLE + "-TruDi", "--algo", "ppo"], "--task Mjlab-Cartpole-Swingup"),
         (["--task", CARTPOLE, "agent.algorithm.actor=gaussian"], "agent.algorithm.actor must be diffusion.*gaussian"),
         (["--task", CARTPOLE, "--algo", "reppo", "agent.algorithm.kl_chains=fresh"], "kl_chains .*in REPPO.*'fresh'"),
-        (["--task", "Mjlab-Lift-Cube-Yam-Rgb"], "images"),
         (["--task", CARTPOLE, "agent.algorithm.kl_bond=0.2"], "'kl_bond' in agent.algorithm.*'kl_bound'"),
         (["--task", CARTPOLE, "env.scene.num_env=3"], "'num_env' in env.scene.*'num_envs'"),
         (["--task", CARTPOLE, "--algo", "ppo", "agent.algorithm.kl_bound=0.2"], "'kl_bound' in agent.algorithm"),
