@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import contextlib
 import signal
+import time
 from pathlib import Path
 from typing import Any
 
@@ -109,6 +110,7 @@ def test_a_checkpoint_that_is_overwritten_is_evaluated_again(tmp_path: Path) -> 
     with torch.no_grad():
         for parameter in runner.alg.get_policy().parameters():
             parameter.mul_(-5.0)
+    time.sleep(1.0)  # event files of one second have no order: the tenth's name sorts before the ninth's
     runner.learn(1)
     returns = first | {again: evaluated(tmp_path)[again]}
     assert returns[again] < first[again]
