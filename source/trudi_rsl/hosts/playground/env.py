@@ -180,7 +180,7 @@ class PlaygroundVecEnv(VecEnv):
             raise ValueError(f"{self.task} takes actions of shape {expected}, not {tuple(actions.shape)}.")
         carry, outcome = self._simulation.advance(self._carry, self._to_jax(actions))
         log = None
-        # reading the flags costs nothing on a CPU and waits for all queued work on a GPU
+        # reading the flags costs nothing on a CPU and forces a sync on a GPU
         if not self._reports.on_cpu or np.asarray(outcome.done).any():
             carry = self._simulation.refill(carry, outcome.done)
             carry, log = self._reports.read(carry, immediately=not self.restarts_faulty)

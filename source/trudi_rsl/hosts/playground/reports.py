@@ -14,7 +14,7 @@ from trudi_rsl.hosts.faults import WITHOUT_FURTHER_WARNINGS, describe_faults
 from trudi_rsl.hosts.playground.simulation import FAULTS, Carry, Simulation
 
 GPU_INTERVAL = 16
-"""Steps between two readings on a GPU, where each would wait for all work that has been queued."""
+"""Steps between two readings on a GPU, where each forces a sync."""
 
 
 class Reports:
