@@ -159,7 +159,7 @@ def path_kl_gradient(alg: TruDi) -> Callable[[], Any]:
     actor = alg.actor_critic.actor
     parameters = list(actor.parameters())
     batch, old_steps = update_args(alg)
-    old = alg.learner._old_policy(batch, old_steps)
+    old = alg.learner._old_policy(batch, old_steps, alg.learner._draw(len(batch.actions)).old_noise)
     assert old is not None, "the reverse KL has no old chains"
 
     def gradient() -> Any:
