@@ -12,7 +12,7 @@ from torch import Tensor
 from trudi_rsl.algorithms.learner import Learner
 from trudi_rsl.algorithms.trust_region import OldPolicy, step_sizes_of
 from trudi_rsl.policies import ActorCritic, DiffusionActorCritic, GaussianActorCritic
-from trudi_rsl.settings import settings_from_dict
+from trudi_rsl.settings import TruDiCfg, settings_from_dict
 from trudi_rsl.storage import Minibatch, RolloutBuffer
 
 ModelT = TypeVar("ModelT", bound=ActorCritic[Any])
@@ -112,7 +112,7 @@ def learner_and_batch(model: ActorCritic[Any], **settings: Any) -> tuple[Learner
 def old_policy(learner: Learner, batch: Minibatch, old_steps: Tensor | None) -> OldPolicy | None:
     """Return the learner's data of the old policy; draws chains if they are not stored."""
     noise = None
-    if batch.trace is None and getattr(learner.cfg, "draws_old_chains", False):
+    if isinstance(learner.cfg, TruDiCfg) and learner.cfg.draws_old_chains:
         noise = learner.actor_critic.old_actor.draw_noise(learner.cfg.num_kl_chains * len(batch.actions))
     return learner._old_policy(batch, old_steps, noise)
 

@@ -47,6 +47,10 @@ class PackedAdam:
         """Parameters and the moving averages of gradients and squared gradients, ``[P]``."""
         self.num_steps = torch.zeros((), device=first.device)
         """Steps taken so far, float32 scalar."""
+        # kept beside the count: as an expression of it, a compiler would evaluate them for every parameter
+        self._decays = torch.ones(2, dtype=torch.float64, device=first.device)
+        """``beta1^t`` and ``beta2^t`` after ``t`` steps, float64 ``[2]``, since ``1 - beta2`` cancels three digits."""
+        self._both_betas = torch.tensor(self._betas, dtype=torch.float64, device=first.device)
 
     @torch.no_grad()
     def pack(self) -> None:
@@ -56,10 +60,12 @@ class PackedAdam:
         if not states:
             for buffer in (self.means, self.squares, self.num_steps):
                 buffer.zero_()
+            self._decays.fill_(1.0)
             return
         self._write(self.means, [state["exp_avg"] for state in states])
         self._write(self.squares, [state["exp_avg_sq"] for state in states])
         self.num_steps.copy_(states[0]["step"])
+        self._decays.copy_(self._both_betas ** self.num_steps.double())
 
     @torch.no_grad()
     def unpack(self) -> None:
@@ -94,12 +100,11 @@ class PackedAdam:
         skips.copy_(torch.maximum(skips, (~torch.isfinite(norm)).float()))
         if max_norm is not None:
             gradient = gradient * (max_norm / (norm + 1e-6)).clamp(max=1.0)
-        beta1, beta2 = self._betas
+        (beta1, beta2), decays = self._betas, self._decays * self._both_betas
         count = self.num_steps + 1.0
         means = torch.lerp(self.means, gradient, 1.0 - beta1)
         squares = beta2 * self.squares + (1.0 - beta2) * gradient.square()
-        # exp(count log beta), since a power of a float32 base loses digits
-        correction1, correction2 = (-torch.expm1(count * math.log(beta)) for beta in (beta1, beta2))
+        correction1, correction2 = (1.0 - decays).float().unbind()
         values = self.values - self._learning_rate / correction1 * means / ((squares / correction2).sqrt() + self._eps)
         taken = skips == 0.0
         for buffer, new in (
@@ -107,6 +112,7 @@ class PackedAdam:
             (self.means, means),
             (self.squares, squares),
             (self.num_steps, count),
+            (self._decays, decays),
         ):
             buffer.copy_(torch.where(taken, new, buffer))
         return norm

@@ -6,7 +6,6 @@ from __future__ import annotations
 import contextlib
 import functools
 from collections.abc import Mapping, Sequence
-from types import MappingProxyType
 from typing import Any
 
 import torch
@@ -21,12 +20,9 @@ from trudi_rsl.distributed import all_reduce_means
 from trudi_rsl.errors import ConfigError, one_line, setting
 from trudi_rsl.policies import ActorCritic
 from trudi_rsl.policies.observations import ObservationEncoder
-from trudi_rsl.policies.recurrent import PaddedSequences, leaf
+from trudi_rsl.policies.recurrent import PaddedSequences, leaf, leaves
 from trudi_rsl.settings import LearnerCfg, REPPOCfg, TruDiCfg, TrustRegionCfg
 from trudi_rsl.storage import Minibatch
-
-NO_SEQUENCES: Mapping[str, PaddedSequences] = MappingProxyType({})
-"""Without recurrent encoders."""
 
 OF_THIS_RUN = ("lr", "fused", "capturable")
 """Options of an optimiser that a checkpoint does not change."""
@@ -89,17 +85,18 @@ class Learner:
         if self.accelerator.compiles and world_size == 1 and not actor_critic.is_recurrent:
             duals = {"log_alpha": self.log_alpha, "log_lambda": self.log_lambda}
             self._packed = PackedModules(actor_critic, self.optimizers, duals)
-            self._packed_update = compile_("minibatch update", functools.partial(self._take_steps, self._packed))
+            update = functools.partial(self._take_steps, self._packed)
+            self._packed_update = compile_("minibatch update", update, reads_constants=True)
             compile_ = Accelerator("off", device).compile
         self._critic_gradient = compile_(
-            "critic step", Gradient(self._critic_objective, heads["critic"], lambda batch: _leaves(batch.critic_obs))
+            "critic step", Gradient(self._critic_objective, heads["critic"], lambda batch: leaves(batch.critic_obs))
         )
         if self._draws_old_chains:
             self._fresh_chains = compile_("old policy's chains", self._draw_fresh_chains)
         if self._matches_adjoints:
             self._adjoint_states = compile_("actor's chains", self._draw_adjoint_states)
         self._actor_gradient = compile_(
-            "actor step", Gradient(self._actor_objective, heads["actor"], lambda terms, *_: _leaves(terms.obs))
+            "actor step", Gradient(self._actor_objective, heads["actor"], lambda terms, *_: leaves(terms.obs))
         )
 
     @property
@@ -117,7 +114,7 @@ class Learner:
         batch: Minibatch,
         old_steps: Tensor | None,
         mirrored: MirrorImages | None = None,
-        sequences: Mapping[str, PaddedSequences] = NO_SEQUENCES,
+        sequences: Mapping[str, PaddedSequences] | None = None,
     ) -> dict[str, Tensor]:
         """Take one critic, one actor and one dual step.
 
@@ -165,9 +162,7 @@ class Learner:
         sequences: Mapping[str, PaddedSequences] | None = None,
     ) -> dict[str, Tensor]:
         """Take the steps on packed parameters, or with None on the modules themselves."""
-        # a compiler cannot trace a read-only mapping here
-        sequences = {} if sequences is None else sequences
-        learned = batch
+        learned, sequences = batch, sequences or {}
         if mirrored is not None and self.mirroring is not None and self.mirroring.augments:
             learned = augment(batch, mirrored, self.mirroring.mirrors)
         metrics = self._critic_step(learned, sequences.get("critic"), packed)
@@ -193,7 +188,9 @@ class Learner:
     ) -> dict[str, Tensor]:
         if packed is not None:
             objective, by_name = packed.gradient("critic", self._critic_objective, batch)
-            return objective.metrics | {"critic_grad_norm": self._descend_packed(packed, "critic", by_name)}
+            return objective.metrics | {
+                "critic_grad_norm": packed["critic"].descend(by_name, self.cfg.max_grad_norm, self.skips)
+            }
         if sequences is None:
             objective, gradient = self._critic_gradient(batch)
         else:
@@ -231,7 +228,9 @@ class Learner:
             terms = packed.call(self._actor_terms, *given, packed["duals"].views())
             states = packed.call(self._draw_adjoint_states, terms) if self._matches_adjoints else None
             objective, by_name = packed.gradient("actor", self._actor_objective, terms, states, draws.chosen)
-            return objective.metrics | {"actor_grad_norm": self._descend_packed(packed, "actor", by_name)}
+            return objective.metrics | {
+                "actor_grad_norm": packed["actor"].descend(by_name, self.cfg.max_grad_norm, self.skips)
+            }
         terms = self._actor_terms(*given)
         if sequences is None:
             objective, gradient = self._differentiate_actor(terms, draws.chosen)
@@ -365,9 +364,6 @@ class Learner:
         self._skip_unless_finite(torch.stack(list(gradient.values())))
         self.optimizers["duals"].step()
 
-    def _descend_packed(self, packed: PackedModules, name: str, gradient: dict[str, Tensor]) -> Tensor:
-        return packed[name].descend(gradient, self.cfg.max_grad_norm, self.skips)
-
     def _descend(self, name: str, gradient: Sequence[Tensor]) -> Tensor:
         """Clip the gradient, step the optimiser, and return the norm before clipping."""
         optimizer = self.optimizers[name]
@@ -401,7 +397,3 @@ class Learner:
             self.log_lambda.copy_(state["log_lambda"])
         # graphs refer to the optimisers' former state
         self.accelerator.reset()
-
-
-def _leaves(x: Tensor) -> list[Tensor]:
-    return [x] if x.requires_grad else []

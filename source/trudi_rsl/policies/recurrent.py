@@ -30,6 +30,11 @@ def leaf(latents: Tensor) -> Tensor:
     return latents.detach().requires_grad_()
 
 
+def leaves(latents: Tensor) -> list[Tensor]:
+    """Return the latents if a gradient is to be taken by them, as by those of :func:`leaf`."""
+    return [latents] if latents.requires_grad else []
+
+
 class RecurrentEncoder(ObservationEncoder):
     """RSL-RL's ``RNNModel`` without its head: an LSTM or a GRU on normalised vectors.
 
