@@ -12,6 +12,7 @@ import torch
 from numpy.typing import NDArray
 from tensordict import TensorDict
 
+from trudi_rsl.errors import ConfigError
 from trudi_rsl.tasks import mirrors
 from trudi_rsl.tasks.planar_obstacle import PlanarObstacleEnv
 
@@ -71,3 +72,13 @@ def test_mirrored_twice_is_the_identity_and_once_is_not(function: Any, num_obs: 
     np.testing.assert_array_equal(mirrored_action(function, mirrored_action(function, action)), action)
     assert not np.array_equal(mirrored(function, obs), obs)
     assert not np.array_equal(mirrored_action(function, action), action)
+
+
+@pytest.mark.parametrize(
+    ("function", "task"), [(mirrors.ant, "Ant-v5"), (mirrors.planar_obstacle, "PlanarObstacle-v0")]
+)
+def test_a_function_of_another_task_names_its_own_and_both_sizes(function: Any, task: str) -> None:
+    with pytest.raises(ConfigError, match=rf"{task}, whose observations have .* here they have the shape \[11\]"):
+        mirrored(function, np.zeros(11))
+    with pytest.raises(ConfigError, match=rf"{task}, whose actions have . entries; here they have the shape \[3\]"):
+        mirrored_action(function, np.zeros(3))

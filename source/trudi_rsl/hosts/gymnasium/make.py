@@ -135,6 +135,25 @@ def require_registered(task: str) -> None:
         raise _not_registered(task, error) from error
 
 
+def require_usable(
+    task: str,
+    *,
+    max_episode_steps: int | None,
+    env_kwargs: Mapping[str, Any],
+    action_bounds: tuple[float, float] | None,
+) -> None:
+    """Raise the errors of :func:`make_env` and :func:`action_limits` for one environment of a task; imports no torch.
+
+    Arguments are those of :class:`~trudi_rsl.hosts.gymnasium.env.GymnasiumVecEnv`.
+    """
+    env = make_env(task, max_episode_steps=max_episode_steps, env_kwargs=env_kwargs)
+    try:
+        action_limits(env.action_space, task, action_bounds)
+    finally:
+        with contextlib.suppress(Exception):  # a task that cannot be closed can still be trained
+            env.close()
+
+
 def _not_importable(task: str, error: Exception) -> ImportError:
     advice = import_advice(task, error)
     return ImportError(
