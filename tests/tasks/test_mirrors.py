@@ -18,11 +18,17 @@ from trudi_rsl.tasks.planar_obstacle import PlanarObstacleEnv
 
 
 def mirrored(function: Any, obs: NDArray[Any]) -> NDArray[Any]:
-    return function(None, TensorDict({"policy": torch.tensor(obs)[None]}, [1]), None)[0]["policy"][1].numpy()
+    """Return the image of an observation, which follows the original."""
+    original, image = function(None, TensorDict({"policy": torch.tensor(obs)[None]}, [1]), None)[0]["policy"].numpy()
+    np.testing.assert_array_equal(original, obs)
+    return image
 
 
 def mirrored_action(function: Any, action: NDArray[Any]) -> NDArray[Any]:
-    return function(None, None, torch.tensor(action)[None])[1][1].numpy()
+    """Return the image of an action, which follows the original."""
+    original, image = function(None, None, torch.tensor(action)[None])[1].numpy()
+    np.testing.assert_array_equal(original, action)
+    return image
 
 
 @pytest.mark.parametrize("contact_forces", [True, False])
@@ -60,10 +66,12 @@ def test_a_mirrored_point_takes_mirrored_steps_for_the_same_reward() -> None:
 @pytest.mark.parametrize(
     ("function", "num_obs", "num_actions"), [(mirrors.ant, 105, 8), (mirrors.planar_obstacle, 2, 2)]
 )
-def test_mirrored_twice_is_the_identity(function: Any, num_obs: int, num_actions: int) -> None:
+def test_mirrored_twice_is_the_identity_and_once_is_not(function: Any, num_obs: int, num_actions: int) -> None:
     obs, action = np.arange(1.0, num_obs + 1.0), np.arange(1.0, num_actions + 1.0)
     np.testing.assert_array_equal(mirrored(function, mirrored(function, obs)), obs)
     np.testing.assert_array_equal(mirrored_action(function, mirrored_action(function, action)), action)
+    assert not np.array_equal(mirrored(function, obs), obs)
+    assert not np.array_equal(mirrored_action(function, action), action)
 
 
 @pytest.mark.parametrize(

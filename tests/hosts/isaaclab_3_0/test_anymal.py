@@ -20,7 +20,7 @@ from tests.hosts.isaaclab_3_0.commands import SMALL
 from tests.hosts.isaaclab_3_0.in_process import make
 from tests.hosts.shared import equal, learned
 from trudi_rsl.deploy import export_checkpoint
-from trudi_rsl.hosts.isaaclab.conversion import convert
+from trudi_rsl.hosts.isaaclab.registration import agent_key
 from trudi_rsl.runners import OnPolicyRunner
 
 pytestmark = pytest.mark.slow
@@ -36,9 +36,9 @@ def env() -> Iterator[Any]:
         yield env
 
 
-def configuration(key: str, **settings: Any) -> dict[str, Any]:
-    """Return the task's configuration of a key, for TruDi, with few steps and the smallest heads."""
-    cfg = to_dict(convert(TASK, load_cfg_from_registry(TASK, key), "trudi"))
+def configuration(variant: str, **settings: Any) -> dict[str, Any]:
+    """Return a variant of the task's configuration, for TruDi, with few steps and the smallest heads."""
+    cfg = to_dict(load_cfg_from_registry(TASK, agent_key("trudi", variant)))
     cfg["algorithm"] |= SMALL | {"compile": "off", "num_denoise_steps": 2, **settings}
     return cfg | {"num_steps_per_env": NUM_STEPS, "max_iterations": 2}
 
@@ -47,7 +47,7 @@ def test_actor_and_critic_learn_from_the_stock_functions_images_of_what_the_robo
     from isaaclab_tasks.core.velocity.mdp.symmetry import anymal  # pyright: ignore[reportMissingImports]
 
     # not normalised, so that the networks see observations as the function takes them
-    cfg = configuration("rsl_rl_with_symmetry_cfg_entry_point", obs_normalization=False)
+    cfg = configuration("with_symmetry", obs_normalization=False)
     runner = OnPolicyRunner(env, cfg, None, "cpu")
     algorithm: Any = runner.alg
     model, size = algorithm.actor_critic, NUM_ENVS * NUM_STEPS // SMALL["num_mini_batches"]
@@ -71,7 +71,7 @@ def test_actor_and_critic_learn_from_the_stock_functions_images_of_what_the_robo
 def test_a_training_with_memory_resumes_bitwise_in_a_simulator_that_starts_over_and_is_exported_with_its_state(
     env: Any, tmp_path: Path
 ) -> None:
-    cfg = configuration("rsl_rl_recurrent_cfg_entry_point")
+    cfg = configuration("recurrent")
     trained = OnPolicyRunner(env, copy.deepcopy(cfg), str(tmp_path), "cpu")
     trained.learn(2)
     before = learned(trained)

@@ -129,8 +129,12 @@ class TaskVector(SyncVectorEnv):
         except (Exception, SystemExit) as error:
             if (problem := _interface_problem(error, method)) is not None:
                 raise self._mistake(env, method, problem) from error
-            error.add_note(f"Raised by {method}() of task {self._task!r} in environment {env}, {self._time(env)}.")
+            self.note(method, env, error)
             raise
+
+    def note(self, method: str, env: int, error: Exception) -> None:
+        """Add to a task's own exception where it happened."""
+        error.add_note(f"Raised by {method}() of task {self._task!r} in environment {env}, {self._time(env)}.")
 
     def _row(self, env: int, method: str, obs: Any) -> np.ndarray:
         """Return an observation as float32 ``[O]``; larger numbers become infinite, and are then found as faults."""
