@@ -103,7 +103,7 @@ class TaskVector(SyncVectorEnv):
 
     def close_extras(self, **kwargs: Any) -> None:
         """Close the copies; one that fails is reported once and ends nothing."""
-        failures = []
+        failures: list[BaseException] = []
         for env in getattr(self, "envs", ()):
             try:
                 env.close(**kwargs)
@@ -132,7 +132,7 @@ class TaskVector(SyncVectorEnv):
             self.note(method, env, error)
             raise
 
-    def note(self, method: str, env: int, error: Exception) -> None:
+    def note(self, method: str, env: int, error: BaseException) -> None:
         """Add to a task's own exception where it happened."""
         error.add_note(f"Raised by {method}() of task {self._task!r} in environment {env}, {self._time(env)}.")
 
