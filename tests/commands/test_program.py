@@ -196,7 +196,8 @@ def test_a_problem_of_the_user_is_one_line_and_an_exit_code(
 def test_a_warning_of_a_command_is_one_line_without_a_source_line(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    monkeypatch.setattr(train, "main", lambda _argv: warnings.warn("a simulator says so", stacklevel=1))
+    said = "\x1b[33mWARN: a simulator says so\x1b[0m"
+    monkeypatch.setattr(train, "main", lambda _argv: warnings.warn(said, stacklevel=1))
     with warnings.catch_warnings():
         warnings.simplefilter("always")
         monkeypatch.setattr(warnings, "showwarning", lambda *args: print(warnings.formatwarning(*args), end=""))
