@@ -24,7 +24,8 @@ import numpy as np
 import torch
 
 from trudi_rsl.algorithms import TruDi
-from trudi_rsl.hosts.gymnasium.vector import Step, TaskVector
+from trudi_rsl.hosts.gymnasium.batched import BatchedVector
+from trudi_rsl.hosts.gymnasium.vector import Step
 
 LOG = Path(os.environ.get("SOAK_LOG", os.devnull))
 NAN_STEPS, NAN_UPDATES = 1 / 1500, 1 / 40
@@ -48,9 +49,9 @@ def log_event(event: str, **values: Any) -> None:
 
 def inject_nan_observations() -> None:
     """Make one environment of the vector return NaN at random steps."""
-    advance = TaskVector.advance
+    advance = BatchedVector.advance
 
-    def faulty(self: TaskVector, actions: np.ndarray) -> Step:
+    def faulty(self: BatchedVector, actions: np.ndarray) -> Step:
         step = advance(self, actions)
         # the copies that verify an exact resume are two
         if self.num_envs > 2 and faults.random() < NAN_STEPS:
@@ -58,7 +59,7 @@ def inject_nan_observations() -> None:
             log_event("nan observation")
         return step
 
-    TaskVector.advance = faulty
+    BatchedVector.advance = faulty
 
 
 def inject_nan_minibatches() -> None:

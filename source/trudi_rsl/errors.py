@@ -63,7 +63,11 @@ def as_checkpoint_error(name: str | Path = "The checkpoint") -> Iterator[None]:
 
 def one_line(text: object, longest: int = 300) -> str:
     """Return ``str(text)``, from a file or library, as one printable line of at most ``longest`` characters."""
-    line = "".join(letter if letter.isprintable() else "?" for letter in " ".join(str(text).split()))
+    try:
+        words = str(text).split()
+    except Exception:  # an exception of others may have no text
+        words = [type(text).__name__]
+    line = "".join(letter if letter.isprintable() else "?" for letter in " ".join(words))
     return line if len(line) <= longest else f"{line[: longest - 3]}..."
 
 

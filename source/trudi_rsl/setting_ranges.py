@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: BSD-3-Clause
-"""Allowed values of the integers, numbers and lists of widths among the settings of TruDi, REPPO and DIME."""
+"""Allowed values of settings: of TruDi, REPPO and DIME, and of PPO and its relatives."""
 
 from __future__ import annotations
 
@@ -47,6 +47,27 @@ ALLOWED: dict[str, Check] = {
     "state_encoder_dims": (_are_widths, "a list of positive widths, empty for none"),
 }
 """Field to whether a value is allowed, and which are."""
+
+PPO_ALLOWED: dict[str, Check] = {
+    **{
+        name: ALLOWED[name]
+        for name in ("num_learning_epochs", "num_mini_batches", "learning_rate", "max_grad_norm", "lam")
+    },
+    **dict.fromkeys(("clip_param", "desired_kl"), _ABOVE_0),
+    "gamma": (lambda value: 0 <= value <= 1, "in [0, 1]"),
+    "gamma_denoise": (lambda value: 0 < value <= 1, "in (0, 1]"),
+    "value_loss_coef": (lambda value: value >= 0, "at least 0"),
+    "schedule": (lambda value: value in ("adaptive", "fixed"), "adaptive or fixed"),
+    # RSL-RL replaces -1 by the size of the input
+    "hidden_dims": (
+        lambda value: (
+            _are_widths([abs(v) if v == -1 else v for v in value] if isinstance(value, list) else value)
+            and len(value) > 0
+        ),
+        "a non-empty list of positive integers, as [256,256]",
+    ),
+}
+"""The same of PPO, SPO, DPPO and FPO, of which RSL-RL checks none."""
 
 
 def sequence_length(length: int | None, num_mini_batches: int, num_steps: int, num_envs: int) -> int:

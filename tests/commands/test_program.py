@@ -33,7 +33,18 @@ WRONG: dict[str, list[list[str]]] = {
     "Name a checkpoint": [["export"], ["chains"], ["play"], ["chains", "env.num_envs=1"]],
     "takes one run, not 2": [[name, "x", "--checkpoint", "y"] for name in ("export", "chains", "play")],
     "'kl_bound'": [[*start, "agent.algorithm.kl_bond=1"] for start in (HOPPER, G1, ["sweep", "paper_small"])],
-    "above 0; got -1": [[*start, "agent.algorithm.kl_bound=-1"] for start in (HOPPER, G1, ["sweep", "paper_small"])],
+    "above 0; got -1": [
+        *([*start, "agent.algorithm.kl_bound=-1"] for start in (HOPPER, G1, ["sweep", "paper_small"])),
+        *([*HOPPER, "--algo", algo, "agent.algorithm.clip_param=-1"] for algo in ("ppo", "spo", "dppo", "fpo")),
+    ],
+    "in [0, 1]; got 2": [[*HOPPER, "--algo", "spo", "agent.algorithm.gamma=2"]],
+    "must be a number; got few": [[*HOPPER, "--algo", "ppo", "agent.algorithm.clip_param=few"]],
+    "'relu'": [[*HOPPER, "--algo", algo, "agent.critic.activation=relo"] for algo in ("ppo", "dppo")],
+    "Known: adam,": [[*HOPPER, "--algo", "ppo", "agent.algorithm.optimizer=x"]],
+    "positive integers": [[*HOPPER, "--algo", "ppo", f"agent.actor.hidden_dims={v}"] for v in ("[0]", "32", "[]")],
+    "There is no device 'gpu'": [
+        [*start, "--device", "gpu"] for start in (HOPPER, G1, ["play", "--task", "Hopper-v5"], ["evaluate", RUN])
+    ],
     "It is PPO's; use agent.algorithm.kl_bound.": [[*HOPPER, "agent.algorithm.clip_param=1"]],
     "'num_envs'": [
         [*start, "env.num_env=1"]
@@ -84,6 +95,8 @@ MISSING = {
     "'Hopper-v5'": [["train", "--task", "Hoper-v5"], ["sweep", "paper_small", "--tasks", "Hoper-v5"]],
     "exist. Did you mean 'Hopper-v5'? A task": [["train", "--task", "hopper-v5"]],
     "no module 'no_such_module'": [["train", "--task", "no_such_module:Hopper-v5"]],
+    "actions in Discrete(2)": [["train", "--task", "CartPole-v1"]],
+    "no option 'gravity'. Known: g": [["train", "--task", "Pendulum-v1", "env.env_kwargs.gravity=1"]],
 }
 """The same of runs and tasks that do not exist; a task is looked up in Gymnasium's registry."""
 
@@ -183,7 +196,8 @@ def test_a_problem_of_the_user_is_one_line_and_an_exit_code(
 def test_a_warning_of_a_command_is_one_line_without_a_source_line(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    monkeypatch.setattr(train, "main", lambda _argv: warnings.warn("a simulator says so", stacklevel=1))
+    said = "\x1b[33mWARN: a simulator says so\x1b[0m"
+    monkeypatch.setattr(train, "main", lambda _argv: warnings.warn(said, stacklevel=1))
     with warnings.catch_warnings():
         warnings.simplefilter("always")
         monkeypatch.setattr(warnings, "showwarning", lambda *args: print(warnings.formatwarning(*args), end=""))

@@ -11,7 +11,7 @@ import pytest
 from omegaconf import OmegaConf
 
 from trudi_rsl.config import compose
-from trudi_rsl.config.ppo_names import section_names
+from trudi_rsl.config.ppo_names import section_types
 from trudi_rsl.errors import ConfigError
 from trudi_rsl.rsl_rl_compat.version import PPO_MODELS
 
@@ -80,8 +80,8 @@ def test_a_setting_of_trudi_is_answered_with_the_algorithms_that_have_it() -> No
 @pytest.mark.parametrize("algo", ["ppo", "spo", "dppo", "fpo"])
 def test_every_setting_of_ppos_relatives_is_found_in_the_source_files(algo: str) -> None:
     agent = compose(TASK, algo).agent
-    for section, names in section_names(algo).items():
-        assert set(OmegaConf.select(agent, section.removeprefix("agent."))) <= names
+    for section, names in section_types(algo).items():
+        assert set(OmegaConf.select(agent, section.removeprefix("agent."))) <= names.keys()
         assert len(names) > 5
 
 

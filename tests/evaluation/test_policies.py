@@ -12,7 +12,7 @@ import torch
 from rsl_rl.env import VecEnv
 from tensordict import TensorDict
 
-from tests.evaluation.tiny_runs import TASK
+from tests.evaluation.tiny_runs import TASK, train_tiny
 from trudi_rsl.checkpoints.rebuild import load_actor_critic
 from trudi_rsl.config import load_params
 from trudi_rsl.errors import CheckpointError
@@ -48,6 +48,19 @@ def test_the_ode_from_zeros_is_deterministic_from_random_latents_is_not_and_obey
     scaled = [policy_of(trudi_checkpoint, "trudi", env, initial_latent="zeros", score_scale=c)(obs) for c in (1.0, 2.0)]
     assert torch.equal(scaled[0], zeros(obs))
     assert not torch.allclose(scaled[1], scaled[0])
+
+
+@pytest.mark.parametrize(("algorithm", "has_chain"), [("trudi", True), ("fpo", True), ("reppo", False)])
+@pytest.mark.parametrize("start", [None, "zeros", "random"])
+def test_what_play_prints_of_a_sampler_says_whether_its_start_is_drawn(
+    algorithm: Any, has_chain: bool, start: Any, env: VecEnv, obs: TensorDict, tmp_path: Path
+) -> None:
+    if start and not has_chain:
+        return
+    sampler = SamplerCfg(initial_latent=start)
+    policy = policy_of(train_tiny(algorithm, tmp_path / "run"), algorithm, env, initial_latent=start)
+    printed = {True: "ode from random starts", False: "ode from zeros" if has_chain else "ode"}
+    assert sampler.describe(algorithm) == printed[not torch.equal(policy(obs), policy(obs))]
 
 
 def test_more_candidates_give_actions_of_larger_q(trudi_checkpoint: Path, env: VecEnv, obs: TensorDict) -> None:

@@ -1,11 +1,13 @@
 # SPDX-License-Identifier: BSD-3-Clause
-"""Parts of the tests of several hosts: documented commands, and playing every checkpoint of a run."""
+"""Parts of several hosts' tests: documented commands, playing every checkpoint of a run, and what a runner learned."""
 
 from __future__ import annotations
 
+import copy
 import re
 import shlex
 from pathlib import Path
+from typing import Any
 
 import torch
 
@@ -41,3 +43,15 @@ def check_every_checkpoint(run: Path, output: str) -> None:
     best = max((first, other), key=lambda row: float(row[1]))
     assert best[-1] == "best"
     assert (run / "best.pt").readlink() == Path(f"model_{best[0]}.pt")
+
+
+def learned(runner: Any) -> dict[str, torch.Tensor]:
+    """Return copies of what a runner's algorithm has learned, and of its memory in each environment."""
+    memory = runner.alg.memory.states if runner.alg.memory else {}
+    states = {f"memory of the {name}": value for name, value in memory.items()}
+    return copy.deepcopy({**runner.alg.actor_critic.state_dict(), **states})
+
+
+def equal(first: dict[str, torch.Tensor], second: dict[str, torch.Tensor]) -> bool:
+    """Return whether all tensors are equal bit by bit."""
+    return first.keys() == second.keys() and all(torch.equal(value, second[name]) for name, value in first.items())

@@ -224,6 +224,16 @@ def test_an_image_that_is_not_finite_is_not_learned_from() -> None:
     assert not torch.equal(before["actor_obs.model.cnns.depth.0.weight"], after["actor_obs.model.cnns.depth.0.weight"])
 
 
+@pytest.mark.parametrize("load_cfg", [None, {"actor": True}])
+def test_images_of_another_type_are_refused_at_a_resume_as_they_are_when_played(load_cfg: Any) -> None:
+    trained, resumed = build(), build()
+    resumed.spec["images"]["camera"]["dtype"] = "float32"  # pyright: ignore[reportTypedDictNotRequiredAccess]
+    before = state(resumed)
+    with pytest.raises(CheckpointError, match=r"\[3, 8, 8\] uint8 .*'camera', the task has \[3, 8, 8\] float32"):
+        resumed.load(trained.save(), load_cfg, True)
+    assert all(torch.equal(value, before[name]) for name, value in state(resumed).items())
+
+
 def test_another_encoder_is_refused_at_a_resume() -> None:
     saved = build().save()
     other = ENCODER | {"cnn_cfg": CNN | {"activation": "relu"}}

@@ -14,10 +14,11 @@ from rsl_rl.algorithms import PPO
 from tests.rsl_rl.image_env import CNN
 from tests.rsl_rl.test_swap import mirror, point_mass, ppo_cfg
 from trudi_rsl.config.presets import task_preset
-from trudi_rsl.config.swap import trudi_cfg
+from trudi_rsl.config.swap import SMALLEST_BATCH, trudi_cfg
 from trudi_rsl.errors import ConfigError
 from trudi_rsl.ppo_fields import PPO_ONLY_FIELDS
 from trudi_rsl.rsl_rl_compat.version import POLICY_STYLE
+from trudi_rsl.settings import TruDiCfg
 
 pytestmark = pytest.mark.skipif(POLICY_STYLE, reason="RSL-RL 3 passes its policy section to the algorithm")
 
@@ -26,7 +27,11 @@ TABLE = re.search(r"\n\| setting of PPO .*?\n\n", PAGE.read_text(encoding="utf-8
 assert TABLE is not None
 ROWS = [[cell.strip() for cell in line.strip("|").split(" | ")] for line in TABLE[0].strip().splitlines()[2:]]
 IMAGES = {"class_name": "CNNModel", "cnn_cfg": CNN, "obs_normalization": True}
-MEMORY = {"class_name": "RNNModel", "rnn_type": "gru", "rnn_hidden_dim": 4, "rnn_num_layers": 1}
+MEMORY = {
+    **{"class_name": "RNNModel", "rnn_type": "gru", "rnn_hidden_dim": 4, "rnn_num_layers": 1},
+    "obs_normalization": False,
+}
+HIDDEN = {"actor": [7, 5], "critic": [6, 9, 5]}
 
 
 class OwnPPO(PPO):
@@ -65,23 +70,27 @@ def rollouts_grow() -> None:
 
 def of_the_preset() -> None:
     odd = {"num_learning_epochs": 17, "num_mini_batches": 19, "learning_rate": 0.123, "max_grad_norm": 7.0, "lam": 0.1}
-    section = swapped(**odd)["algorithm"]
-    assert all(section[name] != value for name, value in odd.items())
+    section, preset = swapped(**odd)["algorithm"], task_preset("", "gymnasium")["agent"]
+    # the smallest minibatch: the environment has only 4 copies
+    rows = 4 * preset["num_steps_per_env"]
+    expected = dict(preset["algorithm"]) | {"num_mini_batches": rows // SMALLEST_BATCH}
+    assert {name: section[name] for name in odd} == {
+        name: expected.get(name, TruDiCfg().to_dict()[name]) for name in odd
+    }
 
 
 def widths() -> None:
-    section = swapped({"actor": {"class_name": "MLPModel", "hidden_dims": [7, 5]}})["algorithm"]
-    assert section["actor_hidden_dims"] == [7, 5] and section["actor_encoder"] is None
+    networks = {name: {"class_name": "MLPModel", "hidden_dims": dims} for name, dims in HIDDEN.items()}
+    section = swapped(networks)["algorithm"]
+    # TruDi's critic has one width
+    assert (section["actor_hidden_dims"], section["critic_hidden_dim"]) == (HIDDEN["actor"], max(HIDDEN["critic"]))
+    assert section["actor_encoder"] is section["critic_encoder"] is None
 
 
-def remembers() -> None:
-    section = swapped({"actor": MEMORY | {"hidden_dims": [8]}})["algorithm"]
-    assert section["actor_encoder"] == MEMORY and section["critic_encoder"] is None
-
-
-def sees() -> None:
-    section = swapped({"actor": IMAGES | {"hidden_dims": [8]}})["algorithm"]
-    assert section["actor_encoder"] == IMAGES and section["critic_encoder"] is None
+def encodes(model: dict[str, Any]) -> None:
+    for name, other in (("actor", "critic"), ("critic", "actor")):
+        section = swapped({name: model | {"hidden_dims": [8]}})["algorithm"]
+        assert section[f"{name}_encoder"] == model and section[f"{other}_encoder"] is None
 
 
 def other_images() -> None:
@@ -95,9 +104,7 @@ def own_model() -> None:
 
 
 def own_encoder() -> None:
-    name = "tests.rsl_rl.test_own_encoders:Averaged"
-    section = swapped({"actor": IMAGES | {"class_name": name}})["algorithm"]
-    assert section["actor_encoder"] == IMAGES | {"class_name": name}
+    encodes(IMAGES | {"class_name": "tests.rsl_rl.test_own_encoders:Averaged"})
 
 
 def curious() -> None:
@@ -141,9 +148,9 @@ CHECKS: dict[str, Callable[..., None]] = {
     "`num_steps_per_env`": rollouts_grow,
     "`num_learning_epochs`": of_the_preset,
     "`MLPModel`": widths,
-    "`RNNModel`": remembers,
+    "`RNNModel`": lambda: encodes(MEMORY),
     "`ActorCriticRecurrent`": lambda: refused("recurrent", {"policy": {"class_name": "ActorCriticRecurrent"}}),
-    "`CNNModel`, images": sees,
+    "`CNNModel`, images": lambda: encodes(IMAGES),
     "`ActorCriticCNN`": other_images,
     "a subclass of `CNNModel`": own_encoder,
     "any other class": own_model,

@@ -20,11 +20,12 @@ class Raises(GymnasiumVecEnv):
 
     at = 0
     steps = 0
+    error: BaseException = KeyError("no such contact")
 
     def step(self, actions: torch.Tensor) -> Any:
         self.steps += 1
         if self.steps == self.at:
-            raise KeyError("no such contact")
+            raise self.error
         return super().step(actions)
 
 
@@ -55,3 +56,21 @@ def test_the_iterations_before_the_error_are_kept_and_resume(
 def test_nothing_is_kept_of_a_training_that_has_not_finished_an_iteration(tmp_path: Path) -> None:
     run(tmp_path, 1)
     assert not list(tmp_path.glob("*.pt"))
+
+
+class WithoutTextError(Exception):
+    def __str__(self) -> str:
+        raise RuntimeError("no text")
+
+
+@pytest.mark.parametrize("error", [SystemExit("the simulator is shut down"), WithoutTextError()])
+def test_a_simulator_that_leaves_or_raises_without_a_text_costs_no_iteration(
+    error: BaseException, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    env = Raises("InvertedPendulum-v5", 2)
+    env.at, env.error = runner_cfg()["num_steps_per_env"] + 1, error
+    runner = OnPolicyRunner(env, runner_cfg() | {"save_interval": 100}, str(tmp_path), "cpu")
+    with pytest.raises(type(error)):
+        runner.learn(5)
+    assert (tmp_path / "model_0_rescued.pt").exists()
+    assert f"{type(error).__name__} (" in capsys.readouterr().out

@@ -12,16 +12,23 @@ import torch
 from numpy.typing import NDArray
 from tensordict import TensorDict
 
+from trudi_rsl.errors import ConfigError
 from trudi_rsl.tasks import mirrors
 from trudi_rsl.tasks.planar_obstacle import PlanarObstacleEnv
 
 
 def mirrored(function: Any, obs: NDArray[Any]) -> NDArray[Any]:
-    return function(None, TensorDict({"policy": torch.tensor(obs)[None]}, [1]), None)[0]["policy"][1].numpy()
+    """Return the image of an observation, which follows the original."""
+    original, image = function(None, TensorDict({"policy": torch.tensor(obs)[None]}, [1]), None)[0]["policy"].numpy()
+    np.testing.assert_array_equal(original, obs)
+    return image
 
 
 def mirrored_action(function: Any, action: NDArray[Any]) -> NDArray[Any]:
-    return function(None, None, torch.tensor(action)[None])[1][1].numpy()
+    """Return the image of an action, which follows the original."""
+    original, image = function(None, None, torch.tensor(action)[None])[1].numpy()
+    np.testing.assert_array_equal(original, action)
+    return image
 
 
 @pytest.mark.parametrize("contact_forces", [True, False])
@@ -59,7 +66,19 @@ def test_a_mirrored_point_takes_mirrored_steps_for_the_same_reward() -> None:
 @pytest.mark.parametrize(
     ("function", "num_obs", "num_actions"), [(mirrors.ant, 105, 8), (mirrors.planar_obstacle, 2, 2)]
 )
-def test_mirrored_twice_is_the_identity(function: Any, num_obs: int, num_actions: int) -> None:
+def test_mirrored_twice_is_the_identity_and_once_is_not(function: Any, num_obs: int, num_actions: int) -> None:
     obs, action = np.arange(1.0, num_obs + 1.0), np.arange(1.0, num_actions + 1.0)
     np.testing.assert_array_equal(mirrored(function, mirrored(function, obs)), obs)
     np.testing.assert_array_equal(mirrored_action(function, mirrored_action(function, action)), action)
+    assert not np.array_equal(mirrored(function, obs), obs)
+    assert not np.array_equal(mirrored_action(function, action), action)
+
+
+@pytest.mark.parametrize(
+    ("function", "task"), [(mirrors.ant, "Ant-v5"), (mirrors.planar_obstacle, "PlanarObstacle-v0")]
+)
+def test_a_function_of_another_task_names_its_own_and_both_sizes(function: Any, task: str) -> None:
+    with pytest.raises(ConfigError, match=rf"{task}, whose observations have .* here they have the shape \[11\]"):
+        mirrored(function, np.zeros(11))
+    with pytest.raises(ConfigError, match=rf"{task}, whose actions have . entries; here they have the shape \[3\]"):
+        mirrored_action(function, np.zeros(3))

@@ -28,6 +28,7 @@ from trudi_rsl.checkpoints.format import (
     SECTION,
     PolicySpec,
     check_algorithm,
+    check_images,
     check_task,
     present_format,
 )
@@ -267,6 +268,7 @@ class PolicyGradient(PPO):
         check_algorithm(loaded_dict, self.algo)
         if self.spec is not None:
             check_task(loaded_dict[SECTION]["task"], self.spec["task"])
+            check_images(loaded_dict[SECTION], self.spec.get("images") or {})
         loaded_dict = self._steps.with_options(loaded_dict)
         takes_iteration = super().load(loaded_dict, load_cfg, strict)
         if load_cfg is None or load_cfg.get("optimizer"):

@@ -33,6 +33,7 @@ from trudi_rsl.checkpoints.format import (
     CRITIC_PARTS,
     SECTION,
     PolicySpec,
+    check_images,
     check_settings,
     learner_spec,
     present_format,
@@ -348,6 +349,7 @@ class TruDi:
         # an actor alone may start another task
         spec = learner_spec(loaded_dict, self.spec["task"] if wanted.get("critic") or wanted.get("optimizer") else None)
         check_settings(spec, self.spec)
+        check_images(spec, self.spec.get("images") or {})
         weights, prefixes = {}, ()
         for key, part in (("actor", ACTOR_PARTS), ("critic", CRITIC_PARTS)):
             if wanted.get(key):

@@ -18,7 +18,7 @@ from __future__ import annotations
 
 import re
 import warnings
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from typing import TYPE_CHECKING, Any, Literal, NotRequired, TypedDict, cast
 
 from tensordict import TensorDict
@@ -136,11 +136,7 @@ def policy_spec(
     """Return the section of a checkpoint; ``obs`` sizes the groups, :class:`PolicySpec` documents the rest."""
     names = dict.fromkeys(group for groups in obs_groups.values() for group in groups)
     vectors = [group for group in names if obs[group].ndim == 2]
-    images: dict[str, ImageSpec] = {
-        group: {"shape": list(obs[group].shape[1:]), "dtype": str(obs[group].dtype).removeprefix("torch.")}
-        for group in names
-        if group not in vectors
-    }
+    images = image_specs(obs, [group for group in names if group not in vectors])
     spec: PolicySpec = {
         "format": FORMAT,
         "algorithm": algorithm,
@@ -154,6 +150,15 @@ def policy_spec(
         "action_bounds": None if action_bounds is None else (action_bounds[0].cpu(), action_bounds[1].cpu()),
     }
     return {**spec, "images": images} if images else spec
+
+
+def image_specs(obs: TensorDict, groups: Iterable[str]) -> dict[str, ImageSpec]:
+    """Return the entry ``images`` of a section for observation groups ``[B, C, H, W]``; those that are missing not."""
+    return {
+        group: {"shape": list(obs[group].shape[1:]), "dtype": str(obs[group].dtype).removeprefix("torch.")}
+        for group in groups
+        if group in obs
+    }
 
 
 @as_checkpoint_error()
@@ -232,6 +237,22 @@ def check_task(saved: str | None, task: str | None) -> None:
             f"The checkpoint was trained on task {saved!r}, not on {task!r}. If the task was called that before it "
             f"moved, add --task_was {saved}."
         )
+
+
+def check_images(saved: PolicySpec, here: Mapping[str, ImageSpec]) -> None:
+    """Raise a CheckpointError if a policy has seen other images than there are; of another type they are other numbers.
+
+    Args:
+        saved: Section of the checkpoint.
+        here: Images by observation group, :func:`image_specs`.
+    """
+    for group, image in (saved.get("images") or {}).items():
+        trained, found = ("{shape} {dtype}".format(**spec) if spec else "none" for spec in (image, here.get(group)))
+        if trained != found:
+            raise CheckpointError(
+                f"The policy sees images {trained} of observation group {group!r}, the task has {found}. Use the env "
+                "settings it was trained with."
+            )
 
 
 @as_checkpoint_error()

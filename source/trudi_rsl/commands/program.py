@@ -7,10 +7,12 @@ import contextlib
 import importlib
 import io
 import os
+import re
 import sys
 import warnings
 from collections.abc import Iterator, Sequence
 from pathlib import Path
+from typing import Any
 
 from trudi_rsl import __version__
 from trudi_rsl.errors import UserError, nearest, settings_as_overrides
@@ -70,11 +72,18 @@ def usage() -> str:
     )
 
 
+_COLORS = re.compile(r"\x1b\[[0-9;]*m")
+
+
 @contextlib.contextmanager
 def warnings_in_one_line() -> Iterator[None]:
-    """Print Python's warnings in the block without the place and the source line that raised them."""
+    """Print warnings in the block without place and source line that raised them, and without Gymnasium's colors."""
     before = warnings.formatwarning
-    warnings.formatwarning = lambda message, *_args, **_kwargs: f"Warning: {message}\n"
+
+    def in_one_line(message: Warning | str, *_args: Any, **_kwargs: Any) -> str:
+        return f"Warning: {re.sub(_COLORS, '', str(message)).removeprefix('WARN: ')}\n"
+
+    warnings.formatwarning = in_one_line
     try:
         yield
     finally:

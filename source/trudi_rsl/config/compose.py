@@ -35,12 +35,12 @@ from trudi_rsl.config.overrides import (
     OPEN_SECTIONS,
     allow_new_keys,
     check_names,
-    check_section_names,
+    check_sections,
     parse_overrides,
     quoted,
     wrong_value,
 )
-from trudi_rsl.config.ppo_names import section_names
+from trudi_rsl.config.ppo_names import choices, section_types
 from trudi_rsl.config.presets import CONFIG_DIR, available, preset_of
 from trudi_rsl.config.run_folder import LOG_ROOT, resume_path
 from trudi_rsl.config.schema import GYMNASIUM, HostSettings, RunnerCfg, TrainCfg
@@ -103,7 +103,7 @@ def compose(
         if not PPO_MODELS:
             here = f"written for rsl-rl-lib 5; installed is {INSTALLED}, where only TruDi, REPPO and DIME train"
             raise ConfigError(f"The settings of {algo.upper()} here are {here}.")
-        check_section_names(parsed, section_names(algo))
+        check_sections(parsed, section_types(algo), choices())
         _register_ppo_schemas()
     agent = "trudi" if algo in SETTINGS else algo
     preset_dir = config_dir if host.config_dir == CONFIG_DIR else host.config_dir
@@ -175,7 +175,7 @@ def setting_paths(algo: str) -> list[str]:
     if algo in SETTINGS:
         sections = {"agent.algorithm": [name for name, *_ in schema_fields(SETTINGS[algo])]}
     else:
-        sections = section_names(algo) if algo in NAMES else {}
+        sections = section_types(algo) if algo in NAMES else {}
     paths = [f"{section}.{name}" for section, names in sections.items() for name in sorted(names)]
     return [*paths, *(f"agent.{field.name}" for field in dataclasses.fields(RunnerCfg) if paths)]
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
+from dataclasses import make_dataclass
 from typing import Any
 
 from hydra.core.override_parser.overrides_parser import OverridesParser
@@ -15,6 +16,7 @@ from omegaconf.errors import OmegaConfBaseException
 
 from trudi_rsl.errors import ConfigError, nearest
 from trudi_rsl.ppo_fields import PPO_ONLY_FIELDS
+from trudi_rsl.setting_ranges import PPO_ALLOWED
 from trudi_rsl.settings import TruDiCfg, schema_fields
 
 OPEN_SECTIONS = (
@@ -138,6 +140,40 @@ def check_section_names(overrides: Iterable[Override], known: Mapping[str, Colle
             paths = [f"{other}.{name}" for other, names in known.items() for name in names]
             hint = _in_another_section(part, paths) or _hint(override.key_or_group, part, sorted(known[section]))
             raise ConfigError(f"{reason} {hint}")
+
+
+def check_sections(
+    overrides: Sequence[Override], known: Mapping[str, Mapping[str, str]], choices: Mapping[str, Collection[str]]
+) -> None:
+    """Raise a ConfigError as :func:`check_section_names`, or for a value of the wrong type or outside of its range.
+
+    Args:
+        overrides: What the user wrote.
+        known: Settings of PPO or a relative and their types by section, as
+            :func:`~trudi_rsl.config.ppo_names.section_types` returns them. Types other than numbers, text and flags
+            are not checked.
+        choices: The values of settings that have a few, in lower case.
+    """
+    check_section_names(overrides, known)
+    scalars = {kind.__name__: kind for kind in NODES}
+    for override in overrides:
+        name, (section, _, part) = override.key_or_group, override.key_or_group.rpartition(".")
+        if part not in known.get(section, {}) or "${" in (override.input_line or ""):
+            continue
+        value = override.value()
+        if (kind := scalars.get(known[section][part])) is not None:
+            schema = make_dataclass("Section", [(part, kind, kind())])
+            cfg = OmegaConf.create()
+            OmegaConf.update(cfg, section, OmegaConf.structured(schema), force_add=True)
+            try:
+                OmegaConf.update(cfg, name, value)
+            except OmegaConfBaseException as error:
+                raise ConfigError(wrong_value(error, cfg, [override])) from error
+            value = OmegaConf.select(cfg, name)
+        if part in PPO_ALLOWED and not PPO_ALLOWED[part][0](value):
+            raise ConfigError(f"{name} must be {PPO_ALLOWED[part][1]}; got {value}.")
+        if part in choices and str(value).lower() not in choices[part]:
+            raise ConfigError(f"Unknown {part} {str(value)!r} of {section}. {nearest(str(value), choices[part])}")
 
 
 def quoted(value: Any) -> str:

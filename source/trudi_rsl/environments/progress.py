@@ -115,7 +115,7 @@ def close_envs(env: VecEnv) -> None:
     if callable(close := getattr(env, "close", None)):
         try:
             close()
-        except Exception as error:  # a project's own code
+        except (Exception, SystemExit) as error:  # a project's own code
             logger.warning("Closing the environments failed: %s: %s", type(error).__name__, one_line(error))
 
 

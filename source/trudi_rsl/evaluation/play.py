@@ -99,7 +99,7 @@ class Playback:
             video: A file that must not exist.
             max_video_steps: None takes :data:`~trudi_rsl.evaluation.video.MAX_STEPS`.
         """
-        title = f"{self.task}, {self.algorithm}, sampler {self.sampler.sampler}, seed {seed}"
+        title = f"{self.task}, {self.algorithm}, sampler {self.sampler.describe(self.algorithm)}, seed {seed}"
         if self.checkpoints:
             select_best(env, self.checkpoints, load, self.episodes, seed, title)
             return

@@ -19,7 +19,7 @@ from tensordict import TensorDict
 from torch import Tensor
 
 from trudi_rsl.algorithms import TruDi
-from trudi_rsl.checkpoints.format import Algorithm, PolicySpec
+from trudi_rsl.checkpoints.format import Algorithm, PolicySpec, check_images, image_specs
 from trudi_rsl.checkpoints.rebuild import load_actor_critic, with_known_classes
 from trudi_rsl.config.schema import HostSettings
 from trudi_rsl.environments.progress import close_envs
@@ -137,13 +137,7 @@ def require_fit(spec: PolicySpec, env: VecEnv) -> None:
                 f"The policy reads {size} numbers of observation group {group!r}, the task has "
                 f"{available}. Use the env settings it was trained with."
             )
-    for group, image in (spec.get("images") or {}).items():
-        found = f"{list(obs[group].shape[1:])} {obs[group].dtype}" if group in obs else "none"
-        if found != (trained := f"{image['shape']} torch.{image['dtype']}"):
-            raise CheckpointError(
-                f"The policy sees images {trained} of observation group {group!r}, the task has {found}. Use the env "
-                "settings it was trained with."
-            )
+    check_images(spec, image_specs(obs, spec.get("images") or {}))
     if num_actions != env.num_actions:
         raise CheckpointError(f"The policy has {num_actions} actions, the task {env.num_actions}.")
 

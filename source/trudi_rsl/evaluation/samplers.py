@@ -71,6 +71,13 @@ class SamplerCfg:
         if algorithm in ("dppo", "fpo") and self.score_scale is not None:
             raise ConfigError(f"score_scale: a {name} policy's network is not trained as a score.")
 
+    def describe(self, algorithm: Algorithm) -> str:
+        """Return the sampler, for the ODE with the start that an algorithm's policy takes, as ``ode from zeros``."""
+        if self.sampler != "ode" or algorithm in GAUSSIAN_POLICIES:
+            return self.sampler
+        starts_at_zeros = self.initial_latent == "zeros" or (self.initial_latent is None and algorithm not in SETTINGS)
+        return f"ode from {'zeros' if starts_at_zeros else 'random starts'}"
+
     def __str__(self) -> str:
         """Return the name in tables, such as ``ODE c=0.5``."""
         if self.sampler == "best_of_k":

@@ -10,11 +10,12 @@ from __future__ import annotations
 
 import argparse
 import importlib.util
+import re
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from fnmatch import fnmatchcase
-from importlib.metadata import PackageNotFoundError, version
+from importlib.metadata import PackageNotFoundError, entry_points, version
 from typing import TYPE_CHECKING, Any, Protocol
 
 from omegaconf import OmegaConf
@@ -37,6 +38,9 @@ if TYPE_CHECKING:
     from rsl_rl.env import VecEnv
 
     from trudi_rsl.evaluation.policies import Simulation
+
+DEVICES = ("cpu", "cuda", "hpu", "ipu", "maia", "mps", "mtia", "xla", "xpu")
+"""Kinds of devices of torch that can compute; packages of the entry-point group ``torch.backends`` add others."""
 
 
 class MakeEnv(Protocol):
@@ -133,8 +137,11 @@ class Host(HostSettings, ABC):
         The task itself is not looked up.
         """
 
-    def look_up(self, task: str) -> None:
-        """Raise a ConfigError or ImportError if a task is known not to exist, as far as that takes no simulator."""
+    def look_up(self, task: str, env_cfg: Mapping[str, Any] | None = None) -> None:
+        """Raise a ConfigError or ImportError if a task is known not to exist, as far as that takes less than a second.
+
+        With an ``env`` section also if it cannot be made or trained with that.
+        """
 
     @abstractmethod
     def run_settings(self, task: str, algo: str, overrides: Sequence[str]) -> dict[str, Any]:
@@ -160,8 +167,9 @@ class EnvironmentHost(Host):
 
     make_env: MakeEnv
     """Makes the environments."""
-    find_task: Callable[[str], None] | None = None
-    """Raises a ConfigError, or an ImportError for its module, if there is no task of a name; imports no torch."""
+    find_task: Callable[[str, Any], None] | None = None
+    """Raises a ConfigError, or an ImportError for its module, if there is no task of a name, or if it cannot be trained
+    with an instance of :attr:`env_cfg`, unless that is None; imports no torch."""
     starts_in_seconds: bool = True
     """Whether one environment is made within seconds, so that a sweep tries each of its tasks before it starts; else
     it looks them up in :attr:`tasks`."""
@@ -189,9 +197,12 @@ class EnvironmentHost(Host):
             cfg = compose(args.task, args.algo, rest, settings=flags, host=self)
             check_sequences(cfg)
             preset = preset_name(args.task, args.algo, rest, self)
-            self.look_up(args.task)
-            checkpoint, named = resume_path(cfg), names_of(flags, rest)
-            if checkpoint is None or "agent.device" in named:  # else it is that of the run
+            named = names_of(flags, rest)
+            if "agent.device" in named:
+                check_build(cfg.agent.device)
+            self.look_up(args.task, None if cfg.agent.resume else cfg.env)
+            checkpoint = resume_path(cfg)
+            if checkpoint is None:  # else the device is that of the run
                 check_build(cfg.agent.device)
             if checkpoint is None and args.more_iterations is not None:
                 raise ConfigError(
@@ -234,10 +245,10 @@ class EnvironmentHost(Host):
         self.require_installed(task)
         check_device(device)
 
-    def look_up(self, task: str) -> None:
+    def look_up(self, task: str, env_cfg: Mapping[str, Any] | None = None) -> None:
         """See :meth:`Host.look_up`."""
         if self.find_task is not None and self.is_installed():
-            self.find_task(self.local_name(task))
+            self.find_task(self.local_name(task), None if env_cfg is None else read_env(self.env_cfg, env_cfg))
 
     def run_settings(self, task: str, algo: str, overrides: Sequence[str]) -> dict[str, Any]:
         """See :meth:`Host.run_settings`."""
@@ -268,7 +279,10 @@ def flag_settings(args: argparse.Namespace) -> dict[str, Any]:
 
 
 def check_build(device: str) -> None:
-    """Raise a ConfigError if ``device`` is a GPU of CUDA and torch is a build without it, by its version alone."""
+    """Raise a ConfigError if torch has no device of this kind, by its text and by torch's version alone."""
+    if not entry_points(group="torch.backends") and not re.fullmatch(rf"({'|'.join(DEVICES)})(:\d+)?", device):
+        near = nearest(device.partition(":")[0], DEVICES)
+        raise ConfigError(f"There is no device {device!r}. {near} A number may follow, as in cuda:0.")
     try:
         installed = version("torch")
     except PackageNotFoundError:

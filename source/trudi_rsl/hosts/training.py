@@ -20,7 +20,7 @@ from trudi_rsl.config import create_run_folder, experiment_folder, save_params
 from trudi_rsl.config.adoption import continue_run
 from trudi_rsl.config.schema import RunnerCfg
 from trudi_rsl.distributed import broadcast_from_rank0, current_ranks
-from trudi_rsl.errors import ConfigError
+from trudi_rsl.errors import ConfigError, one_line
 from trudi_rsl.model_sections import model_for_images
 from trudi_rsl.rsl_rl_compat.contract import check_groups
 from trudi_rsl.runners import OnPolicyRunner
@@ -79,7 +79,12 @@ def train(
     with new_folder if ranks.is_main else contextlib.nullcontext() as run_dir:
         log_dir = None if run_dir is None else str(run_dir)
         train_cfg: Any = OmegaConf.to_container(agent)
-        runner = OnPolicyRunner(env, train_cfg, log_dir, agent.device)
+        try:
+            runner = OnPolicyRunner(env, train_cfg, log_dir, agent.device)
+        except ConfigError:
+            raise
+        except ValueError as error:  # RSL-RL's, of a setting whose values only it knows
+            raise ConfigError(f"RSL-RL cannot use these settings of agent: {one_line(error)}") from error
         env_settings: Any = OmegaConf.to_container(cfg.env)
         runner.record.update({"task": cfg.task, "env": env_settings, "preset": preset})
         if (resumed := broadcast_from_rank0(checkpoint and str(checkpoint))) is not None:

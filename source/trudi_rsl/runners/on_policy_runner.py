@@ -167,7 +167,7 @@ class OnPolicyRunner(RslRlOnPolicyRunner):
                 self._report.end(self)
         except NonFiniteError as error:
             raise NonFiniteError(f"{error} {self._rescue()}") from error
-        except Exception as error:
+        except (Exception, SystemExit) as error:  # simulators also call sys.exit
             if self.next_iteration > first and not isinstance(error, ProcessLostError):
                 name = f"{type(error).__name__} ({one_line(error, 120)})"
                 logger.error("%s ends training after iteration %d. %s", name, self.next_iteration - 1, self._rescue())

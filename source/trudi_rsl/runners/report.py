@@ -219,7 +219,7 @@ def _returns(runner: Any) -> list[str]:
         rows.append(("training", statistics.fmean(log.rewbuffer), meaning))
     if rating.last is not None:
         path, mean_return = rating.last
-        meaning = f"{runner.cfg['evaluation_episodes']} episodes of {path.name} without noise, as played and exported"
+        meaning = f"{runner.cfg['evaluation_episodes']} episodes of {path.name}, acting as its export, without noise"
         rows.append(("evaluation", mean_return, meaning))
     if (best := rating.best) is not None:
         path, mean_return = best

@@ -8,11 +8,14 @@ Each function returns the original and its one mirror image.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 import torch
 from tensordict import TensorDict
 from torch import Tensor
+
+from trudi_rsl.errors import ConfigError
 
 ANT_LEGS = (3, 2, 1, 0)
 """The leg opposite to each leg of Gymnasium's Ant: front left, back left, back right, front right (``ant.xml``)."""
@@ -24,6 +27,7 @@ POLAR, AXIAL = (1.0, -1.0, 1.0), (-1.0, 1.0, -1.0)
 
 def planar_obstacle(env: Any, obs: TensorDict | None, actions: Tensor | None) -> tuple[Any, Any]:
     """Return observations and actions ``[B, 2]`` of ``PlanarObstacle-v0`` with their images, ``[2 B, 2]``."""
+    _require("planar_obstacle", "PlanarObstacle-v0", obs, (2,), actions, 2)
     places, signs = [0, 1], [1.0, -1.0]
     return _with_image(obs, places, signs), _with_image(actions, places, signs)
 
@@ -33,6 +37,7 @@ def ant(env: Any, obs: TensorDict | None, actions: Tensor | None) -> tuple[Any, 
 
     The reward, running along x, is the same in the image. Without contact forces observations are ``[B, 27]``.
     """
+    _require("ant", "Ant-v5", obs, (105, 27), actions, 8)
     joints = [2 * leg + joint for leg in ANT_LEGS for joint in range(2)]
     # the axes of the hips are vertical, and those of the ankles mirror images of each other
     joint_signs = [-1.0, 1.0] * 4
@@ -45,6 +50,23 @@ def ant(env: Any, obs: TensorDict | None, actions: Tensor | None) -> tuple[Any, 
     actuators = [2 * ANT_ACTUATORS.index(ANT_LEGS[leg]) + joint for leg in ANT_ACTUATORS for joint in range(2)]
     size = 0 if obs is None else obs["policy"].shape[-1]
     return _with_image(obs, places[:size], signs[:size]), _with_image(actions, actuators, joint_signs)
+
+
+def _require(
+    function: str, task: str, obs: TensorDict | None, obs_sizes: Sequence[int], actions: Tensor | None, size: int
+) -> None:
+    """Raise a ConfigError if observations or actions, unless they are None, do not have the sizes of the task's."""
+    shape = None if obs is None else tuple(obs["policy"].shape[1:]) if "policy" in obs else ()
+    for what, sizes, found in (
+        ("observations", obs_sizes, shape),
+        ("actions", [size], None if actions is None else tuple(actions.shape[1:])),
+    ):
+        if found is not None and found not in [(n,) for n in sizes]:
+            expected = " or ".join(map(str, sizes))
+            raise ConfigError(
+                f"{__name__}:{function} mirrors {task}, whose {what} have {expected} entries; here they have the shape "
+                f"{list(found)}. Write a function for this task, or train without symmetry_cfg."
+            )
 
 
 def _with_image(values: Any, places: list[int], signs: list[float]) -> Any:

@@ -8,7 +8,8 @@ nothing. The start is so close to the disc that the first step decides: going st
 
 from __future__ import annotations
 
-from typing import Any
+from collections.abc import Sequence
+from typing import Any, ClassVar
 
 import gymnasium as gym
 import numpy as np
@@ -120,6 +121,43 @@ class PlanarObstacleEnv(gym.Env[NDArray[Any], NDArray[np.float32]]):
         picture[goal_distance(pixels) < GOAL_RADIUS] = (150, 200, 150)
         picture[np.linalg.norm(pixels - self._position, axis=-1) < 0.04] = (30, 30, 30)
         return picture
+
+
+class BatchedPlanarObstacle:
+    """E environments that observe positions, stepped together; bitwise the same as stepping each.
+
+    Args:
+        envs: The environments, which keep their positions.
+    """
+
+    settings: ClassVar[tuple[str, ...]] = ()
+
+    def __init__(self, envs: Sequence[PlanarObstacleEnv]) -> None:
+        self._envs = envs
+
+    def before(self) -> Array:
+        """Return the positions ``[E, 2]``."""
+        return np.array([env._position for env in self._envs])
+
+    observations = before
+
+    def simulate(self, actions: NDArray[np.floating], note: object) -> None:
+        """Move all points with actions ``[E, 2]``; nothing can fail that ``note`` would be called for."""
+        for env, reached in zip(self._envs, advance(self.before(), actions), strict=True):
+            env._position = reached
+
+    def rewards(self, before: Array, actions: NDArray[np.floating]) -> Array:
+        """Return the rewards ``[E]`` of a step from positions ``before`` that was simulated."""
+        return reward(before, self.before())
+
+    def terminated(self) -> NDArray[np.bool_]:
+        """Return which points are at the goal or in the disc, ``[E]``."""
+        reached = self.before()
+        return (goal_distance(reached) < GOAL_RADIUS) | in_obstacle(reached)
+
+    def infos(self) -> list[dict[str, Any]]:
+        """Return which points are at the goal."""
+        return [{"is_success": reached} for reached in (goal_distance(self.before()) < GOAL_RADIUS).tolist()]
 
 
 def _pixel_centres(size: int) -> Array:

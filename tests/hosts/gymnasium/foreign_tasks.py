@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import enum
 import random
+import weakref
 from collections import deque
 from types import SimpleNamespace
 from typing import Any
@@ -195,6 +196,20 @@ class FailingClose(Point):
         raise RuntimeError("already closed")
 
 
+class LeavingClose(Point):
+    def close(self) -> None:
+        raise SystemExit("the simulator is shut down")
+
+
+class HugeReward(Point):
+    def step(self, action: np.ndarray) -> Any:
+        return super().step(action)[0], 10**400, False, False, {}
+
+
+class NoSpace(Point):
+    observation_space: Any = None
+
+
 class FailingStep(Point):
     def step(self, action: np.ndarray) -> Any:
         raise ZeroDivisionError("own bug")
@@ -223,6 +238,19 @@ class Goal:
 
     def __init__(self, owner: Any) -> None:
         self.owner, self.position, self.stage = owner, np.zeros(1), Stage.APPROACH
+
+
+class Raising:
+    """An object with attributes that raise when they are read, as proxies of libraries do."""
+
+    __slots__ = ("__weakref__",)
+
+    def __getattr__(self, name: str) -> Any:
+        raise RuntimeError(f"the connection is closed: {name}")
+
+
+_ALIVE: list[Raising] = []
+"""Keeps objects apart from later ones, which could have the same place in memory."""
 
 
 class Foreign(InvertedPendulumEnv):
@@ -294,6 +322,11 @@ class Foreign(InvertedPendulumEnv):
             reward += next(self.odd)
         elif self.kind == "object":
             self.odd = np.array([object()])
+        elif self.kind == "raising":
+            _ALIVE.append(Raising())
+            self.odd = _ALIVE[-1]
+        elif self.kind == "gone":
+            self.odd = weakref.proxy(Raising())
         return obs, reward, False, False, info
 
 
@@ -303,7 +336,7 @@ class Keep(gym.Wrapper):
 
 POINTS = (OwnGenerator, Reporting, SuccessAtStep, SharedBuffer)
 MISTAKES = (RewardOfOne, RewardVector, IntegerSpace, Row, Longer, Text, NoOptions, OldReset, OldStep, NoFlag)
-for _task in (Point, *POINTS, *MISTAKES, FailingClose, FailingStep):
+for _task in (Point, *POINTS, *MISTAKES, HugeReward, NoSpace, FailingClose, FailingStep, LeavingClose):
     gym.register(f"foreign/{_task.__name__}-v0", f"{__name__}:{_task.__name__}", max_episode_steps=5)
 gym.register("foreign/Foreign-v0", f"{__name__}:Foreign", max_episode_steps=20)
 gym.register("foreign/InnerMake-v0", lambda **k: Keep(gym.make("Pendulum-v1", **k)), max_episode_steps=100)

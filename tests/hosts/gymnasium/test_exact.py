@@ -17,7 +17,7 @@ from trudi_rsl.hosts.gymnasium.env import GymnasiumVecEnv
 from trudi_rsl.hosts.gymnasium.plain import NotPlainError, encode, generator_state, set_generator
 
 STORED = ("nothing", "model", "nested", "lazy", "constructor", "containers", "enum", "generators")
-NOT_STORED = {"iterator": "odd", "object": "odd"}
+NOT_STORED = {"iterator": "odd", "object": "odd", "raising": "odd", "gone": "odd"}
 
 
 def make(kind: str, seed: int, task: str = "Foreign") -> GymnasiumVecEnv:

@@ -106,6 +106,7 @@ def test_a_reward_in_an_array_of_one_and_another_dtype_than_the_spaces_are_no_ob
         ("OldReset", "reset", r"instead of \(observation, info\)"),
         ("OldStep", "step", "terminated and truncated apart"),
         ("NoFlag", "step", r"terminated.*bool\(terminated\)"),
+        ("HugeReward", "step", "breaks Gymnasium's interface"),
     ],
 )
 @pytest.mark.filterwarnings("ignore")
@@ -122,11 +123,23 @@ def test_an_error_of_a_tasks_own_keeps_its_type_and_says_where() -> None:
     assert "FailingStep-v0' in environment 0, 0 steps into its episode" in raised.value.__notes__[0]
 
 
-def test_a_task_that_cannot_be_closed_costs_one_line(capsys: pytest.CaptureFixture[str]) -> None:
-    env = make("FailingClose", 3)
+@pytest.mark.parametrize(
+    ("task", "reason"),
+    [("FailingClose", "RuntimeError: already closed"), ("LeavingClose", "SystemExit: the simulator is shut down")],
+)
+def test_a_task_that_cannot_be_closed_costs_one_line(
+    task: str, reason: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    env = make(task, 3)
     for _ in range(2):
         env.close()
-    assert capsys.readouterr().out.count("RuntimeError: already closed") == 1
+    assert capsys.readouterr().out.count(reason) == 1
+
+
+def test_a_task_without_a_space_is_refused_in_one_line() -> None:
+    with pytest.raises(ConfigError, match="NoSpace-v0' breaks Gymnasium's interface: observation space") as raised:
+        make("NoSpace")
+    assert "\n" not in str(raised.value)
 
 
 # -- what a task keeps ----------------------------------------------------------------------------------------------

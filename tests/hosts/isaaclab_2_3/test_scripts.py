@@ -47,6 +47,6 @@ def test_a_task_is_trained_resumed_and_played(tmp_path: Path) -> None:
     add_checkpoints(folder)
     before = {path.name for path in folder.iterdir()}
     output = run(tmp_path, *play, str(folder), "--every_checkpoint", *settings)
-    assert "Isaac-Point-Direct-v0, trudi, sampler ode, seed 3" in output
+    assert "Isaac-Point-Direct-v0, trudi, sampler ode from random starts, seed 3" in output
     check_every_checkpoint(folder, output)
     assert {path.name for path in folder.iterdir()} == before | {"best.pt"}

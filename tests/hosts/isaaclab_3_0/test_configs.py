@@ -92,6 +92,22 @@ def test_every_task_with_a_configuration_for_ppo_has_a_valid_one_for_each_algori
     assert seeing and remembering >= 7
 
 
+def test_each_configuration_of_a_task_for_ppo_has_one_for_each_algorithm_and_distillation_none() -> None:
+    task = "Isaac-Velocity-Flat-AnymalD"
+    for algo in ("trudi", "reppo", "dime"):
+        symmetric, remembering = (
+            to_dict(load_cfg_from_registry(task, agent_key(algo, variant)).algorithm)
+            for variant in ("with_symmetry", "recurrent")
+        )
+        assert symmetric["symmetry_cfg"]["use_data_augmentation"] and symmetric["actor_encoder"] is None
+        assert remembering["actor_encoder"]["rnn_type"] == "lstm" and not remembering["symmetry_cfg"]
+    stock = load_cfg_from_registry(task, agent_key("ppo", "with_symmetry"))
+    expected = to_dict(stock.algorithm) | {"class_name": "trudi_rsl.algorithms:SPO"}
+    assert to_dict(load_cfg_from_registry(task, agent_key("spo", "with_symmetry")).algorithm) == expected
+    keys = gymnasium.spec(task).kwargs
+    assert "rsl_rl_distillation_cfg_entry_point" in keys and agent_key("trudi", "distillation") not in keys
+
+
 def test_a_task_with_rnd_keeps_it_as_a_plain_section_for_each_algorithm() -> None:
     ppo = load("Isaac-Cartpole", "ppo")
     schedule = RslRlRndCfg.StepWeightScheduleCfg(final_step=10, final_value=0.0)

@@ -7,8 +7,8 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-import torch
 
+from tests.hosts.isaaclab_3_0.assets.anymal import write_drive_network
 from tests.hosts.isaaclab_3_0.in_process import make
 from trudi_rsl.deploy import Contract
 from trudi_rsl.environments.description import describe_environment
@@ -16,20 +16,6 @@ from trudi_rsl.environments.description import describe_environment
 pytestmark = pytest.mark.slow
 
 LIMITS = {"saturation_effort": 100.0, "actuator_effort_limit": 100.0, "actuator_velocity_limit": 100.0}
-
-
-class Torques(torch.nn.Module):
-    """A network in the place of one that was fitted to a drive, such as ANYmal's."""
-
-    def __init__(self) -> None:
-        super().__init__()
-        self.lstm = torch.nn.LSTM(2, 8, 2, batch_first=True)
-
-    def forward(
-        self, x: torch.Tensor, state: tuple[torch.Tensor, torch.Tensor]
-    ) -> tuple[torch.Tensor, tuple[torch.Tensor, torch.Tensor]]:
-        y, state = self.lstm(x, state)
-        return y[:, 0, 0], state
 
 
 def describe(actuator: str, **settings: Any) -> dict[str, Any]:
@@ -60,7 +46,7 @@ def test_gains_of_a_motor_model_are_read_from_newtons_controller() -> None:
 
 def test_a_network_has_no_gains_and_everything_else_is_read(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     file = tmp_path / "drive.pt"
-    torch.jit.save(torch.jit.script(Torques()), str(file))
+    write_drive_network(file)
     metadata = describe("ActuatorNetLSTMCfg", network_file=str(file))
     assert set(metadata["robot"]) == {"joint_names", "default_joint_pos"}
     assert set(metadata["unreadable"]) == {"robot.stiffness", "robot.damping"}

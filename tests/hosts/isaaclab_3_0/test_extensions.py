@@ -3,7 +3,6 @@
 
 from __future__ import annotations
 
-from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -12,12 +11,10 @@ from isaaclab.utils import to_dict  # pyright: ignore[reportMissingImports]
 from isaaclab_rl.rsl_rl.rnd_cfg import RslRlRndCfg  # pyright: ignore[reportMissingImports]
 from isaaclab_tasks.utils.parse_cfg import load_cfg_from_registry  # pyright: ignore[reportMissingImports]
 from rsl_rl.runners import OnPolicyRunner
-from tensordict import TensorDict
 
 from tests.hosts.isaaclab_3_0.commands import SMALL
 from tests.hosts.isaaclab_3_0.in_process import make
 from trudi_rsl.hosts.isaaclab.conversion import convert
-from trudi_rsl.rsl_rl_compat.augmentation import Augmentation
 
 TASK = "Isaac-Cartpole"
 SYMMETRY_KEY = "rsl_rl_with_symmetry_cfg_entry_point"
@@ -48,18 +45,3 @@ def test_a_task_learns_from_its_stock_mirror_images_and_with_rnd() -> None:
         curious = trained(env, ppo)
         assert curious.rnd.update_counter == 4
         assert curious.rnd.weight == pytest.approx(0.2 * env.unwrapped.step_dt)
-
-
-def test_anymals_stock_function_has_four_symmetries_that_chains_can_have() -> None:
-    from isaaclab_tasks.core.velocity.mdp.symmetry import anymal  # pyright: ignore[reportMissingImports]
-
-    names = [f"{side}{end}_{joint}" for joint in ("HAA", "HFE", "KFE") for side in "LR" for end in "FH"]
-    scene = {"robot": SimpleNamespace(joint_names=names)}
-    terms = SimpleNamespace(active_terms={"policy": ["base_lin_vel"]})
-    env = SimpleNamespace(scene=scene, observation_manager=terms)
-    env.unwrapped = env
-    function = Augmentation(anymal.compute_symmetric_states, env)
-    mirrors = function.signed_permutations(torch.full((12,), -1.0), torch.full((12,), 1.0))
-    assert mirrors.num_maps == 4 and mirrors.inverses() == [0, 1, 2, 3]
-    obs = TensorDict({"policy": torch.randn(3, 48)}, batch_size=[3])
-    assert function.check_observations(obs, ["policy"], mirrors) == []

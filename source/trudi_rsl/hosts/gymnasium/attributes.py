@@ -8,6 +8,7 @@ containers.
 from __future__ import annotations
 
 import ast
+import contextlib
 import logging
 import pathlib
 import pickle
@@ -104,7 +105,7 @@ class Attributes:
                 current = _get(holder, name, None)
                 if current is None and value is not None and name == "_np_random":
                     current = holder.np_random
-            except (LookupError, TypeError, ValueError, SyntaxError) as error:
+            except Exception as error:  # a part is missing, or code of the task raises
                 if path not in saved:  # an object of the constructor that a reset has replaced
                     continue
                 raise DoesNotFitError(f"it has {path!r:.80}, which the task lacks") from error
@@ -124,16 +125,16 @@ class Attributes:
         for prefix, holder in waiting:  # grows while it is read
             for name, value in _parts(holder):
                 path = prefix + name
-                if id(value) in seen or _is_constant(value):
-                    continue
-                if value is None and name == "_np_random":  # Gymnasium makes it on first use
+                if id(value) in seen or (value is None and name == "_np_random"):  # Gymnasium makes it on first use
                     continue
                 try:
+                    if _is_constant(value):
+                        continue
                     values[path] = encode(value)
                     continue
-                except (NotPlainError, RecursionError):
+                except Exception:  # it is not plain, or cannot even be looked at, as a weak reference to what is gone
                     seen.add(id(value))
-                if "/" in name or isinstance(value, Generator) or len(waiting) >= MOST_OBJECTS:
+                if "/" in name or len(waiting) >= MOST_OBJECTS or issubclass(type(value), Generator):
                     opaque[path] = (type(value).__name__, None)
                 elif _is_container(value):
                     waiting.append((f"{path}/", value))
@@ -159,13 +160,16 @@ def _is_plain(value: Any) -> bool:
 
 def _is_container(value: Any) -> bool:
     """Return whether a value holds others that can be reached and replaced."""
-    if _is_constant(value):
+    try:
+        if _is_constant(value):
+            return False
+        if isinstance(value, list | dict):
+            return len(value) <= LONGEST
+        if isinstance(value, tuple | set | frozenset | np.ndarray):
+            return False
+        return hasattr(value, "__dict__") or bool(_slots(value))
+    except Exception:  # reading its attributes runs code of the task or of a library, which may raise anything
         return False
-    if isinstance(value, list | dict):
-        return len(value) <= LONGEST
-    if isinstance(value, tuple | set | frozenset | np.ndarray):
-        return False
-    return hasattr(value, "__dict__") or bool(_slots(value))
 
 
 def _slots(value: Any) -> list[str]:
@@ -176,12 +180,14 @@ def _slots(value: Any) -> list[str]:
 
 def _parts(holder: Any) -> Iterator[tuple[str, Any]]:
     if isinstance(holder, list):
-        yield from ((f"[{i}]", value) for i, value in enumerate(holder))
+        yield from ((f"[{i}]", value) for i, value in enumerate(list.__iter__(holder)))
     elif isinstance(holder, dict):
-        yield from ((f"[{key!r}]", value) for key, value in holder.items() if type(key) in (str, int))
+        yield from ((f"[{key!r}]", value) for key, value in dict.items(holder) if type(key) in (str, int))
     else:
         yield from getattr(holder, "__dict__", {}).items()
-        yield from ((name, getattr(holder, name)) for name in _slots(holder) if hasattr(holder, name))
+        for name in _slots(holder):
+            with contextlib.suppress(Exception):  # an unset one, or code of the task that raises
+                yield name, getattr(holder, name)
 
 
 _REQUIRED: Any = object()
@@ -220,10 +226,8 @@ def _is_value(holder: Any, name: str, current: Any) -> bool:
 
 def _fingerprint(value: Any) -> Any:
     """Return what stays equal while a value that cannot be stored does not change; None if that cannot be said."""
-    if isinstance(value, Iterator):
-        return None
     try:
-        return hash(pickle.dumps(value))
+        return None if isinstance(value, Iterator) else hash(pickle.dumps(value))
     except Exception:  # an object of a library; whether its inside matters, the rehearsal finds out
         return id(value)
 
@@ -237,7 +241,8 @@ def learned_statistics(layer: gym.Env) -> str | None:
     if getattr(layer, "_update_running_mean", True) is False:
         return None
     for name, value in vars(layer).items():
-        has = [hasattr(value, part) for part in ("mean", "var", "std", "count")]
-        if has[0] and (has[1] or has[2]) and has[3] and callable(getattr(value, "update", None)):
-            return name
+        with contextlib.suppress(Exception):  # attributes that raise when they are read are no statistics
+            has = [hasattr(value, part) for part in ("mean", "var", "std", "count")]
+            if has[0] and (has[1] or has[2]) and has[3] and callable(getattr(value, "update", None)):
+                return name
     return None

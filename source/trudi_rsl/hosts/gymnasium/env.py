@@ -25,6 +25,7 @@ except ImportError as error:
 from trudi_rsl.environments.description import control_period
 from trudi_rsl.errors import CheckpointError, ConfigError
 from trudi_rsl.evaluation.episodes import NO_TIME_LIMIT
+from trudi_rsl.hosts.gymnasium.batched import make_vector
 from trudi_rsl.hosts.gymnasium.faults import Faults
 from trudi_rsl.hosts.gymnasium.make import action_limits, make_copies, make_env, try_options
 from trudi_rsl.hosts.gymnasium.observations import ImageMode, ObservationLayout, ObservationMode
@@ -121,7 +122,9 @@ class GymnasiumVecEnv(VecEnv):
         refuse_learned_statistics(first, task)
         if env_kwargs:
             try_options(task, env_kwargs, make)
-        self._vec = TaskVector(task, make_copies(first, make, num_envs), self._time)
+        # subclasses that log numbers of ``info`` need the one of the task
+        vector = TaskVector if self.metrics else make_vector
+        self._vec = vector(task, make_copies(first, make, num_envs), self._time)
         self._simulators = SimulatorStates(self._vec.envs)
         self._rehearsal = Rehearsal(
             self._simulators, lambda: TaskVector(task, make_copies(make(), make, 2), lambda _: "in a copy")

@@ -56,11 +56,17 @@ def untrainable() -> dict[str, str]:
     return untrainable_tasks()
 
 
-def find_task(name: str) -> None:
-    """Raise as :func:`~trudi_rsl.hosts.gymnasium.make.require_registered`."""
-    from trudi_rsl.hosts.gymnasium.make import require_registered
+def find_task(name: str, cfg: GymnasiumEnvCfg | None) -> None:
+    """Raise as :func:`~trudi_rsl.hosts.gymnasium.make.require_registered`, and with ``cfg`` as ``require_usable``.
+
+    A task of a module is not made, since importing that may take long.
+    """
+    from trudi_rsl.hosts.gymnasium.make import require_registered, require_usable
 
     require_registered(name)
+    if cfg is not None and ":" not in name:
+        options = vec_env_options(cfg, "cpu", 0, None)
+        require_usable(name, **{key: options[key] for key in ("max_episode_steps", "env_kwargs", "action_bounds")})
 
 
 HOST = EnvironmentHost(

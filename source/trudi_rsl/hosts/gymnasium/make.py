@@ -13,6 +13,7 @@ import re
 import sys
 import warnings
 from collections.abc import Callable, Iterator, Mapping
+from pathlib import Path
 from typing import Any
 
 import gymnasium as gym
@@ -21,9 +22,10 @@ from gymnasium.envs.registration import EnvSpec, find_highest_version, load_env_
 from gymnasium.spaces import Box, Space
 
 import trudi_rsl.tasks  # noqa: F401  registers the built-in tasks
-from trudi_rsl.errors import ConfigError, nearest
+from trudi_rsl.errors import ConfigError, nearest, one_line
 from trudi_rsl.hosts.gymnasium.mujoco_messages import import_advice, log_warnings_once
 
+_GYMNASIUM = Path(gym.__file__).parent
 _OPTION_ERRORS = (TypeError, ValueError, LookupError, AttributeError, OSError, AssertionError, ArithmeticError)
 """Exceptions that simulators raise for unusable option values."""
 
@@ -105,9 +107,20 @@ def make_env(
         if unknown:
             known = _option_names(spec or _registered(task))
             raise ConfigError(f"Task {task!r} has no option {unknown[0]!r}. {nearest(unknown[0], known)}") from error
+        if raised_by_gymnasium(error) and not env_kwargs:
+            raise ConfigError(f"Task {task!r} breaks Gymnasium's interface: {one_line(error)}") from error
         if not env_kwargs or render_mode is not None:  # rendering may be what failed
             raise
         raise ConfigError(_unusable_options(task, env_kwargs, error)) from error
+
+
+def raised_by_gymnasium(error: BaseException) -> bool:
+    """Return whether Gymnasium's own wrappers and checks raised an error, not a task."""
+    trace = error.__traceback__
+    while trace is not None and trace.tb_next is not None:
+        trace = trace.tb_next
+    file = Path(trace.tb_frame.f_code.co_filename) if trace is not None else Path()
+    return file.is_relative_to(_GYMNASIUM / "wrappers") or file.is_relative_to(_GYMNASIUM / "utils")
 
 
 def require_registered(task: str) -> None:
@@ -133,6 +146,25 @@ def require_registered(task: str) -> None:
         gym.spec(name)
     except gym.error.Error as error:
         raise _not_registered(task, error) from error
+
+
+def require_usable(
+    task: str,
+    *,
+    max_episode_steps: int | None,
+    env_kwargs: Mapping[str, Any],
+    action_bounds: tuple[float, float] | None,
+) -> None:
+    """Raise the errors of :func:`make_env` and :func:`action_limits` for one environment of a task; imports no torch.
+
+    Arguments are those of :class:`~trudi_rsl.hosts.gymnasium.env.GymnasiumVecEnv`.
+    """
+    env = make_env(task, max_episode_steps=max_episode_steps, env_kwargs=env_kwargs)
+    try:
+        action_limits(env.action_space, task, action_bounds)
+    finally:
+        with contextlib.suppress(Exception):  # a task that cannot be closed can still be trained
+            env.close()
 
 
 def _not_importable(task: str, error: Exception) -> ImportError:

@@ -125,7 +125,7 @@ def refuse_learned_statistics(env: gym.Env, task: str) -> None:
 
     Each copy of the environment has its own, an evaluation starts without any, and an exported policy never has them.
     """
-    for layer in _layers(env):
+    for layer in layers_of(env):
         if (name := learned_statistics(layer)) is not None:
             raise ConfigError(
                 f"Task {task!r} is wrapped in {type(layer).__name__}, whose running statistics ({name}) are in no "
@@ -135,9 +135,14 @@ def refuse_learned_statistics(env: gym.Env, task: str) -> None:
             )
 
 
+def layers_of(env: gym.Env) -> list[gym.Env]:
+    """Return the environment and its wrappers, innermost first."""
+    return [*layers_of(env.env), env] if isinstance(env, gym.Wrapper) else [env]
+
+
 def time_limits(env: gym.Env) -> list[TimeLimit]:
     """Return an environment's ``TimeLimit`` wrappers, innermost first; a task that wraps another may have several."""
-    return [layer for layer in _layers(env) if isinstance(layer, TimeLimit)]
+    return [layer for layer in layers_of(env) if isinstance(layer, TimeLimit)]
 
 
 def episode_limit(env: gym.Env) -> int | None:
@@ -146,14 +151,9 @@ def episode_limit(env: gym.Env) -> int | None:
     return min(limits) if limits else (env.spec and env.spec.max_episode_steps) or None
 
 
-def _layers(env: gym.Env) -> list[gym.Env]:
-    """Return the environment and its wrappers, innermost first."""
-    return [*_layers(env.env), env] if isinstance(env, gym.Wrapper) else [env]
-
-
 def _attributes(env: gym.Env) -> list[Attributes]:
     """Return those of all layers but the bookkeeping wrappers that ``gymnasium.make`` adds."""
-    layers = _layers(env)
+    layers = layers_of(env)
     physics = (getattr(env.unwrapped, "model", None), getattr(env.unwrapped, "data", None))
     kept = [layer for layer in layers if not isinstance(layer, PassiveEnvChecker | OrderEnforcing | TimeLimit)]
     # nobody seeds the generators of observation spaces; those of action spaces are saved apart

@@ -6,7 +6,6 @@ from __future__ import annotations
 import logging
 import re
 from collections.abc import Callable, Mapping, Sequence
-from pathlib import Path
 from typing import Any, NamedTuple
 
 import gymnasium as gym
@@ -14,10 +13,10 @@ import numpy as np
 from gymnasium.vector import AutoresetMode, SyncVectorEnv
 
 from trudi_rsl.errors import ConfigError, one_line
+from trudi_rsl.hosts.gymnasium.make import raised_by_gymnasium
 
 logger = logging.getLogger(__name__)
 
-_GYMNASIUM = Path(gym.__file__).parent
 _RESET = "reset(self, *, seed=None, options=None)"
 _UNKNOWN_ARGUMENT = re.compile(r"reset\(\) got an unexpected keyword argument '(seed|options)'")
 
@@ -104,11 +103,11 @@ class TaskVector(SyncVectorEnv):
 
     def close_extras(self, **kwargs: Any) -> None:
         """Close the copies; one that fails is reported once and ends nothing."""
-        failures = []
+        failures: list[BaseException] = []
         for env in getattr(self, "envs", ()):
             try:
                 env.close(**kwargs)
-            except Exception as error:  # a task's own code; nothing after it depends on it
+            except (Exception, SystemExit) as error:  # a task's own code; nothing after it depends on it
                 failures.append(error)
         if failures:
             first = f"{type(failures[0]).__name__}: {one_line(failures[0])}"
@@ -127,11 +126,15 @@ class TaskVector(SyncVectorEnv):
         """Call an environment's method; explain Gymnasium's errors, and note for the task's own where they happened."""
         try:
             return getattr(self.envs[env], method)(*args, **kwargs)
-        except Exception as error:
+        except (Exception, SystemExit) as error:
             if (problem := _interface_problem(error, method)) is not None:
                 raise self._mistake(env, method, problem) from error
-            error.add_note(f"Raised by {method}() of task {self._task!r} in environment {env}, {self._time(env)}.")
+            self.note(method, env, error)
             raise
+
+    def note(self, method: str, env: int, error: BaseException) -> None:
+        """Add to a task's own exception where it happened."""
+        error.add_note(f"Raised by {method}() of task {self._task!r} in environment {env}, {self._time(env)}.")
 
     def _row(self, env: int, method: str, obs: Any) -> np.ndarray:
         """Return an observation as float32 ``[O]``; larger numbers become infinite, and are then found as faults."""
@@ -174,26 +177,16 @@ class TaskVector(SyncVectorEnv):
         return ConfigError(f"Task {self._task!r}: {where}, {problem}")
 
 
-def _interface_problem(error: Exception, method: str) -> str | None:
+def _interface_problem(error: BaseException, method: str) -> str | None:
     """Return what a task does differently than Gymnasium asks if that explains an error, else None."""
     if isinstance(error, TypeError) and (found := _UNKNOWN_ARGUMENT.search(str(error))) is not None:
         return f"does not take {found[1]!r}. Gymnasium's interface is {_RESET}."
-    if not _raised_by_gymnasium(error):
+    if not raised_by_gymnasium(error):
         return None
     if method == "step" and isinstance(error, ValueError) and "unpack" in str(error):
         return _wrong_step(None)
-    if isinstance(error, AssertionError | gym.error.Error):
-        return f"breaks Gymnasium's interface: {one_line(error)}"
-    return None
-
-
-def _raised_by_gymnasium(error: Exception) -> bool:
-    """Return whether Gymnasium's own wrappers and checks raised an error, not a task."""
-    trace = error.__traceback__
-    while trace is not None and trace.tb_next is not None:
-        trace = trace.tb_next
-    file = Path(trace.tb_frame.f_code.co_filename) if trace is not None else Path()
-    return file.is_relative_to(_GYMNASIUM / "wrappers") or file.is_relative_to(_GYMNASIUM / "utils")
+    # its checks assert, and fail otherwise for values that they do not expect
+    return f"breaks Gymnasium's interface: {one_line(error)}"
 
 
 def _wrong_step(result: Any) -> str:

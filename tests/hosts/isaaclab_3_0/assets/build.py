@@ -14,6 +14,7 @@ import zipfile
 from pathlib import Path
 
 from tests.hosts.isaaclab_3_0.assets.allegro import write_allegro
+from tests.hosts.isaaclab_3_0.assets.anymal import write_anymal, write_drive_network
 from tests.hosts.isaaclab_3_0.assets.humanoids import write_g1, write_h1
 from tests.hosts.isaaclab_3_0.assets.shadow import write_shadow
 from tests.hosts.isaaclab_3_0.assets.simple import write_ant, write_cartpole, write_cube, write_ground
@@ -35,6 +36,8 @@ def build_assets(root: Path, cache: Path) -> None:
     write_cartpole(lab / "Robots/Classic/Cartpole/cartpole.usd")
     write_ant(examples, sim / "Robots/IsaacSim/Ant/ant_instanceable.usd")
     write_allegro(sim / "Robots/WonikRobotics/AllegroHand/allegro_hand_instanceable.usd")
+    write_anymal(lab / "Robots/ANYbotics/ANYmal-D/anymal_d.usd")
+    write_drive_network(lab / "ActuatorNets/ANYbotics/anydrive_3_lstm_jit.pt")
     write_shadow(sim / "Robots_Multiphysics/ShadowRobot/ShadowHandMultiPhysics_v0/right_hand/right_hand.usda")
     write_cube(sim / "Props/Blocks/DexCube/dex_cube_instanceable.usd")
 
