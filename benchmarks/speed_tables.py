@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import statistics
 from collections.abc import Mapping
 
 from results import Record, Results, Rows
@@ -27,6 +28,20 @@ def throughput(results: Results) -> Rows:
             | {"path KL of a minibatch, ms": kl}
         )
     return rows
+
+
+def builds(results: Results) -> Rows:
+    """Return the speed of an earlier commit beside this one's: medians over the rounds, with slowest and fastest."""
+    table: Rows = []
+    for name, speeds in results.read("builds").get("runs", {}).items():
+        algo, task, threads = name.split(", ")
+        shown = {
+            f"{build}, env-steps/s": f"{statistics.median(values):.0f} ({min(values):.0f} to {max(values):.0f})"
+            for build, values in speeds.items()
+        }
+        ratio = statistics.median(speeds["now"]) / statistics.median(speeds["before"])
+        table.append({"algorithm": algo, "task": task, "threads": threads, **shown, "now / before": f"{ratio:.2f}"})
+    return table
 
 
 def digits(value: float) -> str:

@@ -19,7 +19,7 @@ import yaml
 from results import ALGORITHMS, Record, Results, Rows
 from robustness import memory_growth
 from scipy import stats
-from speed_tables import gpu_costs, gpu_memory, speed_parts, speed_sampling, speed_update, throughput
+from speed_tables import builds, gpu_costs, gpu_memory, speed_parts, speed_sampling, speed_update, throughput
 
 from trudi_rsl.evaluation.statistics import Estimate, improvement_estimate, iqm_estimate, score_matrix
 
@@ -341,7 +341,7 @@ TABLES: dict[str, Callable[..., Rows]] = {
 TABLES |= {
     table.__name__: table
     for table in (
-        *(comparison_with_seconds, improvement, throughput, speed_sampling, speed_update, speed_parts),
+        *(comparison_with_seconds, improvement, throughput, builds, speed_sampling, speed_update, speed_parts),
         *(gpu_costs, gpu_memory),
         *(exported, exported_behaviours, multimodality, sim_to_sim, soak_faults, soak_returns),
     )
