@@ -81,8 +81,9 @@ class Learner:
         self._draws_old_chains = isinstance(cfg, TruDiCfg) and cfg.draws_old_chains
         self._packed: PackedModules | None = None
         compile_ = self.accelerator.compile
-        # gradients that ranks average, and trajectories of varying number, stay outside of compiled functions
-        if self.accelerator.compiles and world_size == 1 and not actor_critic.is_recurrent:
+        # not what ranks average, nor trajectories of varying number; docs/gpu.md has the reason for GPUs
+        is_whole = device.type == "cpu" and world_size == 1 and not actor_critic.is_recurrent
+        if is_whole and self.accelerator.compiles:
             duals = {"log_alpha": self.log_alpha, "log_lambda": self.log_lambda}
             self._packed = PackedModules(actor_critic, self.optimizers, duals)
             update = functools.partial(self._take_steps, self._packed)
