@@ -163,7 +163,7 @@ class PlaygroundVecEnv(VecEnv):
 
             - ``"time_outs"``: ``[E]`` bool, ended without having terminated.
             - ``"final_obs"``: observation groups before any reset, so the last ones of ended episodes; NaN where the
-              simulator returned NaN or infinity.
+              simulator returned NaN or infinity. On a CPU, they share the observations' memory if no episode has ended.
             - ``"success"``: ``[E]`` float32 for tasks that report it: 1 where an episode ended that succeeded in some
               step, 0 where it did not, NaN where none ended.
             - ``"log"``: if statistics were read (after each step on a CPU, every 16 steps on a GPU) and episodes have
