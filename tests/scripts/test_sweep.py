@@ -183,7 +183,9 @@ def test_a_failing_run_is_reported_and_the_others_go_on(
     assert f"| {TASK} | good | SDE |" in report
     with FileLock(jobs["bad"].folder / LOCK_FILE):
         assert main(["clocks.yaml"]) == 1
-    assert "another process is writing to" in capsys.readouterr().err
+    printed = capsys.readouterr()
+    assert "another process is writing to" in printed.err
+    assert "1 to run, 1 finished\nExpected hours of training:\n  ppo: 1 runs" in printed.out
 
 
 def test_an_interrupted_sweep_ends_its_runs(tmp_path: Path) -> None:

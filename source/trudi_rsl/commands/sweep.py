@@ -84,10 +84,10 @@ def sweep(args: argparse.Namespace, argv: Sequence[str]) -> int:
     from trudi_rsl.experiments.report import write_report
     from trudi_rsl.experiments.sweep import missing, run
 
+    to_run = jobs if problem else missing(jobs)
+    hours = describe(experiment, expectations(experiment, jobs, to_run))
+    print("\n".join((summary(experiment, len(jobs) - len(to_run), len(to_run)), *hours)), flush=True)
     if args.dry_run:
-        to_run = jobs if problem else missing(jobs)
-        print(summary(experiment, len(jobs) - len(to_run), len(to_run)))
-        print("\n".join(describe(experiment, expectations(experiment, jobs, to_run))))
         if problem:
             print(f"Not here: {problem}")
         if args.list:
@@ -109,7 +109,7 @@ def sweep(args: argparse.Namespace, argv: Sequence[str]) -> int:
 
 
 def summary(experiment: Experiment, finished: int, to_run: int) -> str:
-    """Return a line of a dry run: what is multiplied to runs, and how many are left."""
+    """Return a line: what is multiplied to runs, and how many are left."""
     lists = {"algorithms": experiment.algorithms, "tasks": experiment.tasks, "seeds": experiment.seeds}
     product = " x ".join(f"{len(values)} {name if len(values) > 1 else name[:-1]}" for name, values in lists.items())
     variants = f" x {len(experiment.variants)} variants" if len(experiment.variants) > 1 else ""

@@ -67,7 +67,7 @@ def expectations(experiment: Experiment, jobs: Sequence[Job], to_run: Iterable[J
 
 
 def describe(experiment: Experiment, listed: Sequence[Expectation]) -> list[str]:
-    """Return the lines of a dry run about expected hours, with their source and their sum."""
+    """Return the lines of a sweep about expected hours, with their source and their sum."""
     if not listed:
         return []
     known = [entry.hours for entry in listed if entry.hours is not None]
