@@ -183,7 +183,7 @@ def time_shares(runs: dict[str, Record], path: Path) -> None:
             if part not in seconds or (part == "update" and "actor step" in seconds):
                 continue
             width = 1e6 * seconds[part] / run["env_steps_per_iteration"]
-            axis.barh(height, width, left=left, color=color, label="update of PPO" if part == "update" else part)
+            axis.barh(height, width, left=left, color=color, label=part)
             left += width
         totals.append(left)
     *others, longest = sorted(totals)

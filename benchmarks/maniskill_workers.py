@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: BSD-3-Clause
-"""Environment steps per second of a ManiSkill task in one process and in worker processes, one for each core.
+"""Environment steps per second of a ManiSkill task in one process and in one process for each core.
 
     python benchmarks/maniskill_workers.py
 
@@ -24,7 +24,7 @@ from trudi_rsl.deploy.provenance import machine
 if TYPE_CHECKING:
     from trudi_rsl.hosts.maniskill import ManiSkillVecEnv
 
-ONE, WORKERS = "one process", "workers"
+ONE, WORKERS = "one process", "a process for each core"
 PACKAGES = ("torch", "rsl-rl-lib", "gymnasium", "mani-skill", "sapien")
 
 
@@ -40,7 +40,7 @@ def measure(env: ManiSkillVecEnv, steps: int) -> Record:
 
 
 def speedup(passes: Mapping[str, Sequence[Record]]) -> float:
-    """Return the median rate in workers relative to that in one process, of interleaved passes."""
+    """Return the median rate with workers relative to that of one process, of interleaved passes."""
     rates = {name: [found["env_steps_per_second"] for found in passes[name]] for name in (ONE, WORKERS)}
     return statistics.median(rates[WORKERS]) / statistics.median(rates[ONE])
 

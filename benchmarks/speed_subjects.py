@@ -159,7 +159,7 @@ def path_kl_gradient(alg: TruDi) -> Callable[[], Any]:
     actor = alg.actor_critic.actor
     parameters = list(actor.parameters())
     batch, old_steps = update_args(alg)
-    old = alg.learner._old_policy(batch, old_steps)
+    old = alg.learner._old_policy(batch, old_steps, alg.learner._draw(len(batch.actions)).old_noise)
     assert old is not None, "the reverse KL has no old chains"
 
     def gradient() -> Any:
@@ -171,12 +171,14 @@ def path_kl_gradient(alg: TruDi) -> Callable[[], Any]:
 
 
 def parts(alg: TruDi) -> dict[str, Callable[[], Any]]:
-    """Return the parts of a minibatch update, which overlap.
+    """Return the parts of a minibatch update, which overlap; none of a compiled one, which is a single function.
 
-    ``path KL`` is inside the actor step and has no compiled form of its own. ``optimizers`` is clipping and Adam of
-    actor and critic, which are inside their steps, and the dual step.
+    ``path KL`` is inside the actor step. ``optimizers`` is clipping and Adam of actor and critic, which are inside
+    their steps, and the dual step.
     """
     learner = alg.learner
+    if learner.accelerator.compiles:
+        return {}
     batch, old_steps = update_args(alg)
     gradients = {
         name: [torch.zeros_like(p) for p in optimizer.param_groups[0]["params"]]
@@ -195,7 +197,7 @@ def parts(alg: TruDi) -> dict[str, Callable[[], Any]]:
         "actor step": lambda: learner._actor_step(batch, old_steps),
         "optimizers": optimizers,
     }
-    if isinstance(alg.actor_critic.actor, DiffusionPolicy) and not learner.accelerator.compiles:
+    if isinstance(alg.actor_critic.actor, DiffusionPolicy):
         functions["path KL"] = path_kl_gradient(alg)
     return functions
 

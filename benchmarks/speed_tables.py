@@ -10,7 +10,7 @@ from results import Record, Results, Rows
 
 def throughput(results: Results) -> Rows:
     """Return speeds and where the time goes."""
-    columns = {part: part for part in ("simulate", "sample", "targets", "critic step", "actor step")}
+    columns = {part: part for part in ("simulate", "sample", "targets")}
     columns |= {"whole update": "update"}
     rows = []
     for name, run in results.read("throughput")["runs"].items():

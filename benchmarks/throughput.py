@@ -54,8 +54,8 @@ OTHER, HOST = "other operators", "Python and launches"
 
 
 INSIDE = {"_critic_gradient": "critic gradient", "_differentiate_actor": "actor gradient"}
-INSIDE |= {"_descend": "optimizer", "_dual_step": "optimizer"}
-"""Methods of TruDi's learner and the part of the update that they are."""
+INSIDE |= {"_descend": "optimizer", "_dual_step": "optimizer", "_packed_update": "compiled update"}
+"""Methods of TruDi's learner and the part of the update that they are: one if it is compiled, else several."""
 
 
 class Stopwatch:
@@ -109,7 +109,8 @@ def watched(runner: OnPolicyRunner, inside: dict[str, str]) -> Stopwatch:
     # a captured update is one call, and a sync inside would break the capture
     if isinstance(alg, TruDi) and alg.learner.accelerator.mode != "cudagraphs":
         for method, name in inside.items():
-            watch.wrap(alg.learner, method, name)
+            if hasattr(alg.learner, method):
+                watch.wrap(alg.learner, method, name)
     return watch
 
 
@@ -134,7 +135,7 @@ def measure(case: str, warm_up: int, iterations: int) -> Record:
     algo, overrides = ("ppo", ["preset=gymnasium"]) if case == UNTUNED else (case, [])
     with contextlib.redirect_stdout(io.StringIO()):
         runner, cfg = training(TASK, algo, {"agent.seed": 1, "agent.device": "cpu"}, overrides)
-        watch = watched(runner, {"_critic_step": "critic step", "_actor_step": "actor step"})
+        watch = watched(runner, {})
         runner.learn(warm_up, init_at_random_ep_len=True)
     seconds = [timed_iteration(runner, watch) for _ in range(iterations)]
     steps = cfg.agent.num_steps_per_env * cfg.env.num_envs

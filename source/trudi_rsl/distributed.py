@@ -11,7 +11,7 @@ import contextlib
 import os
 import traceback
 import warnings
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from datetime import timedelta
 from typing import TYPE_CHECKING, Any, NamedTuple
 
@@ -110,6 +110,15 @@ def all_reduce_mean(x: Tensor) -> Tensor:
     total = x.clone()
     torch.distributed.all_reduce(total)
     return total / torch.distributed.get_world_size()
+
+
+def all_reduce_means(tensors: Sequence[Tensor]) -> list[Tensor]:
+    """Return the means of floating-point tensors ``[...]`` over all ranks, by one all-reduce."""
+    import torch
+
+    flat = all_reduce_mean(torch.cat([x.flatten() for x in tensors]))
+    parts = flat.split([x.numel() for x in tensors])
+    return [part.view_as(x) for part, x in zip(parts, tensors, strict=True)]
 
 
 def all_gather(x: Tensor) -> Tensor:

@@ -29,9 +29,14 @@ Pair = tuple[Learner, Learner, Minibatch, Tensor]
 def eager_and_compiled(**settings: Any) -> Pair:
     """Return an eager and a compiled learner of equal weights, and a minibatch of which about half is gated."""
     torch.manual_seed(0)
-    eager, batch, old_steps = learner_and_batch(moved(actor_critic()), kl_bound=0.5, **settings)
-    compiled = Learner(copy.deepcopy(eager.actor_critic), eager.cfg, 1, Accelerator("default", "cpu"))
-    return eager, compiled, batch, old_steps
+    bound = {} if "constraint" in settings else {"kl_bound": 0.5}
+    eager, batch, old_steps = learner_and_batch(moved(actor_critic()), **bound, **settings)
+    return eager, compiled_copy(eager), batch, old_steps
+
+
+def compiled_copy(eager: Learner, world_size: int = 1) -> Learner:
+    """Return a compiled learner of equal weights; with more than one rank, gradients are compiled one by one."""
+    return Learner(copy.deepcopy(eager.actor_critic), eager.cfg, world_size, Accelerator("default", "cpu"))
 
 
 @pytest.fixture(scope="module")
@@ -39,32 +44,88 @@ def pair() -> Pair:
     return eager_and_compiled()
 
 
-def assert_same_actor_gradients(eager: Learner, compiled: Learner, batch: Minibatch, old_steps: Tensor) -> None:
+@pytest.mark.slow
+def test_losses_and_gradients_of_several_ranks_are_those_of_eager_code(pair: Pair) -> None:
+    eager, _, batch, old_steps = pair
+    compiled = compiled_copy(eager, world_size=2)
     noise, old = eager.actor_critic.actor.draw_noise(len(batch.actor_obs)), eager._old_policy(batch, old_steps)
-    given = ActorTerms(batch.actor_obs, batch.critic_obs, noise, old, eager.alpha, eager.multiplier)
-    results = []
+    terms = ActorTerms(batch.actor_obs, batch.critic_obs, noise, old, eager.alpha, eager.multiplier)
+    results = [
+        [learner._differentiate_actor(terms, None), learner._critic_gradient(batch)] for learner in (compiled, eager)
+    ]
+    assert 0.0 < results[1][0][0].metrics["gated_share"] < 1.0, "both branches of the gate must take part"
+    for (objective, gradient), (expected, expected_gradient) in zip(*results, strict=True):
+        torch.testing.assert_close(objective.metrics, expected.metrics, **EXACT_UP_TO_ROUNDING)
+        torch.testing.assert_close(gradient, expected_gradient, **EXACT_UP_TO_ROUNDING)
+
+
+def assert_same_update(eager: Learner, compiled: Learner, batch: Minibatch, old_steps: Tensor | None) -> None:
+    """Check the metrics of an update, and its gradients, which Adam's first moments are a tenth of."""
+    metrics, moments = [], []
     for learner in (eager, compiled):
-        # the same denoising steps
         torch.manual_seed(1)
-        results.append(learner._differentiate_actor(given))
-    (expected, expected_gradient), (objective, gradient) = results
-    assert 0.0 < expected.metrics["gated_share"] < 1.0, "both branches of the gate must take part"
-    torch.testing.assert_close(objective.metrics, expected.metrics, **EXACT_UP_TO_ROUNDING)
-    torch.testing.assert_close(gradient, expected_gradient, **EXACT_UP_TO_ROUNDING)
+        metrics.append(learner.update(batch, old_steps))
+        states = [state for optimizer in learner.optimizers.values() for state in optimizer.state.values()]
+        moments.append([state["exp_avg"] for state in states])
+        assert {state["step"].item() for state in states} == {1.0}
+    torch.testing.assert_close(metrics[1], metrics[0], **EXACT_UP_TO_ROUNDING)
+    torch.testing.assert_close(moments[1], moments[0], **EXACT_UP_TO_ROUNDING)
+
+
+UPDATED: dict[str, dict[str, Any]] = {
+    "adjoint": {"actor_gradient": "adjoint", "num_adjoint_steps": 2},
+    "fresh": {"kl_chains": "fresh", "num_kl_chains": 2},
+    "dime": {"constraint": "none"},
+}
 
 
 @pytest.mark.slow
-def test_losses_and_gradients_are_those_of_eager_code(pair: Pair) -> None:
-    eager, compiled, batch, _ = pair
-    assert_same_actor_gradients(*pair)
-    (objective, gradient), (expected, expected_gradient) = (each._critic_gradient(batch) for each in (compiled, eager))
-    torch.testing.assert_close(objective.metrics, expected.metrics, **EXACT_UP_TO_ROUNDING)
-    torch.testing.assert_close(gradient, expected_gradient, **EXACT_UP_TO_ROUNDING)
+@pytest.mark.parametrize("settings", [UPDATED["adjoint"]], ids=["adjoint"])
+def test_a_compiled_update_is_that_of_eager_code(settings: dict[str, Any]) -> None:
+    assert_same_update(*eager_and_compiled(**settings))
 
 
-@pytest.mark.slow
-def test_adjoint_matching_is_that_of_eager_code() -> None:
-    assert_same_actor_gradients(*eager_and_compiled(actor_gradient="adjoint", num_adjoint_steps=2))
+@pytest.mark.parametrize("settings", UPDATED.values(), ids=UPDATED)
+def test_an_update_of_packed_parameters_is_that_of_the_modules(settings: dict[str, Any]) -> None:
+    with torch.compiler.set_stance("force_eager"):
+        assert_same_update(*eager_and_compiled(**settings))
+
+
+def test_modules_are_up_to_date_after_packed_updates_and_packed_ones_continue_a_checkpoint() -> None:
+    with torch.compiler.set_stance("force_eager"):
+        eager, packed, batch, old_steps = eager_and_compiled()
+        torch.manual_seed(3)
+        eager.update(batch, old_steps)
+        packed.load_state_dict(copy.deepcopy(eager.state_dict()))
+        packed.actor_critic.load_state_dict(eager.actor_critic.state_dict())
+        for learner in (eager, packed):
+            torch.manual_seed(4)
+            with learner.packed():
+                before = parameters(learner)
+                for _ in range(2):
+                    learner.update(batch, old_steps)
+                changed = any(not torch.equal(parameters(learner)[name], before[name]) for name in before)
+                assert changed == (learner is eager)
+        torch.testing.assert_close(parameters(packed), parameters(eager), **CLOSE)
+        steps = {s["step"].item() for o in packed.optimizers.values() for s in o.state.values()}
+        assert steps == {3.0}
+
+
+@pytest.mark.parametrize("field", ["targets", "actor_obs"])
+def test_a_packed_minibatch_with_a_non_finite_gradient_changes_nothing_nor_does_the_next(field: str) -> None:
+    with torch.compiler.set_stance("force_eager"):
+        _, learner, batch, old_steps = eager_and_compiled()
+        learner.update(batch, old_steps)
+        before = copy.deepcopy((parameters(learner), learner.state_dict()))
+        damaged = getattr(batch, field).clone()
+        damaged[0] = float("nan")
+        both = {"actor_obs": damaged, "critic_obs": damaged} if field == "actor_obs" else {field: damaged}
+        for minibatch in (batch._replace(**both), batch):
+            assert learner.update(minibatch, old_steps)["skipped_updates"] == 1.0
+        torch.testing.assert_close((parameters(learner), learner.state_dict()), before, rtol=0, atol=0)
+        learner.skips.zero_()
+        assert learner.update(batch, old_steps)["skipped_updates"] == 0.0
+        assert not torch.equal(parameters(learner)["alpha"], before[0]["alpha"])
 
 
 @pytest.mark.slow
@@ -125,9 +186,8 @@ def test_a_failing_compiler_is_reported_once_and_eager_code_runs(
                 each.update(batch, old_steps)
     torch.testing.assert_close(parameters(learner), parameters(eager), **CLOSE)
     logged = capsys.readouterr().out
-    assert [logged.count(f"The {name} step could not be compiled") for name in ("actor", "critic")] == [1, 1]
-    steps: list[Any] = [learner._actor_gradient, learner._critic_gradient]
-    assert [step.is_fast for step in steps] == [False, False]
+    assert logged.count("The minibatch update could not be compiled") == 1
+    assert not learner.accelerator.functions[0].is_fast
 
 
 def test_an_error_of_the_function_itself_is_raised() -> None:

@@ -10,9 +10,9 @@ from tensordict import TensorDict
 from torch import Tensor
 
 from trudi_rsl.algorithms.learner import Learner
-from trudi_rsl.algorithms.trust_region import step_sizes_of
+from trudi_rsl.algorithms.trust_region import OldPolicy, step_sizes_of
 from trudi_rsl.policies import ActorCritic, DiffusionActorCritic, GaussianActorCritic
-from trudi_rsl.settings import settings_from_dict
+from trudi_rsl.settings import TruDiCfg, settings_from_dict
 from trudi_rsl.storage import Minibatch, RolloutBuffer
 
 ModelT = TypeVar("ModelT", bound=ActorCritic[Any])
@@ -107,6 +107,14 @@ def learner_and_batch(model: ActorCritic[Any], **settings: Any) -> tuple[Learner
     buffer.targets.normal_()
     buffer.next_features.normal_()
     return Learner(model, cfg), next(buffer.minibatches(1, 1)), step_sizes_of(model.old_actor)
+
+
+def old_policy(learner: Learner, batch: Minibatch, old_steps: Tensor | None) -> OldPolicy | None:
+    """Return the learner's data of the old policy; draws chains if they are not stored."""
+    noise = None
+    if isinstance(learner.cfg, TruDiCfg) and learner.cfg.draws_old_chains:
+        noise = learner.actor_critic.old_actor.draw_noise(learner.cfg.num_kl_chains * len(batch.actions))
+    return learner._old_policy(batch, old_steps, noise)
 
 
 def parameters(learner: Learner) -> dict[str, Tensor]:

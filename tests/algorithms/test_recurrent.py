@@ -172,7 +172,8 @@ def test_the_gradient_by_latents_and_then_by_the_encoder_is_that_of_one_graph(se
     whole = batch._replace(critic_obs=encoders["critic"].replay(sequences["critic"]))
     losses = {"critic": learner._critic_objective(whole).loss}
     torch.manual_seed(5)
-    terms = learner._actor_terms(batch, old_steps, None, batch)
+    draws = learner._draw(len(batch.actions))
+    terms = learner._actor_terms(batch, old_steps, None, batch, draws)
     terms = terms._replace(obs=encoders["actor"].replay(sequences["actor"]))
     if learner._matches_adjoints:
         states = learner._draw_adjoint_states(terms._replace(obs=terms.obs.detach()))

@@ -8,7 +8,7 @@ import pytest
 import torch
 from torch import Tensor
 
-from tests.algorithms.builders import actor_critic, learner_and_batch, moved
+from tests.algorithms.builders import actor_critic, learner_and_batch, moved, old_policy
 from tests.laws.linear_gaussian import assert_mean_is, with_linear_score
 from trudi_rsl.algorithms.learner import Learner
 from trudi_rsl.algorithms.objectives import (
@@ -124,7 +124,7 @@ def test_the_optimal_control_of_a_quadratic_q_draws_its_target_density() -> None
 def learner_and_terms(**settings: Any) -> tuple[Learner, ActorTerms]:
     learner, batch, old_steps = learner_and_batch(moved(actor_critic()), init_alpha=0.3, init_lambda=0.7, **settings)
     noise = learner.actor_critic.actor.draw_noise(len(batch.actor_obs))
-    old = learner._old_policy(batch, old_steps)
+    old = old_policy(learner, batch, old_steps)
     return learner, ActorTerms(batch.actor_obs, batch.critic_obs, noise, old, learner.alpha, learner.multiplier)
 
 
@@ -166,7 +166,7 @@ def test_more_steps_than_there_are_mean_all() -> None:
     def gradient(num_steps: int) -> tuple[Tensor, ...]:
         torch.manual_seed(5)
         learner, terms = learner_and_terms(actor_gradient="adjoint", num_adjoint_steps=num_steps)
-        return learner._differentiate_actor(terms)[1]
+        return learner._differentiate_actor(terms, learner._draw(len(terms.obs)).chosen)[1]
 
     every, more, fewer = gradient(0), gradient(9), gradient(1)
     torch.testing.assert_close(more, every)

@@ -9,7 +9,7 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from tests.algorithms.builders import NUM_OBS, actor_critic, gaussian_actor_critic, learner_and_batch, moved
+from tests.algorithms.builders import NUM_OBS, actor_critic, gaussian_actor_critic, learner_and_batch, moved, old_policy
 from trudi_rsl.algorithms.objectives import ActorTerms, TrustRegion, pathwise_objective
 from trudi_rsl.algorithms.trust_region import fresh_chains, path_kl, reverse_path_kl
 from trudi_rsl.policies import ActorCritic
@@ -87,7 +87,7 @@ def test_actor_step_descends_the_gated_loss(
         decision = model.decide(batch.actor_obs)
         q = model.critic.value(batch.critic_obs, decision.latent.tanh())
         inside = 0.3 * decision.log_prob - q
-        old = learner._old_policy(batch, old_steps)
+        old = old_policy(learner, batch, old_steps)
         if old is None:
             kl = reverse_path_kl(model.actor, model.old_actor, batch.actor_obs, decision.trace)
         else:
@@ -121,7 +121,7 @@ def test_computing_selected_branches_gives_the_loss_and_gradient_of_computing_al
 ) -> None:
     model = moved(build())
     learner, batch, old_steps = learner_and_batch(model)
-    old = learner._old_policy(batch, old_steps)
+    old = old_policy(learner, batch, old_steps)
     assert old is not None
     noise = model.actor.draw_noise(len(batch.actor_obs))
     terms = ActorTerms(batch.actor_obs, batch.critic_obs, noise, old, torch.tensor(0.3), torch.tensor(0.7))

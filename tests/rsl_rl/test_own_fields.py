@@ -14,7 +14,7 @@ from rsl_rl.algorithms import PPO
 from rsl_rl.runners import OnPolicyRunner as StockRunner
 
 from tests.rsl_rl.test_swap import mirror, point_mass, ppo_cfg, swapped
-from trudi_rsl.config.ppo_conversion import trudi_settings
+from trudi_rsl.config import ppo_conversion
 from trudi_rsl.config.swap import trudi_cfg
 from trudi_rsl.errors import ConfigError
 from trudi_rsl.ppo_fields import PPO_ONLY_FIELDS
@@ -44,12 +44,20 @@ class ProjectCfg(HostCfg):
     teacher_weight: float = 0.5
 
 
+@dataclass
+class TaskCfg(ProjectCfg):
+    """That of one of its tasks."""
+
+    task_weight: float = 0.5
+
+
 @pytest.fixture(autouse=True)
-def host(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Load a host whose configuration of PPO the project has subclassed."""
-    module = ModuleType("mjlab.rl")
+def host(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Load a host whose configuration of PPO the project has subclassed, mjlab unless a test chooses another."""
+    name = getattr(request, "param", "mjlab.rl")
+    module = ModuleType(name)
     module.RslRlPpoAlgorithmCfg = HostCfg  # type: ignore[attr-defined]
-    monkeypatch.setitem(sys.modules, "mjlab.rl", module)
+    monkeypatch.setitem(sys.modules, name, module)
 
 
 def by_name(**algorithm: Any) -> dict[str, Any]:
@@ -65,20 +73,23 @@ def by_trudi_cfg(**algorithm: Any) -> dict[str, Any]:
 def by_host(**algorithm: Any) -> dict[str, Any]:
     cfg = ppo_cfg(**algorithm)
     # each task is reported once
-    return trudi_settings(f"Own-{len(algorithm)}-v0", cfg, "isaaclab")["algorithm"]
+    ppo_conversion._reported.clear()
+    return ppo_conversion.trudi_settings("Own-v0", cfg, "isaaclab")["algorithm"]
 
 
 WAYS = {"class name": by_name, "trudi_cfg": by_trudi_cfg, "host": by_host}
 VALUES: dict[str, Any] = {"optimizer": "adam", "schedule": "fixed"}
 
 
+@pytest.mark.parametrize("host", ["mjlab.rl", "isaaclab_rl.rsl_rl"], indirect=True)
 @pytest.mark.parametrize("swap", WAYS.values(), ids=WAYS)
 def test_what_ppo_or_a_subclass_of_the_project_defines_is_listed_once_and_has_no_effect(
     swap: Callable[..., dict[str, Any]], capsys: pytest.CaptureFixture[str]
 ) -> None:
-    swap(**{name: VALUES.get(name, 0.1) for name in PPO_ONLY_FIELDS}, smoothness_coef=0.3, teacher_weight=0.7)
+    own = {"smoothness_coef": "ProjectPPO", "teacher_weight": "ProjectCfg", "task_weight": "TaskCfg"}
+    swap(**{name: VALUES.get(name, 0.1) for name in (*PPO_ONLY_FIELDS, *own)})
     said = capsys.readouterr().out
-    for name in (*PPO_ONLY_FIELDS, "smoothness_coef (ProjectPPO)", "teacher_weight (ProjectCfg)"):
+    for name in (*PPO_ONLY_FIELDS, *(f"{name} ({cls})" for name, cls in own.items())):
         assert said.count(name) == 1, name
 
 
@@ -125,9 +136,9 @@ def test_spo_dppo_and_fpo_list_what_a_project_defines_and_refuse_what_nobody_doe
     def build(**own: Any) -> None:
         StockRunner(point_mass(), ppo_cfg(class_name=f"trudi_rsl.algorithms:{name}", **own), None, "cpu")
 
-    build(smoothness_coef=0.3, teacher_weight=0.7)
+    build(smoothness_coef=0.3, teacher_weight=0.7, task_weight=None)
     said = capsys.readouterr().out
-    assert f"{name} has no use" in said
+    assert f"{name} has no use" in said and "task_weight" not in said
     assert "smoothness_coef (ProjectPPO), teacher_weight (ProjectCfg)" in said
     with pytest.raises(ConfigError, match=r"clip_parm.*'clip_param'"):
         build(clip_parm=0.1)

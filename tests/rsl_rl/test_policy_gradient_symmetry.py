@@ -83,12 +83,15 @@ def test_a_symmetric_policy_has_the_ratios_of_the_originals_at_their_images(
             actor.actor.raw_friction.copy_(torch.tensor([0.3, -0.4]))
         actions = actor(obs, stochastic_output=True)
         old = actor.output_distribution_params
+        batch: Any = type("Batch", (), {"old_distribution_params": old})
+        batch.observations, batch.actions = mirror(None, obs, actions)
+        network.output_layer.bias.mul_(-2.0)
+        ratios = trained.log_ratios(batch)
+        torch.testing.assert_close(ratios[:NUM_ENVS], actor.log_ratios(obs, actions, old), msg="originals come first")
         for parameter in network.parameters():
             parameter.zero_()
         if algorithm is DPPO:
             actor.actor.raw_friction.data.fill_(0.1)
-        batch: Any = type("Batch", (), {"old_distribution_params": old})
-        batch.observations, batch.actions = mirror(None, obs, actions)
         ratios = trained.log_ratios(batch)
     assert ratios[:NUM_ENVS].abs().max() > 0.01
     torch.testing.assert_close(ratios[NUM_ENVS:], ratios[:NUM_ENVS])

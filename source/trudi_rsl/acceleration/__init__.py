@@ -3,6 +3,7 @@
 
 from trudi_rsl.acceleration.accelerator import Accelerator, Gradient
 from trudi_rsl.acceleration.cuda_graph import default_generator
+from trudi_rsl.acceleration.packing import PackedModules
 from trudi_rsl.acceleration.precision import (
     describe_precision,
     network_precision,
@@ -13,6 +14,7 @@ from trudi_rsl.acceleration.precision import (
 __all__ = [
     "Accelerator",
     "Gradient",
+    "PackedModules",
     "default_generator",
     "describe_precision",
     "network_precision",

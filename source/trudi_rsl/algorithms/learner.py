@@ -3,28 +3,26 @@
 
 from __future__ import annotations
 
+import contextlib
+import functools
 from collections.abc import Mapping, Sequence
-from types import MappingProxyType
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 
-from trudi_rsl.acceleration import Accelerator, Gradient, network_precision
+from trudi_rsl.acceleration import Accelerator, Gradient, PackedModules, network_precision
 from trudi_rsl.algorithms import objectives
-from trudi_rsl.algorithms.objectives import ActorTerms, AdjointStates, Objective, TrustRegion
+from trudi_rsl.algorithms.objectives import ActorTerms, AdjointStates, Draws, Objective, TrustRegion
 from trudi_rsl.algorithms.symmetry import MirrorImages, MirrorTerms, augment, mirror_error
 from trudi_rsl.algorithms.trust_region import OldChains, OldPolicy, fresh_chains, from_trace
-from trudi_rsl.distributed import all_reduce_mean
+from trudi_rsl.distributed import all_reduce_means
 from trudi_rsl.errors import ConfigError, one_line, setting
 from trudi_rsl.policies import ActorCritic
 from trudi_rsl.policies.observations import ObservationEncoder
-from trudi_rsl.policies.recurrent import PaddedSequences
+from trudi_rsl.policies.recurrent import PaddedSequences, leaf, leaves
 from trudi_rsl.settings import LearnerCfg, REPPOCfg, TruDiCfg, TrustRegionCfg
 from trudi_rsl.storage import Minibatch
-
-NO_SEQUENCES: Mapping[str, PaddedSequences] = MappingProxyType({})
-"""Without recurrent encoders."""
 
 OF_THIS_RUN = ("lr", "fused", "capturable")
 """Options of an optimiser that a checkpoint does not change."""
@@ -63,7 +61,7 @@ class Learner:
             "critic": [*actor_critic.critic.parameters(), *actor_critic.critic_obs.parameters()],
             "duals": [self.log_alpha, self.log_lambda] if isinstance(cfg, TrustRegionCfg) else [self.log_alpha],
         }
-        heads = dict(parameters)
+        heads: dict[str, list[nn.Parameter]] = dict(parameters)
         """Parameters that compiled functions differentiate by; recurrent encoders follow from their latents."""
         for name, module in (("actor", actor_critic.actor), ("critic", actor_critic.critic)):
             if name in actor_critic.recurrent_encoders:
@@ -79,17 +77,26 @@ class Learner:
         for optimizer in self.optimizers.values():
             # fused optimisers read it on the device, as they do for torch.amp
             optimizer.found_inf = self.skips  # type: ignore[attr-defined]
-        compile_ = self.accelerator.compile
-        self._critic_gradient = compile_(
-            "critic step", Gradient(self._critic_objective, heads["critic"], lambda batch: _leaves(batch.critic_obs))
-        )
-        if isinstance(cfg, TruDiCfg) and cfg.draws_old_chains:
-            self._fresh_chains = compile_("old policy's chains", self._draw_fresh_chains)
         self._matches_adjoints = isinstance(cfg, TruDiCfg) and cfg.actor_gradient == "adjoint"
+        self._draws_old_chains = isinstance(cfg, TruDiCfg) and cfg.draws_old_chains
+        self._packed: PackedModules | None = None
+        compile_ = self.accelerator.compile
+        # gradients that ranks average, and trajectories of varying number, stay outside of compiled functions
+        if self.accelerator.compiles and world_size == 1 and not actor_critic.is_recurrent:
+            duals = {"log_alpha": self.log_alpha, "log_lambda": self.log_lambda}
+            self._packed = PackedModules(actor_critic, self.optimizers, duals)
+            update = functools.partial(self._take_steps, self._packed)
+            self._packed_update = compile_("minibatch update", update, reads_constants=True)
+            compile_ = Accelerator("off", device).compile
+        self._critic_gradient = compile_(
+            "critic step", Gradient(self._critic_objective, heads["critic"], lambda batch: leaves(batch.critic_obs))
+        )
+        if self._draws_old_chains:
+            self._fresh_chains = compile_("old policy's chains", self._draw_fresh_chains)
         if self._matches_adjoints:
             self._adjoint_states = compile_("actor's chains", self._draw_adjoint_states)
         self._actor_gradient = compile_(
-            "actor step", Gradient(self._actor_objective, heads["actor"], lambda terms, *_: _leaves(terms.obs))
+            "actor step", Gradient(self._actor_objective, heads["actor"], lambda terms, *_: leaves(terms.obs))
         )
 
     @property
@@ -107,7 +114,7 @@ class Learner:
         batch: Minibatch,
         old_steps: Tensor | None,
         mirrored: MirrorImages | None = None,
-        sequences: Mapping[str, PaddedSequences] = NO_SEQUENCES,
+        sequences: Mapping[str, PaddedSequences] | None = None,
     ) -> dict[str, Tensor]:
         """Take one critic, one actor and one dual step.
 
@@ -122,41 +129,78 @@ class Learner:
         Raises:
             ConfigError: If the device has too little memory for the minibatch.
         """
+        draws = self._draw(len(batch.actions))
         try:
-            return self._take_steps(batch, old_steps, mirrored, sequences)
+            if self._packed is None:
+                return self._take_steps(None, batch, draws, old_steps, mirrored, sequences)
+            with self._packed.packed():
+                return self._packed_update(batch, draws, old_steps, mirrored)
         except torch.OutOfMemoryError as error:
             raise ConfigError(
                 f"The device has too little memory for minibatches of {len(batch.actions)} transitions: raise "
                 f"{setting('algorithm.num_mini_batches')}. {one_line(error)}"
             ) from error
 
+    def _draw(self, num_states: int) -> Draws:
+        model, cfg = self.actor_critic, self.cfg
+        noise, old_noise, chosen = model.actor.draw_noise(num_states), None, None
+        if isinstance(cfg, TruDiCfg) and self._draws_old_chains:
+            old_noise = model.old_actor.draw_noise(cfg.num_kl_chains * num_states)
+        if isinstance(cfg, TruDiCfg) and self._matches_adjoints:
+            num_steps = model.actor.num_steps
+            # topk, since a CUDA graph can hold it
+            chosen = torch.rand(num_steps, device=noise.device).topk(min(cfg.num_adjoint_steps or num_steps, num_steps))
+        return Draws(noise, old_noise, None if chosen is None else chosen.indices)
+
     def _take_steps(
         self,
+        packed: PackedModules | None,
         batch: Minibatch,
+        draws: Draws,
         old_steps: Tensor | None,
         mirrored: MirrorImages | None,
-        sequences: Mapping[str, PaddedSequences],
+        sequences: Mapping[str, PaddedSequences] | None = None,
     ) -> dict[str, Tensor]:
-        learned = batch
+        """Take the steps on packed parameters, or with None on the modules themselves."""
+        learned, sequences = batch, sequences or {}
         if mirrored is not None and self.mirroring is not None and self.mirroring.augments:
             learned = augment(batch, mirrored, self.mirroring.mirrors)
-        metrics = self._critic_step(learned, sequences.get("critic"))
+        metrics = self._critic_step(learned, sequences.get("critic"), packed)
         if "critic" in sequences:
-            learned = learned._replace(critic_obs=self._replayed("critic", sequences["critic"]).detach())
-        actor_metrics = self._actor_step(batch, old_steps, mirrored, learned, sequences.get("actor"))
-        self._dual_step(actor_metrics["entropy"], actor_metrics.get("path_kl"))
+            latents = self.actor_critic.recurrent_encoders["critic"].replay(sequences["critic"])
+            learned = learned._replace(critic_obs=latents.detach())
+        actor_metrics = self._actor_step(batch, old_steps, mirrored, learned, sequences.get("actor"), draws, packed)
+        self._dual_step(actor_metrics["entropy"], actor_metrics.get("path_kl"), packed)
         return metrics | actor_metrics | {"skipped_updates": self.skips.clone()}
+
+    def packed(self) -> contextlib.AbstractContextManager[None]:
+        """Return a context for the updates of a rollout.
+
+        If they are compiled as a whole, modules and optimisers are brought up to date at its end only; an update
+        outside of it does so itself.
+        """
+        return contextlib.nullcontext() if self._packed is None else self._packed.packed()
 
     # -- critic -------------------------------------------------------------------------------------------------------
 
-    def _critic_step(self, batch: Minibatch, sequences: PaddedSequences | None = None) -> dict[str, Tensor]:
+    def _critic_step(
+        self, batch: Minibatch, sequences: PaddedSequences | None = None, packed: PackedModules | None = None
+    ) -> dict[str, Tensor]:
+        if packed is not None:
+            objective, by_name = packed.gradient("critic", self._critic_objective, batch)
+            return objective.metrics | {
+                "critic_grad_norm": packed["critic"].descend(by_name, self.cfg.max_grad_norm, self.skips)
+            }
         if sequences is None:
             objective, gradient = self._critic_gradient(batch)
         else:
-            latents = self._replayed("critic", sequences)
-            objective, by_heads = self._critic_gradient(batch._replace(critic_obs=_leaf(latents)))
-            gradient = self._through("critic", latents, by_heads)
-        return objective.metrics | {"critic_grad_norm": self._descend("critic", self._average_over_ranks(gradient))}
+            encoder = self.actor_critic.recurrent_encoders["critic"]
+            latents = encoder.replay(sequences)
+            objective, by_heads = self._critic_gradient(batch._replace(critic_obs=leaf(latents)))
+            gradient = encoder.gradient_through(latents, by_heads)
+        if self.world_size > 1:
+            gradient = all_reduce_means(gradient)
+        return objective.metrics | {"critic_grad_norm": self._descend("critic", gradient)}
 
     def _critic_objective(self, batch: Minibatch) -> Objective:
         model = self.actor_critic
@@ -174,28 +218,48 @@ class Learner:
         mirrored: MirrorImages | None = None,
         learned: Minibatch | None = None,
         sequences: PaddedSequences | None = None,
+        draws: Draws | None = None,
+        packed: PackedModules | None = None,
     ) -> dict[str, Tensor]:
         """Take one actor step from ``learned``, the batch with the mirror images to learn from (default: the batch)."""
-        terms = self._actor_terms(batch, old_steps, mirrored, batch if learned is None else learned)
+        draws = self._draw(len(batch.actions)) if draws is None else draws
+        given = batch, old_steps, mirrored, learned or batch, draws
+        if packed is not None:
+            terms = packed.call(self._actor_terms, *given, packed["duals"].views())
+            states = packed.call(self._draw_adjoint_states, terms) if self._matches_adjoints else None
+            objective, by_name = packed.gradient("actor", self._actor_objective, terms, states, draws.chosen)
+            return objective.metrics | {
+                "actor_grad_norm": packed["actor"].descend(by_name, self.cfg.max_grad_norm, self.skips)
+            }
+        terms = self._actor_terms(*given)
         if sequences is None:
-            objective, gradient = self._differentiate_actor(terms)
+            objective, gradient = self._differentiate_actor(terms, draws.chosen)
         else:
-            latents = self._replayed("actor", sequences)
-            objective, by_heads = self._differentiate_actor(terms._replace(obs=_leaf(latents)))
-            gradient = self._through("actor", latents, by_heads)
-        # one all-reduce for the gradient and what drives the duals
-        dual_inputs = {name: objective.metrics[name] for name in ("entropy", "path_kl") if name in objective.metrics}
-        averages = self._average_over_ranks([*gradient, *dual_inputs.values()])
-        norm = self._descend("actor", averages[: len(gradient)])
-        averaged = dict(zip(dual_inputs, averages[len(gradient) :], strict=True))
-        return objective.metrics | averaged | {"actor_grad_norm": norm}
+            encoder = self.actor_critic.recurrent_encoders["actor"]
+            latents = encoder.replay(sequences)
+            objective, by_heads = self._differentiate_actor(terms._replace(obs=leaf(latents)), draws.chosen)
+            gradient = encoder.gradient_through(latents, by_heads)
+        metrics = dict(objective.metrics)
+        if self.world_size > 1:
+            # one all-reduce for the gradient and what drives the duals
+            names = [name for name in ("entropy", "path_kl") if name in metrics]
+            averages = all_reduce_means([*gradient, *[metrics[name] for name in names]])
+            gradient = averages[: len(averages) - len(names)]
+            metrics |= dict(zip(names, averages[len(gradient) :], strict=True))
+        return metrics | {"actor_grad_norm": self._descend("actor", gradient)}
 
     def _actor_terms(
-        self, batch: Minibatch, old_steps: Tensor | None, mirrored: MirrorImages | None, learned: Minibatch
+        self,
+        batch: Minibatch,
+        old_steps: Tensor | None,
+        mirrored: MirrorImages | None,
+        learned: Minibatch,
+        draws: Draws,
+        duals: Mapping[str, Tensor] | None = None,
     ) -> ActorTerms:
-        model = self.actor_critic
-        noise = model.actor.draw_noise(len(batch.actor_obs))
-        old, old_obs = self._old_policy(batch, old_steps), None
+        """Return the terms, by default with the present multipliers as ``duals``."""
+        model, noise = self.actor_critic, draws.noise
+        old, old_obs = self._old_policy(batch, old_steps, draws.old_noise), None
         if model.actor_obs.is_learned and self._trust_region is not None and old is None:
             old_obs = self._latents(model.old_actor_obs or model.actor_obs, batch.actor_obs, batch)
         mirrored_obs = None
@@ -211,21 +275,17 @@ class Learner:
             critic_obs=self._latents(model.critic_obs, learned.critic_obs, learned),
             noise=noise,
             old=old,
-            alpha=self.alpha,
-            multiplier=self.multiplier,
+            alpha=self.alpha if duals is None else duals["log_alpha"].exp(),
+            multiplier=self.multiplier if duals is None or "log_lambda" not in duals else duals["log_lambda"].exp(),
             mirrored_obs=mirrored_obs,
             cameras=learned.cameras,
             old_obs=old_obs,
         )
 
-    def _differentiate_actor(self, terms: ActorTerms) -> tuple[Objective, tuple[Tensor, ...]]:
+    def _differentiate_actor(self, terms: ActorTerms, chosen: Tensor | None) -> tuple[Objective, tuple[Tensor, ...]]:
         """Return the objective and the gradient for each of the actor's parameters."""
         if not self._matches_adjoints:
             return self._actor_gradient(terms)
-        num_steps = self.actor_critic.actor.num_steps
-        num_chosen = min(self.cfg.num_adjoint_steps or num_steps, num_steps)  # pyright: ignore[reportAttributeAccessIssue]
-        # topk, since a CUDA graph can hold it
-        chosen = torch.rand(num_steps, device=terms.obs.device).topk(num_chosen).indices
         return self._actor_gradient(terms, self._adjoint_states(terms), chosen)
 
     def _actor_objective(
@@ -265,35 +325,19 @@ class Learner:
         with network_precision(self.cfg.precision, obs.device.type):
             return encoder.encode(obs, batch.cameras)
 
-    # -- recurrent encoders -------------------------------------------------------------------------------------------
-
-    def _replayed(self, name: str, sequences: PaddedSequences) -> Tensor:
-        """Return the latents ``[B, L]`` of the encoder of ``actor`` or ``critic``, with the graph of all steps."""
-        return self.actor_critic.recurrent_encoders[name].replay(sequences)
-
-    def _through(self, name: str, latents: Tensor, gradient: Sequence[Tensor]) -> tuple[Tensor, ...]:
-        """Return a gradient by the head's parameters and the latents as one by all parameters, the encoder's last.
-
-        The recurrent network runs outside of compiled functions, since the number of trajectories varies.
-        """
-        *by_head, by_latents = gradient
-        encoder = list(self.actor_critic.recurrent_encoders[name].parameters())
-        return *by_head, *torch.autograd.grad(latents, encoder, by_latents)
-
     @property
     def _trust_region(self) -> TrustRegion | None:
         if not isinstance(self.cfg, TruDiCfg | REPPOCfg):
             return None
         return TrustRegion(self.cfg.kl_bound, self.cfg.kl_estimator, self.actor_critic.old_actor)
 
-    def _old_policy(self, batch: Minibatch, old_steps: Tensor | None) -> OldPolicy | None:
+    def _old_policy(self, batch: Minibatch, old_steps: Tensor | None, noise: Tensor | None = None) -> OldPolicy | None:
         """Return the old chains of the path KL, or a Gaussian's old distributions."""
         if batch.trace is not None:
             return from_trace(batch.trace, old_steps)
-        if not isinstance(self.cfg, TruDiCfg) or not self.cfg.draws_old_chains:
+        if noise is None:
             return None
         model = self.actor_critic
-        noise = model.old_actor.draw_noise(self.cfg.num_kl_chains * len(batch.actor_obs))
         return self._fresh_chains(self._latents(model.old_actor_obs or model.actor_obs, batch.actor_obs, batch), noise)
 
     def _draw_fresh_chains(self, obs: Tensor, noise: Tensor) -> OldChains:
@@ -303,14 +347,21 @@ class Learner:
     # -- duals and optimisers -----------------------------------------------------------------------------------------
 
     @torch.no_grad()
-    def _dual_step(self, entropy: Tensor, mean_kl: Tensor | None) -> None:
+    def _dual_step(self, entropy: Tensor, mean_kl: Tensor | None, packed: PackedModules | None = None) -> None:
         """Update the temperature and, given the mean path KL of a trust region, its multiplier."""
         # each loss is linear in its multiplier, so it is its own derivative by the multiplier's logarithm
-        self.log_alpha.grad = objectives.temperature_loss(self.log_alpha, entropy, self.entropy_target)
+        duals = {"log_alpha": self.log_alpha, "log_lambda": self.log_lambda}
+        if packed is not None:
+            duals |= packed["duals"].views()
+        gradient = {"log_alpha": objectives.temperature_loss(duals["log_alpha"], entropy, self.entropy_target)}
         if mean_kl is not None and isinstance(self.cfg, TrustRegionCfg):
-            self.log_lambda.grad = objectives.multiplier_loss(self.log_lambda, mean_kl, self.cfg.kl_bound)
-            self._skip_unless_finite(mean_kl)
-        self._skip_unless_finite(entropy)
+            gradient["log_lambda"] = objectives.multiplier_loss(duals["log_lambda"], mean_kl, self.cfg.kl_bound)
+        if packed is not None:
+            packed["duals"].descend(gradient, None, self.skips)
+            return
+        for name, part in gradient.items():
+            getattr(self, name).grad = part
+        self._skip_unless_finite(torch.stack(list(gradient.values())))
         self.optimizers["duals"].step()
 
     def _descend(self, name: str, gradient: Sequence[Tensor]) -> Tensor:
@@ -327,13 +378,6 @@ class Learner:
     def _skip_unless_finite(self, values: Tensor) -> None:
         """Skip this and the following steps if a value is not finite, without a GPU sync."""
         self.skips.copy_(torch.maximum(self.skips, (~torch.isfinite(values)).any().float()))
-
-    def _average_over_ranks(self, tensors: Sequence[Tensor]) -> Sequence[Tensor]:
-        if self.world_size == 1:
-            return tensors
-        flat = all_reduce_mean(torch.cat([x.flatten() for x in tensors]))
-        parts = flat.split([x.numel() for x in tensors])
-        return [part.view_as(x) for part, x in zip(parts, tensors, strict=True)]
 
     # -- checkpoints --------------------------------------------------------------------------------------------------
 
@@ -353,12 +397,3 @@ class Learner:
             self.log_lambda.copy_(state["log_lambda"])
         # graphs refer to the optimisers' former state
         self.accelerator.reset()
-
-
-def _leaf(latents: Tensor) -> Tensor:
-    """Return latents that a gradient can be taken by, without their graph."""
-    return latents.detach().requires_grad_()
-
-
-def _leaves(x: Tensor) -> list[Tensor]:
-    return [x] if x.requires_grad else []

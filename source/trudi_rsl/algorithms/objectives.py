@@ -112,6 +112,17 @@ class ActorTerms(NamedTuple):
     """Latents of the old policy's encoder ``[B, O]`` for the reverse KL; None if they are ``obs``."""
 
 
+class Draws(NamedTuple):
+    """Everything random in an update."""
+
+    noise: Tensor
+    """Standard normal noise of the actor's own decisions, ``[num_draws, B, A]``."""
+    old_noise: Tensor | None
+    """That of fresh chains of the old policy, ``[N+1, K*B, A]``; None where they are stored or not needed."""
+    chosen: Tensor | None
+    """Indices of the denoising steps that adjoint matching learns from, ``[M]`` without repetition; else None."""
+
+
 class TrustRegion(NamedTuple):
     """The constraint on the actor's step."""
 

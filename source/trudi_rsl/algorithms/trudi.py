@@ -272,12 +272,13 @@ class TruDi:
         model.entropy_per_dim.copy_(model.entropy_per_dim.where(self._findings.veto, entropy))
         metrics = rollout_metrics(storage, model.critic.hl_gauss)
         batches, collected = [], []
-        # minibatches and denoising noise are drawn in turn from one generator
-        for rows in storage.index_batches(self.cfg.num_learning_epochs, self.cfg.num_mini_batches):
-            batches.append(rows)
-            collected.append(self._update(rows, old_steps))
-            if self.curiosity is not None:
-                collected[-1] = collected[-1] | {"rnd": self.curiosity.learn(rows.rows, self._findings.veto)}
+        with self.learner.packed():
+            # minibatches and denoising noise are drawn in turn from one generator
+            for rows in storage.index_batches(self.cfg.num_learning_epochs, self.cfg.num_mini_batches):
+                batches.append(rows)
+                collected.append(self._update(rows, old_steps))
+                if self.curiosity is not None:
+                    collected[-1] = collected[-1] | {"rnd": self.curiosity.learn(rows.rows, self._findings.veto)}
         metrics |= reduce_minibatches(collected)
         if self.symmetry is not None and self.symmetry.only_logs:
             metrics["symmetry"] = self.symmetry.error(storage, batches[-1])

@@ -25,6 +25,16 @@ class PaddedSequences(NamedTuple):
     """Steps ``l M + m`` of which latents are wanted, long ``[B]``."""
 
 
+def leaf(latents: Tensor) -> Tensor:
+    """Return latents that a gradient can be taken by, without their graph."""
+    return latents.detach().requires_grad_()
+
+
+def leaves(latents: Tensor) -> list[Tensor]:
+    """Return the latents if a gradient is to be taken by them, as by those of :func:`leaf`."""
+    return [latents] if latents.requires_grad else []
+
+
 class RecurrentEncoder(ObservationEncoder):
     """RSL-RL's ``RNNModel`` without its head: an LSTM or a GRU on normalised vectors.
 
@@ -86,6 +96,15 @@ class RecurrentEncoder(ObservationEncoder):
         """Return the latents ``[B, H]`` of whole trajectories; gradients run back to their first steps."""
         outputs, _ = self._run(sequences.inputs, sequences.state)
         return outputs.flatten(0, 1)[sequences.positions]
+
+    def gradient_through(self, latents: Tensor, gradient: Sequence[Tensor]) -> tuple[Tensor, ...]:
+        """Return a gradient by a head's parameters and its latents as one by all parameters, the encoder's last.
+
+        ``latents`` are those of :meth:`replay`. The recurrent network runs outside of compiled functions, since the
+        number of trajectories varies.
+        """
+        *by_head, by_latents = gradient
+        return *by_head, *torch.autograd.grad(latents, list(self.parameters()), by_latents)
 
     def _run(self, inputs: Tensor, state: Tensor) -> tuple[Tensor, Tensor]:
         with torch.autocast(inputs.device.type, enabled=False):

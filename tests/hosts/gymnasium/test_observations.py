@@ -75,7 +75,10 @@ def test_the_vector_is_gymnasiums_own_flattening() -> None:
 
 @pytest.mark.parametrize(
     ("space", "size"),
-    [(Box(-1, 1, (1, 35)), 35), (Box(-1, 1, ()), 1), (Discrete(4), 4), (Box(0, 255, (6,), np.uint8), 6)],
+    [
+        *((Box(-1, 1, (1, 35)), 35), (Box(-1, 1, ()), 1), (Discrete(4), 4), (Box(0, 255, (6,), np.uint8), 6)),
+        (Box(-1, 1, (15, 16, 3)), 720),  # floats with so short a side are no image
+    ],
 )
 def test_arrays_of_any_shape_and_discrete_observations_become_vectors(space: Space, size: int) -> None:
     env = with_space(space)
@@ -122,6 +125,18 @@ def test_images_of_types_that_torch_cannot_mask_are_scaled_floats() -> None:
     image = Box(0, 65535, (16, 16, 1), np.uint16)
     groups = ObservationLayout(image, "task").split(np.full((1, 256), 65535.0, np.float32))
     assert groups["policy"].dtype == np.float32 and groups["policy"].max() == 1.0
+
+
+def test_floats_are_as_they_are_where_integers_are_scaled() -> None:
+    image = Box(0, 1, (16, 16, 3), np.float32)
+    groups = ObservationLayout(image, "task", images="float32").split(np.full((1, 768), 0.5, np.float32))
+    assert groups["policy"].shape == (1, 3, 16, 16) and (groups["policy"] == 0.5).all()
+
+
+def test_an_image_whose_name_no_network_can_have_is_renamed() -> None:
+    layout = ObservationLayout(Dict({"eye.left": IMAGES[0][0], "joint.angle": VECTOR}), "task")
+    assert set(layout.split(np.zeros((1, layout.size)))) == {"policy", "eye_left"}
+    assert layout.terms(["policy"]) == [{"name": "joint.angle", "size": 2}]
 
 
 def test_vectors_around_an_image_stay_in_order() -> None:

@@ -1,6 +1,6 @@
 # SPDX-License-Identifier: BSD-3-Clause
 # pyright: reportMissingImports=false
-"""Worker processes simulate as this process does, end with it, and are missed."""
+"""Worker processes simulate a share beside this process as it does alone, end with it, and are missed."""
 
 from __future__ import annotations
 
@@ -14,9 +14,11 @@ import pytest
 import torch
 
 from tests.hosts.maniskill.scripted import SCRIPTED, actions_for, record
-from trudi_rsl.errors import ConfigError, ProcessLostError
+from trudi_rsl.errors import ProcessLostError
 from trudi_rsl.hosts.maniskill.env import ManiSkillVecEnv
-from trudi_rsl.hosts.maniskill.workers import count_workers
+from trudi_rsl.hosts.maniskill.make import CPU, TaskOptions
+from trudi_rsl.hosts.maniskill.simulations import CpuSimulations
+from trudi_rsl.hosts.maniskill.workers import WorkerSimulations, count_processes
 
 
 def children(parent: int) -> list[int]:
@@ -38,38 +40,46 @@ def test_results_do_not_depend_on_the_number_of_workers() -> None:
     assert recorded[0] == recorded[1]
 
 
-def test_few_environments_need_no_workers_and_many_get_one_per_core(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_few_environments_need_no_workers_and_many_use_every_core(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(os, "sched_getaffinity", lambda _pid: set(range(4)))
-    assert [count_workers(num_envs) for num_envs in (1, 10, 16, 24, 1024)] == [1, 1, 2, 3, 4]
+    assert [count_processes(num_envs) for num_envs in (1, 10, 16, 24, 1024)] == [1, 1, 2, 3, 4]
     monkeypatch.setenv("LOCAL_WORLD_SIZE", "2")
-    assert count_workers(1024) == 2
+    assert count_processes(1024) == 2
 
 
 def test_a_lost_worker_is_reported_and_the_others_end() -> None:
     before = set(children(os.getpid()))
-    env = ManiSkillVecEnv(SCRIPTED, 2, workers=2)
+    env = ManiSkillVecEnv(SCRIPTED, 3, workers=3)
     workers = set(children(os.getpid())) - before
-    assert len(workers) == 2
+    assert len(workers) == 2  # this process has a share, too
     os.kill(min(workers), signal.SIGTERM)  # a stop of the whole process group is the training's to handle
-    env.step(torch.zeros(2, 8))
+    env.step(torch.zeros(3, 8))
     os.kill(min(workers), signal.SIGKILL)
     with pytest.raises(ProcessLostError, match=r"signal 9"):
         for _ in range(2):
-            env.step(torch.zeros(2, 8))
+            env.step(torch.zeros(3, 8))
     env.close()
     assert not workers & set(children(os.getpid()))
 
 
-def test_an_error_of_a_worker_is_raised_here() -> None:
-    with pytest.raises(ConfigError, match=r"no control mode 'pd_joint_poz'.*'pd_joint_pos'"):
-        ManiSkillVecEnv(SCRIPTED, 2, workers=2, control_mode="pd_joint_poz")
+def test_an_error_of_one_process_is_raised_and_leaves_no_answers_of_the_others_behind() -> None:
+    expected = CpuSimulations(TaskOptions(SCRIPTED, CPU).checked(), 2)
+    shared = WorkerSimulations(TaskOptions(SCRIPTED, CPU).checked(), 2, num_processes=2)
+    assert (shared.reset([0, 1], [3, 4]) == expected.reset([0, 1], [3, 4])).all()
+    for seeds in ([-1, 4], [3, -1]):  # of the share of this process, of the worker's
+        with pytest.raises((RuntimeError, ValueError)):
+            shared.reset([0, 1], seeds)
+    assert (shared.reset([1], [5]) == expected.reset([1], [5])).all()
+    assert (shared.reset([0, 1], [6, 7]) == expected.reset([0, 1], [6, 7])).all()
+    shared.close()
+    expected.close()
 
 
 @pytest.mark.slow
 def test_workers_end_when_their_parent_is_killed_and_need_no_guarded_main_script() -> None:
     code = f"""
 from trudi_rsl.hosts.maniskill import ManiSkillVecEnv
-env = ManiSkillVecEnv({SCRIPTED!r}, 2, workers=2)
+env = ManiSkillVecEnv({SCRIPTED!r}, 3, workers=3)
 print("ready", flush=True)
 import time; time.sleep(60)
 """

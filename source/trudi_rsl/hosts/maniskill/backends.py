@@ -8,7 +8,7 @@ import torch
 from trudi_rsl.errors import ConfigError, nearest
 from trudi_rsl.hosts.maniskill.make import CPU, CUDA, TaskOptions
 from trudi_rsl.hosts.maniskill.simulations import CpuSimulations, GpuSimulation, Simulations
-from trudi_rsl.hosts.maniskill.workers import WorkerSimulations, count_workers
+from trudi_rsl.hosts.maniskill.workers import WorkerSimulations, count_processes
 
 SIM_BACKENDS = ("auto", CPU, CUDA)
 
@@ -42,7 +42,7 @@ def choose_workers(chosen: int | str, num_envs: int, backend: str) -> int:
         )
     if backend != CPU:
         return 1
-    return int(chosen) if is_number else count_workers(num_envs)
+    return int(chosen) if is_number else count_processes(num_envs)
 
 
 def simulate(options: TaskOptions, num_envs: int, num_workers: int, render_mode: str | None) -> Simulations:

@@ -28,10 +28,10 @@ ON_SUCCESS = ("bootstrap", "terminate", "ignore")
 class ManiSkillVecEnv(VecEnv):
     """E copies of a ManiSkill task with state observations ``[O]`` and actions ``[A]``.
 
-    On a CPU, each environment has a simulation of its own, shared out to worker processes if there are many; on a GPU,
-    one simulation has them all. Observations are a TensorDict ``{"policy": [E, O]}`` of float32, all numbers of
-    ManiSkill's ``state_dict`` in its order. The actions of several robots are one vector, in the order of the robots'
-    names. The step that ends an episode returns the first observation of the next episode.
+    On a CPU, each environment has a simulation of its own, shared out to this process and workers if there are many;
+    on a GPU, one simulation has them all. Observations are a TensorDict ``{"policy": [E, O]}`` of float32, all numbers
+    of ManiSkill's ``state_dict`` in its order. The actions of several robots are one vector, in the order of the
+    robots' names. The step that ends an episode returns the first observation of the next episode.
 
     Each episode has a seed that depends on the environment's seed, its index and the number of the episode, and on
     nothing else; on a GPU, episodes that start in the same step share one.
@@ -84,8 +84,8 @@ class ManiSkillVecEnv(VecEnv):
                 after it. ``terminate``: it ends for good. ``ignore``: it goes on to the time limit. A failure always
                 ends it for good.
             max_episode_steps: Time limit in steps, at least 1; None keeps the task's own.
-            workers: Processes that simulate on the CPU, at most E; ``auto`` takes one per core for 16 environments
-                or more, and this process alone for fewer.
+            workers: Processes that simulate on the CPU, this one included, at most E; ``auto`` takes one per core for
+                16 environments or more, and this process alone for fewer.
             env_kwargs: Further options of the task's constructor.
             action_bounds: ``(low, high)`` of the action entries that the controller leaves unbounded.
             render_mode: ManiSkill's render mode, of environment 0.

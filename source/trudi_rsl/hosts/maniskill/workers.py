@@ -1,11 +1,11 @@
 # SPDX-License-Identifier: BSD-3-Clause
-"""ManiSkill's CPU simulations in worker processes, each with a part of the environments."""
+"""ManiSkill's CPU simulations in this and in worker processes, each with a share of the environments."""
 
 from __future__ import annotations
 
 import contextlib
+import itertools
 import os
-import signal
 import socket
 import subprocess
 import sys
@@ -14,38 +14,45 @@ from multiprocessing.connection import Connection
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
+import torch
 
-from trudi_rsl.errors import ProcessLostError, one_line
+from trudi_rsl.errors import ConfigError, ProcessLostError, one_line
+from trudi_rsl.hosts.maniskill.make import quiet
+from trudi_rsl.hosts.maniskill.simulations import CpuSimulations, Step
 
 if TYPE_CHECKING:
     from trudi_rsl.hosts.maniskill.make import TaskOptions
-    from trudi_rsl.hosts.maniskill.simulations import Step
 
-ENVS_PER_WORKER = 8
+ENVS_PER_PROCESS = 8
 """Environments below which a further process costs more than it saves: its memory, and seconds of its start."""
 CLOSE_SECONDS = 5.0
 """How long a worker may take to end before it is killed."""
+# A stop of the whole process group is the training's to handle: it finishes its iteration with these simulations.
+IGNORE_STOPS = "import signal\nfor name in (signal.SIGINT, signal.SIGTERM): signal.signal(name, signal.SIG_IGN)"
+"""Python code that a worker runs before it imports anything else."""
 
 
-def count_workers(num_envs: int) -> int:
-    """Return the number of workers for a number of environments: one per core, but 1 if there are few environments.
+def count_processes(num_envs: int) -> int:
+    """Return the number of processes for a number of environments: one per core, but 1 if there are few environments.
 
     Several ranks of a training, started by torchrun, share the machine's cores.
     """
     cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
     ranks = int(os.environ.get("LOCAL_WORLD_SIZE", "1"))
-    return max(1, min(cores // ranks, num_envs // ENVS_PER_WORKER))
+    return max(1, min(cores // ranks, num_envs // ENVS_PER_PROCESS))
 
 
 class WorkerSimulations:
-    """:class:`~trudi_rsl.hosts.maniskill.simulations.CpuSimulations` in worker processes.
+    """:class:`~trudi_rsl.hosts.maniskill.simulations.CpuSimulations` in this process and in workers.
 
-    The results do not depend on the number of workers, bitwise. Workers end with this process, however it ends.
+    This process simulates, too, instead of waiting for one more worker, which would share a core with it: as each step
+    ends with the slowest process, two processes on two cores are faster than three. The results do not depend on the
+    number of processes, bitwise. The workers end with this process, however it ends.
 
     Args:
         options: Checked options of the task.
         num_envs: E.
-        num_workers: Number of processes, at most E.
+        num_processes: Number of processes with this one, at least 2 and at most E.
         render_mode: ManiSkill's render mode of environment 0.
 
     Raises:
@@ -53,36 +60,38 @@ class WorkerSimulations:
         ProcessLostError: A worker ended; later calls raise it, too.
     """
 
-    def __init__(self, options: TaskOptions, num_envs: int, num_workers: int, render_mode: str | None = None) -> None:
-        self._ends = np.linspace(0, num_envs, num_workers + 1).astype(int).tolist()[1:]
-        self._starts = [0, *self._ends[:-1]]
-        self._workers = [_Worker(options.task, first=i == 0) for i in range(num_workers)]
+    def __init__(self, options: TaskOptions, num_envs: int, num_processes: int, render_mode: str | None = None) -> None:
+        ends = np.linspace(0, num_envs, num_processes + 1).astype(int).tolist()
+        self._shares = [slice(start, end) for start, end in itertools.pairwise(ends)]
+        self._workers = [_Worker(options.task) for _ in self._shares[1:]]
         try:
-            for start, end, worker in zip(self._starts, self._ends, self._workers, strict=True):
-                worker.send("__init__", options, end - start, render_mode if start == 0 else None)
-            self.layout = _receive_all(self._workers)[0]
+            for worker, share in zip(self._workers, self._shares[1:], strict=True):
+                worker.send("__init__", options, share.stop - share.start)
+            self._own = CpuSimulations(options, ends[1], render_mode)
+            _receive_all(self._workers)
         except BaseException:
-            self.close()
+            _close(self._workers)
             raise
+        self.layout = self._own.layout
 
     def reset(self, indices: Sequence[int], seeds: Sequence[int]) -> np.ndarray:
         """Start new episodes, each determined by its seed, and return their observations ``[K, O]``."""
         rows, seed_of = np.asarray(indices), np.asarray(seeds)
-        homes = np.searchsorted(self._ends, rows, side="right")
-        used = np.unique(homes).tolist()
-        for w in used:
-            mine = homes == w
-            self._workers[w].send("reset", (rows[mine] - self._starts[w]).tolist(), seed_of[mine].tolist())
+        inside = [(share.start <= rows) & (rows < share.stop) for share in self._shares]
+        calls = [
+            ((rows[mine] - share.start).tolist(), seed_of[mine].tolist()) if mine.any() else None
+            for mine, share in zip(inside, self._shares, strict=True)
+        ]
         obs = np.empty((len(indices), self.layout.num_obs), dtype=np.float32)
-        for w, first in zip(used, _receive_all([self._workers[w] for w in used]), strict=True):
-            obs[homes == w] = first
+        for mine, first in zip(inside, self._call("reset", calls), strict=True):
+            if first is not None:
+                obs[mine] = first
         return obs
 
     def step(self, actions: np.ndarray) -> Step:
         """Step all environments with actions ``[E, A]`` inside the bounds."""
-        steps = self._call_all("step", actions)
-        parts = zip(*steps, strict=True)
-        return type(steps[0])(*(None if part[0] is None else np.concatenate(part) for part in parts))
+        parts = zip(*self._call_all("step", actions), strict=True)
+        return Step(*(None if part[0] is None else np.concatenate(part) for part in parts))
 
     def replay(
         self, seeds: Sequence[int], offsets: Sequence[int], counts: Sequence[int], actions: np.ndarray
@@ -96,19 +105,29 @@ class WorkerSimulations:
 
     def render(self) -> np.ndarray:
         """Return an image ``[height, width, 3]`` of environment 0, uint8."""
-        self._workers[0].send("render")
-        return _receive_all(self._workers[:1])[0]
+        return self._own.render()
 
     def close(self) -> None:
-        """End the workers."""
-        for worker in self._workers:
-            worker.close()
+        """Close the simulators and end the workers."""
+        self._own.close()
+        _close(self._workers)
 
     def _call_all(self, method: str, *rows: Any) -> list[Any]:
-        """Call a method in every worker with its rows of the arguments ``[E, ...]`` and return the results."""
-        for start, end, worker in zip(self._starts, self._ends, self._workers, strict=True):
-            worker.send(method, *(row[start:end] for row in rows))
-        return _receive_all(self._workers)
+        """Call a method in every process with its rows of the arguments ``[E, ...]`` and return the results."""
+        return self._call(method, [tuple(row[share] for row in rows) for share in self._shares])
+
+    def _call(self, method: str, calls: Sequence[tuple[Any, ...] | None]) -> list[Any]:
+        """Call a method in every process that has arguments and return the results, None for the others."""
+        busy = []
+        for worker, args in zip(self._workers, calls[1:], strict=True):
+            if args is not None:
+                worker.send(method, *args)
+                busy.append(worker)
+        try:
+            own = None if calls[0] is None else getattr(self._own, method)(*calls[0])
+        finally:
+            answers = iter(_receive_all(busy))  # also after an error, or the next call would receive them
+        return [own, *(None if args is None else next(answers) for args in calls[1:])]
 
 
 class _Worker:
@@ -117,17 +136,17 @@ class _Worker:
     Not :mod:`multiprocessing`'s, which would run the user's main script a second time unless that guards against it.
     """
 
-    def __init__(self, task: str, first: bool) -> None:
+    def __init__(self, task: str) -> None:
         self._task = task
         ours, theirs = socket.socketpair()
         with theirs:
-            code = f"from {__name__} import _serve; _serve({theirs.fileno()}, {first})"
+            code = f"{IGNORE_STOPS}\nfrom {__name__} import _serve\n_serve({theirs.fileno()})"
             path = os.pathsep.join(entry or os.getcwd() for entry in sys.path)
             self._process = subprocess.Popen(
                 [sys.executable, "-c", code],
                 pass_fds=[theirs.fileno()],
                 env=os.environ | {"PYTHONPATH": path, "OMP_NUM_THREADS": "1"},
-                stdout=None if first else subprocess.DEVNULL,
+                stdout=subprocess.DEVNULL,
             )
         self._connection = Connection(ours.detach())
 
@@ -163,28 +182,25 @@ class _Worker:
 
 def _receive_all(workers: Sequence[_Worker]) -> list[Any]:
     """Return the results of a call in several workers; raise its first error after all have answered."""
-    results, errors = zip(*(worker.receive() for worker in workers), strict=True)
-    for error in errors:
+    answers = [worker.receive() for worker in workers]
+    for _, error in answers:
         if error is not None:
             raise error
-    return list(results)
+    return [result for result, _ in answers]
 
 
-def _serve(handle: int, first: bool) -> None:
+def _close(workers: Sequence[_Worker]) -> None:
+    for worker in workers:
+        worker.close()
+
+
+def _serve(handle: int) -> None:
     """Answer calls until the other end closes the connection."""
-    # A stop of the whole process group is the training's to handle: it finishes its iteration with these simulations.
-    for name in (signal.SIGINT, signal.SIGTERM):
-        signal.signal(name, signal.SIG_IGN)
-    import torch
-
-    from trudi_rsl.hosts.maniskill.make import quiet
-    from trudi_rsl.hosts.maniskill.simulations import CpuSimulations
-
     torch.set_num_threads(1)
     simulations: Any = None
-    # all workers would warn alike
+    # the first process has warned already
     with (
-        contextlib.nullcontext() if first else quiet(),
+        quiet(),
         Connection(handle) as connection,
         contextlib.suppress(EOFError, ConnectionResetError, BrokenPipeError),
     ):
@@ -194,7 +210,6 @@ def _serve(handle: int, first: bool) -> None:
             try:
                 if method == "__init__":
                     simulations = CpuSimulations(*args)
-                    result = simulations.layout
                 else:
                     result = getattr(simulations, method)(*args)
             except Exception as raised:
@@ -204,7 +219,5 @@ def _serve(handle: int, first: bool) -> None:
 
 def _portable(error: Exception) -> Exception:
     """Return an error that the other process can load."""
-    from trudi_rsl.errors import ConfigError
-
     known = isinstance(error, ConfigError | ImportError)
     return type(error)(str(error)) if known else RuntimeError(f"{type(error).__name__}: {one_line(error)}")
