@@ -71,7 +71,8 @@ def measure_task(task: str, num_envs: int, steps: int, rounds: int) -> Record:
 
     def own_states() -> Any:
         # the solver's iterations depend on the states, so all loops step the same ones
-        return env.loaded.simulation.unpack(jax.numpy.array(leaf, copy=True) for leaf in env._carry.state)
+        state = env.loaded.simulation.unpack([jax.numpy.array(leaf, copy=True) for leaf in env._carry.state])
+        return jax.device_put(state, env.loaded.device)
 
     state = bare_step(own_states(), bare_actions)
 

@@ -15,6 +15,7 @@ import torch
 from gymnasium.envs.mujoco.half_cheetah_v5 import HalfCheetahEnv
 from gymnasium.wrappers import TimeAwareObservation
 
+from trudi_rsl.hosts.gymnasium import batched_mujoco
 from trudi_rsl.hosts.gymnasium import env as gymnasium_env
 from trudi_rsl.hosts.gymnasium.batched import BatchedVector, make_vector
 from trudi_rsl.hosts.gymnasium.env import GymnasiumVecEnv
@@ -103,6 +104,11 @@ def test_a_batched_task_does_bitwise_what_gymnasium_does(task: str, options: dic
     assert batched.is_batched
     assert (terminated > 0) == (task in WITH_FALLS and options.get("terminate_when_unhealthy", True))
     assert truncated > 0 or terminated > 0
+
+
+def test_squares_round_as_those_of_single_numbers() -> None:
+    values = np.random.default_rng(0).normal(size=20_000)
+    assert batched_mujoco._power_of_two(values).tolist() == [value**2 for value in values]
 
 
 def test_the_number_of_threads_changes_nothing() -> None:

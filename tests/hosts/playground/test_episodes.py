@@ -7,11 +7,15 @@ from __future__ import annotations
 import warnings
 from typing import Any
 
+import jax
+import jax.numpy as jnp
 import pytest
 import torch
 
 from trudi_rsl.errors import CheckpointError, NonFiniteError
 from trudi_rsl.hosts.playground import PlaygroundVecEnv, reports
+from trudi_rsl.hosts.playground.simulation import new_key
+from trudi_rsl.hosts.playground.task import load_task
 
 CLOCK = "tests.hosts.playground.clock_task:Clock"
 ENVS = 3
@@ -255,6 +259,33 @@ def test_a_restored_state_continues_bitwise() -> None:
         for mine, theirs in zip(idle(env)[:3], idle(other)[:3], strict=True):
             assert (mine == theirs).all()
     assert torch.equal(env.episode_length_buf, other.episode_length_buf)
+
+
+def test_a_state_with_all_leaves_as_in_earlier_checkpoints_continues() -> None:
+    env, other = clock(), clock(seed=5)
+    idle(env, 2)
+    kept = env._simulation.kept
+    assert not all(kept)
+    own, state = jax.tree.leaves(env._carry._replace(state=kept, prepared=kept)), env.state_dict()
+    rest = iter(state["leaves"])
+    state["leaves"] = [torch.zeros(ENVS) if keep is False else next(rest) for keep in own]
+    other.load_state_dict(state)
+    for mine, theirs in zip(idle(env)[:3], idle(other)[:3], strict=True):
+        assert (mine == theirs).all()
+
+
+def test_what_no_step_reads_is_not_kept_and_does_not_matter() -> None:
+    task = load_task("CartpoleBalance", jax.devices("cpu")[0])
+    simulation = task.simulation
+    state = jax.jit(jax.vmap(task.env.reset))(jax.random.split(new_key(0), ENVS))
+    step, actions = jax.jit(jax.vmap(task.env.step)), jnp.ones((ENVS, 1))
+    whole, kept = state, state
+    for _ in range(5):
+        whole, kept = step(whole, actions), step(simulation.unpack(simulation.pack(kept)), actions)
+        for name in ("obs", "reward", "done", "metrics"):
+            same = jax.tree.map(lambda a, b: bool((a == b).all()), getattr(whole, name), getattr(kept, name))
+            assert all(jax.tree.leaves(same))
+    assert len(simulation.pack(state)) < len(jax.tree.leaves(state)) / 3
 
 
 def test_a_state_of_other_environments_is_refused_or_starts_anew() -> None:

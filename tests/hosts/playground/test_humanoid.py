@@ -7,7 +7,6 @@ from __future__ import annotations
 from collections.abc import Iterator
 from pathlib import Path
 
-import jax
 import numpy as np
 import pytest
 
@@ -78,8 +77,7 @@ def lift(env: PlaygroundVecEnv, height: float) -> None:
     """Lift the robots [m]: on the ground, MJX keeps fewer corners of a foot than MuJoCo, so contacts differ."""
     state = env._simulation.unpack(env._carry.state)
     data = state.data.replace(qpos=state.data.qpos.at[:, 2].add(height))
-    lifted = tuple(jax.tree.leaves(state.replace(data=data)))
-    env._carry = env._carry._replace(state=lifted)
+    env._carry = env._carry._replace(state=env._simulation.pack(state.replace(data=data)))
 
 
 def test_plain_mujoco_moves_the_g1_in_flight_with_the_exported_policy(

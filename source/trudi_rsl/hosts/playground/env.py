@@ -163,7 +163,7 @@ class PlaygroundVecEnv(VecEnv):
 
             - ``"time_outs"``: ``[E]`` bool, ended without having terminated.
             - ``"final_obs"``: observation groups before any reset, so the last ones of ended episodes; NaN where the
-              simulator returned NaN or infinity.
+              simulator returned NaN or infinity. On a CPU, they share the observations' memory if no episode has ended.
             - ``"success"``: ``[E]`` float32 for tasks that report it: 1 where an episode ended that succeeded in some
               step, 0 where it did not, NaN where none ended.
             - ``"log"``: if statistics were read (after each step on a CPU, every 16 steps on a GPU) and episodes have
@@ -178,19 +178,21 @@ class PlaygroundVecEnv(VecEnv):
         if tuple(actions.shape) != (self.num_envs, self.num_actions):
             expected = (self.num_envs, self.num_actions)
             raise ValueError(f"{self.task} takes actions of shape {expected}, not {tuple(actions.shape)}.")
-        carry, outcome = self._simulation.advance(self._carry, self._to_jax(actions))
-        log = None
-        # reading the flags costs nothing on a CPU and forces a sync on a GPU
-        if not self._reports.on_cpu or np.asarray(outcome.done).any():
-            carry = self._simulation.refill(carry, outcome.done)
-            carry, log = self._reports.read(carry, immediately=not self.restarts_faulty)
-        self._carry = carry
-        extras: dict[str, Any] = {
-            "time_outs": to_torch(outcome.time_out),
-            "final_obs": self._tensordict(jax.tree.map(to_torch, outcome.final_obs)),
-        }
+        on_cpu = self._reports.on_cpu
+        self._carry, outcome = self._simulation.advance(self._carry, self._to_jax(actions))
+        # of a step without ends; made while it is computed, since the next line waits for it on a CPU
+        no_ends = [torch.zeros(self.num_envs, dtype=kind) for kind in (torch.long, torch.bool)] if on_cpu else []
+        final_obs = jax.tree.map(to_torch, outcome.final_obs)
+        extras: dict[str, Any] = {"final_obs": self._tensordict(final_obs)}
         if self._simulation.success is not None:
             extras["success"] = to_torch(outcome.success)
+        # reading the flags costs nothing on a CPU and forces a sync on a GPU
+        if on_cpu and not np.asarray(outcome.done).any():
+            dones, extras["time_outs"] = no_ends
+            return self._tensordict(final_obs), to_torch(outcome.reward), dones, extras
+        carry = self._simulation.refill(self._carry, outcome.done)
+        self._carry, log = self._reports.read(carry, immediately=not self.restarts_faulty)
+        extras["time_outs"] = to_torch(outcome.time_out)
         if log is not None:
             extras["log"] = log
         return self.get_observations(), to_torch(outcome.reward), to_torch(outcome.done).long(), extras
@@ -263,6 +265,9 @@ class PlaygroundVecEnv(VecEnv):
                 return
         leaves, structure = jax.tree.flatten(self._carry)
         saved = [leaf.cpu().numpy() for leaf in state["leaves"]]
+        kept = jax.tree.leaves(self._carry._replace(state=self._simulation.kept, prepared=self._simulation.kept))
+        if len(saved) == len(kept):  # earlier checkpoints have all leaves of a state
+            saved = [leaf for leaf, keep in zip(saved, kept, strict=True) if keep is not False]
         expected = [(leaf.shape, _storable(np.empty(0, leaf.dtype)).dtype) for leaf in leaves]
         if [(leaf.shape, leaf.dtype) for leaf in saved] != expected:
             raise CheckpointError(

@@ -14,7 +14,8 @@ up, all that are used up are prepared again together.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+import itertools
+from collections.abc import Callable, Sequence
 from typing import Any, NamedTuple
 
 import jax
@@ -22,6 +23,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from trudi_rsl.evaluation.episodes import SUCCESS_NAMES
+from trudi_rsl.hosts.playground.state_leaves import kept_leaves
 
 PREPARED_AT_ONCE = 64
 """First states that are prepared together on a CPU, whose caches hold no more; a GPU prepares all."""
@@ -35,14 +37,15 @@ BETWEEN_EPISODES = ("key", "episode", "prepared", "used")
 
 
 Leaves = tuple[jax.Array, ...]
-"""A state without its structure: taking MuJoCo's data apart in Python at each call takes longer than a cheap step."""
+"""The kept leaves of a state, without its structure: each array that is passed to a compiled function takes a
+microsecond, and taking MuJoCo's data apart in Python takes longer than a cheap step."""
 
 
 class Carry(NamedTuple):
     """The state of E environments between two steps."""
 
     state: Leaves
-    """Those of Playground's ``State``: ``[E, ...]``, and with ``impl=warp`` some that all environments share."""
+    """Of Playground's ``State``: ``[E, ...]``, and with ``impl=warp`` some that all environments share."""
     key: jax.Array
     """Random key of the run, ``[2]`` uint32."""
     clock: jax.Array
@@ -91,7 +94,8 @@ class Simulation:
         max_episode_length: Time limit in steps.
         action_repeat: Control steps per step.
         device: Where it is simulated.
-        shares_leaves: Whether leaves of the state may belong to all environments together (``impl=warp``).
+        shares_leaves: Whether leaves of the state may belong to all environments together (``impl=warp``); if so, all
+            are kept.
     """
 
     def __init__(
@@ -102,8 +106,13 @@ class Simulation:
         self.reset, self.step = jax.jit(env.reset), jax.jit(env.step)
         self.first_state = jax.eval_shape(self.reset, new_key(0))
         self._structure = jax.tree.structure(self.first_state)
-        self._obs = self.unpack(range(self._structure.num_leaves)).obs
-        self._shared = self._shared_leaves() if shares_leaves else [False] * self._structure.num_leaves
+        action = jax.ShapeDtypeStruct((env.action_size,), jnp.float32)
+        everything = (True,) * self._structure.num_leaves
+        self.kept = everything if shares_leaves else kept_leaves(self.step, self.first_state, action)
+        """Whether each leaf of Playground's ``State`` is one of :data:`Leaves`."""
+        places = itertools.accumulate(self.kept[:-1], initial=0)
+        self._obs = jax.tree.unflatten(self._structure, places).obs
+        self._shared = self._shared_leaves() if shares_leaves else [False] * sum(self.kept)
         scalars = (name for name, value in self.first_state.metrics.items() if value.shape == ())
         self.metrics = tuple(sorted(scalars))
         """Names of the metrics that are one number per environment."""
@@ -120,9 +129,18 @@ class Simulation:
         key, pending = jax.device_put((new_key(seed), jnp.ones(num_envs, bool)), self._device)
         return self.refill(self._empty(key, num_envs=num_envs), pending)
 
-    def unpack(self, leaves: Iterable[Any]) -> Any:
-        """Return Playground's ``State`` with these leaves."""
-        return jax.tree.unflatten(self._structure, leaves)
+    def pack(self, state: Any) -> Leaves:
+        """Return the leaves of Playground's ``State`` that are kept between steps."""
+        return tuple(leaf for leaf, kept in zip(jax.tree.leaves(state), self.kept, strict=True) if kept)
+
+    def unpack(self, leaves: Sequence[Any]) -> Any:
+        """Return Playground's ``State`` ``[E, ...]`` with these leaves, and zeros for those that are not kept."""
+        rest, shapes = iter(leaves), jax.tree.leaves(self.first_state)
+        filled = [
+            next(rest) if kept else jnp.zeros((len(leaves[0]), *shape.shape), shape.dtype)
+            for shape, kept in zip(shapes, self.kept, strict=True)
+        ]
+        return jax.tree.unflatten(self._structure, filled)
 
     def observations(self, carry: Carry) -> Any:
         """Return the observations ``[E, ...]`` of the current states."""
@@ -163,7 +181,7 @@ class Simulation:
     def _first(self, ids: jax.Array, episodes: jax.Array, key: jax.Array) -> Leaves:
         """Return the first states of episodes ``[K]`` of environments ``[K]``."""
         fold = jax.vmap(lambda i, n: jax.random.fold_in(jax.random.fold_in(key, i), n))
-        return tuple(jax.tree.leaves(_strong(jax.vmap(self.reset)(fold(ids, episodes)))))
+        return self.pack(_strong(jax.vmap(self.reset)(fold(ids, episodes))))
 
     def _shared_leaves(self) -> list[bool]:
         """Return which leaves of the state do not grow with the number of environments."""
@@ -241,7 +259,7 @@ class Simulation:
         # a faulty episode has ended, too
         totals, faults = jax.lax.cond(ended.any(), count, lambda *same: same, carry.totals, carry.faults)
         carry = carry._replace(
-            state=tuple(jax.tree.leaves(state)),
+            state=self.pack(state),
             clock=clock,
             length=length,
             restarted=faulty,
