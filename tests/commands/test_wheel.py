@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import re
 import shlex
@@ -18,6 +19,7 @@ from trudi_rsl.hosts.registry import find_host
 
 pytestmark = pytest.mark.slow
 ROOT = Path(__file__).resolve().parents[2]
+IMAGE = ROOT / "docker" / "cpu.Dockerfile"
 README = (ROOT / "README.md").read_text(encoding="utf-8")
 BLOCK = re.compile(r"^```(\w*)\n(.*?)^```", re.DOTALL | re.MULTILINE)
 
@@ -114,3 +116,19 @@ def test_every_command_of_the_readme_runs_in_order_where_neither_git_nor_a_compi
     done = shell("python", "-c", f"{program}\nprint(action.shape, trudi_rsl.__file__)")
     shape, _, file = done.stdout.strip().rpartition(" ")
     assert shape == "(3,)" and Path(file).is_relative_to(environment), done.stderr
+
+
+def test_the_steps_of_the_image_for_cpus_install_what_its_command_needs_and_run_it(
+    environment: Path, tmp_path: Path
+) -> None:
+    """Without docker: what the image copies exists, the extra that it installs does, and its command trains."""
+    steps = [line.split(maxsplit=1) for line in IMAGE.read_text().splitlines() if line and line[0] != "#"]
+    copied = [text.split()[0] for step, text in steps if step == "COPY"]
+    assert all((ROOT / name).exists() for name in copied)
+    (extra,) = (extra for step, text in steps if step == "RUN" for extra in re.findall(r"'\.\[(\w+)\]'", text))
+    (metadata,) = environment.rglob("trudi_rsl-*.dist-info/METADATA")
+    assert f"Provides-Extra: {extra}" in metadata.read_text().splitlines()
+    program, *arguments = [word for step, text in steps if step in ("ENTRYPOINT", "CMD") for word in json.loads(text)]
+    assert program == "trudi"
+    Shell(environment, tmp_path).trudi(*smaller(arguments))
+    assert list(tmp_path.glob("logs/rsl_rl/*/*/model_1.pt"))
