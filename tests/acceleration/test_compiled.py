@@ -91,6 +91,23 @@ def test_an_update_of_packed_parameters_is_that_of_the_modules(settings: dict[st
         assert_same_update(*eager_and_compiled(**settings))
 
 
+def test_thirty_packed_updates_in_float64_are_those_of_the_modules() -> None:
+    default = torch.get_default_dtype()
+    torch.set_default_dtype(torch.float64)
+    try:
+        with torch.compiler.set_stance("force_eager"):
+            eager, packed, batch, old_steps = eager_and_compiled(**UPDATED["adjoint"])
+            for rollout in range(3):
+                for learner in (eager, packed):
+                    torch.manual_seed(rollout)
+                    with learner.packed():
+                        for _ in range(10):
+                            learner.update(batch, old_steps)
+    finally:
+        torch.set_default_dtype(default)
+    torch.testing.assert_close(parameters(packed), parameters(eager), rtol=1e-11, atol=1e-13)
+
+
 def test_modules_are_up_to_date_after_packed_updates_and_packed_ones_continue_a_checkpoint() -> None:
     with torch.compiler.set_stance("force_eager"):
         eager, packed, batch, old_steps = eager_and_compiled()

@@ -104,7 +104,7 @@ class PackedAdam:
         count = self.num_steps + 1.0
         means = torch.lerp(self.means, gradient, 1.0 - beta1)
         squares = beta2 * self.squares + (1.0 - beta2) * gradient.square()
-        correction1, correction2 = (1.0 - decays).float().unbind()
+        correction1, correction2 = (1.0 - decays).to(gradient.dtype).unbind()
         values = self.values - self._learning_rate / correction1 * means / ((squares / correction2).sqrt() + self._eps)
         taken = skips == 0.0
         for buffer, new in (
