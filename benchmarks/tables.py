@@ -33,6 +33,10 @@ BUDGET = 300_000
 HALF_CHEETAH = "HalfCheetah-v5"
 ALL_COMPARED = (HALF_CHEETAH, "Hopper-v5", "Ant-v5")
 """Tasks on which all algorithms are compared."""
+OVERVIEW = ("learning/halfcheetah", "learning/tasks", "isaaclab", "mjlab", "playground", "maniskill", "humanoidbench")
+"""Files of the README's table: those compared at :data:`BUDGET` first, then the hosts, at the end of training."""
+UNLEARNT = ("PushCube-v1",)
+"""Tasks that no algorithm has learnt with these budgets, which only the page on results shows."""
 WHOLE, MULTIMODAL = "N = 8", "PlanarObstacle-v0"
 """The exported variant that the others are compared with, and the task on which behaviours are measured."""
 FAULTS = {"SIGKILL": "process killed", "SIGTERM": "process terminated"}
@@ -205,6 +209,24 @@ def entry_rows(results: Results, table: str) -> Rows:
     return rows
 
 
+def overview(results: Results) -> Rows:
+    """Return the README's table: a row for each task, with the median, lowest and highest return of each algorithm."""
+    tables = [results.runs(name) for name in OVERVIEW]
+    groups, rows = grouped(chain.from_iterable(tables)), dict[str, dict[str, str]]()
+    for (task, algo, variant), runs in groups.items():
+        if variant != "preset" or algo not in ("trudi", "reppo", "ppo") or task in UNLEARNT:
+            continue
+        compared = any(run["task"] == task for run in chain(*tables[:2]))
+        returns = scores(runs) if compared else last_returns(runs)
+        digits = 0 if abs(statistics.median(returns)) >= 100 else 1
+        low, high = (f"{value:.{digits}f}" for value in (min(returns), max(returns)))
+        steps = BUDGET if compared else runs[0]["env_steps"][-1]
+        row = rows.setdefault(task, {"task": task, "env steps": f"{steps // 1000}k"})
+        row[ALGORITHMS[algo]] = f"{median(returns, digits)} ({low} to {high}; {len(returns)} seeds)"
+    columns = ["task", "env steps", *(ALGORITHMS[algo] for algo in ("trudi", "reppo", "ppo"))]
+    return [{column: row[column] for column in columns if column in row} for row in rows.values()]
+
+
 def comparison_with_seconds(results: Results) -> Rows:
     """Return what every algorithm reached on HalfCheetah, with the seconds for the budget on one thread."""
     speeds = results.read("throughput")["runs"]
@@ -341,7 +363,16 @@ TABLES: dict[str, Callable[..., Rows]] = {
 TABLES |= {
     table.__name__: table
     for table in (
-        *(comparison_with_seconds, improvement, throughput, builds, speed_sampling, speed_update, speed_parts),
+        *(
+            overview,
+            comparison_with_seconds,
+            improvement,
+            throughput,
+            builds,
+            speed_sampling,
+            speed_update,
+            speed_parts,
+        ),
         *(gpu_costs, gpu_memory),
         *(exported, exported_behaviours, multimodality, sim_to_sim, soak_faults, soak_returns),
     )
