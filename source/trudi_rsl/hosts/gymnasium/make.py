@@ -246,12 +246,13 @@ def untrainable_tasks() -> dict[str, str]:
                 options = {"render_mode": None} if _renders_by_default(_registered(task)) else {}
                 env = gym.make(task, disable_env_checker=True, **options)
                 action_limits(env.action_space, task, (-1.0, 1.0))
-                env.close()
+                with contextlib.suppress(Exception, SystemExit):  # as after a training
+                    env.close()
             except ConfigError:
                 reasons[task] = "other actions than vectors of numbers"
             except (ImportError, gym.error.DependencyNotInstalled) as error:
                 reasons[task] = f"{_missing_package(error)} not installed"
-            except Exception as error:  # any code of other packages
+            except (Exception, SystemExit) as error:  # any code of other packages
                 reasons[task] = f"{type(error).__name__} when it is made"
     return reasons
 
