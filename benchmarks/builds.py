@@ -26,7 +26,7 @@ from results import ROOT, Record, argument_parser, chosen_results, versions
 from rich.progress import track
 from speed_tables import builds
 
-WARM_UP = 4
+WARM_UP, ITERATIONS = 4, 12
 
 
 class Case(NamedTuple):
@@ -119,8 +119,12 @@ def main() -> None:
     parser = argument_parser(__doc__)
     parser.add_argument("--before", required=True, metavar="COMMIT", help="commit to compare with")
     parser.add_argument("--rounds", type=int, default=5)
+    parser.add_argument(
+        "--cases", nargs="+", type=int, default=range(len(CASES)), help="indices of CASES, all by default"
+    )
     args = parser.parse_args()
-    rounds, iterations, cases = (1, 1, CASES[:1]) if args.quick else (args.rounds, 12, CASES)
+    chosen = [CASES[index] for index in args.cases]
+    rounds, iterations, cases = (1, 1, CASES[:1]) if args.quick else (args.rounds, ITERATIONS, chosen)
     result = compare(args.before, rounds, iterations, cases)
     results = chosen_results(args)
     results.write("builds", result)
