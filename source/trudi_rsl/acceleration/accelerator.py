@@ -64,14 +64,14 @@ class Accelerator:
     def compile(self, name: str, function: Callable[..., Any], reads_constants: bool = False) -> Callable[..., Any]:
         """Return a pure function of tensors and modules, or a :class:`Gradient` of one, compiled by inductor.
 
-        Messages call it ``name``. With ``reads_constants``, all but tensors must stay what it was in the first call:
-        settings that it reads, and modules.
+        Messages call it ``name``. With ``reads_constants``, settings and modules that it reads must stay what they were
+        in the first call: only the types and shapes of tensors are checked.
         """
         if not self.compiles:
             return function
         # one C++ file per function instead of one per kernel halves compile time
         options: dict[str, Any] | None = {"cpp_wrapper": True} if self.device.type == "cpu" else None
-        # from torch 2.10 on; checking all that a whole update reads takes 6 % of its time on a CPU
+        # newer torch only; checking all that a whole update reads takes 6 % of its time on a CPU
         if reads_constants and hasattr(torch.compiler, "keep_tensor_guards_unsafe"):
             options = {**(options or {}), "guard_filter_fn": torch.compiler.keep_tensor_guards_unsafe}
         compile_ = functools.partial(torch.compile, dynamic=False, options=options)

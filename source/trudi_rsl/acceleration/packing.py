@@ -16,7 +16,7 @@ from torch import Tensor, nn
 from torch.optim import Adam
 
 ALIGNMENT = 16
-"""Parameters start at multiples of this many float32 numbers, 64 bytes, as vectorised and tensor-core loads need."""
+"""Parameters start at multiples of this many float32 numbers, 64 bytes, as vectorised loads need."""
 
 
 class PackedAdam:

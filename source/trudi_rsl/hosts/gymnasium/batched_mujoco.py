@@ -8,6 +8,7 @@ types in the same order, so that sums over a row round as Gymnasium's sums over 
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor, wait
 from functools import cached_property
@@ -25,7 +26,7 @@ LEAST_PER_THREAD = 16
 """Environments for which a thread is worth the time to wake it."""
 
 
-class BatchedMujoco:
+class BatchedMujoco(ABC):
     """E environments of one of Gymnasium's MuJoCo tasks.
 
     Args:
@@ -84,9 +85,9 @@ class BatchedMujoco:
         """Return observations ``[E, O]``."""
         return np.concatenate([self.read("qpos"), self.read("qvel")], axis=-1)
 
+    @abstractmethod
     def rewards(self, before: Array, actions: NDArray[Any]) -> NDArray[Any]:
         """Return the rewards ``[E]`` of a step with actions ``[E, A]`` from ``before``, after it was simulated."""
-        raise NotImplementedError
 
     def terminated(self) -> NDArray[np.bool_]:
         """Return where an episode terminates, ``[E]``; nowhere by default."""
@@ -164,9 +165,9 @@ class _Falling(HalfCheetah):
 
     settings = (*HalfCheetah.settings, "_healthy_reward", "_terminate_when_unhealthy", "_healthy_z_range")
 
+    @abstractmethod
     def healthy(self) -> NDArray[np.bool_]:
         """Return where the robot has not fallen, ``[E]``."""
-        raise NotImplementedError
 
     def rewards(self, before: Array, actions: NDArray[Any]) -> NDArray[Any]:
         """Return speed and health minus costs."""
