@@ -379,7 +379,8 @@ class Learner:
 
     def _skip_unless_finite(self, values: Tensor) -> None:
         """Skip this and the following steps if a value is not finite, without a GPU sync."""
-        self.skips.copy_(torch.maximum(self.skips, (~torch.isfinite(values)).any().float()))
+        # x - x is 0 for finite numbers and NaN for others, in half as many kernels as isfinite
+        torch.maximum(self.skips, (values - values).sum().ne(0.0), out=self.skips)
 
     # -- checkpoints --------------------------------------------------------------------------------------------------
 
