@@ -189,9 +189,8 @@ class Learner:
     ) -> dict[str, Tensor]:
         if packed is not None:
             objective, by_name = packed.gradient("critic", self._critic_objective, batch)
-            return objective.metrics | {
-                "critic_grad_norm": packed["critic"].descend(by_name, self.cfg.max_grad_norm, self.skips)
-            }
+            norm = packed["critic"].descend(by_name, self.cfg.max_grad_norm, self.skips)
+            return objective.metrics | {"critic_grad_norm": norm}
         if sequences is None:
             objective, gradient = self._critic_gradient(batch)
         else:
@@ -226,12 +225,14 @@ class Learner:
         draws = self._draw(len(batch.actions)) if draws is None else draws
         given = batch, old_steps, mirrored, learned or batch, draws
         if packed is not None:
-            terms = packed.call(self._actor_terms, *given, packed["duals"].views())
-            states = packed.call(self._draw_adjoint_states, terms) if self._matches_adjoints else None
-            objective, by_name = packed.gradient("actor", self._actor_objective, terms, states, draws.chosen)
-            return objective.metrics | {
-                "actor_grad_norm": packed["actor"].descend(by_name, self.cfg.max_grad_norm, self.skips)
-            }
+            model, adjoint, networks = self.actor_critic, self._matches_adjoints, ("actor", "critic")
+            encodes = model.actor_obs.is_learned or model.critic_obs.is_learned
+            terms = packed.call(self._actor_terms, *given, packed["duals"].views(), reads=networks if encodes else ())
+            states = packed.call(self._draw_adjoint_states, terms, reads=networks) if adjoint else None
+            given, constant = (terms, states, draws.chosen), () if adjoint else ("critic",)
+            objective, by_name = packed.gradient("actor", self._actor_objective, *given, reads=constant)
+            norm = packed["actor"].descend(by_name, self.cfg.max_grad_norm, self.skips)
+            return objective.metrics | {"actor_grad_norm": norm}
         terms = self._actor_terms(*given)
         if sequences is None:
             objective, gradient = self._differentiate_actor(terms, draws.chosen)
@@ -352,9 +353,8 @@ class Learner:
     def _dual_step(self, entropy: Tensor, mean_kl: Tensor | None, packed: PackedModules | None = None) -> None:
         """Update the temperature and, given the mean path KL of a trust region, its multiplier."""
         # each loss is linear in its multiplier, so it is its own derivative by the multiplier's logarithm
-        duals = {"log_alpha": self.log_alpha, "log_lambda": self.log_lambda}
-        if packed is not None:
-            duals |= packed["duals"].views()
+        own = {"log_alpha": self.log_alpha, "log_lambda": self.log_lambda}
+        duals = own if packed is None else own | packed["duals"].views()
         gradient = {"log_alpha": objectives.temperature_loss(duals["log_alpha"], entropy, self.entropy_target)}
         if mean_kl is not None and isinstance(self.cfg, TrustRegionCfg):
             gradient["log_lambda"] = objectives.multiplier_loss(duals["log_lambda"], mean_kl, self.cfg.kl_bound)
