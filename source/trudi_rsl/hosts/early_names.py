@@ -15,6 +15,7 @@ from importlib.metadata import entry_points
 
 from trudi_rsl.errors import ConfigError
 from trudi_rsl.hosts.reading import Reading, check_names, find_registration, registered_names
+from trudi_rsl.packages import is_missing
 from trudi_rsl.settings import SETTINGS, TruDiCfg
 from trudi_rsl.task_names import counterpart
 
@@ -43,6 +44,8 @@ class Sources:
     """Module and class of TruDi's runner configuration."""
     renames: bool = False
     """Whether a task is also found by its name in another version of the host."""
+    not_with: str | None = None
+    """A package that only versions have whose configurations are not read: their presets replace whole sections."""
     keeps_added: bool = False
     """Whether TruDi's configuration takes over the settings that a project's configuration of PPO adds."""
     own_keys: bool = False
@@ -60,6 +63,8 @@ def check_early(sources: Sources, task: str, algo: str | None, overrides: Sequen
         play: Whether the task is played.
     """
     if not any(text.startswith(("env.", "agent.")) for text in overrides):
+        return
+    if sources.not_with is not None and not is_missing(sources.not_with):
         return
     try:
         if (reading := _read(sources, task, algo, play)) is not None:
@@ -121,6 +126,7 @@ ISAACLAB = Sources(
     play_env="env_cfg_entry_point",
     agent="rsl_rl_cfg_entry_point",
     own_agent="trudi_rsl.hosts.isaaclab.conversion:RslRlTrudiRunnerCfg",
+    not_with="isaaclab_newton",
     renames=True,
     own_keys=True,
 )
