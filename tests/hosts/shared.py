@@ -67,7 +67,7 @@ def check_early_names(sources: Sources, task: str, env_cfg: Any) -> None:
     names = list(setting_names(env_cfg))
     assert len(names) > 50
     check_early(sources, task, None, [f"env.{name}=1" for name in names])
-    for name in ("rewardz", "scene.num_env", "sim.dtt"):
+    for name in ("rewardz", "scene.num_env"):
         with pytest.raises(ConfigError, match="Did you mean"):
             check_early(sources, task, None, [f"env.{name}=1"])
 
