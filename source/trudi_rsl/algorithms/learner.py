@@ -13,9 +13,9 @@ from torch import Tensor, nn
 
 from trudi_rsl.acceleration import Accelerator, Gradient, PackedModules, network_precision
 from trudi_rsl.algorithms import objectives
-from trudi_rsl.algorithms.objectives import ActorTerms, AdjointStates, Draws, Objective, TrustRegion
+from trudi_rsl.algorithms.objectives import ActorTerms, AdjointStates, Branches, Draws, Objective
 from trudi_rsl.algorithms.symmetry import MirrorImages, MirrorTerms, augment, mirror_error
-from trudi_rsl.algorithms.trust_region import OldChains, OldPolicy, fresh_chains, from_trace
+from trudi_rsl.algorithms.trust_region import OldChains, OldPolicy, TrustRegion, fresh_chains, from_trace
 from trudi_rsl.distributed import all_reduce_means
 from trudi_rsl.errors import ConfigError, one_line, setting
 from trudi_rsl.policies import ActorCritic
@@ -82,7 +82,7 @@ class Learner:
         self._packed: PackedModules | None = None
         compile_ = self.accelerator.compile
         # not what ranks average, nor trajectories of varying number; docs/gpu.md has the reason for GPUs
-        is_whole = device.type == "cpu" and world_size == 1 and not actor_critic.is_recurrent
+        is_whole = self.accelerator.device.type == "cpu" and world_size == 1 and not actor_critic.is_recurrent
         if is_whole and self.accelerator.compiles:
             duals = {"log_alpha": self.log_alpha, "log_lambda": self.log_lambda}
             self._packed = PackedModules(actor_critic, self.optimizers, duals)
@@ -299,8 +299,9 @@ class Learner:
             if region is not None and states is not None and chosen is not None:
                 objective = objectives.adjoint_objective(model.actor, terms, states, chosen, region.estimator)
             else:
-                split = not (self.accelerator.compiles or terms.obs.is_cuda or terms.old is None)
-                objective = objectives.pathwise_objective(model.actor, model.critic, terms, region, split)
+                split: Branches = "both" if self.accelerator.compiles or terms.old is None else "split"
+                branches = "selected" if self.accelerator.device.type == "cuda" else split
+                objective = objectives.pathwise_objective(model.actor, model.critic, terms, region, branches)
             if self.mirroring is None or terms.mirrored_obs is None:
                 return objective
             mirrors, coef = self.mirroring.mirrors, self.mirroring.loss_coef
@@ -378,7 +379,8 @@ class Learner:
 
     def _skip_unless_finite(self, values: Tensor) -> None:
         """Skip this and the following steps if a value is not finite, without a GPU sync."""
-        self.skips.copy_(torch.maximum(self.skips, (~torch.isfinite(values)).any().float()))
+        # x - x is 0 for finite numbers and NaN for others, in half as many kernels as isfinite
+        torch.maximum(self.skips, (values - values).sum().ne(0.0), out=self.skips)
 
     # -- checkpoints --------------------------------------------------------------------------------------------------
 
