@@ -24,6 +24,7 @@ import torch.utils._foreach_utils
 from torch import Tensor
 from torch._dynamo.device_interface import CudaInterface
 from torch._inductor import scheduler
+from torch._inductor.dependencies import MemoryDep
 from torch._inductor.graph import GraphLowering
 from torch._subclasses import FakeTensor, FakeTensorMode
 from torch.utils._pytree import tree_leaves
@@ -138,10 +139,20 @@ def _planned(graph: GraphLowering) -> list[Kernel]:
         flops = node.estimate_flops() if node.is_extern() else 0
         origin: Any = node.node.get_origin_node() if node.is_extern() and node.node is not None else None
         inputs = [] if origin is None else [x.meta["val"] for x in origin.all_input_nodes]
-        kernels.append(
-            Kernel(node.get_read_write_buffers_sizes(), flops or 0, any(x.dtype.itemsize == 2 for x in inputs))
-        )
+        kernels.append(Kernel(_moved(node, graph), flops or 0, any(x.dtype.itemsize == 2 for x in inputs)))
     return kernels
+
+
+def _moved(node: scheduler.BaseSchedulerNode, graph: GraphLowering) -> int:
+    """Return the bytes that a planned kernel reads and writes; of a buffer of which it needs a slice, the slice."""
+    accesses, moved = [*node.read_writes.reads, *node.read_writes.writes], 0
+    for name, whole in node.get_read_write_buffer_accesses(include_reads=True, include_writes=True).items():
+        own = {access for access in accesses if access.name == name}
+        if all(isinstance(access, MemoryDep) for access in own):
+            elements = sum(graph.sizevars.optimization_hint(access.get_numel(), fallback=0) for access in own)
+            whole = min(whole, int(elements) * graph.get_dtype(name).itemsize)
+        moved += whole
+    return moved
 
 
 @contextlib.contextmanager

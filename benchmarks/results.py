@@ -9,7 +9,10 @@ import os
 import tempfile
 from importlib.metadata import version
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from trudi_rsl.evaluation.statistics import Estimate
 
 ROOT = Path(__file__).resolve().parents[1]
 FOLDER = ROOT / "benchmarks" / "results"
@@ -74,6 +77,13 @@ def _to_text(result: Record) -> str:
 def versions(*packages: str) -> dict[str, str]:
     """Return the installed versions of packages, :data:`PACKAGES` by default."""
     return {package: version(package) for package in packages or PACKAGES}
+
+
+def with_interval(found: Estimate, digits: int) -> str:
+    """Return an estimate and its interval, or why there is none."""
+    if found.interval is None:
+        return f"{found.value:.{digits}f} ({found.lack})"
+    return f"{found.value:.{digits}f} [{found.interval[0]:.{digits}f}, {found.interval[1]:.{digits}f}]"
 
 
 def argument_parser(doc: str | None) -> argparse.ArgumentParser:

@@ -6,7 +6,10 @@ from __future__ import annotations
 import statistics
 from collections.abc import Mapping
 
-from results import Record, Results, Rows
+import numpy as np
+from results import Record, Results, Rows, with_interval
+
+from trudi_rsl.evaluation.statistics import improvement_estimate
 
 
 def throughput(results: Results) -> Rows:
@@ -41,6 +44,32 @@ def builds(results: Results) -> Rows:
         }
         ratio = statistics.median(speeds["now"]) / statistics.median(speeds["before"])
         table.append({"algorithm": algo, "task": task, "threads": threads, **shown, "now / before": f"{ratio:.2f}"})
+    return table
+
+
+def builds_returns(results: Results) -> Rows:
+    """Return what two builds learn at the same seeds, and the probability that a run of this one ends above."""
+    table: Rows = []
+    runs = results.runs("learning/builds")
+    for task in sorted({run["task"] for run in runs}):
+        of_builds = {
+            build: [run for run in runs if (run["task"], run["variant"]) == (task, build)]
+            for build in ("before", "now")
+        }
+        last = {build: [run["returns"][-1] for run in found] for build, found in of_builds.items()}
+        before, now = (np.asarray(last[build])[:, None] for build in ("before", "now"))
+        above = with_interval(improvement_estimate(now, before), 2)
+        for build, found in of_builds.items():
+            shown = {
+                "task": task,
+                "build": build,
+                "median": f"**{statistics.median(last[build]):.0f}**",
+                "by seed (\\* on its back)": ", ".join(
+                    f"{value:.0f}" + "\\*" * (run.get("pitch_cosine", 1.0) < 0.0)
+                    for value, run in zip(last[build], found, strict=True)
+                ),
+            }
+            table.append(shown | ({"P(now above before) [95 %]": above} if build == "now" else {}))
     return table
 
 

@@ -15,11 +15,11 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
+import speed_tables as speed
 import yaml
-from results import ALGORITHMS, Record, Results, Rows
+from results import ALGORITHMS, Record, Results, Rows, with_interval
 from robustness import memory_growth
 from scipy import stats
-from speed_tables import builds, gpu_costs, gpu_memory, speed_parts, speed_sampling, speed_update, throughput
 
 from trudi_rsl.evaluation.statistics import Estimate, improvement_estimate, iqm_estimate, score_matrix
 
@@ -111,13 +111,6 @@ def joined(values: Iterable[float | None], digits: int = 0) -> str:
 def seeds_of(runs: Runs) -> str:
     """Return the seeds of runs."""
     return ", ".join(str(run["seed"]) for run in runs)
-
-
-def with_interval(found: Estimate, digits: int) -> str:
-    """Return an estimate and its interval, or why there is none."""
-    if found.interval is None:
-        return f"{found.value:.{digits}f} ({found.lack})"
-    return f"{found.value:.{digits}f} [{found.interval[0]:.{digits}f}, {found.interval[1]:.{digits}f}]"
 
 
 class Group(NamedTuple):
@@ -363,17 +356,9 @@ TABLES: dict[str, Callable[..., Rows]] = {
 TABLES |= {
     table.__name__: table
     for table in (
-        *(
-            overview,
-            comparison_with_seconds,
-            improvement,
-            throughput,
-            builds,
-            speed_sampling,
-            speed_update,
-            speed_parts,
-        ),
-        *(gpu_costs, gpu_memory),
+        *(overview, comparison_with_seconds, improvement),
+        *(speed.throughput, speed.builds, speed.builds_returns, speed.speed_sampling, speed.speed_update),
+        *(speed.speed_parts, speed.gpu_costs, speed.gpu_memory),
         *(exported, exported_behaviours, multimodality, sim_to_sim, soak_faults, soak_returns),
     )
 }
@@ -386,7 +371,7 @@ def values(results: Results) -> dict[str, str]:
     soaked = results.runs("soak")
     segments = [segment for run in soaked for segment in run["segments"]]
     growth = [value for run in soaked for value in memory_growth(run)]
-    speed = results.read("speed_cpu")["runs"].values()
+    cpu_runs = results.read("speed_cpu")["runs"].values()
     trudi, ppo = (results.read("throughput")["runs"][f"{algo}, 1 thread"] for algo in ("trudi", "ppo"))
     return {f"wallclock.{algo}": median(seconds_to(runs, level)) for (_, algo, _), runs in timed.items()} | {
         "soak.minutes": f"{sum(run['wall_clock_s'] for run in soaked) / 60.0:.0f}",
@@ -396,5 +381,5 @@ def values(results: Results) -> dict[str, str]:
         "soak.growth": median(growth, 1),
         "soak.processes": str(len(growth)),
         "throughput.tuned_ppo": f"{trudi['env_steps_per_second'] / ppo['env_steps_per_second']:.1f}",
-        "speed.peak_mib": f"{max(run['peak_rss_mib_of_the_process'] for run in speed):.0f}",
+        "speed.peak_mib": f"{max(run['peak_rss_mib_of_the_process'] for run in cpu_runs):.0f}",
     }

@@ -12,7 +12,7 @@ from results import Results
 from speed import measure
 from speed_plan import Shape, Sizes, Variant, plan
 from speed_subjects import counted_flops, parts, trained_trudi
-from tables import speed_parts, speed_sampling, speed_update
+from speed_tables import speed_parts, speed_sampling, speed_update
 
 from trudi_rsl.diffusion.score_network import NUM_FREQUENCIES, TIME_EMBEDDING_DIM, TIME_HIDDEN_DIM
 

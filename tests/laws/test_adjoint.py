@@ -13,11 +13,11 @@ from tests.laws.linear_gaussian import assert_mean_is, with_linear_score
 from trudi_rsl.algorithms.learner import Learner
 from trudi_rsl.algorithms.objectives import (
     ActorTerms,
-    TrustRegion,
     adjoint_objective,
     adjoint_states,
     pathwise_objective,
 )
+from trudi_rsl.algorithms.trust_region import TrustRegion
 from trudi_rsl.diffusion.adjoint import adjoints, matching_loss, terminal_cost
 from trudi_rsl.diffusion.chain import log_det_squash, log_prob_bound
 from trudi_rsl.policies.diffusion import DiffusionPolicy

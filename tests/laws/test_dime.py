@@ -7,8 +7,8 @@ from torch import Tensor
 from torch.distributions import Normal
 
 from tests.algorithms.builders import NUM_OBS, actor_critic, moved
-from trudi_rsl.algorithms.objectives import ActorTerms, TrustRegion, pathwise_objective
-from trudi_rsl.algorithms.trust_region import fresh_chains
+from trudi_rsl.algorithms.objectives import ActorTerms, pathwise_objective
+from trudi_rsl.algorithms.trust_region import TrustRegion, fresh_chains
 from trudi_rsl.policies import DiffusionActorCritic
 
 pytestmark = pytest.mark.usefixtures("float64")

@@ -8,10 +8,11 @@ from typing import Any
 import pytest
 import torch
 from torch import Tensor, nn
+from torch.utils.flop_counter import FlopCounterMode
 
 from tests.algorithms.builders import NUM_OBS, actor_critic, gaussian_actor_critic, learner_and_batch, moved, old_policy
-from trudi_rsl.algorithms.objectives import ActorTerms, TrustRegion, pathwise_objective
-from trudi_rsl.algorithms.trust_region import fresh_chains, path_kl, reverse_path_kl
+from trudi_rsl.algorithms.objectives import ActorTerms, Branches, pathwise_objective
+from trudi_rsl.algorithms.trust_region import TrustRegion, fresh_chains, path_kl, reverse_path_kl
 from trudi_rsl.policies import ActorCritic
 from trudi_rsl.policies.diffusion import DiffusionPolicy
 
@@ -115,24 +116,55 @@ def test_actor_step_descends_the_gated_loss(
     assert_stored_gradients_match(loss, model.actor)
 
 
-@pytest.mark.parametrize("build", [actor_critic, gaussian_actor_critic])
-def test_computing_selected_branches_gives_the_loss_and_gradient_of_computing_all(
-    build: Callable[[], ActorCritic[Any]],
+def _residual_with_encoder() -> ActorCritic[Any]:
+    model = actor_critic()
+    model.actor = DiffusionPolicy(3, 2, 4, hidden_dims=(8, 8, 8), residual=True, encoder_dims=(6,))
+    model.old_actor = copy.deepcopy(model.actor)
+    torch.nn.init.normal_(model.actor.output_layer.weight)
+    model.sync_old_actor()
+    return model
+
+
+@pytest.mark.parametrize("build", [actor_critic, gaussian_actor_critic, _residual_with_encoder])
+@pytest.mark.parametrize("branches", ["split", "selected"])
+@pytest.mark.parametrize("share", [0.0, 0.5, 1.0])
+def test_computing_or_differentiating_selected_branches_changes_neither_loss_nor_gradient(
+    build: Callable[[], ActorCritic[Any]], branches: Branches, share: float
 ) -> None:
     model = moved(build())
     learner, batch, old_steps = learner_and_batch(model)
     old = old_policy(learner, batch, old_steps)
     assert old is not None
     noise = model.actor.draw_noise(len(batch.actor_obs))
-    terms = ActorTerms(batch.actor_obs, batch.critic_obs, noise, old, torch.tensor(0.3), torch.tensor(0.7))
-    bound = path_kl(model.actor, batch.actor_obs, old).median().item()
-    parameters = list(model.actor.parameters())
+    # observations of an encoder that learns
+    obs = batch.actor_obs.clone().requires_grad_()
+    terms = ActorTerms(obs, batch.critic_obs, noise, old, torch.tensor(0.3), torch.tensor(0.7))
+    kl = path_kl(model.actor, batch.actor_obs, old).detach()
+    bound = {0.0: kl.max(), 0.5: kl.median(), 1.0: kl.min() - 1.0}[share].item()
+    learned = [obs, *model.actor.parameters()]
     region = TrustRegion(bound, "closed_form", model.old_actor)
-    split, both = (pathwise_objective(model.actor, model.critic, terms, region, split) for split in (True, False))
-    assert 0.0 < both.metrics["gated_share"] < 1.0
-    torch.testing.assert_close(split.metrics, both.metrics)
-    gradients = (torch.autograd.grad(o.loss, parameters, materialize_grads=True) for o in (split, both))
-    torch.testing.assert_close(next(gradients), next(gradients))
+    one, both = (pathwise_objective(model.actor, model.critic, terms, region, each) for each in (branches, "both"))
+    assert both.metrics["gated_share"].item() == pytest.approx(share, abs=0.1)
+    torch.testing.assert_close(one.metrics, both.metrics)
+    gradients = (torch.autograd.grad(o.loss, learned, materialize_grads=True) for o in (one, both))
+    torch.testing.assert_close(next(gradients), next(gradients), rtol=1e-5, atol=1e-6)
+
+
+@pytest.mark.parametrize("estimator", ["closed_form", "mean_only", "log_ratio"])
+def test_the_backward_pass_of_selected_branches_is_that_of_one_chain(estimator: str) -> None:
+    model = moved(actor_critic())
+    learner, batch, old_steps = learner_and_batch(model, kl_estimator=estimator)
+    terms = learner._actor_terms(batch, old_steps, None, batch, learner._draw(len(batch.actions)))
+    region = TrustRegion(0.1, estimator, model.old_actor)
+    flops, gradients = [], []
+    choices: tuple[Branches, ...] = ("selected", "both")
+    for branches in choices:
+        loss = pathwise_objective(model.actor, model.critic, terms, region, branches).loss
+        with FlopCounterMode(display=False) as counter:
+            gradients.append(torch.autograd.grad(loss, list(model.actor.parameters())))
+        flops.append(counter.get_total_flops())
+    torch.testing.assert_close(*gradients, rtol=1e-5, atol=1e-6)
+    assert flops[0] < 0.65 * flops[1]
 
 
 def test_critic_step_descends_cross_entropy_plus_feature_prediction() -> None:

@@ -18,6 +18,7 @@ from tensordict import TensorDict
 
 from trudi_rsl.errors import ConfigError
 from trudi_rsl.rsl_rl_compat.contract import check_groups, check_logger, resolve_groups
+from trudi_rsl.rsl_rl_compat.version import FLOORS, check_version
 
 ROOT = Path(__file__).parents[2]
 
@@ -55,6 +56,43 @@ def test_another_version_is_refused_before_anything_it_lacks_is_imported(
     assert f"rsl-rl-lib >=3.0,<6; installed is {version}." in line
     assert hosts in line and ("Isaac Lab" in line) == bool(hosts)
     assert 'pip install "rsl-rl-lib>=3.0,<6"' in line
+
+
+@pytest.mark.parametrize(("package", "floor", "pin"), [("torch", "2.6", "==2.5.1"), ("tensordict", "0.7", "<0.7")])
+def test_a_torch_or_tensordict_below_its_floor_is_refused_naming_the_host_that_pins_it(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, package: str, floor: str, pin: str
+) -> None:
+    too_old = {"torch": "2.5.1+cu124", "tensordict": "0.6.2"}[package]
+    metadata = {
+        (package, too_old): "",
+        ("isaac-host", "2.1"): f"Requires-Dist: {package}{pin}\n",
+        # neither of these keeps it below the floor
+        ("bystander-a", "1.0"): f"Requires-Dist: {package}>=2\nRequires-Dist: not a requirement\n",
+        ("bystander-b", "1.0"): f"Requires-Dist: {package}>=99\n",
+    }
+    for (name, number), requires in metadata.items():
+        info = tmp_path / f"{name}-{number}.dist-info"
+        info.mkdir()
+        (info / "METADATA").write_text(f"Metadata-Version: 2.1\nName: {name}\nVersion: {number}\n{requires}")
+    monkeypatch.syspath_prepend(str(tmp_path))
+    with pytest.raises(ImportError) as refused:
+        check_version()
+    line = str(refused.value)
+    assert f"{package} >={floor}; installed is {too_old}." in line and f'pip install "{package}>={floor}"' in line
+    assert f"isaac-host 2.1 pins it ({package}{pin})" in line and "bystander" not in line
+
+
+def test_the_floors_are_those_of_the_package(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    check_version()
+    setup = (ROOT / "setup.py").read_text()
+    for package, floor in FLOORS.items():
+        assert f'"{package}>={floor}.0",' in setup
+    # a vendor's build of the floor itself
+    (tmp_path / "torch-2.6.0a0+nv.dist-info").mkdir()
+    text = "Metadata-Version: 2.1\nName: torch\nVersion: 2.6.0a0+nv\n"
+    (tmp_path / "torch-2.6.0a0+nv.dist-info" / "METADATA").write_text(text)
+    monkeypatch.syspath_prepend(str(tmp_path))
+    check_version()
 
 
 @pytest.mark.parametrize(

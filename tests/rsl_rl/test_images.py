@@ -56,6 +56,19 @@ def collect(trudi: TruDi, env: ImageEnv, alter: Any = lambda obs: obs) -> list[T
     return seen
 
 
+@pytest.mark.parametrize("settings", ALGORITHMS.values(), ids=ALGORITHMS)
+def test_packed_updates_learn_from_images_as_the_modules_do(settings: dict[str, Any]) -> None:
+    learned = []
+    for mode in ("off", "default"):
+        # so fast that what an update reads must be as new as the last step
+        trudi = build(**settings, compile=mode, learning_rate=0.1)
+        torch.manual_seed(1)
+        with torch.compiler.set_stance("force_eager"):
+            iteration(trudi, ImageEnv(), NUM_STEPS)
+        learned.append(state(trudi))
+    torch.testing.assert_close(learned[1], learned[0], rtol=1e-3, atol=1e-4)
+
+
 @pytest.mark.skipif(not PPO_MODELS, reason="the sections of RSL-RL 5")
 @pytest.mark.parametrize("runner_class", [StockRunner, OnPolicyRunner], ids=["stock", "ours"])
 def test_a_ppo_project_with_images_trains_after_one_changed_line(runner_class: Any, tmp_path: Path) -> None:

@@ -13,9 +13,9 @@ from torch import Tensor, nn
 
 from trudi_rsl.acceleration import Accelerator, Gradient, PackedModules, network_precision
 from trudi_rsl.algorithms import objectives
-from trudi_rsl.algorithms.objectives import ActorTerms, AdjointStates, Draws, Objective, TrustRegion
+from trudi_rsl.algorithms.objectives import ActorTerms, AdjointStates, Branches, Draws, Objective
 from trudi_rsl.algorithms.symmetry import MirrorImages, MirrorTerms, augment, mirror_error
-from trudi_rsl.algorithms.trust_region import OldChains, OldPolicy, fresh_chains, from_trace
+from trudi_rsl.algorithms.trust_region import OldChains, OldPolicy, TrustRegion, fresh_chains, from_trace
 from trudi_rsl.distributed import all_reduce_means
 from trudi_rsl.errors import ConfigError, one_line, setting
 from trudi_rsl.policies import ActorCritic
@@ -82,7 +82,7 @@ class Learner:
         self._packed: PackedModules | None = None
         compile_ = self.accelerator.compile
         # not what ranks average, nor trajectories of varying number; docs/gpu.md has the reason for GPUs
-        is_whole = device.type == "cpu" and world_size == 1 and not actor_critic.is_recurrent
+        is_whole = self.accelerator.device.type == "cpu" and world_size == 1 and not actor_critic.is_recurrent
         if is_whole and self.accelerator.compiles:
             duals = {"log_alpha": self.log_alpha, "log_lambda": self.log_lambda}
             self._packed = PackedModules(actor_critic, self.optimizers, duals)
@@ -189,9 +189,8 @@ class Learner:
     ) -> dict[str, Tensor]:
         if packed is not None:
             objective, by_name = packed.gradient("critic", self._critic_objective, batch)
-            return objective.metrics | {
-                "critic_grad_norm": packed["critic"].descend(by_name, self.cfg.max_grad_norm, self.skips)
-            }
+            norm = packed["critic"].descend(by_name, self.cfg.max_grad_norm, self.skips)
+            return objective.metrics | {"critic_grad_norm": norm}
         if sequences is None:
             objective, gradient = self._critic_gradient(batch)
         else:
@@ -226,12 +225,14 @@ class Learner:
         draws = self._draw(len(batch.actions)) if draws is None else draws
         given = batch, old_steps, mirrored, learned or batch, draws
         if packed is not None:
-            terms = packed.call(self._actor_terms, *given, packed["duals"].views())
-            states = packed.call(self._draw_adjoint_states, terms) if self._matches_adjoints else None
-            objective, by_name = packed.gradient("actor", self._actor_objective, terms, states, draws.chosen)
-            return objective.metrics | {
-                "actor_grad_norm": packed["actor"].descend(by_name, self.cfg.max_grad_norm, self.skips)
-            }
+            model, adjoint, networks = self.actor_critic, self._matches_adjoints, ("actor", "critic")
+            encodes = model.actor_obs.is_learned or model.critic_obs.is_learned
+            terms = packed.call(self._actor_terms, *given, packed["duals"].views(), reads=networks if encodes else ())
+            states = packed.call(self._draw_adjoint_states, terms, reads=networks) if adjoint else None
+            given, constant = (terms, states, draws.chosen), () if adjoint else ("critic",)
+            objective, by_name = packed.gradient("actor", self._actor_objective, *given, reads=constant)
+            norm = packed["actor"].descend(by_name, self.cfg.max_grad_norm, self.skips)
+            return objective.metrics | {"actor_grad_norm": norm}
         terms = self._actor_terms(*given)
         if sequences is None:
             objective, gradient = self._differentiate_actor(terms, draws.chosen)
@@ -298,8 +299,9 @@ class Learner:
             if region is not None and states is not None and chosen is not None:
                 objective = objectives.adjoint_objective(model.actor, terms, states, chosen, region.estimator)
             else:
-                split = not (self.accelerator.compiles or terms.obs.is_cuda or terms.old is None)
-                objective = objectives.pathwise_objective(model.actor, model.critic, terms, region, split)
+                split: Branches = "both" if self.accelerator.compiles or terms.old is None else "split"
+                branches = "selected" if self.accelerator.device.type == "cuda" else split
+                objective = objectives.pathwise_objective(model.actor, model.critic, terms, region, branches)
             if self.mirroring is None or terms.mirrored_obs is None:
                 return objective
             mirrors, coef = self.mirroring.mirrors, self.mirroring.loss_coef
@@ -351,9 +353,8 @@ class Learner:
     def _dual_step(self, entropy: Tensor, mean_kl: Tensor | None, packed: PackedModules | None = None) -> None:
         """Update the temperature and, given the mean path KL of a trust region, its multiplier."""
         # each loss is linear in its multiplier, so it is its own derivative by the multiplier's logarithm
-        duals = {"log_alpha": self.log_alpha, "log_lambda": self.log_lambda}
-        if packed is not None:
-            duals |= packed["duals"].views()
+        own = {"log_alpha": self.log_alpha, "log_lambda": self.log_lambda}
+        duals = own if packed is None else own | packed["duals"].views()
         gradient = {"log_alpha": objectives.temperature_loss(duals["log_alpha"], entropy, self.entropy_target)}
         if mean_kl is not None and isinstance(self.cfg, TrustRegionCfg):
             gradient["log_lambda"] = objectives.multiplier_loss(duals["log_lambda"], mean_kl, self.cfg.kl_bound)
@@ -378,7 +379,8 @@ class Learner:
 
     def _skip_unless_finite(self, values: Tensor) -> None:
         """Skip this and the following steps if a value is not finite, without a GPU sync."""
-        self.skips.copy_(torch.maximum(self.skips, (~torch.isfinite(values)).any().float()))
+        # x - x is 0 for finite numbers and NaN for others, in half as many kernels as isfinite
+        torch.maximum(self.skips, (values - values).sum().ne(0.0), out=self.skips)
 
     # -- checkpoints --------------------------------------------------------------------------------------------------
 

@@ -5,13 +5,21 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from types import MappingProxyType
-from typing import NamedTuple
+from typing import Literal, NamedTuple
 
 import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from trudi_rsl.algorithms.trust_region import OldChains, OldPolicy, chain_kl, path_kl, reverse_path_kl
+from trudi_rsl.algorithms import selected_branch
+from trudi_rsl.algorithms.trust_region import (
+    OldChains,
+    OldPolicy,
+    TrustRegion,
+    chain_kl,
+    path_kl,
+    reverse_path_kl,
+)
 from trudi_rsl.diffusion.adjoint import adjoints, matching_loss, terminal_cost
 from trudi_rsl.diffusion.chain import denoising_mean
 from trudi_rsl.networks import CriticOutput, QCritic
@@ -123,15 +131,15 @@ class Draws(NamedTuple):
     """Indices of the denoising steps that adjoint matching learns from, ``[M]`` without repetition; else None."""
 
 
-class TrustRegion(NamedTuple):
-    """The constraint on the actor's step."""
+Branches = Literal["both", "split", "selected"]
+"""How the branches of the gated loss are computed.
 
-    kl_bound: float
-    """``eps`` in nats."""
-    estimator: str
-    """``reverse``, or an estimator of :func:`~trudi_rsl.algorithms.trust_region.path_kl`."""
-    old_policy: Policy
-    """The actor that collected the rollout; read by the reverse KL only."""
+- ``both``: each for all states, forward and backward.
+- ``split``: for each state only the one that its gate selects. This saves time on a CPU; on a GPU it forces a sync, and
+  shapes depend on values, so that it can be neither compiled nor captured.
+- ``selected``: both forward, and backward the selected one, see :mod:`~trudi_rsl.algorithms.selected_branch`. This
+  saves time on a GPU.
+"""
 
 
 def gated_actor_loss(
@@ -147,21 +155,28 @@ def gated_actor_loss(
 
 
 def pathwise_objective(
-    policy: Policy, critic: QCritic, terms: ActorTerms, region: TrustRegion | None, split: bool = False
+    policy: Policy, critic: QCritic, terms: ActorTerms, region: TrustRegion | None, branches: Branches = "both"
 ) -> Objective:
     """Return the actor's loss, whose gradient runs through whole chains.
 
     Without a trust region (DIME) it is the mean of ``alpha * lp - Q``, else :func:`gated_actor_loss`.
 
-    With ``split``, it computes for each state only the branch that its gate selects. This saves time on a CPU; on a GPU
-    it forces a sync, and shapes depend on values, so that it can be neither compiled nor captured. Needs ``terms.old``.
+    All ``branches`` have the same value and gradient, up to rounding. ``split`` needs ``terms.old``; ``selected`` is
+    ``both`` for states that it does not apply to, see :func:`selected_branch.applies`.
     """
     if region is None:
         decision = policy.decide(terms.obs, terms.noise)
         loss = (terms.alpha * decision.log_prob - critic.value(terms.critic_obs, decision.action)).mean()
         return Objective(loss, {"actor": loss.detach(), "entropy": -decision.log_prob.detach().mean()})
 
-    if not split:
+    if branches == "selected" and selected_branch.applies(policy, terms.obs, terms.old):
+        assert isinstance(policy, DiffusionPolicy) and isinstance(terms.old, OldChains)
+        chain, own_kl, kl, gate = selected_branch.evaluate(policy, terms.obs, terms.noise, terms.old, region)
+        log_probs, values = policy.log_prob_bound(chain), critic.value(terms.critic_obs, chain.latents[-1].tanh())
+        loss = gated_actor_loss(log_probs, values, kl, gate, terms.alpha, terms.multiplier)
+        return Objective(loss, _gate_metrics(loss, log_probs.sum(), own_kl, gate))
+
+    if branches != "split":
         decision = policy.decide(terms.obs, terms.noise)
         if terms.old is None:
             old_obs = terms.obs if terms.old_obs is None else terms.old_obs

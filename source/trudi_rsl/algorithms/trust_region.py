@@ -86,6 +86,17 @@ OldPolicy = OldChains | OldGaussians
 """Data of the policy that collected the rollout, from which the KL is computed."""
 
 
+class TrustRegion(NamedTuple):
+    """The constraint on the actor's step."""
+
+    kl_bound: float
+    """``eps`` in nats."""
+    estimator: str
+    """``reverse``, or an estimator of :func:`~trudi_rsl.algorithms.trust_region.path_kl`."""
+    old_policy: Policy
+    """The actor that collected the rollout; read by the reverse KL only."""
+
+
 def step_sizes_of(policy: Policy) -> Tensor | None:
     """Return the step sizes ``[N, A]`` of a diffusion policy, None for a Gaussian, which has no denoising steps."""
     return policy.step_sizes() if isinstance(policy, DiffusionPolicy) else None

@@ -10,6 +10,8 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from trudi_rsl.diffusion.products import Multiply
+
 NUM_FREQUENCIES = 32
 TIME_HIDDEN_DIM = 32
 TIME_EMBEDDING_DIM = 16
@@ -29,7 +31,11 @@ class HiddenBlock(nn.Module):
 
     def forward(self, h: Tensor) -> Tensor:
         """Map features ``[..., in_dim]`` to ``[..., out_dim]``."""
-        out = self.activation(self.norm(self.linear(h)))
+        return self.activate(h, self.linear(h))
+
+    def activate(self, h: Tensor, product: Tensor) -> Tensor:
+        """Return the block's output for features ``[..., in_dim]`` and their linear map ``[..., out_dim]``."""
+        out = self.activation(self.norm(product))
         return h + out if self.residual else out
 
 
@@ -127,3 +133,12 @@ class ScoreNetwork(nn.Module):
     def forward(self, x: Tensor, condition: Tensor) -> Tensor:
         """Return the control ``u`` at latents ``x``, both ``[..., A]``; ``condition`` sums obs and step features."""
         return self.output_layer(self.trunk(F.linear(x, self.input_weights()[0]) + condition))
+
+    def control(self, x: Tensor, condition: Tensor, multiply: Multiply) -> Tensor:
+        """Return the result of :meth:`forward`, with ``multiply`` in place of every matrix product."""
+        activation, *blocks = self.trunk
+        h = activation(multiply(x, self.input_weights()[0], None) + condition)
+        for block in blocks:
+            assert isinstance(block, HiddenBlock)
+            h = block.activate(h, multiply(h, block.linear.weight, block.linear.bias))
+        return multiply(h, self.output_layer.weight, self.output_layer.bias)
