@@ -3,21 +3,16 @@
 
 from __future__ import annotations
 
-import contextlib
 import copy
 import re
 import shlex
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-import pytest
 import torch
 
 from tests.scripts.running import table_rows
 from trudi_rsl.checkpoints.file import read_checkpoint
-from trudi_rsl.errors import ConfigError
-from trudi_rsl.hosts.early_names import Sources, check_early
 
 PAGE = Path(__file__).resolve().parents[2] / "docs" / "swap.md"
 
@@ -60,25 +55,3 @@ def learned(runner: Any) -> dict[str, torch.Tensor]:
 def equal(first: dict[str, torch.Tensor], second: dict[str, torch.Tensor]) -> bool:
     """Return whether all tensors are equal bit by bit."""
     return first.keys() == second.keys() and all(torch.equal(value, second[name]) for name, value in first.items())
-
-
-def check_early_names(sources: Sources, task: str, env_cfg: Any) -> None:
-    """Check that every setting of a task's configuration passes before the simulator is imported, and no other."""
-    names = list(setting_names(env_cfg))
-    assert len(names) > 50
-    check_early(sources, task, None, [f"env.{name}=1" for name in names])
-    for name in ("rewardz", "scene.num_env"):
-        with pytest.raises(ConfigError, match="Did you mean"):
-            check_early(sources, task, None, [f"env.{name}=1"])
-
-
-def setting_names(section: Any) -> Iterator[str]:
-    """Yield the full names of all settings of a configuration of dataclasses and dictionaries."""
-    entries: dict[Any, Any] = section if isinstance(section, dict) else {}
-    if hasattr(section, "__dataclass_fields__"):
-        with contextlib.suppress(TypeError):  # slots
-            entries = vars(section)
-    for name, value in entries.items():
-        if str(name).isidentifier():
-            yield str(name)
-            yield from (f"{name}.{inner}" for inner in setting_names(value))

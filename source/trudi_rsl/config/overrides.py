@@ -86,7 +86,7 @@ def check_names(cfg: DictConfig, overrides: Iterable[Override], opened: Sequence
                 names = [str(name) for name in node] if isinstance(node, DictConfig) else None
                 reason = f"Unknown setting {override.key_or_group!r}: no {part!r} in {where}."
                 rest = override.key_or_group.removeprefix("".join(f"{section}." for section in walked))
-                hint = advice(override.key_or_group, part, rest, names, _paths(cfg))
+                hint = _in_another_section(rest, _paths(cfg)) or _hint(override.key_or_group, part, names)
                 raise ConfigError(f"{reason} {hint}")
             node = OmegaConf.select(node, part, throw_on_missing=False)
             walked.append(part)
@@ -138,7 +138,7 @@ def check_section_names(overrides: Iterable[Override], known: Mapping[str, Colle
         if section in known and part not in known[section]:
             reason = f"Unknown setting {override.key_or_group!r}: no {part!r} in {section}."
             paths = [f"{other}.{name}" for other, names in known.items() for name in names]
-            hint = advice(override.key_or_group, part, part, sorted(known[section]), paths)
+            hint = _in_another_section(part, paths) or _hint(override.key_or_group, part, sorted(known[section]))
             raise ConfigError(f"{reason} {hint}")
 
 
@@ -174,19 +174,6 @@ def check_sections(
             raise ConfigError(f"{name} must be {PPO_ALLOWED[part][1]}; got {value}.")
         if part in choices and str(value).lower() not in choices[part]:
             raise ConfigError(f"Unknown {part} {str(value)!r} of {section}. {nearest(str(value), choices[part])}")
-
-
-def advice(name: str, part: str, rest: str, known: list[str] | None, paths: Iterable[str]) -> str:
-    """Return a sentence on what to write instead of a setting that does not exist.
-
-    Args:
-        name: Its full name.
-        part: The part of it that does not exist.
-        rest: The name from that part on.
-        known: The names beside which it was looked for; None if there can be none.
-        paths: Full names of all settings.
-    """
-    return _in_another_section(rest, paths) or _hint(name, part, known)
 
 
 def quoted(value: Any) -> str:
@@ -237,7 +224,7 @@ def _hint(name: str, part: str, known: list[str] | None) -> str:
     of_trudi = known is None or not name.startswith("agent.algorithm.") or own <= set(known)
     if of_trudi and name in INSTEAD:
         return f"It is PPO's; use {INSTEAD[name]}."
-    if of_trudi and part in PPO_ONLY_FIELDS and name.startswith("agent."):
+    if of_trudi and part in PPO_ONLY_FIELDS:
         return "It is PPO's, and this algorithm has no use for it; leave it out."
     if not of_trudi and part in own:
         return "It is a setting of TruDi, REPPO or DIME; choose one with --algo."

@@ -21,8 +21,6 @@ from trudi_rsl.config.compose import check_algorithm, setting_paths
 from trudi_rsl.config.overrides import check_section_names, parse_overrides
 from trudi_rsl.config.run_folder import require_path
 from trudi_rsl.errors import ConfigError, nearest
-from trudi_rsl.hosts import early_names
-from trudi_rsl.hosts.early_names import Sources, check_early
 from trudi_rsl.hosts.host import Host, check_build, check_device
 from trudi_rsl.ppo_fields import PPO_ONLY_FIELDS
 from trudi_rsl.settings import SETTINGS, TruDiCfg
@@ -35,8 +33,6 @@ class LaunchedHost(Host):
 
     checks_arguments: bool
     """Whether its launcher checks flags and device, because its commands have flags of their own."""
-    sources: Sources
-    """Where the configurations of its tasks are."""
 
     def train(self, args: argparse.Namespace, rest: Sequence[str]) -> None:
         """See :meth:`Host.train`. What is known without the simulator is refused before anything heavy is imported."""
@@ -47,7 +43,7 @@ class LaunchedHost(Host):
 
     def play(self, args: argparse.Namespace, rest: Sequence[str]) -> None:
         """See :meth:`Host.play`."""
-        self._launcher(args, rest, play=True).play(args, rest)
+        self._launcher(args, rest).play(args, rest)
 
     def _check_algorithm(self, task: str, algo: str, overrides: Sequence[str]) -> None:
         """Raise a ConfigError for an unknown algorithm, or for a wrong name or value in its section of overrides.
@@ -121,18 +117,15 @@ class LaunchedHost(Host):
         """Return the flags and overrides with which ``trudi play`` plays such a run, without the agent's."""
         return [text for text in self.train_arguments(overrides) if not text.startswith("agent.")]
 
-    def _launcher(
-        self, args: argparse.Namespace, rest: Sequence[str], settings: Sequence[str] = (), play: bool = False
-    ) -> ModuleType:
+    def _launcher(self, args: argparse.Namespace, rest: Sequence[str], settings: Sequence[str] = ()) -> ModuleType:
         if args.checkpoint is not None:
             require_path(args.checkpoint)
         self.require_installed(args.task)
         args.task = self.local_name(args.task)
         if not self.checks_arguments:
             refuse_flags(rest, args.flags, settings)
-        check_early(self.sources, args.task, None if play else args.algo, rest, play)
-        if not self.checks_arguments and args.device is not None:
-            check_device(args.device)
+            if args.device is not None:
+                check_device(args.device)
         return importlib.import_module(f"trudi_rsl.hosts.{self.name}.launch")
 
 
@@ -208,7 +201,6 @@ ISAACLAB = LaunchedHost(
     patterns=("Isaac-*", "*:Isaac-*", "IsaacContrib-*", "*:IsaacContrib-*"),
     has_task=_is_in_isaaclab,
     checks_arguments=True,
-    sources=early_names.ISAACLAB,
 )
 MJLAB = LaunchedHost(
     name="mjlab",
@@ -219,5 +211,4 @@ MJLAB = LaunchedHost(
     patterns=("Mjlab-*", "*:Mjlab-*"),
     has_task=_is_in_mjlab,
     checks_arguments=False,
-    sources=early_names.MJLAB,
 )

@@ -11,11 +11,9 @@ import pytest
 from isaaclab_tasks.utils.hydra import hydra_task_config  # pyright: ignore[reportMissingImports]
 from isaaclab_tasks.utils.parse_cfg import load_cfg_from_registry  # pyright: ignore[reportMissingImports]
 
-from tests.hosts.shared import check_early_names
 from trudi_rsl.algorithms import TruDiCfg
 from trudi_rsl.config import task_preset
 from trudi_rsl.errors import ConfigError
-from trudi_rsl.hosts.early_names import ISAACLAB
 from trudi_rsl.hosts.isaaclab import PPO_KEY, TRUDI_KEY
 from trudi_rsl.hosts.isaaclab.registration import agent_key
 from trudi_rsl.settings import algorithm_of_settings, settings_from_dict
@@ -80,10 +78,3 @@ def test_overrides_on_the_command_line_reach_trudis_settings(monkeypatch: pytest
     settings = TruDiCfg.from_dict(agent_cfg.to_dict()["algorithm"])
     assert (settings.num_denoise_steps, settings.kl_bound, settings.kl_chains) == (3, 0.25, "fresh")
     assert settings.actor_hidden_dims == [32, 32]
-
-
-@pytest.mark.parametrize(
-    "task", ["Isaac-Velocity-Rough-G1-v0", "Isaac-Lift-Cube-Franka-v0", "Isaac-Deploy-GearAssembly-UR10e-2F140-v0"]
-)
-def test_the_names_of_settings_are_read_from_the_source_of_a_task(task: str) -> None:
-    check_early_names(ISAACLAB, task, load_cfg_from_registry(task, "env_cfg_entry_point"))

@@ -14,10 +14,8 @@ from mjlab.tasks import registry
 from mjlab.tasks.velocity.rl import VelocityOnPolicyRunner
 
 from tests.hosts.mjlab.running import CARTPOLE, FLAT, ROUGH
-from tests.hosts.shared import check_early_names
 from trudi_rsl.config.presets import task_preset
 from trudi_rsl.errors import ConfigError
-from trudi_rsl.hosts.early_names import MJLAB
 from trudi_rsl.hosts.mjlab.conversion import TruDiAlgorithmCfg, TruDiRunnerCfg
 from trudi_rsl.hosts.mjlab.registration import SUFFIX, register
 from trudi_rsl.hosts.mjlab.task import find_task
@@ -123,8 +121,3 @@ def test_a_task_registered_later_also_gets_a_trudi_task_with_its_own_settings() 
     assert isinstance(cfg, TruDiRunnerCfg) and cfg.camera_rate == 60  # pyright: ignore[reportAttributeAccessIssue]
     runner = registry.load_runner_cls("Project-Task" + SUFFIX)
     assert runner is not None and issubclass(runner, ProjectRunner)
-
-
-@pytest.mark.parametrize("task", [ROUGH, CARTPOLE, "Mjlab-Lift-Cube-Yam-Rgb"])
-def test_the_names_of_settings_are_read_from_the_source_of_a_task(task: str) -> None:
-    check_early_names(MJLAB, task, registry.load_env_cfg(task))
