@@ -9,6 +9,9 @@ import pytest
 import torch
 
 from tests.hosts.isaaclab_3_0.commands import ON_CPU, script
+from trudi_rsl.errors import ConfigError
+from trudi_rsl.hosts.isaaclab.launch_3_0 import check_env_names
+from trudi_rsl.hosts.isaaclab.task import find_task
 
 G1 = "Isaac-Velocity-Flat-G1"
 NO_GPU = pytest.mark.skipif(torch.cuda.is_available(), reason="needs a machine without a GPU")
@@ -34,3 +37,31 @@ def test_wrong_arguments_are_refused(task: str, args: tuple[str, ...], named: tu
     assert all(word in error for word in named), error
     assert "Traceback" not in done.output
     assert not (tmp_path / "logs").exists()
+
+
+@pytest.mark.parametrize("play", [False, True], ids=["train", "play"])
+@pytest.mark.parametrize(
+    ("override", "wrong", "right"),
+    [
+        ("env.decimatoin=7", "'decimatoin' in env.", "decimation"),
+        ("env.sim.dtt=0.01", "'dtt' in env.sim.", "dt"),
+        (
+            "env.rewards.track_lin_vel_xy_expp.weight=2.0",
+            "'track_lin_vel_xy_expp' in env.rewards.",
+            "track_lin_vel_xy_exp",
+        ),
+    ],
+)
+def test_a_setting_of_the_environment_that_isaac_lab_would_add_is_refused(
+    override: str, wrong: str, right: str, play: bool
+) -> None:
+    with pytest.raises(ConfigError) as caught:
+        check_env_names(find_task(G1, "trudi"), ["env.scene.num_envs=4", override], play)
+    assert wrong in str(caught.value)
+    assert repr(right) in str(caught.value)
+
+
+def test_settings_of_what_other_overrides_select_and_new_keys_of_dictionaries_are_allowed() -> None:
+    joint = "env.scene.robot.init_state.joint_pos.left_knee_joint=0.4"
+    selected = ["physics=newton_mjwarp", "env.sim.physics.num_substeps=2"]
+    check_env_names(find_task(G1, "trudi"), [joint, "env.scene.num_envs=4", "env.sim.dt=0.01", *selected])

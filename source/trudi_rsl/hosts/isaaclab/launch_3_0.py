@@ -6,7 +6,8 @@ from __future__ import annotations
 import argparse
 import contextlib
 import functools
-from collections.abc import Callable, Iterator, Sequence
+import io
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from types import ModuleType
 from typing import Any
@@ -16,8 +17,10 @@ from isaaclab.cli import load_external_tasks  # pyright: ignore[reportMissingImp
 from isaaclab.utils import to_dict  # pyright: ignore[reportMissingImports]
 from isaaclab_rl.entrypoints import run_play_cli, run_train_cli  # pyright: ignore[reportMissingImports]
 from isaaclab_rl.entrypoints.backends import play_rsl_rl, train_rsl_rl  # pyright: ignore[reportMissingImports]
+from isaaclab_tasks.utils.hydra import register_task  # pyright: ignore[reportMissingImports]
 from rsl_rl.env import VecEnv
 
+from trudi_rsl.errors import ConfigError, nearest
 from trudi_rsl.evaluation.policies import load_into, policy_for
 from trudi_rsl.hosts.continuation import is_finished, own_overrides
 from trudi_rsl.hosts.isaaclab.task import Task, task_to_play, task_to_train, use_trained_settings
@@ -36,6 +39,7 @@ def train(args: argparse.Namespace, host_args: list[str]) -> None:
     task, checkpoint = task_to_train(args, host_args)
     if is_finished(args, checkpoint):
         return
+    check_env_names(task, host_args)
     create_runner = functools.partial(
         _create_runner, overrides=own_overrides(args, host_args), verbose=bool(args.verbose)
     )
@@ -47,6 +51,7 @@ def play(args: argparse.Namespace, host_args: list[str]) -> None:
     """Play; see :func:`trudi_rsl.hosts.isaaclab.launch.play`."""
     load_external_tasks()
     task, playback = task_to_play(args, host_args)
+    check_env_names(task, host_args, play=True)
     checkpoint = playback.checkpoint
     made: dict[str, Any] = {}
 
@@ -84,6 +89,35 @@ def play(args: argparse.Namespace, host_args: list[str]) -> None:
     stock_playback = play_rsl_rl.run_playback
     with _replaced(play_rsl_rl, create_rsl_rl_runner=create_runner, run_playback=run_playback):
         run_play_cli([*_arguments(args, task, checkpoint), *host_args])
+
+
+def check_env_names(task: Task, overrides: Sequence[str], play: bool = False) -> None:
+    """Raise a ConfigError for an override of a setting that the environment's configuration does not have.
+
+    Isaac Lab 3.0.0 adds it to the configuration, where nothing reads it (findings/isaaclab_unknown_settings.sh). New
+    keys of a dictionary, such as the position of a joint, are allowed.
+    """
+    given = [text for text in overrides if "=" in text and not text.startswith("-")]
+    for text in given:
+        name = text.partition("=")[0]
+        if not name.startswith("env.") or name.endswith("+"):
+            continue
+        # what the others select, such as a physics engine, may have the setting
+        others = [other for other in given if other is not text]
+        try:
+            with contextlib.redirect_stdout(io.StringIO()):
+                node, *_ = register_task(task.id, task.agent_key, play, others)
+        except (AttributeError, KeyError):  # of another override, which has its turn
+            continue
+        *sections, leaf = name.split(".")[1:]
+        for depth, part in enumerate((*sections, leaf)):
+            known = list(node) if isinstance(node, Mapping) else list(getattr(node, "__dict__", ()))
+            if part not in known:
+                if depth == len(sections) and isinstance(node, Mapping):
+                    break
+                where = ".".join(("env", *sections[:depth]))
+                raise ConfigError(f"Unknown setting {name!r}: no {part!r} in {where}. {nearest(part, known)}")
+            node = node[part] if isinstance(node, Mapping) else getattr(node, part)
 
 
 def _arguments(args: argparse.Namespace, task: Task, checkpoint: Path | None) -> list[str]:

@@ -141,7 +141,7 @@ def use_trained_settings(cfg: Any, checkpoint: Path) -> None:
 def _find_resume(args: argparse.Namespace, task: Task, overrides: Sequence[str]) -> Path | None:
     """Return the checkpoint to resume, None if no flag asks for one; check the names of the agent's overrides."""
     cfg = task.agent_cfg(overrides)
-    # Isaac Lab itself checks those of the environment.
+    # those of the environment: Isaac Lab 2.3 itself, launch_3_0.py
     parsed = parse_overrides([text for text in overrides if text.lstrip("+").startswith("agent.")])
     check_names(OmegaConf.create({"agent": cfg.to_dict()}), parsed)
     if not (args.resume or args.load_run or args.checkpoint):
