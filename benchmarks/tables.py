@@ -149,6 +149,7 @@ CELLS: dict[str, Callable[[Group], str]] = {
     "env_steps": lambda g: f"{g.runs[0]['env_steps'][-1] // 1000}k",
     "median": lambda g: median(scores(g.runs)),
     "bold_median": lambda g: f"**{median(scores(g.runs))}**",
+    "lower_quartile": lambda g: f"{np.quantile(scores(g.runs), 0.25):.0f}",
     "iqm": lambda g: with_interval(iqm_estimate(score_matrix({"": scores(g.runs)})), 0),
     "by_seed": lambda g: joined(scores(g.runs)),
     "range": lambda g: f"{min(scores(g.runs)):.0f} to {max(scores(g.runs)):.0f}",

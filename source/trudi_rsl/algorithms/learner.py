@@ -46,9 +46,7 @@ class Learner:
         accelerator: Accelerator | None = None,
         mirroring: MirrorTerms | None = None,
     ) -> None:
-        self.actor_critic = actor_critic
-        self.cfg = cfg
-        self.mirroring = mirroring
+        self.actor_critic, self.cfg, self.mirroring = actor_critic, cfg, mirroring
         self.world_size = world_size
         self.entropy_target = cfg.entropy_target_per_dim * actor_critic.num_actions
         device = actor_critic.action_scale.device
@@ -124,8 +122,8 @@ class Learner:
 
         ``old_steps`` are the step sizes ``[N, A]`` of the policy that collected the batch, None for a Gaussian;
         ``mirrored`` are the batch's mirror images, with a symmetry; ``sequences`` are what recurrent encoders replay.
-        Returns scalars on the device, without gradient;
-        ``skipped_updates`` is 1 if any step was skipped. On a GPU it forces no sync, so that a CUDA graph can hold it.
+        Returns scalars on the device, without gradient; ``skipped_updates`` is 1 if any step was skipped. On a GPU it
+        forces no sync, so that a CUDA graph can hold it.
 
         Raises:
             ConfigError: If the device has too little memory for the minibatch.
