@@ -29,7 +29,7 @@ from rich.progress import track
 
 WARM_UP, ITERATIONS = 4, 12
 TASKS = ("HalfCheetah-v5", "Hopper-v5")
-RETURNS = "learning/builds"
+RETURNS = "builds_returns"
 """Tasks of ``--returns``, and their result file."""
 UPRIGHT_TASK, PITCH, UPRIGHT_ENVS, UPRIGHT_STEPS = "HalfCheetah-v5", 1, 8, 500
 """A task with two gaits, the observation that separates them, and the environments and steps to look at."""

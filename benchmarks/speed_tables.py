@@ -50,7 +50,7 @@ def builds(results: Results) -> Rows:
 def builds_returns(results: Results) -> Rows:
     """Return what two builds learn at the same seeds, and the probability that a run of this one ends above."""
     table: Rows = []
-    runs = results.runs("learning/builds")
+    runs = results.runs("builds_returns")
     for task in sorted({run["task"] for run in runs}):
         of_builds = {
             build: [run for run in runs if (run["task"], run["variant"]) == (task, build)]
