@@ -145,7 +145,7 @@ def test_a_packed_minibatch_with_a_non_finite_gradient_changes_nothing_nor_does_
         assert not torch.equal(parameters(learner)["alpha"], before[0]["alpha"])
 
 
-@pytest.mark.slow
+@pytest.mark.nightly
 def test_ten_updates_lead_to_the_same_parameters(pair: Pair) -> None:
     eager, compiled, batch, old_steps = copy.deepcopy(pair[0]), pair[1], pair[2], pair[3]
     before = parameters(eager)
