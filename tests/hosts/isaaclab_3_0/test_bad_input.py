@@ -61,7 +61,10 @@ def test_a_setting_of_the_environment_that_isaac_lab_would_add_is_refused(
     assert repr(right) in str(caught.value)
 
 
-def test_settings_of_what_other_overrides_select_and_new_keys_of_dictionaries_are_allowed() -> None:
+def test_a_setting_of_what_another_override_selects_is_allowed_with_it_only() -> None:
+    task, of_physx = find_task(G1, "trudi"), "env.sim.physics.bounce_threshold_velocity=0.2"
+    # a new key of a dictionary is no setting
     joint = "env.scene.robot.init_state.joint_pos.left_knee_joint=0.4"
-    selected = ["physics=newton_mjwarp", "env.sim.physics.num_substeps=2"]
-    check_env_names(find_task(G1, "trudi"), [joint, "env.scene.num_envs=4", "env.sim.dt=0.01", *selected])
+    check_env_names(task, [joint, "env.scene.num_envs=4", "physics=isaacsim_physx", of_physx])
+    with pytest.raises(ConfigError, match="bounce_threshold_velocity"):
+        check_env_names(task, [joint, "env.scene.num_envs=4", of_physx])
