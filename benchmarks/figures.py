@@ -42,6 +42,7 @@ def draw_all(results: Results, docs: Path) -> None:
     """Draw all figures into a folder."""
     runs = functools.partial(tables.runs_of, results)
     curves(by_algorithm(runs("comparison")), docs / "learning_curves.png", QUARTILES, end=tables.BUDGET / 1e3)
+    curves(by_algorithm(runs("humanoid")), docs / "humanoid_curves.png")
     curves(by_algorithm(runs("hosts")), docs / "host_curves.png")
     curves(by_algorithm(runs("wallclock")), docs / "wallclock.png", against=("seconds", "env_steps"))
     curves(by_variant(runs("choices")), docs / "choices.png", QUARTILES)

@@ -30,15 +30,18 @@ Groups = dict[tuple[str, str, str], list[Record]]
 LISTED = yaml.safe_load(Path(__file__).with_suffix(".yaml").read_text())
 BUDGET = 300_000
 """Environment steps at which training returns are compared."""
-HALF_CHEETAH = "HalfCheetah-v5"
+HALF_CHEETAH, HUMANOID = "HalfCheetah-v5", "Humanoid-v5"
 ALL_COMPARED = (HALF_CHEETAH, "Hopper-v5", "Ant-v5")
 """Tasks on which all algorithms are compared."""
-OVERVIEW = ("learning/halfcheetah", "learning/tasks", "isaaclab", "mjlab", "playground", "maniskill", "humanoidbench")
-"""Files of the README's table: those compared at :data:`BUDGET` first, then the hosts, at the end of training."""
+OVERVIEW = ("learning/halfcheetah", "learning/tasks", "learning/humanoid")
+OVERVIEW += ("isaaclab", "mjlab", "playground", "maniskill", "humanoidbench")
+"""Files of the README's table: those compared at :data:`BUDGET` first, then those compared at the end of training."""
 UNLEARNT = ("PushCube-v1",)
 """Tasks that no algorithm has learnt with these budgets, which only the page on results shows."""
 WHOLE, MULTIMODAL = "N = 8", "PlanarObstacle-v0"
 """The exported variant that the others are compared with, and the task on which behaviours are measured."""
+EXPORTED = "ode_from_zeros"
+"""The sampler that exported policies use."""
 FAULTS = {"SIGKILL": "process killed", "SIGTERM": "process terminated"}
 FAULTS |= {"nan observation": "NaN from the simulator, in one environment", "nan minibatch": "NaN in a minibatch"}
 FAULTS |= {"full disk": "no file can be written"}
@@ -151,6 +154,7 @@ CELLS: dict[str, Callable[[Group], str]] = {
     "bold_median": lambda g: f"**{median(scores(g.runs))}**",
     "lower_quartile": lambda g: f"{np.quantile(scores(g.runs), 0.25):.0f}",
     "iqm": lambda g: with_interval(iqm_estimate(score_matrix({"": scores(g.runs)})), 0),
+    "last_iqm": lambda g: with_interval(iqm_estimate(score_matrix({"": last_returns(g.runs)})), 0),
     "by_seed": lambda g: joined(scores(g.runs)),
     "range": lambda g: f"{min(scores(g.runs)):.0f} to {max(scores(g.runs)):.0f}",
     "baseline_median": lambda g: median(scores(g.same_seeds())),
@@ -160,8 +164,8 @@ CELLS: dict[str, Callable[[Group], str]] = {
     "last_precise": lambda g: joined(last_returns(g.runs), 1),
     "sde": lambda g: joined(evaluated(g.runs, "sde")),
     "ode": lambda g: joined(evaluated(g.runs, "ode")),
-    "exported": lambda g: joined(evaluated(g.runs, "ode_from_zeros")),
-    "exported_precise": lambda g: joined(evaluated(g.runs, "ode_from_zeros"), 1),
+    "exported": lambda g: joined(evaluated(g.runs, EXPORTED)),
+    "exported_precise": lambda g: joined(evaluated(g.runs, EXPORTED), 1),
     "mirror_error": lambda g: joined((run["final"]["Loss/symmetry"] for run in g.runs), 4),
     "path_kl": lambda g: median((run["mean"]["Loss/path_kl"] for run in g.runs), 3),
     "gated": lambda g: median(100 * run["mean"]["Loss/gated_share"] for run in g.runs) + " %",
@@ -208,7 +212,7 @@ def overview(results: Results) -> Rows:
     tables = [results.runs(name) for name in OVERVIEW]
     groups, rows = grouped(chain.from_iterable(tables)), dict[str, dict[str, str]]()
     for (task, algo, variant), runs in groups.items():
-        if variant != "preset" or algo not in ("trudi", "reppo", "ppo") or task in UNLEARNT:
+        if variant not in ("preset", "1M steps") or algo not in ("trudi", "reppo", "ppo") or task in UNLEARNT:
             continue
         compared = any(run["task"] == task for run in chain(*tables[:2]))
         returns = scores(runs) if compared else last_returns(runs)
@@ -365,6 +369,18 @@ TABLES |= {
 }
 
 
+def humanoid_values(results: Results) -> dict[str, str]:
+    """Return the probability that TruDi is above REPPO on Humanoid, while exploring and as exported, with its interval."""
+    found = {}
+    measured = {"above_reppo": last_returns, "exported_above_reppo": functools.partial(evaluated, sampler=EXPORTED)}
+    for name, returns in measured.items():
+        runs = {algo: returns(of) for (_, algo, _), of in runs_of(results, "humanoid").items()}
+        above = improvement_estimate(*(score_matrix({HUMANOID: runs[algo]}) for algo in ("trudi", "reppo")))
+        low, high = above.interval or (0.0, 1.0)
+        found |= {name: above.value, f"{name}_low": low, f"{name}_high": high}
+    return {f"humanoid.{name}": f"{value:.2f}" for name, value in found.items()}
+
+
 def values(results: Results) -> dict[str, str]:
     """Return the numbers in the prose by name."""
     timed = {key: runs for key, runs in runs_of(results, "wallclock").items() if key[0] == HALF_CHEETAH}
@@ -374,7 +390,7 @@ def values(results: Results) -> dict[str, str]:
     growth = [value for run in soaked for value in memory_growth(run)]
     cpu_runs = results.read("speed_cpu")["runs"].values()
     trudi, ppo = (results.read("throughput")["runs"][f"{algo}, 1 thread"] for algo in ("trudi", "ppo"))
-    return {f"wallclock.{algo}": median(seconds_to(runs, level)) for (_, algo, _), runs in timed.items()} | {
+    return humanoid_values(results) | {f"wallclock.{algo}": median(seconds_to(runs, level)) for (_, algo, _), runs in timed.items()} | {
         "soak.minutes": f"{sum(run['wall_clock_s'] for run in soaked) / 60.0:.0f}",
         "soak.lost": str(sum(max(segment["lost"], 0) for segment in segments)),
         "soak.made": str(sum(segment["made"] for segment in segments)),
