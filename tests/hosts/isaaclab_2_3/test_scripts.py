@@ -10,8 +10,8 @@ import onnxruntime
 import torch
 from tensordict import TensorDict
 
-from tests.hosts.isaaclab_2_3.running import FLAGS, MARKS, run
-from tests.hosts.shared import add_checkpoints, check_every_checkpoint
+from tests.hosts.isaaclab_2_3.running import FLAGS, MARKS, TASK, run
+from tests.hosts.shared import add_checkpoints, check_every_checkpoint, refused_before_imports
 from trudi_rsl.algorithms import load_actor_critic
 from trudi_rsl.checkpoints.file import read_checkpoint
 
@@ -50,3 +50,7 @@ def test_a_task_is_trained_resumed_and_played(tmp_path: Path) -> None:
     assert "Isaac-Point-Direct-v0, trudi, sampler ode from random starts, seed 3" in output
     check_every_checkpoint(folder, output)
     assert {path.name for path in folder.iterdir()} == before | {"best.pt"}
+
+    # without the stand-ins for Isaac Sim: the first start has read the names
+    refused = refused_before_imports(tmp_path, "train", "--task", TASK, *FLAGS, "env.decimatoin=7", *settings)
+    assert "'decimation'" in refused

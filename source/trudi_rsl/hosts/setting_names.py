@@ -1,0 +1,166 @@
+# SPDX-License-Identifier: BSD-3-Clause
+"""Names of settings that only a task's simulator knows, to check overrides before the ten seconds of its import.
+
+They are those of the task's last start, while the files of all modules that it imported are unchanged; before that,
+those of the simulator's own tasks (:mod:`trudi_rsl.hosts.stock_names`). Nothing else that a task reads is known, so a
+refusal is not final: the same command again starts the simulator, which decides.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import dataclasses
+import gzip
+import hashlib
+import json
+import os
+import re
+import sys
+import typing
+import zlib
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from trudi_rsl.config.overrides import parse_overrides
+from trudi_rsl.errors import ConfigError, nearest
+from trudi_rsl.files import atomic_write
+from trudi_rsl.hosts.stock_names import OPEN, Names, stock_names
+from trudi_rsl.settings import SETTINGS
+
+KINDS = {int: "an integer", float: "a number", bool: "true or false"}
+MAX_DEPTH = 16
+"""Sections further down, as those of a configuration that contains itself, are read as settings."""
+
+
+def names_in(section: Any, *, open_mappings: bool = False, depth: int = 0) -> Names | None:
+    """Return the names in a configuration; None if it is a value.
+
+    Args:
+        section: Dataclasses and mappings in each other.
+        open_mappings: Whether the simulator accepts new keys of mappings.
+        depth: How many sections it is in.
+    """
+    if isinstance(section, type) or depth > MAX_DEPTH:
+        return None
+    if isinstance(section, Mapping):
+        known: Names = {
+            str(key): names_in(value, open_mappings=open_mappings, depth=depth + 1) for key, value in section.items()
+        }
+        # a dot in a key, as in patterns of joint names, reads as the end of a section
+        return known | ({OPEN: None} if open_mappings or any("." in key for key in known) else {})
+    if not dataclasses.is_dataclass(section):
+        return None
+    try:
+        hints = typing.get_type_hints(type(section))
+    except Exception:  # names that exist only while types are checked
+        hints = {}
+    fields = dict.fromkeys([*(field.name for field in dataclasses.fields(section)), *vars(section)])
+    return {
+        name: names_in(getattr(section, name, None), open_mappings=open_mappings, depth=depth + 1)
+        or (hints[name].__name__ if hints.get(name) in KINDS else None)
+        for name in fields
+    }
+
+
+@dataclass(frozen=True)
+class Start:
+    """What a user started: the settings of a task can differ by all of it."""
+
+    host: str
+    command: str
+    task: str
+    algo: str | None
+    selected: tuple[str, ...] = ()
+    """Overrides that may select parts of the configuration."""
+
+    def remember(self, names: Names) -> None:
+        """Keep the names of the task's settings; a cache that cannot be written changes nothing."""
+        # not by `getattr`, on which some modules import others
+        found = {getattr(module, "__dict__", {}).get("__file__") for module in list(sys.modules.values())}
+        files = sorted(file for file in found if isinstance(file, str))
+        self._write({"files": files, "stamp": _stamp(files), "names": names})
+
+    def known(self) -> Names | None:
+        """Return the names of the task's settings, None if they are not known without its simulator."""
+        kept = self._read().get("names")
+        return stock_names(self.host, self.task, self.algo, self.selected) if kept is None else kept
+
+    def check(self, overrides: Sequence[str], title: str) -> None:
+        """Raise a ConfigError for an override that the task does not accept, as far as is known without its simulator.
+
+        The same override is not refused twice in a row. ``title`` is the name of the simulator.
+        """
+        kept, names = self._read(), self.known()
+        if names is None:
+            return
+        for text in _only_overrides(overrides):
+            reason = None if text in kept.get("doubted", ()) else self._why_not(text, names)
+            if reason is not None:
+                self._write({"files": [], "stamp": _stamp([])} | kept | {"doubted": [*kept.get("doubted", ()), text]})
+                raise ConfigError(f"{reason} If it is right, repeat the command: {title} then decides.")
+
+    def _why_not(self, text: str, names: Names) -> str | None:
+        """Return why an override is refused; None if it is accepted, or only the simulator knows."""
+        name = text.partition("=")[0]
+        if name.startswith("agent.algorithm.") and self.algo in SETTINGS:
+            return None  # our own settings
+        node: Any = names
+        parts = name.split(".")
+        for depth, part in enumerate(parts):
+            if not isinstance(node, dict) or (part not in node and OPEN in node):
+                return None
+            if part not in node:
+                where = ".".join(parts[:depth]) or "the configuration"
+                return f"Unknown setting {name!r}: no {part!r} in {where}. {nearest(part, list(node))}"
+            node = node[part]
+        if isinstance(node, str) and isinstance(value := parse_overrides([text])[0].value(), str) and "${" not in text:
+            kind = next(kind for type_, kind in KINDS.items() if type_.__name__ == node)
+            return f"{name} must be {kind}; got {value}."
+        return None
+
+    def _read(self) -> dict[str, Any]:
+        """Return what the last start or refusal has kept; nothing if a file has changed since then."""
+        try:
+            kept = json.loads(gzip.decompress(self._path.read_bytes()))
+            return kept if kept.get("stamp") == _stamp(kept.get("files", ())) else {}
+        except (OSError, ValueError, TypeError, AttributeError, EOFError, zlib.error):  # none, or not one of ours
+            return {}
+
+    def _write(self, kept: Mapping[str, Any]) -> None:
+        with contextlib.suppress(OSError), atomic_write(self._path) as file:
+            file.write(gzip.compress(json.dumps(kept).encode(), 6))
+
+    @property
+    def _path(self) -> Path:
+        parts = [*dataclasses.astuple(self), sys.prefix, os.environ.get("PYTHONPATH")]
+        if ":" in self.task:  # a module that may be in the working folder
+            parts.append(str(Path.cwd()))
+        key = hashlib.sha256(json.dumps(parts).encode()).hexdigest()[:24]
+        cache = os.environ.get("TRUDI_CACHE") or Path(
+            os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache", "trudi_rsl"
+        )
+        return Path(cache, "setting_names", f"{key}.json.gz")
+
+
+def selecting(arguments: Iterable[str]) -> tuple[str, ...]:
+    """Return the overrides whose value is no number and no flag, in the order of their names."""
+    plain = re.compile(r"[^=]+=([\d.eE+-]+|true|false)")
+    return tuple(sorted(text for text in _only_overrides(arguments) if not plain.fullmatch(text)))
+
+
+def _only_overrides(texts: Iterable[str]) -> list[str]:
+    return [text for text in texts if re.match(r"[A-Za-z_][\w.]*=", text)]
+
+
+def _stamp(files: Iterable[str]) -> str:
+    """Return a hash of when files were changed and of their sizes; one that does not exist has one, too."""
+    digest = hashlib.sha256()
+    for file in files:
+        try:
+            status = os.stat(file)
+            digest.update(f"{status.st_mtime_ns},{status.st_size};".encode())
+        except OSError:
+            digest.update(b";")
+    return digest.hexdigest()

@@ -1,0 +1,49 @@
+# SPDX-License-Identifier: BSD-3-Clause
+# pyright: reportMissingImports=false
+"""Settings of mjlab's tasks that do not exist are refused before mjlab is imported."""
+
+from __future__ import annotations
+
+from importlib.metadata import distribution
+from pathlib import Path
+
+import pytest
+
+from tests.hosts.mjlab import foreign_project
+from tests.hosts.mjlab.running import FLAT
+from tests.hosts.shared import refused_before_imports
+from trudi_rsl.commands.train import parse
+from trudi_rsl.errors import ConfigError
+from trudi_rsl.hosts import stock_names
+from trudi_rsl.hosts.registry import train
+
+
+def test_the_stored_names_are_those_of_mjlabs_tasks() -> None:
+    stored = stock_names.FOLDER / f"mjlab-{distribution('mjlab').version}.json"
+    assert stored.read_text() == stock_names.collect("mjlab")
+
+
+@pytest.mark.parametrize(
+    ("override", "right"),
+    [
+        ("env.decimatoin=7", "'decimation'"),
+        ("agent.max_iteration=5", "'max_iterations'"),
+        ("env.rewards.air_time.wait=1", "'weight'"),
+        ("env.scene.num_envs=many", "an integer"),
+        ("enable_nan_gard=true", "'enable_nan_guard'"),
+    ],
+)
+def test_the_first_command_of_a_released_task_is_refused_early(override: str, right: str, tmp_path: Path) -> None:
+    assert right in refused_before_imports(tmp_path, "train", "--task", FLAT, "--device", "cpu", override)
+
+
+def test_a_projects_task_is_refused_early_from_its_second_start_on(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    foreign_project.register()
+    monkeypatch.setenv("TRUDI_CACHE", str(tmp_path))
+    task = f"mjlab:{foreign_project.TASK}"
+    with pytest.raises(ConfigError, match="camera_rat"):
+        train(*parse(["--task", task, "--device", "cpu", "agent.camera_rat=1"]))
+    message = refused_before_imports(tmp_path, "train", "--task", task, "--device", "cpu", "agent.camera_rats=1")
+    assert "'camera_rate'" in message

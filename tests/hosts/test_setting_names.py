@@ -1,0 +1,190 @@
+# SPDX-License-Identifier: BSD-3-Clause
+"""What is known of a task's settings without its simulator: from its last start, and as released."""
+
+from __future__ import annotations
+
+import json
+import os
+import sys
+from dataclasses import dataclass, field
+from pathlib import Path
+from types import ModuleType
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from trudi_rsl.errors import ConfigError
+from trudi_rsl.hosts import stock_names
+from trudi_rsl.hosts.launched import MJLAB
+from trudi_rsl.hosts.setting_names import Start, names_in, selecting
+
+
+@dataclass
+class Sim:
+    dt: float = 0.005
+    substeps: int = 1
+    device: str = "cpu"
+    decay: float | str = 0.5
+
+
+@dataclass
+class Env:
+    sim: Sim = field(default_factory=Sim)
+    joints: dict[str, float] = field(default_factory=lambda: {".*_hip": 0.1, "knee": 0.2})
+    terms: dict[str, Any] = field(default_factory=lambda: {"alive": Sim()})
+    is_finite: bool = False
+
+
+@pytest.fixture
+def start(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Start:
+    monkeypatch.setenv("TRUDI_CACHE", str(tmp_path))
+    return Start("mjlab", "train", "Own-Task", "trudi")
+
+
+def _refused(start: Start, *overrides: str) -> str | None:
+    try:
+        start.check(overrides, "mjlab")
+    except ConfigError as error:
+        return str(error)
+    return None
+
+
+@pytest.mark.parametrize(
+    ("override", "named"),
+    [
+        ("env.sim.dtt=0.1", ("'dtt' in env.sim", "'dt'")),
+        ("env.sym.dt=0.1", ("'sym' in env", "'sim'")),
+        ("env.terms.alve.dt=1", ("'alve' in env.terms", "'alive'")),
+        ("envs.sim.dt=1", ("'envs' in the configuration", "'env'")),
+        ("env.sim.dt=slow", ("env.sim.dt must be a number", "slow")),
+        ("env.sim.substeps=two", ("env.sim.substeps must be an integer", "two")),
+        ("env.is_finite=maybe", ("env.is_finite must be true or false", "maybe")),
+    ],
+)
+def test_what_the_last_start_did_not_accept_is_refused_with_what_it_would(
+    start: Start, override: str, named: tuple[str, ...]
+) -> None:
+    start.remember({"env": names_in(Env())})
+    message = _refused(start, "env.sim.dt=0.1", override)
+    assert message is not None
+    assert all(name in message for name in named), message
+
+
+@pytest.mark.parametrize(
+    "override",
+    [
+        *("env.sim.dt=0.1", "env.sim.dt=null", "env.sim.dt=${env.sim.decay}", "env.sim.decay=auto", "env.sim.device=x"),
+        *("env.joints.left_hip=0.3", "env.sim.device.index=0", "+env.sim.new=1", "agent.algorithm.kl_bond=1", "--flag"),
+    ],
+)
+def test_what_only_the_simulator_can_refuse_passes(start: Start, override: str) -> None:
+    start.remember({"env": names_in(Env()), "agent": {"algorithm": {}}})
+    assert _refused(start, override) is None
+
+
+def test_new_keys_of_mappings_pass_where_the_simulator_accepts_them(start: Start) -> None:
+    start.remember({"env": names_in(Env(), open_mappings=True)})
+    assert _refused(start, "env.terms.alve.dt=1") is None
+    assert _refused(start, "env.terms.alive.dtt=1") is not None
+
+
+def test_the_same_override_is_not_refused_twice_in_a_row(start: Start) -> None:
+    start.remember({"env": names_in(Env())})
+    assert _refused(start, "env.new=1") is not None
+    assert _refused(start, "env.newer=1") is not None
+    assert _refused(start, "env.new=1") is None
+    start.remember({"env": names_in(Env())})
+    assert _refused(start, "env.new=1") is not None
+
+
+@pytest.mark.parametrize("change", ["written", "deleted"])
+def test_nothing_is_refused_after_a_file_that_the_start_imported_has_changed(
+    start: Start, change: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    file, module = tmp_path / "own_task.py", ModuleType("own_task")
+    file.write_text("a = 1")
+    module.__file__ = str(file)
+    monkeypatch.setitem(sys.modules, "own_task", module)
+    start.remember({"env": names_in(Env())})
+    assert _refused(start, "env.new=1") is not None
+    start.remember({"env": names_in(Env())})
+    if change == "written":
+        status = file.stat()
+        file.write_text("b = 2")  # of the same size
+        os.utime(file, ns=(status.st_atime_ns, status.st_mtime_ns + 1))
+    else:
+        file.unlink()
+    assert _refused(start, "env.new=1") is None
+
+
+@pytest.mark.parametrize(
+    "other", [("play", "Own-Task", "trudi"), ("train", "Other", "trudi"), ("train", "Own-Task", "ppo")]
+)
+def test_another_task_command_or_algorithm_has_names_of_its_own(start: Start, other: tuple[str, str, str]) -> None:
+    start.remember({"env": names_in(Env())})
+    assert _refused(Start("mjlab", *other), "env.new=1") is None
+    assert _refused(Start("mjlab", "train", "Own-Task", "trudi", selecting(["physics=newton"])), "env.new=1") is None
+
+
+def test_only_values_that_are_text_or_sections_select_parts() -> None:
+    numbers = ["env.a=1", "env.b=-1e-3", "env.c=true"]
+    assert selecting([*numbers, "physics=newton", "--video", "env.d=[1,2]"]) == ("env.d=[1,2]", "physics=newton")
+
+
+def test_a_damaged_or_unwritable_cache_changes_nothing(start: Start, tmp_path: Path, monkeypatch: Any) -> None:
+    start.remember({"env": names_in(Env())})
+    (kept,) = (tmp_path / "setting_names").iterdir()
+    for content in (b"", b"{}", kept.read_bytes()[:-20]):
+        kept.write_bytes(content)
+        assert _refused(start, "env.new=1") is None
+    monkeypatch.setenv("TRUDI_CACHE", str(kept))  # a file, not a folder
+    start.remember({"env": names_in(Env())})
+    assert _refused(start, "env.new=1") is None
+
+
+def test_a_configuration_that_contains_itself_has_names(start: Start) -> None:
+    cfg = Env()
+    cfg.terms["self"] = cfg
+    start.remember({"env": names_in(cfg)})
+    assert _refused(start, "env.terms.self.terms.self.sim.dtt=1") is not None
+
+
+_names = st.recursive(
+    st.none() | st.sampled_from(["int", "float", "bool"]),
+    lambda inner: st.dictionaries(st.text("ab*", min_size=1, max_size=2), inner, max_size=3),
+)
+
+
+@given(st.dictionaries(st.sampled_from(["One", "Two"]), st.dictionaries(st.just("env"), _names), min_size=1))
+def test_stored_names_are_those_of_the_simulator(tasks: dict[str, Any]) -> None:
+    entries = [(task, ("physics=a",), "ppo", names | {"agent": {"lr": "float"}}) for task, names in tasks.items()]
+    content = json.loads(stock_names.encode(entries))
+    for task, _, algo, names in entries:
+        assert stock_names.decode(content, content["tasks"][task]["physics=a"][algo]) == names
+
+
+def test_released_tasks_are_known_while_the_files_of_the_simulator_are_as_released(
+    start: Start, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    package, metadata = tmp_path / "mjlab", tmp_path / "mjlab-1.6.0.dist-info"
+    for folder in (package, metadata):
+        folder.mkdir()
+    (package / "__init__.py").write_text("a = 1\n")
+    (metadata / "METADATA").write_text("Metadata-Version: 2.1\nName: mjlab\nVersion: 1.6.0\n")
+    (metadata / "RECORD").write_text("mjlab/__init__.py,,6\n")
+    monkeypatch.syspath_prepend(str(tmp_path))
+    overrides = ("agent.max_iteration=5", "env.decimatoin=4", "env.rewards.track_linear_velocity.wait=1")
+    stock = Start("mjlab", "train", "Mjlab-Velocity-Flat-Unitree-G1", "trudi")
+    for override in overrides:
+        assert _refused(stock, override) is not None
+    assert _refused(stock, "agent.max_iterations=5", "env.decimation=4") is None
+    # SPO and its relatives have other settings of the agent
+    assert _refused(Start("mjlab", "train", "Mjlab-Velocity-Flat-Unitree-G1", "spo"), "agent.max_iteration=5") is None
+    assert _refused(Start("mjlab", "train", "Mjlab-Velocity-Flat-Unitree-G1", "spo"), "env.decimatoin=4") is not None
+    (package / "__init__.py").write_text("changed = 1\n")
+    assert _refused(Start("mjlab", "train", "Mjlab-Velocity-Flat-Unitree-G1", "ppo"), "env.decimatoin=4") is None
+    with pytest.raises(ConfigError, match="max_iteration"):  # of a sweep, before its first run
+        (package / "__init__.py").write_text("a = 1\n")
+        MJLAB.run_settings("Mjlab-Cartpole-Swingup", "trudi", ["agent.max_iteration=5"])
