@@ -125,12 +125,18 @@ def test_nothing_is_refused_after_a_file_that_the_start_imported_has_changed(
 def test_another_task_command_or_algorithm_has_names_of_its_own(start: Start, other: tuple[str, str, str]) -> None:
     start.remember({"env": names_in(Env())})
     assert _refused(Start("mjlab", *other), "env.new=1") is None
-    assert _refused(Start("mjlab", "train", "Own-Task", "trudi", selecting(["physics=newton"])), "env.new=1") is None
+    assert (
+        _refused(Start("mjlab", "train", "Own-Task", "trudi", selecting(["physics=newton"], "trudi")), "env.new=1")
+        is None
+    )
 
 
 def test_only_values_that_are_text_or_sections_select_parts() -> None:
     numbers = ["env.a=1", "env.b=-1e-3", "env.c=true"]
-    assert selecting([*numbers, "physics=newton", "--video", "env.d=[1,2]"]) == ("env.d=[1,2]", "physics=newton")
+    assert selecting([*numbers, "physics=newton", "--video", "env.d=[1,2]"], "ppo") == ("env.d=[1,2]", "physics=newton")
+    own = "agent.algorithm.compile=off"
+    assert selecting([own], "trudi") == ()
+    assert selecting([own], "ppo") == (own,)
 
 
 def test_a_damaged_or_unwritable_cache_changes_nothing(start: Start, tmp_path: Path, monkeypatch: Any) -> None:
@@ -180,6 +186,10 @@ def test_released_tasks_are_known_while_the_files_of_the_simulator_are_as_releas
     for override in overrides:
         assert _refused(stock, override) is not None
     assert _refused(stock, "agent.max_iterations=5", "env.decimation=4") is None
+    # a name of a run selects nothing in the environment
+    named = Start("mjlab", "train", "Mjlab-Velocity-Flat-Unitree-G1", "trudi", ("agent.run_name=a",))
+    assert _refused(named, "env.decimatoin=3") is not None
+    assert _refused(named, "agent.max_iteration=4") is None
     # SPO and its relatives have other settings of the agent
     assert _refused(Start("mjlab", "train", "Mjlab-Velocity-Flat-Unitree-G1", "spo"), "agent.max_iteration=5") is None
     assert _refused(Start("mjlab", "train", "Mjlab-Velocity-Flat-Unitree-G1", "spo"), "env.decimatoin=4") is not None

@@ -128,7 +128,7 @@ class LaunchedHost(Host):
         return [text for text in self.train_arguments(overrides) if not text.startswith("agent.")]
 
     def _start(self, command: str, task: str, algo: str | None, overrides: Sequence[str]) -> Start:
-        return Start(self.name, command, task, algo, selecting(overrides) if self.has_variants else ())
+        return Start(self.name, command, task, algo, selecting(overrides, algo) if self.has_variants else ())
 
     def _launcher(
         self, command: str, args: argparse.Namespace, rest: Sequence[str], settings: Sequence[str] = ()

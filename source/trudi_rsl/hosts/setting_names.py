@@ -84,8 +84,11 @@ class Start:
 
     def known(self) -> Names | None:
         """Return the names of the task's settings, None if they are not known without its simulator."""
-        kept = self._read().get("names")
-        return stock_names(self.host, self.task, self.algo, self.selected) if kept is None else kept
+        if (kept := self._read().get("names")) is not None:
+            return kept
+        of_environment = [text for text in self.selected if not text.startswith("agent.")]
+        stored = stock_names(self.host, self.task, self.algo, of_environment)
+        return stored if stored is None or len(of_environment) == len(self.selected) else stored | {"agent": None}
 
     def check(self, overrides: Sequence[str], title: str) -> None:
         """Raise a ConfigError for an override that the task does not accept, as far as is known without its simulator.
@@ -144,9 +147,9 @@ class Start:
         return Path(cache, "setting_names", f"{key}.json.gz")
 
 
-def selecting(arguments: Iterable[str]) -> tuple[str, ...]:
-    """Return the overrides whose value is no number and no flag, in the order of their names."""
-    plain = re.compile(r"[^=]+=([\d.eE+-]+|true|false)")
+def selecting(arguments: Iterable[str], algo: str | None) -> tuple[str, ...]:
+    """Return the overrides whose value is no number and no flag, without TruDi's, in the order of their names."""
+    plain = re.compile(r"[^=]+=([\d.eE+-]+|true|false)" + (r"|agent\.algorithm\..*" if algo in SETTINGS else ""))
     return tuple(sorted(text for text in _only_overrides(arguments) if not plain.fullmatch(text)))
 
 
