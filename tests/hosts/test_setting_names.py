@@ -169,6 +169,8 @@ def test_stored_names_are_those_of_the_simulator(tasks: dict[str, Any]) -> None:
     content = json.loads(stock_names.encode(entries))
     for task, _, algo, names in entries:
         assert stock_names.decode(content, content["tasks"][task]["physics=a"][algo]) == names
+    own = json.loads(stock_names.encode([("One", (), "trudi", {"agent": {"algorithm": {"kl_bound": "float"}}})]))
+    assert stock_names.decode(own, own["tasks"]["One"][""]["trudi"]) == {"agent": {"algorithm": None}}
 
 
 def test_released_tasks_are_known_while_the_files_of_the_simulator_are_as_released(
@@ -195,6 +197,11 @@ def test_released_tasks_are_known_while_the_files_of_the_simulator_are_as_releas
     assert _refused(Start("mjlab", "train", "Mjlab-Velocity-Flat-Unitree-G1", "spo"), "env.decimatoin=4") is not None
     (package / "__init__.py").write_text("changed = 1\n")
     assert _refused(Start("mjlab", "train", "Mjlab-Velocity-Flat-Unitree-G1", "ppo"), "env.decimatoin=4") is None
+    (package / "__init__.py").write_text("a = 1\n")
     with pytest.raises(ConfigError, match="max_iteration"):  # of a sweep, before its first run
-        (package / "__init__.py").write_text("a = 1\n")
         MJLAB.run_settings("Mjlab-Cartpole-Swingup", "trudi", ["agent.max_iteration=5"])
+    checkout = tmp_path / "checkout" / "mjlab"
+    checkout.mkdir(parents=True)
+    (checkout / "__init__.py").write_text("a = 1\n")
+    monkeypatch.syspath_prepend(str(checkout.parent))
+    assert _refused(Start("mjlab", "train", "Mjlab-Velocity-Flat-Unitree-G1", "ppo"), "env.decimatoin=5") is None

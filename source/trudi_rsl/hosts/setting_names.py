@@ -158,12 +158,10 @@ def _only_overrides(texts: Iterable[str]) -> list[str]:
 
 
 def _stamp(files: Iterable[str]) -> str:
-    """Return a hash of when files were changed and of their sizes; one that does not exist has one, too."""
+    """Return a hash of when the files that exist were changed, and of their sizes."""
     digest = hashlib.sha256()
     for file in files:
-        try:
+        with contextlib.suppress(OSError):
             status = os.stat(file)
             digest.update(f"{status.st_mtime_ns},{status.st_size};".encode())
-        except OSError:
-            digest.update(b";")
     return digest.hexdigest()
