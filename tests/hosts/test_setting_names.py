@@ -84,9 +84,10 @@ def test_what_only_the_simulator_can_refuse_passes(start: Start, override: str) 
     assert _refused(start, override) is None
 
 
-def test_new_keys_of_mappings_pass_where_the_simulator_accepts_them(start: Start) -> None:
-    start.remember({"env": names_in(Env(), open_mappings=True)})
+def test_new_keys_of_mappings_and_names_of_parts_pass_in_isaac_lab(start: Start) -> None:
+    start.remember({"env": names_in(Env(), selectable=True)})
     assert _refused(start, "env.terms.alve.dt=1") is None
+    assert _refused(start, "env.sim.dt=newton_mjwarp") is None
     assert _refused(start, "env.terms.alive.dtt=1") is not None
 
 

@@ -34,22 +34,23 @@ MAX_DEPTH = 16
 """Sections further down, as those of a configuration that contains itself, are read as settings."""
 
 
-def names_in(section: Any, *, open_mappings: bool = False, depth: int = 0) -> Names | None:
+def names_in(section: Any, *, selectable: bool = False, depth: int = 0) -> Names | None:
     """Return the names in a configuration; None if it is a value.
 
     Args:
         section: Dataclasses and mappings in each other.
-        open_mappings: Whether the simulator accepts new keys of mappings.
+        selectable: Whether it is Isaac Lab's, which accepts new keys of mappings, and whose overrides may select a
+            part of the configuration where they would otherwise set a number.
         depth: How many sections it is in.
     """
     if isinstance(section, type) or depth > MAX_DEPTH:
         return None
     if isinstance(section, Mapping):
         known: Names = {
-            str(key): names_in(value, open_mappings=open_mappings, depth=depth + 1) for key, value in section.items()
+            str(key): names_in(value, selectable=selectable, depth=depth + 1) for key, value in section.items()
         }
         # a dot in a key, as in patterns of joint names, reads as the end of a section
-        return known | ({OPEN: None} if open_mappings or any("." in key for key in known) else {})
+        return known | ({OPEN: None} if selectable or any("." in key for key in known) else {})
     if not dataclasses.is_dataclass(section):
         return None
     try:
@@ -58,8 +59,8 @@ def names_in(section: Any, *, open_mappings: bool = False, depth: int = 0) -> Na
         hints = {}
     fields = dict.fromkeys([*(field.name for field in dataclasses.fields(section)), *vars(section)])
     return {
-        name: names_in(getattr(section, name, None), open_mappings=open_mappings, depth=depth + 1)
-        or (hints[name].__name__ if hints.get(name) in KINDS else None)
+        name: names_in(getattr(section, name, None), selectable=selectable, depth=depth + 1)
+        or (hints[name].__name__ if hints.get(name) in KINDS and not selectable else None)
         for name in fields
     }
 

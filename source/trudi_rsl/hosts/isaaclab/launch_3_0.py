@@ -144,14 +144,14 @@ def stock_tasks() -> Iterator[tuple[str, Sequence[str], str, Names]]:
             continue
         for algo in ("trudi", "ppo"):
             if agent_key(algo) in gymnasium.spec(name).kwargs:
-                agent = names_in(Task(name, algo).agent_cfg(selected), open_mappings=True)
+                agent = names_in(Task(name, algo).agent_cfg(selected), selectable=True)
                 yield name, selected, algo, {"env": env, "agent": agent, OPEN: None}
 
 
 def _setting_names(task: str, agent: str | None, selected: Sequence[str], play: bool = False) -> Names:
     with contextlib.redirect_stdout(io.StringIO()):
         env_cfg, agent_cfg, *_ = register_task(task, agent, play, selected)
-    return names_in({"env": env_cfg, "agent": agent_cfg}, open_mappings=True) or {}
+    return names_in({"env": env_cfg, "agent": agent_cfg}, selectable=True) or {}
 
 
 def _arguments(args: argparse.Namespace, task: Task, checkpoint: Path | None) -> list[str]:

@@ -62,7 +62,7 @@ class Task:
     def setting_names(self) -> Names:
         """Return the names of the settings of environment and agent, without what overrides may select."""
         env = load_cfg_from_registry(self.id, "env_cfg_entry_point")
-        return names_in({"env": env, "agent": self.agent_cfg()}, open_mappings=True) or {}
+        return names_in({"env": env, "agent": self.agent_cfg()}, selectable=True) or {}
 
 
 def task_to_train(args: argparse.Namespace, overrides: list[str]) -> tuple[Task, Path | None]:
