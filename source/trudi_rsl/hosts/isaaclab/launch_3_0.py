@@ -143,7 +143,9 @@ def stock_tasks() -> Iterator[tuple[str, Sequence[str], str, Names]]:
         except (ImportError, ValueError):  # a package is not installed; the task has no such simulator
             continue
         for algo in ("trudi", "ppo"):
-            if agent_key(algo) in gymnasium.spec(name).kwargs:
+            if agent_key(algo) not in gymnasium.spec(name).kwargs:
+                continue
+            with contextlib.suppress(ConfigError):  # a PPO that TruDi cannot replace
                 agent = names_in(Task(name, algo).agent_cfg(selected), selectable=True)
                 yield name, selected, algo, {"env": env, "agent": agent, OPEN: None}
 
