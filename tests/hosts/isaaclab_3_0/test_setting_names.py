@@ -20,6 +20,7 @@ NEWTON = "physics=newton_mjwarp"
 
 
 @pytest.mark.nightly
+@pytest.mark.filterwarnings("ignore")  # Isaac Lab deprecates some of its tasks
 def test_the_stored_names_are_those_of_isaac_labs_tasks() -> None:
     assert STORED.read_text() == stock_names.collect("isaaclab")
 
