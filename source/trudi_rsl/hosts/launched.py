@@ -98,9 +98,10 @@ class LaunchedHost(Host):
         if algo not in NAMES:
             raise ConfigError(f"Unknown algorithm {algo!r}. {nearest(algo, NAMES)}")
         given = {override.key_or_group: override.value() for override in parse_overrides(overrides)}
-        self._start("train", self.local_name(task), algo, overrides).check(overrides, self.title)
         if limited := [name for name in ("agent.max_seconds", "agent.evaluation_episodes") if name in given]:
             raise ConfigError(f"{self.title}'s training commands have no setting {limited[0]}.")
+        arguments = self.train_arguments(overrides)
+        self._start("train", self.local_name(task), algo, arguments).check(arguments, self.title)
         preset = task_preset(task, self.name, self.config_dir) if algo in SETTINGS else {}
         agent = {name: preset.get("agent", {}).get(name) for name in ("num_steps_per_env", "max_iterations")}
         num_envs = given.get("env.scene.num_envs", preset.get("env", {}).get("num_envs"))
