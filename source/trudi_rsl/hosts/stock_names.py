@@ -13,7 +13,7 @@ import importlib.util
 import json
 import sys
 from collections.abc import Iterable, Mapping, Sequence
-from importlib.metadata import Distribution, PackageNotFoundError, distribution
+from importlib.metadata import Distribution, PackageNotFoundError, distribution, entry_points
 from pathlib import Path
 from typing import Any, TypeAlias
 
@@ -36,8 +36,11 @@ COLLECTORS = {"isaaclab": "trudi_rsl.hosts.isaaclab.launch_3_0", "mjlab": "trudi
 def stock_names(host: str, task: str, algo: str | None, selected: Sequence[str]) -> Names | None:
     """Return the names of a task's settings with overrides that select parts of it; None if they are not stored.
 
-    Those of TruDi's relatives are not stored, except for REPPO and DIME, which have TruDi's.
+    Those of TruDi's relatives are not stored, except for REPPO and DIME, which have TruDi's. Another installed package
+    may have tasks of the same names, or with another version in them.
     """
+    if any(not entry.value.startswith("trudi_rsl.") for entry in entry_points(group=f"{host}.tasks")):
+        return None
     try:
         installed = distribution(host)
         stored = json.loads(_file(installed).read_text())
@@ -45,9 +48,10 @@ def stock_names(host: str, task: str, algo: str | None, selected: Sequence[str])
         return None
     name = counterpart(task, stored["tasks"])
     roots = stored["tasks"][name].get(" ".join(selected)) if name else None
-    if roots is None or algo is None or not _is_as_released(installed, PACKAGES[host]):
+    kind = "ppo" if algo == "ppo" else "trudi"
+    if roots is None or kind not in roots or algo is None or not _is_as_released(installed, PACKAGES[host]):
         return None
-    names = decode(stored, roots["ppo" if algo == "ppo" else "trudi"])
+    names = decode(stored, roots[kind])
     return names if algo == "ppo" or algo in SETTINGS else names | {"agent": None}
 
 
