@@ -9,16 +9,17 @@ import sys
 from dataclasses import dataclass, field
 from pathlib import Path
 from types import ModuleType
-from typing import Any
+from typing import Any, NoReturn
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from trudi_rsl.errors import ConfigError
-from trudi_rsl.hosts import stock_names
+from trudi_rsl.hosts import setting_names, stock_names
 from trudi_rsl.hosts.launched import MJLAB
 from trudi_rsl.hosts.setting_names import Start, names_in, selecting
+from trudi_rsl.hosts.stock_names import Names
 
 
 @dataclass
@@ -77,10 +78,19 @@ def test_what_the_last_start_did_not_accept_is_refused_with_what_it_would(
     [
         *("env.sim.dt=0.1", "env.sim.dt=null", "env.sim.dt=${env.sim.decay}", "env.sim.decay=auto", "env.sim.device=x"),
         *("env.joints.left_hip=0.3", "env.sim.device.index=0", "+env.sim.new=1", "agent.algorithm.kl_bond=1", "--flag"),
+        *(
+            "env.sim.dt='0.1'",
+            "env.sim.dt=infinity",
+            "env.sim.substeps='2'",
+            "env.sim.substeps=02",
+            "env.is_finite='True'",
+        ),
+        *("agent.obs_groups.teacher=[a]", "agent.actor.distribution_cfg.learn_std=false"),  # RSL-RL reads any key
     ],
 )
 def test_what_only_the_simulator_can_refuse_passes(start: Start, override: str) -> None:
-    start.remember({"env": names_in(Env()), "agent": {"algorithm": {}}})
+    agent: Names = {"algorithm": {}, "obs_groups": {}, "actor": {"distribution_cfg": {"init_std": None}}}
+    start.remember({"env": names_in(Env()), "agent": agent})
     assert _refused(start, override) is None
 
 
@@ -108,6 +118,9 @@ def test_nothing_is_refused_after_a_file_that_the_start_imported_has_changed(
     file.write_text("a = 1")
     module.__file__ = str(file)
     monkeypatch.setitem(sys.modules, "own_task", module)
+    start.remember({"env": names_in(Env())})  # edited since this process began
+    assert _refused(start, "env.new=1") is None
+    os.utime(file, ns=(0, setting_names.BEGAN - 1))
     start.remember({"env": names_in(Env())})
     assert _refused(start, "env.new=1") is not None
     start.remember({"env": names_in(Env())})
@@ -132,9 +145,17 @@ def test_another_task_command_or_algorithm_has_names_of_its_own(start: Start, ot
     )
 
 
+def test_a_playback_without_an_algorithm_leaves_those_of_the_agent_to_the_checkpoint(start: Start) -> None:
+    play = Start("isaaclab", "play", "Own-Task", None)
+    play.remember({"env": names_in(Env()), "agent": {"algorithm": {"kl_bound": None}}})
+    assert _refused(play, "agent.algorithm.clip_param=0.1") is None
+    assert _refused(play, "env.new=1") is not None
+
+
 def test_only_values_that_are_text_or_sections_select_parts() -> None:
     numbers = ["env.a=1", "env.b=-1e-3", "env.c=true"]
     assert selecting([*numbers, "physics=newton", "--video", "env.d=[1,2]"], "ppo") == ("env.d=[1,2]", "physics=newton")
+    assert selecting(["presets=ee", "env.a=.5", "env.b=+1"], "ppo") == ("presets=ee",)
     own = "agent.algorithm.compile=off"
     assert selecting([own], "trudi") == ()
     assert selecting([own], "ppo") == (own,)
@@ -149,6 +170,35 @@ def test_a_damaged_or_unwritable_cache_changes_nothing(start: Start, tmp_path: P
     monkeypatch.setenv("TRUDI_CACHE", str(kept))  # a file, not a folder
     start.remember({"env": names_in(Env())})
     assert _refused(start, "env.new=1") is None
+
+
+def test_nothing_is_refused_where_it_cannot_be_kept_that_it_was(start: Start, monkeypatch: pytest.MonkeyPatch) -> None:
+    start.remember({"env": names_in(Env())})
+
+    def full(_: Path) -> NoReturn:
+        raise OSError("No space left on device")
+
+    monkeypatch.setattr(setting_names, "atomic_write", full)
+    assert _refused(start, "env.new=1") is None
+
+
+def test_a_user_without_a_home_has_no_kept_names(start: Start, monkeypatch: pytest.MonkeyPatch) -> None:
+    def no_home() -> NoReturn:
+        raise RuntimeError("Could not determine home directory.")
+
+    for variable in ("TRUDI_CACHE", "XDG_CACHE_HOME"):
+        monkeypatch.delenv(variable, raising=False)
+    monkeypatch.setattr(Path, "home", no_home)
+    start.remember({"env": names_in(Env())})
+    assert _refused(start, "env.new=1") is None
+
+
+def test_sections_with_slots_have_names() -> None:
+    @dataclass(slots=True)
+    class Slots:
+        dt: float = 0.005
+
+    assert names_in(Slots()) == {"dt": "float"}
 
 
 def test_a_configuration_that_contains_itself_has_names(start: Start) -> None:
@@ -174,9 +224,9 @@ def test_stored_names_are_those_of_the_simulator(tasks: dict[str, Any]) -> None:
     assert stock_names.decode(own, own["tasks"]["One"][""]["trudi"]) == {"agent": {"algorithm": None}}
 
 
-def test_released_tasks_are_known_while_the_files_of_the_simulator_are_as_released(
-    start: Start, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+@pytest.fixture
+def released(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """Return a folder on Python's path with what looks like the released mjlab."""
     package, metadata = tmp_path / "mjlab", tmp_path / "mjlab-1.6.0.dist-info"
     for folder in (package, metadata):
         folder.mkdir()
@@ -184,6 +234,13 @@ def test_released_tasks_are_known_while_the_files_of_the_simulator_are_as_releas
     (metadata / "METADATA").write_text("Metadata-Version: 2.1\nName: mjlab\nVersion: 1.6.0\n")
     (metadata / "RECORD").write_text("mjlab/__init__.py,,6\n")
     monkeypatch.syspath_prepend(str(tmp_path))
+    return tmp_path
+
+
+def test_released_tasks_are_known_while_the_files_of_the_simulator_are_as_released(
+    start: Start, released: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    tmp_path, package = released, released / "mjlab"
     overrides = ("agent.max_iteration=5", "env.decimatoin=4", "env.rewards.track_linear_velocity.wait=1")
     stock = Start("mjlab", "train", "Mjlab-Velocity-Flat-Unitree-G1", "trudi")
     for override in overrides:
@@ -199,10 +256,35 @@ def test_released_tasks_are_known_while_the_files_of_the_simulator_are_as_releas
     (package / "__init__.py").write_text("changed = 1\n")
     assert _refused(Start("mjlab", "train", "Mjlab-Velocity-Flat-Unitree-G1", "ppo"), "env.decimatoin=4") is None
     (package / "__init__.py").write_text("a = 1\n")
-    with pytest.raises(ConfigError, match="max_iteration"):  # of a sweep, before its first run
-        MJLAB.run_settings("Mjlab-Cartpole-Swingup", "trudi", ["agent.max_iteration=5"])
+    # of a sweep, before its first run; the device becomes a flag
+    with pytest.raises(ConfigError, match="max_iteration'"):
+        MJLAB.run_settings("Mjlab-Cartpole-Swingup", "trudi", ["agent.device=cpu", "agent.max_iteration=5"])
+    with pytest.raises(ConfigError, match="have no setting"):
+        MJLAB.run_settings("Mjlab-Cartpole-Swingup", "trudi", ["agent.max_seconds=60"])
     checkout = tmp_path / "checkout" / "mjlab"
     checkout.mkdir(parents=True)
     (checkout / "__init__.py").write_text("a = 1\n")
     monkeypatch.syspath_prepend(str(checkout.parent))
     assert _refused(Start("mjlab", "train", "Mjlab-Velocity-Flat-Unitree-G1", "ppo"), "env.decimatoin=5") is None
+
+
+def test_released_names_are_not_those_of_tasks_of_another_package(
+    start: Start, released: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    newer = Start("mjlab", "train", "Mjlab-Cartpole-Swingup-v2", "trudi")
+    assert _refused(newer, "env.own_setting=1") is not None
+    other = released / "project-1.dist-info"
+    other.mkdir()
+    (other / "METADATA").write_text("Metadata-Version: 2.1\nName: project\nVersion: 1\n")
+    (other / "entry_points.txt").write_text("[mjlab.tasks]\nproject = project.tasks\n")
+    assert _refused(newer, "env.own_setting=2") is None
+
+
+def test_a_task_that_trudi_cannot_train_is_left_to_its_simulator(
+    start: Start, released: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    content = {"sections": [{"env": None}], "tasks": {"Mjlab-Pixels": {"": {"ppo": 0}}}}
+    monkeypatch.setattr(stock_names, "FOLDER", released)
+    (released / "mjlab-1.6.0.json").write_text(json.dumps(content))
+    assert _refused(Start("mjlab", "train", "Mjlab-Pixels", "ppo"), "envs.a=1") is not None
+    assert _refused(Start("mjlab", "train", "Mjlab-Pixels", "trudi"), "envs.a=1") is None

@@ -16,6 +16,7 @@ import json
 import os
 import re
 import sys
+import time
 import typing
 import zlib
 from collections.abc import Iterable, Mapping, Sequence
@@ -23,7 +24,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from trudi_rsl.config.overrides import parse_overrides
+from trudi_rsl.config.overrides import OPEN_SECTIONS, parse_overrides
 from trudi_rsl.errors import ConfigError, nearest
 from trudi_rsl.files import atomic_write
 from trudi_rsl.hosts.stock_names import OPEN, Names, stock_names
@@ -32,6 +33,8 @@ from trudi_rsl.settings import SETTINGS
 KINDS = {int: "an integer", float: "a number", bool: "true or false"}
 MAX_DEPTH = 16
 """Sections further down, as those of a configuration that contains itself, are read as settings."""
+
+BEGAN = time.time_ns()
 
 
 def names_in(section: Any, *, selectable: bool = False, depth: int = 0) -> Names | None:
@@ -57,7 +60,7 @@ def names_in(section: Any, *, selectable: bool = False, depth: int = 0) -> Names
         hints = typing.get_type_hints(type(section))
     except Exception:  # names that exist only while types are checked
         hints = {}
-    fields = dict.fromkeys([*(field.name for field in dataclasses.fields(section)), *vars(section)])
+    fields = dict.fromkeys([*(field.name for field in dataclasses.fields(section)), *getattr(section, "__dict__", ())])
     return {
         name: names_in(getattr(section, name, None), selectable=selectable, depth=depth + 1)
         or (hints[name].__name__ if hints.get(name) in KINDS and not selectable else None)
@@ -77,11 +80,17 @@ class Start:
     """Overrides that may select parts of the configuration."""
 
     def remember(self, names: Names) -> None:
-        """Keep the names of the task's settings; a cache that cannot be written changes nothing."""
+        """Keep the names of the task's settings; a cache that cannot be written changes nothing.
+
+        Nothing is kept if a file was changed after this process began, which may have imported it before.
+        """
         # not by `getattr`, on which some modules import others
         found = {getattr(module, "__dict__", {}).get("__file__") for module in list(sys.modules.values())}
         files = sorted(file for file in found if isinstance(file, str))
-        self._write({"files": files, "stamp": _stamp(files), "names": names})
+        if self.algo is None:  # that of a checkpoint, and the next one's may be another
+            names = names | {"agent": None}
+        if all(_changed(file) < BEGAN for file in files):
+            self._write({"files": files, "stamp": _stamp(files), "names": names})
 
     def known(self) -> Names | None:
         """Return the names of the task's settings, None if they are not known without its simulator."""
@@ -101,8 +110,9 @@ class Start:
             return
         for text in _only_overrides(overrides):
             reason = None if text in kept.get("doubted", ()) else self._why_not(text, names)
-            if reason is not None:
-                self._write({"files": [], "stamp": _stamp([])} | kept | {"doubted": [*kept.get("doubted", ()), text]})
+            doubted = {"doubted": [*kept.get("doubted", ()), text]}
+            # a refusal that cannot be kept would be final
+            if reason is not None and self._write({"files": [], "stamp": _stamp([])} | kept | doubted):
                 raise ConfigError(f"{reason} If it is right, repeat the command: {title} then decides.")
 
     def _why_not(self, text: str, names: Names) -> str | None:
@@ -113,15 +123,15 @@ class Start:
         node: Any = names
         parts = name.split(".")
         for depth, part in enumerate(parts):
-            if not isinstance(node, dict) or (part not in node and OPEN in node):
+            where = ".".join(parts[:depth]) or "the configuration"
+            if not isinstance(node, dict) or (part not in node and (OPEN in node or where in OPEN_SECTIONS)):
                 return None
             if part not in node:
-                where = ".".join(parts[:depth]) or "the configuration"
                 return f"Unknown setting {name!r}: no {part!r} in {where}. {nearest(part, list(node))}"
             node = node[part]
         if isinstance(node, str) and isinstance(value := parse_overrides([text])[0].value(), str) and "${" not in text:
-            kind = next(kind for type_, kind in KINDS.items() if type_.__name__ == node)
-            return f"{name} must be {kind}; got {value}."
+            type_, kind = next((type_, kind) for type_, kind in KINDS.items() if type_.__name__ == node)
+            return None if _is_read(value, type_) else f"{name} must be {kind}; got {value}."
         return None
 
     def _read(self) -> dict[str, Any]:
@@ -129,12 +139,18 @@ class Start:
         try:
             kept = json.loads(gzip.decompress(self._path.read_bytes()))
             return kept if kept.get("stamp") == _stamp(kept.get("files", ())) else {}
-        except (OSError, ValueError, TypeError, AttributeError, EOFError, zlib.error):  # none, or not one of ours
+        # none, not one of ours, or there is no home
+        except (OSError, ValueError, TypeError, AttributeError, EOFError, RuntimeError, zlib.error):
             return {}
 
-    def _write(self, kept: Mapping[str, Any]) -> None:
-        with contextlib.suppress(OSError), atomic_write(self._path) as file:
-            file.write(gzip.compress(json.dumps(kept).encode(), 6))
+    def _write(self, kept: Mapping[str, Any]) -> bool:
+        """Return whether it could be written."""
+        try:
+            with atomic_write(self._path) as file:
+                file.write(gzip.compress(json.dumps(kept).encode(), 6))
+        except (OSError, RuntimeError):  # the disk is full, the folder of others; there is no home
+            return False
+        return True
 
     @property
     def _path(self) -> Path:
@@ -150,12 +166,32 @@ class Start:
 
 def selecting(arguments: Iterable[str], algo: str | None) -> tuple[str, ...]:
     """Return the overrides whose value is no number and no flag, without TruDi's, in the order of their names."""
-    plain = re.compile(r"[^=]+=([\d.eE+-]+|true|false)" + (r"|agent\.algorithm\..*" if algo in SETTINGS else ""))
+    own = r"|agent\.algorithm\..*" if algo in SETTINGS else ""
+    plain = re.compile(r"[^=]+=([+-]?[\d.][\d.eE+-]*|true|false)" + own)
     return tuple(sorted(text for text in _only_overrides(arguments) if not plain.fullmatch(text)))
 
 
 def _only_overrides(texts: Iterable[str]) -> list[str]:
     return [text for text in texts if re.match(r"[A-Za-z_][\w.]*=", text)]
+
+
+def _is_read(text: str, kind: type) -> bool:
+    """Return whether text, as of a value in quotes or ``infinity``, is read as a value of a type."""
+    if kind is bool:
+        return text.lower() in ("true", "false")
+    try:
+        kind(text)
+    except ValueError:
+        return False
+    return True
+
+
+def _changed(file: str) -> int:
+    """Return when a file was changed, in nanoseconds; 0 if it does not exist."""
+    try:
+        return os.stat(file).st_mtime_ns
+    except OSError:
+        return 0
 
 
 def _stamp(files: Iterable[str]) -> str:
