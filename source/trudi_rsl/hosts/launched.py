@@ -152,7 +152,7 @@ def _load_task_packages(host: str) -> None:
         entry_point.load()
 
 
-def _import_module_of(task: str) -> None:
+def import_module_of(task: str) -> None:
     """Import ``module`` of ``module:Name``, which registers tasks.
 
     Raises:
@@ -186,7 +186,7 @@ def _list_isaaclab_tasks() -> list[str]:
 def _is_in_isaaclab(task: str) -> bool:
     _load_task_packages("isaaclab")
     try:
-        _import_module_of(task)
+        import_module_of(task)
     except ModuleNotFoundError:
         return True  # a task package of Isaac Lab 2.3 can only be imported after the simulator has started
     return counterpart(task.rpartition(":")[2], isaaclab_tasks()) is not None
@@ -203,7 +203,7 @@ def _is_in_mjlab(task: str) -> bool:
     _load_task_packages("mjlab")
     module, _, name = task.rpartition(":")
     try:
-        _import_module_of(task)
+        import_module_of(task)
     except ModuleNotFoundError as error:
         raise ConfigError(f"Cannot import {module!r} of task {task!r}: {error}.") from error
     return name in _list_mjlab_tasks()

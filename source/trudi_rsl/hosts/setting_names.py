@@ -3,7 +3,7 @@
 
 They are those of the task's last start, while the files of all modules that it imported are unchanged; before that,
 those of the simulator's own tasks (:mod:`trudi_rsl.hosts.stock_names`). Nothing else that a task reads is known, so a
-refusal is not final: the same command again starts the simulator, which decides.
+refusal is not final: the same command again starts the simulator, which decides then and later.
 """
 
 from __future__ import annotations
@@ -35,6 +35,7 @@ MAX_DEPTH = 16
 """Sections further down, as those of a configuration that contains itself, are read as settings."""
 
 BEGAN = time.time_ns()
+"""About when this process was started, in nanoseconds since the epoch."""
 
 
 def names_in(section: Any, *, selectable: bool = False, depth: int = 0) -> Names | None:
@@ -90,7 +91,8 @@ class Start:
         if self.algo is None:  # that of a checkpoint, and the next one's may be another
             names = names | {"agent": None}
         if all(_changed(file) < BEGAN for file in files):
-            self._write({"files": files, "stamp": _stamp(files), "names": names})
+            doubted = self._read().get("doubted", [])
+            self._write({"files": files, "stamp": _stamp(files), "names": names, "doubted": doubted})
 
     def known(self) -> Names | None:
         """Return the names of the task's settings, None if they are not known without its simulator."""
@@ -103,7 +105,7 @@ class Start:
     def check(self, overrides: Sequence[str], title: str) -> None:
         """Raise a ConfigError for an override that the task does not accept, as far as is known without its simulator.
 
-        The same override is not refused twice in a row. ``title`` is the name of the simulator.
+        An override is refused once: repeated, it is left to the simulator, called ``title``, until a file changes.
         """
         kept, names = self._read(), self.known()
         if names is None:
