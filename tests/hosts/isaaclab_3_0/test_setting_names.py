@@ -4,13 +4,14 @@
 from __future__ import annotations
 
 import json
+import time
 from importlib.metadata import distribution
 from pathlib import Path
 
 import pytest
 
 from tests.hosts.shared import refused_before_imports
-from trudi_rsl.hosts import stock_names
+from trudi_rsl.hosts import setting_names, stock_names
 from trudi_rsl.hosts.isaaclab.launch_3_0 import remember_names
 from trudi_rsl.hosts.isaaclab.task import find_task
 from trudi_rsl.hosts.setting_names import Start
@@ -31,6 +32,8 @@ def test_the_stored_names_are_what_a_start_reads(
     task: str, selected: tuple[str, ...], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("TRUDI_CACHE", str(tmp_path))
+    # tests before this one may have imported modules that they have written
+    monkeypatch.setattr(setting_names, "BEGAN", time.time_ns())
     start = Start("isaaclab", "train", task, "ppo", selected)
     remember_names(start, find_task(task, "ppo"))
     assert start.known() == stock_names.decode(json.loads(STORED.read_text()), _root(task, selected))
@@ -55,6 +58,7 @@ def test_the_first_command_of_a_released_task_is_refused_early(
 
 def test_what_only_another_selection_has_is_left_to_isaac_lab(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("TRUDI_CACHE", str(tmp_path))
+    monkeypatch.setattr(setting_names, "BEGAN", time.time_ns())
     of_physx = "env.sim.physics.bounce_threshold_velocity=0.2"
     start = Start("isaaclab", "train", "Isaac-Velocity-Flat-G1", "trudi", ("physics=isaacsim_physx",))
     start.check(["physics=isaacsim_physx", of_physx], "Isaac Lab")

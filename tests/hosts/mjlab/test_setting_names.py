@@ -5,6 +5,7 @@
 from __future__ import annotations
 
 import json
+import time
 from importlib.metadata import distribution
 from pathlib import Path
 
@@ -15,7 +16,7 @@ from tests.hosts.mjlab.running import CARTPOLE, FLAT, ROUGH
 from tests.hosts.shared import refused_before_imports
 from trudi_rsl.commands.train import parse
 from trudi_rsl.errors import ConfigError
-from trudi_rsl.hosts import stock_names
+from trudi_rsl.hosts import setting_names, stock_names
 from trudi_rsl.hosts.registry import train
 
 
@@ -47,6 +48,8 @@ def test_a_projects_task_is_refused_early_from_its_second_start_on(
 ) -> None:
     foreign_project.register()
     monkeypatch.setenv("TRUDI_CACHE", str(tmp_path))
+    # tests before this one may have imported modules that they have written
+    monkeypatch.setattr(setting_names, "BEGAN", time.time_ns())
     task = f"mjlab:{foreign_project.TASK}"
     with pytest.raises(ConfigError, match="camera_rat"):
         train(*parse(["--task", task, "--device", "cpu", "agent.camera_rat=1"]))
