@@ -10,6 +10,7 @@ from importlib.metadata import distribution
 from pathlib import Path
 
 import pytest
+from mjlab.tasks import registry
 
 from tests.hosts.mjlab import foreign_project
 from tests.hosts.mjlab.running import CARTPOLE, FLAT, ROUGH
@@ -46,7 +47,8 @@ def test_the_first_command_of_a_released_task_is_refused_early(override: str, ri
 def test_a_projects_task_is_refused_early_from_its_second_start_on(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    foreign_project.register()
+    if foreign_project.TASK not in registry.list_tasks():
+        foreign_project.register()
     monkeypatch.setenv("TRUDI_CACHE", str(tmp_path))
     # tests before this one may have imported modules that they have written
     monkeypatch.setattr(setting_names, "BEGAN", time.time_ns())
