@@ -7,11 +7,11 @@ A file is used while the installed simulator is as released. tests/hosts compare
 
 from __future__ import annotations
 
+import argparse
 import csv
 import importlib
 import importlib.util
 import json
-import sys
 from collections.abc import Iterable, Mapping, Sequence
 from importlib.metadata import Distribution, PackageNotFoundError, distribution, entry_points
 from pathlib import Path
@@ -118,4 +118,6 @@ def _write(host: str) -> None:
 
 
 if __name__ == "__main__":
-    _write(sys.argv[1])
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("host", choices=COLLECTORS)
+    _write(parser.parse_args().host)
