@@ -98,6 +98,8 @@ class Start:
         """Return the names of the task's settings, None if they are not known without its simulator."""
         if (kept := self._read().get("names")) is not None:
             return kept
+        if self.command != "train":  # variants for playing have other terms
+            return None
         of_environment = [text for text in self.selected if not text.startswith("agent.")]
         stored = stock_names(self.host, self.task, self.algo, of_environment)
         return stored if stored is None or len(of_environment) == len(self.selected) else stored | {"agent": None}
