@@ -45,6 +45,7 @@ setup(
     packages=[*find_packages("source"), "trudi_rsl.configs", "trudi_rsl.docs"],
     package_data={
         "trudi_rsl": ["py.typed"],
+        "trudi_rsl.hosts": ["released/*.json"],
         "trudi_rsl.tasks": ["*.xml"],
         "trudi_rsl.pretrained": ["*.onnx", "*.pt", "*.json"],
         "trudi_rsl.configs": ["**/*.yaml"],

@@ -3,10 +3,13 @@
 
 import os
 import signal
+import tempfile
 from collections.abc import Iterator
 
 # Workers of xdist share the cores; torch reads this at import. The tests' subprocesses inherit it.
 os.environ.setdefault("OMP_NUM_THREADS", "1")
+# What commands keep for later starts; workers and subprocesses inherit it.
+os.environ.setdefault("TRUDI_CACHE", tempfile.mkdtemp(prefix="trudi_cache_"))
 
 import hypothesis
 import pytest

@@ -6,6 +6,8 @@ from __future__ import annotations
 import copy
 import re
 import shlex
+import subprocess
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -23,6 +25,17 @@ def commands(heading: str) -> list[list[str]]:
     (text,) = [part for part in section if part.startswith(f"{heading}\n")]
     blocks = re.findall(r"^```bash\n(.*?)^```", text, flags=re.MULTILINE | re.DOTALL)
     return [shlex.split(line) for block in blocks for line in block.replace("\\\n", " ").splitlines()]
+
+
+def refused_before_imports(folder: Path, *args: str) -> str:
+    """Return the message of ``trudi`` with arguments that it refuses before a simulator, or torch, is imported."""
+    code = (
+        "import sys; from trudi_rsl.commands.program import main; code = main(sys.argv[1:]); "
+        "print(code, [name for name in ('torch', 'mjlab', 'isaaclab') if name in sys.modules])"
+    )
+    done = subprocess.run([sys.executable, "-c", code, *args], cwd=folder, capture_output=True, text=True, check=False)
+    assert done.stdout.split("\n")[-2] == "2 []", done.stdout + done.stderr
+    return done.stderr
 
 
 def add_checkpoints(run: Path) -> None:

@@ -100,6 +100,14 @@ class Host(HostSettings, ABC):
         if not self.is_installed():
             raise ImportError(f"{self.title} is not installed, and task {task!r} needs it. {self.install}")
 
+    def refuse_early(self, command: str, args: argparse.Namespace, rest: Sequence[str]) -> None:
+        """Raise a ConfigError for an override that a task of this host is known not to have, without importing it.
+
+        Called before the host of a task is looked up, so for every task and with the arguments of :meth:`train`;
+        ``command`` is ``train`` or ``play``.
+        """
+        return
+
     @abstractmethod
     def train(self, args: argparse.Namespace, rest: Sequence[str]) -> None:
         """Train a task with the flags of ``trudi train``; ``rest`` are overrides, and flags of the host.

@@ -22,6 +22,7 @@ from trudi_rsl.config.overrides import check_section_names, parse_overrides
 from trudi_rsl.config.run_folder import require_path
 from trudi_rsl.errors import ConfigError, nearest
 from trudi_rsl.hosts.host import Host, check_build, check_device
+from trudi_rsl.hosts.setting_names import Start, selecting
 from trudi_rsl.ppo_fields import PPO_ONLY_FIELDS
 from trudi_rsl.settings import SETTINGS, TruDiCfg
 from trudi_rsl.task_names import counterpart
@@ -33,17 +34,25 @@ class LaunchedHost(Host):
 
     checks_arguments: bool
     """Whether its launcher checks flags and device, because its commands have flags of their own."""
+    has_variants: bool
+    """Whether overrides can select parts of a task's configuration."""
+
+    def refuse_early(self, command: str, args: argparse.Namespace, rest: Sequence[str]) -> None:
+        """See :meth:`Host.refuse_early`."""
+        resumes = command == "train" and bool(args.resume or args.load_run or args.checkpoint)
+        if not (resumes and self.has_variants):  # the settings of a run may select other parts
+            self._start(command, self.local_name(args.task), args.algo, rest).check(rest, self.title)
 
     def train(self, args: argparse.Namespace, rest: Sequence[str]) -> None:
         """See :meth:`Host.train`. What is known without the simulator is refused before anything heavy is imported."""
         self._check_algorithm(args.task, args.algo, rest)
         if args.device is not None:
             check_build(args.device)
-        self._launcher(args, rest, setting_paths(args.algo)).train(args, rest)
+        self._launcher("train", args, rest, setting_paths(args.algo)).train(args, rest)
 
     def play(self, args: argparse.Namespace, rest: Sequence[str]) -> None:
         """See :meth:`Host.play`."""
-        self._launcher(args, rest).play(args, rest)
+        self._launcher("play", args, rest).play(args, rest)
 
     def _check_algorithm(self, task: str, algo: str, overrides: Sequence[str]) -> None:
         """Raise a ConfigError for an unknown algorithm, or for a wrong name or value in its section of overrides.
@@ -91,6 +100,8 @@ class LaunchedHost(Host):
         given = {override.key_or_group: override.value() for override in parse_overrides(overrides)}
         if limited := [name for name in ("agent.max_seconds", "agent.evaluation_episodes") if name in given]:
             raise ConfigError(f"{self.title}'s training commands have no setting {limited[0]}.")
+        arguments = self.train_arguments(overrides)
+        self._start("train", self.local_name(task), algo, arguments).check(arguments, self.title)
         preset = task_preset(task, self.name, self.config_dir) if algo in SETTINGS else {}
         agent = {name: preset.get("agent", {}).get(name) for name in ("num_steps_per_env", "max_iterations")}
         num_envs = given.get("env.scene.num_envs", preset.get("env", {}).get("num_envs"))
@@ -117,11 +128,17 @@ class LaunchedHost(Host):
         """Return the flags and overrides with which ``trudi play`` plays such a run, without the agent's."""
         return [text for text in self.train_arguments(overrides) if not text.startswith("agent.")]
 
-    def _launcher(self, args: argparse.Namespace, rest: Sequence[str], settings: Sequence[str] = ()) -> ModuleType:
+    def _start(self, command: str, task: str, algo: str | None, overrides: Sequence[str]) -> Start:
+        return Start(self.name, command, task, algo, selecting(overrides, algo) if self.has_variants else ())
+
+    def _launcher(
+        self, command: str, args: argparse.Namespace, rest: Sequence[str], settings: Sequence[str] = ()
+    ) -> ModuleType:
         if args.checkpoint is not None:
             require_path(args.checkpoint)
         self.require_installed(args.task)
         args.task = self.local_name(args.task)
+        args.start = self._start(command, args.task, args.algo, rest)
         if not self.checks_arguments:
             refuse_flags(rest, args.flags, settings)
             if args.device is not None:
@@ -135,7 +152,7 @@ def _load_task_packages(host: str) -> None:
         entry_point.load()
 
 
-def _import_module_of(task: str) -> None:
+def import_module_of(task: str) -> None:
     """Import ``module`` of ``module:Name``, which registers tasks.
 
     Raises:
@@ -153,7 +170,8 @@ def _import_module_of(task: str) -> None:
         raise
 
 
-def _isaaclab_tasks() -> list[str]:
+def isaaclab_tasks() -> list[str]:
+    """Return the names of Isaac Lab's registered tasks, without importing Isaac Lab."""
     import gymnasium
 
     return [task for task, spec in gymnasium.registry.items() if "env_cfg_entry_point" in spec.kwargs]
@@ -162,16 +180,16 @@ def _isaaclab_tasks() -> list[str]:
 def _list_isaaclab_tasks() -> list[str]:
     _load_task_packages("isaaclab")
     importlib.import_module("isaaclab_tasks")
-    return sorted(_isaaclab_tasks())
+    return sorted(isaaclab_tasks())
 
 
 def _is_in_isaaclab(task: str) -> bool:
     _load_task_packages("isaaclab")
     try:
-        _import_module_of(task)
+        import_module_of(task)
     except ModuleNotFoundError:
         return True  # a task package of Isaac Lab 2.3 can only be imported after the simulator has started
-    return counterpart(task.rpartition(":")[2], _isaaclab_tasks()) is not None
+    return counterpart(task.rpartition(":")[2], isaaclab_tasks()) is not None
 
 
 def _list_mjlab_tasks() -> list[str]:
@@ -185,7 +203,7 @@ def _is_in_mjlab(task: str) -> bool:
     _load_task_packages("mjlab")
     module, _, name = task.rpartition(":")
     try:
-        _import_module_of(task)
+        import_module_of(task)
     except ModuleNotFoundError as error:
         raise ConfigError(f"Cannot import {module!r} of task {task!r}: {error}.") from error
     return name in _list_mjlab_tasks()
@@ -201,6 +219,7 @@ ISAACLAB = LaunchedHost(
     patterns=("Isaac-*", "*:Isaac-*", "IsaacContrib-*", "*:IsaacContrib-*"),
     has_task=_is_in_isaaclab,
     checks_arguments=True,
+    has_variants=True,
 )
 MJLAB = LaunchedHost(
     name="mjlab",
@@ -211,4 +230,5 @@ MJLAB = LaunchedHost(
     patterns=("Mjlab-*", "*:Mjlab-*"),
     has_task=_is_in_mjlab,
     checks_arguments=False,
+    has_variants=False,
 )

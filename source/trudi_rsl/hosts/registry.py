@@ -103,12 +103,16 @@ def canonical_name(task: str) -> str:
 
 def train(args: argparse.Namespace, rest: Sequence[str]) -> None:
     """Train on the host of ``args.task``; see :meth:`Host.train`."""
+    for host in hosts():
+        host.refuse_early("train", args, rest)
     args.task = canonical_name(args.task)
     find_host(args.task).train(args, rest)
 
 
 def play(args: argparse.Namespace, rest: Sequence[str]) -> None:
     """Play on the host of ``args.task``; see :meth:`Host.play`."""
+    for host in hosts():
+        host.refuse_early("play", args, rest)
     args.task = canonical_name(args.task)
     find_host(args.task).play(args, rest)
 

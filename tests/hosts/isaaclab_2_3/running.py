@@ -16,6 +16,7 @@ from tests.hosts.environments import HOSTS
 ROOT = Path(__file__).parents[3]
 MODULE = "tests.hosts.isaaclab_2_3.isaac_sim_stubs"
 TASK = "tests.hosts.isaaclab_2_3.point_task:Isaac-Point-Direct-v0"
+PYTHONPATH = os.pathsep.join((os.environ["PYTHONPATH"], str(ROOT)))
 FLAGS = ("--headless", "--num_envs", "6", "agent.num_steps_per_env=8")
 
 MARKS = [
@@ -31,7 +32,7 @@ MARKS = [
 def run(folder: Path, script: str, *args: str) -> str:
     """Return what a script prints."""
     command = [sys.executable, "-m", MODULE, str(ROOT / "scripts" / script), "--task", TASK, "--device", "cpu", *args]
-    environ = os.environ | {"PYTHONPATH": os.pathsep.join((os.environ["PYTHONPATH"], str(ROOT)))}
+    environ = os.environ | {"PYTHONPATH": PYTHONPATH}
     done = subprocess.run(command, cwd=folder, env=environ, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stdout[-4000:] + done.stderr[-4000:]
     return done.stdout

@@ -7,11 +7,12 @@ import shutil
 from pathlib import Path
 
 import onnxruntime
+import pytest
 import torch
 from tensordict import TensorDict
 
-from tests.hosts.isaaclab_2_3.running import FLAGS, MARKS, run
-from tests.hosts.shared import add_checkpoints, check_every_checkpoint
+from tests.hosts.isaaclab_2_3.running import FLAGS, MARKS, PYTHONPATH, TASK, run
+from tests.hosts.shared import add_checkpoints, check_every_checkpoint, refused_before_imports
 from trudi_rsl.algorithms import load_actor_critic
 from trudi_rsl.checkpoints.file import read_checkpoint
 
@@ -20,7 +21,7 @@ pytestmark = MARKS
 SMALL = ("num_denoise_steps=2", "actor_hidden_dims=[16]", "critic_hidden_dim=16", "num_mini_batches=2", "compile=off")
 
 
-def test_a_task_is_trained_resumed_and_played(tmp_path: Path) -> None:
+def test_a_task_is_trained_resumed_and_played(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     settings = [f"agent.algorithm.{setting}" for setting in SMALL]
     run(tmp_path, "train.py", *FLAGS, "--max_iterations", "2", "--seed", "3", *settings)
     [checkpoint] = tmp_path.rglob("model_1.pt")
@@ -50,3 +51,8 @@ def test_a_task_is_trained_resumed_and_played(tmp_path: Path) -> None:
     assert "Isaac-Point-Direct-v0, trudi, sampler ode from random starts, seed 3" in output
     check_every_checkpoint(folder, output)
     assert {path.name for path in folder.iterdir()} == before | {"best.pt"}
+
+    # without the stand-ins for Isaac Sim: the first start has read the names
+    monkeypatch.setenv("PYTHONPATH", PYTHONPATH)
+    refused = refused_before_imports(tmp_path, "train", "--task", TASK, *FLAGS, "env.decimatoin=7", *settings)
+    assert "'decimation'" in refused

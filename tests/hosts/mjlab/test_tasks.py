@@ -6,6 +6,7 @@ from __future__ import annotations
 
 import dataclasses
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -19,6 +20,7 @@ from trudi_rsl.errors import ConfigError
 from trudi_rsl.hosts.mjlab.conversion import TruDiAlgorithmCfg, TruDiRunnerCfg
 from trudi_rsl.hosts.mjlab.registration import SUFFIX, register
 from trudi_rsl.hosts.mjlab.task import find_task
+from trudi_rsl.hosts.registry import find_host
 from trudi_rsl.settings import SELECTORS, DIMECfg, REPPOCfg, TruDiCfg
 
 PPO_TASKS = [task for task in registry.list_tasks() if not task.endswith(SUFFIX)]
@@ -121,3 +123,18 @@ def test_a_task_registered_later_also_gets_a_trudi_task_with_its_own_settings() 
     assert isinstance(cfg, TruDiRunnerCfg) and cfg.camera_rate == 60  # pyright: ignore[reportAttributeAccessIssue]
     runner = registry.load_runner_cls("Project-Task" + SUFFIX)
     assert runner is not None and issubclass(runner, ProjectRunner)
+
+
+def test_a_task_of_a_module_in_the_working_folder_is_found(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "own_cartpole.py").write_text(
+        "from mjlab.tasks import registry\n"
+        f"parts = [registry.load_env_cfg({CARTPOLE!r}, play=play) for play in (False, True)]\n"
+        f"registry.register_mjlab_task('Mjlab-Own-v0', *parts, registry.load_rl_cfg({CARTPOLE!r}))\n"
+    )
+    monkeypatch.syspath_prepend(str(tmp_path))
+    name = "own_cartpole:Mjlab-Own-v0"
+    assert find_host(name).name == "mjlab"
+    task = find_task(name)
+    assert (task.name, task.id) == ("Mjlab-Own-v0", "Mjlab-Own-v0" + SUFFIX)
+    with pytest.raises(ConfigError, match="own_cartpool"):
+        find_task("own_cartpool:Mjlab-Own-v0")

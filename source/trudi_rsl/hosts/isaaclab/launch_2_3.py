@@ -40,6 +40,7 @@ def train(args: argparse.Namespace, host_args: list[str]) -> None:
         task, checkpoint = task_to_train(args, overrides)
         if is_finished(args, checkpoint):
             return
+        args.start.remember(task.setting_names())
 
         def run(env_cfg: Any, agent_cfg: Any) -> None:
             _apply_flags(args, env_cfg, agent_cfg, rank)
@@ -61,6 +62,7 @@ def play(args: argparse.Namespace, host_args: list[str]) -> None:
 
         task, playback = task_to_play(args, overrides)
         checkpoint = playback.checkpoint
+        args.start.remember(task.setting_names())
 
         def run(env_cfg: Any, agent_cfg: Any) -> None:
             _apply_flags(args, env_cfg, agent_cfg, rank)

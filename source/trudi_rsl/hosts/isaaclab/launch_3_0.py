@@ -7,11 +7,13 @@ import argparse
 import contextlib
 import functools
 import io
+import itertools
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from types import ModuleType
 from typing import Any
 
+import gymnasium
 import torch
 from isaaclab.cli import load_external_tasks  # pyright: ignore[reportMissingImports]
 from isaaclab.utils import to_dict  # pyright: ignore[reportMissingImports]
@@ -23,7 +25,11 @@ from rsl_rl.env import VecEnv
 from trudi_rsl.errors import ConfigError, nearest
 from trudi_rsl.evaluation.policies import load_into, policy_for
 from trudi_rsl.hosts.continuation import is_finished, own_overrides
+from trudi_rsl.hosts.isaaclab.registration import agent_key
 from trudi_rsl.hosts.isaaclab.task import Task, task_to_play, task_to_train, use_trained_settings
+from trudi_rsl.hosts.launched import isaaclab_tasks
+from trudi_rsl.hosts.setting_names import Start, names_in
+from trudi_rsl.hosts.stock_names import OPEN, Names
 from trudi_rsl.runners import OnPolicyRunner
 
 PASSED_ON = (
@@ -39,6 +45,8 @@ def train(args: argparse.Namespace, host_args: list[str]) -> None:
     task, checkpoint = task_to_train(args, host_args)
     if is_finished(args, checkpoint):
         return
+    if checkpoint is None:  # the settings of a run may select other parts
+        remember_names(args.start, task)
     check_env_names(task, host_args)
     create_runner = functools.partial(
         _create_runner, overrides=own_overrides(args, host_args), verbose=bool(args.verbose)
@@ -51,6 +59,7 @@ def play(args: argparse.Namespace, host_args: list[str]) -> None:
     """Play; see :func:`trudi_rsl.hosts.isaaclab.launch.play`."""
     load_external_tasks()
     task, playback = task_to_play(args, host_args)
+    remember_names(args.start, task, play=True)
     check_env_names(task, host_args, play=True)
     checkpoint = playback.checkpoint
     made: dict[str, Any] = {}
@@ -118,6 +127,33 @@ def check_env_names(task: Task, overrides: Sequence[str], play: bool = False) ->
                 where = ".".join(("env", *sections[:depth]))
                 raise ConfigError(f"Unknown setting {name!r}: no {part!r} in {where}. {nearest(part, known)}")
             node = node[part] if isinstance(node, Mapping) else getattr(node, part)
+
+
+def remember_names(start: Start, task: Task, play: bool = False) -> None:
+    """Keep the names of a task's settings for the next start; none if what the overrides select does not exist."""
+    with contextlib.suppress(Exception):  # of selections, which Isaac Lab's command reports
+        start.remember(_setting_names(task.id, task.agent_key, start.selected, play))
+
+
+def stock_tasks() -> Iterator[tuple[str, Sequence[str], str, Names]]:
+    """Yield Isaac Lab's own tasks for :func:`trudi_rsl.hosts.stock_names.encode`, also with Newton selected."""
+    for name, selected in itertools.product(isaaclab_tasks(), ((), ("physics=newton_mjwarp",))):
+        try:
+            env = _setting_names(name, None, selected)["env"]
+        except (ImportError, ValueError):  # a package is not installed; the task has no such simulator
+            continue
+        for algo in ("trudi", "ppo"):
+            if agent_key(algo) not in gymnasium.spec(name).kwargs:
+                continue
+            with contextlib.suppress(ConfigError):  # a PPO that TruDi cannot replace
+                agent = names_in(Task(name, algo).agent_cfg(selected), selectable=True)
+                yield name, selected, algo, {"env": env, "agent": agent, OPEN: None}
+
+
+def _setting_names(task: str, agent: str | None, selected: Sequence[str], play: bool = False) -> Names:
+    with contextlib.redirect_stdout(io.StringIO()):
+        env_cfg, agent_cfg, *_ = register_task(task, agent, play, selected)
+    return names_in({"env": env_cfg, "agent": agent_cfg}, selectable=True) or {}
 
 
 def _arguments(args: argparse.Namespace, task: Task, checkpoint: Path | None) -> list[str]:

@@ -31,6 +31,8 @@ from trudi_rsl.evaluation.play import Playback
 from trudi_rsl.hosts.continuation import continue_run
 from trudi_rsl.hosts.isaaclab.conversion import alternatives
 from trudi_rsl.hosts.isaaclab.registration import PPO_KEY, TRUDI_KEY, agent_key, register
+from trudi_rsl.hosts.setting_names import names_in
+from trudi_rsl.hosts.stock_names import Names
 from trudi_rsl.settings import SETTINGS
 from trudi_rsl.task_names import counterpart
 
@@ -56,6 +58,11 @@ class Task:
         while choices := alternatives(cfg):
             cfg = choices[next((name for name in chosen if name in choices), "default")]
         return cfg
+
+    def setting_names(self) -> Names:
+        """Return the names of the settings of environment and agent, without what overrides may select."""
+        env = load_cfg_from_registry(self.id, "env_cfg_entry_point")
+        return names_in({"env": env, "agent": self.agent_cfg()}, selectable=True) or {}
 
 
 def task_to_train(args: argparse.Namespace, overrides: list[str]) -> tuple[Task, Path | None]:

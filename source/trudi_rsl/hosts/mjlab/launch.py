@@ -6,20 +6,23 @@ from __future__ import annotations
 import argparse
 import logging
 import re
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import torch
 from mjlab.scripts.train import TrainConfig, launch_training  # pyright: ignore[reportMissingImports]
+from mjlab.tasks import registry  # pyright: ignore[reportMissingImports]
 
 from trudi_rsl.config.presets import task_preset
 from trudi_rsl.config.run_folder import LOG_ROOT, select_checkpoint
 from trudi_rsl.errors import ConfigError
 from trudi_rsl.evaluation.identify import identify
 from trudi_rsl.hosts.continuation import continue_run, is_finished, own_overrides
-from trudi_rsl.hosts.mjlab.task import Task, apply, find_task
+from trudi_rsl.hosts.mjlab.task import SUFFIX, Task, apply, find_task
+from trudi_rsl.hosts.setting_names import names_in
+from trudi_rsl.hosts.stock_names import Names
 
 logger = logging.getLogger(__name__)
 
@@ -32,7 +35,8 @@ def train(args: argparse.Namespace, rest: Sequence[str] = ()) -> None:
     starts one process per GPU. Overrides also reach settings of mjlab's command, such as ``enable_nan_guard``.
     """
     task = find_task(args.task, args.algo)
-    default = replace(TrainConfig.from_task(task.id), agent=task.agent_cfg())
+    default = _default(task)
+    args.start.remember(names_in(default) or {})
     settings = {
         "env.scene.num_envs": args.num_envs,
         "agent.max_iterations": args.max_iterations,
@@ -68,6 +72,19 @@ def train(args: argparse.Namespace, rest: Sequence[str] = ()) -> None:
     if args.num_threads:
         torch.set_num_threads(args.num_threads)
     launch_training(task.id, cfg)
+
+
+def stock_tasks() -> Iterator[tuple[str, Sequence[str], str, Names]]:
+    """Yield mjlab's own tasks for :func:`trudi_rsl.hosts.stock_names.encode`."""
+    for name in registry.list_tasks():
+        for algo in ("trudi", "ppo"):
+            if not name.endswith(SUFFIX) and (algo == "ppo" or name + SUFFIX in registry.list_tasks()):
+                task = find_task(name, algo)
+                yield name, (), algo, names_in(_default(task)) or {}
+
+
+def _default(task: Task) -> Any:
+    return replace(TrainConfig.from_task(task.id), agent=task.agent_cfg())
 
 
 def play(args: argparse.Namespace, rest: Sequence[str] = ()) -> None:

@@ -26,6 +26,7 @@ from trudi_rsl.choices import NAMES, Algorithm
 from trudi_rsl.config.overrides import parse_overrides
 from trudi_rsl.errors import ConfigError, nearest
 from trudi_rsl.evaluation.identify import is_of_task
+from trudi_rsl.hosts.launched import import_module_of
 from trudi_rsl.hosts.mjlab.conversion import relative_of_ppo, sibling_from_trudi, why_not
 from trudi_rsl.settings import SETTINGS
 
@@ -86,9 +87,13 @@ _PlainLoader.add_multi_constructor("tag:yaml.org,2002:python/", lambda *_: None)
 def find_task(name: str, algo: str | None = None) -> Task:
     """Return the task registered as ``name``, with or without :data:`SUFFIX`, for an algorithm (default: TruDi).
 
+    ``module:Name`` is a task that ``module`` registers.
+
     Raises:
-        ConfigError: The task or the algorithm does not exist, or the algorithm cannot train the task.
+        ConfigError: The module, the task or the algorithm does not exist, or the algorithm cannot train the task.
     """
+    import_module_of(name)
+    name = name.rpartition(":")[2]
     algo, base = algo or "trudi", name.removesuffix(SUFFIX)
     names = [task for task in registry.list_tasks() if not task.endswith(SUFFIX)]
     if base not in names:
