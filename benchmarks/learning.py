@@ -25,7 +25,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
-from results import PACKAGES, ROOT, Record, versions
+from results import EXPORTED, PACKAGES, ROOT, Record, versions
 from runs import LOGGED, QUICK_ITERATIONS, Job, learning_curve, main, settings_of, train
 
 from trudi_rsl.config import load_params
@@ -43,8 +43,6 @@ from trudi_rsl.runners import OnPolicyRunner
 TABLES = ("halfcheetah", "tasks", "ablation", "chains", "gradients", "amortised", "steps", "eps", "wallclock")
 TABLES += ("long", "cost", "prior", "humanoid", "symmetry", "images", "memory")
 EPISODES, EVALUATION_SEED = 32, 1000
-EXPORTED = "ode_from_zeros"
-"""The sampler that exported policies use."""
 SAMPLERS = {
     "sde": SamplerCfg("sde"),
     "ode": SamplerCfg("ode", initial_latent="random"),

@@ -20,6 +20,8 @@ ALGORITHMS = {"trudi": "TruDi", "reppo": "Gaussian sibling (REPPO)", "dime": "DI
 ALGORITHMS |= {algo: algo.upper() for algo in ("spo", "dppo", "fpo")}
 """Algorithms and their names, in the order of rows."""
 PACKAGES = ("torch", "rsl-rl-lib", "gymnasium", "mujoco")
+EXPORTED = "ode_from_zeros"
+"""The sampler that exported policies use."""
 
 Record = dict[str, Any]
 Rows = list[dict[str, str]]

@@ -39,6 +39,10 @@ from trudi_rsl.tasks import find_modes
 
 TASK, EXPERIMENT = "HalfCheetah-v5", "halfcheetah-v5"
 SAVE_INTERVAL, STEPS_PER_ITERATION = 5, 2048
+FAULTS = {"SIGKILL": "process killed", "SIGTERM": "process terminated"}
+FAULTS |= {"nan observation": "NaN from the simulator, in one environment", "nan minibatch": "NaN in a minibatch"}
+FAULTS |= {"full disk": "no file can be written"}
+"""How a process ends and what is injected, and their names in the table."""
 END_EVERY, KILLED = 50.0, 0.7
 """Mean seconds until a process is ended, and the share of kills among these ends."""
 WARM_UP = 30

@@ -17,8 +17,8 @@ from typing import Any, NamedTuple
 import numpy as np
 import speed_tables as speed
 import yaml
-from results import ALGORITHMS, Record, Results, Rows, with_interval
-from robustness import memory_growth
+from results import ALGORITHMS, EXPORTED, Record, Results, Rows, with_interval
+from robustness import FAULTS, memory_growth
 from scipy import stats
 
 from trudi_rsl.evaluation.statistics import Estimate, improvement_estimate, iqm_estimate, score_matrix
@@ -28,9 +28,9 @@ Groups = dict[tuple[str, str, str], list[Record]]
 """Runs by (task, algorithm, variant), in order of seed."""
 
 LISTED = yaml.safe_load(Path(__file__).with_suffix(".yaml").read_text())
+HALF_CHEETAH, HUMANOID = "HalfCheetah-v5", "Humanoid-v5"
 BUDGET = 300_000
 """Environment steps at which training returns are compared."""
-HALF_CHEETAH, HUMANOID = "HalfCheetah-v5", "Humanoid-v5"
 ALL_COMPARED = (HALF_CHEETAH, "Hopper-v5", "Ant-v5")
 """Tasks on which all algorithms are compared."""
 OVERVIEW = ("learning/halfcheetah", "learning/tasks", "learning/humanoid")
@@ -40,11 +40,6 @@ UNLEARNT = ("PushCube-v1",)
 """Tasks that no algorithm has learnt with these budgets, which only the page on results shows."""
 WHOLE, MULTIMODAL = "N = 8", "PlanarObstacle-v0"
 """The exported variant that the others are compared with, and the task on which behaviours are measured."""
-EXPORTED = "ode_from_zeros"
-"""The sampler that exported policies use."""
-FAULTS = {"SIGKILL": "process killed", "SIGTERM": "process terminated"}
-FAULTS |= {"nan observation": "NaN from the simulator, in one environment", "nan minibatch": "NaN in a minibatch"}
-FAULTS |= {"full disk": "no file can be written"}
 
 
 def grouped(runs: Iterable[Record]) -> Groups:
@@ -370,15 +365,15 @@ TABLES |= {
 
 
 def humanoid_values(results: Results) -> dict[str, str]:
-    """Return the probability that TruDi is above REPPO on Humanoid, while exploring and as exported, with its interval."""
-    found = {}
-    measured = {"above_reppo": last_returns, "exported_above_reppo": functools.partial(evaluated, sampler=EXPORTED)}
-    for name, returns in measured.items():
-        runs = {algo: returns(of) for (_, algo, _), of in runs_of(results, "humanoid").items()}
-        above = improvement_estimate(*(score_matrix({HUMANOID: runs[algo]}) for algo in ("trudi", "reppo")))
-        low, high = above.interval or (0.0, 1.0)
-        found |= {name: above.value, f"{name}_low": low, f"{name}_high": high}
-    return {f"humanoid.{name}": f"{value:.2f}" for name, value in found.items()}
+    """Return the probabilities that TruDi is above REPPO on Humanoid, exploring and exported, with intervals."""
+    found, groups = {}, runs_of(results, "humanoid")
+    runs = [groups[HUMANOID, algo, "1M steps"] for algo in ("trudi", "reppo")]
+    returns = {"above_reppo": map(last_returns, runs), "exported_above_reppo": (evaluated(r, EXPORTED) for r in runs)}
+    for name, (ours, theirs) in returns.items():
+        above = improvement_estimate(score_matrix({HUMANOID: ours}), score_matrix({HUMANOID: theirs}))
+        for end, value in zip(("", "_low", "_high"), (above.value, *(above.interval or (0.0, 1.0))), strict=True):
+            found[f"humanoid.{name}{end}"] = f"{value:.2f}"
+    return found
 
 
 def values(results: Results) -> dict[str, str]:
@@ -390,7 +385,9 @@ def values(results: Results) -> dict[str, str]:
     growth = [value for run in soaked for value in memory_growth(run)]
     cpu_runs = results.read("speed_cpu")["runs"].values()
     trudi, ppo = (results.read("throughput")["runs"][f"{algo}, 1 thread"] for algo in ("trudi", "ppo"))
-    return humanoid_values(results) | {f"wallclock.{algo}": median(seconds_to(runs, level)) for (_, algo, _), runs in timed.items()} | {
+    found = humanoid_values(results)
+    found |= {f"wallclock.{algo}": median(seconds_to(runs, level)) for (_, algo, _), runs in timed.items()}
+    return found | {
         "soak.minutes": f"{sum(run['wall_clock_s'] for run in soaked) / 60.0:.0f}",
         "soak.lost": str(sum(max(segment["lost"], 0) for segment in segments)),
         "soak.made": str(sum(segment["made"] for segment in segments)),
