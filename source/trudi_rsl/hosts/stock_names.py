@@ -78,7 +78,7 @@ def encode(tasks: Iterable[tuple[str, Sequence[str], str, Names]]) -> str:
     roots: dict[str, dict[str, dict[str, int]]] = {}
     for task, selected, algo, names in tasks:
         if algo == "trudi" and isinstance(agent := names["agent"], dict):
-            agent["algorithm"] = None
+            names = names | {"agent": agent | {"algorithm": None}}
         roots.setdefault(task, {}).setdefault(" ".join(selected), {})[algo] = number(names)
     lines = ",\n".join(numbers)
     entries = ",\n".join(f"{json.dumps(task)}: {json.dumps(of)}" for task, of in sorted(roots.items()))
