@@ -131,7 +131,7 @@ def test_an_algorithm_trains_resumes_plays_and_exports(algo: str, play: ScriptHe
         (["--task", CARTPOLE, "env.scene.num_env=3"], "'num_env' in env.scene.*'num_envs'"),
         (["--task", CARTPOLE, "--algo", "ppo", "agent.algorithm.kl_bound=0.2"], "'kl_bound' in agent.algorithm"),
         (["--task", CARTPOLE, "agent.algorithm.kl_bound=-1"], "kl_bound must be above 0"),
-        (["--task", CARTPOLE, "agent.seed=many"], "agent.seed.*'many'"),
+        (["--task", CARTPOLE, "agent.seed=many"], "agent.seed must be an integer; got many"),
         (["--task", CARTPOLE, "agent.seed"], "'agent.seed'"),
         (["--task", CARTPOLE, "--device", "cuda:7"], "'cuda:7'"),
         (["--task", CARTPOLE, "--resume", "--load_run", "nosuch"], "cartpole_trudi .*'nosuch'"),
