@@ -37,6 +37,7 @@ def _small_ceiling(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 @pytest.mark.slow
+@pytest.mark.nightly
 def test_every_planned_cell_is_measured_and_reported(tmp_path: Path) -> None:
     cells = plan(TINY)
     assert len({(cell.section, cell.name) for cell in cells}) == len(cells)
