@@ -64,7 +64,7 @@ HOSTS = {
             "mjlab",
             "1.6.",
             "mjlab.txt",
-            longest=("test_training.py", "test_scripts.py", "test_documentation.py"),
+            longest=("test_training.py", "test_scripts.py", "test_sweep.py"),
         ),
         Host("maniskill", "3.11", "mani-skill", "3.0.", "maniskill.txt", variables=software_vulkan),
         Host("playground", "3.11", "playground", "0.2.", "playground.txt"),

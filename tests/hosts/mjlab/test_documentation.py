@@ -33,6 +33,7 @@ def smaller(words: list[str]) -> list[str]:
     return [sys.executable, "-m", "trudi_rsl", *words[1:], *few]
 
 
+@pytest.mark.nightly
 def test_every_command_of_the_page_on_swapping_works(tmp_path: Path) -> None:
     documented = commands("mjlab")
     assert len(documented) > 3
