@@ -96,8 +96,12 @@ class Start:
 
     def known(self) -> Names | None:
         """Return the names of the task's settings, None if they are not known without its simulator."""
-        if (kept := self._read().get("names")) is not None:
-            return kept
+        return self._known(self._read())
+
+    def _known(self, kept: Mapping[str, Any]) -> Names | None:
+        """Return :meth:`known` from what the last start or refusal has kept."""
+        if (names := kept.get("names")) is not None:
+            return names
         if self.command != "train":  # variants for playing have other terms
             return None
         of_environment = [text for text in self.selected if not text.startswith("agent.")]
@@ -109,8 +113,8 @@ class Start:
 
         An override is refused once: repeated, it is left to the simulator, called ``title``, until a file changes.
         """
-        kept, names = self._read(), self.known()
-        if names is None:
+        kept = self._read()
+        if (names := self._known(kept)) is None:
             return
         for text in _only_overrides(overrides):
             reason = None if text in kept.get("doubted", ()) else self._why_not(text, names)
