@@ -6,10 +6,10 @@ from __future__ import annotations
 import json
 import os
 import sys
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from types import ModuleType
-from typing import Any, NoReturn
+from typing import Any, Literal, NoReturn
 
 import pytest
 from hypothesis import given
@@ -19,7 +19,7 @@ from trudi_rsl.errors import ConfigError
 from trudi_rsl.hosts import setting_names, stock_names
 from trudi_rsl.hosts.launched import MJLAB
 from trudi_rsl.hosts.setting_names import Start, names_in, selecting
-from trudi_rsl.hosts.stock_names import Names
+from trudi_rsl.hosts.stock_names import OPEN, SELECTABLE, Names
 
 
 @dataclass
@@ -28,6 +28,9 @@ class Sim:
     substeps: int = 1
     device: str = "cpu"
     decay: float | str = 0.5
+    gravity: tuple[float, float] = (0.0, -9.81)
+    solver: Literal["pgs", "tgs"] = "pgs"
+    margin: float | None = None
 
 
 @dataclass
@@ -62,6 +65,9 @@ def _refused(start: Start, *overrides: str) -> str | None:
         ("env.sim.dt=slow", ("env.sim.dt must be a number", "slow")),
         ("env.sim.substeps=two", ("env.sim.substeps must be an integer", "two")),
         ("env.is_finite=maybe", ("env.is_finite must be true or false", "maybe")),
+        ("env.sim.gravity=down", ("env.sim.gravity must be a list of numbers", "down")),
+        ("env.sim.solver=pgss", ("'pgss' of env.sim.solver", "'pgs'")),
+        ("env.sim.margin=wide", ("env.sim.margin must be a number", "wide")),
     ],
 )
 def test_what_the_last_start_did_not_accept_is_refused_with_what_it_would(
@@ -84,6 +90,10 @@ def test_what_the_last_start_did_not_accept_is_refused_with_what_it_would(
             "env.sim.substeps='2'",
             "env.sim.substeps=02",
             "env.is_finite='True'",
+            "env.sim.gravity=[0,0]",
+            "env.sim.gravity='(0,0)'",
+            "env.sim.solver=tgs",
+            "env.sim.margin=None",
         ),
         *("agent.obs_groups.teacher=[a]", "agent.actor.distribution_cfg.learn_std=false"),  # RSL-RL reads any key
     ],
@@ -95,10 +105,31 @@ def test_what_only_the_simulator_can_refuse_passes(start: Start, override: str) 
 
 
 def test_new_keys_of_mappings_and_names_of_parts_pass_in_isaac_lab(start: Start) -> None:
-    start.remember({"env": names_in(Env(), selectable=True)})
+    start.remember({"env": names_in(Env(), selectable={"env.sim.dt"}, path="env")})
     assert _refused(start, "env.terms.alve.dt=1") is None
     assert _refused(start, "env.sim.dt=newton_mjwarp") is None
+    assert _refused(start, "env.terms.alive.dt=newton_mjwarp") is not None
     assert _refused(start, "env.terms.alive.dtt=1") is not None
+
+
+def test_text_that_selects_no_part_leaves_the_names_known(start: Start) -> None:
+    names: Names = {"env": names_in(Env(), selectable={"env.sim"}, path="env"), OPEN: None}
+    start.remember(names)
+
+    def given(*overrides: str) -> Start:
+        return replace(start, selected=selecting(overrides, "trudi"))
+
+    for text in ("env.sim.device=cuda", "env.sim.dt=slow", "env.sims.device=cuda", "env.joints.knee=a"):
+        assert given(text).known() == names, text
+    for text in ("env.sim=newton", "env=flat", "physics=newton"):
+        assert given(text).known() is None, text
+    assert "must be a number" in (_refused(given("env.sim.dt=slow"), "env.sim.dt=slow") or "")
+    # a start's own names, with what it has selected, are those of all its values
+    selected: Names = {"env": {"sim": {SELECTABLE: None, "integrator": None}}}
+    given("physics=newton", "env.sim=newton", "env.sim.integrator=implicit").remember(selected)
+    for value in ("implicit", "euler"):
+        text = f"env.sim.integrator={value}"
+        assert given("physics=newton", "env.sim=newton", text).known() == (selected if value == "implicit" else None)
 
 
 def test_an_override_is_refused_once_also_after_further_starts(start: Start) -> None:
@@ -137,7 +168,7 @@ def test_nothing_is_refused_after_a_file_that_the_start_imported_has_changed(
     "other", [("play", "Own-Task", "trudi"), ("train", "Other", "trudi"), ("train", "Own-Task", "ppo")]
 )
 def test_another_task_command_or_algorithm_has_names_of_its_own(start: Start, other: tuple[str, str, str]) -> None:
-    start.remember({"env": names_in(Env())})
+    start.remember({"env": names_in(Env()), OPEN: None})
     assert _refused(Start("mjlab", *other), "env.new=1") is None
     assert (
         _refused(Start("mjlab", "train", "Own-Task", "trudi", selecting(["physics=newton"], "trudi")), "env.new=1")
@@ -193,6 +224,20 @@ def test_a_user_without_a_home_has_no_kept_names(start: Start, monkeypatch: pyte
     assert _refused(start, "env.new=1") is None
 
 
+def test_types_are_known_beside_those_that_exist_only_while_types_are_checked() -> None:
+    @dataclass
+    class Checked:
+        dt: float = 0.005
+        scene: Missing | None = None  # noqa: F821  # pyright: ignore[reportUndefinedVariable]
+
+    @dataclass
+    class Derived(Checked):
+        scale: Missing = 1  # noqa: F821  # pyright: ignore[reportUndefinedVariable]
+        steps: int = 1
+
+    assert names_in(Derived()) == {"dt": "float", "scene": None, "scale": None, "steps": "int"}
+
+
 def test_sections_with_slots_have_names() -> None:
     @dataclass(slots=True)
     class Slots:
@@ -209,7 +254,7 @@ def test_a_configuration_that_contains_itself_has_names(start: Start) -> None:
 
 
 _names = st.recursive(
-    st.none() | st.sampled_from(["int", "float", "bool"]),
+    st.none() | st.sampled_from(["int", "float", "bool", "list", "?", ["pgs", "tgs"]]),
     lambda inner: st.dictionaries(st.text("ab*", min_size=1, max_size=2), inner, max_size=3),
 )
 
@@ -246,10 +291,10 @@ def test_released_tasks_are_known_while_the_files_of_the_simulator_are_as_releas
     for override in overrides:
         assert _refused(stock, override) is not None
     assert _refused(stock, "agent.max_iterations=5", "env.decimation=4") is None
-    # a name of a run selects nothing in the environment
+    # a name of a run selects nothing
     named = Start("mjlab", "train", "Mjlab-Velocity-Flat-Unitree-G1", "trudi", ("agent.run_name=a",))
     assert _refused(named, "env.decimatoin=3") is not None
-    assert _refused(named, "agent.max_iteration=4") is None
+    assert _refused(named, "agent.max_iteration=4") is not None
     played = Start("mjlab", "play", "Mjlab-Velocity-Flat-Unitree-G1", "trudi")
     assert _refused(played, "env.events.randomize_terrain.min_step_count_between_reset=1") is None
     # SPO and its relatives have other settings of the agent

@@ -12,6 +12,7 @@ import csv
 import importlib
 import importlib.util
 import json
+import os
 from collections.abc import Iterable, Mapping, Sequence
 from importlib.metadata import Distribution, PackageNotFoundError, distribution, entry_points
 from pathlib import Path
@@ -20,16 +21,20 @@ from typing import Any, TypeAlias
 from trudi_rsl.settings import SETTINGS
 from trudi_rsl.task_names import counterpart
 
-Names: TypeAlias = "dict[str, Names | str | None]"
-"""Names in a section: a section of its own, or a setting with its type (``int``, ``float``, ``bool``), None for others.
+Names: TypeAlias = "dict[str, Names | str | list[str] | None]"
+"""Names in a section: a section of its own, or the type of a setting.
 
-Of a section with the key :data:`OPEN`, there may be others.
+Types are ``int``, ``float``, ``bool``, :data:`LIST`, the list of the only values, or None for all others. Of a section
+with the key :data:`OPEN`, there may be others. :data:`SELECTABLE`, as a type or a key, is where text selects a part.
+Below :data:`SELECTIONS` at the top are the parts that :data:`SELECTORS` select by name, wherever there are some.
 """
-OPEN = "*"
+OPEN, SELECTABLE, SELECTIONS, LIST = "*", "?", "=", "list"
+SELECTORS = ("physics", "renderer", "presets")
+"""Overrides of Isaac Lab 3.0 that select parts, as ``physics=newton_mjwarp``."""
 FOLDER = Path(__file__).with_name("released")
 PACKAGES = {"isaaclab": "isaaclab_tasks", "mjlab": "mjlab"}
 """By distribution, which has the name of its host: the package of its tasks."""
-COLLECTORS = {"isaaclab": "trudi_rsl.hosts.isaaclab.launch_3_0", "mjlab": "trudi_rsl.hosts.mjlab.launch"}
+COLLECTORS = {"isaaclab": "trudi_rsl.hosts.isaaclab.launch", "mjlab": "trudi_rsl.hosts.mjlab.launch"}
 """By host: the module with its ``stock_tasks()``, which yields the arguments of :func:`encode`."""
 
 
@@ -96,15 +101,16 @@ def _file(installed: Distribution) -> Path:
 
 def _is_as_released(installed: Distribution, package: str) -> bool:
     """Return whether a package is that of an installed wheel, all of whose modules have their sizes."""
-    spec = importlib.util.find_spec(package)
-    origin, found = spec and spec.origin, False
+    # in Isaac Lab 2.3, the tasks are inside of the distribution's own package
+    spec = importlib.util.find_spec(package) or importlib.util.find_spec(installed.name)
+    origin, found, root = spec and spec.origin, False, str(installed.locate_file(""))
     for path, _, size in csv.reader((installed.read_text("RECORD") or "").splitlines()):
         if not path.endswith(".py"):
             continue
-        file = Path(str(installed.locate_file(path)))
-        found |= str(file) == origin
+        file = os.path.join(root, path)  # thousands of files, for which pathlib takes three times as long
+        found |= file == origin
         try:
-            if size and file.stat().st_size != int(size):
+            if size and os.stat(file).st_size != int(size):
                 return False
         except OSError:
             return False

@@ -9,9 +9,10 @@ import pytest
 import torch
 
 from tests.hosts.isaaclab_3_0.commands import ON_CPU, script
+from trudi_rsl.commands.train import parse
 from trudi_rsl.errors import ConfigError
 from trudi_rsl.hosts.isaaclab.launch_3_0 import check_env_names
-from trudi_rsl.hosts.isaaclab.task import find_task
+from trudi_rsl.hosts.isaaclab.task import find_task, task_to_train
 
 G1 = "Isaac-Velocity-Flat-G1"
 NO_GPU = pytest.mark.skipif(torch.cuda.is_available(), reason="needs a machine without a GPU")
@@ -59,6 +60,16 @@ def test_a_setting_of_the_environment_that_isaac_lab_would_add_is_refused(
         check_env_names(find_task(G1, "trudi"), ["env.scene.num_envs=4", override], play)
     assert wrong in str(caught.value)
     assert repr(right) in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("override", "wanted"), [("env.decimation=often", "an integer"), ("env.sim.gravity=down", "a list of numbers")]
+)
+def test_text_that_isaac_lab_would_write_in_place_of_a_number_is_refused(override: str, wanted: str) -> None:
+    with pytest.raises(ConfigError, match=f"must be {wanted}"):
+        check_env_names(find_task(G1, "trudi"), [override])
+    with pytest.raises(ConfigError, match="must be an integer"):
+        task_to_train(*parse(["--task", G1, "--device", "cpu", "agent.max_iterations=many"]))
 
 
 def test_a_setting_of_what_another_override_selects_is_allowed_with_it_only() -> None:

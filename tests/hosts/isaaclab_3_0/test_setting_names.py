@@ -46,13 +46,22 @@ def _root(task: str, selected: tuple[str, ...]) -> int:
 @pytest.mark.parametrize("selected", [(), (NEWTON,)], ids=["default", "newton"])
 @pytest.mark.parametrize(
     ("override", "right"),
-    [("env.decimatoin=7", "'decimation'"), ("agent.max_iteration=5", "'max_iterations'"), ("env.sim.dtt=1", "'dt'")],
+    [
+        *(
+            ("env.decimatoin=7", "'decimation'"),
+            ("agent.max_iteration=5", "'max_iterations'"),
+            ("env.sim.dtt=1", "'dt'"),
+        ),
+        *(("env.decimation=often", "an integer"), ("agent.max_iterations=many", "an integer")),
+        *(("physics=newton_mjwrap", "'newton_mjwarp'"), ("presets=newton_mjwarp,flt", "'flt'")),
+    ],
 )
 def test_the_first_command_of_a_released_task_is_refused_early(
     override: str, right: str, selected: tuple[str, ...], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("TRUDI_CACHE", str(tmp_path))
-    args = ("--task", "Isaac-Velocity-Rough-G1-v0", "--device", "cpu", *selected, override)
+    # text that selects nothing
+    args = ("--task", "Isaac-Velocity-Rough-G1-v0", "--device", "cpu", "agent.run_name=a", *selected, override)
     assert right in refused_before_imports(tmp_path, "train", *args)
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 
 import argparse
 import importlib.util
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from importlib.metadata import PackageNotFoundError, version
 from types import ModuleType
 
@@ -14,6 +14,7 @@ from packaging.version import Version
 
 from trudi_rsl.distributed import check_launch
 from trudi_rsl.errors import ConfigError
+from trudi_rsl.hosts.stock_names import Names
 
 
 def train(args: argparse.Namespace, host_args: Sequence[str]) -> None:
@@ -34,6 +35,11 @@ def play(args: argparse.Namespace, host_args: Sequence[str]) -> None:
     launcher = _launcher()
     _check_gpu(args, host_args)
     launcher.play(args, list(host_args))
+
+
+def stock_tasks() -> Iterator[tuple[str, Sequence[str], str, Names]]:
+    """Yield Isaac Lab's own tasks for :func:`trudi_rsl.hosts.stock_names.encode`; 2.3's app has been launched."""
+    return _launcher().stock_tasks()
 
 
 def _launcher() -> ModuleType:

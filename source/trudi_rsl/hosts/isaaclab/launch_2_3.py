@@ -15,10 +15,11 @@ import logging
 import os
 import signal
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
+import gymnasium
 import torch
 from isaaclab.app import AppLauncher  # pyright: ignore[reportMissingImports]
 
@@ -28,6 +29,9 @@ from trudi_rsl.errors import CheckpointError, ConfigError, NonFiniteError
 from trudi_rsl.evaluation.play import sampler_from_args
 from trudi_rsl.evaluation.policies import load_into, policy_for
 from trudi_rsl.hosts.continuation import is_finished, own_overrides
+from trudi_rsl.hosts.launched import isaaclab_tasks
+from trudi_rsl.hosts.setting_names import refuse_wrong
+from trudi_rsl.hosts.stock_names import OPEN, Names
 
 logger = logging.getLogger(__name__)
 
@@ -40,7 +44,8 @@ def train(args: argparse.Namespace, host_args: list[str]) -> None:
         task, checkpoint = task_to_train(args, overrides)
         if is_finished(args, checkpoint):
             return
-        args.start.remember(task.setting_names())
+        args.start.remember(names := task.setting_names())
+        refuse_wrong(overrides, names, task.algo)
 
         def run(env_cfg: Any, agent_cfg: Any) -> None:
             _apply_flags(args, env_cfg, agent_cfg, rank)
@@ -62,7 +67,8 @@ def play(args: argparse.Namespace, host_args: list[str]) -> None:
 
         task, playback = task_to_play(args, overrides)
         checkpoint = playback.checkpoint
-        args.start.remember(task.setting_names())
+        args.start.remember(names := task.setting_names())
+        refuse_wrong(overrides, names, task.algo)
 
         def run(env_cfg: Any, agent_cfg: Any) -> None:
             _apply_flags(args, env_cfg, agent_cfg, rank)
@@ -81,6 +87,20 @@ def play(args: argparse.Namespace, host_args: list[str]) -> None:
             env.close()
 
         _with_configurations(task, overrides, run)
+
+
+def stock_tasks() -> Iterator[tuple[str, Sequence[str], str, Names]]:
+    """Yield Isaac Lab's own tasks for :func:`trudi_rsl.hosts.stock_names.encode`."""
+    from trudi_rsl.hosts.isaaclab.registration import agent_key, register
+    from trudi_rsl.hosts.isaaclab.task import Task
+
+    register()
+    for name in isaaclab_tasks():
+        for algo in ("trudi", "ppo"):
+            if agent_key(algo) in gymnasium.spec(name).kwargs:
+                # a PPO that TruDi cannot replace; a package of the task is not installed
+                with contextlib.suppress(ConfigError, ImportError):
+                    yield name, (), algo, Task(name, algo).setting_names() | {OPEN: None}
 
 
 @contextlib.contextmanager
@@ -142,7 +162,6 @@ def _make(
     args: argparse.Namespace, task: str, env_cfg: Any, agent_cfg: Any, videos: Path, log_dir: Path | None
 ) -> tuple[Any, Any]:
     """Return the environment and the runner."""
-    import gymnasium
     from isaaclab.envs import DirectMARLEnv, multi_agent_to_single_agent  # pyright: ignore[reportMissingImports]
     from isaaclab_rl.rsl_rl import RslRlVecEnvWrapper  # pyright: ignore[reportMissingImports]
 

@@ -19,7 +19,9 @@ from isaaclab.cli import load_external_tasks  # pyright: ignore[reportMissingImp
 from isaaclab.utils import to_dict  # pyright: ignore[reportMissingImports]
 from isaaclab_rl.entrypoints import run_play_cli, run_train_cli  # pyright: ignore[reportMissingImports]
 from isaaclab_rl.entrypoints.backends import play_rsl_rl, train_rsl_rl  # pyright: ignore[reportMissingImports]
-from isaaclab_tasks.utils.hydra import register_task  # pyright: ignore[reportMissingImports]
+from isaaclab_tasks.utils.hydra import collect_presets, register_task  # pyright: ignore[reportMissingImports]
+from isaaclab_tasks.utils.parse_cfg import load_cfg_from_registry  # pyright: ignore[reportMissingImports]
+from isaaclab_tasks.utils.preset_target import PresetTarget  # pyright: ignore[reportMissingImports]
 from rsl_rl.env import VecEnv
 
 from trudi_rsl.errors import ConfigError, nearest
@@ -28,8 +30,8 @@ from trudi_rsl.hosts.continuation import is_finished, own_overrides
 from trudi_rsl.hosts.isaaclab.registration import agent_key
 from trudi_rsl.hosts.isaaclab.task import Task, task_to_play, task_to_train, use_trained_settings
 from trudi_rsl.hosts.launched import isaaclab_tasks
-from trudi_rsl.hosts.setting_names import Start, names_in
-from trudi_rsl.hosts.stock_names import OPEN, Names
+from trudi_rsl.hosts.setting_names import Start, names_in, refuse_wrong
+from trudi_rsl.hosts.stock_names import OPEN, SELECTIONS, Names
 from trudi_rsl.runners import OnPolicyRunner
 
 PASSED_ON = (
@@ -103,8 +105,8 @@ def play(args: argparse.Namespace, host_args: list[str]) -> None:
 def check_env_names(task: Task, overrides: Sequence[str], play: bool = False) -> None:
     """Raise a ConfigError for an override of a setting that the environment's configuration does not have.
 
-    Isaac Lab 3.0.0 adds it to the configuration, where nothing reads it (findings/isaaclab_unknown_settings.sh). New
-    keys of a dictionary, such as the position of a joint, are allowed.
+    Isaac Lab 3.0.0 adds it to the configuration, where nothing reads it (findings/isaaclab_unknown_settings.sh), and
+    writes any text in place of a number. New keys of a dictionary, such as the position of a joint, are allowed.
     """
     given = [text for text in overrides if "=" in text and not text.startswith("-")]
     for text in given:
@@ -115,7 +117,7 @@ def check_env_names(task: Task, overrides: Sequence[str], play: bool = False) ->
         others = [other for other in given if other is not text]
         try:
             with contextlib.redirect_stdout(io.StringIO()):
-                node, *_ = register_task(task.id, task.agent_key, play, others)
+                node = env_cfg = register_task(task.id, task.agent_key, play, others)[0]
         except (AttributeError, KeyError):  # of another override, which has its turn
             continue
         *sections, leaf = name.split(".")[1:]
@@ -127,6 +129,7 @@ def check_env_names(task: Task, overrides: Sequence[str], play: bool = False) ->
                 where = ".".join(("env", *sections[:depth]))
                 raise ConfigError(f"Unknown setting {name!r}: no {part!r} in {where}. {nearest(part, known)}")
             node = node[part] if isinstance(node, Mapping) else getattr(node, part)
+        refuse_wrong([text], {"env": names_in(env_cfg, selectable=_selectable(task.id, None), path="env")})
 
 
 def remember_names(start: Start, task: Task, play: bool = False) -> None:
@@ -146,14 +149,32 @@ def stock_tasks() -> Iterator[tuple[str, Sequence[str], str, Names]]:
             if agent_key(algo) not in gymnasium.spec(name).kwargs:
                 continue
             with contextlib.suppress(ConfigError):  # a PPO that TruDi cannot replace
-                agent = names_in(Task(name, algo).agent_cfg(selected), selectable=True)
-                yield name, selected, algo, {"env": env, "agent": agent, OPEN: None}
+                agent_cfg, choices = Task(name, algo).agent_cfg(selected), _selectable(name, agent_key(algo))
+                agent = names_in(agent_cfg, selectable=choices, path="agent")
+                yield name, selected, algo, {"env": env, "agent": agent} | _selections(choices)
 
 
 def _setting_names(task: str, agent: str | None, selected: Sequence[str], play: bool = False) -> Names:
     with contextlib.redirect_stdout(io.StringIO()):
         env_cfg, agent_cfg, *_ = register_task(task, agent, play, selected)
-    return names_in({"env": env_cfg, "agent": agent_cfg}, selectable=True) or {}
+    choices = _selectable(task, agent)
+    return (names_in({"env": env_cfg, "agent": agent_cfg}, selectable=choices) or {}) | _selections(choices)
+
+
+def _selectable(task: str, agent: str | None) -> dict[str, set[str]]:
+    """Return the parts that overrides select in a task's configurations, by where, whatever else is selected."""
+    keys = {"env": "env_cfg_entry_point", "agent": agent}
+    cfgs = {section: load_cfg_from_registry(task, key) for section, key in keys.items() if key}
+    return {
+        where: set(parts) for section, cfg in cfgs.items() for where, parts in collect_presets(cfg, section).items()
+    }
+
+
+def _selections(choices: Mapping[str, set[str]]) -> Names:
+    """Return what overrides such as ``physics=NAME`` select, for the top of a task's names."""
+    parts = set[str]().union(*choices.values())
+    former = {old for old, new in PresetTarget.all_legacy_aliases().items() if new in parts}
+    return {SELECTIONS: dict.fromkeys(sorted(parts | former)), OPEN: None}
 
 
 def _arguments(args: argparse.Namespace, task: Task, checkpoint: Path | None) -> list[str]:

@@ -31,7 +31,7 @@ from trudi_rsl.evaluation.play import Playback
 from trudi_rsl.hosts.continuation import continue_run
 from trudi_rsl.hosts.isaaclab.conversion import alternatives
 from trudi_rsl.hosts.isaaclab.registration import PPO_KEY, TRUDI_KEY, agent_key, register
-from trudi_rsl.hosts.setting_names import names_in
+from trudi_rsl.hosts.setting_names import names_in, refuse_wrong
 from trudi_rsl.hosts.stock_names import Names
 from trudi_rsl.settings import SETTINGS
 from trudi_rsl.task_names import counterpart
@@ -62,7 +62,7 @@ class Task:
     def setting_names(self) -> Names:
         """Return the names of the settings of environment and agent, without what overrides may select."""
         env = load_cfg_from_registry(self.id, "env_cfg_entry_point")
-        return names_in({"env": env, "agent": self.agent_cfg()}, selectable=True) or {}
+        return names_in({"env": env, "agent": self.agent_cfg()}, selectable=()) or {}
 
 
 def task_to_train(args: argparse.Namespace, overrides: list[str]) -> tuple[Task, Path | None]:
@@ -151,6 +151,7 @@ def _find_resume(args: argparse.Namespace, task: Task, overrides: Sequence[str])
     # those of the environment: Isaac Lab 2.3 itself, launch_3_0.py
     parsed = parse_overrides([text for text in overrides if text.lstrip("+").startswith("agent.")])
     check_names(OmegaConf.create({"agent": cfg.to_dict()}), parsed)
+    refuse_wrong(overrides, {"agent": names_in(cfg, selectable=())}, task.algo)
     if not (args.resume or args.load_run or args.checkpoint):
         return None
     values = {override.key_or_group: override.value() for override in parsed}
