@@ -3,12 +3,14 @@
 
 from __future__ import annotations
 
+import functools
 import shutil
 from pathlib import Path
 from typing import Any
 
 import pytest
 import torch
+from omegaconf import OmegaConf
 from rsl_rl.env import VecEnv
 from tensordict import TensorDict
 
@@ -16,9 +18,10 @@ from tests.evaluation.tiny_runs import TASK, train_tiny
 from trudi_rsl.checkpoints.rebuild import load_actor_critic
 from trudi_rsl.config import load_params
 from trudi_rsl.errors import CheckpointError
-from trudi_rsl.evaluation.policies import Algorithm, load_policy
+from trudi_rsl.evaluation.policies import Algorithm, load_policy, policy_for
 from trudi_rsl.evaluation.samplers import SamplerCfg
 from trudi_rsl.hosts.registry import make_env
+from trudi_rsl.rsl_rl_compat.models import policy_of as policy_model
 from trudi_rsl.runners import OnPolicyRunner
 
 
@@ -64,6 +67,28 @@ def test_what_play_prints_of_a_sampler_says_whether_its_start_is_drawn(
         assert SamplerCfg(initial_latent=start).describe(algorithm) == printed[is_drawn]
 
 
+@pytest.mark.parametrize("algorithm", ["trudi", "reppo", "fpo"])
+@pytest.mark.parametrize("start", ["zeros", "random", None])
+def test_a_frozen_policy_acts_as_its_model_did_when_it_was_made(
+    algorithm: Any, start: Any, obs: TensorDict, tmp_path: Path
+) -> None:
+    env = make_env(TASK, {"num_envs": 2})
+    cfg = load_params(train_tiny(algorithm, tmp_path / "run").parent).agent
+    runner = OnPolicyRunner(env, OmegaConf.to_container(cfg), None, "cpu")
+    model = policy_model(runner.alg)
+    sampler = SamplerCfg(initial_latent=start if algorithm != "reppo" else None)
+    frozen, acts = policy_for(runner.alg, sampler), []
+    for policy in (frozen, functools.partial(model.act, sampler="ode", **sampler.options())):
+        torch.manual_seed(0)
+        acts.append(torch.stack([policy(obs), policy(obs)]))
+    torch.testing.assert_close(*acts)
+    with torch.no_grad():
+        for parameter in model.parameters():
+            parameter.add_(1.0)
+    torch.manual_seed(0)
+    assert torch.equal(torch.stack([frozen(obs), frozen(obs)]), acts[0])
+
+
 def test_more_candidates_give_actions_of_larger_q(trudi_checkpoint: Path, env: VecEnv, obs: TensorDict) -> None:
     critic, _ = load_actor_critic(trudi_checkpoint)
 
@@ -93,7 +118,7 @@ def test_reppo_takes_its_mean_with_ode_samples_with_sde_and_chooses_by_its_criti
 ) -> None:
     mean, sample = (policy_of(reppo_checkpoint, "reppo", env, sampler=s) for s in ("ode", "sde"))
     model, _ = load_actor_critic(reppo_checkpoint)
-    assert torch.equal(mean(obs), model.act_inference(obs))
+    torch.testing.assert_close(mean(obs), model.act_inference(obs))
     assert not torch.equal(sample(obs), sample(obs))
     best = policy_of(reppo_checkpoint, "reppo", env, sampler="best_of_k", num_candidates=32)
     assert model.evaluate(obs, best(obs)).mean() > model.evaluate(obs, sample(obs)).mean()
@@ -113,4 +138,4 @@ def test_a_trudi_policy_needs_nothing_but_its_checkpoint(
     alone = Path(shutil.copy(trudi_checkpoint, tmp_path))
     policy = load_policy(alone, "trudi", env, {}, SamplerCfg(initial_latent="zeros"), "cpu", OnPolicyRunner)
     trained, _ = load_actor_critic(trudi_checkpoint)
-    assert torch.equal(policy(obs), trained(obs))
+    torch.testing.assert_close(policy(obs), trained(obs))

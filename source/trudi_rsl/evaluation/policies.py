@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import torch
 from omegaconf import DictConfig, OmegaConf
 from rsl_rl.env import VecEnv
 from tensordict import TensorDict
@@ -27,6 +28,9 @@ from trudi_rsl.errors import CheckpointError, as_checkpoint_error
 from trudi_rsl.evaluation.episodes import NO_TIME_LIMIT, Policy
 from trudi_rsl.evaluation.samplers import SamplerCfg
 from trudi_rsl.policies import ActorCritic, GenerativeModel
+from trudi_rsl.policies.base import WHOLE_CHAIN, ChainOptions
+from trudi_rsl.policies.deployable import ChainInferencePolicy, LatentInputPolicy
+from trudi_rsl.policies.observations import ObservationEncoder
 from trudi_rsl.rsl_rl_compat.models import policy_of
 from trudi_rsl.settings import SETTINGS
 
@@ -107,7 +111,7 @@ def load_policy(
 def load_into(runner: Any, path: Path, sampler: SamplerCfg) -> Policy:
     """Load a checkpoint into a runner, but not its simulator's or random state, and return :func:`policy_for`.
 
-    Policies that the runner returned earlier change, too. Raises CheckpointError if the checkpoint does not fit.
+    Policies that the runner returned earlier may change, too. Raises CheckpointError if the checkpoint does not fit.
     """
     runner.load(str(path), load_cfg={"actor": True, "critic": True})  # best_of_k needs the critic
     return policy_for(runner.alg, sampler)
@@ -142,10 +146,51 @@ def require_fit(spec: PolicySpec, env: VecEnv) -> None:
         raise CheckpointError(f"The policy has {num_actions} actions, the task {env.num_actions}.")
 
 
+def as_exported(runner: Any) -> Policy:
+    """Return the policy that a runner would export now; models of RSL-RL's, and those with a memory, are not frozen."""
+    policy, model = runner.get_inference_policy(), policy_of(runner.alg)
+    if not isinstance(model, ActorCritic | GenerativeModel) or not _can_freeze(model):
+        return policy
+    return FrozenPolicy(model, SamplerCfg("ode", initial_latent="zeros"))
+
+
+def _can_freeze(model: ActorCritic[Any] | GenerativeModel[Any]) -> bool:
+    # on a GPU, TorchScript would compile kernels first
+    return type(model.actor_obs) is ObservationEncoder and next(model.parameters()).device.type == "cpu"
+
+
 def _bind(model: ActorCritic[Any] | GenerativeModel[Any], sampler: SamplerCfg) -> Policy:
+    if sampler.sampler == "ode" and _can_freeze(model):
+        return FrozenPolicy(model, sampler)
     act = functools.partial(model.act, sampler=sampler.sampler, **sampler.options())
     act.reset = model.reset  # pyright: ignore[reportAttributeAccessIssue]  recurrent encoders forget ended episodes
     return act
+
+
+class FrozenPolicy:
+    """A deterministic policy without learned encoders, with its present weights, in TorchScript.
+
+    An evaluation takes thousands of steps of few states, in which Python would take most of the time.
+    """
+
+    def __init__(self, model: ActorCritic[Any] | GenerativeModel[Any], sampler: SamplerCfg) -> None:
+        policy = model.deployable(ChainOptions(sampler.score_scale or WHOLE_CHAIN.score_scale))
+        start = sampler.initial_latent or ("random" if isinstance(model, ActorCritic) else "zeros")
+        self._num_latents = 0
+        if start == "random" and isinstance(policy, ChainInferencePolicy):
+            self._num_latents = model.num_actions
+            policy = LatentInputPolicy(policy)
+        self._encoder, self._act = model.actor_obs, torch.jit.freeze(torch.jit.script(policy.eval()))
+
+    def __call__(self, obs: TensorDict) -> Tensor:
+        """Return simulator actions ``[B, A]`` for observation groups of batch ``[B]``."""
+        raw = self._encoder.concatenate(obs)
+        # as ChainPolicy.draw_prior draws it
+        latents = [raw.new_empty(len(raw), self._num_latents).normal_()] if self._num_latents else []
+        return self._act(raw, *latents)
+
+    def reset(self, dones: Tensor | None = None) -> None:
+        """Do nothing: the policy has no memory."""
 
 
 class _GaussianSample:

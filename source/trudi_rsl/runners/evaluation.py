@@ -22,6 +22,7 @@ from trudi_rsl.choices import EVALUATION_SEED
 from trudi_rsl.environments.progress import close_envs
 from trudi_rsl.errors import ConfigError, one_line
 from trudi_rsl.evaluation.episodes import MEAN_RETURN, MOST_ENVS, SameStart, evaluate, scalars
+from trudi_rsl.evaluation.policies import as_exported
 from trudi_rsl.plain_values import is_count
 from trudi_rsl.rsl_rl_compat.models import fresh_hidden_states, policy_of
 from trudi_rsl.runners.hooks import Hook
@@ -127,7 +128,7 @@ class RateCheckpoints(Hook):
         options = {"progress": False, "on_progress": self._raise_if_stopped, "policy_device": runner.device}
         try:
             with fresh_hidden_states(policy_of(runner.alg)), _seeded(EVALUATION_SEED):
-                policy = runner.get_inference_policy()
+                policy = as_exported(runner)
                 self._start.restore(EVALUATION_SEED)
                 return scalars(evaluate(self._env, policy, episodes, **options))
         except _StoppedError:
