@@ -54,8 +54,9 @@ OTHER, HOST = "other operators", "Python and launches"
 
 
 INSIDE = {"_critic_gradient": "critic gradient", "_differentiate_actor": "actor gradient"}
-INSIDE |= {"_descend": "optimizer", "_dual_step": "optimizer", "_packed_update": "compiled update"}
-"""Methods of TruDi's learner and the part of the update that they are: one if it is compiled, else several."""
+INSIDE |= {"_descend": "optimizer", "_dual_step": "optimizer"}
+COMPILED = {"_packed_update": "compiled update"}
+"""Methods of TruDi's learner and the part of the update that they are: several, or one if it is compiled as a whole."""
 
 
 class Stopwatch:
@@ -108,9 +109,9 @@ def watched(runner: OnPolicyRunner, inside: dict[str, str]) -> Stopwatch:
         watch.wrap(alg, method, name)
     # a captured update is one call, and a sync inside would break the capture
     if isinstance(alg, TruDi) and alg.learner.accelerator.mode != "cudagraphs":
-        for method, name in inside.items():
-            if hasattr(alg.learner, method):
-                watch.wrap(alg.learner, method, name)
+        # a clock inside of compiled code would break its graph
+        for method, name in (COMPILED if inside and hasattr(alg.learner, "_packed_update") else inside).items():
+            watch.wrap(alg.learner, method, name)
     return watch
 
 
@@ -193,7 +194,7 @@ def one_iteration(runner: OnPolicyRunner, watch: Stopwatch) -> dict[str, float]:
     """Train one iteration and return its seconds by part; the parts do not overlap."""
     seconds = timed_iteration(runner, watch)
     total, update = seconds.pop("iteration"), seconds.pop("update")
-    seconds["rest of the update"] = update - sum(seconds.get(part, 0.0) for part in set(INSIDE.values()))
+    seconds["rest of the update"] = update - sum(seconds.get(part, 0.0) for part in {*INSIDE.values(), *COMPILED.values()})
     return seconds | {"rest of the iteration": total - sum(seconds.values()), "iteration": total}
 
 
