@@ -12,7 +12,11 @@ from __future__ import annotations
 
 import contextlib
 import io
+import os
+import re
 import statistics
+import sys
+import tempfile
 import time
 import timeit
 from collections import defaultdict
@@ -43,19 +47,23 @@ CASES += [(algo, 1) for algo in ALGORITHMS if algo not in ("trudi", "ppo")]
 """Algorithms and threads."""
 
 NUM_TOP, MICROSECOND = 20, 1e-6
+OTHER, HOST, PRODUCTS = "other operators", "Python and launches", "matrix products"
 CLASSES = {
-    "triton_tem": "matrix products",
+    "triton_tem": PRODUCTS,
     **dict.fromkeys(("cpp_fused", "triton_"), "compiled kernels"),
     **dict.fromkeys(("adam", "_foreach", "multi_tensor"), "optimizer"),
-    **dict.fromkeys(("mm", "_linear", "cutlass", "nvjet", "cublas"), "matrix products"),
+    **dict.fromkeys(("mm", "_linear", "cutlass", "nvjet", "cublas"), PRODUCTS),
 }
 """Part of an operator's or kernel's name, and its class; the first match counts."""
-OTHER, HOST = "other operators", "Python and launches"
+GEMM = re.compile(r"MKL_VERBOSE [SD]GEMM\(\w+,\w+,(\d+),(\d+),(\d+),.*?\) ([\d.]+)(ns|us|ms|s)\b")
+UNITS = {"ns": 1e-9, "us": 1e-6, "ms": 1e-3, "s": 1.0}
+"""What MKL prints of a matrix product: sizes, and how long it took."""
 
 
 INSIDE = {"_critic_gradient": "critic gradient", "_differentiate_actor": "actor gradient"}
-INSIDE |= {"_descend": "optimizer", "_dual_step": "optimizer", "_packed_update": "compiled update"}
-"""Methods of TruDi's learner and the part of the update that they are: one if it is compiled, else several."""
+INSIDE |= {"_descend": "optimizer", "_dual_step": "optimizer"}
+COMPILED = {"_packed_update": "compiled update"}
+"""Methods of TruDi's learner and the part of the update that they are: several, or one if it is compiled as a whole."""
 
 
 class Stopwatch:
@@ -108,9 +116,9 @@ def watched(runner: OnPolicyRunner, inside: dict[str, str]) -> Stopwatch:
         watch.wrap(alg, method, name)
     # a captured update is one call, and a sync inside would break the capture
     if isinstance(alg, TruDi) and alg.learner.accelerator.mode != "cudagraphs":
-        for method, name in inside.items():
-            if hasattr(alg.learner, method):
-                watch.wrap(alg.learner, method, name)
+        # a clock inside of compiled code would break its graph
+        for method, name in (COMPILED if inside and hasattr(alg.learner, "_packed_update") else inside).items():
+            watch.wrap(alg.learner, method, name)
     return watch
 
 
@@ -193,8 +201,34 @@ def one_iteration(runner: OnPolicyRunner, watch: Stopwatch) -> dict[str, float]:
     """Train one iteration and return its seconds by part; the parts do not overlap."""
     seconds = timed_iteration(runner, watch)
     total, update = seconds.pop("iteration"), seconds.pop("update")
-    seconds["rest of the update"] = update - sum(seconds.get(part, 0.0) for part in set(INSIDE.values()))
+    seconds["rest of the update"] = update - sum(
+        seconds.get(part, 0.0) for part in {*INSIDE.values(), *COMPILED.values()}
+    )
     return seconds | {"rest of the iteration": total - sum(seconds.values()), "iteration": total}
+
+
+def matrix_products(runner: OnPolicyRunner) -> dict[str, float]:
+    """Return ``calls``, ``seconds`` and ``gflop`` of the matrix products of one iteration on a CPU, by MKL's own clock.
+
+    Torch's profiler does not see those of compiled functions.
+    """
+    with tempfile.TemporaryFile("w+") as printed:
+        sys.stdout.flush()
+        stdout = os.dup(1)
+        os.dup2(printed.fileno(), 1)
+        try:
+            with torch.backends.mkl.verbose(torch.backends.mkl.VERBOSE_ON), contextlib.redirect_stdout(io.StringIO()):
+                runner.learn(1)
+        finally:
+            os.dup2(stdout, 1)
+            os.close(stdout)
+        printed.seek(0)
+        found = [match.groups() for match in map(GEMM.match, printed) if match]
+    return {
+        "calls": len(found),
+        "seconds": sum(float(spent) * UNITS[unit] for *_, spent, unit in found),
+        "gflop": sum(2e-9 * int(m) * int(n) * int(k) for m, n, k, *_ in found),
+    }
 
 
 def by_operator(runner: OnPolicyRunner, watch: Stopwatch, on_gpu: bool) -> Record:
@@ -203,7 +237,7 @@ def by_operator(runner: OnPolicyRunner, watch: Stopwatch, on_gpu: bool) -> Recor
     Returns:
         ``classes``: seconds by class. On a GPU those in which a kernel ran, on a CPU the operators' own; the rest of
         the iteration is :data:`HOST`.
-        ``calls``: number of operators. ``slowest``: the slowest of them.
+        ``calls``: number of operators. ``slowest``: the slowest of them. On a CPU also the :func:`matrix_products`.
     """
     activities = [ProfilerActivity.CPU, *([ProfilerActivity.CUDA] if on_gpu else [])]
     with profile(activities=activities) as recorded:
@@ -220,10 +254,14 @@ def by_operator(runner: OnPolicyRunner, watch: Stopwatch, on_gpu: bool) -> Recor
             found = (label for word, label in CLASSES.items() if word in event.key.lower())
             classes[next(found, OTHER)] += MICROSECOND * spent
             operators.append({"name": event.key[:80], "calls": event.count, "seconds": MICROSECOND * spent})
+    products: dict[str, Any] = {}
+    if not on_gpu and torch.backends.mkl.is_available():
+        products = {"products": matrix_products(runner)}
+        classes[PRODUCTS] = products["products"]["seconds"]
     classes["simulate"] = seconds["simulate"]
     classes[HOST] = seconds["iteration"] - sum(classes.values())
     slowest = sorted(operators, key=lambda row: -row["seconds"])[:NUM_TOP]
-    return {"classes": dict(classes), "calls": sum(row["calls"] for row in operators), "slowest": slowest}
+    return {"classes": dict(classes), "calls": sum(row["calls"] for row in operators), "slowest": slowest} | products
 
 
 def profile_iteration(
@@ -232,13 +270,21 @@ def profile_iteration(
     """Return where an iteration's time goes: medians by part, and classes of operators of one more iteration."""
     warm_up, iterations = (1, 1) if quick else (WARM_UP, PROFILED)
     on_gpu = torch.device(device).type == "cuda"
-    # lets the profiler see the names of generated kernels
-    torch._inductor.config.cpp.enable_kernel_profile = True  # pyright: ignore[reportAttributeAccessIssue]
     torch.set_num_threads(1)
-    with contextlib.redirect_stdout(io.StringIO()):
-        runner, _ = training(task, algo, {"agent.seed": 1, "agent.device": device}, overrides)
-        watch = watched(runner, INSIDE)
+
+    def start() -> tuple[OnPolicyRunner, Stopwatch]:
+        with contextlib.redirect_stdout(io.StringIO()):
+            runner, _ = training(task, algo, {"agent.seed": 1, "agent.device": device}, overrides)
+            return runner, watched(runner, INSIDE)
+
+    runner, watch = start()
     measured = [one_iteration(runner, watch) for _ in track(range(warm_up + iterations), "training iterations")]
+    # lets the profiler see the names of generated kernels, which become slower by it
+    torch._dynamo.reset()
+    torch._inductor.config.cpp.enable_kernel_profile = True  # pyright: ignore[reportAttributeAccessIssue]
+    runner, watch = start()
+    for _ in range(warm_up):
+        one_iteration(runner, watch)
     record = {
         "task": task,
         "algo": algo,

@@ -69,8 +69,12 @@ class Accelerator:
         """
         if not self.compiles:
             return function
-        # one C++ file per function instead of one per kernel halves compile time
-        options: dict[str, Any] | None = {"cpp_wrapper": True} if self.device.type == "cpu" else None
+        options: dict[str, Any] | None = None
+        if self.device.type == "cpu":
+            from trudi_rsl.acceleration.separate_bias import SeparateBias  # imports inductor
+
+            # one C++ file per function instead of one per kernel halves compile time
+            options = {"cpp_wrapper": True, "post_grad_custom_post_pass": SeparateBias()}
         # newer torch only; checking all that a whole update reads takes 6 % of its time on a CPU
         if reads_constants and hasattr(torch.compiler, "keep_tensor_guards_unsafe"):
             options = {**(options or {}), "guard_filter_fn": torch.compiler.keep_tensor_guards_unsafe}
