@@ -3,6 +3,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import torch
 from torch import Tensor
 from torch._inductor.utils import run_and_get_code
@@ -18,7 +20,7 @@ def test_a_compiled_layer_adds_its_bias_outside_of_the_product() -> None:
         return F.gelu(F.linear(x, weight, bias))
 
     args = torch.randn(48, 24), torch.randn(16, 24), torch.randn(16)
-    compiled = Accelerator("default", "cpu").compile("layer", layer)
+    compiled: Any = Accelerator("default", "cpu").compile("layer", layer)
     result, code = run_and_get_code(compiled, *args)
     assert compiled.is_fast and "mm_out" in code[0] and "addmm_out" not in code[0]
     torch.testing.assert_close(result, layer(*args))

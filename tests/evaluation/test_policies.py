@@ -73,9 +73,9 @@ def test_a_frozen_policy_acts_as_its_model_did_when_it_was_made(
     algorithm: Any, start: Any, obs: TensorDict, tmp_path: Path
 ) -> None:
     env = make_env(TASK, {"num_envs": 2})
-    cfg = load_params(train_tiny(algorithm, tmp_path / "run").parent).agent
-    runner = OnPolicyRunner(env, OmegaConf.to_container(cfg), None, "cpu")
-    model = policy_model(runner.alg)
+    cfg: Any = OmegaConf.to_container(load_params(train_tiny(algorithm, tmp_path / "run").parent).agent)
+    runner = OnPolicyRunner(env, cfg, None, "cpu")
+    model: Any = policy_model(runner.alg)
     sampler = SamplerCfg(initial_latent=start if algorithm != "reppo" else None)
     frozen, acts = policy_for(runner.alg, sampler), []
     for policy in (frozen, functools.partial(model.act, sampler="ode", **sampler.options())):

@@ -197,8 +197,10 @@ class Start:
         start._refuse(overrides, names, title)
 
     def _refuse(self, overrides: Sequence[str], names: Names | None, title: str) -> None:
+        if names is None:
+            return
         kept = self._read()
-        for text in _only_overrides(overrides) if names is not None else ():
+        for text in _only_overrides(overrides):
             reason = None if text in kept.get("doubted", ()) else why_not(text, names, self.algo)
             doubted = {"doubted": [*kept.get("doubted", ()), text]}
             # a refusal that cannot be kept would be final
