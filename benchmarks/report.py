@@ -17,7 +17,8 @@ from figures import draw_all
 from results import ROOT, Results
 from tables import TABLES, Rows, values
 
-PAGES = ("README.md", *(f"docs/{name}.md" for name in ("results", "multimodality", "playground", "maniskill")))
+PAGES = ("README.md", "docs/results.md", "docs/choosing.md")
+PAGES += tuple(f"docs/{name}.md" for name in ("multimodality", "playground", "maniskill"))
 CODE_PAGES = ("docs/settings.md", "docs/installation.md")
 """Pages whose tables come from the code."""
 TABLE = re.compile(r"(<!-- table: (\w+)([^>]*?) -->\n).*?(<!-- end of table -->)", re.DOTALL)

@@ -157,3 +157,21 @@ def gpu_memory(results: Results) -> Rows:
         | {f"{name}, GiB": f"{gib:.2f}" for name, gib in size["gib"].items()}
         for size in results.read("cost_model")["memory"]
     ]
+
+
+def values(results: Results) -> dict[str, str]:
+    """Return the numbers about speed in the prose by name."""
+    cpu_runs = results.read("speed_cpu")["runs"].values()
+    trudi, ppo = (results.read("throughput")["runs"][f"{algo}, 1 thread"] for algo in ("trudi", "ppo"))
+    profile, now = results.read("profile"), results.read("builds")["runs"]
+    products = profile["operators"]["products"]
+    of_trudi, of_reppo = (statistics.median(now[f"{algo}, HalfCheetah-v5, 1"]["now"]) for algo in ("trudi", "reppo"))
+    return {
+        "throughput.tuned_ppo": f"{trudi['env_steps_per_second'] / ppo['env_steps_per_second']:.1f}",
+        "speed.peak_mib": f"{max(run['peak_rss_mib_of_the_process'] for run in cpu_runs):.0f}",
+        "builds.of_reppo": f"{of_reppo / of_trudi:.2f}",
+        "profile.products": f"{1e3 * products['seconds']:.0f}",
+        "profile.gflops": f"{products['gflop'] / products['seconds']:.0f}",
+        "profile.simulate": f"{1e3 * profile['parts']['simulate']:.0f}",
+        "profile.iteration": f"{1e3 * profile['parts']['iteration']:.0f}",
+    }

@@ -383,9 +383,7 @@ def values(results: Results) -> dict[str, str]:
     soaked = results.runs("soak")
     segments = [segment for run in soaked for segment in run["segments"]]
     growth = [value for run in soaked for value in memory_growth(run)]
-    cpu_runs = results.read("speed_cpu")["runs"].values()
-    trudi, ppo = (results.read("throughput")["runs"][f"{algo}, 1 thread"] for algo in ("trudi", "ppo"))
-    found = humanoid_values(results)
+    found = humanoid_values(results) | speed.values(results)
     found |= {f"wallclock.{algo}": median(seconds_to(runs, level)) for (_, algo, _), runs in timed.items()}
     return found | {
         "soak.minutes": f"{sum(run['wall_clock_s'] for run in soaked) / 60.0:.0f}",
@@ -394,6 +392,4 @@ def values(results: Results) -> dict[str, str]:
         "soak.most_lost": str(max(segment["lost"] for segment in segments)),
         "soak.growth": median(growth, 1),
         "soak.processes": str(len(growth)),
-        "throughput.tuned_ppo": f"{trudi['env_steps_per_second'] / ppo['env_steps_per_second']:.1f}",
-        "speed.peak_mib": f"{max(run['peak_rss_mib_of_the_process'] for run in cpu_runs):.0f}",
     }

@@ -26,7 +26,7 @@ from trudi_rsl.settings import TruDiCfg
 @pytest.mark.parametrize("name", PAGES)
 def test_tables_and_marked_numbers_of_a_page_are_those_of_the_stored_results(name: str) -> None:
     page = (ROOT / name).read_text(encoding="utf-8")
-    assert TABLE.search(page)
+    assert TABLE.search(page) or VALUE.search(page)
     assert render(page, Results()) == page
 
 
