@@ -297,6 +297,8 @@ def test_released_tasks_are_known_while_the_files_of_the_simulator_are_as_releas
     assert _refused(named, "agent.max_iteration=4") is not None
     played = Start("mjlab", "play", "Mjlab-Velocity-Flat-Unitree-G1", "trudi")
     assert _refused(played, "env.events.randomize_terrain.min_step_count_between_reset=1") is None
+    assert _refused(played, "env.decimatoin=3") is not None
+    assert _refused(stock, "env.events.randomize_terrain.min_step_count_between_reset=1") is not None
     # SPO and its relatives have other settings of the agent
     assert _refused(Start("mjlab", "train", "Mjlab-Velocity-Flat-Unitree-G1", "spo"), "agent.max_iteration=5") is None
     assert _refused(Start("mjlab", "train", "Mjlab-Velocity-Flat-Unitree-G1", "spo"), "env.decimatoin=4") is not None

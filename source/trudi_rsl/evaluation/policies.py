@@ -8,6 +8,7 @@ import copy
 import functools
 import io
 import logging
+import warnings
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -180,7 +181,11 @@ class FrozenPolicy:
         if start == "random" and isinstance(policy, ChainInferencePolicy):
             self._num_latents = model.num_actions
             policy = LatentInputPolicy(policy)
-        self._encoder, self._act = model.actor_obs, torch.jit.freeze(torch.jit.script(policy.eval()))
+        self._encoder = model.actor_obs
+        with warnings.catch_warnings():
+            # what is to replace TorchScript compiles for longer than an evaluation takes
+            warnings.simplefilter("ignore", DeprecationWarning)
+            self._act = torch.jit.freeze(torch.jit.script(policy.eval()))
 
     def __call__(self, obs: TensorDict) -> Tensor:
         """Return simulator actions ``[B, A]`` for observation groups of batch ``[B]``."""

@@ -221,9 +221,7 @@ class Start:
     def _own(self) -> Names | None:
         if (names := self._read().get("names")) is not None:
             return names
-        if self.command != "train":  # variants for playing have other terms
-            return None
-        return stock_names(self.host, self.task, self.algo, self.selected)
+        return stock_names(self.host, self.command, self.task, self.algo, self.selected)
 
     def _read(self) -> dict[str, Any]:
         """Return what the last start or refusal has kept; nothing if a file has changed since then."""

@@ -29,6 +29,8 @@ with the key :data:`OPEN`, there may be others. :data:`SELECTABLE`, as a type or
 Below :data:`SELECTIONS` at the top are the parts that :data:`SELECTORS` select by name, wherever there are some.
 """
 OPEN, SELECTABLE, SELECTIONS, LIST = "*", "?", "=", "list"
+PLAY = "play"
+"""The command whose tasks have variants, with other terms."""
 SELECTORS = ("physics", "renderer", "presets")
 """Overrides of Isaac Lab 3.0 that select parts, as ``physics=newton_mjwarp``."""
 FOLDER = Path(__file__).with_name("released")
@@ -38,11 +40,11 @@ COLLECTORS = {"isaaclab": "trudi_rsl.hosts.isaaclab.launch", "mjlab": "trudi_rsl
 """By host: the module with its ``stock_tasks()``, which yields the arguments of :func:`encode`."""
 
 
-def stock_names(host: str, task: str, algo: str | None, selected: Sequence[str]) -> Names | None:
+def stock_names(host: str, command: str, task: str, algo: str | None, selected: Sequence[str]) -> Names | None:
     """Return the names of a task's settings with overrides that select parts of it; None if they are not stored.
 
-    Those of TruDi's relatives are not stored, except for REPPO and DIME, which have TruDi's. Another installed package
-    may have tasks of the same names, or with another version in them.
+    Those of TruDi's relatives are not stored, except for REPPO and DIME, which have TruDi's, nor are the agents' of
+    ``play``. Another installed package may have tasks of the same names, or with another version in them.
     """
     if any(not entry.value.startswith("trudi_rsl.") for entry in entry_points(group=f"{host}.tasks")):
         return None
@@ -51,13 +53,13 @@ def stock_names(host: str, task: str, algo: str | None, selected: Sequence[str])
         stored = json.loads(_file(installed).read_text())
     except (PackageNotFoundError, OSError):
         return None
-    name = counterpart(task, stored["tasks"])
+    name = counterpart(task, stored["tasks"], command == PLAY)
     roots = stored["tasks"][name].get(" ".join(selected)) if name else None
-    kind = "ppo" if algo == "ppo" else "trudi"
-    if roots is None or kind not in roots or algo is None or not _is_as_released(installed, PACKAGES[host]):
+    kind = PLAY if command == PLAY else "ppo" if algo == "ppo" else "trudi"
+    if roots is None or kind not in roots or not _is_as_released(installed, PACKAGES[host]):
         return None
     names = decode(stored, roots[kind])
-    return names if algo == "ppo" or algo in SETTINGS else names | {"agent": None}
+    return names if kind != PLAY and (algo == "ppo" or algo in SETTINGS) else names | {"agent": None}
 
 
 def decode(stored: Mapping[str, Any], root: int) -> Names:
@@ -69,7 +71,9 @@ def decode(stored: Mapping[str, Any], root: int) -> Names:
 
 
 def encode(tasks: Iterable[tuple[str, Sequence[str], str, Names]]) -> str:
-    """Return the content of a file: of each task, with selecting overrides and for ``trudi`` and ``ppo``, the names.
+    """Return the content of a file: of each task, with selecting overrides and for each kind, the names.
+
+    Kinds are ``trudi`` and ``ppo``, and :data:`PLAY`, which has no agent's.
 
     Equal sections are stored once, each after those in it, and refer to those by number. TruDi's settings are left out:
     :mod:`trudi_rsl.settings` has them.

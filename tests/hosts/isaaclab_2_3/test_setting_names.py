@@ -56,3 +56,11 @@ def test_the_first_command_of_a_released_task_is_refused_early(
     monkeypatch.setenv("TRUDI_CACHE", str(tmp_path))
     args = ("--task", "Isaac-Velocity-Rough-G1-v0", "--headless", "agent.run_name=a", override)
     assert right in refused_before_imports(tmp_path, "train", *args)
+
+
+def test_the_first_playback_of_a_released_task_is_refused_early(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("TRUDI_CACHE", str(tmp_path))
+    args = ("--task", "Isaac-Velocity-Rough-G1-v0", "--device", "cpu", "env.decimatoin=7")
+    assert "'decimation'" in refused_before_imports(tmp_path, "play", *args)

@@ -76,3 +76,11 @@ def test_what_only_another_selection_has_is_left_to_isaac_lab(tmp_path: Path, mo
     newton = Start("isaaclab", "train", "Isaac-Velocity-Flat-G1", "trudi", (NEWTON,))
     with pytest.raises(ValueError, match="bounce_threshold_velocity"):
         newton.check([NEWTON, of_physx], "Isaac Lab")
+
+
+def test_the_first_playback_of_a_released_task_is_refused_early(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("TRUDI_CACHE", str(tmp_path))
+    args = ("--task", "Isaac-Velocity-Rough-G1-v0", "--device", "cpu", "env.decimatoin=7")
+    assert "'decimation'" in refused_before_imports(tmp_path, "play", *args)

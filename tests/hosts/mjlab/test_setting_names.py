@@ -57,3 +57,11 @@ def test_a_projects_task_is_refused_early_from_its_second_start_on(
         train(*parse(["--task", task, "--device", "cpu", "agent.camera_rat=1"]))
     message = refused_before_imports(tmp_path, "train", "--task", task, "--device", "cpu", "agent.camera_rats=1")
     assert "'camera_rate'" in message
+
+
+def test_the_first_playback_of_a_released_task_is_refused_early(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("TRUDI_CACHE", str(tmp_path))
+    args = ("--task", FLAT, "--device", "cpu", "env.decimatoin=7")
+    assert "'decimation'" in refused_before_imports(tmp_path, "play", *args)

@@ -31,7 +31,7 @@ from trudi_rsl.evaluation.policies import load_into, policy_for
 from trudi_rsl.hosts.continuation import is_finished, own_overrides
 from trudi_rsl.hosts.launched import isaaclab_tasks
 from trudi_rsl.hosts.setting_names import refuse_wrong
-from trudi_rsl.hosts.stock_names import OPEN, Names
+from trudi_rsl.hosts.stock_names import OPEN, PLAY, Names
 
 logger = logging.getLogger(__name__)
 
@@ -100,7 +100,9 @@ def stock_tasks() -> Iterator[tuple[str, Sequence[str], str, Names]]:
             if agent_key(algo) in gymnasium.spec(name).kwargs:
                 # a PPO that TruDi cannot replace; a package of the task is not installed
                 with contextlib.suppress(ConfigError, ImportError):
-                    yield name, (), algo, Task(name, algo).setting_names() | {OPEN: None}
+                    names = Task(name, algo).setting_names() | {OPEN: None}
+                    yield name, (), algo, names
+                    yield name, (), PLAY, names | {"agent": None}
 
 
 @contextlib.contextmanager

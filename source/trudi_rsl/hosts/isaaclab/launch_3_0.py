@@ -31,7 +31,7 @@ from trudi_rsl.hosts.isaaclab.registration import agent_key
 from trudi_rsl.hosts.isaaclab.task import Task, task_to_play, task_to_train, use_trained_settings
 from trudi_rsl.hosts.launched import isaaclab_tasks
 from trudi_rsl.hosts.setting_names import Start, names_in, refuse_wrong
-from trudi_rsl.hosts.stock_names import OPEN, SELECTIONS, Names
+from trudi_rsl.hosts.stock_names import OPEN, PLAY, SELECTIONS, Names
 from trudi_rsl.runners import OnPolicyRunner
 
 PASSED_ON = (
@@ -145,6 +145,8 @@ def stock_tasks() -> Iterator[tuple[str, Sequence[str], str, Names]]:
             env = _setting_names(name, None, selected)["env"]
         except (ImportError, ValueError):  # a package is not installed; the task has no such simulator
             continue
+        played = _setting_names(name, None, selected, play=True)
+        yield name, selected, PLAY, played | {"agent": None}
         for algo in ("trudi", "ppo"):
             if agent_key(algo) not in gymnasium.spec(name).kwargs:
                 continue

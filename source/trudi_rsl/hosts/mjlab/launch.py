@@ -22,7 +22,7 @@ from trudi_rsl.evaluation.identify import identify
 from trudi_rsl.hosts.continuation import continue_run, is_finished, own_overrides
 from trudi_rsl.hosts.mjlab.task import SUFFIX, Task, apply, find_task
 from trudi_rsl.hosts.setting_names import names_in
-from trudi_rsl.hosts.stock_names import Names
+from trudi_rsl.hosts.stock_names import PLAY, Names
 
 logger = logging.getLogger(__name__)
 
@@ -81,6 +81,7 @@ def stock_tasks() -> Iterator[tuple[str, Sequence[str], str, Names]]:
             if not name.endswith(SUFFIX) and (algo == "ppo" or name + SUFFIX in registry.list_tasks()):
                 task = find_task(name, algo)
                 yield name, (), algo, names_in(_default(task)) or {}
+                yield name, (), PLAY, task.played_names()
 
 
 def _default(task: Task) -> Any:

@@ -29,8 +29,6 @@ from trudi_rsl.evaluation.policies import load_policy
 from trudi_rsl.evaluation.video import video_path
 from trudi_rsl.hosts.mjlab.description import as_text, robot_metadata
 from trudi_rsl.hosts.mjlab.task import Task, apply, find_task
-from trudi_rsl.hosts.setting_names import names_in
-from trudi_rsl.hosts.stock_names import OPEN
 from trudi_rsl.runners import OnPolicyRunner
 
 
@@ -66,7 +64,7 @@ def play(args: argparse.Namespace, overrides: Sequence[str] = ()) -> None:
         torch.set_num_threads(args.num_threads)
     viewed = args.episodes is None and not args.headless
     num_envs = args.num_envs or (1 if viewed else playback.num_envs)
-    args.start.remember({"env": names_in(registry.load_env_cfg(task.id, play=True)), OPEN: None})
+    args.start.remember(task.played_names())
     env_cfg = playing_cfg(task, num_envs, args.seed, overrides)
     agent = agent_cfg(task, checkpoint)
     video = video_path(checkpoint.parent) if args.video else None

@@ -28,6 +28,8 @@ from trudi_rsl.errors import ConfigError, nearest
 from trudi_rsl.evaluation.identify import is_of_task
 from trudi_rsl.hosts.launched import import_module_of
 from trudi_rsl.hosts.mjlab.conversion import relative_of_ppo, sibling_from_trudi, why_not
+from trudi_rsl.hosts.setting_names import names_in
+from trudi_rsl.hosts.stock_names import OPEN, Names
 from trudi_rsl.settings import SETTINGS
 
 SUFFIX = "-TruDi"
@@ -56,6 +58,10 @@ class Task:
         if self.algo in ("spo", "dppo", "fpo"):
             return relative_of_ppo(cfg, self.algo)
         return sibling_from_trudi(cfg, self.algo)
+
+    def played_names(self) -> Names:
+        """Return the names of the settings of the environment in its variant for playing."""
+        return {"env": names_in(registry.load_env_cfg(self.id, play=True)), "agent": None, OPEN: None}
 
     def may_have_trained(self, checkpoint: Path) -> bool:
         """Return whether a checkpoint is of this task as far as is known; tasks of a robot share a folder of runs.
