@@ -8,6 +8,7 @@ refusal is not final: the same command again starts the simulator, which decides
 
 from __future__ import annotations
 
+import ast
 import contextlib
 import dataclasses
 import functools
@@ -128,12 +129,15 @@ def why_not(text: str, names: Names, algo: str | None = None) -> str | None:
         node = node[part]
     if not isinstance(node, str | list) or node == SELECTABLE or "${" in text:
         return None
-    value = parse_overrides([text])[0].value()
+    try:
+        value = parse_overrides([text])[0].value()
+    except ConfigError:  # not in Hydra's grammar, but maybe in the simulator's
+        return None
     if not isinstance(value, str) or value.lower() in ("none", "null") or _is_read(value, node):
         return None
     if isinstance(node, list):
         return f"Unknown value {value!r} of {name}. {nearest(value, node)}"
-    return f"{name} must be {KINDS[node]}; got {value}."
+    return f"{name} must be {KINDS[node]}; got {value or 'nothing'}."
 
 
 def refuse_wrong(overrides: Iterable[str], names: Names, algo: str | None = None) -> None:
@@ -272,11 +276,10 @@ def _is_read(text: str, type_: str | list[str]) -> bool:
         return not text.isidentifier()
     if type_ == "bool":
         return text.lower() in ("true", "false")
-    try:
-        (int if type_ == "int" else float)(text)
-    except ValueError:
-        return False
-    return True
+    for read in (int if type_ == "int" else float, ast.literal_eval):  # the latter reads 0x10
+        with contextlib.suppress(ValueError, SyntaxError):
+            return isinstance(read(text), int | float)
+    return False
 
 
 def _changed(file: str) -> int:
