@@ -41,7 +41,7 @@ from trudi_rsl.hosts.registry import SIMULATION
 from trudi_rsl.runners import OnPolicyRunner
 
 TABLES = ("halfcheetah", "tasks", "ablation", "chains", "gradients", "amortised", "steps", "eps", "wallclock")
-TABLES += ("long", "cost", "prior", "humanoid", "symmetry", "images", "memory")
+TABLES += ("long", "cost", "prior", "humanoid", "million", "symmetry", "images", "memory")
 EPISODES, EVALUATION_SEED = 32, 1000
 SAMPLERS = {
     "sde": SamplerCfg("sde"),
