@@ -19,7 +19,7 @@ from trudi_rsl.errors import ConfigError
 from trudi_rsl.hosts import setting_names, stock_names
 from trudi_rsl.hosts.launched import MJLAB
 from trudi_rsl.hosts.setting_names import Start, names_in, selecting
-from trudi_rsl.hosts.stock_names import OPEN, SELECTABLE, Names
+from trudi_rsl.hosts.stock_names import OPEN, SELECTABLE, SELECTIONS, Names
 
 
 @dataclass
@@ -136,6 +136,16 @@ def test_text_that_selects_no_part_leaves_the_names_known(start: Start) -> None:
         assert given("physics=newton", "env.sim=newton", text).known() == (selected if value == "implicit" else None)
 
 
+def test_a_selection_that_no_part_has_is_refused_whatever_else_is_selected(start: Start) -> None:
+    start.remember({"env": names_in(Env(), selectable=()), SELECTIONS: {"newton": None, "flat": None}, OPEN: None})
+    for texts, wrong in (
+        (("physics=newton", "presets=flat,newton"), None),
+        (("physics=newton", "presets=flt"), "'flat'"),
+    ):
+        message = _refused(replace(start, selected=texts), *texts)
+        assert (message is None) if wrong is None else (message is not None and wrong in message), message
+
+
 def test_an_override_is_refused_once_also_after_further_starts(start: Start) -> None:
     start.remember({"env": names_in(Env())})
     assert _refused(start, "env.new=1") is not None
@@ -232,6 +242,8 @@ def test_types_are_known_beside_those_that_exist_only_while_types_are_checked() 
     @dataclass
     class Checked:
         dt: float = 0.005
+        scale: float = 1.0
+        gain: float = "auto"  # pyright: ignore[reportAssignmentType]
         scene: Missing | None = None  # noqa: F821  # pyright: ignore[reportUndefinedVariable]
 
     @dataclass
@@ -239,7 +251,8 @@ def test_types_are_known_beside_those_that_exist_only_while_types_are_checked() 
         scale: Missing = 1  # noqa: F821  # pyright: ignore[reportUndefinedVariable]
         steps: int = 1
 
-    assert names_in(Derived()) == {"dt": "float", "scene": None, "scale": None, "steps": "int"}
+    # nothing is known of what a task itself does not respect
+    assert names_in(Derived()) == {"dt": "float", "scale": None, "gain": None, "scene": None, "steps": "int"}
 
 
 def test_sections_with_slots_have_names() -> None:
@@ -331,6 +344,17 @@ def test_released_names_are_not_those_of_tasks_of_another_package(
     (other / "METADATA").write_text("Metadata-Version: 2.1\nName: project\nVersion: 1\n")
     (other / "entry_points.txt").write_text("[mjlab.tasks]\nproject = project.tasks\n")
     assert _refused(newer, "env.own_setting=2") is None
+
+
+def test_a_task_is_played_in_its_variant_for_playing(
+    start: Start, released: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    roots = {"Isaac-Lift-v0": {"": {"play": 0}}, "Isaac-Lift-Play-v0": {"": {"play": 1}}}
+    monkeypatch.setattr(stock_names, "FOLDER", released)
+    (released / "mjlab-1.6.0.json").write_text(json.dumps({"sections": [{"a": None}, {"b": None}], "tasks": roots}))
+    played = Start("mjlab", "play", "Isaac-Lift-v0", None)
+    assert _refused(played, "a=1") is not None
+    assert _refused(played, "b=1") is None
 
 
 def test_a_task_that_trudi_cannot_train_is_left_to_its_simulator(
