@@ -78,7 +78,7 @@ def rollout(model: ActorCritic[Any], num_steps: int = 4, num_envs: int = 5, stor
     """Return a full rollout of random observations and rewards, without ends of episodes."""
     buffer = RolloutBuffer(
         num_steps, num_envs, model.actor_obs.num_obs, model.critic_obs.num_obs if model.asymmetric else None,
-        NUM_ACTIONS, WIDTH, model.actor.trace_length if store_chains else 0, "cpu",
+        NUM_ACTIONS, WIDTH, model.actor.trace_length if store_chains else 0, "cpu", model.actor.trace_dtype,
     )  # fmt: skip
     for t in range(num_steps + 1):
         decide(model, buffer, observations(num_envs))

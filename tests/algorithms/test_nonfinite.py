@@ -18,7 +18,6 @@ from trudi_rsl.algorithms import TruDi
 from trudi_rsl.algorithms.nonfinite import (
     NonFinite,
     UpdateGuard,
-    filter_nonfinite,
     first_nonfinite,
     mask_nonfinite,
     nonfinite_numbers,
@@ -64,9 +63,8 @@ def test_a_non_finite_reward_is_found_with_environment_and_step(bad: float) -> N
         buffer.step = row
         none = torch.zeros(buffer.num_envs, dtype=torch.bool)
         rewards = torch.tensor([0.0, 0.0, 0.0, bad, 0.0])
-        (finite,), rewarded = filter_nonfinite(rewards)
+        buffer.add_outcome(rewards, none, none)
         assert not rewards.isfinite().all(), "the caller's tensor is not changed"
-        buffer.add_outcome(finite, none, none, rewarded)
         found = first_of(buffer)
         assert (found.quantity, found.env, found.step) == ("reward", ENV, row)
         assert found.envs.tolist() == [ENV] and found.lost.tolist() == []

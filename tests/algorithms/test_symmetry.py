@@ -192,7 +192,7 @@ def test_the_path_kl_of_mirrored_chains_under_a_mirrored_policy_is_that_of_the_c
         model.old_actor.raw_friction.copy_(torch.tensor([0.7, 0.3]))
     obs = torch.randn(6, 3)
     trace = model.old_actor.decide(obs, model.old_actor.draw_noise(6)).trace
-    old = from_trace(trace, step_sizes_of(model.old_actor))
+    old = from_trace(model.actor, trace, step_sizes_of(model.old_actor))
     both = old.mirrored(SWAP, 6)
     images = both.at(torch.arange(6, 12), 12)
     mirrored = copy.deepcopy(policy)
@@ -264,7 +264,7 @@ def test_what_is_learned_from_are_the_images_of_the_simulators_own_observations(
         if t == 4 and not ended[t, e]:
             following = torch.cat([of_obs(seen[5]["policy"][e]), seen[5]["privileged"][e]])
             pair = model.critic_obs.normalize(following), storage.actions[5, e].flip(-1)[None]
-            torch.testing.assert_close(images.next_features[i], model.critic.value_and_features(*pair)[1][0])
+            torch.testing.assert_close(images.next_features[i], model.critic.value_and_features(*pair)[1][0].bfloat16())
     # where an episode ended, the next pair is that of its last observation
     ends = ended.nonzero(as_tuple=True)
     actions = torch.rand(len(ends[0]), 2)
@@ -275,7 +275,7 @@ def test_what_is_learned_from_are_the_images_of_the_simulators_own_observations(
     torch.testing.assert_close(trudi.symmetry.images(BatchRows(rows, None)).next_features, features, rtol=0, atol=0)
     final = [torch.cat([of_obs(last[t]["policy"][e]), last[t]["privileged"][e]]) for t, e in zip(*ends, strict=True)]
     pairs = model.critic_obs.normalize(torch.stack(final)), actions.flip(-1)
-    torch.testing.assert_close(features, model.critic.value_and_features(*pairs)[1])
+    torch.testing.assert_close(features, model.critic.value_and_features(*pairs)[1].bfloat16())
 
 
 @pytest.mark.parametrize("use", USES.values(), ids=USES)

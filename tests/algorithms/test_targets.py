@@ -55,7 +55,7 @@ def test_without_ends_targets_use_the_rollouts_own_next_actions(asymmetric: bool
     torch.testing.assert_close(compute(model, buffer), expected.detach())
     assert buffer.target_valid.all() and buffer.features_valid.all()
     features = model.critic(buffer.critic_obs[1:], buffer.actions[1:]).features
-    torch.testing.assert_close(buffer.next_features, features.detach())
+    torch.testing.assert_close(buffer.next_features, features.detach().bfloat16())
 
 
 @pytest.mark.parametrize("asymmetric", [False, True])
@@ -73,7 +73,7 @@ def test_truncation_bootstraps_from_q_and_entropy_at_the_final_observation(asymm
     q, features = model.critic.value_and_features(critic_obs, chain.latents[-1].tanh())
     expected = buffer.rewards[RESET_ROW, ENV] + GAMMA * (q - ALPHA * model.actor.log_prob_bound(chain))[0]
     torch.testing.assert_close(targets[RESET_ROW, ENV], expected.detach())
-    torch.testing.assert_close(buffer.next_features[RESET_ROW, ENV], features[0].detach())
+    torch.testing.assert_close(buffer.next_features[RESET_ROW, ENV], features[0].detach().bfloat16())
     assert buffer.target_valid.all() and buffer.features_valid.all()
     assert not buffer.targets.requires_grad and not buffer.next_features.requires_grad
 

@@ -75,7 +75,8 @@ def trudi(value_range: Any, rewards: float) -> TruDi:
     model = actor_critic()
     cfg = config(num_learning_epochs=1, num_mini_batches=2)
     cfg.value_range = value_range
-    algorithm = TruDi(model, RolloutBuffer(8, 16, 3, None, 2, 8, model.actor.trace_length, "cpu"), cfg, spec={})  # type: ignore[typeddict-item]
+    storage = RolloutBuffer(8, 16, 3, None, 2, 8, model.actor.trace_length, "cpu", model.actor.trace_dtype)
+    algorithm = TruDi(model, storage, cfg, spec={})  # type: ignore[typeddict-item]
     for t in range(8):
         algorithm.act(observations(16))
         dones = torch.zeros(16)

@@ -93,12 +93,12 @@ def test_the_trust_region_reads_the_old_gaussian_from_the_trace() -> None:
     old, new, obs = policy(), policy(), torch.randn(30, OBS)
     trace = traced(old, obs)
     assert trace.shape == (old.trace_length, 30, ACTIONS)
-    assert (path_kl(old, obs, from_trace(trace, step_sizes_of(old))) == 0.0).all()
-    kl = path_kl(new, obs, from_trace(trace, step_sizes_of(old)))
+    assert (path_kl(old, obs, from_trace(old, trace, step_sizes_of(old))) == 0.0).all()
+    kl = path_kl(new, obs, from_trace(old, trace, step_sizes_of(old)))
     torch.testing.assert_close(kl, kl_divergence(old(obs), new(obs)))
     torch.testing.assert_close(reverse_path_kl(new, old, obs, traced(new, obs)), kl_divergence(new(obs), old(obs)))
     rows = torch.tensor([4, 7, 7])
-    torch.testing.assert_close(path_kl(new, obs[rows], from_trace(trace, None).at(rows, 30)), kl[rows])
+    torch.testing.assert_close(path_kl(new, obs[rows], from_trace(old, trace, None).at(rows, 30)), kl[rows])
 
 
 def test_policies_of_two_kinds_have_no_kl() -> None:

@@ -1,11 +1,16 @@
 # SPDX-License-Identifier: BSD-3-Clause
 """The rollout buffer: rows stay together, nothing is lost or allocated where autograd can't reach it."""
 
+from typing import Any
+
 import pytest
 import torch
 
-from tests.algorithms.builders import NUM_DENOISE_STEPS, actor_critic, decide, learner_and_batch, observations, rollout
+from tests.algorithms.builders import actor_critic, decide, learner_and_batch, observations, rollout
+from tests.properties.small_env import SmallEnv, make
+from trudi_rsl.algorithms.trust_region import from_trace, path_kl
 from trudi_rsl.errors import ConfigError
+from trudi_rsl.policies.diffusion import DiffusionPolicy
 from trudi_rsl.storage import RolloutBuffer
 
 
@@ -21,7 +26,9 @@ def test_each_epoch_visits_every_row_once_in_another_order() -> None:
 
 @pytest.mark.parametrize("asymmetric", [False, True])
 def test_minibatch_rows_belong_to_one_transition(asymmetric: bool) -> None:
-    buffer = rollout(actor_critic(asymmetric), num_steps=4, num_envs=6)
+    model = actor_critic(asymmetric)
+    model.actor.store_in_half()
+    buffer = rollout(model, num_steps=4, num_envs=6)
     assert buffer.trace is not None
     buffer.targets.copy_(torch.arange(24.0).view(4, 6))
     buffer.next_features.normal_()
@@ -36,7 +43,8 @@ def test_minibatch_rows_belong_to_one_transition(asymmetric: bool) -> None:
             (batch.trace.transpose(0, 1), buffer.trace[t, e]),
         ):
             torch.testing.assert_close(actual, stored, rtol=0, atol=0)
-        torch.testing.assert_close(batch.trace[NUM_DENOISE_STEPS].tanh(), batch.actions)
+        latents, _ = model.actor.rebuild(batch.trace, model.actor.step_sizes())
+        torch.testing.assert_close(latents[-1].tanh(), batch.actions, rtol=0, atol=2e-3)
 
 
 def test_a_rollout_collected_in_inference_mode_can_be_learned_from() -> None:
@@ -83,6 +91,55 @@ def test_a_rollout_longer_than_the_buffer_and_more_minibatches_than_rows_are_ref
     buffer.step = 3
     with pytest.raises(OverflowError, match="holds 2 steps; call clear"):
         decide(model, buffer, observations(3))
+
+
+@pytest.mark.parametrize("std", [0.1, 0.5, 1.0, 2.0])
+def test_a_chain_rebuilt_from_half_precision_costs_a_ten_millionth_of_its_energy(std: float) -> None:
+    """The path KL of the policy to itself is that of rounding controls, ``sum_k e_k (2^-11 u_k)^2 / 4`` or less."""
+    policy = DiffusionPolicy(16, 37, hidden_dims=[64, 64])
+    policy.store_in_half()
+    torch.nn.init.normal_(policy.output_layer.weight, std=std)
+    obs, steps = torch.randn(256, 16), policy.step_sizes()
+    with torch.no_grad():
+        acted = policy.sample(obs, policy.draw_stored_noise(256).float())
+        trace = policy.trace_of(acted).to(policy.trace_dtype)
+        latents, _ = policy.rebuild(trace, steps)
+        torch.testing.assert_close(latents[0], acted.latents[0], rtol=0, atol=0)
+        energy = (steps[:, None] * policy.controls(obs, acted.latents[:-1]).square() / 4.0).sum((0, 2))
+        kl = path_kl(policy, obs, from_trace(policy, trace, steps))
+    assert kl.max() > 0.0 and (kl <= 2e-7 * energy + 1e-8).all()
+
+
+def test_a_rollout_of_a_humanoid_fits_into_one_gibibyte() -> None:
+    """4096 environments x 64 steps, 310 observations, 37 actions, width 512; nothing is allocated."""
+    policy = DiffusionPolicy(310, 37)
+    policy.store_in_half()
+    buffer = RolloutBuffer(64, 4096, 310, None, 37, 512, policy.trace_length, "meta", policy.trace_dtype)
+    tensors = {id(x): x for x in vars(buffer).values() if isinstance(x, torch.Tensor)}
+    assert sum(x.numel() * x.element_size() for x in tensors.values()) < 2**30
+
+
+@pytest.mark.parametrize(
+    ("settings", "in_half"),
+    [
+        ({}, True),
+        ({"kl_bound": 0.01}, True),
+        ({"kl_bound": 0.009}, False),
+        ({"kl_chains": "fresh"}, False),
+        ({"kl_estimator": "reverse"}, False),
+        # the uncontrolled chain would magnify what is rounded
+        ({"prior_std": 0.1}, False),
+        ({"init_friction": 0.01}, False),
+        ({"actor": "gaussian"}, False),
+        ({"constraint": "none"}, False),
+    ],
+)
+def test_chains_are_stored_in_half_precision_where_that_is_far_below_the_bound(
+    settings: dict[str, Any], in_half: bool
+) -> None:
+    trudi = make(SmallEnv(3, 2, {"policy": 3}), 3, {"compile": "off", **settings}, ["policy"], ["policy"])
+    assert (trudi.actor_critic.actor.trace_dtype == torch.float16) == in_half
+    assert trudi.storage.trace is None or (trudi.storage.trace.dtype == torch.float16) == in_half
 
 
 def test_too_little_memory_is_an_error_that_says_what_needs_how_much() -> None:

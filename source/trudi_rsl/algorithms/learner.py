@@ -54,6 +54,7 @@ class Learner:
         init_lambda = cfg.init_lambda if isinstance(cfg, TrustRegionCfg) else 1.0
         self.log_alpha = nn.Parameter(torch.tensor(cfg.init_alpha, device=device).log())
         self.log_lambda = nn.Parameter(torch.tensor(init_lambda, device=device).log())
+        self._duals = {"log_alpha": self.log_alpha, "log_lambda": self.log_lambda}
         parameters = {
             "actor": [*actor_critic.actor.parameters(), *actor_critic.actor_obs.parameters()],
             "critic": [*actor_critic.critic.parameters(), *actor_critic.critic_obs.parameters()],
@@ -61,13 +62,11 @@ class Learner:
         }
         heads: dict[str, list[nn.Parameter]] = dict(parameters)
         """Parameters that compiled functions differentiate by; recurrent encoders follow from their latents."""
-        for name, module in (("actor", actor_critic.actor), ("critic", actor_critic.critic)):
-            if name in actor_critic.recurrent_encoders:
-                heads[name] = list(module.parameters())
-        on_gpu = device.type == "cuda"
+        for name in actor_critic.recurrent_encoders:
+            heads[name] = list(getattr(actor_critic, name).parameters())
         self.optimizers = {
             # capturable: the step count lives on the device, where a CUDA graph can advance it
-            name: torch.optim.Adam(group, lr=cfg.learning_rate, fused=True, capturable=on_gpu)
+            name: torch.optim.Adam(group, lr=cfg.learning_rate, fused=True, capturable=device.type == "cuda")
             for name, group in parameters.items()
         }
         self.skips = torch.zeros((), dtype=torch.float32, device=device)
@@ -82,16 +81,18 @@ class Learner:
         # not what ranks average, nor trajectories of varying number; docs/gpu.md has the reason for GPUs
         is_whole = self.accelerator.device.type == "cpu" and world_size == 1 and not actor_critic.is_recurrent
         if is_whole and self.accelerator.compiles:
-            duals = {"log_alpha": self.log_alpha, "log_lambda": self.log_lambda}
-            self._packed = PackedModules(actor_critic, self.optimizers, duals)
+            self._packed = PackedModules(actor_critic, self.optimizers, self._duals)
             update = functools.partial(self._take_steps, self._packed)
             self._packed_update = compile_("minibatch update", update, reads_constants=True)
             compile_ = Accelerator("off", device).compile
         self._critic_gradient = compile_(
             "critic step", Gradient(self._critic_objective, heads["critic"], lambda batch: leaves(batch.critic_obs))
         )
+        self._rebuilt = functools.partial(from_trace, actor_critic.actor)
         if self._draws_old_chains:
             self._fresh_chains = compile_("old policy's chains", self._draw_fresh_chains)
+        elif isinstance(cfg, TruDiCfg):
+            self._rebuilt = compile_("old policy's chains", self._rebuilt)
         if self._matches_adjoints:
             self._adjoint_states = compile_("actor's chains", self._draw_adjoint_states)
         self._actor_gradient = compile_(
@@ -335,11 +336,11 @@ class Learner:
     def _old_policy(self, batch: Minibatch, old_steps: Tensor | None, noise: Tensor | None = None) -> OldPolicy | None:
         """Return the old chains of the path KL, or a Gaussian's old distributions."""
         if batch.trace is not None:
-            return from_trace(batch.trace, old_steps)
+            return self._rebuilt(batch.trace, old_steps)
         if noise is None:
             return None
-        model = self.actor_critic
-        return self._fresh_chains(self._latents(model.old_actor_obs or model.actor_obs, batch.actor_obs, batch), noise)
+        encoder = self.actor_critic.old_actor_obs or self.actor_critic.actor_obs
+        return self._fresh_chains(self._latents(encoder, batch.actor_obs, batch), noise)
 
     def _draw_fresh_chains(self, obs: Tensor, noise: Tensor) -> OldChains:
         with network_precision(self.cfg.precision, obs.device.type):
@@ -351,8 +352,7 @@ class Learner:
     def _dual_step(self, entropy: Tensor, mean_kl: Tensor | None, packed: PackedModules | None = None) -> None:
         """Update the temperature and, given the mean path KL of a trust region, its multiplier."""
         # each loss is linear in its multiplier, so it is its own derivative by the multiplier's logarithm
-        own = {"log_alpha": self.log_alpha, "log_lambda": self.log_lambda}
-        duals = own if packed is None else own | packed["duals"].views()
+        duals = self._duals if packed is None else self._duals | packed["duals"].views()
         gradient = {"log_alpha": objectives.temperature_loss(duals["log_alpha"], entropy, self.entropy_target)}
         if mean_kl is not None and isinstance(self.cfg, TrustRegionCfg):
             gradient["log_lambda"] = objectives.multiplier_loss(duals["log_lambda"], mean_kl, self.cfg.kl_bound)

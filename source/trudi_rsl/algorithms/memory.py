@@ -86,6 +86,12 @@ class Memory:
         """Forget the environments in which an episode ``ended``, bool ``[E]``."""
         self.keep({name: cleared(state, ended) for name, state in self.states.items()})
 
+    def reset_ended(self, terminated: Tensor, truncated: Tensor) -> None:
+        """Forget the environments in which an episode ended in one of two ways, each bool ``[E]``."""
+        # without states, not a kernel is launched
+        if self.states:
+            self.reset(terminated | truncated)
+
     @torch.no_grad()
     def final_latents(self, raw: Sequence[Tensor]) -> list[Tensor]:
         """Return what the rollout stores of raw final observations ``[E, O]`` of the model's encoders.

@@ -4,7 +4,7 @@
 The rule of where: values are filtered where they enter the storage, and the host reads once per iteration what was
 found.
 
-1. ``TruDi.act`` and ``TruDi.process_env_step`` call :func:`filter_nonfinite` on observations and rewards and store the
+1. ``TruDi.act`` calls :func:`filter_nonfinite` on observations, and the rollout buffer filters rewards; both store the
    masks of finite rows. (The normaliser excludes non-finite rows from its statistics by itself.)
 2. ``TruDi.compute_returns`` calls :meth:`UpdateGuard.filter_rollout` before any target is computed. All steps after a
    rollout that must not be learned from, or after a non-finite gradient, are skipped on the device
@@ -15,6 +15,7 @@ found.
 
 from __future__ import annotations
 
+import functools
 import logging
 import math
 from collections.abc import Callable, Mapping, Sequence
@@ -52,9 +53,11 @@ def lower_learning_rate() -> str:
 
 def filter_nonfinite(*tensors: Tensor) -> tuple[tuple[Tensor, ...], Tensor]:
     """Return the tensors ``[E, ...]`` with 0 in rows where any is not finite, and the mask of finite rows ``[E]``."""
-    finite = torch.stack([torch.isfinite(x.flatten(1) if x.ndim > 1 else x[:, None]).all(1) for x in tensors]).all(0)
-    masks = (~finite.view(-1, *[1] * (x.ndim - 1)) for x in tensors)
-    return tuple(x.masked_fill(mask, 0.0) for x, mask in zip(tensors, masks, strict=True)), finite
+    # 0 x is 0 for finite numbers and NaN for others, in half as many kernels as isfinite
+    by_row = ((0 * x).flatten(1).sum(1) if x.ndim > 1 else 0 * x for x in tensors)
+    faulty = functools.reduce(torch.add, by_row).ne(0)
+    masks = (faulty.view(-1, *[1] * (x.ndim - 1)) for x in tensors)
+    return tuple(x.masked_fill(mask, 0.0) for x, mask in zip(tensors, masks, strict=True)), ~faulty
 
 
 class NonFinite(NamedTuple):

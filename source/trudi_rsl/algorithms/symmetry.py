@@ -21,7 +21,7 @@ from trudi_rsl.algorithms.nonfinite import filter_nonfinite
 from trudi_rsl.diffusion.signed_permutation import SignedPermutations
 from trudi_rsl.policies import ActorCritic
 from trudi_rsl.rsl_rl_compat.augmentation import Augmentation
-from trudi_rsl.storage import BatchRows, Minibatch, RolloutBuffer
+from trudi_rsl.storage import NEXT_FEATURES_DTYPE, BatchRows, Minibatch, RolloutBuffer
 
 logger = logging.getLogger(__name__)
 
@@ -118,7 +118,8 @@ class Symmetry:
             self._critic_obs = torch.zeros(*shape, model.critic_obs.num_obs, device=device)
         self._next_features = self._final_obs = None
         if augments:
-            self._next_features = torch.zeros(shape[0], num_steps, num_envs, feature_dim, device=device)
+            features = (shape[0], num_steps, num_envs, feature_dim)
+            self._next_features = torch.zeros(features, device=device, dtype=NEXT_FEATURES_DTYPE)
 
     # -- collecting ---------------------------------------------------------------------------------------------------
 
@@ -178,7 +179,7 @@ class Symmetry:
         obs = self._model.critic_obs.normalize(self._final_obs.flatten(1, 2)[:, rows])
         _, features = self._model.critic.value_and_features(obs, actions)
         stored = self._next_features.flatten(1, 2)
-        stored[:, rows] = torch.where(needed[:, None], features, stored[:, rows])
+        stored[:, rows] = torch.where(needed[:, None], features.to(stored.dtype), stored[:, rows])
 
     # -- learning -----------------------------------------------------------------------------------------------------
 

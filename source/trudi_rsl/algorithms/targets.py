@@ -128,7 +128,7 @@ def _evaluate_final(
         found = (*model.critic.value_and_features(critic_obs, decision.action), decision.log_prob)
         for target, new in zip((values, features, log_probs), found, strict=True):
             kept = is_needed[rows].view(-1, *[1] * (new.ndim - 1))
-            target[rows] = torch.where(kept, new, target[rows])
+            target[rows] = torch.where(kept, new.to(target.dtype), target[rows])
         done.index_fill_(0, rows, True)
     return needed & done.view_as(needed)
 

@@ -24,7 +24,7 @@ from trudi_rsl.algorithms.findings import Findings
 from trudi_rsl.algorithms.learner import Learner
 from trudi_rsl.algorithms.memory import Memory, Perception, perceive
 from trudi_rsl.algorithms.metrics import reduce_minibatches, rollout_metrics
-from trudi_rsl.algorithms.nonfinite import UpdateGuard, filter_nonfinite
+from trudi_rsl.algorithms.nonfinite import UpdateGuard
 from trudi_rsl.algorithms.symmetry import Symmetry
 from trudi_rsl.algorithms.targets import choose_range, compute_targets, widen_to_targets
 from trudi_rsl.algorithms.trust_region import replay_error, step_sizes_of
@@ -178,7 +178,7 @@ class TruDi:
     ) -> tuple[Perception, Decision]:
         with network_precision(self.cfg.precision, raw[0].device.type):
             seen = perceive(self.actor_critic, images, states, raw)
-        return seen, self._sample(seen.latents, self.actor_critic.actor.draw_noise(len(seen.finite)))
+        return seen, self._sample(seen.latents, self.actor_critic.actor.draw_stored_noise(len(seen.finite)))
 
     def _sampled(self, actor_obs: Tensor, noise: Tensor) -> Decision:
         with network_precision(self.cfg.precision, actor_obs.device.type):
@@ -211,9 +211,8 @@ class TruDi:
         if self.curiosity is not None:
             self.intrinsic_rewards = self.curiosity.intrinsic_rewards(obs)
             rewards = rewards + self.intrinsic_rewards
-        (finite_rewards,), rewarded = filter_nonfinite(rewards)
-        self.storage.add_outcome(finite_rewards, terminated, truncated, rewarded)
-        self.memory.reset(terminated | truncated)
+        self.storage.add_outcome(rewards, terminated, truncated)
+        self.memory.reset_ended(terminated, truncated)
 
     def compute_returns(self, obs: TensorDict) -> None:
         """Compute the targets of the rollout; ``obs`` are the observations after its last step.

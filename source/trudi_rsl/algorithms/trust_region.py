@@ -102,11 +102,15 @@ def step_sizes_of(policy: Policy) -> Tensor | None:
     return policy.step_sizes() if isinstance(policy, DiffusionPolicy) else None
 
 
-def from_trace(trace: Tensor, steps: Tensor | None) -> OldPolicy:
-    """Return the old policy's chains or Gaussians from its traces ``[R, B, A]`` and :func:`step_sizes_of` it."""
+def from_trace(policy: Policy, trace: Tensor, steps: Tensor | None) -> OldPolicy:
+    """Return the old policy's chains or Gaussians from its traces ``[R, B, A]`` and :func:`step_sizes_of` it.
+
+    ``policy`` is any of its architecture and form of traces; no weight of it is read.
+    """
     if steps is None:
         return OldGaussians(*trace)
-    return OldChains(trace[: len(steps) + 1], trace[len(steps) + 1 :], steps)
+    assert isinstance(policy, DiffusionPolicy)
+    return OldChains(*policy.rebuild(trace, steps), steps)
 
 
 def path_kl(policy: Policy, obs: Tensor, old: OldPolicy, estimator: str = "closed_form") -> Tensor:
@@ -171,7 +175,7 @@ def reverse_path_kl(policy: Policy, old_policy: Policy, obs: Tensor, trace: Tens
 
     ``trace`` ``[R, B, A]`` is that of the current policy's decisions at ``obs`` ``[B, O]``; gradients flow through it.
     """
-    return path_kl(old_policy, obs, from_trace(trace, step_sizes_of(policy)))
+    return path_kl(old_policy, obs, from_trace(policy, trace, step_sizes_of(policy)))
 
 
 REPLAY_SHARE = 0.01
@@ -198,12 +202,12 @@ def replay_error(
     generator = torch.Generator(obs.device).manual_seed(0)
     probe = torch.randn(weight.shape, generator=generator, device=obs.device) / weight.shape[1] ** 0.5
     draws = policy.num_draws, len(obs), policy.num_actions
-    noise = torch.randn(draws, generator=generator, device=obs.device)
+    noise = torch.randn(draws, generator=generator, device=obs.device).to(dtype=policy.trace_dtype)
     try:
         weight.copy_(probe)
         decision = sample(obs, noise)
         with network_precision(precision, obs.device.type):
-            old = from_trace(decision.trace, step_sizes_of(policy))
+            old = from_trace(policy, decision.trace.to(dtype=policy.trace_dtype), step_sizes_of(policy))
             return path_kl(policy, obs, old).abs().max()
     finally:
         weight.copy_(own)

@@ -58,12 +58,14 @@ def episode_ends(env: VecEnv | None, dones: Tensor, extras: Mapping[str, Any]) -
     done = dones.reshape(-1) > 0
     time_outs, terminated = extras.get("time_outs"), _mask(extras.get("terminated"), done)
     if terminated is None:
-        terminated = torch.ones_like(done)
-        if time_outs is not None:
-            known = _terminated_of(env, done)
-            terminated = time_outs.to(done.device).reshape(-1) <= 0
-            terminated = terminated if known is None else terminated | known
-    return EpisodeEnds(done & terminated, done & ~terminated)
+        if time_outs is None:
+            return EpisodeEnds(done, torch.zeros_like(done))
+        known = _terminated_of(env, done)
+        terminated = time_outs.to(done.device).reshape(-1) <= 0
+        terminated = terminated if known is None else terminated | known
+    terminated = done & terminated
+    # for masks, "greater" is "and not", in one kernel
+    return EpisodeEnds(terminated, done > terminated)
 
 
 def _terminated_of(env: VecEnv | None, done: Tensor) -> Tensor | None:

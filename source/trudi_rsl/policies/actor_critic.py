@@ -150,11 +150,11 @@ class ActorCritic(DeployablePolicy, Generic[PolicyT]):
 
     def decide(self, actor_obs: Tensor, noise: Tensor | None = None) -> Decision:
         """Return the actor's decisions at latents of the encoder ``[B, O]``; samples the noise if there is none."""
-        return self.actor.decide(actor_obs, self.actor.draw_noise(len(actor_obs)) if noise is None else noise)
+        return self.actor.decide(actor_obs, self.actor.draw_stored_noise(len(actor_obs)) if noise is None else noise)
 
     def to_simulator(self, unit_actions: Tensor) -> Tensor:
         """Return ``offset + scale * unit_actions``, ``[..., A]``."""
-        return self.action_offset + self.action_scale * unit_actions
+        return torch.addcmul(self.action_offset, self.action_scale, unit_actions)
 
     def _best_of_k(self, actor_obs: Tensor, critic_obs: Tensor, num_candidates: int) -> Tensor:
         if num_candidates < 1:

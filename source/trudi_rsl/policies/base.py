@@ -32,6 +32,9 @@ class Decision(NamedTuple):
 class Policy(nn.Module, ABC):
     """A distribution over unit actions ``tanh(x)``, reparametrised by standard normal noise."""
 
+    trace_dtype: torch.dtype | None = None
+    """Type in which traces are stored; None is that of the parameters."""
+
     def __init__(self, num_obs: int, num_actions: int, num_draws: int, trace_length: int) -> None:
         super().__init__()
         self.num_obs = num_obs
@@ -52,6 +55,10 @@ class Policy(nn.Module, ABC):
         """Return fresh standard normal noise for :meth:`decide`, ``[num_draws, B, A]``."""
         param = next(self.parameters())
         return torch.randn(self.num_draws, batch, self.num_actions, device=param.device, dtype=param.dtype)
+
+    def draw_stored_noise(self, batch: int) -> Tensor:
+        """Return noise for decisions that are stored: that of :meth:`draw_noise`, in a type that traces can hold."""
+        return self.draw_noise(batch)
 
     @abstractmethod
     def decide(self, obs: Tensor, noise: Tensor) -> Decision:

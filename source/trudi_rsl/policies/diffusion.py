@@ -11,7 +11,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from trudi_rsl.diffusion.chain import Chain, denoising_mean, log_det_squash, log_prob_bound, ode_step
+from trudi_rsl.diffusion.chain import Chain, denoising_mean, log_det_squash, log_prob_bound, ode_step, prior_score
 from trudi_rsl.diffusion.schedule import cosine_weights, first_steps, merged_sizes, step_sizes
 from trudi_rsl.diffusion.score_network import ScoreNetwork
 from trudi_rsl.policies.actor_critic import ActorCritic
@@ -125,10 +125,54 @@ class DiffusionPolicy(Policy, ChainPolicy):
     def decide(self, obs: Tensor, noise: Tensor) -> Decision:
         """Return the decisions that noise ``[N+1, B, A]`` determines, with :meth:`log_prob_bound` as log-density.
 
-        Their trace is the chain: latents ``x_0 .. x_N``, then denoising means, ``[2N+1, B, A]``.
+        Their trace is :meth:`trace_of` the chain.
         """
-        chain = self.sample(obs, noise)
-        return Decision(chain.latents[-1], self.log_prob_bound(chain), torch.cat([chain.latents, chain.means]))
+        chain = self.sample(obs, noise.to(self.weights.dtype))
+        return Decision(chain.latents[-1], self.log_prob_bound(chain), self.trace_of(chain))
+
+    # -- traces -------------------------------------------------------------------------------------------------------
+
+    @property
+    def contracts(self) -> bool:
+        """Whether each uncontrolled step shrinks distances, ``e_k <= s0^2``; otherwise the chain magnifies errors."""
+        return bool((self.step_sizes() <= self.prior_std**2).all())
+
+    def store_in_half(self) -> None:
+        """Store of a chain what it can be rebuilt from, in half as many bytes; see :meth:`trace_of`."""
+        self.trace_dtype = torch.float16
+
+    def draw_stored_noise(self, batch: int) -> Tensor:
+        """Return noise ``[N+1, B, A]`` in the type of traces, so that a rebuilt chain is the one that acted.
+
+        Rounding it inside of a compiled function would not do: inductor leaves out conversions to a type and back.
+        """
+        return self.draw_noise(batch).to(dtype=self.trace_dtype)
+
+    def trace_of(self, chain: Chain) -> Tensor:
+        """Return what is stored of a chain, ``[2N+1, B, A]``.
+
+        In full precision these are the latents ``x_0 .. x_N``, then the denoising means. In half precision, which would
+        move latents by more than the last steps' noise, they are the chain's noise, which has been drawn in it, and the
+        controls. A control's rounding is relative to the control: it costs the path KL about 1e-7 of the energy
+        ``sum_k e_k u_k^2 / 4``, the KL between the controlled and the uncontrolled chain.
+        """
+        if self.trace_dtype is None:
+            return torch.cat([chain.latents, chain.means])
+        before, steps = chain.latents[:-1], self.step_sizes()[:, None]
+        return torch.cat([chain.noise, (chain.means - before) / steps - prior_score(before, self.prior_std)])
+
+    def rebuild(self, trace: Tensor, steps: Tensor) -> tuple[Tensor, Tensor]:
+        """Return the latents ``[N+1, B, A]`` and means ``[N, B, A]`` of a trace, taken with step sizes ``[N, A]``."""
+        first, second = trace.split([self.num_steps + 1, self.num_steps])
+        if self.trace_dtype is None:
+            return first, second
+        noise, controls = first.to(steps.dtype), second.to(steps.dtype)
+        sigmas = (2.0 * steps).sqrt()
+        latents, means = [self.prior_std * noise[0]], []
+        for k in range(self.num_steps):
+            means.append(denoising_mean(latents[k], controls[k], steps[k], self.prior_std))
+            latents.append(means[k] + sigmas[k] * noise[k + 1])
+        return torch.stack(latents), torch.stack(means)
 
 
 class DiffusionActorCritic(ActorCritic[DiffusionPolicy]):

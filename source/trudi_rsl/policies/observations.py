@@ -59,7 +59,7 @@ class ObservationEncoder(nn.Module):
         return torch.zeros(self.num_obs, device=device), torch.ones(self.num_obs, device=device)
 
     def concatenate(self, obs: TensorDict | dict[str, Tensor]) -> Tensor:
-        """Return the raw observation ``[..., O]`` of this encoder's groups.
+        """Return the raw observation ``[..., O]`` of this encoder's groups, a single group in its own memory.
 
         Raises:
             TypeError: If ``obs`` is a tensor instead of observation groups.
@@ -67,7 +67,8 @@ class ObservationEncoder(nn.Module):
         if isinstance(obs, Tensor):
             example = f"TensorDict({{{self.groups[0]!r}: obs}}, batch_size=obs.shape[:-1])"
             raise TypeError(f"Observations are groups of tensors, {', '.join(self.groups)}, not one tensor: {example}.")
-        return torch.cat([obs[group] for group in self.groups], dim=-1)
+        parts = [obs[group] for group in self.groups]
+        return parts[0] if len(parts) == 1 else torch.cat(parts, dim=-1)
 
     def normalize(self, raw: Tensor) -> Tensor:
         """Return ``raw`` ``[..., O]`` normalised with the current statistics."""
@@ -97,5 +98,6 @@ class ObservationEncoder(nn.Module):
         if not isinstance(self.normalizer, EmpiricalNormalization):
             return
         with torch.inference_mode(False), torch.no_grad():
-            finite = torch.isfinite(raw).all(-1, keepdim=True)
+            # 0 x is NaN for infinity and NaN
+            finite = (0 * raw).sum(-1, keepdim=True).eq(0)
             self.normalizer.update(torch.where(finite, raw, self.normalizer.mean))

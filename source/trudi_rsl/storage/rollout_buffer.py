@@ -16,6 +16,9 @@ from trudi_rsl.policies.base import Decision
 from trudi_rsl.policies.recurrent import PaddedSequences
 from trudi_rsl.storage.sequences import SequenceStorage, Trajectories
 
+NEXT_FEATURES_DTYPE = torch.bfloat16
+"""Type in which next features are stored: they are targets of a regression, whose errors are far above its rounding."""
+
 
 class Minibatch(NamedTuple):
     """Rows of the rollout drawn for one update, ``B`` of them."""
@@ -29,7 +32,7 @@ class Minibatch(NamedTuple):
     targets: Tensor
     """TD(lambda) targets ``[B]``."""
     next_features: Tensor
-    """Critic features of the next pair ``[B, F]``."""
+    """Critic features of the next pair ``[B, F]``, bfloat16."""
     target_valid: Tensor
     """Whether the target may be used, bool ``[B]``."""
     features_valid: Tensor
@@ -68,8 +71,9 @@ class RolloutBuffer:
         num_critic_obs: The same of the critic's, ``Oc``; None when the critic sees the actor's observations.
         num_actions: Action dimension ``A``.
         feature_dim: Width ``F`` of the critic's features.
-        trace_length: Rows ``R`` of the policy's traces, ``R A`` floats per transition; 0 stores none.
+        trace_length: Rows ``R`` of the policy's traces, ``R A`` numbers per transition; 0 stores none.
         device: Device of the storage.
+        trace_dtype: Type of these numbers, float32 by default.
         images: Example images ``[E, C, H, W]`` by observation group, which are stored in their own types.
         sequences: Stores what recurrent encoders need; None without such encoders.
 
@@ -87,25 +91,26 @@ class RolloutBuffer:
         feature_dim: int,
         trace_length: int,
         device: torch.device | str,
+        trace_dtype: torch.dtype | None = None,
         images: Mapping[str, Tensor] = MappingProxyType({}),
         sequences: SequenceStorage | None = None,
     ) -> None:
         self.num_steps, self.num_envs, self.device = num_steps, num_envs, torch.device(device)
         self.sequences = sequences
         try:
-            self._allocate(num_actor_obs, num_critic_obs, num_actions, feature_dim, trace_length)
+            self._allocate(num_actor_obs, num_critic_obs, num_actions, feature_dim, trace_length, trace_dtype)
             self.images = {name: self._for_images(num_steps + 1, x) for name, x in images.items()}
             """Images ``[T + 1, E, C, H, W]`` by observation group, in their own types."""
         except RuntimeError as error:
             if "memory" not in str(error):
                 raise
-            floats = {
-                "observations": num_actor_obs + (num_critic_obs or 0),
-                "next features": feature_dim,
-                "chains": trace_length * num_actions,
-                **{f"images of {name}": x[0].numel() * x.element_size() / 4 for name, x in images.items()},
+            sizes = {
+                "observations": 4 * (num_actor_obs + (num_critic_obs or 0)),
+                "next features": NEXT_FEATURES_DTYPE.itemsize * feature_dim,
+                "chains": (4 if trace_dtype is None else trace_dtype.itemsize) * trace_length * num_actions,
+                **{f"images of {name}": x[0].numel() * x.element_size() for name, x in images.items()},
             }
-            gib = {name: 4 * num_steps * num_envs * number / 2**30 for name, number in floats.items()}
+            gib = {name: num_steps * num_envs * size / 2**30 for name, size in sizes.items()}
             raise ConfigError(
                 f"{self.device} has too little memory for a rollout of {num_steps} x {num_envs} transitions: "
                 f"{', '.join(f'{name} {size:.1f} GiB' for name, size in gib.items())}. Lower num_envs, "
@@ -120,7 +125,13 @@ class RolloutBuffer:
         self.step = 0
 
     def _allocate(
-        self, num_actor_obs: int, num_critic_obs: int | None, num_actions: int, feature_dim: int, trace_length: int
+        self,
+        num_actor_obs: int,
+        num_critic_obs: int | None,
+        num_actions: int,
+        feature_dim: int,
+        trace_length: int,
+        trace_dtype: torch.dtype | None,
     ) -> None:
         t, e, device = self.num_steps, self.num_envs, self.device
         self.actor_obs = self.critic_obs = torch.zeros(t + 1, e, num_actor_obs, device=device)
@@ -134,9 +145,10 @@ class RolloutBuffer:
         self.rewarded = torch.ones(t, e, dtype=torch.bool, device=device)
         """Whether the simulator's rewards were finite; 0 is stored where they were not."""
         self.terminated, self.truncated, self.has_final = torch.zeros(3, t, e, dtype=torch.bool, device=device)
-        self.next_features = torch.zeros(t, e, feature_dim, device=device)
+        self.next_features = torch.zeros(t, e, feature_dim, device=device, dtype=NEXT_FEATURES_DTYPE)
         self.target_valid, self.features_valid = torch.ones(2, t, e, dtype=torch.bool, device=device)
-        self.trace = torch.zeros(t, e, trace_length, num_actions, device=device) if trace_length else None
+        trace = (t, e, trace_length, num_actions)
+        self.trace = torch.zeros(trace, device=device, dtype=trace_dtype) if trace_length else None
 
     def _for_images(self, num_steps: int, example: Tensor) -> Tensor:
         return torch.zeros(num_steps, self.num_envs, *example.shape[1:], dtype=example.dtype, device=self.device)
@@ -178,21 +190,20 @@ class RolloutBuffer:
             self.images[name][self.step].copy_(values)
         if seen is not None:
             self.seen[self.step].copy_(seen)
-        self.actions[self.step].copy_(decision.action)
+        torch.tanh(decision.latent, out=self.actions[self.step])
         self.log_probs[self.step].copy_(decision.log_prob)
         if self.trace is not None and self.step < self.num_steps:
             self.trace[self.step].copy_(decision.trace.transpose(0, 1))
 
-    def add_outcome(
-        self, rewards: Tensor, terminated: Tensor, truncated: Tensor, rewarded: Tensor | None = None
-    ) -> None:
+    def add_outcome(self, rewards: Tensor, terminated: Tensor, truncated: Tensor) -> None:
         """Write the outcome of row ``step``, each ``[E]``, and move to the next row.
 
-        Rewards are finite, terminations and truncations exclusive; ``rewarded`` is written to :attr:`rewarded`.
+        Terminations and truncations are exclusive. In place of a reward that is not finite, 0 is written.
         """
-        if rewarded is not None:
-            self.rewarded[self.step].copy_(rewarded)
-        self.rewards[self.step].copy_(rewards)
+        # 0 x is NaN for infinity and NaN
+        faulty = (0 * rewards).ne(0)
+        torch.logical_not(faulty, out=self.rewarded[self.step])
+        self.rewards[self.step].copy_(rewards).masked_fill_(faulty, 0.0)
         self.terminated[self.step].copy_(terminated)
         self.truncated[self.step].copy_(truncated)
         if self.sequences is not None:
