@@ -2,11 +2,11 @@
 """Training with an earlier commit beside this one on one machine: speed, and what both learn at the same seeds.
 
     python benchmarks/builds.py --before 5a002bd
-    python benchmarks/builds.py --before 62f4c3e --returns 10
+    python benchmarks/builds.py --before 62f4c3e --returns 10 --name "half-precision chains"
 
 Each build runs in processes of its own, from a copy of its sources; both share the installed packages. For speeds, the
 builds take turns; run it on an otherwise idle machine. ``--returns`` trains TruDi with its presets for that many seeds
-instead and skips what is stored.
+instead, skips what is stored, and keeps the runs of builds with other names.
 """
 
 from __future__ import annotations
@@ -161,14 +161,14 @@ def curve_and_gait(run: Path, task: str) -> Record:
     return learning_curve(read_run(run, LOGGED)) | gait
 
 
-def compare_returns(results: Results, commit: str, seeds: int, iterations: int | None) -> None:
-    """Train both builds with the seeds 1 to ``seeds`` and store what is missing, run by run."""
+def compare_returns(results: Results, commit: str, name: str, seeds: int, iterations: int | None) -> None:
+    """Train both builds, this one called ``name``, with the seeds 1 to ``seeds`` and store what is missing."""
     stored = {run_key(run) for run in results.runs(RETURNS)}
     head = subprocess.run(["git", "-C", str(ROOT), "rev-parse", "--short", "HEAD"], capture_output=True, text=True)
-    commits = {"before": commit, "now": head.stdout.strip()}
+    commits = {"before": commit, name: head.stdout.strip()}
     runs = [(task, build, seed) for seed in range(1, seeds + 1) for task in TASKS for build in commits]
     with tempfile.TemporaryDirectory() as folder:
-        sources = {"before": extracted(commit, Path(folder)), "now": ROOT / "source"}
+        sources = {"before": extracted(commit, Path(folder)), name: ROOT / "source"}
         for task, build, seed in track(runs, "runs"):
             record = {"task": task, "algo": "trudi", "variant": build, "seed": seed, "commit": commits[build]}
             if run_key(record) not in stored:
@@ -192,10 +192,11 @@ def main() -> None:
         "--cases", nargs="+", type=int, default=range(len(CASES)), help="indices of CASES, all by default"
     )
     parser.add_argument("--returns", type=int, metavar="SEEDS", help="compare training returns instead of speeds")
+    parser.add_argument("--name", default="now", help="name of this build among returns")
     args = parser.parse_args()
     results = chosen_results(args)
     if args.returns:
-        compare_returns(results, args.before, args.returns, QUICK_ITERATIONS if args.quick else None)
+        compare_returns(results, args.before, args.name, args.returns, QUICK_ITERATIONS if args.quick else None)
         for row in builds_returns(results):
             print(*row.values(), sep="  ")
         return

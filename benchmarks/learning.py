@@ -209,7 +209,8 @@ def ant_baselines(quick: bool) -> Record:
 
 if __name__ == "__main__":
     tables = {f"learning/{table}": measure for table in TABLES} | {"multimodality": measure_multimodality}
-    tables |= {"isaaclab": measure_isaaclab, "mjlab": measure_mjlab}
+    tables |= dict.fromkeys(("isaaclab", "isaaclab_gradients"), measure_isaaclab)
+    tables |= dict.fromkeys(("mjlab", "mjlab_gradients"), measure_mjlab)
     measure_exported = functools.partial(measure, samplers=[EXPORTED])
     tables |= {host: functools.partial(measure_exported, packages=packages) for host, packages in HOSTS.items()}
     main(__doc__, tables, {"ant_baselines": ant_baselines}, workers=2)

@@ -25,7 +25,8 @@ from trudi_rsl.config.event_file import Run
 from trudi_rsl.experiments.launch import Command, run_jobs
 
 QUICK_ITERATIONS = 3
-OTHER_ENVIRONMENTS = ("isaaclab", "mjlab", "playground", "maniskill", "humanoidbench")
+OTHER_ENVIRONMENTS = ("isaaclab", "isaaclab_gradients", "mjlab", "mjlab_gradients")
+OTHER_ENVIRONMENTS += ("playground", "maniskill", "humanoidbench")
 """Tables that are measured only if they are named, because they need another environment."""
 JOB, RECORD = "job.json", "record.json"
 """A job's input and output, in its folder."""

@@ -48,28 +48,31 @@ def builds(results: Results) -> Rows:
 
 
 def builds_returns(results: Results) -> Rows:
-    """Return what two builds learn at the same seeds, and the probability that a run of this one ends above."""
+    """Return what builds learn at the same seeds, and the probability that a run of each ends above the one before."""
     table: Rows = []
     runs = results.runs("builds_returns")
     for task in sorted({run["task"] for run in runs}):
-        of_builds = {
-            build: [run for run in runs if (run["task"], run["variant"]) == (task, build)]
-            for build in ("before", "now")
-        }
-        last = {build: [run["returns"][-1] for run in found] for build, found in of_builds.items()}
-        before, now = (np.asarray(last[build])[:, None] for build in ("before", "now"))
-        above = with_interval(improvement_estimate(now, before), 2)
-        for build, found in of_builds.items():
-            shown = {
-                "task": task,
-                "build": build,
-                "median": f"**{statistics.median(last[build]):.0f}**",
-                "by seed (\\* on its back)": ", ".join(
-                    f"{value:.0f}" + "\\*" * (run.get("pitch_cosine", 1.0) < 0.0)
-                    for value, run in zip(last[build], found, strict=True)
-                ),
-            }
-            table.append(shown | ({"P(now above before) [95 %]": above} if build == "now" else {}))
+        before: np.ndarray | None = None
+        for build in dict.fromkeys(run["variant"] for run in runs):
+            found = sorted(
+                (run for run in runs if (run["task"], run["variant"]) == (task, build)), key=lambda run: run["seed"]
+            )
+            last = np.array([run["returns"][-1] for run in found])[:, None]
+            table.append(
+                {
+                    "task": task,
+                    "build": build,
+                    "commit": found[0]["commit"],
+                    "median": f"**{np.median(last):.0f}**",
+                    "by seed (\\* on its back)": ", ".join(
+                        f"{run['returns'][-1]:.0f}" + "\\*" * (run.get("pitch_cosine", 1.0) < 0.0) for run in found
+                    ),
+                    "P(above the build before) [95 %]": "-"
+                    if before is None
+                    else with_interval(improvement_estimate(last, before), 2),
+                }
+            )
+            before = last
     return table
 
 

@@ -106,7 +106,7 @@ class LearnerCfg:
     takes `cudagraphs` on CUDA, else `default`, and, but for RSL-RL's runner, `off` for trainings too short for it."""
     precision: Precision = "auto"
     """Matrix products of the networks: float32, TF32 or bfloat16; `auto` takes TF32 on GPUs that have it, else float32.
-    Chains, log-probs, path KLs, targets and the optimisers' state are always float32."""
+    Chains, log-probs, path KLs, targets and the optimisers' steps are always computed in float32."""
 
     def __post_init__(self) -> None:
         """Refuse impossible values."""
