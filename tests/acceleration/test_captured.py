@@ -170,7 +170,7 @@ def test_a_captured_training_is_the_eager_one(
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("actor_gradient", ["pathwise", "adjoint"])
+@pytest.mark.parametrize("actor_gradient", ["pathwise", pytest.param("adjoint", marks=pytest.mark.nightly)])
 def test_a_captured_training_resumes_exactly(
     cuda: EmulatedCuda, monkeypatch: pytest.MonkeyPatch, tmp_path: Path, actor_gradient: str
 ) -> None:

@@ -190,6 +190,7 @@ def test_the_compiled_code_is_what_runs(pair: Pair) -> None:
 
 
 @pytest.mark.slow
+@pytest.mark.nightly
 def test_a_failing_compiler_is_reported_once_and_eager_code_runs(
     capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch, tmp_path: Any
 ) -> None:

@@ -111,7 +111,9 @@ def test_the_file_plays(name: str) -> None:
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("name", FILES)
+@pytest.mark.parametrize(
+    "name", [pytest.param(name, marks=() if name == "trudi" else pytest.mark.nightly) for name in FILES]
+)
 def test_the_file_exports(name: str, tmp_path: Path) -> None:
     report = export_checkpoint(DATA / f"{name}.pt", tmp_path)
     policy = Policy(report.onnx)

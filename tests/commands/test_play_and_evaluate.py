@@ -47,7 +47,9 @@ def test_a_task_without_a_time_limit_is_cut_after_a_default_one_which_is_said(
     assert "no time limit" not in printed and "6.00" in table_rows(printed)[-1]
 
 
-@pytest.mark.parametrize("named", ["", "2026-01-01_00-00-00", "2026-01-01_00-00-00/model_1.pt"])
+@pytest.mark.parametrize(
+    "named", ["", pytest.param("2026-01-01_00-00-00", marks=pytest.mark.nightly), "2026-01-01_00-00-00/model_1.pt"]
+)
 def test_play_and_plot_take_a_checkpoint_a_run_or_an_experiment(
     named: str, experiment: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -34,7 +34,14 @@ def merged_by_hand(policy: DiffusionActorCritic, obs: TensorDict, firsts: list[i
 
 
 @pytest.mark.parametrize(
-    ("steps", "firsts"), [(1, [0]), (2, [0, 4]), (3, [0, 2, 5]), (4, [0, 2, 4, 6]), (8, list(range(8)))]
+    ("steps", "firsts"),
+    [
+        (1, [0]),
+        pytest.param(2, [0, 4], marks=pytest.mark.nightly),
+        (3, [0, 2, 5]),
+        pytest.param(4, [0, 2, 4, 6], marks=pytest.mark.nightly),
+        pytest.param(8, list(range(8)), marks=pytest.mark.nightly),
+    ],
 )
 def test_fewer_steps_cover_the_same_time(
     actor_critic: DiffusionActorCritic, obs: TensorDict, raw: Tensor, tmp_path: Path, steps: int, firsts: list[int]
@@ -94,7 +101,7 @@ def test_options_out_of_range_are_refused(make: Callable[[], Any], message: str)
         make()
 
 
-@pytest.mark.parametrize("batch_size", [7, 1000])
+@pytest.mark.parametrize("batch_size", [7, pytest.param(1000, marks=pytest.mark.nightly)])
 def test_a_file_for_many_observations_gives_each_its_action(
     actor_critic: DiffusionActorCritic, raw: Tensor, expected: Tensor, tmp_path: Path, batch_size: int
 ) -> None:
@@ -117,16 +124,28 @@ def wide() -> DiffusionActorCritic:
     return policy
 
 
+@pytest.fixture(scope="module")
+def whole(wide: DiffusionActorCritic, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The file of that policy in float32."""
+    return export_policy(wide, tmp_path_factory.mktemp("fp32")).onnx
+
+
 @pytest.mark.slow
 @pytest.mark.parametrize(("precision", "kind", "median"), [("fp16", "FLOAT16", 1e-2), ("int8", "INT8", 1e-1)])
 def test_fewer_bits_make_a_smaller_file_of_about_the_same_policy(
-    wide: DiffusionActorCritic, obs: TensorDict, raw: Tensor, tmp_path: Path, precision: Any, kind: str, median: float
+    wide: DiffusionActorCritic,
+    whole: Path,
+    obs: TensorDict,
+    raw: Tensor,
+    tmp_path: Path,
+    precision: Any,
+    kind: str,
+    median: float,
 ) -> None:
-    whole = export_policy(wide, tmp_path / "fp32")
     report = export_policy(wide, tmp_path / precision, ExportOptions(precision=precision), metadata=METADATA)
     weights = [tensor for tensor in onnx.load(report.onnx).graph.initializer if list(tensor.dims) == [128, 128]]
     assert weights and all(tensor.data_type == onnx.TensorProto.DataType.Value(kind) for tensor in weights)
-    assert report.onnx.stat().st_size < 0.75 * whole.onnx.stat().st_size
+    assert report.onnx.stat().st_size < 0.75 * whole.stat().st_size
     errors = ((onnx_actions(report.onnx, raw) - wide(obs).detach()).abs() / LARGEST_ACTION).amax(-1)
     assert 1e-6 < errors.median() < median
     stored = json.loads(onnxruntime.InferenceSession(report.onnx).get_modelmeta().custom_metadata_map["parity_error"])

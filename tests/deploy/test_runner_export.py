@@ -19,7 +19,10 @@ from trudi_rsl.runners import OnPolicyRunner
 pytestmark = pytest.mark.slow
 
 
-@pytest.mark.parametrize(("runner_class", "actor"), [(StockRunner, "diffusion"), (OnPolicyRunner, "gaussian")])
+@pytest.mark.parametrize(
+    ("runner_class", "actor"),
+    [(StockRunner, "diffusion"), pytest.param(OnPolicyRunner, "gaussian", marks=pytest.mark.nightly)],
+)
 def test_rsl_rls_exporters_work(
     runner_class: type, actor: str, obs: TensorDict, raw: Tensor, tmp_path: Path
 ) -> None:  # fmt: skip

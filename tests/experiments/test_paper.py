@@ -47,7 +47,13 @@ def test_all_73_tasks_are_listed_once() -> None:
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("name", EXPERIMENTS)
+@pytest.mark.parametrize(
+    "name",
+    [
+        pytest.param(name, marks=pytest.mark.nightly if name in ("paper_humanoidbench", "paper_maniskill") else ())
+        for name in EXPERIMENTS
+    ],
+)
 def test_an_experiment_has_the_papers_tasks_algorithms_seeds_budgets_and_presets(name: str) -> None:
     number, host, budget, presets = EXPERIMENTS[name]
     experiment = load_experiment(name)

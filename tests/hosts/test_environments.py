@@ -39,6 +39,7 @@ def test_steps_keep_their_order_and_options(tmp_path: Path) -> None:
 
 
 @pytest.mark.slow
+@pytest.mark.nightly
 def test_an_environment_is_built_once_and_rebuilt_if_incomplete(host: Host) -> None:
     with ThreadPoolExecutor() as pool:
         first, second = pool.map(build, [host, host])
@@ -52,6 +53,7 @@ def test_an_environment_is_built_once_and_rebuilt_if_incomplete(host: Host) -> N
 
 
 @pytest.mark.slow
+@pytest.mark.nightly
 def test_a_package_that_cannot_be_installed_is_named_and_leaves_no_environment(host: Host) -> None:
     (environments.REQUIREMENTS / host.requirements).write_text("pip install --no-index\nno-such-package\n")
     with pytest.raises(BuildError, match="no-such-package"):
@@ -67,6 +69,7 @@ def test_a_missing_interpreter_is_answered_with_how_to_get_it(monkeypatch: pytes
 
 
 @pytest.mark.slow
+@pytest.mark.nightly
 def test_without_the_host_its_session_fails_and_others_leave_its_tests_out() -> None:
     session = run_pytest("tests/hosts/isaaclab_3_0", TRUDI_EXPECT_HOST="isaaclab_3_0")
     assert session.returncode != 0

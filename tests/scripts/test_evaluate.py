@@ -71,6 +71,7 @@ def test_a_second_time_nothing_is_run_and_the_numbers_are_the_same(evaluate: Scr
     assert (one["runs"], one["panels"]) == (two["runs"], two["panels"])
 
 
+@pytest.mark.nightly
 def test_several_tasks_are_aggregated_by_ranges_or_kept_apart(evaluate: ScriptHere, project: Path) -> None:
     both = ("runs/trudi/1", "other/trudi", *FEW)
     refused = evaluate.error(*both)

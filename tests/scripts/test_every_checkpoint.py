@@ -57,7 +57,7 @@ def test_all_checkpoints_of_the_run_are_played_and_best_names_the_best(play: Scr
     assert not (run / "exported").exists()
 
 
-@pytest.mark.parametrize("sampler", ["ode", "sde"])
+@pytest.mark.parametrize("sampler", [pytest.param("ode", marks=pytest.mark.nightly), "sde"])
 def test_a_checkpoint_gets_the_numbers_that_it_gets_alone(play: ScriptHere, run: Path, sampler: str) -> None:
     flags = ("--task", AIM, "--episodes", "7", "--num_envs", "3", "--seed", "4", "--sampler", sampler)
     together = table_rows(play(*flags, "--checkpoint", "run", "--every_checkpoint"))

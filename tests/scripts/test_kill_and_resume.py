@@ -32,6 +32,11 @@ def newest(folder: Path) -> dict[str, Any]:
     return read_checkpoint(find_checkpoint(folder / "logs" / "rsl_rl" / "hopper-v5"))
 
 
+def files_in(folder: Path) -> int:
+    """Return the number of checkpoints in a folder; cheap enough to be called until there are more."""
+    return len(list(folder.glob("logs/rsl_rl/hopper-v5/*/model_*.pt")))
+
+
 def made_in(folder: Path) -> int:
     """Return the iterations behind the newest checkpoint, over all processes; 0 if there is none."""
     try:
@@ -54,8 +59,8 @@ def test_a_training_killed_at_random_moments_ends_like_one_that_was_not(tmp_path
         process = subprocess.Popen(
             [*command, *["--resume"] * bool(made)], cwd=killed, env=environment, stdout=subprocess.DEVNULL
         )
-        wanted = made + chance.randint(1, 3)
-        while kills < 2 and process.poll() is None and made_in(killed) < wanted:
+        wanted = files_in(killed) + chance.randint(1, 3)
+        while kills < 2 and process.poll() is None and files_in(killed) < wanted:
             time.sleep(0.05)
         if kills < 2:
             # anywhere in an iteration, in which a checkpoint may be half written

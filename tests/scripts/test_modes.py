@@ -58,6 +58,7 @@ def test_a_seed_makes_the_runs_repeatable_and_earlier_files_stay(modes: ScriptHe
 
 
 @pytest.mark.slow
+@pytest.mark.nightly
 def test_push_t_trains_and_is_measured_as_a_user_does_it(tmp_path: Path) -> None:
     flags = ["--algo", "trudi", "--num_envs", "4", "--max_iterations", "2", "--headless"]
     small = ["agent.num_steps_per_env=8", "agent.algorithm.num_mini_batches=2"]

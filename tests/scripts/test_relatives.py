@@ -40,7 +40,13 @@ def train(algo: str, *flags: str) -> Path:
     return max(run.glob("model_*.pt"), key=lambda p: int(p.stem.removeprefix("model_")))
 
 
-@pytest.fixture(scope="module", params=list(SMALL))
+OFTEN = ("trudi", "ppo", "dppo")
+"""One algorithm of each runner and of each kind of chain; the others share their code."""
+
+
+@pytest.fixture(
+    scope="module", params=[pytest.param(algo, marks=() if algo in OFTEN else pytest.mark.nightly) for algo in SMALL]
+)
 def trained(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> tuple[str, Path]:
     """Algorithm and checkpoint of two iterations, in a folder of its own."""
     folder = tmp_path_factory.mktemp(request.param)

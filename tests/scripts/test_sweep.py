@@ -208,6 +208,7 @@ def test_an_interrupted_sweep_ends_its_runs(tmp_path: Path) -> None:
         pass
 
 
+@pytest.mark.nightly
 def test_missing_evaluations_are_run_without_training(project: Path) -> None:
     pytest.importorskip("submitit")
     before = attempts(project)

@@ -21,7 +21,7 @@ SMALL = ["agent.num_steps_per_env=16", "agent.algorithm.num_mini_batches=2"]
 
 
 @pytest.fixture(
-    scope="module", params=["trudi", *(pytest.param(algo, marks=pytest.mark.slow) for algo in ("reppo", "ppo"))]
+    scope="module", params=["trudi", *(pytest.param(algo, marks=pytest.mark.nightly) for algo in ("reppo", "ppo"))]
 )
 def run(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> tuple[str, Path, str]:
     """Algorithm, run folder and output of a training in a process of its own."""

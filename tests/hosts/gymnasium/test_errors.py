@@ -95,7 +95,7 @@ def test_sizes_must_be_positive_integers(sizes: dict[str, Any]) -> None:
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("missing", ["mujoco", "gymnasium"])
+@pytest.mark.parametrize("missing", ["mujoco", pytest.param("gymnasium", marks=pytest.mark.nightly)])
 def test_a_missing_package_is_answered_with_the_install_command(missing: str) -> None:
     imports = f"import sys; sys.modules[{missing!r}] = None; from trudi_rsl.hosts.gymnasium.env import GymnasiumVecEnv"
     program = [sys.executable, "-c", f"{imports}; GymnasiumVecEnv('HalfCheetah-v5', 1)"]

@@ -6,6 +6,7 @@ from __future__ import annotations
 from pathlib import Path
 
 import onnxruntime
+import pytest
 import torch
 
 from tests.hosts.isaaclab_2_3.running import FLAGS, MARKS, run
@@ -13,6 +14,7 @@ from tests.hosts.isaaclab_2_3.running import FLAGS, MARKS, run
 pytestmark = MARKS
 
 
+@pytest.mark.nightly
 def test_the_tasks_own_ppo_is_trained_resumed_and_played(tmp_path: Path) -> None:
     run(tmp_path, "train.py", "--algo", "ppo", *FLAGS, "--max_iterations", "2")
     [checkpoint] = tmp_path.rglob("model_1.pt")

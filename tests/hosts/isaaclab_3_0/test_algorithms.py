@@ -56,7 +56,7 @@ def test_our_script_trains_an_algorithm_and_its_checkpoint_names_it(
     assert checkpoint.parents[1].name.endswith(f"_{algo}")
 
 
-@pytest.mark.parametrize("algo", ["spo", pytest.param("dppo", marks=NIGHTLY)])
+@pytest.mark.parametrize("algo", [pytest.param(algo, marks=NIGHTLY) for algo in ("spo", "dppo")])
 def test_our_script_plays_and_exports_an_algorithm_from_its_checkpoint_alone(
     algo: str, trained: Callable[[str], Trained], tmp_path: Path
 ) -> None:
@@ -82,6 +82,7 @@ def test_every_checkpoint_of_a_run_is_played_alike_and_best_names_the_best(
     assert {path.name for path in run.iterdir()} == before | {"best.pt"}
 
 
+@NIGHTLY
 def test_isaac_labs_own_command_trains_another_algorithm(tmp_path: Path) -> None:
     arguments = ("--rl_library", "rsl_rl", "--task", TASK, "--agent", agent_key("reppo"), "--max_iterations", "1")
     done = isaaclab("train", *arguments, *COMMON, *SMALL_TRUDI, folder=tmp_path)

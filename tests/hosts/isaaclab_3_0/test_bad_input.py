@@ -24,8 +24,12 @@ NO_GPU = pytest.mark.skipif(torch.cuda.is_available(), reason="needs a machine w
     [
         (f"{G1}-v0", (*ON_CPU, "physics=newton_mjwarp", "agent.algorithm.kl_bond=0.2"), ("kl_bond", "kl_bound")),
         ("Isaac-Velocity-Flat-G2-v0", ON_CPU, ("Isaac-Velocity-Flat-G2-v0", G1)),
-        ("Isaac-Factory-PegInsert-Direct-v0", ON_CPU, ("IsaacContrib-Factory-PegInsert-Direct", "rl_games", "rsl_rl")),
-        pytest.param(f"{G1}-v0", ("physics=newton_mjwarp",), ("--device cpu",), marks=NO_GPU),
+        pytest.param(
+            *("Isaac-Factory-PegInsert-Direct-v0", ON_CPU),
+            ("IsaacContrib-Factory-PegInsert-Direct", "rl_games", "rsl_rl"),
+            marks=pytest.mark.nightly,
+        ),
+        pytest.param(f"{G1}-v0", ("physics=newton_mjwarp",), ("--device cpu",), marks=(NO_GPU, pytest.mark.nightly)),
         pytest.param(G1, (*ON_CPU, "physics=isaacsim_physx"), ("isaacsim_physx", "newton_mjwarp"), marks=NO_GPU),
     ],
     ids=["unknown setting", "unknown task", "task without RSL-RL", "no GPU", "Isaac Sim without GPU"],

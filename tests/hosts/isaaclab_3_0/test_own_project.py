@@ -51,6 +51,7 @@ def test_the_project_mentions_trudi_in_one_line_only() -> None:
     assert [line.strip() for line in lines] == ['self.algorithm.class_name = "trudi_rsl.algorithms:TruDi"']
 
 
+@pytest.mark.nightly
 def test_ppo_trains_by_our_script_as_by_isaac_labs(ppo_run: Done, tmp_path: Path) -> None:
     assert ppo_run.returncode == 0, ppo_run.output
     assert "trudi_rsl" not in torch.load(ppo_run.checkpoint, weights_only=False)
@@ -91,6 +92,7 @@ def test_our_script_finds_the_task_of_the_project(tmp_path: Path) -> None:
     assert load_actor_critic(done.checkpoint)[1]["task"] == TASK
 
 
+@pytest.mark.nightly
 def test_a_ppo_checkpoint_is_refused_by_trudi(ppo_run: Done, tmp_path: Path) -> None:
     few = ("--max_iterations", "1", *FEW_STEPS, *SMALL_TRUDI, "--checkpoint", ppo_run.checkpoint)
     stock = isaaclab("train", *STOCK, *few, "--agent", TRUDI_AGENT, folder=tmp_path)
@@ -100,6 +102,7 @@ def test_a_ppo_checkpoint_is_refused_by_trudi(ppo_run: Done, tmp_path: Path) -> 
     assert "Traceback" not in ours.output
 
 
+@pytest.mark.nightly
 def test_a_task_registered_after_the_entry_points_gets_trudi(trudi_run: Done) -> None:
     (trudi_run.folder / "late.py").write_text(
         "import gymnasium as gym\n\n\n"

@@ -18,7 +18,7 @@ from trudi_rsl.config.presets import task_preset
     [
         pytest.param("Isaac-Velocity-Flat-G1-v0", (123, 37), (), marks=pytest.mark.nightly),
         pytest.param("Isaac-Velocity-Flat-H1-v0", (69, 19), (), marks=pytest.mark.nightly),
-        ("Isaac-Velocity-Rough-H1-v0", (256, 19), SMALL_TERRAIN),
+        pytest.param("Isaac-Velocity-Rough-H1-v0", (256, 19), SMALL_TERRAIN, marks=pytest.mark.nightly),
         pytest.param("Isaac-Repose-Cube-Allegro-Direct-v0", (124, 16), (), marks=pytest.mark.nightly),
         ("Isaac-Repose-Cube-Shadow-Direct-v0", (157, 20), ()),
     ],

@@ -98,6 +98,7 @@ def test_the_checkpoint_describes_the_robot_without_the_simulator(stock_run: Don
     assert content["observations"]["velocity_commands"]["params"] == {"command_name": "base_velocity"}
 
 
+@pytest.mark.nightly
 def test_isaac_labs_command_resumes(stock_run: Done) -> None:
     before, checkpoint = iterations(stock_run), stock_run.checkpoint
     done = stock("train", *TWO, "--checkpoint", checkpoint, folder=stock_run.folder)

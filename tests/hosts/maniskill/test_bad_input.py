@@ -43,6 +43,7 @@ def test_an_impossible_setting_is_named_with_what_is_possible(settings: dict[str
 
 
 @pytest.mark.slow
+@pytest.mark.nightly
 def test_a_machine_without_vulkan_device_is_told_the_packages_that_help() -> None:
     code = "from trudi_rsl.hosts.maniskill import ManiSkillVecEnv; ManiSkillVecEnv('PushCube-v1', 1)"
     hidden = dict.fromkeys(("VK_DRIVER_FILES", "VK_ICD_FILENAMES"), os.devnull)

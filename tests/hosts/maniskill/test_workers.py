@@ -76,6 +76,7 @@ def test_an_error_of_one_process_is_raised_and_leaves_no_answers_of_the_others_b
 
 
 @pytest.mark.slow
+@pytest.mark.nightly
 def test_workers_end_when_their_parent_is_killed_and_need_no_guarded_main_script() -> None:
     code = f"""
 from trudi_rsl.hosts.maniskill import ManiSkillVecEnv

@@ -94,7 +94,10 @@ def test_every_checkpoint_of_a_run_is_played_alike_and_best_names_the_best(
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("algo", ["trudi", "reppo", "ppo", "spo", "dppo", "fpo"])
+@pytest.mark.parametrize(
+    "algo",
+    ["trudi", "ppo", *(pytest.param(algo, marks=pytest.mark.nightly) for algo in ("reppo", "spo", "dppo", "fpo"))],
+)
 def test_an_algorithm_trains_resumes_plays_and_exports(algo: str, play: ScriptHere, capsys: Capsys) -> None:
     small = SMALL_OVERRIDES if algo in ("trudi", "reppo") else ("agent.num_steps_per_env=8",)
     run = train("--algo", algo, *small)

@@ -31,6 +31,7 @@ EXPERIMENT = {
 
 
 @pytest.mark.slow
+@pytest.mark.nightly
 def test_a_run_of_an_experiment_is_trained_and_evaluated_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
     monkeypatch.setenv("PYTHONPATH", os.pathsep.join(filter(None, sys.path)))

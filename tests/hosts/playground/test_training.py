@@ -51,7 +51,10 @@ def scalars(run: Path) -> dict[str, list[float]]:
     return {tag: [event.value for event in events.Scalars(tag)] for tag in events.Tags()["scalars"]}
 
 
-@pytest.mark.parametrize(("task", "algo"), [(CARTPOLE, "trudi"), (CARTPOLE, "ppo"), (CHEETAH, "ppo")])
+@pytest.mark.parametrize(
+    ("task", "algo"),
+    [(CARTPOLE, "trudi"), (CARTPOLE, "ppo"), pytest.param(CHEETAH, "ppo", marks=pytest.mark.nightly)],
+)
 def test_two_iterations_train_evaluate_and_log_episodes(task: str, algo: str, here: Path) -> None:
     run = train(task, algo)
     logged = scalars(run)
