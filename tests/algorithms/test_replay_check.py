@@ -35,6 +35,13 @@ def test_decisions_sampled_and_replayed_in_float32_pass_and_leave_the_policy_unc
     torch.testing.assert_close(dict(model.state_dict()), before, rtol=0, atol=0)
 
 
+def test_the_rounding_of_chains_stored_in_half_precision_is_part_of_the_error() -> None:
+    policy = DiffusionPolicy(num_obs=3, num_actions=6, hidden_dims=[64, 64])
+    exact = check(policy, policy.decide, "fp32", BOUND)
+    policy.store_in_half()
+    assert exact < 1e-9 < check(policy, policy.decide, "fp32", BOUND)
+
+
 def test_chains_of_another_precision_than_their_replay_are_refused() -> None:
     policy = DiffusionPolicy(num_obs=3, num_actions=6, hidden_dims=[256, 256])
     with pytest.raises(RuntimeError, match=r"changes the policy by .* nats .*set_float32_matmul_precision"):

@@ -110,6 +110,18 @@ def test_a_chain_rebuilt_from_half_precision_costs_a_ten_millionth_of_its_energy
     assert kl.max() > 0.0 and (kl <= 2e-7 * energy + 1e-8).all()
 
 
+def test_training_acts_on_the_noise_that_it_stores() -> None:
+    env = SmallEnv(3, 2, {"policy": 3})
+    trudi = make(env, 3, {"compile": "off"}, ["policy"], ["policy"])
+    with torch.inference_mode():
+        trudi.act(env.get_observations())
+        assert trudi.storage.trace is not None
+        actor, trace = trudi.actor_critic.actor, trudi.storage.trace[0].transpose(0, 1)
+        latents, _ = actor.rebuild(trace, actor.step_sizes())
+    # the controls of a new policy are near zero; noise rounded afterwards would be off by 1e-3
+    torch.testing.assert_close(latents[-1].tanh(), trudi.storage.actions[0], rtol=0, atol=1e-5)
+
+
 def test_a_rollout_of_a_humanoid_fits_into_one_gibibyte() -> None:
     """4096 environments x 64 steps, 310 observations, 37 actions, width 512; nothing is allocated."""
     policy = DiffusionPolicy(310, 37)
