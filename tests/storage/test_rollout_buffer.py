@@ -110,6 +110,16 @@ def test_a_chain_rebuilt_from_half_precision_costs_a_ten_millionth_of_its_energy
     assert kl.max() > 0.0 and (kl <= 2e-7 * energy + 1e-8).all()
 
 
+def test_a_control_beyond_half_precision_is_stored_as_the_largest_number() -> None:
+    policy = DiffusionPolicy(3, 2, hidden_dims=[8])
+    policy.store_in_half()
+    torch.nn.init.constant_(policy.output_layer.bias, 1e6)
+    with torch.no_grad():
+        trace = policy.decide(torch.zeros(4, 3), policy.draw_stored_noise(4)).trace.half()
+        latents, means = policy.rebuild(trace, policy.step_sizes())
+    assert trace.isfinite().all() and latents.isfinite().all() and means.isfinite().all()
+
+
 def test_training_acts_on_the_noise_that_it_stores() -> None:
     env = SmallEnv(3, 2, {"policy": 3})
     trudi = make(env, 3, {"compile": "off"}, ["policy"], ["policy"])

@@ -61,8 +61,8 @@ def constructor_arguments(
         request_final_obs(env)
     actor_critic = build_actor_critic(settings, obs, groups, low, high).to(device)
     actor = actor_critic.actor
-    bounds_chains = isinstance(settings, TruDiCfg) and settings.stores_chains and settings.kl_bound >= MIN_HALF_BOUND
-    if bounds_chains and isinstance(actor, DiffusionPolicy) and actor.contracts:
+    bound = settings.kl_bound if isinstance(settings, TruDiCfg) and settings.stores_chains else 0.0
+    if bound >= MIN_HALF_BOUND and isinstance(actor, DiffusionPolicy) and actor.contracts:
         actor.store_in_half()
     num_steps = cfg["num_steps_per_env"]
     sequences = None

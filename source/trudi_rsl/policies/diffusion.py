@@ -158,8 +158,9 @@ class DiffusionPolicy(Policy, ChainPolicy):
         """
         if self.trace_dtype is None:
             return torch.cat([chain.latents, chain.means])
-        before, steps = chain.latents[:-1], self.step_sizes()[:, None]
-        return torch.cat([chain.noise, (chain.means - before) / steps - prior_score(before, self.prior_std)])
+        before, largest = chain.latents[:-1], torch.finfo(self.trace_dtype).max
+        controls = (chain.means - before) / self.step_sizes()[:, None] - prior_score(before, self.prior_std)
+        return torch.cat([chain.noise, controls.clamp(-largest, largest)])
 
     def rebuild(self, trace: Tensor, steps: Tensor) -> tuple[Tensor, Tensor]:
         """Return the latents ``[N+1, B, A]`` and means ``[N, B, A]`` of a trace, taken with step sizes ``[N, A]``."""
