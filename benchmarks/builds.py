@@ -2,7 +2,7 @@
 """Training with an earlier commit beside this one on one machine: speed, and what both learn at the same seeds.
 
     python benchmarks/builds.py --before 5a002bd
-    python benchmarks/builds.py --before 62f4c3e --returns 10 --name "half-precision chains"
+    python benchmarks/builds.py --before 62f4c3e --returns 10
 
 Each build runs in processes of its own, from a copy of its sources; both share the installed packages. For speeds, the
 builds take turns; run it on an otherwise idle machine. ``--returns`` trains TruDi with its presets for that many seeds
