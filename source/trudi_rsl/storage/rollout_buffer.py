@@ -107,7 +107,7 @@ class RolloutBuffer:
             sizes = {
                 "observations": 4 * (num_actor_obs + (num_critic_obs or 0)),
                 "next features": NEXT_FEATURES_DTYPE.itemsize * feature_dim,
-                "chains": (4 if trace_dtype is None else trace_dtype.itemsize) * trace_length * num_actions,
+                "chains": (trace_dtype or torch.float32).itemsize * trace_length * num_actions,
                 **{f"images of {name}": x[0].numel() * x.element_size() for name, x in images.items()},
             }
             gib = {name: num_steps * num_envs * size / 2**30 for name, size in sizes.items()}
